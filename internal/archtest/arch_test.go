@@ -1,0 +1,128 @@
+package archtest
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/imasign/imasign-build"
+
+// listed is what `go list -json` says of a package.
+type listed struct {
+	ImportPath string
+	Standard   bool
+	Imports    []string
+	Deps       []string
+	GoFiles    []string
+}
+
+func list(t *testing.T, args ...string) map[string]listed {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"list", "-json=ImportPath,Standard,Imports,Deps,GoFiles"}, args...)...)
+	cmd.Dir = "../.."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	packages := map[string]listed{}
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p listed
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return packages
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		packages[p.ImportPath] = p
+	}
+}
+
+// below reports whether path is the package pkg/name of this module or below it.
+func below(path, name string) bool {
+	full := module + "/" + name
+	return path == full || strings.HasPrefix(path, full+"/")
+}
+
+// containers may import neither each other nor the keystore; what is allowed
+// between them is named.
+var containers = []string{"pkg/rootfs", "pkg/rpmsign", "pkg/repo", "pkg/tarball", "pkg/oci"}
+
+var allowedBetween = map[string]string{"pkg/repo": "pkg/rpmsign", "pkg/oci": "pkg/tarball"}
+
+// never lists arrows, by their start, that must not exist even through others.
+func never() map[string][]string {
+	arrows := map[string][]string{
+		"pkg":          {"cmd"},
+		"internal":     {"cmd"},
+		"pkg/signing":  append([]string{"pkg/keystore"}, containers...),
+		"pkg/manifest": append([]string{"pkg/keystore", "pkg/signing", "pkg/tree"}, containers...),
+		"pkg/tree":     append([]string{"pkg/keystore", "pkg/signing", "pkg/manifest", "pkg/ima"}, containers...),
+		"pkg/keystore": containers,
+		"pkg/certs":    append([]string{"pkg/keystore"}, containers...),
+	}
+	for _, from := range containers {
+		arrows[from] = []string{"pkg/keystore"}
+		for _, to := range containers {
+			if to != from && allowedBetween[from] != to {
+				arrows[from] = append(arrows[from], to)
+			}
+		}
+	}
+	return arrows
+}
+
+func TestArrows(t *testing.T) {
+	packages := list(t, "./...")
+	if len(packages) < 8 {
+		t.Fatalf("only %d packages were listed", len(packages))
+	}
+	for from, targets := range never() {
+		for path, p := range packages {
+			if !below(path, from) {
+				continue
+			}
+			for _, dep := range p.Deps {
+				if slices.ContainsFunc(targets, func(to string) bool { return below(dep, to) }) {
+					t.Errorf("%s imports %s", path, dep)
+				}
+			}
+		}
+	}
+}
+
+func TestIMAIsStandardLibraryOnly(t *testing.T) {
+	all := list(t, "-deps", "./pkg/ima")
+	for path, p := range all {
+		if !p.Standard && path != module+"/pkg/ima" {
+			t.Errorf("pkg/ima imports %s", path)
+		}
+	}
+	if len(all) < 10 {
+		t.Errorf("only %d packages were listed", len(all))
+	}
+}
+
+func TestPackagesKnowNoCommandLineAndNoLogger(t *testing.T) {
+	forbidden := []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "log", "log/slog", "testing", "github.com/vbauerster/mpb/v8"}
+	for path, p := range list(t, "./pkg/...") {
+		for _, imported := range p.Imports {
+			if slices.Contains(forbidden, imported) {
+				t.Errorf("%s imports %s", path, imported)
+			}
+		}
+	}
+}
+
+// TestCgoStaysInItsRooms keeps own C code in internal/libc and internal/libcrypto.
+func TestCgoStaysInItsRooms(t *testing.T) {
+	for path, p := range list(t, "./...") {
+		own := below(path, "internal/libc") || below(path, "internal/libcrypto")
+		if slices.Contains(p.Imports, "C") && !own {
+			t.Errorf("%s uses cgo", path)
+		}
+	}
+}

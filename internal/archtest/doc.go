@@ -1,0 +1,3 @@
+// Package archtest holds the arrows of docs/architecture.md: which package may
+// import which. It has tests alone.
+package archtest

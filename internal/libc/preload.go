@@ -1,0 +1,37 @@
+// Package libc is about the C library that a preloaded pseudo or fakeroot sits
+// in: whether one is there.
+package libc
+
+import (
+	"bufio"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// Preload returns the name of the library that pretends owners and xattrs to
+// this process, "pseudo" or "fakeroot", and "" where there is none. It is seen
+// in /proc/self/maps, not in LD_PRELOAD: a static program inherits the variable
+// without the library.
+func Preload() string {
+	f, err := os.Open("/proc/self/maps")
+	if err != nil {
+		return ""
+	}
+	defer f.Close() //nolint:errcheck // opened for reading
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		if name := preloadName(filepath.Base(lines.Text())); name != "" {
+			return name
+		}
+	}
+	return ""
+}
+
+func preloadName(library string) string {
+	for _, name := range []string{"pseudo", "fakeroot"} {
+		if strings.HasPrefix(library, "lib"+name) && strings.Contains(library, ".so") {
+			return name
+		}
+	}
+	return ""
+}

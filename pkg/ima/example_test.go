@@ -1,0 +1,83 @@
+package ima_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+)
+
+// Sign a file's digest, then check the value as a verifier would.
+func Example() {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	// With a certificate at hand, use CertificateKey: the kernel finds the key by
+	// the certificate's subject key identifier.
+	pub, err := ima.BareKey(key.Public())
+	if err != nil {
+		panic(err)
+	}
+
+	digest := sha256.Sum256([]byte("#!/bin/sh\necho hello\n"))
+	values, err := ima.Sign(context.Background(), ima.CryptoSigner(key), pub, ima.SHA256, [][]byte{digest[:]})
+	if err != nil {
+		panic(err)
+	}
+	// values[0] is what belongs into the extended attribute security.ima.
+
+	trusted := ima.NewKeyring(pub)
+	fmt.Println("genuine:", trusted.Verify(values[0], digest[:]))
+
+	changed := sha256.Sum256([]byte("#!/bin/sh\necho evil\n"))
+	err = trusted.Verify(values[0], changed[:])
+	fmt.Println("changed:", ima.Reason(err), errors.Is(err, ima.ErrBadSignature))
+
+	err = ima.NewKeyring().Verify(values[0], digest[:])
+	fmt.Println("stranger:", ima.Reason(err))
+	// Output:
+	// genuine: <nil>
+	// changed: bad signature true
+	// stranger: unknown key
+}
+
+// Look at a value without checking it.
+func ExampleParse() {
+	value := append([]byte{0x03, 0x02, 0x04, 0x1a, 0x2b, 0x3c, 0x4d, 0x01, 0x00}, make([]byte, 256)...)
+	v, err := ima.Parse(value)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(v)
+	fmt.Println(v.Hash, v.KeyID, v.IsSignature())
+	// Output:
+	// signature v2, sha256, key 1a2b3c4d, 256 bytes
+	// sha256 1a2b3c4d true
+}
+
+// A digest without a signature detects accidents, not attackers.
+func ExampleDigestValue() {
+	digest := sha256.Sum256(nil)
+	value := ima.DigestValue(ima.SHA256, digest[:])
+	fmt.Println(ima.Reason(ima.NewKeyring().Verify(value, digest[:])))
+	// Output: hash only
+}
+
+// Cover a file's owner and mode for any 64-bit little-endian machine.
+func ExampleEVMDigest() {
+	content := sha256.Sum256(nil)
+	digest, err := ima.EVMDigest(ima.SHA256,
+		ima.EVMMetadata{Portable: true, UID: 0, GID: 0, Mode: 0o100755},
+		map[string][]byte{ima.XattrIMA: ima.DigestValue(ima.SHA256, content[:])})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(len(digest), "bytes to give to SignPortable")
+	// Output: 32 bytes to give to SignPortable
+}

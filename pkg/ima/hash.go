@@ -1,0 +1,152 @@
+package ima
+
+import (
+	"crypto"
+	_ "crypto/md5" // so that every hash that CryptoHash returns is linked in
+	_ "crypto/sha1"
+	_ "crypto/sha256"
+	_ "crypto/sha3"
+	_ "crypto/sha512"
+	"fmt"
+)
+
+// HashID is the kernel's number for a hash algorithm: enum hash_algo of
+// include/uapi/linux/hash_info.h. It is one byte of most values.
+type HashID uint8
+
+// All hash algorithms of the kernel. The SHA-3 ids exist since Linux 6.7.
+const (
+	MD4          HashID = 0
+	MD5          HashID = 1
+	SHA1         HashID = 2
+	RIPEMD160    HashID = 3
+	SHA256       HashID = 4
+	SHA384       HashID = 5
+	SHA512       HashID = 6
+	SHA224       HashID = 7
+	RIPEMD128    HashID = 8
+	RIPEMD256    HashID = 9
+	RIPEMD320    HashID = 10
+	Whirlpool256 HashID = 11
+	Whirlpool384 HashID = 12
+	Whirlpool512 HashID = 13
+	Tiger128     HashID = 14
+	Tiger160     HashID = 15
+	Tiger192     HashID = 16
+	SM3          HashID = 17
+	Streebog256  HashID = 18
+	Streebog512  HashID = 19
+	SHA3_256     HashID = 20 //nolint:revive // as in package crypto
+	SHA3_384     HashID = 21 //nolint:revive // as in package crypto
+	SHA3_512     HashID = 22 //nolint:revive // as in package crypto
+)
+
+type hashInfo struct {
+	name string
+	size int         // bytes
+	std  crypto.Hash // 0 where the standard library has no implementation
+}
+
+// hashes repeats hash_algo_name and hash_digest_size of the kernel's
+// crypto/hash_info.c. It is never written to.
+var hashes = [...]hashInfo{
+	MD4:          {"md4", 16, 0},
+	MD5:          {"md5", 16, crypto.MD5},
+	SHA1:         {"sha1", 20, crypto.SHA1},
+	RIPEMD160:    {"rmd160", 20, 0},
+	SHA256:       {"sha256", 32, crypto.SHA256},
+	SHA384:       {"sha384", 48, crypto.SHA384},
+	SHA512:       {"sha512", 64, crypto.SHA512},
+	SHA224:       {"sha224", 28, crypto.SHA224},
+	RIPEMD128:    {"rmd128", 16, 0},
+	RIPEMD256:    {"rmd256", 32, 0},
+	RIPEMD320:    {"rmd320", 40, 0},
+	Whirlpool256: {"wp256", 32, 0},
+	Whirlpool384: {"wp384", 48, 0},
+	Whirlpool512: {"wp512", 64, 0},
+	Tiger128:     {"tgr128", 16, 0},
+	Tiger160:     {"tgr160", 20, 0},
+	Tiger192:     {"tgr192", 24, 0},
+	SM3:          {"sm3", 32, 0},
+	Streebog256:  {"streebog256", 32, 0},
+	Streebog512:  {"streebog512", 64, 0},
+	SHA3_256:     {"sha3-256", 32, crypto.SHA3_256},
+	SHA3_384:     {"sha3-384", 48, crypto.SHA3_384},
+	SHA3_512:     {"sha3-512", 64, crypto.SHA3_512},
+}
+
+// String returns the kernel's name, such as "sha256", or "hash(N)" for an id
+// that the kernel does not have.
+func (h HashID) String() string {
+	if !h.known() {
+		return fmt.Sprintf("hash(%d)", uint8(h))
+	}
+	return hashes[h].name
+}
+
+// Size returns the size of a digest in bytes, and 0 for an unknown id.
+func (h HashID) Size() int {
+	if !h.known() {
+		return 0
+	}
+	return hashes[h].size
+}
+
+// CryptoHash returns the standard library's hash of this id, always available
+// for use. It reports false for hashes the standard library cannot compute.
+func (h HashID) CryptoHash() (crypto.Hash, bool) {
+	if !h.known() || hashes[h].std == 0 {
+		return 0, false
+	}
+	return hashes[h].std, true
+}
+
+// SignsAllowed reports whether new signatures may be made over digests of this
+// hash: it can be computed and is neither SHA-1 nor MD5, which are for
+// verifying old signatures only.
+func (h HashID) SignsAllowed() bool { return h.checkSigns() == nil }
+
+func (h HashID) known() bool { return int(h) < len(hashes) }
+
+func (h HashID) checkSigns() error {
+	switch h {
+	case MD4, MD5, SHA1:
+		return fmt.Errorf("ima: %w: %s", ErrSHA1, h)
+	}
+	if !h.known() {
+		return fmt.Errorf("ima: %w: id %d", ErrUnknownHash, uint8(h))
+	}
+	if _, ok := h.CryptoHash(); !ok {
+		return fmt.Errorf("ima: %w: %s", ErrUnsupportedHash, h)
+	}
+	return nil
+}
+
+// ParseHash returns the id of a kernel hash name, such as "sha256". It also
+// takes "sm3-256", as older kernels spell "sm3". The error is
+// [ErrUnknownHash].
+func ParseHash(name string) (HashID, error) {
+	if name == "sm3-256" {
+		return SM3, nil
+	}
+	for i, info := range hashes {
+		if info.name == name {
+			return HashID(i), nil
+		}
+	}
+	return 0, fmt.Errorf("ima: %w: %q", ErrUnknownHash, name)
+}
+
+// HashIDOf returns the kernel's id of a standard library hash. It reports false
+// for hashes that [HashID.CryptoHash] never returns.
+func HashIDOf(h crypto.Hash) (HashID, bool) {
+	if h == 0 {
+		return 0, false
+	}
+	for i, info := range hashes {
+		if info.std == h {
+			return HashID(i), true
+		}
+	}
+	return 0, false
+}

@@ -1,0 +1,196 @@
+package ima
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"fmt"
+)
+
+// PublicKey is a key that signatures are checked against, with the id that
+// values name it by. It never changes after it is made.
+type PublicKey struct {
+	id        KeyID
+	key       crypto.PublicKey // *rsa.PublicKey or *ecdsa.PublicKey
+	cert      *x509.Certificate
+	algorithm string
+}
+
+// CertificateKey returns the key of a certificate under the id that the kernel
+// will find it by, [KeyIDFromCertificate]. It neither checks who issued the
+// certificate nor its validity dates (the kernel ignores these too).
+//
+// Errors wrap [ErrUnsupportedKey] (anything but RSA of 2048, 3072 or 4096
+// bits and ECDSA over P-256, P-384 or P-521, by name), [ErrWeakKey] or [ErrNoSubjectKeyID].
+func CertificateKey(cert *x509.Certificate) (*PublicKey, error) {
+	if cert.PublicKey == nil {
+		return nil, fmt.Errorf("ima: certificate of %q: %w: %s", cert.Subject, ErrUnsupportedKey, foreignAlgorithm(cert))
+	}
+	algorithm, err := checkKey(cert.PublicKey)
+	if err != nil {
+		return nil, fmt.Errorf("ima: certificate of %q: %w", cert.Subject, err)
+	}
+	id, err := KeyIDFromCertificate(cert)
+	if err != nil {
+		return nil, err
+	}
+	return &PublicKey{id: id, key: cert.PublicKey, cert: cert, algorithm: algorithm}, nil
+}
+
+// BareKey returns a key without a certificate, under the id that evmctl gives
+// it, [KeyIDFromPublicKey]. It takes a *rsa.PublicKey or *ecdsa.PublicKey;
+// errors wrap [ErrUnsupportedKey] or [ErrWeakKey].
+func BareKey(pub crypto.PublicKey) (*PublicKey, error) {
+	algorithm, err := checkKey(pub)
+	if err != nil {
+		return nil, fmt.Errorf("ima: %w", err)
+	}
+	id, err := KeyIDFromPublicKey(pub)
+	if err != nil {
+		return nil, err
+	}
+	return &PublicKey{id: id, key: pub, algorithm: algorithm}, nil
+}
+
+// ID returns the key id that signatures by this key carry.
+func (p *PublicKey) ID() KeyID { return p.id }
+
+// Public returns the *rsa.PublicKey or *ecdsa.PublicKey.
+func (p *PublicKey) Public() crypto.PublicKey { return p.key }
+
+// Certificate returns the certificate, or nil for a bare key.
+func (p *PublicKey) Certificate() *x509.Certificate { return p.cert }
+
+// Algorithm returns the algorithm with its size: "rsa2048", "p256".
+func (p *PublicKey) Algorithm() string { return p.algorithm }
+
+// Verify checks a raw signature over a digest: RSA PKCS#1 v1.5, or ECDSA in
+// ASN.1 DER, where a digest longer than the curve's order is truncated. An
+// ECDSA signature (r, s) verifies as (r, -s) too, as everywhere.
+//
+// Errors wrap [ErrUnsupportedHash], [ErrDigestSize], [ErrBadSignature] or, only
+// for RSA, [ErrDigestMismatch].
+func (p *PublicKey) Verify(h crypto.Hash, digest, sig []byte) error {
+	id, ok := HashIDOf(h)
+	if !ok {
+		return fmt.Errorf("ima: %w: %d", ErrUnsupportedHash, uint(h))
+	}
+	if err := checkDigest(id, digest); err != nil {
+		return err
+	}
+	if pub, ok := p.key.(*rsa.PublicKey); ok {
+		if rsa.VerifyPKCS1v15(pub, h, digest, sig) == nil {
+			return nil
+		}
+		return p.explainRSA(pub, id, digest, sig)
+	}
+	if ecdsa.VerifyASN1(p.key.(*ecdsa.PublicKey), digest, sig) {
+		return nil
+	}
+	return p.explainECDSA(sig)
+}
+
+// explainRSA says what is wrong with a signature that did not verify.
+func (p *PublicKey) explainRSA(pub *rsa.PublicKey, h HashID, digest, sig []byte) error {
+	if len(sig) != pub.Size() {
+		return fmt.Errorf("ima: %w: %d bytes for %s key %s", ErrBadSignature, len(sig), p.algorithm, p.id)
+	}
+	signed, ok := recoverDigestInfo(pub, sig)
+	switch {
+	case !ok:
+		return fmt.Errorf("ima: %w: damaged, or made by another key than %s %s", ErrBadSignature, p.algorithm, p.id)
+	case signed.hash != h.String():
+		return fmt.Errorf("ima: %w: a signature over %s is labelled %s", ErrBadSignature, signed.hash, h)
+	case bytes.Equal(signed.digest, digest):
+		return fmt.Errorf("ima: %w: not in its canonical encoding", ErrBadSignature)
+	}
+	return fmt.Errorf("ima: %w: key %s signed %s %x, the content has %x", ErrDigestMismatch, p.id, h, signed.digest, digest)
+}
+
+func (p *PublicKey) explainECDSA(sig []byte) error {
+	var rs struct{ R, S asn1.RawValue }
+	rest, err := asn1.Unmarshal(sig, &rs)
+	if err != nil || len(rest) > 0 {
+		return fmt.Errorf("ima: %w: not an ECDSA signature in DER", ErrBadSignature)
+	}
+	return fmt.Errorf("ima: %w: the content or the signature by %s key %s changed, ECDSA cannot tell which",
+		ErrBadSignature, p.algorithm, p.id)
+}
+
+// checkKey names the algorithm of a key that the kernel can verify with.
+func checkKey(pub crypto.PublicKey) (string, error) {
+	switch pub := pub.(type) {
+	case *rsa.PublicKey:
+		return checkRSA(pub)
+	case *ecdsa.PublicKey:
+		return checkECDSA(pub)
+	case interface{ Equal(crypto.PublicKey) bool }:
+		return "", fmt.Errorf("%w: %T", ErrUnsupportedKey, pub)
+	}
+	return "", fmt.Errorf("%w: %T is not a public key", ErrUnsupportedKey, pub)
+}
+
+func checkRSA(pub *rsa.PublicKey) (string, error) {
+	if pub.N == nil || pub.N.Sign() <= 0 || pub.E < 3 || pub.E%2 == 0 {
+		return "", fmt.Errorf("%w: malformed RSA key", ErrUnsupportedKey)
+	}
+	name := fmt.Sprintf("rsa%d", pub.N.BitLen())
+	if pub.N.BitLen() < 2048 {
+		return "", fmt.Errorf("%w: %s, at least 2048 bits are needed", ErrWeakKey, name)
+	}
+	// rsa_check_key_length of the kernel's crypto/rsa.c takes these only.
+	switch 8 * pub.Size() {
+	case 2048, 3072, 4096:
+		return name, nil
+	}
+	return "", fmt.Errorf("%w: %s, the kernel takes 2048, 3072 or 4096 bits", ErrUnsupportedKey, name)
+}
+
+func checkECDSA(pub *ecdsa.PublicKey) (string, error) {
+	var name string
+	switch pub.Curve {
+	case elliptic.P256():
+		name = "p256"
+	case elliptic.P384():
+		name = "p384"
+	case elliptic.P521():
+		name = "p521"
+	case nil:
+		return "", fmt.Errorf("%w: ECDSA key without a curve", ErrUnsupportedKey)
+	default:
+		return "", fmt.Errorf("%w: ECDSA over %s", ErrUnsupportedKey, pub.Curve.Params().Name)
+	}
+	if _, err := pub.Bytes(); err != nil {
+		return "", fmt.Errorf("%w: malformed %s key: %w", ErrUnsupportedKey, name, err)
+	}
+	return name, nil
+}
+
+// foreignAlgorithm names the algorithm of a certificate whose key crypto/x509
+// left unparsed.
+func foreignAlgorithm(cert *x509.Certificate) string {
+	var info struct {
+		Algorithm pkix.AlgorithmIdentifier
+		Bits      asn1.BitString
+	}
+	if _, err := asn1.Unmarshal(cert.RawSubjectPublicKeyInfo, &info); err != nil {
+		return "unreadable public key"
+	}
+	switch oid := info.Algorithm.Algorithm.String(); oid {
+	case "1.2.840.113549.1.1.10":
+		return "RSASSA-PSS"
+	case "1.2.643.7.1.1.1.1", "1.2.643.7.1.1.1.2":
+		return "EC-RDSA (GOST R 34.10-2012)"
+	case "1.3.101.113":
+		return "Ed448"
+	case "2.16.840.1.101.3.4.3.17", "2.16.840.1.101.3.4.3.18", "2.16.840.1.101.3.4.3.19":
+		return "ML-DSA"
+	default:
+		return "algorithm " + oid
+	}
+}

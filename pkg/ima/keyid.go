@@ -1,0 +1,63 @@
+package ima
+
+import (
+	"crypto"
+	"crypto/sha1"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/binary"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// KeyID is the four bytes by which a signature names its key, taken big-endian.
+type KeyID uint32
+
+// String returns eight lower-case hexadecimal digits, as the kernel prints key
+// ids in "Request for unknown key".
+func (id KeyID) String() string { return fmt.Sprintf("%08x", uint32(id)) }
+
+// ParseKeyID reads exactly eight hexadecimal digits of either case, with or
+// without a leading "0x". The error is [ErrMalformedKeyID].
+func ParseKeyID(s string) (KeyID, error) {
+	digits := strings.TrimPrefix(s, "0x")
+	n, err := strconv.ParseUint(digits, 16, 32)
+	if err != nil || len(digits) != 8 {
+		return 0, fmt.Errorf("ima: %w: %q is not eight hexadecimal digits", ErrMalformedKeyID, s)
+	}
+	return KeyID(n), nil
+}
+
+// KeyIDFromCertificate returns the last four bytes of the certificate's subject
+// key identifier, which is what the kernel finds a key by
+// (security/integrity/digsig_asymmetric.c). The error is [ErrNoSubjectKeyID].
+func KeyIDFromCertificate(cert *x509.Certificate) (KeyID, error) {
+	skid := cert.SubjectKeyId
+	if len(skid) < 4 {
+		return 0, fmt.Errorf("ima: certificate of %q: %w: %d bytes", cert.Subject, ErrNoSubjectKeyID, len(skid))
+	}
+	return KeyID(binary.BigEndian.Uint32(skid[len(skid)-4:])), nil
+}
+
+// KeyIDFromPublicKey returns the last four bytes of the SHA-1 over the public
+// key bits: the content of the BIT STRING in its SubjectPublicKeyInfo. That is
+// the rule of evmctl for keys without a certificate, and agrees with the usual
+// subject key identifier (RFC 5280, 4.2.1.2, method 1). The error is
+// [ErrUnsupportedKey].
+func KeyIDFromPublicKey(pub crypto.PublicKey) (KeyID, error) {
+	der, err := x509.MarshalPKIXPublicKey(pub)
+	if err != nil {
+		return 0, fmt.Errorf("ima: %w: %w", ErrUnsupportedKey, err)
+	}
+	var info struct {
+		Algorithm pkix.AlgorithmIdentifier
+		Bits      asn1.BitString
+	}
+	if _, err := asn1.Unmarshal(der, &info); err != nil {
+		return 0, fmt.Errorf("ima: %w: %w", ErrUnsupportedKey, err)
+	}
+	sum := sha1.Sum(info.Bits.Bytes)
+	return KeyID(binary.BigEndian.Uint32(sum[len(sum)-4:])), nil
+}

@@ -1,0 +1,179 @@
+package ima
+
+import (
+	"encoding/binary"
+	"fmt"
+)
+
+// Codes of version 1 signatures: enum pubkey_algo and digest_algo of the
+// kernel's include/linux/digsig.h.
+const (
+	legacyRSA    = 0
+	legacySHA1   = 0
+	legacySHA256 = 1
+)
+
+// Parse reads a value of security.ima or security.evm in any form the kernel
+// knows, also those that no verification accepts: version 1 signatures, and
+// version 3 under type 0x03. Integers are big-endian; lengths must match
+// exactly.
+//
+// The result aliases b, nothing is copied. Errors wrap [ErrTruncated],
+// [ErrTrailing], [ErrByteOrder], [ErrUnknownType], [ErrUnsupportedVersion],
+// [ErrUnknownHash] or, in version 1, [ErrUnsupportedKey].
+func Parse(b []byte) (Value, error) {
+	if len(b) == 0 {
+		return Value{}, fmt.Errorf("ima: %w: empty value", ErrTruncated)
+	}
+	switch t := Type(b[0]); t {
+	case TypeDigest:
+		return parseDigest(b[1:])
+	case TypeEVMHMAC:
+		return parseHMAC(b[1:])
+	case TypeDigestNG:
+		return parseDigestNG(b)
+	case TypeSignature, TypeEVMPortable, TypeVerity:
+		return parseSignature(b)
+	}
+	return Value{}, fmt.Errorf("ima: %w: first byte is %#02x", ErrUnknownType, b[0])
+}
+
+// parseDigest tells MD5 from SHA-1 as ima_get_hash_algo does: an MD5 digest is
+// 16 bytes, or 20 with four zero bytes at the end.
+func parseDigest(digest []byte) (Value, error) {
+	v := Value{Type: TypeDigest, Hash: SHA1, Digest: digest}
+	if len(digest) == MD5.Size() {
+		v.Hash = MD5
+		return v, nil
+	}
+	if err := checkSize(v.Type, len(digest), SHA1.Size()); err != nil {
+		return Value{}, err
+	}
+	if binary.BigEndian.Uint32(digest[MD5.Size():]) == 0 {
+		v.Hash = MD5
+	}
+	return v, nil
+}
+
+func parseHMAC(mac []byte) (Value, error) {
+	if err := checkSize(TypeEVMHMAC, len(mac), hmacSize); err != nil {
+		return Value{}, err
+	}
+	return Value{Type: TypeEVMHMAC, Hash: SHA1, Digest: mac}, nil
+}
+
+func parseDigestNG(b []byte) (Value, error) {
+	if len(b) < 2 {
+		return Value{}, fmt.Errorf("ima: %w: digest without a hash id", ErrTruncated)
+	}
+	v := Value{Type: TypeDigestNG, Hash: HashID(b[1]), Digest: b[2:]}
+	if !v.Hash.known() {
+		return Value{}, unknownHashError(b[1])
+	}
+	if err := checkSize(v.Type, len(v.Digest), v.Hash.Size()); err != nil {
+		return Value{}, err
+	}
+	return v, nil
+}
+
+func parseSignature(b []byte) (Value, error) {
+	if len(b) < 2 {
+		return Value{}, fmt.Errorf("ima: %w: signature without a version", ErrTruncated)
+	}
+	t, version := Type(b[0]), b[1]
+	switch {
+	case version == 1 && t != TypeVerity:
+		return parseLegacy(b)
+	case version == 2 && t != TypeVerity, version == 3:
+		return parseHeader(b)
+	}
+	return Value{}, fmt.Errorf("ima: %w: %d in a value of type %s", ErrUnsupportedVersion, version, t)
+}
+
+// parseHeader reads struct signature_v2_hdr of security/integrity/integrity.h.
+func parseHeader(b []byte) (Value, error) {
+	if len(b) < headerSize {
+		return Value{}, fmt.Errorf("ima: %w: %d bytes of a %d-byte signature header", ErrTruncated, len(b), headerSize)
+	}
+	v := Value{
+		Type:      Type(b[0]),
+		Version:   b[1],
+		Hash:      HashID(b[2]),
+		KeyID:     KeyID(binary.BigEndian.Uint32(b[3:])),
+		Signature: b[headerSize:],
+	}
+	if !v.Hash.known() {
+		return Value{}, unknownHashError(b[2])
+	}
+	big, little := binary.BigEndian.Uint16(b[7:]), binary.LittleEndian.Uint16(b[7:])
+	if err := checkLength(len(v.Signature), int(big), int(little)); err != nil {
+		return Value{}, err
+	}
+	return v, nil
+}
+
+// parseLegacy reads struct signature_hdr of include/linux/digsig.h, which
+// follows the type byte, and the one number after it.
+func parseLegacy(b []byte) (Value, error) {
+	if len(b) < legacyHeaderSize {
+		return Value{}, fmt.Errorf("ima: %w: %d bytes of a %d-byte version 1 header", ErrTruncated, len(b), legacyHeaderSize)
+	}
+	algorithm, hash, numbers := b[6], b[7], b[16]
+	if algorithm != legacyRSA {
+		return Value{}, fmt.Errorf("ima: %w: version 1 algorithm %d", ErrUnsupportedKey, algorithm)
+	}
+	if numbers != 1 {
+		return Value{}, fmt.Errorf("ima: %w: version 1 signature of %d numbers", ErrUnsupportedVersion, numbers)
+	}
+	v := Value{Type: Type(b[0]), Version: b[1], Signature: b[legacyHeaderSize:]}
+	switch hash {
+	case legacySHA1:
+		v.Hash = SHA1
+	case legacySHA256:
+		v.Hash = SHA256
+	default:
+		return Value{}, fmt.Errorf("ima: %w: version 1 id %d", ErrUnknownHash, hash)
+	}
+	v.Legacy = LegacyHeader{
+		Timestamp: binary.LittleEndian.Uint32(b[2:]),
+		KeyID:     binary.BigEndian.Uint64(b[8:]),
+		Bits:      binary.BigEndian.Uint16(b[17:]),
+	}
+	little := binary.LittleEndian.Uint16(b[17:])
+	if err := checkLength(len(v.Signature), bytesOf(v.Legacy.Bits), bytesOf(little)); err != nil {
+		return Value{}, err
+	}
+	return v, nil
+}
+
+func bytesOf(bits uint16) int { return (int(bits) + 7) / 8 }
+
+// checkLength compares the bytes of a signature that are there with the length
+// that the header states, read big-endian and, to name that fault, little-endian.
+func checkLength(have, big, little int) error {
+	switch {
+	case have == 0:
+		return fmt.Errorf("ima: %w: no signature after its header", ErrTruncated)
+	case have == big:
+		return nil
+	case have == little:
+		return fmt.Errorf("ima: %w: %d bytes of signature have a length field that is right only in little-endian", ErrByteOrder, have)
+	case have < big:
+		return fmt.Errorf("ima: %w: %d of %d bytes of signature", ErrTruncated, have, big)
+	}
+	return fmt.Errorf("ima: %w: %d after a signature of %d bytes", ErrTrailing, have-big, big)
+}
+
+func checkSize(t Type, have, want int) error {
+	switch {
+	case have < want:
+		return fmt.Errorf("ima: %w: %d of %d bytes of %s", ErrTruncated, have, want, t)
+	case have > want:
+		return fmt.Errorf("ima: %w: %d after %d bytes of %s", ErrTrailing, have-want, want, t)
+	}
+	return nil
+}
+
+func unknownHashError(id byte) error {
+	return fmt.Errorf("ima: %w: id %d", ErrUnknownHash, id)
+}

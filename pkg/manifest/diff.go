@@ -1,0 +1,132 @@
+package manifest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"maps"
+)
+
+// Change is how a path differs between two manifests.
+type Change string
+
+// The changes, seen from the first manifest.
+const (
+	Removed Change = "removed"
+	Added   Change = "added"
+	Changed Change = "changed"
+)
+
+// Difference is one path, or one header ("" as path), that differs.
+type Difference struct {
+	Path   string
+	Change Change
+	Fields []string // which keys changed, with both values where they are short
+}
+
+// Diff yields what differs between two manifests, reading both once, in step. A
+// manifest of several containers is compared with one of the same containers in
+// the same order; otherwise it yields an error.
+func Diff(old, now *Reader) iter.Seq2[Difference, error] {
+	return func(yield func(Difference, error) bool) {
+		for {
+			a, errA := old.Next()
+			b, errB := now.Next()
+			switch {
+			case errors.Is(errA, io.EOF) && errors.Is(errB, io.EOF):
+				return
+			case errors.Is(errA, io.EOF) || errors.Is(errB, io.EOF):
+				yield(Difference{}, errors.New("one has more containers than the other"))
+				return
+			case errA != nil || errB != nil:
+				yield(Difference{}, errors.Join(errA, errB))
+				return
+			case a.Container != b.Container || a.Name != b.Name:
+				yield(Difference{}, fmt.Errorf("one has %s %q where the other has %s %q", a.Container, a.Name, b.Container, b.Name))
+				return
+			}
+			if fields := headerFields(a, b); len(fields) > 0 && !yield(Difference{Change: Changed, Fields: fields}, nil) {
+				return
+			}
+			if !diffLines(old, now, yield) {
+				return
+			}
+		}
+	}
+}
+
+func diffLines(old, now *Reader, yield func(Difference, error) bool) bool {
+	nextOld, stopOld := iter.Pull2(old.Lines())
+	defer stopOld()
+	nextNow, stopNow := iter.Pull2(now.Lines())
+	defer stopNow()
+	a, errA, moreA := nextOld()
+	b, errB, moreB := nextNow()
+	for moreA || moreB {
+		if err := errors.Join(errA, errB); err != nil {
+			return yield(Difference{}, err)
+		}
+		d := Difference{Path: a.Path, Change: Changed}
+		takeA, takeB := moreA && (!moreB || a.Path <= b.Path), moreB && (!moreA || b.Path <= a.Path)
+		switch {
+		case !takeB:
+			d.Change = Removed
+		case !takeA:
+			d.Path, d.Change = b.Path, Added
+		default:
+			d.Fields = lineFields(a, b)
+		}
+		if (d.Change != Changed || len(d.Fields) > 0) && !yield(d, nil) {
+			return false
+		}
+		if takeA {
+			a, errA, moreA = nextOld()
+		}
+		if takeB {
+			b, errB, moreB = nextNow()
+		}
+	}
+	return true
+}
+
+func headerFields(a, b Header) (fields []string) {
+	add := func(differs bool, name string, from, to any) {
+		if differs {
+			fields = append(fields, fmt.Sprintf("%s %v -> %v", name, from, to))
+		}
+	}
+	add(a.Tool != b.Tool, "tool", a.Tool, b.Tool)
+	add(a.Hash != b.Hash, "hash", a.Hash, b.Hash)
+	add(a.KeyID != b.KeyID, "key_id", a.KeyID, b.KeyID)
+	add(!bytes.Equal(a.Certificate, b.Certificate), "certificate_sha256", fmt.Sprintf("%x", a.Certificate), fmt.Sprintf("%x", b.Certificate))
+	add(!a.Date.Equal(b.Date), "date", a.Date, b.Date)
+	return fields
+}
+
+func lineFields(a, b Line) (fields []string) {
+	add := func(differs bool, name string, from, to any) {
+		if differs {
+			fields = append(fields, fmt.Sprintf("%s %v -> %v", name, from, to))
+		}
+	}
+	add(a.Kind != b.Kind, "kind", a.Kind, b.Kind)
+	add(a.Size != b.Size, "size", a.Size, b.Size)
+	add(a.Mode != b.Mode, "mode", fmt.Sprintf("%04o", a.Mode), fmt.Sprintf("%04o", b.Mode))
+	add(a.UID != b.UID, "uid", a.UID, b.UID)
+	add(a.GID != b.GID, "gid", a.GID, b.GID)
+	add(a.KeyID != b.KeyID, "key_id", a.KeyID, b.KeyID)
+	add(a.Unsigned != b.Unsigned, "unsigned", fmt.Sprintf("%q", a.Unsigned), fmt.Sprintf("%q", b.Unsigned))
+	add(a.Same != b.Same, "same", a.Same, b.Same)
+	if a.Hash != b.Hash || !bytes.Equal(a.Digest, b.Digest) {
+		fields = append(fields, "digest")
+	}
+	if !maps.EqualFunc(a.Xattrs, b.Xattrs, bytes.Equal) {
+		fields = append(fields, "xattrs")
+	}
+	if !maps.EqualFunc(a.Covered, b.Covered, bytes.Equal) {
+		fields = append(fields, "covered")
+	}
+	return fields
+}

@@ -1,0 +1,69 @@
+package rootfs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/pkg/xattr"
+	"golang.org/x/sys/unix"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+)
+
+// Probe fails with one clear error when security.ima cannot be set in the tree,
+// and changes nothing to find out: it asks the kernel to replace a value that is
+// not there, or to create one that is, on the tree's root directory (and, where
+// mounts are crossed, on the root of each file system).
+func (t *Tree) Probe(ctx context.Context) error {
+	root := t.tree.Root()
+	if err := probe(root); err != nil {
+		return err
+	}
+	if !t.crossMounts {
+		return nil
+	}
+	probed := map[uint64]bool{}
+	for node, err := range t.tree.Walk(ctx) {
+		if err != nil || !node.Mode.IsDir() || probed[node.Stamp.Dev] {
+			continue // what cannot be walked is the plan's to report
+		}
+		probed[node.Stamp.Dev] = true
+		dir, err := t.tree.Open(node.Path)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(probe(dir), dir.Close()); err != nil {
+			return err
+		}
+	}
+	return context.Cause(ctx)
+}
+
+func probe(dir *os.File) error {
+	expected, flags := error(xattr.ENOATTR), xattr.XATTR_REPLACE
+	if _, err := xattr.FGet(dir, ima.XattrIMA); err == nil {
+		expected, flags = unix.EEXIST, xattr.XATTR_CREATE
+	}
+	digest := ima.DigestValue(ima.SHA256, make([]byte, ima.SHA256.Size()))
+	err := xattr.FSetWithFlags(dir, ima.XattrIMA, digest, flags)
+	if errors.Is(err, expected) {
+		return nil
+	}
+	return explain(dir.Name(), err)
+}
+
+// explain turns the kernel's answer into what it means and what to do about it.
+func explain(path string, err error) error {
+	const instead = "instead, --output restore makes a file for `setfattr --restore=` to be run as root, and --output none --manifest FILE a manifest for `manifest apply`"
+	switch {
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+		return fmt.Errorf("%s: %w: it takes CAP_SYS_ADMIN in the user namespace that mounted the file system (root, not root in a rootless container); %s", path, ErrNotPermitted, instead)
+	case errors.Is(err, unix.ENOTSUP):
+		return fmt.Errorf("%s: %w (vfat, NFS and some FUSE and tmpfs do not); %s", path, ErrNoXattrs, instead)
+	case errors.Is(err, unix.EROFS):
+		return fmt.Errorf("%s: %w; %s", path, ErrReadOnly, instead)
+	}
+	return fmt.Errorf("%s: probe whether security.ima can be set: %w; %s", path, cause(err), instead)
+}

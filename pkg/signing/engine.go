@@ -1,0 +1,155 @@
+package signing
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"runtime"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+)
+
+// Engine digests, signs and verifies entries. It is safe for concurrent use, and
+// containers that are signed with one Engine share what was signed already.
+type Engine struct {
+	signer  ima.Signer
+	public  *ima.PublicKey
+	hash    ima.HashID
+	jobs    int
+	signers int
+	force   bool
+	spool   string
+	observe Observer
+	memo    *memo
+}
+
+// Options of New. The zero value digests with SHA-256 on every core and signs
+// nothing, which is enough for Verify, Apply and a dry run.
+type Options struct {
+	// Signer makes the signatures, which are checked with Public, the key that the
+	// kernel will check them with. Without a Signer plans state what would be
+	// signed; without Public either, every signature found counts as replaceable.
+	Signer ima.Signer
+	Public *ima.PublicKey
+	// Hash is the digest algorithm where the container does not state digests;
+	// zero stands for SHA-256.
+	Hash ima.HashID
+	// Jobs is how many files are digested at a time, Signers how many batches are
+	// signed at a time; zero stands for one a core.
+	Jobs, Signers int
+	// Force lets signatures of other keys be replaced.
+	Force bool
+	// SpoolDir is where large plans are spooled; "" stands for os.TempDir.
+	SpoolDir string
+	Observe  Observer
+}
+
+// New checks the options and returns an Engine.
+func New(o Options) (*Engine, error) {
+	if o.Hash == 0 {
+		o.Hash = ima.SHA256
+	}
+	if o.Signer != nil && o.Public == nil {
+		return nil, errors.New("a signer without the public key that its signatures are checked with")
+	}
+	if !computable(o.Hash) {
+		return nil, fmt.Errorf("%s: %w: this program can name it, but not compute it", o.Hash, ima.ErrUnknownHash)
+	}
+	cores := runtime.GOMAXPROCS(0)
+	return &Engine{
+		signer: o.Signer, public: o.Public, hash: o.Hash, force: o.Force, spool: o.SpoolDir, observe: o.Observe,
+		jobs: positive(o.Jobs, cores), signers: positive(o.Signers, cores), memo: newMemo(),
+	}, nil
+}
+
+func positive(n, otherwise int) int {
+	if n > 0 {
+		return n
+	}
+	return otherwise
+}
+
+// Plan digests src's entries, signs what needs a signature and returns the plan,
+// which the caller closes. Failures of single files are collected (Errors) and
+// then fail the whole plan: signatures for a part of a container help nobody.
+func (e *Engine) Plan(ctx context.Context, src Source) (*Plan, error) {
+	return e.plan(ctx, src, e.digestAndJudge)
+}
+
+// Strip returns the plan of removing security.ima, and security.evm whose
+// signature would cover a security.ima that is gone.
+func (e *Engine) Strip(ctx context.Context, src Source) (*Plan, error) {
+	return e.plan(ctx, src, stripped)
+}
+
+func stripped(ctx context.Context, _ *digester, j *job) {
+	content, err := j.Open(ctx, &j.Entry)
+	if content != nil {
+		err = errors.Join(err, content.Close())
+	}
+	if j.err = err; err != nil || j.Reason != "" {
+		return
+	}
+	for _, name := range []string{ima.XattrIMA, ima.XattrEVM} {
+		if _, there := j.Xattrs[name]; there {
+			j.decide(Stripped, name, nil)
+		}
+	}
+	if j.values == nil {
+		j.Reason = "nothing to strip"
+	}
+}
+
+// digestAndJudge computes the entry's digest and decides what becomes of it,
+// short of the signing.
+func (e *Engine) digestAndJudge(ctx context.Context, d *digester, j *job) {
+	if j.Digest == nil {
+		j.Hash = e.hash
+		if j.err = j.digest(ctx, d); j.err != nil || j.Reason != "" {
+			return
+		}
+	}
+	old := j.Xattrs[ima.XattrIMA]
+	other, ours := e.compare(old, j)
+	switch {
+	case ours:
+		j.decide(Unchanged, ima.XattrIMA, old)
+	case other != nil && !e.force:
+		j.err = other
+	case j.HashOnly:
+		j.decide(Hashed, ima.XattrIMA, ima.DigestValue(j.Hash, j.Digest))
+	default:
+		j.status = Signed
+	}
+}
+
+// otherKey is the refusal to replace somebody else's signature.
+func otherKey(path string, v ima.Value) error {
+	return fmt.Errorf("%s: %w (%s): --force replaces it", path, ErrOtherKey, v)
+}
+
+// compare looks at the security.ima value that an entry has. ours means that it
+// is what this plan would attach; other is ErrOtherKey for somebody else's
+// signature.
+func (e *Engine) compare(old []byte, j *job) (other error, ours bool) {
+	if len(old) == 0 {
+		return nil, false
+	}
+	if j.HashOnly && string(old) == string(ima.DigestValue(j.Hash, j.Digest)) {
+		return nil, true
+	}
+	v, err := ima.Parse(old)
+	if err != nil || !v.IsSignature() || e.public == nil {
+		return nil, false
+	}
+	if v.KeyID != e.public.ID() || v.Type != ima.TypeSignature {
+		return otherKey(j.Path, v), false
+	}
+	h, ok := v.Hash.CryptoHash()
+	return nil, ok && !j.HashOnly && v.Hash == j.Hash && e.verifies(h, j.Digest, v.Signature)
+}
+
+func (e *Engine) verifies(h crypto.Hash, digest, sig []byte) bool {
+	return e.public.Verify(h, digest, sig) == nil
+}

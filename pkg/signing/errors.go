@@ -1,0 +1,62 @@
+package signing
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Errors that callers decide by.
+var (
+	// ErrOtherKey means that an entry carries a signature of another key.
+	ErrOtherKey = errors.New("signed by another key")
+	// ErrUnsigned means that an entry has no security.ima at all.
+	ErrUnsigned = errors.New("no security.ima")
+	// ErrMismatch means that an entry is not what a manifest says it is.
+	ErrMismatch = errors.New("does not match the manifest")
+	// ErrUnsignedPlan means that a plan made without a key cannot be attached.
+	ErrUnsignedPlan = errors.New("the plan was made without a key: there is nothing to attach")
+)
+
+// maxErrors bounds how many errors of a run are kept; the others are counted.
+const maxErrors = 1000
+
+// Errors are the failures of one run, each naming its file. errors.Is and
+// errors.As look into all that were kept.
+type Errors struct {
+	List  []error // in the container's order
+	Total int     // List is cut at a thousand
+}
+
+func (e *Errors) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d files failed", e.Total)
+	for i, err := range e.List {
+		if i == 10 {
+			fmt.Fprintf(&b, "\n  … and %d more", e.Total-i)
+			break
+		}
+		fmt.Fprintf(&b, "\n  %v", err)
+	}
+	return b.String()
+}
+
+// Unwrap returns the errors that were kept.
+func (e *Errors) Unwrap() []error { return e.List }
+
+func (e *Errors) add(err error) {
+	if e.Total++; len(e.List) < maxErrors {
+		e.List = append(e.List, err)
+	}
+}
+
+// err returns nil for no error, the error itself for one, and e for more.
+func (e *Errors) err() error {
+	switch e.Total {
+	case 0:
+		return nil
+	case 1:
+		return e.List[0]
+	}
+	return e
+}

@@ -1,0 +1,109 @@
+package signing
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"io"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/manifest"
+)
+
+// Description names a plan in its manifest.
+type Description struct {
+	Tool      string    // name and version of the program
+	Container string    // "tree"
+	Name      string    // of the package or archive; "" for a tree
+	Date      time.Time // zero unless SOURCE_DATE_EPOCH gives one
+}
+
+// WriteManifest renders the plan: sorted by the bytes of the paths, the same for
+// the same content at any number of jobs.
+func (p *Plan) WriteManifest(w io.Writer, d Description) error {
+	mw := manifest.NewWriter(w)
+	header := manifest.Header{Tool: d.Tool, Container: d.Container, Name: d.Name, Date: d.Date, Hash: p.hash, Entries: p.entries}
+	if p.public != nil {
+		header.KeyID = p.public.ID()
+		if cert := p.public.Certificate(); cert != nil {
+			sum := sha256.Sum256(cert.Raw)
+			header.Certificate = sum[:]
+		}
+	}
+	if err := mw.Header(header); err != nil {
+		return err
+	}
+	for r, err := range p.byPath() {
+		if err != nil {
+			return err
+		}
+		if err := mw.Line(line(&r)); err != nil {
+			return err
+		}
+	}
+	return mw.Flush()
+}
+
+// byPath yields the records sorted by path. Trees come sorted; for others the
+// offsets are sorted in memory and the records read one by one.
+func (p *Plan) byPath() iter.Seq2[Record, error] {
+	if p.sorted {
+		return p.Records()
+	}
+	type place struct {
+		path   string
+		offset int64
+	}
+	return func(yield func(Record, error) bool) {
+		var places []place
+		for r, err := range p.Records() {
+			if err != nil {
+				yield(r, err)
+				return
+			}
+			places = append(places, place{r.Path, r.offset})
+		}
+		slices.SortStableFunc(places, func(a, b place) int { return cmp.Compare(a.path, b.path) })
+		for _, at := range places {
+			if r, err := p.spool.record(at.offset); !yield(r, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+func line(r *Record) manifest.Line {
+	l := manifest.Line{
+		Path: r.Path, Kind: manifest.Kind(r.Mode), Size: r.Size, Mode: manifest.Permissions(r.Mode), UID: r.UID, GID: r.GID,
+		Hash: r.Hash, Digest: r.Digest, Unsigned: r.Reason,
+	}
+	if !r.first() {
+		l.Same = r.Same
+	}
+	for name, value := range r.Xattrs {
+		if name != ima.XattrIMA && name != ima.XattrEVM {
+			if l.Covered == nil {
+				l.Covered = map[string][]byte{}
+			}
+			l.Covered[name] = value
+		}
+	}
+	for name, value := range r.Values {
+		if value == nil {
+			continue
+		}
+		if l.Xattrs == nil {
+			l.Xattrs = map[string][]byte{}
+		}
+		l.Xattrs[name] = value
+		if v, err := ima.Parse(value); err == nil && v.IsSignature() {
+			l.KeyID = v.KeyID
+		}
+	}
+	if l.Unsigned == "" && r.HashOnly {
+		l.Unsigned = "hash only"
+	}
+	return l
+}

@@ -1,0 +1,124 @@
+package tree
+
+import (
+	"encoding/binary"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Node is one name in the tree. The root itself is not a node.
+type Node struct {
+	// Path is relative to the root, slash-separated, raw bytes as the file
+	// system has them (not necessarily UTF-8).
+	Path string
+	Mode fs.FileMode // type and permission bits, setuid and the like included
+	UID  uint32
+	GID  uint32
+	Size int64
+	// Links is the number of names that the inode has, here and elsewhere.
+	Links uint64
+	Stamp Stamp
+	// MountPoint marks a directory that was not entered because another file
+	// system is mounted there.
+	MountPoint bool
+}
+
+// Stamp tells one state of one inode from any other: whoever replaces a file,
+// writes to it or changes its metadata changes its stamp.
+type Stamp struct {
+	Dev, Ino     uint64
+	Size         int64
+	Mtime, Ctime int64 // nanoseconds since 1970
+}
+
+// SameInode reports whether both stamps are of one inode, in whatever state.
+func (s Stamp) SameInode(o Stamp) bool { return s.Dev == o.Dev && s.Ino == o.Ino }
+
+// Check fails with ErrChanged, naming what differs, unless now equals s.
+func (s Stamp) Check(now Stamp) error {
+	switch {
+	case s == now:
+		return nil
+	case !s.SameInode(now):
+		return fmt.Errorf("%w: another file took its place", ErrChanged)
+	case s.Size != now.Size:
+		return fmt.Errorf("%w: size went from %d to %d bytes", ErrChanged, s.Size, now.Size)
+	case s.Mtime != now.Mtime:
+		return fmt.Errorf("%w: its content was written", ErrChanged)
+	default:
+		return fmt.Errorf("%w: its metadata was changed", ErrChanged)
+	}
+}
+
+const stampSize = 5 * 8
+
+// MarshalBinary encodes the stamp in 40 bytes, little-endian.
+func (s Stamp) MarshalBinary() ([]byte, error) {
+	b := make([]byte, 0, stampSize)
+	for _, v := range [...]uint64{s.Dev, s.Ino, uint64(s.Size), uint64(s.Mtime), uint64(s.Ctime)} {
+		b = binary.LittleEndian.AppendUint64(b, v)
+	}
+	return b, nil
+}
+
+// UnmarshalBinary decodes what MarshalBinary wrote.
+func (s *Stamp) UnmarshalBinary(b []byte) error {
+	if len(b) != stampSize {
+		return fmt.Errorf("file stamp: %d bytes instead of %d", len(b), stampSize)
+	}
+	word := func(i int) uint64 { return binary.LittleEndian.Uint64(b[8*i:]) }
+	*s = Stamp{Dev: word(0), Ino: word(1), Size: int64(word(2)), Mtime: int64(word(3)), Ctime: int64(word(4))}
+	return nil
+}
+
+// StampOf returns the stamp of an open file.
+func StampOf(f *os.File) (Stamp, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return Stamp{}, &os.PathError{Op: "stat", Path: f.Name(), Err: err}
+	}
+	return stampOf(&st), nil
+}
+
+func stampOf(st *unix.Stat_t) Stamp {
+	return Stamp{Dev: uint64(st.Dev), Ino: st.Ino, Size: st.Size, Mtime: st.Mtim.Nano(), Ctime: st.Ctim.Nano()} //nolint:unconvert // Dev's width varies
+}
+
+func nodeOf(path string, st *unix.Stat_t) Node {
+	return Node{
+		Path: path, Mode: modeOf(st.Mode), UID: st.Uid, GID: st.Gid, Size: st.Size,
+		Links: uint64(st.Nlink), Stamp: stampOf(st), //nolint:unconvert // Nlink's width varies
+	}
+}
+
+// modeOf translates st_mode as os.Lstat does.
+func modeOf(m uint32) fs.FileMode {
+	mode := fs.FileMode(m & 0o777)
+	switch m & unix.S_IFMT {
+	case unix.S_IFBLK:
+		mode |= fs.ModeDevice
+	case unix.S_IFCHR:
+		mode |= fs.ModeDevice | fs.ModeCharDevice
+	case unix.S_IFDIR:
+		mode |= fs.ModeDir
+	case unix.S_IFIFO:
+		mode |= fs.ModeNamedPipe
+	case unix.S_IFLNK:
+		mode |= fs.ModeSymlink
+	case unix.S_IFSOCK:
+		mode |= fs.ModeSocket
+	}
+	if m&unix.S_ISUID != 0 {
+		mode |= fs.ModeSetuid
+	}
+	if m&unix.S_ISGID != 0 {
+		mode |= fs.ModeSetgid
+	}
+	if m&unix.S_ISVTX != 0 {
+		mode |= fs.ModeSticky
+	}
+	return mode
+}
