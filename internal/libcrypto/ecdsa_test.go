@@ -1,0 +1,90 @@
+//go:build cgo && linux
+
+package libcrypto
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"errors"
+	"testing"
+)
+
+func TestECDSA(t *testing.T) {
+	for _, curve := range []elliptic.Curve{elliptic.P256(), elliptic.P384(), elliptic.P521()} {
+		private, err := ecdsa.GenerateKey(curve, rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		signer, err := load(t).NewECDSA(private, &private.PublicKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, h := range []crypto.Hash{crypto.SHA224, crypto.SHA256, crypto.SHA384, crypto.SHA512, crypto.SHA3_256} {
+			list := digests(h, batchSize+3)
+			signatures, err := signer.Sign(t.Context(), h, list)
+			if err != nil {
+				t.Fatalf("%s, %s: %v", curve.Params().Name, h, err)
+			}
+			for i := range list {
+				if !ecdsa.VerifyASN1(&private.PublicKey, list[i], signatures[i]) {
+					t.Fatalf("%s, %s, digest %d: crypto/ecdsa refuses it", curve.Params().Name, h, i)
+				}
+			}
+			again, err := signer.Sign(t.Context(), h, list[:1])
+			if err != nil || !bytes.Equal(again[0], signatures[0]) {
+				t.Errorf("%s, %s: another signature the second time (%v)", curve.Params().Name, h, err)
+			}
+		}
+		if err := signer.Close(); err != nil {
+			t.Error(err)
+		}
+		if _, err := signer.Sign(t.Context(), crypto.SHA256, digests(crypto.SHA256, 1)); !errors.Is(err, ErrClosed) {
+			t.Errorf("after Close: %v", err)
+		}
+	}
+}
+
+func TestECDSAWrongCertificate(t *testing.T) {
+	private, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	other, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	signer, err := load(t).NewECDSA(private, &other.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer signer.Close()
+	if _, err := signer.Sign(t.Context(), crypto.SHA256, digests(crypto.SHA256, 3)); !errors.Is(err, ErrVerify) {
+		t.Errorf("got %v", err)
+	}
+	if signer.VerifiesWith(&private.PublicKey) || !signer.VerifiesWith(&other.PublicKey) {
+		t.Error("VerifiesWith names the wrong key")
+	}
+}
+
+// TestECDSAVerifiesEach has one of many signatures damaged: at any place it must
+// be noticed, which says that the batch is cut where it was joined.
+func TestECDSAVerifiesEach(t *testing.T) {
+	private, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	signer, err := load(t).NewECDSA(private, &private.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer signer.Close()
+	list := digests(crypto.SHA256, batchSize+2)
+	signatures, err := signer.Sign(t.Context(), crypto.SHA256, list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range []int{0, 1, batchSize - 1, batchSize, batchSize + 1} {
+		signatures[i][len(signatures[i])-1] ^= 1
+		if err := signer.verify(crypto.SHA256, list, signatures); !errors.Is(err, ErrVerify) {
+			t.Errorf("damaged signature %d: %v", i, err)
+		}
+		signatures[i][len(signatures[i])-1] ^= 1
+	}
+	if err := signer.verify(crypto.SHA256, list, signatures); err != nil {
+		t.Errorf("undamaged: %v", err)
+	}
+}
