@@ -1,0 +1,132 @@
+// Package certs reads, makes and checks the X.509 certificates by which a Linux
+// kernel knows the keys that files are signed with.
+//
+// [Read] and [Parse] take PEM and DER. [NewCA] and [Issuer] make certificates for
+// the kernel's system keyring and for its .ima and .evm keyrings; any
+// [crypto.Signer] signs them. [Check] says, rule by rule, what a given kernel would
+// refuse. [Init] makes a whole set of keys and certificates under the names that
+// Yocto layers expect.
+//
+// The rules are those of the kernel, not of the web: no dates, no revocation, no
+// path length. Opening existing keys is left to package keystore, asking for
+// passphrases and printing to the caller.
+package certs
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+)
+
+// maxSize bounds a file of certificates; all those of a browser are 0.2 MB.
+const maxSize = 1 << 20
+
+// What a caller may want to tell apart.
+var (
+	// ErrNoCertificate: something else is where a certificate should be.
+	ErrNoCertificate = errors.New("no certificate there")
+	// ErrTooLarge: more bytes than certificates have.
+	ErrTooLarge = errors.New("too large")
+	// ErrOption: an option of a request is wrong, before anything was done.
+	ErrOption = errors.New("wrong option")
+	// ErrExists: files that would have been overwritten.
+	ErrExists = errors.New("nothing was written, as files exist already")
+	// ErrKernelVersion: a text that is no kernel version.
+	ErrKernelVersion = errors.New("not a kernel version like 6.1 or 6.12.30")
+	// ErrRefused: the kernel would not take the certificate that was asked for.
+	ErrRefused = errors.New("the kernel would refuse this certificate")
+)
+
+// Read returns the certificates of a file, at least one; see Parse.
+func Read(path string) ([]*x509.Certificate, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("read certificate: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // opened for reading
+	data, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	switch {
+	case errors.Is(err, syscall.EISDIR):
+		return nil, fmt.Errorf("read certificate %s: it is a directory: name the file in it", path)
+	case err != nil:
+		return nil, fmt.Errorf("read certificate: %w", err)
+	}
+	list, err := Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("read certificate %s: %w", path, err)
+	}
+	return list, nil
+}
+
+// Parse returns the certificates in data, at least one, in order: PEM, where other
+// blocks are passed over, or DER, one after the other.
+func Parse(data []byte) ([]*x509.Certificate, error) {
+	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) // some editors write this
+	switch {
+	case len(data) > maxSize:
+		return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, maxSize)
+	case len(bytes.TrimSpace(data)) == 0:
+		return nil, fmt.Errorf("%w: it is empty", ErrNoCertificate)
+	case bytes.Contains(data, []byte("-----BEGIN ")):
+		return parsePEM(data)
+	case data[0] != 0x30: // SEQUENCE
+		return nil, fmt.Errorf("%w: it is neither PEM nor DER", ErrNoCertificate)
+	}
+	list, err := x509.ParseCertificates(data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: its DER is of something else, or damaged: %w", ErrNoCertificate, err)
+	}
+	return list, nil
+}
+
+func parsePEM(data []byte) ([]*x509.Certificate, error) {
+	var list []*x509.Certificate
+	other := "its PEM is damaged or cut off"
+	for {
+		var block *pem.Block
+		if block, data = pem.Decode(data); block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" && block.Type != "X509 CERTIFICATE" {
+			other = otherPEM(block.Type)
+			continue
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %d is damaged: %w", len(list)+1, err)
+		}
+		list = append(list, cert)
+	}
+	if bytes.Contains(data, []byte("-----BEGIN CERTIFICATE-----")) {
+		return nil, fmt.Errorf("certificate %d is damaged or cut off", len(list)+1)
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("%w: %s", ErrNoCertificate, other)
+	}
+	return list, nil
+}
+
+// otherPEM says what a label stands for, when it is no certificate.
+func otherPEM(label string) string {
+	switch label {
+	case "PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "OPENSSH PRIVATE KEY":
+		return "it holds a private key; the certificate is another file"
+	case "PUBLIC KEY", "RSA PUBLIC KEY":
+		return "it holds a public key, which has no key id of its own; the certificate is another file"
+	case "CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST":
+		return "it holds a certificate request, which its CA has yet to sign"
+	case "TRUSTED CERTIFICATE":
+		return "it holds OpenSSL's TRUSTED CERTIFICATE; openssl x509 -in FILE -out NEW converts it"
+	case "PKCS7", "CMS":
+		return "it holds PKCS #7; openssl pkcs7 -in FILE -print_certs -out NEW converts it"
+	}
+	if len(label) > 40 {
+		label = label[:40] + "…"
+	}
+	return fmt.Sprintf("it holds PEM of type %q", label)
+}

@@ -1,0 +1,164 @@
+package certs
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"errors"
+	"fmt"
+	"math/big"
+	"time"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+)
+
+// DefaultDays is the validity of a certificate that asks for none: devices live
+// longer than servers' certificates, and the kernel looks at no date.
+const DefaultDays = 3650
+
+// Request is what a new certificate says about itself.
+type Request struct {
+	Subject   pkix.Name
+	NotBefore time.Time // zero for now
+	Days      int       // zero for DefaultDays
+}
+
+// Issuer is a CA with its key, which may be in a token: any crypto.Signer.
+type Issuer struct {
+	Certificate *x509.Certificate
+	Key         crypto.Signer
+}
+
+// NewCA returns a self-signed CA certificate for CONFIG_SYSTEM_TRUSTED_KEYS.
+//
+// Like all certificates made here it has been checked by the rules of the newest
+// kernel; errors wrap [ErrOption] or [ErrRefused].
+func NewCA(key crypto.Signer, r Request) (*x509.Certificate, error) {
+	template, err := r.template(key.Public())
+	if err != nil {
+		return nil, err
+	}
+	asCA(template)
+	cert, err := create(template, template, key.Public(), key)
+	if err != nil {
+		return nil, err
+	}
+	return lint(cert, CheckCA(cert, nil, Kernel{}))
+}
+
+// SecondaryCA returns a CA certificate for the kernel's secondary keyring.
+func (i Issuer) SecondaryCA(public crypto.PublicKey, r Request) (*x509.Certificate, error) {
+	return i.issue(public, r, asCA, CheckCA)
+}
+
+// Signer returns a certificate of a key that signs files, for .ima or .evm.
+func (i Issuer) Signer(public crypto.PublicKey, r Request) (*x509.Certificate, error) {
+	return i.issue(public, r, asSigner, Check)
+}
+
+func (i Issuer) issue(
+	public crypto.PublicKey, r Request, shape func(*x509.Certificate),
+	check func(*x509.Certificate, []*x509.Certificate, Kernel) []Finding,
+) (*x509.Certificate, error) {
+	template, err := r.template(public)
+	if err != nil {
+		return nil, err
+	}
+	// Equal names would make it look self-signed.
+	if name, err := asn1.Marshal(r.Subject.ToRDNSequence()); err != nil || bytes.Equal(name, i.Certificate.RawSubject) {
+		return nil, fmt.Errorf("%w: subject %q is that of the CA", ErrOption, r.Subject)
+	}
+	shape(template)
+	template.AuthorityKeyId = i.Certificate.SubjectKeyId
+	cert, err := create(template, i.Certificate, public, i.Key)
+	if err != nil {
+		return nil, err
+	}
+	return lint(cert, check(cert, []*x509.Certificate{i.Certificate}, Kernel{}))
+}
+
+func asCA(t *x509.Certificate) {
+	t.IsCA = true
+	t.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageCRLSign
+}
+
+func asSigner(t *x509.Certificate) { t.KeyUsage = x509.KeyUsageDigitalSignature }
+
+// template is what all certificates have. The subject key identifier is set, as
+// crypto/x509 writes none for leaves, and another than SHA-1's for CAs.
+func (r Request) template(public crypto.PublicKey) (*x509.Certificate, error) {
+	if _, err := ima.BareKey(public); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrOption, err)
+	}
+	if err := checkSubject(r.Subject); err != nil {
+		return nil, err
+	}
+	notBefore, notAfter, err := r.validity()
+	if err != nil {
+		return nil, err
+	}
+	spki, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		return nil, err
+	}
+	skid, ok := keySum(spki)
+	if !ok {
+		return nil, errors.New("the public key cannot be read back")
+	}
+	serial, err := newSerial()
+	if err != nil {
+		return nil, err
+	}
+	return &x509.Certificate{
+		SerialNumber: serial, Subject: r.Subject, NotBefore: notBefore, NotAfter: notAfter,
+		BasicConstraintsValid: true, SubjectKeyId: skid,
+	}, nil
+}
+
+func (r Request) validity() (from, to time.Time, err error) {
+	from, days := r.NotBefore, r.Days
+	if from.IsZero() {
+		from = time.Now()
+	}
+	if days == 0 {
+		days = DefaultDays
+	}
+	from = from.UTC().Truncate(time.Second)
+	// X.509 has four digits for the year; the kernel begins with 1970.
+	if days < 0 || days > 366*8000 || from.Year() < 1970 || from.AddDate(0, 0, days).Year() > 9999 {
+		return from, to, fmt.Errorf("%w: %d days from %s is no validity", ErrOption, days, from.Format(time.DateOnly))
+	}
+	return from, from.AddDate(0, 0, days), nil
+}
+
+// newSerial is positive and has 127 random bits; RFC 5280 allows 159.
+func newSerial() (*big.Int, error) {
+	top := new(big.Int).Lsh(big.NewInt(1), 127)
+	n, err := rand.Int(rand.Reader, top)
+	if err != nil {
+		return nil, fmt.Errorf("make a serial number: %w", err)
+	}
+	return n.Add(n, big.NewInt(1)), nil
+}
+
+func create(template, parent *x509.Certificate, public crypto.PublicKey, key crypto.Signer) (*x509.Certificate, error) {
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, public, key)
+	if err != nil {
+		return nil, fmt.Errorf("sign the certificate of %q: %w", template.Subject, err)
+	}
+	return x509.ParseCertificate(der)
+}
+
+// lint lets nothing out that the kernel would refuse, or take by luck. Dates are
+// the caller's.
+func lint(cert *x509.Certificate, findings []Finding) (*x509.Certificate, error) {
+	for _, f := range findings {
+		if f.Severity != Note && f.Rule != RuleValidity {
+			return nil, fmt.Errorf("certificate of %q: %w: %s: %s", cert.Subject, ErrRefused, f.Rule, f.Detail)
+		}
+	}
+	return cert, nil
+}

@@ -1,0 +1,242 @@
+package certs
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/youmark/pkcs8"
+)
+
+// iterations of PBKDF2-HMAC-SHA256, as OWASP recommended in 2023.
+const iterations = 600_000
+
+// InitOptions are what Init makes. The zero value makes RSA-2048 keys in clear for
+// a device called "Device".
+type InitOptions struct {
+	// Algorithm is one of Algorithms; "" is the first.
+	Algorithm string
+	// With names key pairs beyond the CA and the IMA key; see Extras.
+	With []string
+	// Subject is in every certificate, with the role of each behind the common
+	// name.
+	Subject   pkix.Name
+	Days      int       // zero for DefaultDays
+	NotBefore time.Time // zero for now
+	// Passphrase encrypts the private keys, unless it is nil.
+	Passphrase []byte
+}
+
+// KeyPair is what Init made of one role.
+type KeyPair struct {
+	Name        string            // the files' name without extension
+	Key         string            // path of the private key: PKCS #8 PEM, mode 0600
+	PEM, DER    string            // paths of the certificate; DER is "" for the system CA
+	Certificate *x509.Certificate // key id: ima.KeyIDFromCertificate
+}
+
+// Files lists the paths.
+func (p KeyPair) Files() []string {
+	if p.DER == "" {
+		return []string{p.Key, p.PEM}
+	}
+	return []string{p.Key, p.PEM, p.DER}
+}
+
+// role is one key pair of a set.
+type role struct {
+	extra  string // its name in With, "" for what is always made
+	file   string
+	suffix string // to the common name
+	issue  func(Issuer, crypto.PublicKey, Request) (*x509.Certificate, error)
+}
+
+// roles begin with the system CA, which signs the others.
+func roles() []role {
+	return []role{
+		{"", "system_trusted_key", "system CA", nil},
+		{"", "x509_ima", "IMA signing", Issuer.Signer},
+		{"rpm", "x509_ima_rpm", "RPM IMA signing", Issuer.Signer},
+		{"evm", "x509_evm", "EVM signing", Issuer.Signer},
+		{"secondary", "x509_secondary", "secondary CA", Issuer.SecondaryCA},
+	}
+}
+
+// Algorithms lists what GenerateKey makes, the default first.
+func Algorithms() []string { return []string{"rsa2048", "rsa3072", "rsa4096", "p256", "p384"} }
+
+// Extras lists what InitOptions.With may name.
+func Extras() []string {
+	var names []string
+	for _, r := range roles() {
+		if r.extra != "" {
+			names = append(names, r.extra)
+		}
+	}
+	return names
+}
+
+// GenerateKey makes a private key. The error wraps [ErrOption].
+func GenerateKey(algorithm string) (crypto.Signer, error) {
+	switch algorithm {
+	case "rsa2048":
+		return rsa.GenerateKey(rand.Reader, 2048)
+	case "rsa3072":
+		return rsa.GenerateKey(rand.Reader, 3072)
+	case "rsa4096":
+		return rsa.GenerateKey(rand.Reader, 4096)
+	case "p256":
+		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	case "p384":
+		return ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	}
+	return nil, fmt.Errorf("%w: algorithm %q; there are: %s", ErrOption, algorithm, strings.Join(Algorithms(), ", "))
+}
+
+// Init makes keys and certificates in dir, which it makes too if need be, under
+// the names that Yocto layers expect: system_trusted_key.{key,crt} is the CA,
+// x509_ima.{key,crt,der} signs files, and With adds x509_ima_rpm (rpm), x509_evm
+// (evm) and x509_secondary (secondary, a CA).
+//
+// It overwrites nothing: if one of the files exists, [ErrExists] lists all that
+// do. When anything fails, what it wrote is removed. Wrong options are [ErrOption].
+func Init(ctx context.Context, dir string, o InitOptions) ([]KeyPair, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	pairs := o.pairs(dir)
+	if err := checkAbsent(pairs); err != nil {
+		return nil, err
+	}
+	var files []newFile
+	defer func() {
+		for _, f := range files {
+			clear(f.data)
+		}
+	}()
+	var ca Issuer
+	for i := range pairs {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		made, err := o.make(&pairs[i], &ca)
+		files = append(files, made...)
+		if err != nil {
+			return nil, fmt.Errorf("make %s: %w", pairs[i].Name, err)
+		}
+	}
+	if err := writeAll(ctx, dir, files); err != nil {
+		return nil, err
+	}
+	return pairs, nil
+}
+
+// complete fills in defaults and judges everything that needs no key.
+func (o *InitOptions) complete() error {
+	if o.Algorithm == "" {
+		o.Algorithm = Algorithms()[0]
+	}
+	if !slices.Contains(Algorithms(), o.Algorithm) {
+		return fmt.Errorf("%w: algorithm %q; there are: %s", ErrOption, o.Algorithm, strings.Join(Algorithms(), ", "))
+	}
+	for _, name := range o.With {
+		if !slices.Contains(Extras(), name) {
+			return fmt.Errorf("%w: no key pair is called %q; there are: %s", ErrOption, name, strings.Join(Extras(), ", "))
+		}
+	}
+	if o.Passphrase != nil && len(o.Passphrase) == 0 {
+		return fmt.Errorf("%w: the passphrase is empty", ErrOption)
+	}
+	if o.Subject.CommonName == "" {
+		o.Subject.CommonName = "Device"
+	}
+	for _, r := range roles() {
+		if err := checkSubject(o.subject(r)); err != nil {
+			return err
+		}
+	}
+	_, _, err := Request{NotBefore: o.NotBefore, Days: o.Days}.validity()
+	return err
+}
+
+// subject is that of one role's certificate.
+func (o *InitOptions) subject(r role) pkix.Name {
+	name := o.Subject
+	name.CommonName += " " + r.suffix
+	return name
+}
+
+// pairs lists what is to be made, with its paths.
+func (o *InitOptions) pairs(dir string) []KeyPair {
+	var pairs []KeyPair
+	for _, r := range roles() {
+		if r.extra != "" && !slices.Contains(o.With, r.extra) {
+			continue
+		}
+		base := filepath.Join(dir, r.file)
+		p := KeyPair{Name: r.file, Key: base + ".key", PEM: base + ".crt"}
+		if r.issue != nil {
+			p.DER = base + ".der" // the form that the kernel loads at boot
+		}
+		pairs = append(pairs, p)
+	}
+	return pairs
+}
+
+// make makes a pair's key and certificate. The first is the CA's.
+func (o *InitOptions) make(p *KeyPair, ca *Issuer) ([]newFile, error) {
+	r := roles()[slices.IndexFunc(roles(), func(r role) bool { return r.file == p.Name })]
+	key, err := GenerateKey(o.Algorithm)
+	if err != nil {
+		return nil, err
+	}
+	request := Request{Subject: o.subject(r), NotBefore: o.NotBefore, Days: o.Days}
+	if r.issue == nil {
+		p.Certificate, err = NewCA(key, request)
+		*ca = Issuer{p.Certificate, key}
+	} else {
+		p.Certificate, err = r.issue(*ca, key.Public(), request)
+	}
+	if err != nil {
+		return nil, err
+	}
+	private, err := o.armor(key)
+	if err != nil {
+		return nil, err
+	}
+	files := []newFile{{p.Key, private, 0o600}, {p.PEM, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.Certificate.Raw}), 0o644}}
+	if p.DER != "" {
+		files = append(files, newFile{p.DER, slices.Clone(p.Certificate.Raw), 0o644})
+	}
+	return files, nil
+}
+
+// armor writes a private key as PKCS #8, encrypted in the way that every OpenSSL
+// since 1.0 reads.
+func (o *InitOptions) armor(key crypto.Signer) ([]byte, error) {
+	block := pem.Block{Type: "PRIVATE KEY"}
+	if o.Passphrase != nil {
+		block.Type = "ENCRYPTED PRIVATE KEY"
+	}
+	var err error
+	block.Bytes, err = pkcs8.MarshalPrivateKey(key, o.Passphrase, &pkcs8.Opts{
+		Cipher:  pkcs8.AES256CBC,
+		KDFOpts: pkcs8.PBKDF2Opts{SaltSize: 16, IterationCount: iterations, HMACHash: crypto.SHA256},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("write the private key: %w", err)
+	}
+	defer clear(block.Bytes)
+	return pem.EncodeToMemory(&block), nil
+}

@@ -1,0 +1,83 @@
+package certs
+
+import (
+	"crypto/x509/pkix"
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// maxName is X.520's bound of a common name, which OpenSSL enforces.
+const maxName = 64
+
+// ParseSubject reads a subject the way openssl takes it, "/C=DE/O=Acme/CN=Router",
+// or a plain name, which becomes organisation and common name. The error is
+// [ErrOption].
+func ParseSubject(text string) (pkix.Name, error) {
+	name := pkix.Name{Organization: []string{text}, CommonName: text}
+	if after, found := strings.CutPrefix(text, "/"); found {
+		name = pkix.Name{}
+		for _, part := range splitSlashes(after) {
+			if err := addPart(&name, part); err != nil {
+				return pkix.Name{}, err
+			}
+		}
+	}
+	return name, checkSubject(name)
+}
+
+// splitSlashes cuts at slashes that no backslash precedes.
+func splitSlashes(text string) []string {
+	const escaped = "\x00"
+	parts := strings.Split(strings.ReplaceAll(text, `\/`, escaped), "/")
+	for i := range parts {
+		parts[i] = strings.ReplaceAll(parts[i], escaped, "/")
+	}
+	return parts
+}
+
+func addPart(name *pkix.Name, part string) error {
+	key, value, found := strings.Cut(part, "=")
+	if !found || value == "" {
+		return fmt.Errorf("%w: subject: %q is not of the form NAME=value", ErrOption, part)
+	}
+	list := map[string]*[]string{
+		"C": &name.Country, "ST": &name.Province, "L": &name.Locality, "O": &name.Organization, "OU": &name.OrganizationalUnit,
+	}[key]
+	switch {
+	case list != nil:
+		*list = append(*list, value)
+	case key == "CN" && name.CommonName == "":
+		name.CommonName = value
+	case key == "CN":
+		return fmt.Errorf("%w: subject: CN twice", ErrOption)
+	default:
+		return fmt.Errorf("%w: subject: %q is none of C, ST, L, O, OU, CN", ErrOption, key)
+	}
+	return nil
+}
+
+func checkSubject(name pkix.Name) error {
+	if name.CommonName == "" {
+		return fmt.Errorf("%w: subject: a common name (CN) is needed", ErrOption)
+	}
+	for _, c := range name.Country {
+		if len(c) != 2 {
+			return fmt.Errorf("%w: subject: country %q has two letters", ErrOption, c)
+		}
+	}
+	values := []string{name.CommonName}
+	for _, list := range [][]string{name.Country, name.Province, name.Locality, name.Organization, name.OrganizationalUnit} {
+		values = append(values, list...)
+	}
+	for _, v := range values {
+		if !utf8.ValidString(v) || strings.ContainsFunc(v, unicode.IsControl) {
+			return fmt.Errorf("%w: subject: %q has characters that are not printable", ErrOption, v)
+		}
+		if utf8.RuneCountInString(v) > maxName {
+			return fmt.Errorf("%w: subject: %q is longer than %d characters", ErrOption, v, maxName)
+		}
+	}
+	return nil
+}

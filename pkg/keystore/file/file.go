@@ -1,0 +1,107 @@
+// Package file opens signing keys that are files: PEM or DER; PKCS #1, SEC 1 or
+// PKCS #8; in clear, as encrypted PKCS #8 (PBES2), or as OpenSSL's older
+// encrypted PEM. [Open] is the backend of package keystore for file:.
+//
+// A certificate in the same file is used where no other is given. Signatures are
+// the same bytes at every build: RSA by its nature, ECDSA by the nonces of RFC
+// 6979. libcrypto helps where it is installed, which changes nothing but the time.
+//
+// Key files are hostile input here: reading is bounded, and so is the work that
+// decrypting may ask for. Making keys is left to package certs, asking for the
+// passphrase to the caller. Forms that are not read are refused by name, with the
+// command that converts them.
+package file
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"errors"
+	"fmt"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/keystore"
+)
+
+// maxSize bounds a key file; with a chain of certificates it has some 20 kB.
+const maxSize = 1 << 20
+
+// Open opens the key file at path. It is a [keystore.Backend].
+//
+// Errors wrap the sentinels of package keystore, or [ima.ErrWeakKey] and
+// [ima.ErrUnsupportedKey] for keys that the kernel takes no signatures of.
+func Open(ctx context.Context, path string, opts keystore.Options) (*keystore.Key, error) {
+	data, info, err := keystore.ReadFile(ctx, path, maxSize)
+	if err != nil {
+		return nil, fmt.Errorf("open key: %w", err)
+	}
+	defer clear(data)
+	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o077 != 0 {
+		opts.Warnf("private key %s may be read or written by others (mode %04o): chmod 600 %[1]s", path, mode.Perm())
+	}
+	private, public, err := load(ctx, path, data, opts)
+	if err != nil {
+		return nil, fmt.Errorf("open key %s: %w", path, err)
+	}
+	return sign(private, public, opts), nil
+}
+
+// load finds the key in a file's content, decrypts it and matches it with its
+// certificate.
+func load(ctx context.Context, path string, data []byte, opts keystore.Options) (crypto.Signer, *ima.PublicKey, error) {
+	found, err := find(data)
+	if err != nil {
+		return nil, nil, withConversion(err, path)
+	}
+	der, err := unlock(ctx, path, found, opts.Secret)
+	if err != nil {
+		return nil, nil, withConversion(err, path)
+	}
+	defer clear(der)
+	private, err := parse(der)
+	if err != nil {
+		return nil, nil, withConversion(err, path)
+	}
+	cert := opts.Certificate
+	if cert == nil {
+		if cert, err = found.certificateOf(private.Public()); err != nil {
+			return nil, nil, err
+		}
+	}
+	public, err := keystore.Bind(private.Public(), cert)
+	return private, public, err
+}
+
+// conversion is an error that a command resolves; %s stands for the file.
+type conversion struct {
+	error
+	command string
+}
+
+func (c conversion) Unwrap() error { return c.error }
+
+func withConversion(err error, path string) error {
+	var c conversion
+	if !errors.As(err, &c) {
+		return err
+	}
+	return fmt.Errorf("%w; to convert it: "+c.command, err, path)
+}
+
+// certificateOf returns the file's certificate of this key, nil if it has none.
+func (c *contents) certificateOf(public crypto.PublicKey) (*x509.Certificate, error) {
+	var first *x509.Certificate
+	for _, der := range c.certificates {
+		cert, err := x509.ParseCertificate(der)
+		if err != nil {
+			return nil, fmt.Errorf("the certificate in the key's file: %w", err)
+		}
+		if own, ok := public.(interface{ Equal(crypto.PublicKey) bool }); ok && own.Equal(cert.PublicKey) {
+			return cert, nil
+		}
+		if first == nil {
+			first = cert
+		}
+	}
+	return first, nil // which is not of this key: Bind says so
+}

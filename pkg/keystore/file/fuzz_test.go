@@ -1,0 +1,76 @@
+package file
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"testing"
+
+	"github.com/youmark/pkcs8"
+
+	"github.com/imasign/imasign-build/pkg/keystore"
+)
+
+// seeds are a key in each form.
+func seeds(f *testing.F) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		f.Fatal(err)
+	}
+	sec1, _ := x509.MarshalECPrivateKey(key)
+	clearDER, _ := x509.MarshalPKCS8PrivateKey(key)
+	pbkdf2, _ := pkcs8.MarshalPrivateKey(key, []byte("secret"), nil)
+	scrypt, err := pkcs8.MarshalPrivateKey(key, []byte("secret"), &pkcs8.Opts{
+		Cipher: pkcs8.TripleDESCBC, KDFOpts: pkcs8.ScryptOpts{SaltSize: 8, CostParameter: 16, BlockSize: 8, ParallelizationParameter: 1},
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	old, err := x509.EncryptPEMBlock(rand.Reader, "EC PRIVATE KEY", sec1, []byte("secret"), x509.PEMCipherAES128) //nolint:staticcheck // the old format is what is tested
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, der := range [][]byte{sec1, clearDER, pbkdf2, scrypt} {
+		f.Add(der)
+		f.Add(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	}
+	f.Add(pem.EncodeToMemory(old))
+	f.Add([]byte("-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n-----BEGIN EC PRIVATE KEY-----\nMAA=\n-----END EC PRIVATE KEY-----\n"))
+}
+
+// FuzzLoad: a key comes out, or an error, whatever a key file holds.
+func FuzzLoad(f *testing.F) {
+	seeds(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		private, public, err := load(context.Background(), "fuzz.key", data, keystore.Options{})
+		if err == nil && (private == nil || public == nil) {
+			t.Error("neither key nor error")
+		}
+	})
+}
+
+// FuzzUnlock has the derivation left out, whose time is bounded but long.
+func FuzzUnlock(f *testing.F) {
+	seeds(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		found, err := find(data)
+		if err != nil {
+			return
+		}
+		if found.legacy != nil {
+			_, _ = found.decryptLegacy([]byte("secret"))
+			return
+		}
+		scheme, err := parseEncryption(found.der)
+		if scheme == nil || err != nil {
+			return
+		}
+		scheme.derive = func(_ []byte, size int) ([]byte, error) { return make([]byte, size), nil }
+		if der, err := scheme.decrypt(nil); err == nil {
+			_, _ = parse(der)
+		}
+	})
+}

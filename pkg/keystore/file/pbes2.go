@@ -1,0 +1,214 @@
+package file
+
+import (
+	"bytes"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/des" //nolint:gosec // only to read what `openssl genrsa -des3` wrote
+	"crypto/pbkdf2"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/sha512"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"fmt"
+	"hash"
+	"strings"
+
+	"golang.org/x/crypto/scrypt"
+
+	"github.com/imasign/imasign-build/pkg/keystore"
+)
+
+// Encrypted PKCS #8 is undone here rather than by github.com/youmark/pkcs8, which
+// writes it in package certs: that one panics on an IV or a length that does not
+// fit the cipher, derives whatever a file asks for, knows two hash functions, and
+// calls every failure inside a wrong password.
+
+// Bounds of what a file may ask for: some seconds, and 256 MiB. OpenSSL writes
+// 2,048 iterations and 16 MiB.
+const (
+	maxIterations   = 10_000_000
+	maxScryptMemory = 256 << 20
+	maxScryptWork   = 4 * maxScryptMemory
+)
+
+// pbes2 is how a key is encrypted (RFC 8018).
+type pbes2 struct {
+	derive     func(passphrase []byte, size int) ([]byte, error)
+	cipher     cbc
+	iv         []byte
+	ciphertext []byte
+}
+
+// cbc is a block cipher in that mode.
+type cbc struct {
+	keySize, blockSize int
+	newBlock           func(key []byte) (cipher.Block, error)
+}
+
+// parseEncryption returns nil for a key that is not encrypted.
+func parseEncryption(der []byte) (*pbes2, error) {
+	var all asn1.RawValue
+	if _, err := asn1.Unmarshal(der, &all); err != nil || outline(all.Bytes) != "so" {
+		return nil, nil //nolint:nilerr // not this form; parse judges it
+	}
+	var info struct {
+		Algorithm pkix.AlgorithmIdentifier
+		Data      []byte
+	}
+	if _, err := asn1.Unmarshal(der, &info); err != nil {
+		return nil, damaged("encrypted PKCS #8", err)
+	}
+	if oid := info.Algorithm.Algorithm.String(); oid != "1.2.840.113549.1.5.13" {
+		return nil, otherScheme(oid)
+	}
+	var params struct{ KDF, Cipher pkix.AlgorithmIdentifier }
+	if _, err := asn1.Unmarshal(info.Algorithm.Parameters.FullBytes, &params); err != nil {
+		return nil, damaged("encrypted PKCS #8", err)
+	}
+	p := &pbes2{ciphertext: info.Data}
+	if err := p.setCipher(params.Cipher); err != nil {
+		return nil, err
+	}
+	var err error
+	p.derive, err = parseKDF(params.KDF, p.cipher.keySize)
+	return p, err
+}
+
+func (p *pbes2) setCipher(a pkix.AlgorithmIdentifier) error {
+	switch oid := a.Algorithm.String(); oid {
+	case "2.16.840.1.101.3.4.1.2":
+		p.cipher = cbc{16, aes.BlockSize, aes.NewCipher}
+	case "2.16.840.1.101.3.4.1.22":
+		p.cipher = cbc{24, aes.BlockSize, aes.NewCipher}
+	case "2.16.840.1.101.3.4.1.42":
+		p.cipher = cbc{32, aes.BlockSize, aes.NewCipher}
+	case "1.2.840.113549.3.7":
+		p.cipher = cbc{24, des.BlockSize, des.NewTripleDESCipher}
+	default:
+		return cannotDecrypt("cipher " + oid)
+	}
+	if _, err := asn1.Unmarshal(a.Parameters.FullBytes, &p.iv); err != nil || len(p.iv) != p.cipher.blockSize {
+		return notAKey("damaged encrypted PKCS #8: the IV does not fit the cipher")
+	}
+	if n := len(p.ciphertext); n == 0 || n%p.cipher.blockSize != 0 {
+		return notAKey("damaged encrypted PKCS #8: the length does not fit the cipher")
+	}
+	return nil
+}
+
+// decrypt returns PKCS #8 in clear.
+func (p *pbes2) decrypt(passphrase []byte) ([]byte, error) {
+	key, err := p.derive(passphrase, p.cipher.keySize)
+	defer clear(key)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", keystore.ErrUnsupportedKey, err)
+	}
+	block, err := p.cipher.newBlock(key)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", keystore.ErrUnsupportedKey, err)
+	}
+	plain := make([]byte, len(p.ciphertext))
+	cipher.NewCBCDecrypter(block, p.iv).CryptBlocks(plain, p.ciphertext)
+	pad := int(plain[len(plain)-1])
+	if pad == 0 || pad > p.cipher.blockSize || !bytes.HasSuffix(plain, bytes.Repeat([]byte{byte(pad)}, pad)) {
+		clear(plain)
+		return nil, wrongPassphrase()
+	}
+	// Padding is right by chance once in 256 wrong passphrases.
+	if der := plain[:len(plain)-pad]; isPrivateKeyInfo(der) {
+		return der, nil
+	}
+	clear(plain)
+	return nil, wrongPassphrase()
+}
+
+// parseKDF checks the cost of a key derivation before anybody has to bear it.
+func parseKDF(a pkix.AlgorithmIdentifier, size int) (func([]byte, int) ([]byte, error), error) {
+	switch oid := a.Algorithm.String(); oid {
+	case "1.2.840.113549.1.5.12":
+		return parsePBKDF2(a.Parameters.FullBytes, size)
+	case "1.3.6.1.4.1.11591.4.11":
+		return parseScrypt(a.Parameters.FullBytes, size)
+	default:
+		return nil, cannotDecrypt("key derivation " + oid)
+	}
+}
+
+func parsePBKDF2(der []byte, size int) (func([]byte, int) ([]byte, error), error) {
+	var p struct {
+		Salt       []byte
+		Iterations int
+		KeySize    int                      `asn1:"optional"`
+		PRF        pkix.AlgorithmIdentifier `asn1:"optional"`
+	}
+	if _, err := asn1.Unmarshal(der, &p); err != nil || p.KeySize != 0 && p.KeySize != size {
+		return nil, notAKey("damaged encrypted PKCS #8: parameters of PBKDF2")
+	}
+	if p.Iterations < 1 || p.Iterations > maxIterations {
+		return nil, cannotDecrypt(fmt.Sprintf("PBKDF2 of %d iterations, %d are the limit here", p.Iterations, maxIterations))
+	}
+	prf, err := hmacHash(p.PRF.Algorithm)
+	if err != nil {
+		return nil, err
+	}
+	return func(passphrase []byte, size int) ([]byte, error) {
+		return pbkdf2.Key(prf, string(passphrase), p.Salt, p.Iterations, size)
+	}, nil
+}
+
+func hmacHash(oid asn1.ObjectIdentifier) (func() hash.Hash, error) {
+	switch oid.String() {
+	case "", "1.2.840.113549.2.7": // left out, it is SHA-1
+		return sha1.New, nil
+	case "1.2.840.113549.2.8":
+		return sha256.New224, nil
+	case "1.2.840.113549.2.9":
+		return sha256.New, nil
+	case "1.2.840.113549.2.10":
+		return sha512.New384, nil
+	case "1.2.840.113549.2.11":
+		return sha512.New, nil
+	}
+	return nil, cannotDecrypt("PBKDF2 with PRF " + oid.String())
+}
+
+func parseScrypt(der []byte, size int) (func([]byte, int) ([]byte, error), error) {
+	var p struct {
+		Salt    []byte
+		N, R, P int
+		KeySize int `asn1:"optional"`
+	}
+	if _, err := asn1.Unmarshal(der, &p); err != nil || p.KeySize != 0 && p.KeySize != size {
+		return nil, notAKey("damaged encrypted PKCS #8: parameters of scrypt")
+	}
+	if !scryptFits(p.N, p.R, p.P) {
+		return nil, cannotDecrypt(fmt.Sprintf("scrypt with N=%d, r=%d, p=%d, %d MiB are the limit here", p.N, p.R, p.P, maxScryptMemory>>20))
+	}
+	return func(passphrase []byte, size int) ([]byte, error) {
+		return scrypt.Key(passphrase, p.Salt, p.N, p.R, p.P, size)
+	}, nil
+}
+
+// scryptFits divides instead of multiplying, which could overflow.
+func scryptFits(n, r, p int) bool {
+	return n > 1 && r > 0 && p > 0 &&
+		r <= maxScryptMemory/128/n && p <= maxScryptWork/128/n/r
+}
+
+// cannotDecrypt is for what OpenSSL can: it converts the key.
+func cannotDecrypt(how string) error {
+	return conversion{fmt.Errorf("%w: encrypted with %s", keystore.ErrUnsupportedKey, how), byOpenSSL}
+}
+
+// otherScheme names what is not PBES2.
+func otherScheme(oid string) error {
+	switch {
+	case strings.HasPrefix(oid, "1.2.840.113549.1.5."):
+		return conversion{fmt.Errorf("%w: encrypted with PBES1 (%s)", keystore.ErrUnsupportedKey, oid), byLegacy}
+	case strings.HasPrefix(oid, "1.2.840.113549.1.12.1."):
+		return cannotDecrypt("a PKCS #12 scheme, a kind of PBES1 (" + oid + ")")
+	}
+	return cannotDecrypt("scheme " + oid)
+}

@@ -1,0 +1,56 @@
+package file
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"errors"
+
+	"github.com/imasign/imasign-build/internal/libcrypto"
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/keystore"
+)
+
+// sign makes a Key of a private key. libcrypto signs RSA and verifies both RSA and
+// ECDSA; when it cannot be had, Go's own packages make the same bytes, so this is
+// worth a warning at most.
+func sign(private crypto.Signer, public *ima.PublicKey, opts keystore.Options) *keystore.Key {
+	key, err := openLibcrypto(private, public)
+	if err == nil {
+		return key
+	}
+	if !errors.Is(err, libcrypto.ErrUnavailable) {
+		opts.Warnf("%v: signing without libcrypto, which is slower", err)
+	}
+	name := "crypto/ecdsa"
+	if _, ok := private.(*rsa.PrivateKey); ok {
+		name = "crypto/rsa"
+	}
+	return &keystore.Key{Signer: ima.CryptoSigner(private), Public: public, Provider: name}
+}
+
+// provider is what libcrypto makes of a key.
+type provider interface {
+	ima.SelfVerifying
+	Close() error
+}
+
+func openLibcrypto(private crypto.Signer, public *ima.PublicKey) (*keystore.Key, error) {
+	library, err := libcrypto.Load()
+	if err != nil {
+		return nil, err
+	}
+	var s provider
+	name := "libcrypto " + library.Version()
+	switch certified := public.Public().(type) {
+	case *rsa.PublicKey:
+		s, err = library.NewRSA(private.(*rsa.PrivateKey), certified)
+	case *ecdsa.PublicKey:
+		s, err = library.NewECDSA(private.(*ecdsa.PrivateKey), certified)
+		name = "crypto/ecdsa, " + name
+	}
+	if err != nil {
+		return nil, err
+	}
+	return &keystore.Key{Signer: s, Public: public, Provider: name, Release: s.Close}, nil
+}

@@ -1,0 +1,69 @@
+package keystore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// ReadFile reads a file that holds a secret, once, whatever kind of file it is
+// (<(command) of a shell is a pipe), and no more than limit bytes; more is
+// [ErrTooLarge]. It stops waiting for a pipe when ctx ends. The data is in one
+// slice, which the caller overwrites.
+func ReadFile(ctx context.Context, path string, limit int) ([]byte, fs.FileInfo, error) {
+	return read(ctx, path, limit, func() (*os.File, error) { return os.Open(path) })
+}
+
+type content struct {
+	data []byte
+	info fs.FileInfo
+	err  error
+}
+
+// read is ReadFile of whatever open opens; name is for errors.
+func read(ctx context.Context, name string, limit int, open func() (*os.File, error)) ([]byte, fs.FileInfo, error) {
+	if ctx.Err() != nil {
+		return nil, nil, context.Cause(ctx)
+	}
+	// Buffered: when nobody waits any more, the goroutine still ends with the
+	// pipe.
+	done := make(chan content, 1)
+	go func() { done <- readNow(name, limit, open) }()
+	select {
+	case c := <-done:
+		return c.data, c.info, c.err
+	case <-ctx.Done():
+		return nil, nil, fmt.Errorf("read %s: %w", name, context.Cause(ctx))
+	}
+}
+
+func readNow(name string, limit int, open func() (*os.File, error)) (c content) {
+	f, err := open()
+	if err != nil {
+		return content{err: err}
+	}
+	defer f.Close() //nolint:errcheck // opened for reading
+	if c.info, c.err = f.Stat(); c.err != nil {
+		return c
+	}
+	// One buffer from the start: growing would leave copies behind.
+	buffer := make([]byte, limit+1)
+	n, err := io.ReadFull(f, buffer)
+	switch {
+	case err == nil:
+		clear(buffer)
+		c.err = fmt.Errorf("read %s: %w: more than %d bytes", name, ErrTooLarge, limit)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		c.data = buffer[:n]
+	case errors.Is(err, syscall.EISDIR):
+		c.err = fmt.Errorf("%s is a directory: name the file in it", name)
+	default:
+		clear(buffer)
+		c.err = err
+	}
+	return c
+}

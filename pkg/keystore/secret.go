@@ -1,0 +1,124 @@
+package keystore
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxSecret is more than OpenSSL takes (1,024 bytes).
+const maxSecret = 4096
+
+// Refusals of a secret's source.
+var (
+	// ErrSecretSource: the text names no source; it may be the secret itself and
+	// is not repeated.
+	ErrSecretSource = errors.New("not a source of secrets; write env:NAME, file:PATH or fd:N, never the secret itself")
+	// ErrNoSecret: the source holds nothing, or something that cannot be a
+	// passphrase.
+	ErrNoSecret = errors.New("no passphrase there")
+)
+
+// ParseSecretSource returns the Secret that a source names: env:NAME looks
+// a variable up with getenv (os.LookupEnv, which only a program may call),
+// file:PATH and fd:N read to the end. One newline at the end of a file or
+// descriptor is no part of the secret. Nothing is read before the secret is asked
+// for. The error is [ErrSecretSource].
+func ParseSecretSource(src string, getenv func(string) (string, bool)) (Secret, error) {
+	kind, name, _ := strings.Cut(src, ":")
+	switch {
+	case kind == "env" && isVariable(name):
+		return fromEnvironment(name, getenv), nil
+	case kind == "file" && name != "":
+		return fromFile(name), nil
+	case kind == "fd":
+		return fromDescriptor(name)
+	}
+	return nil, ErrSecretSource
+}
+
+// isVariable keeps a secret that was put behind env: out of "is not set".
+func isVariable(name string) bool {
+	for i, c := range []byte(name) {
+		letter := c == '_' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+		digit := '0' <= c && c <= '9'
+		if !letter && (!digit || i == 0) {
+			return false
+		}
+	}
+	return name != ""
+}
+
+func fromEnvironment(name string, getenv func(string) (string, bool)) Secret {
+	return func(context.Context, string) ([]byte, error) {
+		value, set := getenv(name)
+		switch {
+		case !set:
+			return nil, fmt.Errorf("environment variable %s: %w: it is not set", name, ErrNoSecret)
+		case value == "":
+			return nil, fmt.Errorf("environment variable %s: %w: it is empty", name, ErrNoSecret)
+		case len(value) > maxSecret:
+			return nil, fmt.Errorf("environment variable %s: %w: more than %d bytes", name, ErrTooLarge, maxSecret)
+		}
+		return []byte(value), nil
+	}
+}
+
+func fromFile(path string) Secret {
+	return func(ctx context.Context, _ string) ([]byte, error) {
+		data, _, err := ReadFile(ctx, path, maxSecret)
+		return oneLine(path, data, err)
+	}
+}
+
+func fromDescriptor(number string) (Secret, error) {
+	fd, err := strconv.ParseUint(number, 10, 16)
+	if err != nil {
+		return nil, ErrSecretSource
+	}
+	name := "file descriptor " + strconv.FormatUint(fd, 10)
+	if fd == 1 || fd == 2 {
+		return nil, fmt.Errorf("%s is an output: %w", name, ErrSecretSource)
+	}
+	return func(ctx context.Context, _ string) ([]byte, error) {
+		data, _, err := read(ctx, name, maxSecret, func() (*os.File, error) { return duplicate(int(fd), name) })
+		return oneLine(name, data, err)
+	}, nil
+}
+
+// duplicate leaves the descriptor itself open: its number must not become that of
+// the next file.
+func duplicate(fd int, name string) (*os.File, error) {
+	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return os.NewFile(uintptr(own), name), nil
+}
+
+// oneLine takes the newline off that editors and echo leave.
+func oneLine(name string, data []byte, err error) ([]byte, error) {
+	if err != nil {
+		return nil, fmt.Errorf("passphrase: %w", err)
+	}
+	line, cut := bytes.CutSuffix(data, []byte("\n"))
+	if cut {
+		line = bytes.TrimSuffix(line, []byte("\r"))
+	}
+	switch {
+	case len(line) == 0:
+		err = fmt.Errorf("%s: %w: it is empty", name, ErrNoSecret)
+	case bytes.ContainsAny(line, "\n\r\x00"):
+		err = fmt.Errorf("%s: %w: it holds several lines or binary data", name, ErrNoSecret)
+	default:
+		return line, nil
+	}
+	clear(data)
+	return nil, err
+}

@@ -1,0 +1,143 @@
+package keystore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/imasign/imasign-build/pkg/keystore"
+)
+
+func getenv(name string) (string, bool) {
+	value, ok := map[string]string{"PASS": "from the environment", "EMPTY": "", "LONG": strings.Repeat("x", 5000)}[name]
+	return value, ok
+}
+
+func secret(t *testing.T, source string) (string, error) {
+	t.Helper()
+	s, err := keystore.ParseSecretSource(source, getenv)
+	check(t, err)
+	value, err := s(context.Background(), "passphrase of test")
+	return string(value), err
+}
+
+func write(t *testing.T, data string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "secret")
+	check(t, os.WriteFile(path, []byte(data), 0o600))
+	return path
+}
+
+func TestSecretSources(t *testing.T) {
+	for source, want := range map[string]string{
+		"env:PASS":                         "from the environment",
+		"file:" + write(t, "plain"):        "plain",
+		"file:" + write(t, "line\n"):       "line",
+		"file:" + write(t, "line\r\n"):     "line",
+		"file:" + write(t, " spaces \t\n"): " spaces \t",
+	} {
+		if got, err := secret(t, source); err != nil || got != want {
+			t.Errorf("%s: got %q, %v, want %q", source, got, err, want)
+		}
+	}
+}
+
+func TestSecretFromDescriptor(t *testing.T) {
+	r, w, err := os.Pipe()
+	check(t, err)
+	defer r.Close()
+	_, err = w.WriteString("piped\n")
+	check(t, err)
+	check(t, w.Close())
+	source := fmt.Sprintf("fd:%d", r.Fd())
+	if got, err := secret(t, source); err != nil || got != "piped" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	// The descriptor is read, and still the caller's.
+	if _, err := secret(t, source); !errors.Is(err, keystore.ErrNoSecret) {
+		t.Errorf("got %v", err)
+	}
+	check(t, syscall.Fstat(int(r.Fd()), new(syscall.Stat_t)))
+	if _, err := secret(t, "fd:999"); !errors.Is(err, syscall.EBADF) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestSecretsThatCannotBe(t *testing.T) {
+	for source, is := range map[string]error{
+		"env:EMPTY":                        keystore.ErrNoSecret,
+		"env:UNSET":                        keystore.ErrNoSecret,
+		"env:LONG":                         keystore.ErrTooLarge,
+		"file:" + write(t, ""):             keystore.ErrNoSecret,
+		"file:" + write(t, "\n"):           keystore.ErrNoSecret,
+		"file:" + write(t, "two\nlines\n"): keystore.ErrNoSecret,
+		"file:" + write(t, "a\x00b"):       keystore.ErrNoSecret,
+		"file:" + write(t, strings.Repeat("x", 4097)):   keystore.ErrTooLarge,
+		"file:" + filepath.Join(t.TempDir(), "missing"): fs.ErrNotExist,
+	} {
+		got, err := secret(t, source)
+		if !errors.Is(err, is) || got != "" {
+			t.Errorf("%s: got %q, %v, want %v", source, got, err, is)
+		}
+		if name := source[strings.Index(source, ":")+1:]; err != nil && !strings.Contains(err.Error(), name) {
+			t.Errorf("%q does not name %s", err, name)
+		}
+	}
+	if _, err := secret(t, "file:"+t.TempDir()); err == nil || !strings.Contains(err.Error(), "is a directory") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestALiteralSecretIsNotRepeated(t *testing.T) {
+	for _, source := range []string{
+		"hunter2", "pass:hunter2", "env:hunter2 and more", "env:", "file:", "fd:hunter2", "fd:", "fd:-1", "fd:1", "fd:2", "fd:99999999999",
+		"stdin", "", "ENV:hunter2", "env:hunter2=x",
+	} {
+		s, err := keystore.ParseSecretSource(source, getenv)
+		if s != nil || !errors.Is(err, keystore.ErrSecretSource) {
+			t.Errorf("%q: got %v", source, err)
+			continue
+		}
+		if strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%q is repeated: %v", source, err)
+		}
+	}
+}
+
+func TestWaitingForASecretEndsWithTheContext(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	check(t, syscall.Mkfifo(fifo, 0o600))
+	s, err := keystore.ParseSecretSource("file:"+fifo, getenv)
+	check(t, err)
+	stop := errors.New("stop")
+	ctx, cancel := context.WithCancelCause(context.Background())
+	time.AfterFunc(20*time.Millisecond, func() { cancel(stop) })
+	if _, err := s(ctx, ""); !errors.Is(err, stop) {
+		t.Errorf("got %v", err)
+	}
+	// A writer lets the goroutine that still waits go.
+	w, err := os.OpenFile(fifo, os.O_WRONLY, 0)
+	check(t, err)
+	check(t, w.Close())
+}
+
+func TestReadFileTakesExactlyTheLimit(t *testing.T) {
+	path := write(t, "12345678")
+	data, info, err := keystore.ReadFile(context.Background(), path, 8)
+	if err != nil || string(data) != "12345678" || info.Size() != 8 {
+		t.Errorf("got %q, %v", data, err)
+	}
+	if _, _, err := keystore.ReadFile(context.Background(), path, 7); !errors.Is(err, keystore.ErrTooLarge) || !strings.Contains(err.Error(), path) {
+		t.Errorf("got %v", err)
+	}
+	if _, _, err := keystore.ReadFile(context.Background(), "/dev/zero", 1000); !errors.Is(err, keystore.ErrTooLarge) {
+		t.Errorf("got %v", err)
+	}
+}
