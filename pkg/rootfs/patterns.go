@@ -43,7 +43,7 @@ func compile(flag string, texts []string) (patterns, error) {
 		anchored := strings.Contains(glob, "/")
 		glob = strings.TrimPrefix(glob, "/")
 		if glob == "" || !doublestar.ValidatePattern(glob) {
-			return nil, fmt.Errorf("%s %q: not a valid pattern", flag, text)
+			return nil, fmt.Errorf("%s %q: %w", flag, text, ErrPattern)
 		}
 		if !anchored {
 			glob = "**/" + glob

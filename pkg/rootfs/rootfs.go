@@ -17,6 +17,8 @@ import (
 
 // Errors that callers decide by.
 var (
+	// ErrPattern means a pattern that is not well-formed.
+	ErrPattern = errors.New("not a valid pattern")
 	// ErrNoXattrs means that the file system keeps no security.* xattrs.
 	ErrNoXattrs = errors.New("the file system keeps no security.ima")
 	// ErrNotPermitted means that this process may not set security.ima.
@@ -49,7 +51,8 @@ func ParseSelection(word string) (Selection, error) {
 	return "", fmt.Errorf("selection %q: it is %q or %q", word, All, Executable)
 }
 
-// Options of Open. Patterns are as CompilePatterns describes them.
+// Options of Open. Patterns are like those of .gitignore; docs/rootfs.md
+// has them with examples.
 type Options struct {
 	// Include, unless empty, limits signing to what it matches; Exclude takes away
 	// from that; what Hashed matches gets a digest instead of a signature.

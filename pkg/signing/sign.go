@@ -3,6 +3,7 @@ package signing
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -12,7 +13,7 @@ import (
 
 // batchSize is how many digests go to the signer at a time: what makes a call
 // into libcrypto, an HSM or another machine worth its cost.
-const batchSize = 32
+const batchSize = 128
 
 // maxMemo bounds how many signatures a run remembers: 65,536 of RSA-2048 take
 // about 30 MB.
@@ -100,14 +101,28 @@ func (b *batcher) add(ctx context.Context, s *slot) error {
 	if b.pending = append(b.pending, s); len(b.pending) < batchSize {
 		return nil
 	}
-	return b.flush(ctx)
+	batch := b.pending
+	b.pending = nil
+	return b.send(ctx, batch)
 }
 
+// flush sends what is pending, an equal part to each signing goroutine: the last
+// signatures of a plan are nobody's to wait for alone.
 func (b *batcher) flush(ctx context.Context) error {
-	batch := b.pending
-	if b.pending = nil; len(batch) == 0 {
+	pending := b.pending
+	if b.pending = nil; len(pending) == 0 {
 		return nil
 	}
+	part := (len(pending) + b.engine.signers - 1) / b.engine.signers
+	for batch := range slices.Chunk(pending, part) {
+		if err := b.send(ctx, batch); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *batcher) send(ctx context.Context, batch []*slot) error {
 	select {
 	case b.batches <- batch:
 		return nil

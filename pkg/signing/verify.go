@@ -174,7 +174,7 @@ func (v *verifier) verdict(j *job) (Verdict, error) {
 		if err != nil {
 			return Verdict{}, err
 		}
-		if err := j.differs(line, listed); err != nil && !f.outcome.Wrong() {
+		if err := j.differs(line, listed); err != nil && f.outcome != Bad {
 			f.outcome, f.err = Bad, err
 		}
 	}
