@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/imasign/imasign-build/pkg/keystore"
+	"github.com/imasign/imasign-build/pkg/keystore/file"
+)
+
+// Exit codes; scripts lean on them.
+const (
+	exitDone   = 0
+	exitFailed = 1
+	exitUsage  = 2
+	exitWrong  = 3 // verification found something wrong
+)
+
+// errWrong ends a command whose report already said what is wrong.
+var errWrong = errors.New("verification found something wrong")
+
+// usageError is a wrong command line.
+type usageError struct{ error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// app is what the program has from its surroundings. Packages below pkg/ have
+// none of it.
+type app struct {
+	in             io.Reader
+	out, err       io.Writer
+	getenv         func(string) (string, bool)
+	terminal       func(io.Writer) bool
+	backends       map[string]keystore.Backend
+	interrupts     *interrupts
+	json, verbose  bool
+	progressFormat string
+}
+
+func newApp() *app {
+	return &app{
+		in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.LookupEnv, terminal: isTerminal,
+		backends: map[string]keystore.Backend{"file": file.Open},
+	}
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// run executes one command line and returns the exit code.
+func run(a *app, args []string) int {
+	ctx, stop := context.WithCancelCause(context.Background())
+	defer stop(nil)
+	a.interrupts = watchInterrupts(stop, a.note)
+	defer a.interrupts.close()
+	root := newRootCommand(a)
+	root.SetArgs(args)
+	root.SetIn(a.in)
+	root.SetOut(a.out)
+	root.SetErr(a.err)
+	return a.exit(root.ExecuteContext(ctx))
+}
+
+func (a *app) exit(err error) int {
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitDone
+	case errors.Is(err, errWrong):
+		return exitWrong
+	case errors.As(err, &usage):
+		a.note("%v (see --help)", err)
+		return exitUsage
+	}
+	a.note("%v", err)
+	return exitFailed
+}
+
+// note tells a person something, on standard error.
+func (a *app) note(format string, args ...any) {
+	fmt.Fprintf(a.err, "imasign-build: "+format+"\n", args...)
+}
+
+// date is when outputs say that they were made: never the clock, so that the same
+// inputs give the same bytes.
+func (a *app) date() (time.Time, error) {
+	text, set := a.getenv("SOURCE_DATE_EPOCH")
+	if !set || text == "" {
+		return time.Time{}, nil
+	}
+	seconds, err := strconv.ParseInt(text, 10, 64)
+	if err != nil {
+		return time.Time{}, usagef("SOURCE_DATE_EPOCH %q: not a number of seconds", text)
+	}
+	return time.Unix(seconds, 0), nil
+}
+
+func newRootCommand(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "imasign-build",
+		Short: "Sign files for Linux IMA appraisal",
+		Long: `imasign-build signs the files of a device image for Linux IMA appraisal,
+verifies them, and makes the keys and certificates for it.
+
+Exit codes: 0 done, 1 failed (nothing is half-written), 2 usage, 3 verification
+found something wrong.`,
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Args:          usageArgs(cobra.NoArgs),
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			switch a.progressFormat {
+			case "auto", "bar", "plain", "none":
+				return nil
+			}
+			return usagef("--progress %s: it is auto, bar, plain or none", a.progressFormat)
+		},
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	flags := root.PersistentFlags()
+	flags.BoolVar(&a.json, "json", false, "print the result as one JSON document")
+	flags.BoolVarP(&a.verbose, "verbose", "v", false, "report every entry, not only what is wrong")
+	flags.StringVar(&a.progressFormat, "progress", "auto", "`auto`, bar, plain or none")
+	root.AddCommand(
+		newGroup("rootfs", "Sign and verify a directory tree", newRootfsSign(a), newRootfsVerify(a), newRootfsStrip(a)),
+		newGroup("manifest", "Work with manifests", newManifestApply(a), newManifestDiff(a)),
+		newGroup("key", "Make and inspect keys and certificates", newKeyInit(a), newKeyShow(a), newKeyCheck(a)),
+		newVersion(a), newCompletion(),
+	)
+	return root
+}
+
+// newGroup is a command that only has others below it.
+func newGroup(use, short string, commands ...*cobra.Command) *cobra.Command {
+	group := &cobra.Command{
+		Use: use, Short: short,
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usagef("%s has no command %q", cmd.CommandPath(), args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return usagef("%s: which command?", cmd.CommandPath()) },
+	}
+	group.AddCommand(commands...)
+	return group
+}
+
+func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return usageError{fmt.Errorf("%s: %w", cmd.CommandPath(), err)}
+		}
+		return nil
+	}
+}

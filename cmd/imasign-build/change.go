@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/signing"
+)
+
+// change is a command that plans and attaches.
+type change struct {
+	*app
+	command  string
+	dir      string
+	progress *progress
+	dryRun   bool
+	manifest string         // where to write it, "" for nowhere
+	public   *ima.PublicKey // that signs; nil for none
+	summary  io.Writer
+	started  time.Time
+}
+
+func newChange(a *app, command, dir string, p *progress, dryRun bool) *change {
+	return &change{app: a, command: command, dir: dir, progress: p, dryRun: dryRun, summary: a.out, started: time.Now()}
+}
+
+func (c *change) do(ctx context.Context, plan func() (*signing.Plan, error), attach func(context.Context, *signing.Plan) error) error {
+	p, err := plan()
+	if err != nil {
+		if context.Cause(ctx) != nil {
+			return fmt.Errorf("%w while planning: %s is as it was", context.Cause(ctx), c.dir)
+		}
+		return fmt.Errorf("%w\nnothing was changed", err)
+	}
+	defer p.Close() //nolint:errcheck // its file has no name
+	commit, discard, err := c.prepareManifest(p)
+	if err != nil {
+		return err
+	}
+	defer discard()
+	if !c.dryRun {
+		c.interrupts.attach()
+		if err := attach(ctx, p); err != nil {
+			return err
+		}
+	}
+	if err := commit(); err != nil {
+		return err
+	}
+	c.progress.close()
+	return c.reportChange(p)
+}
+
+// prepareManifest writes the manifest before anything is changed, and has it
+// appear when everything was.
+func (c *change) prepareManifest(p *signing.Plan) (commit func() error, discard func(), err error) {
+	if c.manifest == "" {
+		return func() error { return nil }, func() {}, nil
+	}
+	date, err := c.date()
+	if err != nil {
+		return nil, nil, err
+	}
+	return c.prepareOutput(c.manifest, func(w io.Writer) error {
+		return p.WriteManifest(w, signing.Description{Tool: tool, Container: "tree", Date: date})
+	})
+}
+
+// changeReport is the JSON document of a command that signs or strips.
+type changeReport struct {
+	Command   string        `json:"command"`
+	DryRun    bool          `json:"dry_run,omitempty"`
+	Signed    int64         `json:"signed"`
+	Hashed    int64         `json:"hashed"`
+	Unchanged int64         `json:"unchanged"`
+	Skipped   int64         `json:"skipped"`
+	Cached    int64         `json:"cached"`
+	Stripped  int64         `json:"stripped,omitempty"`
+	Links     int64         `json:"links,omitempty"`
+	Bytes     int64         `json:"bytes"`
+	Seconds   float64       `json:"seconds"`
+	KeyID     string        `json:"key_id,omitempty"`
+	Entries   []changeEntry `json:"entries,omitempty"`
+}
+
+type changeEntry struct {
+	jsonPath
+	Status string `json:"status"`
+	Reason string `json:"reason,omitempty"`
+}
+
+func (c *change) reportChange(p *signing.Plan) error {
+	n := p.Counts()
+	if n.Pending()+n.Unchanged == 0 {
+		c.note("warning: there was nothing to do in %s", c.dir)
+	}
+	if !c.json {
+		return c.printChange(p)
+	}
+	report := changeReport{
+		Command: c.command, DryRun: c.dryRun, Signed: n.Signed, Hashed: n.Hashed, Unchanged: n.Unchanged, Skipped: n.Skipped,
+		Stripped: n.Stripped, Links: n.Links, Bytes: n.Bytes, Seconds: time.Since(c.started).Seconds(),
+	}
+	if c.public != nil {
+		report.KeyID = c.public.ID().String()
+	}
+	if c.verbose {
+		for r, err := range p.Records() {
+			if err != nil {
+				return err
+			}
+			report.Entries = append(report.Entries, changeEntry{pathJSON(r.Path), r.Status.String(), r.Reason})
+		}
+	}
+	return c.printJSON(report)
+}
+
+func (c *change) printChange(p *signing.Plan) error {
+	if c.verbose {
+		for r, err := range p.Records() {
+			if err != nil {
+				return err
+			}
+			c.printEntry(r.Status.String(), r.Path, r.Reason)
+		}
+	}
+	n := p.Counts()
+	would := ""
+	if c.dryRun {
+		would = "would be "
+	}
+	var parts []string
+	for _, part := range []struct {
+		n    int64
+		word string
+	}{{n.Signed, would + "signed"}, {n.Hashed, would + "hashed"}, {n.Stripped, would + "stripped"}, {n.Unchanged, "unchanged"}, {n.Skipped, "skipped"}} {
+		if part.n > 0 {
+			parts = append(parts, fmt.Sprintf("%s %s", count(part.n), part.word))
+		}
+	}
+	seconds := time.Since(c.started).Seconds()
+	line := fmt.Sprintf("%s: %s; %s in %.1f s", c.dir, join(parts, "nothing to do"), size(n.Bytes), seconds)
+	if c.public != nil {
+		line += ", key id " + c.public.ID().String()
+	}
+	fmt.Fprintln(c.summary, line)
+	return nil
+}

@@ -1,0 +1,153 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/pflag"
+
+	"github.com/imasign/imasign-build/pkg/certs"
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/keystore"
+	"github.com/imasign/imasign-build/pkg/signing"
+)
+
+// keyFlags choose a signing key.
+type keyFlags struct {
+	key, cert, pass string
+}
+
+func (f *keyFlags) add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.key, "key", "", "signing key: a `path` or file: URI (environment: IMASIGN_KEY)")
+	flags.StringVar(&f.cert, "cert", "", "its certificate, a PEM or DER `file`; fixes the key id (environment: IMASIGN_CERT)")
+	f.addPass(flags)
+}
+
+func (f *keyFlags) addPass(flags *pflag.FlagSet) {
+	flags.StringVar(&f.pass, "key-pass", "", "where the key's passphrase comes from: env:NAME, file:PATH or fd:N (a terminal is asked otherwise)")
+}
+
+func (f *keyFlags) fromEnvironment(a *app) {
+	for name, flag := range map[string]*string{"IMASIGN_KEY": &f.key, "IMASIGN_CERT": &f.cert} {
+		if value, set := a.getenv(name); set && *flag == "" {
+			*flag = value
+		}
+	}
+}
+
+// open opens the key, nil when none was named.
+func (f *keyFlags) open(ctx context.Context, a *app) (*keystore.Key, error) {
+	if f.key == "" {
+		return nil, nil
+	}
+	secret, err := a.secret(f.pass)
+	if err != nil {
+		return nil, err
+	}
+	cert, err := f.certificate()
+	if err != nil {
+		return nil, err
+	}
+	key, err := keystore.Open(ctx, f.key, a.backends, keystore.Options{
+		Certificate: cert, Secret: secret, Warn: func(message string) { a.note("warning: %s", message) },
+	})
+	switch {
+	case errors.Is(err, keystore.ErrPassphraseNeeded):
+		return nil, fmt.Errorf("%w: --key-pass env:NAME, file:PATH or fd:N gives it", err)
+	case errors.Is(err, keystore.ErrUnknownScheme):
+		return nil, usageError{err}
+	}
+	return key, err
+}
+
+func (f *keyFlags) certificate() (*x509.Certificate, error) {
+	if f.cert == "" {
+		return nil, nil
+	}
+	list, err := certs.Read(f.cert)
+	if err != nil {
+		return nil, err
+	}
+	if len(list) != 1 {
+		return nil, fmt.Errorf("%s: %d certificates; --cert takes the one that belongs to the key", f.cert, len(list))
+	}
+	return list[0], nil
+}
+
+// trustFlags choose the certificates that signatures are checked with.
+type trustFlags struct{ certs []string }
+
+func (f *trustFlags) add(flags *pflag.FlagSet) {
+	flags.StringArrayVar(&f.certs, "cert", nil, "trust this certificate, a PEM or DER `file`; may be repeated (environment: IMASIGN_CERT)")
+}
+
+func (f *trustFlags) ring(a *app) (*ima.Keyring, error) {
+	files := f.certs
+	if value, set := a.getenv("IMASIGN_CERT"); len(files) == 0 && set && value != "" {
+		files = []string{value}
+	}
+	if len(files) == 0 {
+		return nil, usagef("which certificate are signatures checked with? --cert FILE")
+	}
+	var keys []*ima.PublicKey
+	for _, file := range files {
+		list, err := certs.Read(file)
+		if err != nil {
+			return nil, err
+		}
+		for _, cert := range list {
+			key, err := ima.CertificateKey(cert)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", file, err)
+			}
+			keys = append(keys, key)
+		}
+	}
+	return ima.NewKeyring(keys...), nil
+}
+
+// engineFlags are how much is done at a time, and with which digests.
+type engineFlags struct {
+	hash  string
+	jobs  int
+	force bool
+}
+
+func (f *engineFlags) addJobs(flags *pflag.FlagSet) {
+	flags.IntVarP(&f.jobs, "jobs", "j", 0, "files to work on at a time (default: one a core)")
+}
+
+func (f *engineFlags) addHash(flags *pflag.FlagSet) {
+	flags.StringVar(&f.hash, "hash", "sha256", "digest `algorithm`: sha224, sha256, sha384, sha512, sha3-256, sha3-384, sha3-512")
+}
+
+func (f *engineFlags) addForce(flags *pflag.FlagSet) {
+	flags.BoolVar(&f.force, "force", false, "replace signatures of other keys")
+}
+
+// engine makes the engine; key and public may be nil.
+func (f *engineFlags) engine(key *keystore.Key, public *ima.PublicKey, observe signing.Observer) (*signing.Engine, error) {
+	o := signing.Options{Jobs: f.jobs, Force: f.force, Observe: observe, Public: public}
+	if f.jobs < 0 {
+		return nil, usagef("--jobs %d: at least 1", f.jobs)
+	}
+	if f.hash != "" {
+		hash, err := ima.ParseHash(f.hash)
+		if err != nil {
+			return nil, usageError{fmt.Errorf("--hash %s: %w", f.hash, err)}
+		}
+		if !hash.SignsAllowed() {
+			return nil, usagef("--hash %s: too weak to sign, or not computable here", f.hash)
+		}
+		o.Hash = hash
+	}
+	if key != nil {
+		o.Signer, o.Public, o.Signers = key, key.Public, key.Parallelism
+		if o.Signers == 0 {
+			o.Signers = f.jobs
+		}
+	}
+	return signing.New(o)
+}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"crypto/x509"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/imasign/imasign-build/pkg/certs"
+)
+
+type keyCheckOptions struct {
+	cas    []string
+	kernel string
+}
+
+func newKeyCheck(a *app) *cobra.Command {
+	var o keyCheckOptions
+	cmd := &cobra.Command{
+		Use:   "check CERT",
+		Short: "Say what the kernel would refuse of a certificate",
+		Long: `Check holds a certificate against the rules of a kernel version, one line a rule:
+"refuse" where that kernel will not take it, or nothing that is signed with it;
+"warn" and "note" for what is worth knowing. Exit code 3 means a refusal.
+
+With --ca, the CAs that are compiled into the kernel, the issuer is checked too.`,
+		Example: `  imasign-build key check --ca keys/system_trusted_key.crt --kernel 6.12 keys/x509_ima.crt`,
+		Args:    usageArgs(cobra.ExactArgs(1)),
+		RunE:    func(_ *cobra.Command, args []string) error { return runKeyCheck(a, o, args[0]) },
+	}
+	cmd.Flags().StringArrayVar(&o.cas, "ca", nil, "a CA of the kernel, a PEM or DER `file`; may be repeated")
+	cmd.Flags().StringVar(&o.kernel, "kernel", "", "kernel `version`, such as 6.1 (default: the newest known, "+certs.Kernel{}.String()+")")
+	return cmd
+}
+
+type keyCheckReport struct {
+	Command  string          `json:"command"`
+	Kernel   string          `json:"kernel"`
+	Findings []certs.Finding `json:"findings"`
+}
+
+func runKeyCheck(a *app, o keyCheckOptions, file string) error {
+	var kernel certs.Kernel
+	var err error
+	if o.kernel != "" {
+		if kernel, err = certs.ParseKernel(o.kernel); err != nil {
+			return usageError{fmt.Errorf("--kernel: %w", err)}
+		}
+	}
+	list, err := certs.Read(file)
+	if err != nil {
+		return err
+	}
+	var cas []*x509.Certificate
+	for _, ca := range o.cas {
+		more, err := certs.Read(ca)
+		if err != nil {
+			return err
+		}
+		cas = append(cas, more...)
+	}
+	report := keyCheckReport{Command: "key check", Kernel: kernel.String(), Findings: certs.CheckShared(list)}
+	for _, cert := range list {
+		report.Findings = append(report.Findings, certs.Check(cert, cas, kernel)...)
+	}
+	if err := a.printFindings(report, file); err != nil {
+		return err
+	}
+	if certs.Refused(report.Findings) {
+		return errWrong
+	}
+	return nil
+}
+
+func (a *app) printFindings(report keyCheckReport, file string) error {
+	if a.json {
+		if report.Findings == nil {
+			report.Findings = []certs.Finding{}
+		}
+		return a.printJSON(report)
+	}
+	for _, f := range report.Findings {
+		fmt.Fprintf(a.out, "%-6s %s: %s\n", f.Severity, f.Rule, f.Detail)
+	}
+	verdict := "takes"
+	if certs.Refused(report.Findings) {
+		verdict = "refuses"
+	}
+	fmt.Fprintf(a.out, "%s: kernel %s %s it\n", file, report.Kernel, verdict)
+	return nil
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/imasign/imasign-build/internal/atomicfile"
+)
+
+// jsonPath is a path in a JSON document; one that is not UTF-8 goes into
+// path_b64, as in a manifest.
+type jsonPath struct {
+	Path    string `json:"path,omitempty"`
+	PathB64 []byte `json:"path_b64,omitempty"`
+	raw     string
+}
+
+func pathJSON(path string) jsonPath {
+	if utf8.ValidString(path) {
+		return jsonPath{Path: path, raw: path}
+	}
+	return jsonPath{PathB64: []byte(path), raw: path}
+}
+
+func (a *app) printJSON(document any) error {
+	enc := json.NewEncoder(a.out)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	return enc.Encode(document)
+}
+
+func (a *app) printEntry(status, path, reason string) {
+	fmt.Fprintf(a.out, "%-9s %s", status, printable(path))
+	if reason != "" {
+		fmt.Fprintf(a.out, ": %s", reason)
+	}
+	fmt.Fprintln(a.out)
+}
+
+// printable shows a path on one line and sends no control sequence to a terminal,
+// whatever a file is called.
+func printable(path string) string {
+	plain := utf8.ValidString(path) && !strings.ContainsFunc(path, func(r rune) bool { return !unicode.IsPrint(r) })
+	if plain {
+		return path
+	}
+	return strconv.Quote(path)
+}
+
+// writeOutput writes a file whole or not at all; - stands for standard output.
+func (a *app) writeOutput(file string, write func(io.Writer) error) error {
+	commit, discard, err := a.prepareOutput(file, write)
+	if err != nil {
+		return err
+	}
+	defer discard()
+	return commit()
+}
+
+// prepareOutput writes a file that appears with commit; discard after commit does
+// nothing. Standard output (-) gets everything at commit as well.
+func (a *app) prepareOutput(file string, write func(io.Writer) error) (commit func() error, discard func(), err error) {
+	if file == "-" {
+		return func() error { return write(a.out) }, func() {}, nil
+	}
+	f, err := atomicfile.Create(file, 0o644)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := write(f); err != nil {
+		f.Abort()
+		return nil, nil, fmt.Errorf("write %s: %w", file, err)
+	}
+	return f.Commit, f.Abort, nil
+}
+
+// count writes a number with thousands separated.
+func count(n int64) string {
+	digits := strconv.FormatInt(n, 10)
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits
+}
+
+// size writes bytes as a person reads them.
+func size(n int64) string {
+	units := []string{"kB", "MB", "GB", "TB"}
+	if n < 1000 {
+		return fmt.Sprintf("%d bytes", n)
+	}
+	value := float64(n) / 1000
+	for len(units) > 1 && value >= 1000 {
+		value, units = value/1000, units[1:]
+	}
+	return fmt.Sprintf("%.1f %s", value, units[0])
+}
+
+func join(parts []string, otherwise string) string {
+	if len(parts) == 0 {
+		return otherwise
+	}
+	return strings.Join(parts, ", ")
+}

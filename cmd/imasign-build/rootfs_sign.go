@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/keystore"
+	"github.com/imasign/imasign-build/pkg/rootfs"
+	"github.com/imasign/imasign-build/pkg/signing"
+)
+
+// selectFlags choose files of a tree.
+type selectFlags struct {
+	include, exclude, hashed []string
+	crossMounts              bool
+}
+
+func (f *selectFlags) add(flags *pflag.FlagSet) {
+	f.addPaths(flags)
+	flags.StringArrayVar(&f.hashed, "hashed", nil, "a digest instead of a signature for what matches this `pattern`; may be repeated")
+}
+
+func (f *selectFlags) addPaths(flags *pflag.FlagSet) {
+	flags.StringArrayVar(&f.include, "include", nil, "only what matches this `pattern`; may be repeated")
+	flags.StringArrayVar(&f.exclude, "exclude", nil, "not what matches this `pattern`; may be repeated")
+	flags.BoolVar(&f.crossMounts, "cross-mounts", false, "enter file systems that are mounted inside the tree")
+}
+
+func (f *selectFlags) open(dir, selection string, observe signing.Observer) (*rootfs.Tree, error) {
+	s, err := rootfs.ParseSelection(selection)
+	if err != nil {
+		return nil, usageError{err}
+	}
+	t, err := rootfs.Open(dir, rootfs.Options{
+		Include: f.include, Exclude: f.exclude, Hashed: f.hashed, Select: s, CrossMounts: f.crossMounts, Observe: observe,
+	})
+	if errors.Is(err, rootfs.ErrPattern) {
+		return nil, usageError{err}
+	}
+	return t, err
+}
+
+const patternHelp = `
+Patterns are like those of .gitignore: the last one that matches decides, "!"
+takes back. "*.conf" matches a name at any depth, "/etc" or "etc/ssl" a path from
+the tree's root with all below it, "cache/" what is below any directory of that
+name, "**" any number of directories, "{bin,sbin}" alternatives.`
+
+type rootfsSignOptions struct {
+	key                           keyFlags
+	engine                        engineFlags
+	choice                        selectFlags
+	selection                     string
+	output, restoreFile, manifest string
+	dryRun                        bool
+}
+
+func (o *rootfsSignOptions) add(flags *pflag.FlagSet) {
+	o.key.add(flags)
+	o.engine.addHash(flags)
+	o.engine.addJobs(flags)
+	o.engine.addForce(flags)
+	o.choice.add(flags)
+	flags.StringVar(&o.selection, "select", "all", "sign `all` regular files, or executable ones")
+	flags.StringVar(&o.output, "output", "xattr", "attach as `xattr`s, write a file to restore them from, or none")
+	flags.StringVar(&o.restoreFile, "restore-file", "-", "where --output restore writes, a `file` or - for standard output")
+	flags.StringVar(&o.manifest, "manifest", "", "write the manifest to this `file`")
+	flags.BoolVar(&o.dryRun, "dry-run", false, "change nothing; without --key digest only")
+}
+
+func newRootfsSign(a *app) *cobra.Command {
+	var o rootfsSignOptions
+	cmd := &cobra.Command{
+		Use:   "sign DIR",
+		Short: "Sign the files of a directory tree",
+		Long: `Sign gives every regular file of the tree a signature in security.ima.
+
+Signatures by the same key that hold already stay as they are. Nothing is changed
+before every file is digested and signed; when attaching fails, what was there is
+restored.
+` + patternHelp,
+		Example: `  imasign-build rootfs sign --key x509_ima.key --cert x509_ima.crt rootfs/
+  imasign-build rootfs sign --select executable --hashed /etc rootfs/
+  imasign-build rootfs sign --output restore --restore-file sigs rootfs/   # then, as root: cd rootfs && setfattr --restore=../sigs
+  imasign-build rootfs sign --dry-run --manifest digests.jsonl rootfs/`,
+		Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runRootfsSign(cmd.Context(), a, o, args[0])
+		},
+	}
+	o.add(cmd.Flags())
+	return cmd
+}
+
+func (o *rootfsSignOptions) check(a *app) error {
+	o.key.fromEnvironment(a)
+	switch {
+	case o.output != "xattr" && o.output != "restore" && o.output != "none":
+		return usagef("--output %s: it is xattr, restore or none", o.output)
+	case o.key.key == "" && !o.dryRun:
+		return usagef("which key? --key URI, or --dry-run to digest only")
+	case o.output == "restore" && o.restoreFile == "-" && a.json && !o.dryRun:
+		return usagef("--json and --output restore both write to standard output: give --restore-file")
+	case o.output == "none" && o.manifest == "" && !o.dryRun:
+		return usagef("--output none leaves nothing of the signatures: give --manifest")
+	}
+	return nil
+}
+
+func runRootfsSign(ctx context.Context, a *app, o rootfsSignOptions, dir string) error {
+	if err := o.check(a); err != nil {
+		return err
+	}
+	key, err := o.key.open(ctx, a)
+	if err != nil {
+		return err
+	}
+	if key != nil {
+		defer key.Close() //nolint:errcheck // nothing is left to be lost
+	}
+	public, err := o.public(key)
+	if err != nil {
+		return err
+	}
+	progress := a.newProgress()
+	defer progress.close()
+	engine, err := o.engine.engine(key, public, progress.observer)
+	if err != nil {
+		return err
+	}
+	tree, err := o.choice.open(dir, o.selection, progress.observer)
+	if err != nil {
+		return err
+	}
+	defer tree.Close() //nolint:errcheck // opened for reading
+	if o.output == "xattr" && !o.dryRun {
+		if err := tree.Probe(ctx); err != nil {
+			return err
+		}
+	}
+	run := newChange(a, "rootfs sign", dir, progress, o.dryRun)
+	run.public, run.manifest = public, o.manifest
+	if o.output == "restore" && o.restoreFile == "-" && !o.dryRun {
+		run.summary = a.err // standard output is the restore file
+	}
+	return run.do(ctx, func() (*signing.Plan, error) { return engine.Plan(ctx, tree) }, o.attach(a, tree))
+}
+
+// public is the key that signatures are made and checked with: a dry run may have
+// its certificate alone.
+func (o *rootfsSignOptions) public(key *keystore.Key) (*ima.PublicKey, error) {
+	if key != nil {
+		return key.Public, nil
+	}
+	cert, err := o.key.certificate()
+	if err != nil || cert == nil {
+		return nil, err
+	}
+	public, err := ima.CertificateKey(cert)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", o.key.cert, err)
+	}
+	return public, nil
+}
+
+// attach is what --output asks for.
+func (o *rootfsSignOptions) attach(a *app, tree *rootfs.Tree) func(context.Context, *signing.Plan) error {
+	switch o.output {
+	case "restore":
+		return func(_ context.Context, plan *signing.Plan) error {
+			return a.writeOutput(o.restoreFile, func(w io.Writer) error { return rootfs.WriteRestore(w, plan) })
+		}
+	case "none":
+		return func(context.Context, *signing.Plan) error { return nil }
+	}
+	return tree.Attach
+}

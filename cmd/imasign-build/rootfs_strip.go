@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/imasign/imasign-build/pkg/signing"
+)
+
+type rootfsStripOptions struct {
+	engine engineFlags
+	choice selectFlags
+	dryRun bool
+}
+
+func newRootfsStrip(a *app) *cobra.Command {
+	var o rootfsStripOptions
+	cmd := &cobra.Command{
+		Use:   "strip DIR",
+		Short: "Remove signatures and digests from a directory tree",
+		Long: `Strip removes security.ima from every file of the tree, whoever signed it, and
+security.evm with it, because an EVM signature covers security.ima.
+` + patternHelp,
+		Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runRootfsStrip(cmd.Context(), a, o, args[0])
+		},
+	}
+	o.engine.addJobs(cmd.Flags())
+	o.choice.addPaths(cmd.Flags())
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "change nothing")
+	return cmd
+}
+
+func runRootfsStrip(ctx context.Context, a *app, o rootfsStripOptions, dir string) error {
+	progress := a.newProgress()
+	defer progress.close()
+	engine, err := o.engine.engine(nil, nil, progress.observer)
+	if err != nil {
+		return err
+	}
+	tree, err := o.choice.open(dir, "all", progress.observer)
+	if err != nil {
+		return err
+	}
+	defer tree.Close() //nolint:errcheck // opened for reading
+	if !o.dryRun {
+		if err := tree.Probe(ctx); err != nil {
+			return err
+		}
+	}
+	run := newChange(a, "rootfs strip", dir, progress, o.dryRun)
+	return run.do(ctx, func() (*signing.Plan, error) { return engine.Strip(ctx, tree) }, tree.Attach)
+}

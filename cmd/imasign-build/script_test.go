@@ -1,0 +1,78 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/pkg/xattr"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// TestMain makes the program a command of the scripts.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"imasign-build": main})
+}
+
+// TestScripts runs testdata/script: the command contract, as users' scripts see
+// it. They set security.ima and so need root.
+func TestScripts(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Fatal("the scripts set security.ima and must run as root")
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits":  exits,
+			"signed": signed,
+			"tamper": tamper,
+		},
+	})
+}
+
+// exits runs a command and holds its exit code: exits 3 imasign-build rootfs verify …
+// What it prints is compared with stdout and stderr afterwards.
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND…")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	if exit, ok := err.(*exec.ExitError); ok {
+		got = exit.ExitCode()
+	} else if err != nil {
+		ts.Fatalf("%v", err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, not %d", got, want)
+	}
+}
+
+// signed holds that files have a security.ima whose first byte says signature:
+// signed FILE…; with ! that they have no security.ima at all.
+func signed(ts *testscript.TestScript, neg bool, args []string) {
+	for _, file := range args {
+		value, err := xattr.LGet(ts.MkAbs(file), "security.ima")
+		if has := err == nil && len(value) > 0; has == neg || has && value[0] != 3 {
+			ts.Fatalf("%s: security.ima is %x (%v)", file, value, err)
+		}
+	}
+}
+
+// tamper writes to a file in place, which keeps its xattrs: tamper FILE TEXT.
+func tamper(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: tamper FILE TEXT")
+	}
+	f, err := os.OpenFile(ts.MkAbs(args[0]), os.O_WRONLY|os.O_TRUNC, 0)
+	ts.Check(err)
+	_, err = f.WriteString(strings.ReplaceAll(args[1], `\n`, "\n"))
+	ts.Check(err)
+	ts.Check(f.Close())
+}

@@ -1,0 +1,347 @@
+// Package evmctl holds what is signed and verified against evmctl of
+// ima-evm-utils, in both directions.
+package evmctl
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/pkg/xattr"
+
+	"github.com/imasign/imasign-build/tests/harness"
+)
+
+const securityIMA = "security.ima"
+
+// accepts asks evmctl about one file.
+func accepts(t testing.TB, certificate, file string) bool {
+	t.Helper()
+	return harness.Run(t, "evmctl", "ima_verify", "--key", certificate, file).Code == 0
+}
+
+// refused asks evmctl about every file, one process each, and returns those that
+// it does not accept.
+func refused(t testing.TB, certificate string, files []string) []string {
+	t.Helper()
+	var (
+		mu   sync.Mutex
+		bad  []string
+		next atomic.Int64
+		wg   sync.WaitGroup
+	)
+	for range 4 {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; i < int64(len(files)); i = next.Add(1) - 1 {
+				cmd := exec.Command("evmctl", "ima_verify", "--key", certificate, files[i])
+				if cmd.Run() != nil {
+					mu.Lock()
+					bad = append(bad, files[i])
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return bad
+}
+
+// TestEveryInodeOfARealTree signs a copy of /usr with each key type and has
+// evmctl verify every single inode.
+func TestEveryInodeOfARealTree(t *testing.T) {
+	harness.Root(t)
+	harness.Tool(t, "evmctl")
+	tree := t.TempDir()
+	names := harness.CopyOfUsr(t, tree, 10_000)
+	inodes := harness.Inodes(t, tree)
+	special(t, tree)
+	for _, c := range []struct{ algorithm, hash string }{{"rsa2048", "sha256"}, {"p256", "sha256"}, {"p384", "sha384"}, {"rsa4096", "sha512"}} {
+		t.Run(c.algorithm+"-"+c.hash, func(t *testing.T) {
+			keys := harness.Keys(t, c.algorithm)
+			der := filepath.Join(keys, "x509_ima.der")
+			var report struct{ Signed, Links int }
+			if err := json.Unmarshal([]byte(harness.Sign(t, keys, tree, "--hash", c.hash, "--force", "--json")), &report); err != nil {
+				t.Fatal(err)
+			}
+			if report.Signed != len(inodes)+3 || report.Signed+report.Links != names+4 {
+				t.Errorf("signed %d inodes with %d further names, find counts %d and %d names", report.Signed, report.Links, len(inodes)+3, names+4)
+			}
+			if bad := refused(t, der, harness.Inodes(t, tree)); len(bad) > 0 {
+				t.Errorf("evmctl refuses %d of %d, first %q", len(bad), len(inodes), bad[0])
+			}
+			harness.Must(t, harness.Program(t), "rootfs", "verify", "--cert", filepath.Join(keys, "x509_ima.crt"), tree)
+			control := filepath.Join(tree, "empty")
+			if !accepts(t, der, control) {
+				t.Fatal("evmctl refuses the control before it is tampered with")
+			}
+			write(t, control, "no longer empty")
+			if accepts(t, der, control) {
+				t.Error("evmctl accepts a tampered file: its word proves nothing")
+			}
+			write(t, control, "")
+		})
+	}
+}
+
+// special adds what /usr may lack: an empty file, a setuid program, a hard link.
+// Three inodes with four names.
+func special(t *testing.T, tree string) {
+	t.Helper()
+	write(t, filepath.Join(tree, "empty"), "")
+	write(t, filepath.Join(tree, "setuid"), "#!/bin/sh\n")
+	write(t, filepath.Join(tree, "linked"), "one inode, two names")
+	for _, err := range []error{
+		os.Chmod(filepath.Join(tree, "setuid"), 0o4755|os.ModeSetuid),
+		os.Link(filepath.Join(tree, "linked"), filepath.Join(tree, "zlinked")),
+		os.Symlink("empty", filepath.Join(tree, "symlink")),
+		syscall.Mkfifo(filepath.Join(tree, "fifo"), 0o644),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func write(t testing.TB, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestWhatEvmctlSigned has evmctl sign a tree and verifies it with ours.
+func TestWhatEvmctlSigned(t *testing.T) {
+	harness.Root(t)
+	harness.Tool(t, "evmctl")
+	for _, algorithm := range []string{"rsa2048", "p256", "rsa4096"} {
+		t.Run(algorithm, func(t *testing.T) {
+			keys, tree := harness.Keys(t, algorithm), t.TempDir()
+			harness.Must(t, "cp", "-a", "/usr/share/doc/libc6", "/usr/bin/env", "/usr/bin/true", tree)
+			harness.Must(t, "evmctl", "ima_sign", "-r", "--key", filepath.Join(keys, "x509_ima.key"), tree)
+			out := harness.Must(t, harness.Program(t), "rootfs", "verify", "--json", "--cert", filepath.Join(keys, "x509_ima.crt"), tree)
+			var report struct{ OK int }
+			if err := json.Unmarshal([]byte(out), &report); err != nil {
+				t.Fatal(err)
+			}
+			if files := len(harness.Files(t, tree)); report.OK != files || files < 3 {
+				t.Errorf("%d files verify, there are %d", report.OK, files)
+			}
+			// RSA signatures are the same bytes whoever makes them: nothing is left to do.
+			if out := harness.Sign(t, keys, tree, "--json"); !strings.Contains(out, `"signed": 0,`) {
+				t.Errorf("signing again what evmctl signed: %s", out)
+			}
+		})
+	}
+}
+
+// TestEachRefusalIsNamed damages one file each way; both programs refuse it, and
+// ours names the file and says why.
+func TestEachRefusalIsNamed(t *testing.T) {
+	harness.Root(t)
+	harness.Tool(t, "evmctl")
+	keys, others := harness.Keys(t, "rsa2048"), harness.Keys(t, "p256")
+	certificate, der := filepath.Join(keys, "x509_ima.crt"), filepath.Join(keys, "x509_ima.der")
+	for _, c := range []struct {
+		name, says string
+		damage     func(t *testing.T, file, other string)
+	}{
+		{"tampered content", "bad .*file", func(t *testing.T, file, _ string) { overwrite(t, file, "tampered") }},
+		{"flipped bit", "bad .*file", func(t *testing.T, file, _ string) {
+			value, err := xattr.Get(file, securityIMA)
+			if err != nil {
+				t.Fatal(err)
+			}
+			value[len(value)-1] ^= 1
+			set(t, file, value)
+		}},
+		{"swapped xattr", "bad .*file", func(t *testing.T, file, other string) {
+			value, err := xattr.Get(other, securityIMA)
+			if err != nil {
+				t.Fatal(err)
+			}
+			set(t, file, value)
+		}},
+		{"other key", "bad .*file", func(t *testing.T, file, _ string) {
+			harness.Must(t, "evmctl", "ima_sign", "--key", filepath.Join(others, "x509_ima.key"), file)
+		}},
+		{"hash only", "bad .*file", func(t *testing.T, file, _ string) {
+			harness.Must(t, "evmctl", "ima_hash", "-a", "sha256", file)
+		}},
+		{"missing xattr", "unsigned .*file", func(t *testing.T, file, _ string) {
+			if err := xattr.Remove(file, securityIMA); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			tree := t.TempDir()
+			file, other := filepath.Join(tree, "file"), filepath.Join(tree, "other")
+			write(t, file, "content of the file")
+			write(t, other, "content of the other")
+			harness.Sign(t, keys, tree)
+			c.damage(t, file, other)
+			r := harness.Run(t, harness.Program(t), "rootfs", "verify", "--cert", certificate, tree)
+			status, _, _ := strings.Cut(c.says, " ")
+			if r.Code != 3 || !strings.Contains(r.Out, status) || !strings.Contains(r.Out, "file") || strings.Contains(r.Out, "other:") {
+				t.Errorf("exit %d\n%s%s", r.Code, r.Out, r.Err)
+			}
+			t.Log(strings.TrimSpace(r.Out))
+			if c.name != "hash only" && accepts(t, der, file) {
+				t.Error("evmctl accepts it")
+			}
+			if !accepts(t, der, other) {
+				t.Error("evmctl refuses the file that was left alone")
+			}
+		})
+	}
+}
+
+func overwrite(t *testing.T, file, text string) {
+	t.Helper()
+	f, err := os.OpenFile(file, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteString(text); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func set(t *testing.T, file string, value []byte) {
+	t.Helper()
+	if err := xattr.Set(file, securityIMA, value); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestSameBytesAtAnyJobs signs equal trees with different numbers of jobs, and a
+// signed tree once more.
+func TestSameBytesAtAnyJobs(t *testing.T) {
+	harness.Root(t)
+	keys := harness.Keys(t, "p256") // with RFC 6979 nonces
+	original := t.TempDir()
+	harness.Must(t, "cp", "-a", "/usr/sbin", "/usr/include", original)
+	var first string
+	for i, jobs := range []string{"1", "2", "7"} {
+		tree := filepath.Join(t.TempDir(), "tree")
+		harness.Must(t, "cp", "-a", original, tree)
+		manifest := filepath.Join(t.TempDir(), "manifest")
+		harness.Sign(t, keys, tree, "--jobs", jobs, "--manifest", manifest)
+		lines, err := os.ReadFile(manifest)
+		if err != nil {
+			t.Fatal(err)
+		}
+		dump := harness.RunCommand(t, &exec.Cmd{Path: harness.Tool(t, "getfattr"), Args: []string{"getfattr", "-R", "-P", "-d", "-m", "^security", "-e", "hex", "."}, Dir: tree})
+		if dump.Code != 0 || strings.Count(dump.Out, "security.ima=") < 100 {
+			t.Fatalf("getfattr: exit %d, %d signatures", dump.Code, strings.Count(dump.Out, "security.ima="))
+		}
+		if all := string(lines) + sortedBlocks(dump.Out); i == 0 {
+			first = all
+		} else if all != first {
+			t.Errorf("--jobs %s gives other bytes than --jobs 1", jobs)
+		}
+		if i == 0 {
+			signedAgain(t, keys, tree, string(lines))
+		}
+	}
+}
+
+// sortedBlocks puts getfattr's blocks in order; it lists as the directory does.
+func sortedBlocks(dump string) string {
+	blocks := strings.Split(dump, "\n\n")
+	slices.Sort(blocks)
+	return strings.Join(blocks, "\n\n")
+}
+
+func signedAgain(t *testing.T, keys, tree, lines string) {
+	t.Helper()
+	times := func() string { return harness.Must(t, "find", tree, "-printf", `%p %C@ %T@ %A@\n`) }
+	manifest := filepath.Join(t.TempDir(), "again")
+	before := times()
+	out := harness.Sign(t, keys, tree, "--json", "--manifest", manifest)
+	if !strings.Contains(out, `"signed": 0,`) || strings.Contains(out, `"unchanged": 0,`) {
+		t.Errorf("signing again: %s", out)
+	}
+	if times() != before {
+		t.Error("signing again touched a file: its ctime, mtime or atime moved")
+	}
+	if again, err := os.ReadFile(manifest); err != nil || string(again) != lines {
+		t.Errorf("signing again gives another manifest (%v)", err)
+	}
+}
+
+// TestKilled kills the signer at any moment, then lets it finish.
+func TestKilled(t *testing.T) {
+	harness.Root(t)
+	keys, tree := harness.Keys(t, "p256"), t.TempDir()
+	const files = 3000
+	for i := range files {
+		write(t, filepath.Join(tree, fmt.Sprintf("%04d", i)), fmt.Sprint("content ", i))
+	}
+	contents := harness.Must(t, "sh", "-c", "cd "+tree+" && sha256sum *")
+	program := harness.Program(t)
+	between := 0
+	for round := range 50 {
+		harness.Must(t, program, "rootfs", "strip", tree)
+		killWhileAttaching(t, keys, tree, round)
+		signed := 0
+		for i := range files {
+			if _, err := xattr.Get(filepath.Join(tree, fmt.Sprintf("%04d", i)), securityIMA); err == nil {
+				signed++
+			}
+		}
+		if 0 < signed && signed < files {
+			between++
+		}
+		harness.Sign(t, keys, tree)
+		harness.Must(t, program, "rootfs", "verify", "--cert", filepath.Join(keys, "x509_ima.crt"), tree)
+	}
+	t.Logf("%d of 50 kills fell between the first and the last signature", between)
+	if between < 20 {
+		t.Errorf("only %d of 50 kills fell between the first and the last signature", between)
+	}
+	if harness.Must(t, "sh", "-c", "cd "+tree+" && sha256sum *") != contents {
+		t.Error("a file's content is not what it was")
+	}
+	if bad := refused(t, filepath.Join(keys, "x509_ima.der"), harness.Files(t, tree)); len(bad) > 0 {
+		t.Errorf("evmctl refuses %d, first %s", len(bad), bad[0])
+	}
+}
+
+// killWhileAttaching starts a signer and kills it when a file of the tree, a
+// later one each round, has its signature.
+func killWhileAttaching(t *testing.T, keys, tree string, round int) {
+	t.Helper()
+	cmd := exec.Command(harness.Program(t), "rootfs", "sign", "--progress=none",
+		"--key", filepath.Join(keys, "x509_ima.key"), "--cert", filepath.Join(keys, "x509_ima.crt"), tree)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = cmd.Wait()
+	}()
+	watched := filepath.Join(tree, fmt.Sprintf("%04d", round*40))
+	for {
+		select {
+		case <-done:
+			return
+		default:
+		}
+		if _, err := xattr.Get(watched, securityIMA); err == nil {
+			_ = cmd.Process.Kill()
+			<-done
+			return
+		}
+	}
+}

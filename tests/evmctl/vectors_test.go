@@ -1,0 +1,137 @@
+package evmctl
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+)
+
+const content = "imasign-build test vector\n"
+
+func TestSignatures(t *testing.T) {
+	stranger := newKey(t, "p256", "hash")
+	for name := range allKeys() {
+		t.Run(name, func(t *testing.T) {
+			key := newKey(t, name, "hash")
+			for _, hash := range []ima.HashID{ima.SHA1, ima.SHA224, ima.SHA256, ima.SHA384, ima.SHA512} {
+				t.Run(hash.String(), func(t *testing.T) {
+					theirs := theirsVerifiesHere(t, key, stranger, hash)
+					oursVerifiesThere(t, key, stranger, hash, theirs)
+				})
+			}
+		})
+	}
+}
+
+// theirsVerifiesHere signs with evmctl and returns the value.
+func theirsVerifiesHere(t *testing.T, key, stranger *testKey, hash ima.HashID) []byte {
+	file := newFile(t)
+	evmctl(t, "ima_sign", "--sigfile", "--key", key.priv, "-a", hash.String(), file)
+	value := getxattr(t, file, ima.XattrIMA)
+	if !bytes.Equal(value, read(t, file+".sig")) {
+		t.Error("attribute and .sig file differ")
+	}
+	v, err := ima.Parse(value)
+	check(t, err)
+	if v.Type != ima.TypeSignature || v.Version != 2 || v.Hash != hash || v.KeyID != key.bare.ID() {
+		t.Errorf("parsed as %v, want %s by %s", v, hash, key.bare.ID())
+	}
+	if got := v.Append(nil); !bytes.Equal(got, value) {
+		t.Errorf("Append gives %x, want %x", got, value)
+	}
+
+	ring, digest := ima.NewKeyring(stranger.cert, key.cert), sum(hash, content)
+	check(t, ring.Verify(value, digest))
+	want := ima.ErrBadSignature
+	if key.isRSA() {
+		want = ima.ErrDigestMismatch
+	}
+	wantRefusal(t, ring.Verify(value, sum(hash, content+"x")), want)
+	wantRefusal(t, ring.Verify(flipLast(value), digest), ima.ErrBadSignature)
+	wantRefusal(t, ima.NewKeyring(stranger.cert).Verify(value, digest), ima.ErrUnknownKey)
+	return value
+}
+
+func oursVerifiesThere(t *testing.T, key, stranger *testKey, hash ima.HashID, theirs []byte) {
+	file := newFile(t)
+	values, err := ima.Sign(context.Background(), key.signer, key.cert, hash, [][]byte{sum(hash, content)})
+	if hash == ima.SHA1 {
+		wantRefusal(t, err, ima.ErrSHA1)
+		return
+	}
+	check(t, err)
+	value := values[0]
+	if key.isRSA() && !bytes.Equal(value, theirs) {
+		t.Errorf("RSA signatures differ:\nours   %x\nevmctl %x", value, theirs)
+	}
+
+	setxattr(t, file, ima.XattrIMA, value)
+	evmctl(t, "ima_verify", "--key", key.der, file)
+	evmctlRefuses(t, "ima_verify", "--key", stranger.der, file)
+	setxattr(t, file, ima.XattrIMA, flipLast(value))
+	evmctlRefuses(t, "ima_verify", "--key", key.der, file)
+	setxattr(t, file, ima.XattrIMA, value)
+	check(t, os.WriteFile(file, []byte(content+"x"), 0o644))
+	evmctlRefuses(t, "ima_verify", "--key", key.der, file)
+}
+
+func TestKeyIDs(t *testing.T) {
+	for name := range allKeys() {
+		t.Run(name, func(t *testing.T) {
+			// An identifier that no rule would compute shows which is used.
+			key := newKey(t, name, "0011223344556677DEADBEEF")
+			if got := key.cert.ID().String(); got != "deadbeef" {
+				t.Errorf("id of the certificate is %s", got)
+			}
+			file := newFile(t)
+			evmctl(t, "ima_sign", "--key", key.priv, file)
+			if v := parsexattr(t, file, ima.XattrIMA); v.KeyID != key.bare.ID() {
+				t.Errorf("evmctl signed as %s, bare key id is %s", v.KeyID, key.bare.ID())
+			}
+			evmctl(t, "ima_sign", "--key", key.priv, "--keyid-from-cert", key.pem, file)
+			value := getxattr(t, file, ima.XattrIMA)
+			if v := parsexattr(t, file, ima.XattrIMA); v.KeyID != key.cert.ID() {
+				t.Errorf("evmctl signed as %s, certificate id is %s", v.KeyID, key.cert.ID())
+			}
+			check(t, ima.NewKeyring(key.cert).Verify(value, sum(ima.SHA256, content)))
+			wantRefusal(t, ima.NewKeyring(key.bare).Verify(value, sum(ima.SHA256, content)), ima.ErrUnknownKey)
+		})
+	}
+}
+
+func TestHashes(t *testing.T) {
+	for _, name := range []string{"md5", "sha1", "sha224", "sha256", "sha384", "sha512"} {
+		t.Run(name, func(t *testing.T) {
+			hash, err := ima.ParseHash(name)
+			check(t, err)
+			file := newFile(t)
+			evmctl(t, "ima_hash", "-a", name, file)
+			value, digest := getxattr(t, file, ima.XattrIMA), sum(hash, content)
+			v, err := ima.Parse(value)
+			check(t, err)
+			if v.Hash != hash || !bytes.Equal(v.Digest, digest) || v.IsSignature() {
+				t.Errorf("parsed as %v", v)
+			}
+			if v.Type == ima.TypeDigestNG && !bytes.Equal(ima.DigestValue(hash, digest), value) {
+				t.Errorf("DigestValue differs from evmctl's %x", value)
+			}
+			wantRefusal(t, ima.NewKeyring().Verify(value, digest), ima.ErrHashOnly)
+			wantRefusal(t, ima.NewKeyring().Verify(value, sum(hash, "other")), ima.ErrDigestMismatch)
+		})
+	}
+}
+
+// TestStreebog only checks the names: openssl computes Streebog with a separate
+// engine, so that evmctl cannot be relied on to make such values.
+func TestStreebog(t *testing.T) {
+	help := evmctl(t, "--help")
+	for _, hash := range []ima.HashID{ima.Streebog256, ima.Streebog512} {
+		if !strings.Contains(help, hash.String()) {
+			t.Errorf("evmctl does not list %s", hash)
+		}
+	}
+}

@@ -1,0 +1,161 @@
+// Package harness is what the end-to-end tests share: the built program, the
+// peers that they drive, real files to work on. What is missing fails the test.
+package harness
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+var build = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "imasign-build-*")
+	if err != nil {
+		return "", err
+	}
+	program := filepath.Join(dir, "imasign-build")
+	cmd := exec.Command("go", "build", "-o", program, "github.com/imasign/imasign-build/cmd/imasign-build")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", errors.New(string(out))
+	}
+	return program, nil
+})
+
+// Program builds imasign-build once a test binary and returns its path.
+func Program(t testing.TB) string {
+	t.Helper()
+	program, err := build()
+	if err != nil {
+		t.Fatalf("build imasign-build: %v", err)
+	}
+	return program
+}
+
+// Root fails the test unless it runs as root: security.* xattrs need it.
+func Root(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Fatal("this test sets security.ima and must run as root")
+	}
+}
+
+// Tool fails the test unless the peer is installed.
+func Tool(t testing.TB, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Fatalf("%s is missing; tests/deps.sh installs it", name)
+	}
+	return path
+}
+
+// Result is how a command ended.
+type Result struct {
+	Out, Err string
+	Code     int // exit code, -1 when a signal ended it
+	MaxRSS   int64
+}
+
+// Run runs a command to its end, whatever its exit code.
+func Run(t testing.TB, program string, args ...string) Result {
+	t.Helper()
+	return RunCommand(t, exec.Command(program, args...))
+}
+
+// RunCommand is Run for a command that was prepared.
+func RunCommand(t testing.TB, cmd *exec.Cmd) Result {
+	t.Helper()
+	var out, err bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &err
+	failed := cmd.Run()
+	var exit *exec.ExitError
+	if failed != nil && !errors.As(failed, &exit) {
+		t.Fatalf("%s: %v", cmd, failed)
+	}
+	usage, _ := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+	return Result{out.String(), err.String(), cmd.ProcessState.ExitCode(), usage.Maxrss * 1024}
+}
+
+// Must runs a command that has to exit with 0 and returns its standard output.
+func Must(t testing.TB, program string, args ...string) string {
+	t.Helper()
+	r := Run(t, program, args...)
+	if r.Code != 0 {
+		t.Fatalf("%s %s: exit %d\n%s%s", filepath.Base(program), strings.Join(args, " "), r.Code, r.Out, r.Err)
+	}
+	return r.Out
+}
+
+// Sign runs `imasign-build rootfs sign` with the key set's key called name.
+func Sign(t testing.TB, keys, dir string, flags ...string) string {
+	t.Helper()
+	args := append([]string{"rootfs", "sign", "--progress=none", "--key", filepath.Join(keys, "x509_ima.key"), "--cert", filepath.Join(keys, "x509_ima.crt")}, flags...)
+	return Must(t, Program(t), append(args, dir)...)
+}
+
+// Keys makes a key set with `imasign-build key init` and returns its directory.
+func Keys(t testing.TB, algorithm string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), algorithm)
+	Must(t, Program(t), "key", "init", "--algorithm", algorithm, dir)
+	return dir
+}
+
+// CopyOfUsr copies real content of this machine's /usr below dir until it has at
+// least files regular files, and returns how many it has. Hard links, symbolic
+// links, owners and modes are kept.
+func CopyOfUsr(t testing.TB, dir string, files int) int {
+	t.Helper()
+	have := 0
+	for _, from := range []string{"/usr/bin", "/usr/sbin", "/usr/libexec", "/usr/lib/" + multiarch(), "/usr/include", "/usr/lib/python3", "/usr/share", "/usr/lib"} {
+		to := filepath.Join(dir, filepath.Dir(from))
+		if err := os.MkdirAll(to, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		Must(t, "cp", "-a", "--no-clobber", from, to)
+		if have = len(Files(t, dir)); have >= files {
+			return have
+		}
+	}
+	t.Fatalf("this machine's /usr has only %d files, %d are wanted", have, files)
+	return 0
+}
+
+func multiarch() string {
+	return map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[runtime.GOARCH] + "-linux-gnu"
+}
+
+// Files lists the regular files below dir as find(1) sees them.
+func Files(t testing.TB, dir string) []string {
+	t.Helper()
+	return split(Must(t, "find", dir, "-type", "f", "-print0"))
+}
+
+// Inodes lists one name of each regular file's inode below dir.
+func Inodes(t testing.TB, dir string) []string {
+	t.Helper()
+	met := map[string]bool{}
+	var paths []string
+	for _, line := range split(Must(t, "find", dir, "-type", "f", "-printf", `%i %p\0`)) {
+		inode, path, _ := strings.Cut(line, " ")
+		if !met[inode] {
+			met[inode] = true
+			paths = append(paths, path)
+		}
+	}
+	return paths
+}
+
+func split(list string) []string {
+	if list == "" {
+		return nil
+	}
+	return strings.Split(strings.TrimSuffix(list, "\x00"), "\x00")
+}

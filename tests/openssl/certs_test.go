@@ -1,0 +1,123 @@
+package openssl
+
+import (
+	"context"
+	"crypto/x509"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/imasign/imasign-build/pkg/certs"
+)
+
+func keySet(t *testing.T, o certs.InitOptions) (string, []certs.KeyPair) {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "keys")
+	pairs, err := certs.Init(context.Background(), dir, o)
+	check(t, err)
+	return dir, pairs
+}
+
+func TestCertificatesThatOpenSSLTakes(t *testing.T) {
+	for _, algorithm := range certs.Algorithms() {
+		t.Run(algorithm, func(t *testing.T) {
+			t.Parallel()
+			subject, err := certs.ParseSubject("/C=DE/O=Acme GmbH/CN=Gerät 7")
+			check(t, err)
+			dir, pairs := keySet(t, certs.InitOptions{Algorithm: algorithm, With: certs.Extras(), Subject: subject, Days: 30})
+			for _, p := range pairs {
+				openssl(t, dir, "verify", "-x509_strict", "-CAfile", "system_trusted_key.crt", p.PEM)
+				text := openssl(t, dir, "x509", "-in", p.PEM, "-noout", "-text", "-nameopt", "utf8")
+				demand(t, p.Name, text, p.Certificate.IsCA)
+				ofKey := openssl(t, dir, "pkey", "-in", p.Key, "-pubout")
+				if ofCert := openssl(t, dir, "x509", "-in", p.PEM, "-noout", "-pubkey"); ofCert != ofKey {
+					t.Errorf("%s: key and certificate do not belong together", p.Name)
+				}
+				openssl(t, dir, "pkey", "-in", p.Key, "-check", "-noout")
+				if p.DER != "" {
+					pem := openssl(t, dir, "x509", "-in", p.DER, "-inform", "DER")
+					if data, err := os.ReadFile(p.PEM); err != nil || string(data) != pem {
+						t.Errorf("%s: DER and PEM differ: %v", p.Name, err)
+					}
+				}
+			}
+		})
+	}
+}
+
+// demand looks for extensions the way openssl prints them.
+func demand(t *testing.T, name, text string, ca bool) {
+	t.Helper()
+	want := []string{
+		"X509v3 Key Usage: critical\n                Digital Signature\n", "X509v3 Basic Constraints: critical\n                CA:FALSE\n",
+		"X509v3 Subject Key Identifier", "X509v3 Authority Key Identifier", "O=Acme GmbH", "Gerät 7 ", "Version: 3",
+	}
+	if ca {
+		want[0] = "X509v3 Key Usage: critical\n                Certificate Sign, CRL Sign\n"
+		want[1] = "X509v3 Basic Constraints: critical\n                CA:TRUE\n"
+	}
+	if name == "system_trusted_key" {
+		want[3] = "" // a self-signed certificate needs none
+	}
+	for _, part := range want {
+		if !strings.Contains(text, part) {
+			t.Errorf("%s lacks %q:\n%s", name, part, text)
+		}
+	}
+}
+
+// TestSubjectKeyIDIsThatOfOpenSSL: "hash" is SHA-1 of the key bits there.
+func TestSubjectKeyIDIsThatOfOpenSSL(t *testing.T) {
+	dir, pairs := keySet(t, certs.InitOptions{Algorithm: "p256"})
+	openssl(t, dir, "req", "-x509", "-new", "-key", pairs[1].Key, "-subj", "/CN=x", "-out", "own.crt")
+	own, err := certs.Read(filepath.Join(dir, "own.crt"))
+	check(t, err)
+	if string(own[0].SubjectKeyId) != string(pairs[1].Certificate.SubjectKeyId) {
+		t.Errorf("%x, openssl has %x", pairs[1].Certificate.SubjectKeyId, own[0].SubjectKeyId)
+	}
+}
+
+func TestEncryptedKeysOpenInBoth(t *testing.T) {
+	dir, pairs := keySet(t, certs.InitOptions{Passphrase: []byte(passphrase)})
+	for _, p := range pairs {
+		openssl(t, dir, "pkey", "-in", p.Key, "-passin", "env:PASS", "-check", "-noout")
+		if r := run(t, dir, "pkey", "-in", p.Key, "-passin", "env:WRONG", "-noout"); r.Code == 0 {
+			t.Error("openssl opens it with a wrong passphrase")
+		}
+		key, err := open(p.Key, secret(passphrase))
+		check(t, err)
+		check(t, key.Close())
+		data, err := os.ReadFile(p.Key)
+		check(t, err)
+		if strings.Contains(string(data), passphrase) || !strings.HasPrefix(string(data), "-----BEGIN ENCRYPTED PRIVATE KEY-----") {
+			t.Errorf("%s: %.60q", p.Key, data)
+		}
+	}
+}
+
+// TestCheckOfOpenSSLsCertificates: what openssl makes by default is for the web.
+func TestCheckOfOpenSSLsCertificates(t *testing.T) {
+	dir, pairs := keySet(t, certs.InitOptions{})
+	for name, c := range map[string]struct {
+		args    string
+		refused bool
+	}{
+		"by default, self-signed": {"req -x509 -new -key x509_ima.key -subj /CN=x -out test.crt", true},
+		"digitalSignature": {"req -x509 -new -key x509_ima.key -subj /CN=x -CA system_trusted_key.crt -CAkey system_trusted_key.key " +
+			"-addext basicConstraints=critical,CA:FALSE -addext keyUsage=critical,digitalSignature -out test.crt", false},
+		"without SKID": {"req -x509 -new -key x509_ima.key -subj /CN=x -CA system_trusted_key.crt -CAkey system_trusted_key.key " +
+			"-addext basicConstraints=critical,CA:FALSE -addext keyUsage=critical,digitalSignature -addext subjectKeyIdentifier=none -out test.crt", true},
+		"signed with PSS": {"req -x509 -new -key x509_ima.key -subj /CN=x -CA system_trusted_key.crt -CAkey system_trusted_key.key " +
+			"-addext basicConstraints=critical,CA:FALSE -addext keyUsage=digitalSignature -sigopt rsa_padding_mode:pss -out test.crt", true},
+		"key of RSA-PSS": {"req -x509 -newkey rsa-pss -keyout pss.key -nodes -subj /CN=x -out test.crt", true},
+	} {
+		openssl(t, dir, strings.Fields(c.args)...)
+		list, err := certs.Read(filepath.Join(dir, "test.crt"))
+		check(t, err)
+		findings := certs.Check(list[0], []*x509.Certificate{pairs[0].Certificate}, certs.Kernel{Major: 6, Minor: 12})
+		if certs.Refused(findings) != c.refused {
+			t.Errorf("%s: %v", name, findings)
+		}
+	}
+}
