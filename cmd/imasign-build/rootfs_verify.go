@@ -158,6 +158,8 @@ func reason(err error) string {
 		return "unsigned"
 	case errors.Is(err, signing.ErrMismatch):
 		return "manifest mismatch"
+	case errors.Is(err, signing.ErrOtherHash):
+		return "other hash"
 	}
 	return ima.Reason(err)
 }

@@ -28,20 +28,23 @@ type Difference struct {
 
 // Diff yields what differs between two manifests, reading both once, in step. A
 // manifest of several containers is compared with one of the same containers in
-// the same order; otherwise it yields an error.
+// the same order; otherwise it yields an error. Where a path repeats, its first
+// entry is compared with the first, its second with the second. After an error
+// there is nothing more.
 func Diff(old, now *Reader) iter.Seq2[Difference, error] {
 	return func(yield func(Difference, error) bool) {
 		for {
 			a, errA := old.Next()
 			b, errB := now.Next()
+			endA, endB := errors.Is(errA, io.EOF), errors.Is(errB, io.EOF)
 			switch {
-			case errors.Is(errA, io.EOF) && errors.Is(errB, io.EOF):
+			case errA != nil && !endA || errB != nil && !endB:
+				yield(Difference{}, sides(errA, errB))
 				return
-			case errors.Is(errA, io.EOF) || errors.Is(errB, io.EOF):
+			case endA && endB:
+				return
+			case endA || endB:
 				yield(Difference{}, errors.New("one has more containers than the other"))
-				return
-			case errA != nil || errB != nil:
-				yield(Difference{}, errors.Join(errA, errB))
 				return
 			case a.Container != b.Container || a.Name != b.Name:
 				yield(Difference{}, fmt.Errorf("one has %s %q where the other has %s %q", a.Container, a.Name, b.Container, b.Name))
@@ -57,6 +60,18 @@ func Diff(old, now *Reader) iter.Seq2[Difference, error] {
 	}
 }
 
+// sides says in which of the manifests reading failed.
+func sides(old, now error) error {
+	var errs []error
+	if old != nil && !errors.Is(old, io.EOF) {
+		errs = append(errs, fmt.Errorf("the first manifest: %w", old))
+	}
+	if now != nil && !errors.Is(now, io.EOF) {
+		errs = append(errs, fmt.Errorf("the second manifest: %w", now))
+	}
+	return errors.Join(errs...)
+}
+
 func diffLines(old, now *Reader, yield func(Difference, error) bool) bool {
 	nextOld, stopOld := iter.Pull2(old.Lines())
 	defer stopOld()
@@ -65,8 +80,9 @@ func diffLines(old, now *Reader, yield func(Difference, error) bool) bool {
 	a, errA, moreA := nextOld()
 	b, errB, moreB := nextNow()
 	for moreA || moreB {
-		if err := errors.Join(errA, errB); err != nil {
-			return yield(Difference{}, err)
+		if errA != nil || errB != nil {
+			yield(Difference{}, sides(errA, errB))
+			return false
 		}
 		d := Difference{Path: a.Path, Change: Changed}
 		takeA, takeB := moreA && (!moreB || a.Path <= b.Path), moreB && (!moreA || b.Path <= a.Path)

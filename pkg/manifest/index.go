@@ -11,60 +11,98 @@ import (
 // safe for concurrent use.
 type Index struct {
 	// Header is the container's.
-	Header  Header
-	file    io.ReaderAt
-	lines   map[string]span
-	ordered []string
+	Header Header
+	file   io.ReaderAt
+	paths  []string           // distinct, in order
+	lines  map[string]place   // the first line of each path
+	again  map[string][]place // its further lines; nearly always none
 }
 
-type span struct {
+type place struct {
 	start    int64
 	length   int
 	attaches bool
 }
 
-// NewIndex reads a manifest of exactly one container and checks all of it.
+// NewIndex reads a manifest of exactly one container and checks all of it. A
+// manifest of several is for [NewCatalog].
 func NewIndex(file io.ReaderAt, size int64) (*Index, error) {
 	r := NewReader(io.NewSectionReader(file, 0, size))
 	header, err := r.Next()
-	if errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%w: it is empty", ErrFormat)
-	}
 	if err != nil {
 		return nil, err
 	}
-	x := &Index{Header: header, file: file, lines: make(map[string]span)}
-	for line, err := range r.Lines() {
-		if err != nil {
-			return nil, err
-		}
-		if _, twice := x.lines[line.Path]; twice {
-			return nil, fmt.Errorf("%w: %q is there twice", ErrFormat, line.Path)
-		}
-		x.lines[line.Path] = span{r.start, len(r.lines.Bytes()), len(line.Xattrs) > 0}
-		x.ordered = append(x.ordered, line.Path)
+	x, err := newIndex(file, 0, header, r)
+	if err != nil {
+		return nil, err
 	}
-	if _, err := r.Next(); !errors.Is(err, io.EOF) {
+	if _, err := r.Next(); err == nil {
 		return nil, fmt.Errorf("%w: more than one container", ErrFormat)
+	} else if !errors.Is(err, io.EOF) {
+		return nil, err
 	}
 	return x, nil
 }
 
-// Paths returns the paths in the manifest's order; callers must not change it.
-func (x *Index) Paths() []string { return x.ordered }
+// newIndex indexes the container whose header r gave last. r reads file from
+// offset base on.
+func newIndex(file io.ReaderAt, base int64, header Header, r *Reader) (*Index, error) {
+	x := &Index{Header: header, file: file, lines: map[string]place{}, again: map[string][]place{}}
+	for line, err := range r.Lines() {
+		if err != nil {
+			return nil, err
+		}
+		at := place{base + r.start, len(r.lines.Bytes()), len(line.Xattrs) > 0}
+		if _, there := x.lines[line.Path]; there {
+			x.again[line.Path] = append(x.again[line.Path], at)
+			continue
+		}
+		x.lines[line.Path] = at
+		x.paths = append(x.paths, line.Path)
+	}
+	return x, nil
+}
 
-// Attaches reports whether there is an entry at path with xattrs to attach.
-func (x *Index) Attaches(path string) bool { return x.lines[path].attaches }
+// Paths returns the distinct paths in the manifest's order; callers must not
+// change it.
+func (x *Index) Paths() []string { return x.paths }
 
-// Find returns the entry at path and whether there is one.
-func (x *Index) Find(path string) (Line, bool, error) {
-	at, ok := x.lines[path]
+// Count returns how many entries there are at path: more than one only where
+// paths repeat.
+func (x *Index) Count(path string) int {
+	if _, ok := x.lines[path]; !ok {
+		return 0
+	}
+	return 1 + len(x.again[path])
+}
+
+// Attaches reports whether there is an n-th entry at path, counted from 0, with
+// xattrs to attach.
+func (x *Index) Attaches(path string, n int) bool {
+	at, _ := x.place(path, n)
+	return at.attaches
+}
+
+func (x *Index) place(path string, n int) (place, bool) {
+	if n == 0 {
+		at, ok := x.lines[path]
+		return at, ok
+	}
+	if again := x.again[path]; n > 0 && n <= len(again) {
+		return again[n-1], true
+	}
+	return place{}, false
+}
+
+// Find returns the n-th entry at path, counted from 0, and whether there is one.
+func (x *Index) Find(path string, n int) (Line, bool, error) {
+	at, ok := x.place(path, n)
 	if !ok {
 		return Line{}, false, nil
 	}
 	text := make([]byte, at.length)
 	if _, err := x.file.ReadAt(text, at.start); err != nil {
-		return Line{}, false, fmt.Errorf("read manifest: %w", err)
+		return Line{}, false, fmt.Errorf("read manifest: entry %q: %w", path, err)
 	}
 	line, err := parseLine(text)
 	if err == nil && line.Path != path {

@@ -5,16 +5,18 @@
 // A manifest is JSON Lines. Each container (a tree, a package, an archive) has
 // one header line, then one line an entry, sorted by the bytes of the path. The
 // rendering is canonical: equal content gives equal bytes, nothing in it depends
-// on the clock or on the directory it was made in. The package knows the format
-// alone; making plans and attaching them is for pkg/signing and the containers.
+// on the clock or on the directory it was made in, and readers refuse every other
+// rendering. The package knows the format alone; making plans and attaching them
+// is for pkg/signing and the containers.
+//
+// Paths repeat in some containers: a tar archive may hold a file again, further
+// down. Their lines then stand in the container's order, and the n-th line of a
+// path belongs to the n-th entry of that path. In a tree no path repeats.
 package manifest
 
 import (
-	"encoding/hex"
 	"errors"
-	"fmt"
 	"io/fs"
-	"strconv"
 	"time"
 	"unicode/utf8"
 
@@ -30,17 +32,19 @@ var ErrFormat = errors.New("not a valid manifest")
 // Header opens a container's lines.
 type Header struct {
 	Tool      string // name and version of the program that wrote it
-	Container string // "tree", later "rpm", "tar"
-	Name      string // the package or archive; "" for a tree
-	Hash      ima.HashID
+	Container string // "tree", "rpm", "tar"
+	Name      string // the package or archive, raw bytes; "" for a tree
+	// Hash is the algorithm of all digests; zero where they differ or there are
+	// none. (Zero is MD4's id, which nothing makes digests with.)
+	Hash ima.HashID
 	// KeyID and Certificate (SHA-256 over its DER) name the signing key; both are
 	// zero in a manifest of digests alone.
 	KeyID       ima.KeyID
 	Certificate []byte
 	// Entries is how many lines follow, so that a cut manifest is noticed.
 	Entries int64
-	// Date is when it was made; the zero time leaves it out, which is what keeps
-	// a manifest reproducible.
+	// Date is when it was made, to the second; the zero time leaves it out, which is
+	// what keeps a manifest reproducible.
 	Date time.Time
 }
 
@@ -54,8 +58,8 @@ type Line struct {
 	// Covered are the security.* xattrs found beside security.ima and
 	// security.evm; an EVM signature covers their values.
 	Covered map[string][]byte
-	Hash    ima.HashID
-	Digest  []byte // nil for an entry without content or that is not digested
+	Hash    ima.HashID // of Digest, means nothing without it
+	Digest  []byte     // nil for an entry without content or that is not digested
 	// Xattrs are the values that are attached, by name.
 	Xattrs map[string][]byte
 	KeyID  ima.KeyID // of the signature in Xattrs; zero where there is none
@@ -103,6 +107,7 @@ type headerJSON struct {
 	Tool        string `json:"tool"`
 	Container   string `json:"container"`
 	Name        string `json:"name,omitempty"`
+	NameB64     []byte `json:"name_b64,omitempty"`
 	Hash        string `json:"hash,omitempty"`
 	KeyID       string `json:"key_id,omitempty"`
 	Certificate string `json:"certificate_sha256,omitempty"`
@@ -111,7 +116,7 @@ type headerJSON struct {
 }
 
 type lineJSON struct {
-	Path     *string           `json:"path,omitempty"`
+	Path     string            `json:"path,omitempty"`
 	PathB64  []byte            `json:"path_b64,omitempty"`
 	Kind     string            `json:"kind"`
 	Size     int64             `json:"size"`
@@ -128,152 +133,11 @@ type lineJSON struct {
 	SameB64  []byte            `json:"same_b64,omitempty"`
 }
 
-func (h Header) toJSON() headerJSON {
-	j := headerJSON{Version: Version, Tool: h.Tool, Container: h.Container, Name: h.Name, Entries: h.Entries, Certificate: hex.EncodeToString(h.Certificate)}
-	if h.Hash.Size() > 0 {
-		j.Hash = h.Hash.String()
+// text returns s for a JSON string and, as encoding/json would silently replace
+// bytes that are not UTF-8, those of such a string for base64.
+func text(s string) (string, []byte) {
+	if utf8.ValidString(s) {
+		return s, nil
 	}
-	if h.KeyID != 0 {
-		j.KeyID = h.KeyID.String()
-	}
-	if !h.Date.IsZero() {
-		j.Date = h.Date.UTC().Format(time.RFC3339)
-	}
-	return j
-}
-
-func (j headerJSON) header() (h Header, err error) {
-	if j.Version != Version {
-		return Header{}, fmt.Errorf("%w: version %d, this program knows %d", ErrFormat, j.Version, Version)
-	}
-	h = Header{Tool: j.Tool, Container: j.Container, Name: j.Name, Entries: j.Entries}
-	if j.Entries < 0 {
-		return Header{}, fmt.Errorf("entries: %d", j.Entries)
-	}
-	if j.Hash != "" {
-		if h.Hash, err = ima.ParseHash(j.Hash); err != nil {
-			return Header{}, err
-		}
-	}
-	if h.KeyID, err = parseKeyID(j.KeyID); err != nil {
-		return Header{}, err
-	}
-	if h.Certificate, err = parseHex(j.Certificate); err != nil {
-		return Header{}, fmt.Errorf("certificate_sha256: %w", err)
-	}
-	if j.Date != "" {
-		if h.Date, err = time.Parse(time.RFC3339, j.Date); err != nil {
-			return Header{}, fmt.Errorf("date: %w", err)
-		}
-	}
-	return h, nil
-}
-
-func (l Line) toJSON() lineJSON {
-	j := lineJSON{
-		Kind: l.Kind, Size: l.Size, Mode: fmt.Sprintf("%04o", l.Mode), UID: l.UID, GID: l.GID,
-		Covered: hexMap(l.Covered), Digest: hex.EncodeToString(l.Digest), Xattrs: hexMap(l.Xattrs), Unsigned: l.Unsigned,
-	}
-	// encoding/json would replace the bytes of a name that is not UTF-8.
-	if utf8.ValidString(l.Path) {
-		j.Path = &l.Path
-	} else {
-		j.PathB64 = []byte(l.Path)
-	}
-	if utf8.ValidString(l.Same) {
-		j.Same = l.Same
-	} else {
-		j.SameB64 = []byte(l.Same)
-	}
-	if len(l.Digest) > 0 {
-		j.Hash = l.Hash.String()
-	}
-	if l.KeyID != 0 {
-		j.KeyID = l.KeyID.String()
-	}
-	return j
-}
-
-func (j lineJSON) line() (l Line, err error) {
-	l = Line{Kind: j.Kind, Size: j.Size, UID: j.UID, GID: j.GID, Unsigned: j.Unsigned, Same: j.Same}
-	if l.Path, err = j.path(); err != nil {
-		return Line{}, err
-	}
-	if len(j.SameB64) > 0 {
-		l.Same = string(j.SameB64)
-	}
-	mode, err := strconv.ParseUint(j.Mode, 8, 12)
-	if err != nil {
-		return Line{}, fmt.Errorf("mode %q: not octal permission bits", j.Mode)
-	}
-	l.Mode = uint32(mode)
-	if l.Digest, err = parseHex(j.Digest); err != nil {
-		return Line{}, fmt.Errorf("digest: %w", err)
-	}
-	if j.Hash != "" {
-		if l.Hash, err = ima.ParseHash(j.Hash); err != nil {
-			return Line{}, err
-		}
-	}
-	if l.Digest != nil && len(l.Digest) != l.Hash.Size() {
-		return Line{}, fmt.Errorf("digest: %d bytes, %s has %d", len(l.Digest), l.Hash, l.Hash.Size())
-	}
-	if l.KeyID, err = parseKeyID(j.KeyID); err != nil {
-		return Line{}, err
-	}
-	if l.Covered, err = parseHexMap(j.Covered); err != nil {
-		return Line{}, err
-	}
-	l.Xattrs, err = parseHexMap(j.Xattrs)
-	return l, err
-}
-
-func (j lineJSON) path() (string, error) {
-	switch {
-	case j.Path != nil && j.PathB64 == nil && *j.Path != "":
-		return *j.Path, nil
-	case j.Path == nil && len(j.PathB64) > 0:
-		return string(j.PathB64), nil
-	}
-	return "", errors.New("an entry has either path or path_b64")
-}
-
-func hexMap(m map[string][]byte) map[string]string {
-	if len(m) == 0 {
-		return nil
-	}
-	out := make(map[string]string, len(m))
-	for name, value := range m {
-		out[name] = hex.EncodeToString(value)
-	}
-	return out
-}
-
-func parseHexMap(m map[string]string) (map[string][]byte, error) {
-	if len(m) == 0 {
-		return nil, nil
-	}
-	out := make(map[string][]byte, len(m))
-	for name, value := range m {
-		b, err := parseHex(value)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
-		}
-		out[name] = b
-	}
-	return out, nil
-}
-
-func parseHex(s string) ([]byte, error) {
-	if s == "" {
-		return nil, nil
-	}
-	return hex.DecodeString(s)
-}
-
-func parseKeyID(s string) (ima.KeyID, error) {
-	if s == "" {
-		return 0, nil
-	}
-	return ima.ParseKeyID(s)
+	return "", []byte(s)
 }

@@ -10,13 +10,15 @@ import (
 	"iter"
 )
 
-// maxLine bounds one line: a path of PATH_MAX in escapes, the longest signature
-// and generous labels stay far below it.
+// maxLine bounds one line with its newline: a path of PATH_MAX in escapes, the
+// longest signature and generous labels stay far below it.
 const maxLine = 1 << 20
 
 // Reader reads a manifest container by container, as archive/tar reads files.
-// Everything is checked: unknown keys, order, sizes, encodings. Errors wrap
-// ErrFormat and name the line.
+// Everything is checked: unknown keys, order, sizes, encodings, and that each line
+// is byte for byte what a Writer makes of it (so no key is there twice, and every
+// other reader of JSON understands the same). Errors wrap ErrFormat and name the
+// line; after one, every call fails with it.
 type Reader struct {
 	lines  *bufio.Scanner
 	number int
@@ -24,6 +26,9 @@ type Reader struct {
 	peeked []byte // a header met while reading the lines before it
 	open   bool
 	left   int64 // entries that the header still promises
+	order  order
+	enc    encoder
+	err    error
 }
 
 // NewReader returns a Reader of r.
@@ -32,83 +37,117 @@ func NewReader(r io.Reader) *Reader {
 	reader.lines.Buffer(make([]byte, 0, 64<<10), maxLine)
 	var read int64
 	reader.lines.Split(func(data []byte, atEOF bool) (int, []byte, error) {
-		n, line, err := bufio.ScanLines(data, atEOF)
-		if line != nil {
+		end := bytes.IndexByte(data, '\n')
+		switch {
+		case end >= 0:
 			reader.start = read
+			read += int64(end) + 1
+			return end + 1, data[:end], nil
+		case atEOF && len(data) > 0:
+			return 0, nil, errNoNewline
 		}
-		read += int64(n)
-		return n, line, err
+		return 0, nil, nil
 	})
 	return reader
 }
 
+var errNoNewline = errors.New("cut short, its end is missing")
+
 // Next returns the next container's header, skipping entries that were not read;
-// io.EOF after the last one.
+// io.EOF after the last one. Input without any container is an error.
 func (r *Reader) Next() (Header, error) {
 	for _, err := range r.Lines() {
 		if err != nil {
 			return Header{}, err
 		}
 	}
+	if r.err != nil {
+		return Header{}, r.err
+	}
 	text := r.peeked
-	r.peeked, r.open = nil, false
-	if text == nil {
+	if r.peeked = nil; text == nil {
 		var err error
-		if text, err = r.scan(); err != nil {
-			return Header{}, err
+		if text, err = r.scan(); errors.Is(err, io.EOF) && r.number > 0 {
+			return Header{}, io.EOF
+		} else if errors.Is(err, io.EOF) {
+			err = fmt.Errorf("%w: it is empty", ErrFormat)
+			return Header{}, r.keep(err)
+		} else if err != nil {
+			return Header{}, r.keep(err)
 		}
 	}
-	var j headerJSON
-	if err := strict(text, &j); err != nil {
-		return Header{}, r.fail(err)
-	}
-	h, err := j.header()
+	h, err := r.header(text)
 	if err != nil {
 		return Header{}, r.fail(err)
 	}
-	r.open, r.left = true, h.Entries
+	r.open, r.left, r.order = true, h.Entries, newOrder(h)
 	return h, nil
+}
+
+func (r *Reader) header(text []byte) (Header, error) {
+	var j headerJSON
+	if err := strict(text, &j); err != nil {
+		return Header{}, err
+	}
+	h, err := j.header()
+	if err != nil {
+		return Header{}, err
+	}
+	return h, r.canonical(text, h.toJSON())
 }
 
 // Lines yields the entries of the container whose header Next returned. After an
 // error it yields nothing more.
 func (r *Reader) Lines() iter.Seq2[Line, error] {
 	return func(yield func(Line, error) bool) {
-		last := ""
-		for r.open && r.peeked == nil {
-			text, err := r.scan()
-			if errors.Is(err, io.EOF) || bytes.HasPrefix(text, []byte(`{"imasign_manifest"`)) {
-				r.open, r.peeked = false, bytes.Clone(text)
-				if r.left != 0 {
-					yield(Line{}, fmt.Errorf("%w: cut short, %d entries are missing before line %d", ErrFormat, r.left, r.number+1))
-				}
+		for r.open {
+			l, err := r.line()
+			if errors.Is(err, io.EOF) {
 				return
 			}
-			var l Line
-			if err == nil {
-				l, err = r.parse(text, last)
-				r.left--
-			}
-			last = l.Path
-			if err != nil {
-				r.open = false
-			}
-			if !yield(l, err) || err != nil {
+			if !yield(l, err) {
 				return
 			}
 		}
 	}
 }
 
-func (r *Reader) parse(text []byte, last string) (Line, error) {
+// line returns the container's next entry, io.EOF after the last one.
+func (r *Reader) line() (Line, error) {
+	text, err := r.scan()
+	end := errors.Is(err, io.EOF)
+	if err != nil && !end {
+		return Line{}, r.keep(err)
+	}
+	if header := bytes.HasPrefix(text, []byte(`{"imasign_manifest"`)); header || end {
+		if r.left != 0 {
+			return Line{}, r.keep(fmt.Errorf("%w: cut short, %d entries are missing after line %d", ErrFormat, r.left, r.linesBefore(header)))
+		}
+		r.open, r.peeked = false, bytes.Clone(text)
+		return Line{}, io.EOF
+	}
 	if r.left == 0 {
 		return Line{}, r.fail(errors.New("more entries than the header says"))
 	}
 	l, err := parseLine(text)
-	if err == nil && l.Path < last {
-		err = fmt.Errorf("%q comes after %q: entries are sorted by the bytes of their paths", l.Path, last)
+	if err == nil {
+		err = r.canonical(text, l.toJSON())
 	}
-	return l, r.fail(err)
+	if err == nil {
+		err = r.order.next(l.Path)
+	}
+	if err != nil {
+		return Line{}, r.fail(err)
+	}
+	r.left--
+	return l, nil
+}
+
+func (r *Reader) linesBefore(header bool) int {
+	if header {
+		return r.number - 1
+	}
+	return r.number
 }
 
 func parseLine(text []byte) (Line, error) {
@@ -119,6 +158,7 @@ func parseLine(text []byte) (Line, error) {
 	return j.line()
 }
 
+// scan returns the next line, io.EOF after the last one.
 func (r *Reader) scan() ([]byte, error) {
 	if r.lines.Scan() {
 		r.number++
@@ -128,26 +168,47 @@ func (r *Reader) scan() ([]byte, error) {
 	case errors.Is(err, bufio.ErrTooLong):
 		r.number++
 		return nil, r.fail(fmt.Errorf("longer than %d bytes", maxLine))
+	case errors.Is(err, errNoNewline):
+		r.number++
+		return nil, r.fail(err)
 	case err != nil:
 		return nil, fmt.Errorf("read manifest: %w", err)
 	}
 	return nil, io.EOF
 }
 
-func (r *Reader) fail(err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, ErrFormat):
-		return fmt.Errorf("line %d: %w", r.number, err)
+// canonical holds that text is what a Writer makes of what was read from it.
+func (r *Reader) canonical(text []byte, j any) error {
+	want, err := r.enc.encode(j)
+	if err == nil && !bytes.Equal(text, want[:len(want)-1]) {
+		err = errors.New("not in canonical form: keys repeated, out of order or in other spelling, or spaces between them")
 	}
-	return fmt.Errorf("line %d: %w: %w", r.number, ErrFormat, err)
+	return err
 }
 
+func (r *Reader) fail(err error) error {
+	if errors.Is(err, ErrFormat) {
+		return r.keep(fmt.Errorf("line %d: %w", r.number, err))
+	}
+	return r.keep(fmt.Errorf("line %d: %w: %w", r.number, ErrFormat, err))
+}
+
+func (r *Reader) keep(err error) error {
+	r.open, r.err = false, err
+	return err
+}
+
+// strict decodes one JSON value. Its errors are never io.EOF, which would look
+// like the manifest's end.
 func strict(text []byte, into any) error {
+	if len(text) == 0 {
+		return errors.New("it is empty")
+	}
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.DisallowUnknownFields()
-	if err := dec.Decode(into); err != nil {
+	if err := dec.Decode(into); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errors.New("not one whole JSON object")
+	} else if err != nil {
 		return err
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {

@@ -2,41 +2,112 @@ package manifest
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 )
 
-// Writer writes one manifest. Its output is complete after Flush.
+// Writer writes one manifest. Its output is complete after Flush. It refuses what
+// a Reader would refuse.
 type Writer struct {
-	buf  *bufio.Writer
-	enc  *json.Encoder
-	last string
+	buf   *bufio.Writer
+	enc   encoder
+	order order
+	begun bool
+	left  int64 // entries that the header still promises
 }
 
 // NewWriter returns a Writer to w.
-func NewWriter(w io.Writer) *Writer {
-	buf := bufio.NewWriterSize(w, 64<<10)
-	enc := json.NewEncoder(buf)
-	enc.SetEscapeHTML(false)
-	return &Writer{buf: buf, enc: enc}
-}
+func NewWriter(w io.Writer) *Writer { return &Writer{buf: bufio.NewWriterSize(w, 64<<10)} }
 
-// Header begins a container.
+// Header begins a container, after all entries of the one before.
 func (w *Writer) Header(h Header) error {
-	w.last = ""
-	return w.enc.Encode(h.toJSON())
+	if err := w.complete(); err != nil {
+		return err
+	}
+	if err := h.check(); err != nil {
+		return fmt.Errorf("write manifest: %w", err)
+	}
+	w.begun, w.left, w.order = true, h.Entries, newOrder(h)
+	return w.write(h.toJSON())
 }
 
 // Line writes an entry of the container begun last. Entries come sorted by the
-// bytes of their paths; equal paths may follow each other (tar has them).
+// bytes of their paths; equal paths follow each other in the container's order,
+// but not in a tree.
 func (w *Writer) Line(l Line) error {
-	if l.Path < w.last {
-		return fmt.Errorf("write manifest: %q comes after %q", l.Path, w.last)
+	err := l.check()
+	switch {
+	case err != nil:
+	case !w.begun || w.left == 0:
+		err = errors.New("more entries than the header says")
+	default:
+		err = w.order.next(l.Path)
 	}
-	w.last = l.Path
-	return w.enc.Encode(l.toJSON())
+	if err != nil {
+		return fmt.Errorf("write manifest: %q: %w", l.Path, err)
+	}
+	w.left--
+	return w.write(l.toJSON())
 }
 
-// Flush writes out what is buffered.
-func (w *Writer) Flush() error { return w.buf.Flush() }
+// Flush writes out what is buffered. It fails when entries that the last header
+// promised were not written.
+func (w *Writer) Flush() error { return errors.Join(w.complete(), w.buf.Flush()) }
+
+func (w *Writer) complete() error {
+	if w.left > 0 {
+		return fmt.Errorf("write manifest: %d entries fewer than the header says", w.left)
+	}
+	return nil
+}
+
+func (w *Writer) write(v any) error {
+	text, err := w.enc.encode(v)
+	if err != nil {
+		return fmt.Errorf("write manifest: %w", err)
+	}
+	if len(text) > maxLine {
+		return fmt.Errorf("write manifest: a line of %d bytes, readers take %d", len(text), maxLine)
+	}
+	_, err = w.buf.Write(text)
+	return err
+}
+
+// order holds that paths come sorted.
+type order struct {
+	last    string
+	repeats bool // paths may repeat
+}
+
+func newOrder(h Header) order { return order{repeats: h.Container != treeContainer} }
+
+func (o *order) next(path string) error {
+	switch {
+	case path < o.last:
+		return fmt.Errorf("%q comes after %q: entries are sorted by the bytes of their paths", path, o.last)
+	case path == o.last && !o.repeats:
+		return fmt.Errorf("%q is there twice", path)
+	}
+	o.last = path
+	return nil
+}
+
+// encoder renders lines; its buffer is used again.
+type encoder struct {
+	buf bytes.Buffer
+	enc *json.Encoder
+}
+
+// encode returns the line with its newline, valid until the next call.
+func (e *encoder) encode(v any) ([]byte, error) {
+	if e.enc == nil {
+		e.enc = json.NewEncoder(&e.buf)
+		e.enc.SetEscapeHTML(false)
+	}
+	e.buf.Reset()
+	err := e.enc.Encode(v)
+	return e.buf.Bytes(), err
+}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"iter"
 
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/manifest"
@@ -12,10 +11,14 @@ import (
 
 // Apply plans to attach what a manifest states instead of signing. Every file
 // must still have the digest that the manifest states, and every signature must
-// be valid for it by a key of ring; anything else fails the plan (ErrMismatch).
+// be valid for it by a key of ring; anything else fails the plan (ErrMismatch). A
+// digest that the container states is compared as it is.
+//
+// Where a path repeats (tar), the n-th entry of a path gets what the n-th line of
+// that path says.
 func (e *Engine) Apply(ctx context.Context, src Source, index *manifest.Index, ring *ima.Keyring) (*Plan, error) {
-	a := &applier{engine: e, src: src, index: index, ring: ring, met: map[string]bool{}}
-	plan, err := e.plan(ctx, a, a.work)
+	a := &applier{engine: e, index: index, ring: ring, met: map[string]met{}, groups: map[string]string{}}
+	plan, err := e.plan(ctx, src, worker{listed: a.admit, work: a.work, linked: a.linked})
 	if err != nil {
 		return nil, err
 	}
@@ -27,61 +30,60 @@ func (e *Engine) Apply(ctx context.Context, src Source, index *manifest.Index, r
 	return plan, nil
 }
 
-// applier is the Source of what a manifest has values for, and the worker that
-// takes them from there.
+// applier takes values from a manifest.
 type applier struct {
 	engine *Engine
-	src    Source
 	index  *manifest.Index
 	ring   *ima.Keyring
-	met    map[string]bool
+	met    map[string]met
+	groups map[string]string // the first name to attach to, by Entry.Same
 }
 
-func (a *applier) Entries(ctx context.Context) iter.Seq2[Entry, error] {
-	return func(yield func(Entry, error) bool) {
-		groups := map[string]string{}
-		for e, err := range a.src.Entries(ctx) {
-			if err == nil && e.Reason == "" {
-				a.admit(&e, groups)
-			}
-			if !yield(e, err) {
-				return
-			}
-		}
-	}
+// met counts the entries of a path.
+type met struct {
+	listed int
+	taken  int // that get a value
 }
 
 // admit leaves an entry without a value in the manifest alone. A hard-link group
 // is regrouped around the first of its names that has one.
-func (a *applier) admit(e *Entry, groups map[string]string) {
-	if !a.index.Attaches(e.Path) {
-		e.Reason, e.Same = "no value in the manifest", ""
-		return
+func (a *applier) admit(j *job) {
+	m := a.met[j.Path]
+	j.nth = m.listed
+	m.listed++
+	switch {
+	case j.Reason != "":
+	case a.index.Attaches(j.Path, j.nth):
+		m.taken++
+		a.regroup(&j.Entry)
+	default:
+		j.Reason, j.Same = "no value in the manifest", ""
 	}
-	a.met[e.Path] = true
+	a.met[j.Path] = m
+}
+
+func (a *applier) regroup(e *Entry) {
 	if e.Same == "" {
 		return
 	}
-	if groups[e.Same] == "" {
-		groups[e.Same] = e.Path
+	if a.groups[e.Same] == "" {
+		a.groups[e.Same] = e.Path
 	}
-	e.Same = groups[e.Same]
+	e.Same = a.groups[e.Same]
 }
 
 func (a *applier) work(ctx context.Context, d *digester, j *job) {
-	line, _, err := a.index.Find(j.Path)
+	line, err := a.line(j)
 	if j.err = err; err != nil {
 		return
 	}
-	if j.Hash = line.Hash; len(line.Digest) == 0 {
-		j.err = fmt.Errorf("%s: %w: it states no digest", j.Path, ErrMismatch)
-		return
+	if j.Digest == nil {
+		j.Hash = line.Hash
+		if j.err = j.digest(ctx, d); j.err != nil || j.Reason != "" {
+			return
+		}
 	}
-	if j.err = j.digest(ctx, d); j.err != nil || j.Reason != "" {
-		return
-	}
-	if !bytes.Equal(j.Digest, line.Digest) {
-		j.err = fmt.Errorf("%s: %w: its content has changed since the manifest was made", j.Path, ErrMismatch)
+	if j.err = j.matches(&line); j.err != nil {
 		return
 	}
 	value := line.Xattrs[ima.XattrIMA]
@@ -90,16 +92,57 @@ func (a *applier) work(ctx context.Context, d *digester, j *job) {
 	}
 }
 
+// line returns the manifest's line of an entry that it has a value for.
+func (a *applier) line(j *job) (manifest.Line, error) {
+	line, _, err := a.index.Find(j.Path, j.nth)
+	if err != nil {
+		return line, err
+	}
+	if len(line.Digest) == 0 {
+		return line, fmt.Errorf("%s: %w: it states no digest", j.Path, ErrMismatch)
+	}
+	for name := range line.Xattrs {
+		if name != ima.XattrIMA {
+			return line, fmt.Errorf("%s: %w: it states a value of %s, and only %s can be attached", j.Path, ErrMismatch, name, ima.XattrIMA)
+		}
+	}
+	return line, nil
+}
+
+// matches compares the entry's digest with the one in the manifest.
+func (j *job) matches(line *manifest.Line) error {
+	switch {
+	case j.Hash != line.Hash:
+		return fmt.Errorf("%s: %w: it has a %s digest, the manifest states one of %s", j.Path, ErrMismatch, j.Hash, line.Hash)
+	case !bytes.Equal(j.Digest, line.Digest):
+		return fmt.Errorf("%s: %w: its content has changed since the manifest was made", j.Path, ErrMismatch)
+	}
+	return nil
+}
+
+// linked holds that further names of a hard link are to get what their inode
+// gets: they may have been files of their own when the manifest was made.
+func (a *applier) linked(j *job) {
+	line, err := a.line(j)
+	if err == nil {
+		err = j.matches(&line)
+	}
+	if value := j.values[ima.XattrIMA]; err == nil && !bytes.Equal(value, line.Xattrs[ima.XattrIMA]) {
+		err = fmt.Errorf("%s: %w: it is a hard link of %s now, for which the manifest states another value", j.Path, ErrMismatch, j.Same)
+	}
+	j.err = err
+}
+
 // check holds that value is valid for the digest: nothing is attached that was
 // not verified.
 func (a *applier) check(j *job, value []byte) error {
 	v, err := ima.Parse(value)
+	j.HashOnly = err == nil && v.Type == ima.TypeDigestNG
 	switch {
 	case err != nil:
 	case v.Hash != j.Hash:
 		err = fmt.Errorf("the value is over %s, the digest stated is %s", v.Hash, j.Hash)
-	case v.Type == ima.TypeDigestNG && bytes.Equal(v.Digest, j.Digest):
-		j.HashOnly = true
+	case j.HashOnly && bytes.Equal(v.Digest, j.Digest):
 	default:
 		err = a.ring.Verify(value, j.Digest)
 	}
@@ -119,7 +162,8 @@ func (a *applier) judge(j *job, value []byte) error {
 	if err != nil {
 		return err
 	}
-	if was, err := ima.Parse(old); err == nil && was.IsSignature() && was.KeyID != now.KeyID && !a.engine.force {
+	was, err := ima.Parse(old)
+	if err == nil && was.IsSignature() && (j.HashOnly || was.KeyID != now.KeyID) && !a.engine.force {
 		return otherKey(j.Path, was)
 	}
 	status := Signed
@@ -134,7 +178,13 @@ func (a *applier) judge(j *job, value []byte) error {
 func (a *applier) missing() error {
 	var errs Errors
 	for _, path := range a.index.Paths() {
-		if a.index.Attaches(path) && !a.met[path] {
+		want := 0
+		for n := range a.index.Count(path) {
+			if a.index.Attaches(path, n) {
+				want++
+			}
+		}
+		if a.met[path].taken < want {
 			errs.add(fmt.Errorf("%s: %w: there is no such regular file", path, ErrMismatch))
 		}
 	}

@@ -11,7 +11,9 @@ import (
 )
 
 // Engine digests, signs and verifies entries. It is safe for concurrent use, and
-// containers that are signed with one Engine share what was signed already.
+// containers that are signed with one Engine share what was signed already or is
+// about to be: of two plans that meet the same digest at the same time one waits
+// for the other's signature, and makes its own should the other plan fail.
 type Engine struct {
 	signer  ima.Signer
 	public  *ima.PublicKey
@@ -56,6 +58,9 @@ func New(o Options) (*Engine, error) {
 	if !computable(o.Hash) {
 		return nil, fmt.Errorf("%s: %w: this program can name it, but not compute it", o.Hash, ima.ErrUnknownHash)
 	}
+	if o.Signer != nil && !o.Hash.SignsAllowed() {
+		return nil, fmt.Errorf("%w: %s", ima.ErrSHA1, o.Hash)
+	}
 	cores := runtime.GOMAXPROCS(0)
 	return &Engine{
 		signer: o.Signer, public: o.Public, hash: o.Hash, force: o.Force, spool: o.SpoolDir, observe: o.Observe,
@@ -74,22 +79,24 @@ func positive(n, otherwise int) int {
 // which the caller closes. Failures of single files are collected (Errors) and
 // then fail the whole plan: signatures for a part of a container help nobody.
 func (e *Engine) Plan(ctx context.Context, src Source) (*Plan, error) {
-	return e.plan(ctx, src, e.digestAndJudge)
+	return e.plan(ctx, src, worker{work: e.digestAndJudge})
 }
 
 // Strip returns the plan of removing security.ima, and security.evm whose
 // signature would cover a security.ima that is gone.
 func (e *Engine) Strip(ctx context.Context, src Source) (*Plan, error) {
-	return e.plan(ctx, src, stripped)
+	return e.plan(ctx, src, worker{work: stripped})
 }
 
 func stripped(ctx context.Context, _ *digester, j *job) {
-	content, err := j.Open(ctx, &j.Entry)
-	if content != nil {
-		err = errors.Join(err, content.Close())
-	}
-	if j.err = err; err != nil || j.Reason != "" {
-		return
+	if j.Digest == nil { // only the open file tells its xattrs
+		content, err := j.open(ctx)
+		if content != nil {
+			err = content.Close()
+		}
+		if j.err = err; err != nil || j.Reason != "" {
+			return
+		}
 	}
 	for _, name := range []string{ima.XattrIMA, ima.XattrEVM} {
 		if _, there := j.Xattrs[name]; there {
@@ -109,6 +116,9 @@ func (e *Engine) digestAndJudge(ctx context.Context, d *digester, j *job) {
 		if j.err = j.digest(ctx, d); j.err != nil || j.Reason != "" {
 			return
 		}
+	} else if len(j.Digest) != j.Hash.Size() {
+		j.err = fmt.Errorf("%s: %w: %d bytes are stated, %s has %d", j.Path, ima.ErrDigestSize, len(j.Digest), j.Hash, j.Hash.Size())
+		return
 	}
 	old := j.Xattrs[ima.XattrIMA]
 	other, ours := e.compare(old, j)
@@ -119,9 +129,18 @@ func (e *Engine) digestAndJudge(ctx context.Context, d *digester, j *job) {
 		j.err = other
 	case j.HashOnly:
 		j.decide(Hashed, ima.XattrIMA, ima.DigestValue(j.Hash, j.Digest))
+	case !j.Hash.SignsAllowed():
+		j.err = fmt.Errorf("%s: no signature is made over its %s digest: %w", j.Path, j.Hash, unsignable(j.Hash))
 	default:
 		j.status = Signed
 	}
+}
+
+func unsignable(h ima.HashID) error {
+	if computable(h) {
+		return ima.ErrSHA1
+	}
+	return ima.ErrUnsupportedHash
 }
 
 // otherKey is the refusal to replace somebody else's signature.
@@ -147,7 +166,7 @@ func (e *Engine) compare(old []byte, j *job) (other error, ours bool) {
 		return otherKey(j.Path, v), false
 	}
 	h, ok := v.Hash.CryptoHash()
-	return nil, ok && !j.HashOnly && v.Hash == j.Hash && e.verifies(h, j.Digest, v.Signature)
+	return nil, ok && !j.HashOnly && v.Version == 2 && v.Hash == j.Hash && e.verifies(h, j.Digest, v.Signature)
 }
 
 func (e *Engine) verifies(h crypto.Hash, digest, sig []byte) bool {

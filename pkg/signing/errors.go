@@ -14,6 +14,9 @@ var (
 	ErrUnsigned = errors.New("no security.ima")
 	// ErrMismatch means that an entry is not what a manifest says it is.
 	ErrMismatch = errors.New("does not match the manifest")
+	// ErrOtherHash means that a value is over another hash algorithm than the digest
+	// that the container states, so that neither proves the other.
+	ErrOtherHash = errors.New("over another hash algorithm")
 	// ErrUnsignedPlan means that a plan made without a key cannot be attached.
 	ErrUnsignedPlan = errors.New("the plan was made without a key: there is nothing to attach")
 )

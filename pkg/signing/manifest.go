@@ -15,13 +15,15 @@ import (
 // Description names a plan in its manifest.
 type Description struct {
 	Tool      string    // name and version of the program
-	Container string    // "tree"
+	Container string    // "tree", "rpm", "tar"; in a tree no path repeats
 	Name      string    // of the package or archive; "" for a tree
 	Date      time.Time // zero unless SOURCE_DATE_EPOCH gives one
 }
 
 // WriteManifest renders the plan: sorted by the bytes of the paths, the same for
-// the same content at any number of jobs.
+// the same content at any number of jobs. Equal paths stay in the container's
+// order. Plans written one after the other to w make one manifest of several
+// containers, each with a header line of its own.
 func (p *Plan) WriteManifest(w io.Writer, d Description) error {
 	mw := manifest.NewWriter(w)
 	header := manifest.Header{Tool: d.Tool, Container: d.Container, Name: d.Name, Date: d.Date, Hash: p.hash, Entries: p.entries}
@@ -98,9 +100,9 @@ func line(r *Record) manifest.Line {
 			l.Xattrs = map[string][]byte{}
 		}
 		l.Xattrs[name] = value
-		if v, err := ima.Parse(value); err == nil && v.IsSignature() {
-			l.KeyID = v.KeyID
-		}
+	}
+	if v, err := ima.Parse(l.Xattrs[ima.XattrIMA]); err == nil && v.IsSignature() {
+		l.KeyID = v.KeyID
 	}
 	if l.Unsigned == "" && r.HashOnly {
 		l.Unsigned = "hash only"

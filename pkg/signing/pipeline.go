@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/manifest"
 )
 
 // window is how many entries are under way at once. It bounds memory, and it is
@@ -23,10 +24,34 @@ type job struct {
 	status Status
 	values map[string][]byte
 	slot   *slot // the signature to come, for Signed
+	stated bool  // Digest is the container's, for a verification
+	sums   []sum // further digests of the content
 	found  found // by a verification
 	bytes  int64 // content digested
-	first  *job  // of the hard-link group, for its other names
+	nth    int   // of its path's entries, where a manifest is at hand
+	line   manifest.Line
+	listed bool // line is there
+	first  *job // of the hard-link group, for its other names
 	done   chan struct{}
+}
+
+// sum is one digest of an entry's content.
+type sum struct {
+	hash   ima.HashID
+	digest []byte
+}
+
+// digestOf returns the digest made with, or stated over, h; nil if there is none.
+func (j *job) digestOf(h ima.HashID) []byte {
+	if h == j.Hash {
+		return j.Digest
+	}
+	for _, s := range j.sums {
+		if s.hash == h {
+			return s.digest
+		}
+	}
+	return nil
 }
 
 func (j *job) decide(s Status, name string, value []byte) {
@@ -38,33 +63,50 @@ func (j *job) decide(s Status, name string, value []byte) {
 
 // adopt takes over what was decided for the first name of the same inode.
 func (j *job) adopt() {
-	if j.first == nil || j.Reason != "" {
+	if j.Reason != "" {
 		return
 	}
 	f := j.first
 	j.Xattrs, j.Hash, j.Digest, j.Reason = f.Xattrs, f.Hash, f.Digest, f.Reason
-	j.status, j.values, j.slot, j.found = f.status, f.values, f.slot, f.found
+	j.status, j.values, j.slot, j.stated, j.sums, j.found = f.status, f.values, f.slot, f.stated, f.sums, f.found
 }
 
-// worker works on one entry, on any goroutine; it reports in the job.
-type worker func(ctx context.Context, d *digester, j *job)
+// worker is what is done with entries; it reports in the jobs. listed (may be nil)
+// is called as they are listed, in order; work on any goroutine, for what is to be
+// opened or judged; linked (may be nil) for further names of a hard link, after
+// their first one's work, in order.
+type worker struct {
+	listed func(j *job)
+	work   func(ctx context.Context, d *digester, j *job)
+	linked func(j *job)
+}
 
 // inOrder lists src, has n goroutines work on its entries and hands them to next
-// in the order of the listing, on one goroutine.
-func inOrder(ctx context.Context, n int, src Source, work worker, next func(*job) error) error {
+// in the order of the listing, on one goroutine. Further names of a hard link whose
+// first name failed are left out: one failure is told once. When ctx is cancelled
+// its cause is the error, whatever a source makes of it.
+func inOrder(ctx context.Context, n int, src Source, w worker, next func(*job) error) error {
+	err := run(ctx, n, src, w, next)
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+func run(ctx context.Context, n int, src Source, w worker, next func(*job) error) error {
 	g, ctx := errgroup.WithContext(ctx)
 	queue, todo := make(chan *job, window), make(chan *job, window)
 	g.Go(func() error {
 		defer close(queue)
 		defer close(todo)
-		return list(ctx, src, queue, todo)
+		return list(ctx, src, w, queue, todo)
 	})
 	for range n {
 		g.Go(func() error {
 			d := newDigester()
 			for j := range todo {
 				if ctx.Err() == nil {
-					work(ctx, d, j)
+					w.work(ctx, d, j)
 				}
 				close(j.done)
 			}
@@ -77,7 +119,14 @@ func inOrder(ctx context.Context, n int, src Source, work worker, next func(*job
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
-			j.adopt()
+			if j.first != nil {
+				if j.first.err != nil {
+					continue
+				}
+				if j.adopt(); w.linked != nil && j.Reason == "" {
+					w.linked(j)
+				}
+			}
 			if err := next(j); err != nil {
 				return err
 			}
@@ -87,7 +136,7 @@ func inOrder(ctx context.Context, n int, src Source, work worker, next func(*job
 	return g.Wait()
 }
 
-func list(ctx context.Context, src Source, queue, todo chan<- *job) error {
+func list(ctx context.Context, src Source, w worker, queue, todo chan<- *job) error {
 	index, groups := 0, map[string]*job{}
 	for entry, err := range src.Entries(ctx) {
 		if err != nil && entry.Path == "" {
@@ -96,7 +145,10 @@ func list(ctx context.Context, src Source, queue, todo chan<- *job) error {
 		j := &job{Entry: entry, err: err, done: make(chan struct{})}
 		j.Index = index
 		index++
-		if j.Same != "" {
+		if err == nil && w.listed != nil {
+			w.listed(j)
+		}
+		if j.Same != "" && j.err == nil && j.Reason == "" {
 			if j.first = groups[j.Same]; j.first == nil {
 				groups[j.Same] = j
 			}
@@ -121,6 +173,7 @@ func list(ctx context.Context, src Source, queue, todo chan<- *job) error {
 type digester struct {
 	buf    []byte
 	hashes map[ima.HashID]hash.Hash
+	active []hash.Hash // those of the content being read
 }
 
 func newDigester() *digester {
@@ -145,27 +198,50 @@ func computable(id ima.HashID) bool {
 	return ok && h.Available()
 }
 
+// open opens the content. It returns none without an error where Open found a
+// Reason.
+func (j *job) open(ctx context.Context) (io.ReadCloser, error) {
+	if j.Open == nil {
+		return nil, fmt.Errorf("%s: the container gives neither its content nor its digest", j.Path)
+	}
+	content, err := j.Open(ctx, &j.Entry)
+	switch {
+	case content == nil && err == nil && j.Reason == "":
+		return nil, fmt.Errorf("%s: the container gives neither its content nor a reason", j.Path)
+	case content != nil && (err != nil || j.Reason != ""):
+		return nil, errors.Join(err, content.Close())
+	}
+	return content, err
+}
+
 // digest opens the entry and computes its digest with j.Hash.
 func (j *job) digest(ctx context.Context, d *digester) error {
-	content, err := j.Open(ctx, &j.Entry)
+	content, err := j.open(ctx)
 	if err != nil || content == nil {
 		return err
 	}
-	return errors.Join(j.sum(ctx, d, content), content.Close())
+	return errors.Join(j.sum(ctx, d, content, j.Hash), content.Close())
 }
 
-func (j *job) sum(ctx context.Context, d *digester, content io.Reader) error {
-	h, err := d.hash(j.Hash)
-	if err != nil {
-		return fmt.Errorf("%s: %w", j.Path, err)
+// sum reads the content once and digests it with every one of ids, which differ:
+// the first gives Hash and Digest.
+func (j *job) sum(ctx context.Context, d *digester, content io.Reader, ids ...ima.HashID) error {
+	d.active = d.active[:0]
+	for _, id := range ids {
+		h, err := d.hash(id)
+		if err != nil {
+			return fmt.Errorf("%s: %w", j.Path, err)
+		}
+		d.active = append(d.active, h)
 	}
 	for {
 		n, err := content.Read(d.buf)
-		h.Write(d.buf[:n])
+		for _, h := range d.active {
+			h.Write(d.buf[:n])
+		}
 		j.bytes += int64(n)
-		if errors.Is(err, io.EOF) {
-			j.Digest = h.Sum(nil)
-			return nil
+		if err == io.EOF { //nolint:errorlint // a wrapped one is a failure, not the end
+			break
 		}
 		if err != nil {
 			return err
@@ -174,4 +250,9 @@ func (j *job) sum(ctx context.Context, d *digester, content io.Reader) error {
 			return context.Cause(ctx)
 		}
 	}
+	j.Hash, j.Digest = ids[0], d.active[0].Sum(nil)
+	for i := 1; i < len(ids); i++ {
+		j.sums = append(j.sums, sum{ids[i], d.active[i].Sum(nil)})
+	}
+	return nil
 }

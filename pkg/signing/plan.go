@@ -2,6 +2,7 @@ package signing
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 
@@ -13,7 +14,7 @@ import (
 // Plan is what shall become of a container's entries, in the container's order.
 // It lies in a spool; Close releases it.
 type Plan struct {
-	hash    ima.HashID
+	hash    ima.HashID // of every digest; zero where they differ
 	public  *ima.PublicKey
 	signed  bool // the values to attach are there
 	counts  Counts
@@ -21,6 +22,8 @@ type Plan struct {
 	spool   spool
 	sorted  bool
 	last    string
+
+	digested bool // hash is that of a digest
 }
 
 // Counts of a plan's records. Every record is counted once.
@@ -73,7 +76,20 @@ func (p *Plan) add(r *Record, bytes int64) error {
 	p.counts.add(r, bytes)
 	p.sorted = p.sorted && p.last <= r.Path
 	p.last = r.Path
+	p.note(r)
 	return p.spool.add(r)
+}
+
+// note keeps which hash the digests have in common; a container that states its
+// digests chooses it.
+func (p *Plan) note(r *Record) {
+	switch {
+	case len(r.Digest) == 0:
+	case !p.digested:
+		p.hash, p.digested = r.Hash, true
+	case p.hash != r.Hash:
+		p.hash = 0
+	}
 }
 
 // planned is a job on its way from the decision to the spool.
@@ -92,7 +108,7 @@ type planner struct {
 	failed bool // a file failed: digest the rest for its errors, sign no more
 }
 
-func (e *Engine) plan(ctx context.Context, src Source, work worker) (*Plan, error) {
+func (e *Engine) plan(ctx context.Context, src Source, w worker) (*Plan, error) {
 	p := &planner{
 		engine: e,
 		plan:   &Plan{hash: e.hash, public: e.public, signed: e.signer != nil, sorted: true, spool: spool{dir: e.spool}},
@@ -106,14 +122,19 @@ func (e *Engine) plan(ctx context.Context, src Source, work worker) (*Plan, erro
 	g.Go(func() (err error) {
 		defer close(p.out)
 		defer func() { p.sign.close(err) }()
-		if err = inOrder(gctx, e.jobs, src, work, func(j *job) error { return p.next(gctx, j) }); err != nil {
+		if err = inOrder(gctx, e.jobs, src, w, func(j *job) error { return p.next(gctx, j) }); err != nil {
 			return err
 		}
 		return p.sign.flush(gctx)
 	})
 	err := g.Wait()
-	if err == nil {
+	switch {
+	case err == nil:
 		err = failures.err()
+	case ctx.Err() != nil:
+		err = context.Cause(ctx)
+	default: // what failed before is to be repaired as well
+		err = errors.Join(err, failures.err())
 	}
 	if err != nil {
 		_ = p.plan.Close()
@@ -126,7 +147,7 @@ func (e *Engine) plan(ctx context.Context, src Source, work worker) (*Plan, erro
 func (p *planner) next(ctx context.Context, j *job) error {
 	p.failed = p.failed || j.err != nil
 	if j.status == Signed && j.slot == nil && p.engine.signer != nil && !p.failed {
-		slot, isNew := p.engine.memo.slot(j.Hash, j.Digest)
+		slot, isNew := p.engine.memo.slot(p.sign, j.Hash, j.Digest)
 		if j.slot = slot; isNew {
 			if err := p.sign.add(ctx, slot); err != nil {
 				return err
@@ -162,13 +183,13 @@ func (p *planner) write(ctx context.Context, failures *Errors) error {
 		}
 		r := Record{Entry: j.Entry, Status: j.status, Values: j.values}
 		if item.slot != nil {
-			value, err := item.slot.wait(ctx)
+			value, err := p.value(ctx, item.slot)
 			if err != nil {
 				return err
 			}
 			r.Values = map[string][]byte{ima.XattrIMA: value}
 		}
-		if _, covered := r.Xattrs[ima.XattrEVM]; covered && (r.Status == Signed || r.Status == Hashed) {
+		if _, covered := r.Xattrs[ima.XattrEVM]; covered && r.Pending() && r.Status != Stripped {
 			evm++
 		}
 		if err := p.plan.add(&r, j.bytes); err != nil {
@@ -180,6 +201,21 @@ func (p *planner) write(ctx context.Context, failures *Errors) error {
 		p.engine.observe.Warn("", fmt.Sprintf("%d files have a security.evm that covers their old security.ima: a kernel with EVM will refuse them until it is made anew", evm))
 	}
 	return nil
+}
+
+// value waits for a signature. Where the plan that was to make it fails or is
+// cancelled, this one makes it.
+func (p *planner) value(ctx context.Context, s *slot) ([]byte, error) {
+	for {
+		value, err := s.wait(ctx)
+		if err == nil || s.owner == p.sign || ctx.Err() != nil {
+			return value, err
+		}
+		next, isNew := p.engine.memo.slot(p.sign, s.hash, s.digest)
+		if s = next; isNew {
+			_ = p.engine.signBatch(ctx, []*slot{s}) // its error is the slot's
+		}
+	}
 }
 
 func (s *slot) wait(ctx context.Context) ([]byte, error) {

@@ -24,6 +24,7 @@ const maxMemo = 1 << 16
 type slot struct {
 	hash   ima.HashID
 	digest []byte
+	owner  *batcher // of the plan that settles it
 	done   chan struct{}
 	value  []byte
 	err    error
@@ -43,8 +44,8 @@ type memo struct {
 
 func newMemo() *memo { return &memo{slots: map[string]*slot{}} }
 
-// slot returns the digest's slot and whether it is new, for the caller to fill.
-func (m *memo) slot(h ima.HashID, digest []byte) (*slot, bool) {
+// slot returns the digest's slot and whether it is new, for owner to settle.
+func (m *memo) slot(owner *batcher, h ima.HashID, digest []byte) (*slot, bool) {
 	key := string(append([]byte{byte(h)}, digest...))
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -54,7 +55,7 @@ func (m *memo) slot(h ima.HashID, digest []byte) (*slot, bool) {
 	if len(m.slots) >= maxMemo {
 		clear(m.slots)
 	}
-	s := &slot{hash: h, digest: digest, done: make(chan struct{})}
+	s := &slot{hash: h, digest: digest, owner: owner, done: make(chan struct{})}
 	m.slots[key] = s
 	return s, true
 }
@@ -114,12 +115,15 @@ func (b *batcher) flush(ctx context.Context) error {
 		return nil
 	}
 	part := (len(pending) + b.engine.signers - 1) / b.engine.signers
+	var failed error
 	for batch := range slices.Chunk(pending, part) {
-		if err := b.send(ctx, batch); err != nil {
-			return err
+		if failed != nil { // other plans may wait for these
+			_ = fail(batch, failed)
+			continue
 		}
+		failed = b.send(ctx, batch)
 	}
-	return nil
+	return failed
 }
 
 func (b *batcher) send(ctx context.Context, batch []*slot) error {

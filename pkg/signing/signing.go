@@ -46,18 +46,19 @@ type Entry struct {
 	// Xattrs are the security.* xattrs as found: what tells that nothing needs to
 	// be done, what an undo restores, what an EVM signature covers.
 	Xattrs map[string][]byte
-	// Same names the hard-link group: the path of its first entry, on that entry
-	// as on the others. Only the first is digested and attached to.
+	// Same names the hard-link group: the path of its first entry without a Reason,
+	// on that entry as on the others. Only the first is digested and attached to.
 	Same string
 
 	// Digest is stated by the container, with its algorithm in Hash, or nil where
-	// the loop shall compute it from Open.
+	// the loop shall compute it from Open. Where it is stated there is no content to
+	// open: Open is never called, and Xattrs holds all that is known.
 	Hash   ima.HashID
 	Digest []byte
 	// Open opens the content and may complete the entry with what only an open
 	// file tells: Xattrs, or a Reason, in which case no content is returned. It is
 	// called once at most, from any goroutine. Reads of the content fail when the
-	// file changes under them.
+	// file changes under them. The errors of Open and of reading name the file.
 	Open func(ctx context.Context, e *Entry) (io.ReadCloser, error)
 
 	// HashOnly asks for a digest-ng value instead of a signature.
@@ -135,7 +136,8 @@ type Observer struct {
 	take func(Event)
 }
 
-// NewObserver returns an Observer that calls take serially.
+// NewObserver returns an Observer that calls take serially; take must not call
+// the Observer.
 func NewObserver(take func(Event)) Observer { return Observer{new(sync.Mutex), take} }
 
 // Tell hands over an event.

@@ -2,6 +2,7 @@ package signing
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -9,6 +10,7 @@ import (
 	"os"
 
 	"github.com/fxamacker/cbor/v2"
+	"golang.org/x/sys/unix"
 
 	"github.com/imasign/imasign-build/pkg/ima"
 )
@@ -18,7 +20,7 @@ import (
 const spoolInMemory = 1 << 20
 
 // spool holds records outside of Go's heap: in a file that has no name, so that
-// no ending of the process leaves it behind.
+// no ending of the process leaves it behind (namelessFile).
 type spool struct {
 	dir  string // where the file is made; "" for the system's choice
 	mem  bytes.Buffer
@@ -60,29 +62,43 @@ func (s *spool) add(r *Record) error {
 	return s.flush()
 }
 
-func (s *spool) flush() (err error) {
-	if s.file == nil {
-		if s.file, err = unlinkedFile(s.dir); err != nil {
-			return fmt.Errorf("spool the plan (TMPDIR chooses where): %w", err)
+func (s *spool) flush() error {
+	if err := s.write(); err != nil {
+		if s.dir != "" {
+			return fmt.Errorf("spool the plan in %s: %w", s.dir, err)
 		}
-	}
-	n, err := s.file.Write(s.mem.Bytes())
-	s.size += int64(n)
-	if err != nil {
-		return fmt.Errorf("spool the plan (TMPDIR chooses where): %w", err)
+		return fmt.Errorf("spool the plan in %s (TMPDIR chooses where): %w", os.TempDir(), err)
 	}
 	s.mem.Reset()
 	return nil
 }
 
-func unlinkedFile(dir string) (*os.File, error) {
+func (s *spool) write() (err error) {
+	if s.file == nil {
+		if s.file, err = namelessFile(s.dir); err != nil {
+			return err
+		}
+	}
+	n, err := s.file.Write(s.mem.Bytes())
+	s.size += int64(n)
+	return err
+}
+
+// namelessFile makes a file that never had a name or, where the file system has
+// no O_TMPFILE (NFS, 9p, some overlays), one that just lost it.
+func namelessFile(dir string) (*os.File, error) {
+	if dir == "" {
+		dir = os.TempDir()
+	}
+	if fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600); err == nil {
+		return os.NewFile(uintptr(fd), "spool"), nil
+	}
 	f, err := os.CreateTemp(dir, "imasign-plan-*")
 	if err != nil {
 		return nil, err
 	}
 	if err := os.Remove(f.Name()); err != nil {
-		_ = f.Close()
-		return nil, err
+		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
 }
@@ -106,7 +122,12 @@ func (s *spool) from(offset int64) io.Reader {
 // for record.
 func (s *spool) all() iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
-		for dec := cbor.NewDecoder(s.from(0)); ; {
+		records, err := decoding()
+		if err != nil {
+			yield(Record{}, err)
+			return
+		}
+		for dec := records.NewDecoder(s.from(0)); ; {
 			r, err := decode(dec)
 			if err == io.EOF || !yield(r, err) || err != nil { //nolint:errorlint // the decoder's own
 				return
@@ -117,7 +138,17 @@ func (s *spool) all() iter.Seq2[Record, error] {
 
 // record reads the one record at offset.
 func (s *spool) record(offset int64) (Record, error) {
-	return decode(cbor.NewDecoder(s.from(offset)))
+	records, err := decoding()
+	if err != nil {
+		return Record{}, err
+	}
+	return decode(records.NewDecoder(s.from(offset)))
+}
+
+// decoding takes texts that are not UTF-8: names of xattrs and reasons come from
+// file systems and command lines.
+func decoding() (cbor.DecMode, error) {
+	return cbor.DecOptions{UTF8: cbor.UTF8DecodeInvalid}.DecMode()
 }
 
 func decode(dec *cbor.Decoder) (Record, error) {

@@ -5,7 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"slices"
 
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/manifest"
@@ -40,12 +40,18 @@ type Verdict struct {
 
 // Verify checks the entries against ring, in the container's order, and hands
 // report every verdict. A file that cannot be read is an error of the run, not a
-// verdict. With an index, entries must also be what that manifest says they are,
-// no more and no fewer; what it leaves unsigned may stay so.
+// verdict. Where the container states digests, the values are checked against
+// those: one over another hash algorithm is Bad (ErrOtherHash).
+//
+// With an index, entries must also be what that manifest says they are, no more
+// and no fewer; what it leaves unsigned may stay so. Where a path repeats (tar),
+// the n-th entry of a path is held against the n-th line of that path. What the
+// Source leaves out (Reason) is held against what a listing shows: kind, mode and
+// owner.
 func (e *Engine) Verify(ctx context.Context, src Source, ring *ima.Keyring, index *manifest.Index, report func(Verdict) error) error {
-	v := &verifier{ring: ring, index: index, met: map[string]bool{}}
+	v := &verifier{ring: ring, index: index, met: map[string]int{}}
 	var failures Errors
-	err := inOrder(ctx, e.jobs, src, v.work, func(j *job) error {
+	err := inOrder(ctx, e.jobs, src, worker{listed: v.listed, work: v.work}, func(j *job) error {
 		if j.err != nil {
 			failures.add(j.err)
 			return nil
@@ -57,8 +63,11 @@ func (e *Engine) Verify(ctx context.Context, src Source, ring *ima.Keyring, inde
 		}
 		return report(verdict)
 	})
-	if err == nil {
+	switch {
+	case err == nil:
 		err = failures.err()
+	case ctx.Err() == nil:
+		err = errors.Join(err, failures.err())
 	}
 	if err != nil || index == nil {
 		return err
@@ -66,7 +75,7 @@ func (e *Engine) Verify(ctx context.Context, src Source, ring *ima.Keyring, inde
 	return v.missing(report)
 }
 
-// found is what the worker found out about an entry.
+// found is what was found out about an entry.
 type found struct {
 	outcome Outcome
 	err     error
@@ -78,111 +87,140 @@ func bad(err error) found { return found{outcome: Bad, err: err} }
 type verifier struct {
 	ring  *ima.Keyring
 	index *manifest.Index
-	met   map[string]bool
+	met   map[string]int // how many entries of a path were listed
+}
+
+func (v *verifier) listed(j *job) {
+	if v.index != nil {
+		j.nth = v.met[j.Path]
+		v.met[j.Path]++
+	}
 }
 
 func (v *verifier) work(ctx context.Context, d *digester, j *job) {
-	content, err := j.Open(ctx, &j.Entry)
+	if j.err = v.find(j); j.err != nil {
+		return
+	}
+	if j.stated = j.Digest != nil; j.stated {
+		j.found = v.inspect(j)
+		return
+	}
+	content, err := j.open(ctx)
 	if j.err = err; err != nil || content == nil {
 		return
 	}
-	if j.found, err = v.inspect(ctx, d, j, content); err == nil && v.index != nil {
-		err = v.compare(j)
+	if ids := j.wanted(); len(ids) > 0 {
+		err = j.sum(ctx, d, content, ids...)
 	}
-	j.err = errors.Join(err, content.Close())
+	if j.err = errors.Join(err, content.Close()); j.err == nil {
+		j.found = v.inspect(j)
+	}
+}
+
+// find looks the entry up in the manifest.
+func (v *verifier) find(j *job) (err error) {
+	if v.index != nil {
+		j.line, j.listed, err = v.index.Find(j.Path, j.nth)
+	}
+	return err
+}
+
+// wanted returns the hashes that the content is digested with: that of the value
+// and that of the manifest, which need not be the same.
+func (j *job) wanted() (ids []ima.HashID) {
+	if value, err := ima.Parse(j.Xattrs[ima.XattrIMA]); err == nil && computable(value.Hash) {
+		ids = append(ids, value.Hash)
+	}
+	if len(j.line.Digest) > 0 && !slices.Contains(ids, j.line.Hash) {
+		ids = append(ids, j.line.Hash)
+	}
+	return ids
 }
 
 // inspect judges the entry by its own value.
-func (v *verifier) inspect(ctx context.Context, d *digester, j *job, content io.Reader) (found, error) {
+func (v *verifier) inspect(j *job) found {
 	raw := j.Xattrs[ima.XattrIMA]
 	if len(raw) == 0 {
-		return found{outcome: Unsigned, err: ErrUnsigned}, v.sumListed(ctx, d, j, content)
+		return found{outcome: Unsigned, err: ErrUnsigned}
 	}
 	value, err := ima.Parse(raw)
 	if err != nil {
-		return bad(err), nil
+		return bad(err)
 	}
-	if j.Hash = value.Hash; !computable(j.Hash) {
-		return bad(fmt.Errorf("%w: %s cannot be computed by this program", ima.ErrUnknownHash, j.Hash)), nil
+	digest := j.digestOf(value.Hash)
+	switch {
+	case digest == nil && j.stated:
+		return found{Bad, fmt.Errorf("its value is %w: %s, the digest stated is %s", ErrOtherHash, value.Hash, j.Hash), value.KeyID}
+	case digest == nil:
+		return bad(fmt.Errorf("%w: %s cannot be computed by this program", ima.ErrUnknownHash, value.Hash))
+	case value.Type == ima.TypeDigestNG || value.Type == ima.TypeDigest:
+		return inspectDigest(&value, digest, j.HashOnly)
 	}
-	if err := j.sum(ctx, d, content); err != nil {
-		return found{}, err
+	if err := v.ring.Verify(raw, digest); err != nil {
+		return found{Bad, err, value.KeyID}
 	}
-	if value.Type == ima.TypeDigestNG || value.Type == ima.TypeDigest {
-		return j.inspectDigest(value), nil
-	}
-	if err := v.ring.Verify(raw, j.Digest); err != nil {
-		return found{Bad, err, value.KeyID}, nil
-	}
-	return found{OK, nil, value.KeyID}, nil
+	return found{OK, nil, value.KeyID}
 }
 
-func (j *job) inspectDigest(value ima.Value) found {
+func inspectDigest(value *ima.Value, digest []byte, hashOnly bool) found {
 	switch {
-	case !bytes.Equal(value.Digest, j.Digest):
+	case !bytes.Equal(value.Digest[:value.Hash.Size()], digest): // an MD5 digest may be padded
 		return bad(ima.ErrDigestMismatch)
-	case !j.HashOnly:
+	case !hashOnly:
 		return bad(ima.ErrHashOnly)
 	}
 	return found{outcome: HashedOK}
 }
 
-// sumListed digests an unsigned entry whose digest a manifest states.
-func (v *verifier) sumListed(ctx context.Context, d *digester, j *job, content io.Reader) error {
-	if v.index == nil {
-		return nil
-	}
-	line, _, err := v.index.Find(j.Path)
-	if err != nil || len(line.Digest) == 0 {
-		return err
-	}
-	j.Hash = line.Hash
-	return j.sum(ctx, d, content)
-}
-
 // compare holds the entry against its line of the manifest: the content, and the
 // very value that is attached.
-func (v *verifier) compare(j *job) error {
-	line, listed, err := v.index.Find(j.Path)
-	if err != nil || !listed { // verdict says so
-		return err
-	}
-	raw, want := j.Xattrs[ima.XattrIMA], line.Xattrs[ima.XattrIMA]
+func (j *job) compare(f found) found {
+	raw, want := j.Xattrs[ima.XattrIMA], j.line.Xattrs[ima.XattrIMA]
+	digest := j.digestOf(j.line.Hash)
+	mismatch := func(what string) found { return found{Bad, fmt.Errorf("%w: %s", ErrMismatch, what), f.keyID} }
 	switch {
-	case j.Digest != nil && j.Hash == line.Hash && !bytes.Equal(j.Digest, line.Digest):
-		j.found = found{Bad, fmt.Errorf("%w: its content has changed", ErrMismatch), j.found.keyID}
+	case len(j.line.Digest) > 0 && digest == nil:
+		return mismatch(fmt.Sprintf("it has a %s digest, not one of %s", j.Hash, j.line.Hash))
+	case len(j.line.Digest) > 0 && !bytes.Equal(digest, j.line.Digest):
+		return mismatch("its content has changed")
 	case len(want) > 0 && len(raw) > 0 && !bytes.Equal(raw, want):
-		j.found = found{Bad, fmt.Errorf("%w: it has another security.ima", ErrMismatch), j.found.keyID}
-	case len(want) > 0 && errors.Is(j.found.err, ima.ErrHashOnly):
-		j.found = found{outcome: HashedOK} // the manifest asks for just this
-	case len(want) == 0 && j.found.outcome == Unsigned:
-		j.Reason = line.Unsigned
-		j.found = found{outcome: Ignored}
+		return mismatch("it has another security.ima")
+	case len(want) > 0 && errors.Is(f.err, ima.ErrHashOnly):
+		return found{outcome: HashedOK} // the manifest asks for just this
+	case len(want) == 0 && f.outcome == Unsigned:
+		return found{outcome: Ignored}
 	}
-	return nil
+	return f
 }
 
-// verdict completes what the worker found, in the container's order.
+// verdict completes what the worker found, in the container's order. It leaves
+// the job as it is: further names of a hard link adopt it.
 func (v *verifier) verdict(j *job) (Verdict, error) {
-	f := j.found
+	entry, f := j.Entry, j.found
 	if j.Reason != "" {
 		f = found{outcome: Ignored}
 	}
-	if v.index != nil {
-		v.met[j.Path] = true
-		line, listed, err := v.index.Find(j.Path)
-		if err != nil {
+	if v.index == nil {
+		return Verdict{entry, f.outcome, f.err, f.keyID}, nil
+	}
+	if !j.listed { // not looked up yet: left out, or a further name of a hard link
+		if err := v.find(j); err != nil {
 			return Verdict{}, err
 		}
-		if err := j.differs(line, listed); err != nil && f.outcome != Bad {
-			f.outcome, f.err = Bad, err
+	}
+	if j.listed && j.Reason == "" {
+		if f = j.compare(f); f.outcome == Ignored {
+			entry.Reason = j.line.Unsigned
 		}
 	}
-	return Verdict{Entry: j.Entry, Outcome: f.outcome, Err: f.err, KeyID: f.keyID}, nil
+	if err := j.differs(&j.line, j.listed); err != nil && f.outcome != Bad {
+		f.outcome, f.err = Bad, err
+	}
+	return Verdict{entry, f.outcome, f.err, f.keyID}, nil
 }
 
 // differs compares what a directory listing shows.
-func (j *job) differs(line manifest.Line, listed bool) error {
+func (j *job) differs(line *manifest.Line, listed bool) error {
 	kind, mode := manifest.Kind(j.Mode), manifest.Permissions(j.Mode)
 	switch {
 	case !listed:
@@ -200,7 +238,7 @@ func (j *job) differs(line manifest.Line, listed bool) error {
 // missing reports what the manifest lists and the container does not have.
 func (v *verifier) missing(report func(Verdict) error) error {
 	for _, path := range v.index.Paths() {
-		if v.met[path] {
+		if v.met[path] >= v.index.Count(path) {
 			continue
 		}
 		err := report(Verdict{Entry: Entry{Path: path}, Outcome: Bad, Err: fmt.Errorf("%w: it is not there", ErrMismatch)})

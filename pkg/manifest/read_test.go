@@ -1,0 +1,147 @@
+package manifest_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/imasign/imasign-build/pkg/manifest"
+)
+
+const (
+	head  = `{"imasign_manifest":1,"tool":"t","container":"tree","entries":%d}` + "\n"
+	lineA = `{"path":"a","kind":"file","size":1,"mode":"0644","uid":0,"gid":0,"hash":"sha256","digest":"0101010101010101010101010101010101010101010101010101010101010101"}` + "\n"
+	lineB = `{"path":"b","kind":"file","size":1,"mode":"0644","uid":0,"gid":0}` + "\n"
+)
+
+func entries(n int, lines ...string) string {
+	return fmt.Sprintf(head, n) + strings.Join(lines, "")
+}
+
+func TestReaderIsStrict(t *testing.T) {
+	replace := func(old, now string) string { return entries(1, strings.Replace(lineA, old, now, 1)) }
+	tar := func(s string) string { return strings.Replace(s, `"tree"`, `"tar"`, 1) }
+	for _, c := range []struct{ name, text, want string }{
+		{"empty", "", "it is empty"},
+		{"blank first line", "\n", "line 1: not a valid manifest: it is empty"},
+		{"blank line", entries(1, "\n", lineA), "line 2: not a valid manifest: it is empty"},
+		{"not JSON", "hello\n", "line 1"},
+		{"half an object", `{"imasign_manifest":1` + "\n", "line 1: not a valid manifest: not one whole JSON object"},
+		{"two values", entries(1, strings.TrimSpace(lineA)+"{}\n"), "line 2: not a valid manifest: more than one"},
+		{"entry without a header", lineA, `line 1`},
+		{"other version", strings.Replace(entries(0), ":1,", ":2,", 1), "line 1: not a valid manifest: version 2, this program knows 1"},
+		{"unknown header key", strings.Replace(entries(0), `"tool"`, `"fool"`, 1), `line 1: not a valid manifest: json: unknown field "fool"`},
+		{"negative entries", entries(-1), "line 1: not a valid manifest: entries: -1"},
+		{"header hash", strings.Replace(entries(0), `"entries"`, `"hash":"sha257","entries"`, 1), "line 1: not a valid manifest: ima: unknown hash"},
+		{"certificate", strings.Replace(entries(0), `"entries"`, `"certificate_sha256":"01","entries"`, 1), "line 1: not a valid manifest: certificate_sha256: 1 bytes, not 32"},
+		{"date", strings.Replace(entries(0), `0}`, `0,"date":"yesterday"}`, 1), "line 1: not a valid manifest: date"},
+		{"date of another zone", strings.Replace(entries(0), `0}`, `0,"date":"2026-01-01T00:00:00+01:00"}`, 1), "line 1: not a valid manifest: not in canonical form"},
+		{"unknown key", replace(`"uid"`, `"new":1,"uid"`), `line 2: not a valid manifest: json: unknown field "new"`},
+		{"key in other case", replace(`"uid"`, `"UID"`), "line 2: not a valid manifest: not in canonical form"},
+		{"key twice", replace(`"path":"a"`, `"path":"z","path":"a"`), "line 2: not a valid manifest: not in canonical form"},
+		{"keys in other order", replace(`"uid":0,"gid":0`, `"gid":0,"uid":0`), "line 2: not a valid manifest: not in canonical form"},
+		{"spaces", replace(`"uid":0`, `"uid": 0`), "line 2: not a valid manifest: not in canonical form"},
+		{"carriage return", replace("}\n", "}\r\n"), "line 2: not a valid manifest: not in canonical form"},
+		{"upper-case hex", replace("0101", "0A01"), "line 2: not a valid manifest: not in canonical form"},
+		{"bytes that are not UTF-8", replace(`"a"`, "\"\xff\""), "line 2: not a valid manifest: not in canonical form"},
+		{"base64 of what is UTF-8", replace(`"path":"a"`, `"path_b64":"YQ=="`), "line 2: not a valid manifest: not in canonical form"},
+		{"both paths", replace(`"path":"a"`, `"path":"a","path_b64":"//8="`), "line 2: not a valid manifest: not in canonical form"},
+		{"no path", replace(`"path":"a",`, ``), "line 2: not a valid manifest: an entry has either path or path_b64"},
+		{"kind", replace(`"file"`, `"door"`), `line 2: not a valid manifest: kind "door"`},
+		{"size", replace(`"size":1`, `"size":-1`), "line 2: not a valid manifest: size: -1"},
+		{"huge size", replace(`"size":1`, `"size":9223372036854775808`), "line 2"},
+		{"mode", replace("0644", "0844"), `line 2: not a valid manifest: mode "0844"`},
+		{"wide mode", replace("0644", "100644"), `line 2: not a valid manifest: mode "100644"`},
+		{"short digest", replace(`:"01`, `:"`), "line 2: not a valid manifest: digest: 31 bytes, sha256 has 32"},
+		{"odd digest", replace(`:"01`, `:"0`), "line 2: not a valid manifest: digest: encoding/hex: odd length"},
+		{"digest of another hash", replace("sha256", "sha384"), "line 2: not a valid manifest: digest: 32 bytes, sha384 has 48"},
+		{"digest without a hash", replace(`"hash":"sha256",`, ""), "line 2: not a valid manifest: digest: 32 bytes, md4 has 16"},
+		{"key id", replace("}\n", `,"key_id":"12"}`+"\n"), "line 2: not a valid manifest: ima: malformed key id"},
+		{"xattr", replace("}\n", `,"xattrs":{"security.ima":"0x"}}`+"\n"), "line 2: not a valid manifest: security.ima"},
+		{"order", entries(2, lineB, lineA), `line 3: not a valid manifest: "a" comes after "b"`},
+		{"twice", entries(2, lineA, lineA), `line 3: not a valid manifest: "a" is there twice`},
+		{"order in a tar", tar(entries(2, lineB, lineA)), `line 3: not a valid manifest: "a" comes after "b"`},
+		{"cut", entries(2, lineA), "cut short, 1 entries are missing after line 2"},
+		{"cut before a container", entries(2, lineA) + entries(0), "cut short, 1 entries are missing after line 2"},
+		{"cut in a line", entries(1, lineA[:40]), "line 2: not a valid manifest: cut short"},
+		{"last byte cut", entries(1, strings.TrimSpace(lineA)), "line 2: not a valid manifest: cut short"},
+		{"more", entries(1, lineA, lineB), "line 3: not a valid manifest: more entries"},
+		{"long line", entries(1, lineB, strings.Repeat("x", 2<<20)+"\n"), "line 3: not a valid manifest: longer than 1048576 bytes"},
+	} {
+		_, err := read(strings.NewReader(c.text))
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: got %v, want %s", c.name, err, c.want)
+		}
+		if !errors.Is(err, manifest.ErrFormat) || errors.Is(err, io.EOF) {
+			t.Errorf("%s: %v must wrap ErrFormat and nothing else", c.name, err)
+		}
+	}
+}
+
+func TestReaderTakesLinesUpToTheLimit(t *testing.T) {
+	big := container{manifest.Header{Container: "tree"}, []manifest.Line{{Path: "a", Kind: "file", Covered: map[string][]byte{"security.big": make([]byte, 1<<19-64)}}}}
+	text := render(t, big)
+	if len(text) < 1<<20 {
+		t.Fatalf("only %d bytes", len(text))
+	}
+	_, err := read(bytes.NewReader(text))
+	check(t, err)
+}
+
+// TestReaderStaysFailed: what comes after a fault is not read as if there was none.
+func TestReaderStaysFailed(t *testing.T) {
+	r := manifest.NewReader(strings.NewReader(entries(1, "{}\n") + entries(1, lineA)))
+	_, err := r.Next()
+	check(t, err)
+	var first error
+	for _, err := range r.Lines() {
+		first = err
+	}
+	if first == nil {
+		t.Fatal("no error")
+	}
+	if _, err := r.Next(); !errors.Is(err, first) {
+		t.Errorf("then got %v", err)
+	}
+	for range r.Lines() {
+		t.Error("a line after an error")
+	}
+}
+
+func TestReaderSkipsWhatIsNotRead(t *testing.T) {
+	r := manifest.NewReader(strings.NewReader(entries(2, lineA, lineB) + entries(2, lineA, lineB) + entries(0)))
+	for range 3 {
+		_, err := r.Next()
+		check(t, err)
+		for _, err := range r.Lines() {
+			check(t, err)
+			break // the rest is checked all the same
+		}
+	}
+	if _, err := r.Next(); !errors.Is(err, io.EOF) {
+		t.Errorf("got %v", err)
+	}
+	r = manifest.NewReader(strings.NewReader(entries(2, lineB, lineA) + entries(0)))
+	_, err := r.Next()
+	check(t, err)
+	for range r.Lines() {
+		break
+	}
+	if _, err := r.Next(); err == nil || !strings.Contains(err.Error(), "comes after") {
+		t.Errorf("disorder after a break: got %v", err)
+	}
+}
+
+func TestReaderPassesOnReadErrors(t *testing.T) {
+	broken := errors.New("broken disk")
+	_, err := read(io.MultiReader(strings.NewReader(entries(1)), iotest.ErrReader(broken)))
+	if !errors.Is(err, broken) || errors.Is(err, manifest.ErrFormat) {
+		t.Errorf("got %v", err)
+	}
+	_, err = read(iotest.OneByteReader(strings.NewReader(entries(2, lineA, lineB))))
+	check(t, err)
+}

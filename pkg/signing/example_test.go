@@ -1,0 +1,63 @@
+package signing_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"iter"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/signing"
+)
+
+// memory is a container in memory: one file with content, one whose digest is
+// known, and a directory.
+type memory struct{}
+
+func (memory) Entries(context.Context) iter.Seq2[signing.Entry, error] {
+	known := sha256.Sum256([]byte("known"))
+	return func(yield func(signing.Entry, error) bool) {
+		_ = yield(signing.Entry{Path: "bin/hello", Mode: 0o755, Open: func(context.Context, *signing.Entry) (io.ReadCloser, error) {
+			return io.NopCloser(bytes.NewReader([]byte("hello"))), nil
+		}}, nil) &&
+			yield(signing.Entry{Path: "bin/known", Mode: 0o755, Hash: ima.SHA256, Digest: known[:]}, nil) &&
+			yield(signing.Entry{Path: "etc", Reason: "directory"}, nil)
+	}
+}
+
+// Plan a container's signatures, then look at what is to be attached.
+func Example() {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		panic(err)
+	}
+	public, err := ima.BareKey(key.Public())
+	if err != nil {
+		panic(err)
+	}
+	engine, err := signing.New(signing.Options{Signer: ima.CryptoSigner(key), Public: public})
+	if err != nil {
+		panic(err)
+	}
+	plan, err := engine.Plan(context.Background(), memory{})
+	if err != nil {
+		panic(err)
+	}
+	defer plan.Close()
+	for record, err := range plan.Records() {
+		if err != nil {
+			panic(err)
+		}
+		value, err := ima.Parse(record.Values[ima.XattrIMA])
+		fmt.Println(record.Path, record.Status, record.Reason, err == nil && value.KeyID == public.ID())
+	}
+	// Output:
+	// bin/hello signed  true
+	// bin/known signed  true
+	// etc skipped directory false
+}

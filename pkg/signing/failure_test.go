@@ -1,0 +1,321 @@
+package signing_test
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/iotest"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/signing"
+)
+
+// noGoroutinesLeft holds that what the test started has ended.
+func noGoroutinesLeft(t *testing.T) {
+	t.Helper()
+	before := runtime.NumGoroutine()
+	t.Cleanup(func() {
+		for range 100000 {
+			if runtime.NumGoroutine() <= before {
+				return
+			}
+			runtime.Gosched()
+		}
+		buf := make([]byte, 1<<16)
+		t.Errorf("%d goroutines, %d before:\n%s", runtime.NumGoroutine(), before, buf[:runtime.Stack(buf, true)])
+	})
+}
+
+func failing(path string, err error) signing.Entry {
+	e := file(path, "")
+	e.Open = func(context.Context, *signing.Entry) (io.ReadCloser, error) {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return e
+}
+
+func TestAllErrorsOfARunAreCollected(t *testing.T) {
+	noGoroutinesLeft(t)
+	k := newKey(t)
+	s := &countingSigner{Signer: k.signer()}
+	src := entries{list: many(3000, 3000), errs: map[int]error{}}
+	src.errs[3] = fmt.Errorf("%s: %w", src.list[3].Path, errBroken)
+	for i := 10; i < 3000; i += 2 {
+		src.list[i] = failing(src.list[i].Path, errBroken)
+	}
+	linked := failing("link", errBroken)
+	linked.Same = "link"
+	src.list = append(src.list, linked, signing.Entry{Path: "name", Same: "link"})
+	for _, run := range []func() error{
+		func() error {
+			_, err := k.engine(t, signing.Options{Signer: s}).Plan(context.Background(), src)
+			return err
+		},
+		func() error {
+			return k.engine(t, signing.Options{}).Verify(context.Background(), src, ring(k), nil, func(v signing.Verdict) error {
+				if v.Path == "name" {
+					t.Errorf("a verdict about a link of what could not be read: %+v", v)
+				}
+				return nil
+			})
+		},
+	} {
+		var errs *signing.Errors
+		if err := run(); !errors.As(err, &errs) || !errors.Is(err, errBroken) {
+			t.Fatalf("got %v", err)
+		}
+		if errs.Total != 1497 || len(errs.List) != 1000 {
+			t.Errorf("%d errors, %d kept", errs.Total, len(errs.List))
+		}
+		if got := errs.List[0].Error() + errs.List[1].Error(); got != "f000003: brokenf000010: broken" {
+			t.Errorf("not in order: %s", got)
+		}
+		if text := errs.Error(); !strings.Contains(text, "1497 files failed") || !strings.Contains(text, "… and 1487 more") || strings.Count(text, "\n") != 11 {
+			t.Errorf("text: %s", text)
+		}
+	}
+	if n := s.digests.Load(); n > 128 {
+		t.Errorf("%d digests were signed after a failure", n)
+	}
+	if _, err := k.engine(t, signing.Options{}).Plan(context.Background(), source(failing("f", errBroken))); err.Error() != "f: broken" {
+		t.Errorf("a single error: %v", err)
+	}
+}
+
+func TestReadErrors(t *testing.T) {
+	k := newKey(t)
+	for name, content := range map[string]io.Reader{
+		"broken": io.MultiReader(strings.NewReader("some"), iotest.ErrReader(errBroken)),
+		"EOF":    iotest.ErrReader(fmt.Errorf("decompress: %w", io.EOF)), // not the end of the content
+	} {
+		e := file("f", "")
+		e.Open = func(context.Context, *signing.Entry) (io.ReadCloser, error) { return io.NopCloser(content), nil }
+		if _, err := k.engine(t, signing.Options{}).Plan(context.Background(), source(e)); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	e := file("f", "x")
+	e.Open = func(context.Context, *signing.Entry) (io.ReadCloser, error) {
+		return closeFails{strings.NewReader("x")}, nil
+	}
+	for name, err := range map[string]error{
+		"plan":   second(k.engine(t, signing.Options{}).Plan(context.Background(), source(e))),
+		"strip":  second(k.engine(t, signing.Options{}).Strip(context.Background(), source(e))),
+		"verify": k.engine(t, signing.Options{}).Verify(context.Background(), source(e), ring(k), nil, func(signing.Verdict) error { return nil }),
+	} {
+		if !errors.Is(err, errBroken) {
+			t.Errorf("%s, close: got %v", name, err)
+		}
+	}
+}
+
+func second(_ *signing.Plan, err error) error { return err }
+
+type closeFails struct{ io.Reader }
+
+func (closeFails) Close() error { return errBroken }
+
+func TestAListingThatFailsEndsTheRun(t *testing.T) {
+	noGoroutinesLeft(t)
+	k := newKey(t)
+	src := entries{list: append(many(10, 10), signing.Entry{}), errs: map[int]error{2: errors.New("f000002: also"), 10: errBroken}}
+	_, err := k.engine(t, signing.Options{}).Plan(context.Background(), src)
+	if !errors.Is(err, errBroken) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestSignersThatFail(t *testing.T) {
+	k, other := newKey(t), newKey(t)
+	for name, s := range map[string]signerFunc{
+		"broken": func(context.Context, crypto.Hash, [][]byte) ([][]byte, error) { return nil, errBroken },
+		"signatures for": func(ctx context.Context, h crypto.Hash, digests [][]byte) ([][]byte, error) {
+			return k.signer().Sign(ctx, h, digests[1:])
+		},
+		"does not verify": other.signer().Sign, // of another key
+		"bad signature": func(_ context.Context, _ crypto.Hash, digests [][]byte) ([][]byte, error) {
+			return make([][]byte, len(digests)), nil
+		},
+	} {
+		noGoroutinesLeft(t)
+		p, err := k.engine(t, signing.Options{Signer: s}).Plan(context.Background(), source(many(2000, 2000)...))
+		if p != nil || err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "make signatures") {
+			t.Errorf("%s: got %v, %v", name, p, err)
+		}
+	}
+}
+
+// TestCancelWhilePlanning cancels where each stage is busy.
+func TestCancelWhilePlanning(t *testing.T) {
+	k := newKey(t)
+	why := errors.New("the user's wish")
+	for name, run := range map[string]func(ctx context.Context, cancel func(error)) error{
+		"listing": func(ctx context.Context, cancel func(error)) error {
+			return second(k.engine(t, signing.Options{}).Plan(ctx, waiting{cancel}))
+		},
+		"opening": func(ctx context.Context, cancel func(error)) error {
+			list := many(2000, 2000)
+			list[1000].Open = func(ctx context.Context, _ *signing.Entry) (io.ReadCloser, error) {
+				cancel(why)
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			return second(k.engine(t, signing.Options{}).Plan(ctx, source(list...)))
+		},
+		"reading": func(ctx context.Context, cancel func(error)) error {
+			e := file("f", "")
+			e.Open = func(context.Context, *signing.Entry) (io.ReadCloser, error) { return endless{cancel}, nil }
+			return second(k.engine(t, signing.Options{}).Plan(ctx, source(e)))
+		},
+		"signing": func(ctx context.Context, cancel func(error)) error {
+			s := signerFunc(func(ctx context.Context, _ crypto.Hash, _ [][]byte) ([][]byte, error) {
+				cancel(why)
+				<-ctx.Done()
+				return nil, ctx.Err()
+			})
+			return second(k.engine(t, signing.Options{Signer: s, Signers: 1}).Plan(ctx, source(many(2000, 2000)...)))
+		},
+		"verifying": func(ctx context.Context, cancel func(error)) error {
+			return k.engine(t, signing.Options{}).Verify(ctx, source(many(2000, 2000)...), ring(k), nil, func(signing.Verdict) error {
+				cancel(why)
+				return nil
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			noGoroutinesLeft(t)
+			ctx, cancel := context.WithCancelCause(context.Background())
+			defer cancel(nil)
+			if err := run(ctx, func(error) { cancel(why) }); !errors.Is(err, why) || errors.Is(err, context.Canceled) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+// waiting lists one entry, then waits to be cancelled and says so in its own way.
+type waiting struct{ cancel func(error) }
+
+func (w waiting) Entries(ctx context.Context) iter.Seq2[signing.Entry, error] {
+	return func(yield func(signing.Entry, error) bool) {
+		if yield(file("f", "x"), nil) {
+			w.cancel(nil)
+			<-ctx.Done()
+			yield(signing.Entry{}, ctx.Err())
+		}
+	}
+}
+
+type endless struct{ cancel func(error) }
+
+func (e endless) Read(b []byte) (int, error) {
+	e.cancel(nil)
+	return len(b), nil
+}
+
+func (endless) Close() error { return nil }
+
+// TestPlansThatShareAnEngine: a plan that waits for a signature that another one
+// was to make is not the worse for the other's end.
+func TestPlansThatShareAnEngine(t *testing.T) {
+	for _, end := range []string{"cancelled", "file", "signer"} {
+		t.Run(end, func(t *testing.T) {
+			noGoroutinesLeft(t)
+			k := newKey(t)
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			signed := make(chan struct{}, 1000)
+			fail := make(chan struct{})
+			var once sync.Once
+			s := signerFunc(func(ctx context.Context, h crypto.Hash, digests [][]byte) (sigs [][]byte, err error) {
+				err = nil
+				once.Do(func() { // the first batch is that of the plan that fails
+					signed <- struct{}{}
+					<-fail
+					if err = errBroken; end == "cancelled" {
+						err = ctx.Err()
+					}
+				})
+				if err != nil {
+					return nil, err
+				}
+				return k.signer().Sign(ctx, h, digests)
+			})
+			e := k.engine(t, signing.Options{Signer: s, Signers: 1})
+			done := make(chan error)
+			// Enough digests for several batches, of which only one is being signed.
+			list := many(400, 400)
+			go func() { done <- second(e.Plan(ctx, source(list...))) }()
+			<-signed
+			result := make(chan error)
+			met := make(chan struct{})
+			go func() {
+				other := many(400, 400)
+				other[399].Open = func(context.Context, *signing.Entry) (io.ReadCloser, error) {
+					close(met)
+					return io.NopCloser(strings.NewReader("content 399")), nil
+				}
+				p, err := e.Plan(context.Background(), source(other...))
+				if err == nil {
+					for r, bad := range p.Records() {
+						if bad == nil {
+							bad = ring(k).Verify(r.Values[ima.XattrIMA], r.Digest)
+						}
+						err = errors.Join(err, bad)
+					}
+					err = errors.Join(err, p.Close())
+				}
+				result <- err
+			}()
+			<-met
+			if end == "cancelled" {
+				cancel()
+			}
+			close(fail)
+			if err := <-done; err == nil {
+				t.Error("the first plan did not fail")
+			}
+			if err := <-result; err != nil {
+				t.Errorf("the other plan failed too: %v", err)
+			}
+		})
+	}
+}
+
+// TestManyPlansAtOnce, half of which fail at any point.
+func TestManyPlansAtOnce(t *testing.T) {
+	noGoroutinesLeft(t)
+	k := newKey(t)
+	e := k.engine(t, signing.Options{Jobs: 2, Signers: 2})
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			list := many(200, 200)
+			ctx, cancel := context.WithCancel(context.Background())
+			defer cancel()
+			if i%2 == 1 {
+				list[i*10].Open = func(context.Context, *signing.Entry) (io.ReadCloser, error) {
+					if i%4 == 1 {
+						cancel()
+					}
+					return nil, errBroken
+				}
+			}
+			p, err := e.Plan(ctx, source(list...))
+			if (err != nil) != (i%2 == 1) {
+				t.Errorf("plan %d: %v", i, err)
+			}
+			if err == nil {
+				p.Close()
+			}
+		})
+	}
+	wg.Wait()
+}

@@ -1,0 +1,16 @@
+package signing_test
+
+import (
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// fullDirectory is a file system of its own, of two MB. It needs root.
+func fullDirectory(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	check(t, unix.Mount("none", dir, "tmpfs", 0, "size=2m"))
+	t.Cleanup(func() { check(t, unix.Unmount(dir, 0)) })
+	return dir
+}

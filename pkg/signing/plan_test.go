@@ -1,0 +1,350 @@
+package signing_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/signing"
+)
+
+func TestPlanIsInContainerOrderAtAnyJobs(t *testing.T) {
+	k := newKey(t)
+	list := many(1100, 250)
+	slices.Reverse(list) // not sorted by path
+	var first []byte
+	for _, jobs := range []int{1, 2, 9} {
+		p := plan(t, k.engine(t, signing.Options{Jobs: jobs, Signers: jobs}), list...)
+		for i, r := range records(t, p) {
+			if r.Path != list[i].Path || r.Index != i {
+				t.Fatalf("jobs %d: record %d is %s, index %d", jobs, i, r.Path, r.Index)
+			}
+			if err := ring(k).Verify(r.Values[ima.XattrIMA], sum(ima.SHA256, fmt.Sprint("content ", (1099-i)%250))); err != nil {
+				t.Fatalf("%s: %v", r.Path, err)
+			}
+		}
+		m := text(t, p, "tree")
+		if first == nil {
+			first = m
+		}
+		if !bytes.Equal(m, first) {
+			t.Errorf("jobs %d: another manifest", jobs)
+		}
+	}
+}
+
+func TestDigestsAreSignedOnceInBatches(t *testing.T) {
+	k := newKey(t)
+	s := &countingSigner{Signer: k.signer()}
+	e := k.engine(t, signing.Options{Signer: s, Signers: 2})
+	plan(t, e, many(5000, 1000)...)
+	if n := s.digests.Load(); n != 1000 {
+		t.Errorf("%d digests were signed, 1000 are distinct", n)
+	}
+	if n := s.calls.Load(); n > 50 {
+		t.Errorf("%d calls for 1000 digests", n)
+	}
+	plan(t, e, many(1000, 1000)...)
+	if n := s.digests.Load(); n != 1000 {
+		t.Errorf("a second plan of the engine signed %d again", n-1000)
+	}
+	// The same bytes under two hashes are two digests.
+	plan(t, e, stated("a", ima.SHA256, "new"), stated("b", ima.SHA512, "new"), stated("c", ima.SHA3_256, "new"))
+	if n := s.digests.Load(); n != 1003 {
+		t.Errorf("%d digests were signed for three hashes", n-1000)
+	}
+}
+
+func TestDecisions(t *testing.T) {
+	k, other := newKey(t), newKey(t)
+	normal, forced := k.engine(t, signing.Options{}), k.engine(t, signing.Options{Force: true})
+	keyless := engine(t, signing.Options{})
+	mine, theirs := k.value(t, ima.SHA256, "x"), other.value(t, ima.SHA256, "x")
+	hashed := ima.DigestValue(ima.SHA256, sum(ima.SHA256, "x"))
+	version3 := slices.Clone(mine)
+	version3[1] = 3
+	hashOnly := func(e signing.Entry) signing.Entry {
+		e.HashOnly = true
+		return e
+	}
+	for _, c := range []struct {
+		name   string
+		engine *signing.Engine
+		entry  signing.Entry
+		want   signing.Status
+	}{
+		{"new", normal, file("f", "x"), signing.Signed},
+		{"ours", normal, file("f", "x", mine), signing.Unchanged},
+		{"ours, forced", forced, file("f", "x", mine), signing.Unchanged},
+		{"ours of other content", normal, file("f", "y", mine), signing.Signed},
+		{"ours over another hash", normal, file("f", "x", k.value(t, ima.SHA512, "x")), signing.Signed},
+		{"ours in a version that the kernel refuses", normal, file("f", "x", version3), signing.Signed},
+		{"damaged", normal, file("f", "x", mine[:20]), signing.Signed},
+		{"theirs, forced", forced, file("f", "x", theirs), signing.Signed},
+		{"theirs, without a key to compare", keyless, file("f", "x", theirs), signing.Signed},
+		{"a digest", normal, file("f", "x", hashed), signing.Signed},
+		{"hash only", normal, hashOnly(file("f", "x")), signing.Hashed},
+		{"hash only, has it", normal, hashOnly(file("f", "x", hashed)), signing.Unchanged},
+		{"hash only, has ours", normal, hashOnly(file("f", "x", mine)), signing.Hashed},
+		{"hash only, theirs, forced", forced, hashOnly(file("f", "x", theirs)), signing.Hashed},
+		{"hash only, has another digest", normal, hashOnly(file("f", "y", hashed)), signing.Hashed},
+		{"stated, new", normal, stated("f", ima.SHA384, "x"), signing.Signed},
+		{"stated, ours", normal, stated("f", ima.SHA256, "x", mine), signing.Unchanged},
+		{"stated, weak, hash only", normal, hashOnly(stated("f", ima.SHA1, "x")), signing.Hashed},
+	} {
+		r := one(t, c.engine, c.entry)
+		if r.Status != c.want || r.Pending() != (c.want != signing.Unchanged) {
+			t.Errorf("%s: %s, pending %v", c.name, r.Status, r.Pending())
+		}
+		value := r.Values[ima.XattrIMA]
+		switch {
+		case c.engine == keyless && value != nil, c.want == signing.Unchanged && !bytes.Equal(value, r.Xattrs[ima.XattrIMA]),
+			c.want == signing.Hashed && !bytes.Equal(value, ima.DigestValue(r.Hash, r.Digest)),
+			c.want == signing.Signed && c.engine != keyless && ring(k).Verify(value, r.Digest) != nil:
+			t.Errorf("%s: value %x", c.name, value)
+		}
+	}
+	for name, entry := range map[string]signing.Entry{"theirs": file("f", "x", theirs), "theirs, hash only": hashOnly(file("f", "x", theirs)), "theirs, stated": stated("f", ima.SHA256, "x", theirs)} {
+		if _, err := normal.Plan(context.Background(), source(entry)); !errors.Is(err, signing.ErrOtherKey) || !strings.HasPrefix(err.Error(), "f: ") {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+func TestPlanRefusesEntriesThatCannotBeSigned(t *testing.T) {
+	k := newKey(t)
+	short := stated("f", ima.SHA256, "x")
+	short.Digest = short.Digest[1:]
+	hashOnly := short
+	hashOnly.HashOnly = true
+	nothing := signing.Entry{Path: "f"}
+	silent := file("f", "x")
+	silent.Open = func(context.Context, *signing.Entry) (io.ReadCloser, error) { return nil, nil }
+	for name, c := range map[string]struct {
+		entry signing.Entry
+		want  error
+		text  string
+	}{
+		"short digest":            {short, ima.ErrDigestSize, "31 bytes"},
+		"short digest, hash only": {hashOnly, ima.ErrDigestSize, "31 bytes"},
+		"SHA-1":                   {stated("f", ima.SHA1, "x"), ima.ErrSHA1, "sha1"},
+		"SM3":                     {signing.Entry{Path: "f", Hash: ima.SM3, Digest: make([]byte, 32)}, ima.ErrUnsupportedHash, "sm3"},
+		"neither":                 {nothing, nil, "neither its content nor its digest"},
+		"no content, no reason":   {silent, nil, "neither its content nor a reason"},
+	} {
+		for _, e := range []*signing.Engine{k.engine(t, signing.Options{}), engine(t, signing.Options{})} { // a dry run says so too
+			_, err := e.Plan(context.Background(), source(c.entry))
+			if err == nil || c.want != nil && !errors.Is(err, c.want) || !strings.HasPrefix(err.Error(), "f: ") || !strings.Contains(err.Error(), c.text) {
+				t.Errorf("%s: got %v", name, err)
+			}
+		}
+	}
+}
+
+func TestNewRefuses(t *testing.T) {
+	k := newKey(t)
+	for name, o := range map[string]signing.Options{
+		"without the public key": {Signer: k.signer()},
+		"can name it":            {Hash: ima.SM3},
+		"too weak":               {Signer: k.signer(), Public: k.public, Hash: ima.SHA1},
+	} {
+		if _, err := signing.New(o); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+func TestHardLinksAndReasons(t *testing.T) {
+	k := newKey(t)
+	s := &countingSigner{Signer: k.signer()}
+	opened := 0
+	first := file("a", "x")
+	content := first.Open
+	first.Same = "a"
+	first.Open = func(ctx context.Context, e *signing.Entry) (io.ReadCloser, error) {
+		opened++
+		e.Xattrs = map[string][]byte{ima.XattrEVM: {5}}
+		return content(ctx, e)
+	}
+	second := signing.Entry{Path: "b", Same: "a"}
+	left := signing.Entry{Path: "c", Reason: "directory"}
+	late := file("d", "x")
+	late.Open = func(_ context.Context, e *signing.Entry) (io.ReadCloser, error) {
+		e.Reason = "not executable"
+		return nil, nil
+	}
+	late.Same = "d"
+	lateLink := signing.Entry{Path: "e", Same: "d"}
+	hashOnly := file("f", "f")
+	hashOnly.HashOnly = true
+	var warnings []string
+	observe := signing.NewObserver(func(e signing.Event) {
+		if e.Kind == signing.Warning {
+			warnings = append(warnings, e.Message)
+		}
+	})
+	p := plan(t, k.engine(t, signing.Options{Signer: s, Observe: observe}), first, second, left, late, lateLink, hashOnly, file("g", "gg", k.value(t, ima.SHA256, "gg")))
+	all := records(t, p)
+	if opened != 1 || s.digests.Load() != 1 {
+		t.Errorf("opened %d times, signed %d digests", opened, s.digests.Load())
+	}
+	if !all[0].Pending() || all[1].Pending() || !bytes.Equal(all[0].Values[ima.XattrIMA], all[1].Values[ima.XattrIMA]) || !bytes.Equal(all[1].Digest, all[0].Digest) {
+		t.Errorf("the two names: %+v\n%+v", all[0], all[1])
+	}
+	for _, i := range []int{3, 4} {
+		if all[i].Status != signing.Skipped || all[i].Reason != "not executable" || all[i].Values != nil {
+			t.Errorf("left out by Open: %+v", all[i])
+		}
+	}
+	want := signing.Counts{Signed: 1, Hashed: 1, Unchanged: 1, Skipped: 3, Links: 1, Bytes: 4}
+	if p.Counts() != want || p.Counts().Pending() != 2 {
+		t.Errorf("counts %+v, want %+v", p.Counts(), want)
+	}
+	if len(warnings) != 1 || !strings.HasPrefix(warnings[0], "1 files have a security.evm") {
+		t.Errorf("warnings %q", warnings)
+	}
+}
+
+func TestDryRunWithoutASigner(t *testing.T) {
+	k := newKey(t)
+	p := plan(t, engine(t, signing.Options{Public: k.public}), file("a", "x"), file("b", "y", k.value(t, ima.SHA256, "y")))
+	all := records(t, p)
+	if all[0].Status != signing.Signed || all[0].Values != nil || !bytes.Equal(all[0].Digest, sum(ima.SHA256, "x")) || all[1].Status != signing.Unchanged {
+		t.Errorf("%+v", all)
+	}
+	if err := p.Attachable(); !errors.Is(err, signing.ErrUnsignedPlan) {
+		t.Errorf("Attachable: %v", err)
+	}
+	check(t, plan(t, engine(t, signing.Options{}), file("a", "x", nil), signing.Entry{Path: "b", Reason: "r"}).Close())
+	nothing := plan(t, engine(t, signing.Options{Public: k.public}), file("b", "y", k.value(t, ima.SHA256, "y")))
+	check(t, nothing.Attachable())
+	check(t, plan(t, k.engine(t, signing.Options{}), file("a", "x")).Attachable())
+}
+
+func TestEventsAreSerialAndComplete(t *testing.T) {
+	k := newKey(t)
+	busy, planned, checked := false, int64(0), int64(0)
+	var size int64
+	observe := signing.NewObserver(func(e signing.Event) { // -race sees two at a time
+		if busy {
+			t.Error("two events at a time")
+		}
+		busy = true
+		switch e.Kind {
+		case signing.Planned:
+			planned += e.Entries
+		case signing.Checked:
+			checked += e.Entries
+		}
+		size += e.Bytes
+		busy = false
+	})
+	e := k.engine(t, signing.Options{Observe: observe})
+	list := append(many(500, 7), signing.Entry{Path: "z", Reason: "directory"})
+	p := plan(t, e, list...)
+	if planned != 501 || size != p.Counts().Bytes || size == 0 {
+		t.Errorf("%d events, %d bytes, counted %d", planned, size, p.Counts().Bytes)
+	}
+	verdicts(t, e, source(list...), ring(k), nil)
+	if checked != 501 {
+		t.Errorf("%d events", checked)
+	}
+}
+
+// strange is an entry whose every field must survive the spool.
+func strange(i int, path string) signing.Entry {
+	e := stated(path, ima.SHA512, path)
+	e.Mode, e.UID, e.GID, e.Size, e.Token = os.ModeSetuid|0o711, 1<<32-1, 2, int64(i)<<32, []byte{0, 255}
+	e.Xattrs = map[string][]byte{"security.\xff": {}, "security.nil": nil, "security.evm": {2}}
+	if i%2 == 0 {
+		e.Xattrs = nil
+		e.HashOnly = true
+	}
+	return e
+}
+
+func TestSpoolKeepsEveryField(t *testing.T) {
+	dir := t.TempDir()
+	k := newKey(t)
+	var list []signing.Entry
+	pad := strings.Repeat("p", 4000)
+	for i := range 600 { // about 2.5 MB, memory takes 1 MiB
+		list = append(list, strange(i, fmt.Sprintf("\xff\xfe/%s/%04d", pad, i)))
+	}
+	list = append(list, signing.Entry{Path: "z", Reason: "excluded by \xff*", Same: "\xfe"})
+	p := plan(t, k.engine(t, signing.Options{SpoolDir: dir}), list...)
+	if names, err := os.ReadDir(dir); err != nil || len(names) > 0 {
+		t.Errorf("the spool left %v, %v", names, err)
+	}
+	for range 2 {
+		all := records(t, p)
+		if len(all) != len(list) {
+			t.Fatalf("%d records of %d", len(all), len(list))
+		}
+		for i, r := range all {
+			want := list[i]
+			want.Index = i
+			same(t, r.Entry, want)
+			if i < 600 && (r.Status == signing.Hashed) != (i%2 == 0) {
+				t.Fatalf("%d: status %s", i, r.Status)
+			}
+		}
+	}
+	for r, err := range p.Records() { // two at a time, and one that is left early
+		check(t, err)
+		for q, err := range p.Records() {
+			check(t, err)
+			same(t, q.Entry, r.Entry)
+			break
+		}
+		break
+	}
+	stripped, err := k.engine(t, signing.Options{SpoolDir: dir}).Strip(context.Background(), source(list...))
+	check(t, err)
+	defer stripped.Close()
+	for i, r := range records(t, stripped) {
+		value, there := r.Values[ima.XattrEVM]
+		if want := i%2 == 1 && i < 600; there != want || value != nil || r.Pending() != want {
+			t.Fatalf("%d: %v %x, pending %v", i, there, value, r.Pending())
+		}
+	}
+}
+
+func same(t *testing.T, got, want signing.Entry) {
+	t.Helper()
+	g, w := fmt.Sprintf("%#v", shown(got)), fmt.Sprintf("%#v", shown(want))
+	if g != w {
+		t.Fatalf("got\n%s\nwant\n%s", g, w)
+	}
+}
+
+// shown tells nil from empty when printed.
+func shown(e signing.Entry) signing.Entry {
+	e.Open = nil
+	return e
+}
+
+func TestFullSpoolDirectoryIsAClearError(t *testing.T) {
+	list := []signing.Entry{}
+	for range 60 { // 4 MB
+		e := stated("f", ima.SHA256, "x")
+		e.Token = make([]byte, 1<<16)
+		list = append(list, e)
+	}
+	for dir, want := range map[string]string{
+		fullDirectory(t):  "no space left on device",
+		"/nowhere/at/all": "no such file or directory",
+	} {
+		_, err := engine(t, signing.Options{SpoolDir: dir}).Plan(context.Background(), source(list...))
+		if err == nil || !strings.Contains(err.Error(), "spool the plan in "+dir) || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v", err)
+		}
+	}
+}
