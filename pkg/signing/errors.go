@@ -26,7 +26,7 @@ const maxErrors = 1000
 
 // Errors are the failures of one run, each naming its file. errors.Is and
 // errors.As look into all that were kept.
-type Errors struct {
+type Errors struct { //nolint:errname // several of them
 	List  []error // in the container's order
 	Total int     // List is cut at a thousand
 }

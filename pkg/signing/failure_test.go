@@ -8,8 +8,10 @@ import (
 	"io"
 	"iter"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 
@@ -182,6 +184,9 @@ func TestCancelWhilePlanning(t *testing.T) {
 			})
 			return second(k.engine(t, signing.Options{Signer: s, Signers: 1}).Plan(ctx, source(many(2000, 2000)...)))
 		},
+		"listing to verify": func(ctx context.Context, cancel func(error)) error {
+			return k.engine(t, signing.Options{}).Verify(ctx, waiting{cancel}, ring(k), nil, func(signing.Verdict) error { return nil })
+		},
 		"verifying": func(ctx context.Context, cancel func(error)) error {
 			return k.engine(t, signing.Options{}).Verify(ctx, source(many(2000, 2000)...), ring(k), nil, func(signing.Verdict) error {
 				cancel(why)
@@ -225,7 +230,7 @@ func (endless) Close() error { return nil }
 // TestPlansThatShareAnEngine: a plan that waits for a signature that another one
 // was to make is not the worse for the other's end.
 func TestPlansThatShareAnEngine(t *testing.T) {
-	for _, end := range []string{"cancelled", "file", "signer"} {
+	for _, end := range []string{"cancelled", "signer"} {
 		t.Run(end, func(t *testing.T) {
 			noGoroutinesLeft(t)
 			k := newKey(t)
@@ -233,36 +238,36 @@ func TestPlansThatShareAnEngine(t *testing.T) {
 			defer cancel()
 			signed := make(chan struct{}, 1000)
 			fail := make(chan struct{})
-			var once sync.Once
-			s := signerFunc(func(ctx context.Context, h crypto.Hash, digests [][]byte) (sigs [][]byte, err error) {
-				err = nil
-				once.Do(func() { // the first batch is that of the plan that fails
+			var calls atomic.Int64
+			met := make(chan struct{})
+			s := signerFunc(func(ctx context.Context, h crypto.Hash, digests [][]byte) ([][]byte, error) {
+				switch n := calls.Add(1); {
+				case n <= 2: // both signing goroutines of the plan that fails
 					signed <- struct{}{}
 					<-fail
-					if err = errBroken; end == "cancelled" {
-						err = ctx.Err()
+					if end == "cancelled" {
+						return nil, ctx.Err()
 					}
-				})
-				if err != nil {
-					return nil, err
+					return nil, errBroken
+				case n == 3: // digests of the other plan's own: it has met the shared ones
+					close(met)
 				}
 				return k.signer().Sign(ctx, h, digests)
 			})
-			e := k.engine(t, signing.Options{Signer: s, Signers: 1})
+			e := k.engine(t, signing.Options{Signer: s, Signers: 2})
 			done := make(chan error)
-			// Enough digests for several batches, of which only one is being signed.
-			list := many(400, 400)
-			go func() { done <- second(e.Plan(ctx, source(list...))) }()
+			// Two batches that are being signed, and digests that wait to be sent.
+			shared := many(2*128+60, 2*128+60)
+			go func() { done <- second(e.Plan(ctx, source(shared...))) }()
+			<-signed
 			<-signed
 			result := make(chan error)
-			met := make(chan struct{})
 			go func() {
-				other := many(400, 400)
-				other[399].Open = func(context.Context, *signing.Entry) (io.ReadCloser, error) {
-					close(met)
-					return io.NopCloser(strings.NewReader("content 399")), nil
+				own := slices.Clone(shared)
+				for i := range 200 {
+					own = append(own, file(fmt.Sprintf("own%03d", i), fmt.Sprint("own ", i)))
 				}
-				p, err := e.Plan(context.Background(), source(other...))
+				p, err := e.Plan(context.Background(), source(own...))
 				if err == nil {
 					for r, bad := range p.Records() {
 						if bad == nil {

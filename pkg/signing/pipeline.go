@@ -240,7 +240,7 @@ func (j *job) sum(ctx context.Context, d *digester, content io.Reader, ids ...im
 			h.Write(d.buf[:n])
 		}
 		j.bytes += int64(n)
-		if err == io.EOF { //nolint:errorlint // a wrapped one is a failure, not the end
+		if err == io.EOF { // a wrapped one is a failure, not the end
 			break
 		}
 		if err != nil {

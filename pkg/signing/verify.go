@@ -54,7 +54,7 @@ func (e *Engine) Verify(ctx context.Context, src Source, ring *ima.Keyring, inde
 	err := inOrder(ctx, e.jobs, src, worker{listed: v.listed, work: v.work}, func(j *job) error {
 		if j.err != nil {
 			failures.add(j.err)
-			return nil
+			return nil //nolint:nilerr // collected
 		}
 		e.observe.Tell(Event{Kind: Checked, Path: j.Path, Entries: 1, Bytes: j.bytes})
 		verdict, err := v.verdict(j)
