@@ -76,6 +76,23 @@ func (f *keyFlags) certificate() (*x509.Certificate, error) {
 	return list[0], nil
 }
 
+// public returns the key that signatures are checked with: that of the opened key,
+// or without one (nil), as in a dry run, of the certificate if one was named.
+func (f *keyFlags) public(key *keystore.Key) (*ima.PublicKey, error) {
+	if key != nil {
+		return key.Public, nil
+	}
+	cert, err := f.certificate()
+	if err != nil || cert == nil {
+		return nil, err
+	}
+	public, err := ima.CertificateKey(cert)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.cert, err)
+	}
+	return public, nil
+}
+
 // trustFlags choose the certificates that signatures are checked with.
 type trustFlags struct{ certs []string }
 

@@ -3,14 +3,11 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/imasign/imasign-build/pkg/ima"
-	"github.com/imasign/imasign-build/pkg/keystore"
 	"github.com/imasign/imasign-build/pkg/rootfs"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
@@ -124,7 +121,7 @@ func runRootfsSign(ctx context.Context, a *app, o rootfsSignOptions, dir string)
 	if key != nil {
 		defer key.Close() //nolint:errcheck // nothing is left to be lost
 	}
-	public, err := o.public(key)
+	public, err := o.key.public(key)
 	if err != nil {
 		return err
 	}
@@ -150,23 +147,6 @@ func runRootfsSign(ctx context.Context, a *app, o rootfsSignOptions, dir string)
 		run.summary = a.err // standard output is the restore file
 	}
 	return run.do(ctx, func() (*signing.Plan, error) { return engine.Plan(ctx, tree) }, o.attach(a, tree))
-}
-
-// public is the key that signatures are made and checked with: a dry run may have
-// its certificate alone.
-func (o *rootfsSignOptions) public(key *keystore.Key) (*ima.PublicKey, error) {
-	if key != nil {
-		return key.Public, nil
-	}
-	cert, err := o.key.certificate()
-	if err != nil || cert == nil {
-		return nil, err
-	}
-	public, err := ima.CertificateKey(cert)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", o.key.cert, err)
-	}
-	return public, nil
 }
 
 // attach is what --output asks for.

@@ -69,6 +69,22 @@ func (p *PublicKey) Certificate() *x509.Certificate { return p.cert }
 // Algorithm returns the algorithm with its size: "rsa2048", "p256".
 func (p *PublicKey) Algorithm() string { return p.algorithm }
 
+// MaxValueSize returns how many bytes a security.ima signature by this key has at
+// most: all by an RSA key have the same size, those by an ECDSA key vary.
+func (p *PublicKey) MaxValueSize() int {
+	if pub, ok := p.key.(*rsa.PublicKey); ok {
+		return headerSize + pub.Size()
+	}
+	// DER: a sequence of two integers, each with a zero in front when its first
+	// bit is set.
+	number := (p.key.(*ecdsa.PublicKey).Curve.Params().BitSize + 7) / 8
+	integers := 2 * (2 + 1 + number)
+	if integers > 127 {
+		return headerSize + 3 + integers
+	}
+	return headerSize + 2 + integers
+}
+
 // Verify checks a raw signature over a digest: RSA PKCS#1 v1.5, or ECDSA in
 // ASN.1 DER, where a digest longer than the curve's order is truncated. An
 // ECDSA signature (r, s) verifies as (r, -s) too, as everywhere.

@@ -85,7 +85,12 @@ func (e *Engine) Plan(ctx context.Context, src Source) (*Plan, error) {
 // Strip returns the plan of removing security.ima, and security.evm whose
 // signature would cover a security.ima that is gone.
 func (e *Engine) Strip(ctx context.Context, src Source) (*Plan, error) {
-	return e.plan(ctx, src, worker{work: stripped})
+	plan, err := e.plan(ctx, src, worker{work: stripped})
+	if err != nil {
+		return nil, err
+	}
+	plan.strips = true
+	return plan, nil
 }
 
 func stripped(ctx context.Context, _ *digester, j *job) {

@@ -17,6 +17,7 @@ type Plan struct {
 	hash    ima.HashID // of every digest; zero where they differ
 	public  *ima.PublicKey
 	signed  bool // the values to attach are there
+	strips  bool
 	counts  Counts
 	entries int64
 	spool   spool
@@ -59,6 +60,9 @@ func (p *Plan) Records() iter.Seq2[Record, error] { return p.spool.all() }
 
 // Counts returns the plan's totals.
 func (p *Plan) Counts() Counts { return p.counts }
+
+// Strips reports whether the plan takes signatures away instead of making them.
+func (p *Plan) Strips() bool { return p.strips }
 
 // Attachable returns nil, or ErrUnsignedPlan for a dry run's plan.
 func (p *Plan) Attachable() error {

@@ -1,0 +1,279 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/imasign/imasign-build/internal/atomicfile"
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/rpmsign"
+	"github.com/imasign/imasign-build/pkg/signing"
+)
+
+// packageFlags are how packages are read and written.
+type packageFlags struct {
+	check, limit, outputDir, manifest string
+	jobs                              int
+	dryRun                            bool
+}
+
+func (f *packageFlags) addRead(flags *pflag.FlagSet) {
+	flags.StringVar(&f.check, "check", string(rpmsign.CheckPayload), "what must hold: `payload` (all digests of headers and payload), header (headers and length alone), or files (payload unpacked, every file digested)")
+	flags.IntVarP(&f.jobs, "jobs", "j", 0, "packages to work on at a time (default: one a core)")
+}
+
+func (f *packageFlags) addWrite(flags *pflag.FlagSet) {
+	f.addRead(flags)
+	flags.StringVar(&f.limit, "rpm-max-header", rpmsign.Limit64M.String(), "largest signature header that rpm on the devices takes: 8K (rpm 4.14), 64K (rpm 4.15) or `64M` (rpm 4.16 and later)")
+	flags.StringVar(&f.outputDir, "output-dir", "", "write the packages below this `directory` instead of in place")
+	flags.BoolVar(&f.dryRun, "dry-run", false, "say what would change, change nothing")
+	flags.StringVar(&f.manifest, "manifest", "", "write the manifest, one header a package, to this `file`")
+}
+
+func (f *packageFlags) level() (rpmsign.Level, error) {
+	level, err := rpmsign.ParseLevel(f.check)
+	if err != nil {
+		return "", usageError{err}
+	}
+	if f.jobs < 0 {
+		return "", usagef("--jobs %d: at least 1", f.jobs)
+	}
+	return level, nil
+}
+
+func (f *packageFlags) parallel() int {
+	if f.jobs == 0 {
+		return runtime.GOMAXPROCS(0)
+	}
+	return f.jobs
+}
+
+// units finds the packages and the directories that their copies go to.
+func (f *packageFlags) units(paths []string) ([]rpmsign.Unit, error) {
+	units, err := rpmsign.FindUnits(paths, f.outputDir)
+	switch {
+	case errors.Is(err, rpmsign.ErrSameOutput):
+		return nil, usageError{err}
+	case err != nil:
+		return nil, err
+	case len(units) == 0:
+		return nil, fmt.Errorf("no packages: there is no file called *.rpm below %s", paths)
+	}
+	return units, nil
+}
+
+// signing starts what a command that changes packages has to say.
+func (f *packageFlags) signing(observe signing.Observer) (*rpmsign.Signing, error) {
+	level, err := f.level()
+	if err != nil {
+		return nil, err
+	}
+	limit, err := rpmsign.ParseHeaderLimit(f.limit)
+	if err != nil {
+		return nil, usageError{fmt.Errorf("--rpm-max-header: %w", err)}
+	}
+	return &rpmsign.Signing{Options: rpmsign.Options{MaxHeader: limit, Observe: observe}, Level: level, DryRun: f.dryRun}, nil
+}
+
+// openPGPFlags choose the key that signs packages and repositories themselves.
+type openPGPFlags struct{ key, pass string }
+
+func (f *openPGPFlags) add(flags *pflag.FlagSet, what string) {
+	flags.StringVar(&f.key, "openpgp-key", "", "make the OpenPGP signature of "+what+" anew with the secret key in this `file`")
+	flags.StringVar(&f.pass, "openpgp-pass", "", "where that key's passphrase comes from: env:NAME, file:PATH or fd:N (a terminal is asked otherwise)")
+}
+
+// open reads the key, nil when none was named.
+func (f *openPGPFlags) open(ctx context.Context, a *app) (*rpmsign.OpenPGPKey, error) {
+	if f.key == "" {
+		return nil, nil
+	}
+	date, err := a.date()
+	if err != nil {
+		return nil, err
+	}
+	secret, err := a.secret(f.pass)
+	if err != nil {
+		return nil, err
+	}
+	file, err := os.Open(f.key)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close() //nolint:errcheck // opened for reading
+	var ask func() ([]byte, error)
+	if secret != nil {
+		ask = func() ([]byte, error) { return secret(ctx, "passphrase of "+f.key) }
+	}
+	key, err := rpmsign.ReadOpenPGPKey(file, ask, date)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.key, err)
+	}
+	return key, nil
+}
+
+// packageChange is a command that changes packages, and its JSON document.
+type packageChange struct {
+	*app `json:"-"`
+
+	Command   string        `json:"command"`
+	DryRun    bool          `json:"dry_run,omitempty"`
+	Signed    int64         `json:"signed"`
+	Hashed    int64         `json:"hashed"`
+	Unchanged int64         `json:"unchanged"`
+	Skipped   int64         `json:"skipped"`
+	Cached    int64         `json:"cached"`
+	Stripped  int64         `json:"stripped,omitempty"`
+	Bytes     int64         `json:"bytes"`
+	Seconds   float64       `json:"seconds"`
+	KeyID     string        `json:"key_id,omitempty"`
+	Total     int           `json:"total"`   // packages
+	Changed   int           `json:"changed"` // packages
+	Failed    int           `json:"failed"`  // packages
+	Grows     int64         `json:"grows"`   // bytes
+	Packages  []packageLine `json:"packages,omitempty"`
+
+	started  time.Time
+	manifest *atomicfile.File
+	errs     []error
+	ended    int
+}
+
+type packageLine struct {
+	jsonPath
+	Name    string           `json:"name,omitempty"`
+	Status  string           `json:"status"` // "changed", "unchanged", "source", "failed"
+	Signed  int64            `json:"signed,omitempty"`
+	Grows   int64            `json:"grows,omitempty"`
+	Reason  string           `json:"reason,omitempty"`
+	Defects []rpmsign.Defect `json:"defects,omitempty"`
+}
+
+// do runs s over all units. Packages that are done stay done when others fail.
+func (c *packageChange) do(ctx context.Context, units []rpmsign.Unit, f *packageFlags, s *rpmsign.Signing, public *ima.PublicKey, p *progress) error {
+	c.started, c.DryRun, c.Total = time.Now(), f.dryRun, len(units)
+	if public != nil {
+		c.KeyID = public.ID().String()
+	}
+	if f.manifest != "" {
+		date, err := c.date()
+		if err != nil {
+			return err
+		}
+		s.Describe = &signing.Description{Tool: tool, Date: date}
+		if c.manifest, err = atomicfile.Create(f.manifest, 0o644); err != nil {
+			return err
+		}
+		defer c.manifest.Abort()
+	}
+	if err := makeOutputDirs(units, f.dryRun); err != nil {
+		return err
+	}
+	err := rpmsign.Each(ctx, f.parallel(), units, s.Run, c.take)
+	p.close()
+	if err == nil && c.manifest != nil && len(c.errs) == 0 {
+		err = c.manifest.Commit()
+	}
+	c.Seconds = time.Since(c.started).Seconds()
+	if cause := context.Cause(ctx); cause != nil {
+		return fmt.Errorf("%w: %d of %d packages are done, the others are as they were", cause, c.ended-c.Failed, len(units))
+	}
+	if err != nil {
+		return err
+	}
+	if err := c.report(); err != nil {
+		return err
+	}
+	return c.failures()
+}
+
+func (c *packageChange) take(r rpmsign.Result) error {
+	c.ended++
+	line := packageLine{jsonPath: pathJSON(r.Path), Name: r.Name, Status: "unchanged", Signed: r.Counts.Signed, Grows: r.Grows, Defects: r.Defects}
+	switch {
+	case r.Err != nil:
+		line.Status, line.Reason = "failed", r.Err.Error()
+		c.Failed++
+		c.errs = append(c.errs, r.Err)
+	case r.Source:
+		line.Status, line.Reason = "source", rpmsign.ErrSource.Error()
+	case r.Changed:
+		line.Status = "changed"
+		c.Changed++
+		c.Grows += r.Grows
+	}
+	if r.Err == nil {
+		n := r.Counts
+		c.Signed += n.Signed
+		c.Unchanged += n.Unchanged
+		c.Skipped += n.Skipped
+		c.Stripped += n.Stripped
+		for _, d := range r.Defects {
+			c.note("warning: %s: its file signatures were defective (%s): %s", printable(r.Path), d.Flaw, d.Detail)
+		}
+	}
+	if c.verbose || r.Err != nil || len(r.Defects) > 0 {
+		c.Packages = append(c.Packages, line)
+	}
+	if c.manifest != nil && len(r.Manifest) > 0 {
+		_, err := c.manifest.Write(r.Manifest)
+		return err
+	}
+	return nil
+}
+
+func (c *packageChange) report() error {
+	if c.json {
+		return c.printJSON(c)
+	}
+	if c.verbose {
+		for _, l := range c.Packages {
+			if l.Status != "failed" {
+				c.printEntry(l.Status, l.raw, l.Reason)
+			}
+		}
+	}
+	would := ""
+	if c.DryRun {
+		would = "would be "
+	}
+	var files []string
+	for _, part := range []struct {
+		n    int64
+		word string
+	}{{c.Signed, would + "signed"}, {c.Stripped, would + "stripped"}, {c.Unchanged, "unchanged"}, {c.Skipped, "without a digest"}} {
+		if part.n > 0 {
+			files = append(files, fmt.Sprintf("%s %s", count(part.n), part.word))
+		}
+	}
+	fmt.Fprintf(c.out, "%d packages, %d %schanged, %s larger; files: %s; %.1f s", c.Total, c.Changed, would, size(c.Grows), join(files, "none"), c.Seconds)
+	if c.KeyID != "" {
+		fmt.Fprintf(c.out, ", key id %s", c.KeyID)
+	}
+	fmt.Fprintln(c.out)
+	return nil
+}
+
+func (c *packageChange) failures() error {
+	if len(c.errs) == 0 {
+		return nil
+	}
+	manifest := ""
+	if c.manifest != nil {
+		manifest = "; no manifest was written"
+	}
+	return fmt.Errorf("%d of %d packages failed and are as they were%s:\n%w", len(c.errs), c.Total, manifest, errors.Join(c.errs...))
+}
+
+func makeOutputDirs(units []rpmsign.Unit, dryRun bool) error {
+	if dryRun {
+		return nil
+	}
+	return rpmsign.MakeOutputDirs(units)
+}

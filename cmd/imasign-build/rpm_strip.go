@@ -1,0 +1,46 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/imasign/imasign-build/pkg/rpmsign"
+	"github.com/imasign/imasign-build/pkg/signing"
+)
+
+func newRPMStrip(a *app) *cobra.Command {
+	var packages packageFlags
+	cmd := &cobra.Command{
+		Use:   "strip PATH…",
+		Short: "Remove the file signatures from packages",
+		Long: `Strip removes the file signatures from packages, whoever made them, defective ones
+included. OpenPGP signatures stay, and stay valid.`,
+		Args: usageArgs(cobra.MinimumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runRPMStrip(cmd.Context(), a, packages, args)
+		},
+	}
+	packages.addWrite(cmd.Flags())
+	return cmd
+}
+
+func runRPMStrip(ctx context.Context, a *app, packages packageFlags, paths []string) error {
+	units, err := packages.units(paths)
+	if err != nil {
+		return err
+	}
+	progress := a.newProgress()
+	defer progress.close()
+	engine, err := (&engineFlags{jobs: packages.jobs}).engine(nil, nil, progress.observer)
+	if err != nil {
+		return err
+	}
+	s, err := packages.signing(progress.observer)
+	if err != nil {
+		return err
+	}
+	s.Plan = func(ctx context.Context, p *rpmsign.Package) (*signing.Plan, error) { return engine.Strip(ctx, p) }
+	run := &packageChange{app: a, Command: "rpm strip"}
+	return run.do(ctx, units, &packages, s, nil, progress)
+}

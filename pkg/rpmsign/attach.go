@@ -1,0 +1,161 @@
+package rpmsign
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"slices"
+
+	"github.com/imasign/imasign-build/internal/atomicfile"
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/signing"
+)
+
+// Attach writes the package with the signatures that the plan states, or without
+// any after signing.Engine.Strip. It writes nothing where nothing would change,
+// unless Options.Output asks for a copy. The file appears whole or not at all,
+// with the mode and owner of the old one and a new mtime: a package that fits its
+// reserve keeps its size, and with the old mtime as well createrepo_c and rsync
+// would miss the change.
+func (p *Package) Attach(ctx context.Context, plan *signing.Plan) error {
+	if err := plan.Attachable(); err != nil {
+		return err
+	}
+	raw, err := p.signatureHeader(plan)
+	if err != nil {
+		return fmt.Errorf("write %s: %w; %w", p.target(), err, ErrRestored)
+	}
+	return p.replace(ctx, raw, plan.Counts().Pending())
+}
+
+func (p *Package) target() string {
+	if p.options.Output != "" {
+		return p.options.Output
+	}
+	return p.path
+}
+
+// replace writes the package with a new signature header, nil for the one it has.
+func (p *Package) replace(ctx context.Context, raw []byte, entries int64) error {
+	if raw == nil && p.options.Output == "" {
+		return nil
+	}
+	if raw == nil {
+		raw = p.sig.raw
+	}
+	p.options.Observe.Tell(signing.Event{Kind: signing.Attaching, Entries: entries})
+	if err := p.write(ctx, raw); err != nil {
+		return fmt.Errorf("write %s: %w; %w", p.target(), err, ErrRestored)
+	}
+	p.options.Observe.Tell(signing.Event{Kind: signing.Attached, Path: p.path, Entries: entries})
+	return nil
+}
+
+// signatureHeader returns the new signature header, nil where the old one is as
+// it should be.
+func (p *Package) signatureHeader(plan *signing.Plan) ([]byte, error) {
+	own, err := p.planned(plan)
+	if err != nil {
+		return nil, err
+	}
+	tags := fileSignatureTags()
+	same := slices.EqualFunc(own, p.sig.having(tags...), value.equal) && !p.misplaced()
+	if key := p.options.OpenPGP; key != nil {
+		signatures, current, err := p.openpgp(key)
+		if err != nil {
+			return nil, err
+		}
+		if !current {
+			own, tags, same = append(own, signatures...), append(tags, openPGPTags()...), false
+		}
+	}
+	if same {
+		return nil, nil
+	}
+	values := p.sig.withReserve(p.sig.kept(tags...), own, p.sig.having(tags...))
+	if err := checkLimit(values, p.options.MaxHeader); err != nil {
+		return nil, err
+	}
+	return build(values), nil
+}
+
+func (v value) equal(o value) bool {
+	return v.tag == o.tag && v.typ == o.typ && v.count == o.count && bytes.Equal(v.data, o.data)
+}
+
+// misplaced reports whether tags with file signatures are where they should not
+// be.
+func (p *Package) misplaced() bool {
+	return slices.ContainsFunc(p.values.defects, func(d Defect) bool {
+		return d.Flaw == FlawOutside || d.Flaw == FlawUnsorted
+	})
+}
+
+// planned returns the file signatures that the plan states.
+func (p *Package) planned(plan *signing.Plan) ([]value, error) {
+	values, stripped := make([][]byte, len(p.files)), plan.Strips()
+	at := 0
+	for r, err := range plan.Records() {
+		switch {
+		case err != nil:
+			return nil, err
+		case at >= len(values) || r.Path != p.files[at].Path:
+			return nil, fmt.Errorf("the plan is of another package: it has %q as file %d", r.Path, at)
+		}
+		values[at] = r.Values[ima.XattrIMA]
+		at++
+	}
+	if at != len(values) {
+		return nil, fmt.Errorf("the plan is of another package: it has %d of %d files", at, len(values))
+	}
+	if stripped {
+		return nil, nil
+	}
+	return fileSignatureValues(values), nil
+}
+
+// write writes the package with a signature header in place of its own.
+func (p *Package) write(ctx context.Context, raw []byte) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	f, err := atomicfile.Create(p.target(), p.stat.Mode().Perm())
+	if err != nil {
+		return err
+	}
+	defer f.Abort()
+	start := slices.Concat(p.lead, raw, make([]byte, padded(int64(len(raw)))-int64(len(raw))))
+	if _, err := f.Write(start); err != nil {
+		return err
+	}
+	if err := p.copyRest(ctx, f); err != nil {
+		return err
+	}
+	if err := p.unchanged(); err != nil {
+		return err
+	}
+	return f.Commit()
+}
+
+// copyRest copies main header and payload, in the kernel where it can: file
+// systems that share extents copy nothing.
+func (p *Package) copyRest(ctx context.Context, f *atomicfile.File) error {
+	const chunk = 64 << 20
+	if _, err := p.file.Seek(p.mainAt, io.SeekStart); err != nil {
+		return err
+	}
+	for left := p.size - p.mainAt; left > 0; {
+		n, err := f.ReadFrom(&io.LimitedReader{R: p.file, N: min(left, chunk)})
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return fmt.Errorf("%w: it became shorter", ErrChanged)
+		}
+		if left -= n; ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}

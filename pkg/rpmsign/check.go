@@ -1,0 +1,223 @@
+package rpmsign
+
+import (
+	"context"
+	"crypto/md5"  //nolint:gosec // what packages state
+	"crypto/sha1" //nolint:gosec // what packages state
+	"crypto/sha256"
+	"crypto/sha3"
+	"crypto/sha512"
+	"encoding/hex"
+	"fmt"
+	"hash"
+	"io"
+)
+
+// Level is how much of a package is checked.
+type Level string
+
+// The levels; each checks what the one before does.
+const (
+	// CheckHeader holds the digests of the main header and the file's length.
+	CheckHeader Level = "header"
+	// CheckPayload reads the payload and holds its digests, and those over both.
+	CheckPayload Level = "payload"
+	// CheckFiles unpacks the payload and computes every file's digest.
+	CheckFiles Level = "files"
+)
+
+// ParseLevel refuses any other word.
+func ParseLevel(word string) (Level, error) {
+	switch l := Level(word); l {
+	case CheckHeader, CheckPayload, CheckFiles:
+		return l, nil
+	}
+	return "", fmt.Errorf("check %q: it is %q, %q or %q", word, CheckPayload, CheckHeader, CheckFiles)
+}
+
+// Check holds that the package is what it says it is. Errors wrap ErrTruncated,
+// ErrOversized, ErrMalformed, or ErrDigest when a digest does not hold or nothing
+// covers what was to be checked.
+func (p *Package) Check(ctx context.Context, l Level) error {
+	err := p.checkSizes()
+	if err == nil {
+		err = p.checkHeader()
+	}
+	if err == nil && l != CheckHeader {
+		err = p.checkPayload(ctx)
+	}
+	if err == nil && l == CheckFiles {
+		err = p.checkFiles(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("check %s: %w", p.path, err)
+	}
+	return nil
+}
+
+// checkSizes compares the file's length with the lengths that are stated.
+func (p *Package) checkSizes() error {
+	for _, c := range []struct {
+		h    *header
+		tag  Tag
+		size int64
+		what string
+	}{
+		{p.sig, tagSize, p.size - p.mainAt, "main header and payload"},
+		{p.sig, tagLongSize, p.size - p.mainAt, "main header and payload"},
+		{p.main, tagCompressedSize, p.size - p.payload, "payload"},
+	} {
+		stated, there := c.h.size(c.tag)
+		switch {
+		case !there || stated == c.size:
+		case stated > c.size:
+			return fmt.Errorf("%w: %d of %d bytes of %s are there", ErrTruncated, c.size, stated, c.what)
+		default:
+			return fmt.Errorf("%w: %d bytes follow %d bytes of %s", ErrOversized, c.size-stated, stated, c.what)
+		}
+	}
+	return nil
+}
+
+// stated is a digest that a package states, in hex, of what its name says.
+type stated struct {
+	name, digest string
+	hash         hash.Hash
+}
+
+func (s *stated) check() error {
+	if got := hex.EncodeToString(s.hash.Sum(nil)); got != s.digest {
+		return fmt.Errorf("%w: %s is %s, the package states %s", ErrDigest, s.name, got, s.digest)
+	}
+	return nil
+}
+
+// headerDigests are those over the main header.
+func (p *Package) headerDigests() []stated {
+	var list []stated
+	for _, d := range []struct {
+		tag  Tag
+		name string
+		hash func() hash.Hash
+	}{
+		{tagSHA1, "SHA-1 of the main header", sha1.New},
+		{tagSHA256, "SHA-256 of the main header", sha256.New},
+		{tagSHA3, "SHA3-256 of the main header", func() hash.Hash { return sha3.New256() }},
+	} {
+		if p.sig.has(d.tag) {
+			list = append(list, stated{d.name, p.sig.text(d.tag), d.hash()})
+		}
+	}
+	return list
+}
+
+func (p *Package) checkHeader() error {
+	list := p.headerDigests()
+	if len(list) == 0 && !p.sig.has(tagMD5) {
+		return fmt.Errorf("%w: nothing covers the main header", ErrDigest)
+	}
+	for i := range list {
+		list[i].hash.Write(p.main.raw)
+		if err := list[i].check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// payloadDigests are those over the payload alone.
+func (p *Package) payloadDigests() ([]stated, error) {
+	var list []stated
+	for _, d := range []struct {
+		tag  Tag
+		name string
+		hash func() hash.Hash
+	}{
+		{tagPayloadSHA256, "SHA-256 of the payload", sha256.New},
+		{tagPayloadSHA512, "SHA-512 of the payload", sha512.New},
+		{tagPayloadSHA3, "SHA3-256 of the payload", func() hash.Hash { return sha3.New256() }},
+	} {
+		if p.main.has(d.tag) {
+			list = append(list, stated{d.name, p.main.text(d.tag), d.hash()})
+		}
+	}
+	if n, ok := p.main.number(tagPayloadSHA256Algo); ok && n != 8 && p.main.has(tagPayloadSHA256) {
+		id, known := hashOf(n)
+		h, computable := id.CryptoHash()
+		if !known || !computable {
+			return nil, fmt.Errorf("%w: the payload's digest has algorithm %d", ErrMalformed, n)
+		}
+		list[0].name, list[0].hash = id.String()+" of the payload", h.New()
+	}
+	return list, nil
+}
+
+// checkPayload reads the payload once, for all digests that cover it.
+func (p *Package) checkPayload(ctx context.Context) error {
+	list, err := p.payloadDigests()
+	if err != nil {
+		return err
+	}
+	if e, ok := p.sig.find(tagMD5); ok {
+		whole := stated{"MD5 of main header and payload", hex.EncodeToString(p.sig.bytes(e)), md5.New()} //nolint:gosec // what packages state
+		whole.hash.Write(p.main.raw)
+		list = append(list, whole)
+	}
+	if len(list) == 0 {
+		return fmt.Errorf("%w: nothing covers the payload", ErrDigest)
+	}
+	content := io.NewSectionReader(p.content, p.payload, p.size-p.payload)
+	buf := make([]byte, 256<<10)
+	for {
+		n, err := content.Read(buf)
+		for i := range list {
+			list[i].hash.Write(buf[:n])
+		}
+		if err == io.EOF { //nolint:errorlint // a SectionReader's own
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("read the payload: %w", err)
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	for i := range list {
+		if err := list[i].check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkSignatureTypes holds tags of the signature header against the types and
+// sizes that rpm demands of them: rpmvfytags of lib/rpmvs.cc.
+func checkSignatureTypes(h *header) error {
+	for _, e := range h.entries {
+		typ, length := dataType(0), uint32(0)
+		switch e.tag {
+		case tagSHA1:
+			typ, length = typeString, 41
+		case tagSHA256, tagSHA3:
+			typ, length = typeString, 65
+		case tagMD5:
+			typ, length = typeBin, 16
+		case tagSize, tagPayloadSize:
+			typ, length = typeInt32, 4
+		case tagLongSize, tagLongArchiveSize:
+			typ, length = typeInt64, 8
+		case tagDSA, tagRSA, tagPGP, tagGPG, tagReserved, tagReservedSpace:
+			typ, length = typeBin, e.length
+		case tagOpenPGP:
+			typ, length = typeStringArray, e.length
+		default:
+			continue
+		}
+		if e.typ != typ || e.length != length {
+			return fmt.Errorf("signature header: %w: %s has type %d and %d bytes, not type %d and %d bytes",
+				ErrMalformed, signatureTagName(e.tag), e.typ, e.length, typ, length)
+		}
+	}
+	return nil
+}

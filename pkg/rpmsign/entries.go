@@ -1,0 +1,121 @@
+package rpmsign
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/hex"
+	"fmt"
+	"iter"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/manifest"
+	"github.com/imasign/imasign-build/pkg/signing"
+)
+
+var (
+	_ signing.Source = (*Package)(nil)
+	_ signing.Sink   = (*Package)(nil)
+)
+
+// Entries lists the package's files in the header's order. Files without a digest
+// (directories, symbolic links, devices, %ghost) have a Reason; owners are names
+// in a package and left out.
+func (p *Package) Entries(ctx context.Context) iter.Seq2[signing.Entry, error] {
+	return func(yield func(signing.Entry, error) bool) {
+		for i := range p.files {
+			if ctx.Err() != nil {
+				yield(signing.Entry{}, context.Cause(ctx))
+				return
+			}
+			if !yield(p.entry(i), nil) {
+				return
+			}
+		}
+	}
+}
+
+func (p *Package) entry(i int) signing.Entry {
+	f := &p.files[i]
+	e := signing.Entry{Path: f.Path, Mode: f.Mode, Size: f.Size, Hash: f.Hash, Digest: f.Digest}
+	if f.Digest == nil {
+		e.Reason = f.unsigned()
+		return e
+	}
+	if p.values.values != nil && p.values.values[i] != nil {
+		e.Xattrs = map[string][]byte{ima.XattrIMA: p.values.values[i]}
+	}
+	return e
+}
+
+// unsigned says why a file has no digest.
+func (f *File) unsigned() string {
+	switch {
+	case !f.Mode.IsRegular():
+		return manifest.Kind(f.Mode)
+	case f.Flags&FileGhost != 0:
+		return "ghost"
+	}
+	return "no digest"
+}
+
+// Signable returns nil for a package that can be signed with signatures
+// (security.ima values) of at most longest bytes, 0 for not to look at that.
+// Errors wrap ErrSource, ErrWeakDigest or ErrHeaderTooLarge.
+func (p *Package) Signable(longest int) error {
+	err := p.signable(longest)
+	if err != nil {
+		return fmt.Errorf("sign %s: %w", p.path, err)
+	}
+	return nil
+}
+
+func (p *Package) signable(longest int) error {
+	if p.Source() {
+		return ErrSource
+	}
+	signed := 0
+	for i := range p.files {
+		if p.files[i].Digest != nil {
+			signed++
+		}
+	}
+	if signed == 0 {
+		return nil
+	}
+	if h := p.Hash(); !h.SignsAllowed() {
+		return fmt.Errorf("%w: %s; rebuild the package with %%_binary_filedigest_algorithm 8 (SHA-256)", ErrWeakDigest, h)
+	}
+	text := make([]byte, len(p.files)+2*longest*signed) // never touched: it costs no memory
+	own := []value{
+		{tagFileSignatures, typeStringArray, uint32(len(p.files)), text},
+		{tagFileSignatureLength, typeInt32, 1, make([]byte, 4)},
+	}
+	return checkLimit(p.sig.withReserve(p.sig.kept(fileSignatureTags()...), own, p.sig.having(fileSignatureTags()...)), p.options.MaxHeader)
+}
+
+func fileSignatureTags() []Tag { return []Tag{tagFileSignatures, tagFileSignatureLength} }
+
+// fileSignatureValues returns FILESIGNATURES and FILESIGNATURELENGTH as rpm's
+// sign/rpmsignfiles.cc writes them: lower-case hex, "" for a file without a
+// signature, the binary length of the longest one unless nothing is signed; none
+// for a package without files.
+func fileSignatureValues(values [][]byte) []value {
+	if len(values) == 0 {
+		return nil
+	}
+	longest, size := 0, 0
+	for _, v := range values {
+		longest = max(longest, len(v))
+		size += 2*len(v) + 1
+	}
+	text := make([]byte, 0, size)
+	for _, v := range values {
+		text = append(hex.AppendEncode(text, v), 0)
+	}
+	list := []value{{tagFileSignatures, typeStringArray, uint32(len(values)), text}}
+	if longest > 0 {
+		length := binary.BigEndian.AppendUint32(nil, uint32(longest))
+		list = append(list, value{tagFileSignatureLength, typeInt32, 1, length})
+	}
+	return list
+}

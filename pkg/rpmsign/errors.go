@@ -1,0 +1,29 @@
+package rpmsign
+
+import "errors"
+
+// Errors that callers decide by; all are wrapped with the operation and the path.
+var (
+	// ErrNotRPM means that the file is something else than an RPM package.
+	ErrNotRPM = errors.New("not an rpm package")
+	// ErrTruncated means that the package ends before it should.
+	ErrTruncated = errors.New("truncated package")
+	// ErrOversized means that bytes follow where the package should end.
+	ErrOversized = errors.New("oversized package")
+	// ErrMalformed means a header that rpm refuses to read.
+	ErrMalformed = errors.New("malformed package")
+	// ErrDigest means that a digest stated in the package does not hold.
+	ErrDigest = errors.New("digest mismatch")
+	// ErrSource means a source package, whose files are never installed and carry
+	// no signatures.
+	ErrSource = errors.New("source package: its files carry no signatures")
+	// ErrWeakDigest means file digests that are too weak to be signed.
+	ErrWeakDigest = errors.New("file digests too weak to sign")
+	// ErrHeaderTooLarge means that rpm would refuse the signed package.
+	ErrHeaderTooLarge = errors.New("signature header too large")
+	// ErrChanged means that the file is not the one that was read.
+	ErrChanged = errors.New("package changed while it was being processed")
+	// ErrRestored is wrapped by errors of Attach after which the package is as it
+	// was before.
+	ErrRestored = errors.New("the package is as it was")
+)

@@ -1,0 +1,205 @@
+package rpmsign
+
+import (
+	"encoding/hex"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+)
+
+// File is one file of a package, as the main header describes it.
+type File struct {
+	Path   string // relative to the root of the system it is installed on, raw bytes
+	Mode   fs.FileMode
+	Size   int64
+	Flags  uint32 // rpmfileAttrs of include/rpm/rpmfiles.h
+	Link   string // target of a symbolic link
+	Hash   ima.HashID
+	Digest []byte // nil where the header states none, or zeros
+	Inode  uint64 // same for the names of one hard link; 0 where the header has none
+}
+
+// Flags of files.
+const (
+	FileConfig uint32 = 1 << 0
+	FileGhost  uint32 = 1 << 6
+)
+
+// maxFiles is rpm's own limit on the items of an array.
+const maxFiles = maxArray
+
+// readFiles reads the parallel arrays that describe files. All must be as long as
+// the list of names.
+func readFiles(h *header) ([]File, error) {
+	paths, err := readPaths(h)
+	if err != nil || len(paths) == 0 {
+		return nil, err
+	}
+	files := make([]File, len(paths))
+	for i, path := range paths {
+		files[i].Path = path
+	}
+	for _, read := range []func(*header, []File) error{readModes, readSizes, readDigests, readOptional} {
+		if err := read(h, files); err != nil {
+			return nil, err
+		}
+	}
+	return files, nil
+}
+
+func readPaths(h *header) ([]string, error) {
+	if names := h.strings(tagOldFileNames); len(names) > 0 && !h.has(tagBaseNames) {
+		for i := range names {
+			names[i] = strings.TrimPrefix(names[i], "/")
+		}
+		return names, nil
+	}
+	names, dirs, indexes := h.strings(tagBaseNames), h.strings(tagDirNames), h.numbers(tagDirIndexes)
+	if len(names) != len(indexes) || len(names) > maxFiles {
+		return nil, fmt.Errorf("main header: %w: %d file names with %d directories", ErrMalformed, len(names), len(indexes))
+	}
+	for i, name := range names {
+		if indexes[i] >= uint64(len(dirs)) {
+			return nil, fmt.Errorf("main header: %w: file %d lies in directory %d of %d", ErrMalformed, i, indexes[i], len(dirs))
+		}
+		names[i] = strings.TrimPrefix(dirs[indexes[i]]+name, "/")
+	}
+	return names, nil
+}
+
+func readModes(h *header, files []File) error {
+	modes := h.numbers(tagFileModes)
+	if err := parallel(files, len(modes), "modes"); err != nil {
+		return err
+	}
+	for i, mode := range modes {
+		files[i].Mode = fileMode(uint32(mode & 0xffff))
+	}
+	return nil
+}
+
+func readSizes(h *header, files []File) error {
+	sizes := h.numbers(tagLongFileSizes)
+	if len(sizes) == 0 {
+		sizes = h.numbers(tagFileSizes)
+	}
+	if err := parallel(files, len(sizes), "sizes"); err != nil {
+		return err
+	}
+	for i, size := range sizes {
+		if files[i].Size = int64(size); files[i].Size < 0 {
+			return fmt.Errorf("main header: %w: %s has %d bytes", ErrMalformed, files[i].Path, size)
+		}
+	}
+	return nil
+}
+
+func parallel(files []File, n int, what string) error {
+	if n != len(files) {
+		return fmt.Errorf("main header: %w: %d files with %d %s", ErrMalformed, len(files), n, what)
+	}
+	return nil
+}
+
+// readDigests reads hex digests; packages that name no algorithm have MD5.
+func readDigests(h *header, files []File) error {
+	id := ima.MD5
+	if n, ok := h.number(tagFileDigestAlgo); ok {
+		if id, ok = hashOf(n); !ok {
+			return fmt.Errorf("main header: %w: file digest algorithm %d does not exist", ErrMalformed, n)
+		}
+	}
+	digests := h.strings(tagFileDigests)
+	if err := parallel(files, len(digests), "digests"); err != nil {
+		return err
+	}
+	for i, text := range digests {
+		f := &files[i]
+		if f.Hash = id; strings.Trim(text, "0") == "" {
+			continue // none, or zeros: nothing to sign
+		}
+		digest, err := hex.DecodeString(text)
+		if err != nil || len(digest) != id.Size() {
+			return fmt.Errorf("main header: %w: the digest of %s is no %s: %q", ErrMalformed, f.Path, id, text)
+		}
+		f.Digest = digest
+	}
+	return nil
+}
+
+// readOptional reads what describes files further. Arrays that do not fit are
+// left out.
+func readOptional(h *header, files []File) error {
+	if links := h.strings(tagFileLinkTos); len(links) == len(files) {
+		for i := range files {
+			files[i].Link = links[i]
+		}
+	}
+	if flags := h.numbers(tagFileFlags); len(flags) == len(files) {
+		for i := range files {
+			files[i].Flags = uint32(flags[i])
+		}
+	}
+	inodes, devices := h.numbers(tagFileInodes), h.numbers(tagFileDevices)
+	if len(inodes) == len(files) && len(devices) == len(files) {
+		for i := range files {
+			files[i].Inode = devices[i]<<32 | inodes[i]&0xffff_ffff
+		}
+	}
+	return nil
+}
+
+// hashOf translates rpm's numbers of hash algorithms (rpmHashAlgo of
+// include/rpm/rpmcrypto.h, from RFC 4880 and its successors) to the kernel's.
+func hashOf(n uint64) (ima.HashID, bool) {
+	switch n {
+	case 1:
+		return ima.MD5, true
+	case 2:
+		return ima.SHA1, true
+	case 3:
+		return ima.RIPEMD160, true
+	case 6:
+		return ima.Tiger192, true
+	case 8:
+		return ima.SHA256, true
+	case 9:
+		return ima.SHA384, true
+	case 10:
+		return ima.SHA512, true
+	case 11:
+		return ima.SHA224, true
+	case 12:
+		return ima.SHA3_256, true
+	case 14:
+		return ima.SHA3_512, true
+	}
+	return 0, false
+}
+
+// fileMode translates a 16-bit st_mode.
+func fileMode(m uint32) fs.FileMode {
+	mode := fs.FileMode(m & 0o777)
+	switch m & 0o170000 {
+	case 0o140000:
+		mode |= fs.ModeSocket
+	case 0o120000:
+		mode |= fs.ModeSymlink
+	case 0o060000:
+		mode |= fs.ModeDevice
+	case 0o040000:
+		mode |= fs.ModeDir
+	case 0o020000:
+		mode |= fs.ModeDevice | fs.ModeCharDevice
+	case 0o010000:
+		mode |= fs.ModeNamedPipe
+	}
+	for i, flag := range [...]fs.FileMode{fs.ModeSticky, fs.ModeSetgid, fs.ModeSetuid} {
+		if m&(0o1000<<i) != 0 {
+			mode |= flag
+		}
+	}
+	return mode
+}

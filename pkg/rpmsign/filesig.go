@@ -1,0 +1,211 @@
+package rpmsign
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strings"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+)
+
+// Flaw is what can be wrong with the file signatures of a package: a stable word
+// for scripts.
+type Flaw string
+
+// The flaws. Where rpm ignores the signatures, so does this package: they count
+// as missing.
+const (
+	// FlawCount: there are more or fewer signatures than files; rpm ignores all.
+	FlawCount Flaw = "signature-count"
+	// FlawHex: a signature is not hexadecimal or has an odd length; rpm ignores
+	// all, or sets garbage.
+	FlawHex Flaw = "not-hex"
+	// FlawRepeated: FILESIGNATURES or FILESIGNATURELENGTH is there more than once,
+	// as rpmsign leaves it after --delsign; which one counts differs by version.
+	FlawRepeated Flaw = "repeated-tag"
+	// FlawType: one of the two tags has another type than rpm reads.
+	FlawType Flaw = "wrong-type"
+	// FlawNoLength: FILESIGNATURELENGTH is missing; before rpm 4.19 no signature is
+	// found without it.
+	FlawNoLength Flaw = "no-length"
+	// FlawLength: FILESIGNATURELENGTH is not the length of the longest signature.
+	FlawLength Flaw = "wrong-length"
+	// FlawUpperCase: signatures are not in lower case.
+	FlawUpperCase Flaw = "upper-case"
+	// FlawNoDigest: files that state no digest (directories, symbolic links) have
+	// signatures, of nothing.
+	FlawNoDigest Flaw = "signature-without-digest"
+	// FlawByteOrder: signatures whose length is little-endian; the kernel refuses
+	// them.
+	FlawByteOrder Flaw = "byte-order"
+	// FlawValue: signatures that are no security.ima value at all.
+	FlawValue Flaw = "not-a-signature"
+	// FlawOutside: tags lie outside of the signature header's region.
+	FlawOutside Flaw = "outside-region"
+	// FlawUnsorted: the signature header's tags are not in order.
+	FlawUnsorted Flaw = "unsorted"
+)
+
+// Defect is a flaw found in one package.
+type Defect struct {
+	Flaw   Flaw   `json:"flaw"`
+	Detail string `json:"detail"`
+}
+
+// fileSignatures is what a signature header says about the files.
+type fileSignatures struct {
+	present bool
+	values  [][]byte // by file; nil where there is none, or where rpm takes none
+	defects []Defect
+}
+
+func (s *fileSignatures) flaw(f Flaw, format string, args ...any) {
+	s.defects = append(s.defects, Defect{f, fmt.Sprintf(format, args...)})
+}
+
+// readFileSignatures reads the signatures of files and everything that is wrong
+// with them.
+func readFileSignatures(h *header, files []File) fileSignatures {
+	s := fileSignatures{present: h.has(tagFileSignatures) || h.has(tagFileSignatureLength)}
+	if !s.present {
+		return s
+	}
+	s.checkPlace(h)
+	if s.values = s.read(h, files); s.values == nil {
+		return s
+	}
+	s.checkLength(h)
+	s.checkValues(files)
+	return s
+}
+
+func (s *fileSignatures) read(h *header, files []File) [][]byte {
+	for _, t := range []Tag{tagFileSignatures, tagFileSignatureLength} {
+		if n := h.times(t); n > 1 {
+			s.flaw(FlawRepeated, "%s is there %d times", signatureTagName(t), n)
+		}
+	}
+	if h.times(tagFileSignatures) > 1 {
+		return nil
+	}
+	e, ok := h.find(tagFileSignatures)
+	if !ok {
+		s.flaw(FlawLength, "FILESIGNATURELENGTH without FILESIGNATURES")
+		return nil
+	}
+	if e.typ != typeStringArray {
+		s.flaw(FlawType, "FILESIGNATURES has type %d, not an array of strings", e.typ)
+		return nil
+	}
+	texts := h.strings(tagFileSignatures)
+	if len(texts) != len(files) {
+		s.flaw(FlawCount, "%d signatures for %d files", len(texts), len(files))
+		return nil
+	}
+	return s.decode(texts, files)
+}
+
+func (h *header) times(t Tag) (n int) {
+	for _, e := range h.entries {
+		if e.tag == t {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *fileSignatures) decode(texts []string, files []File) [][]byte {
+	values, upper := make([][]byte, len(texts)), 0
+	for i, text := range texts {
+		if text == "" {
+			continue
+		}
+		value, err := hex.DecodeString(text)
+		if err != nil {
+			s.flaw(FlawHex, "that of %s: %v", files[i].Path, err)
+			return nil
+		}
+		if text != strings.ToLower(text) {
+			upper++
+		}
+		values[i] = value
+	}
+	if upper > 0 {
+		s.flaw(FlawUpperCase, "%d signatures", upper)
+	}
+	return values
+}
+
+func (s *fileSignatures) checkPlace(h *header) {
+	outside, unsorted := 0, false
+	for i, e := range h.entries {
+		ours := e.tag == tagFileSignatures || e.tag == tagFileSignatureLength
+		if ours && (h.inRegion == 0 || i >= h.inRegion) {
+			outside++
+		}
+		unsorted = unsorted || ours && i > 0 && h.entries[i-1].tag > e.tag
+	}
+	if outside > 0 {
+		s.flaw(FlawOutside, "%d of the tags with file signatures", outside)
+	}
+	if unsorted {
+		s.flaw(FlawUnsorted, "the tags with file signatures come after higher ones")
+	}
+}
+
+func (s *fileSignatures) checkLength(h *header) {
+	longest := 0
+	for _, v := range s.values {
+		longest = max(longest, len(v))
+	}
+	e, there := h.find(tagFileSignatureLength)
+	n, _ := h.number(tagFileSignatureLength)
+	switch {
+	case !there && longest > 0:
+		s.flaw(FlawNoLength, "FILESIGNATURELENGTH is missing")
+	case there && e.typ != typeInt32:
+		s.flaw(FlawType, "FILESIGNATURELENGTH has type %d, not a 32-bit number", e.typ)
+	case there && n != uint64(longest):
+		s.flaw(FlawLength, "FILESIGNATURELENGTH is %d, the longest signature has %d bytes", n, longest)
+	}
+}
+
+// checkValues looks at the signatures by themselves; whether they hold is for a
+// verification.
+func (s *fileSignatures) checkValues(files []File) {
+	noDigest, order, unreadable := 0, 0, 0
+	for i, v := range s.values {
+		if v == nil {
+			continue
+		}
+		if files[i].Digest == nil {
+			noDigest++
+			continue
+		}
+		switch _, err := ima.Parse(v); ima.Reason(err) {
+		case "":
+		case string(ima.ErrByteOrder):
+			order++
+		default:
+			unreadable++
+		}
+	}
+	for _, c := range []struct {
+		n    int
+		flaw Flaw
+		text string
+	}{
+		{noDigest, FlawNoDigest, "%d files without a digest have a signature"},
+		{order, FlawByteOrder, "%d signatures have a little-endian length"},
+		{unreadable, FlawValue, "%d values are not of security.ima"},
+	} {
+		if c.n > 0 {
+			s.flaw(c.flaw, c.text, c.n)
+		}
+	}
+}
+
+// Harmless reports whether rpm and the kernel take the signatures all the same.
+func (f Flaw) Harmless() bool {
+	return f == FlawOutside || f == FlawUnsorted || f == FlawUpperCase
+}

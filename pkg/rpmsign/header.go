@@ -1,0 +1,298 @@
+package rpmsign
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+	"strings"
+)
+
+// Layout of a header: magic, the number of entries and the bytes of data (32 bits
+// each), the index, the data.
+const (
+	headerMagic  = "\x8e\xad\xe8\x01\x00\x00\x00\x00"
+	introSize    = len(headerMagic) + 8
+	entrySize    = 16
+	trailerSize  = entrySize
+	trailerCount = 16 // the count that a region's entry and trailer have
+)
+
+// limits are rpm's own, from hdrblobVerifyLengths and hdrchkArray of
+// lib/header.cc.
+type limits struct {
+	region  Tag
+	entries uint32
+	data    uint32
+}
+
+const maxArray = 0x000f_ffff
+
+func signatureLimits() limits { return limits{tagHeaderSignatures, 32, 64 << 20} }
+func mainLimits() limits      { return limits{tagHeaderImmutable, 0xffff, 0x0fff_ffff} }
+
+// entry is one line of a header's index.
+type entry struct {
+	tag    Tag
+	typ    dataType
+	offset uint32
+	count  uint32
+	length uint32 // bytes of data, as measured
+}
+
+// header is a header as it lies in the file. Everything in it was checked: every
+// entry's data are where and as long as it says.
+type header struct {
+	raw     []byte // from the magic to the last byte of data
+	data    []byte
+	entries []entry
+	// inRegion is how many entries, the region's own among them, the immutable
+	// region covers, and regionData how many bytes of data, its trailer among
+	// them; both are 0 where there is no region.
+	inRegion   int
+	regionData uint32
+}
+
+// readHeader reads the header at offset of a file of size bytes.
+func readHeader(r io.ReaderAt, offset, size int64, l limits) (*header, error) {
+	var intro [introSize]byte
+	if size-offset < int64(len(intro)) {
+		return nil, fmt.Errorf("%w: %d bytes where its %d-byte start should be", ErrTruncated, max(0, size-offset), len(intro))
+	}
+	if _, err := io.ReadFull(io.NewSectionReader(r, offset, size-offset), intro[:]); err != nil {
+		return nil, err
+	}
+	if string(intro[:len(headerMagic)]) != headerMagic {
+		return nil, fmt.Errorf("%w: it does not start with a header's magic", ErrMalformed)
+	}
+	entries, data := binary.BigEndian.Uint32(intro[8:]), binary.BigEndian.Uint32(intro[12:])
+	if entries > l.entries || data > l.data {
+		return nil, fmt.Errorf("%w: %d entries and %d bytes of data, rpm takes %d and %d", ErrMalformed, entries, data, l.entries, l.data)
+	}
+	length := int64(introSize) + int64(entries)*entrySize + int64(data)
+	if length > size-offset {
+		return nil, fmt.Errorf("%w: %d bytes of its %d", ErrTruncated, size-offset, length)
+	}
+	raw := make([]byte, length)
+	if _, err := io.ReadFull(io.NewSectionReader(r, offset, length), raw); err != nil {
+		return nil, err
+	}
+	return parseHeader(raw, l)
+}
+
+// parseHeader checks a whole header as hdrblobInit of rpm's lib/header.cc does.
+// raw is kept, not copied.
+func parseHeader(raw []byte, l limits) (*header, error) {
+	if len(raw) < introSize || string(raw[:len(headerMagic)]) != headerMagic {
+		return nil, fmt.Errorf("%w: it does not start with a header's magic", ErrMalformed)
+	}
+	count, size := binary.BigEndian.Uint32(raw[8:]), binary.BigEndian.Uint32(raw[12:])
+	if count > l.entries || size > l.data || int64(len(raw)) != int64(introSize)+int64(count)*entrySize+int64(size) {
+		return nil, fmt.Errorf("%w: %d entries and %d bytes of data in %d bytes", ErrMalformed, count, size, len(raw))
+	}
+	if count == 0 {
+		return nil, fmt.Errorf("%w: it has no entries", ErrMalformed)
+	}
+	h := &header{raw: raw, data: raw[introSize+int(count)*entrySize:], entries: make([]entry, count)}
+	for i := range h.entries {
+		h.entries[i] = parseEntry(raw[introSize+i*entrySize:])
+	}
+	if err := h.checkRegion(l.region); err != nil {
+		return nil, err
+	}
+	return h, h.checkEntries()
+}
+
+func parseEntry(b []byte) entry {
+	word := func(i int) uint32 { return binary.BigEndian.Uint32(b[4*i:]) }
+	return entry{tag: Tag(word(0)), typ: dataType(word(1)), offset: word(2), count: word(3)}
+}
+
+// checkRegion finds the immutable region: the first entry points at a trailer in
+// the data, whose negative offset says how much of the index it covers.
+func (h *header) checkRegion(region Tag) error {
+	first := h.entries[0]
+	if first.tag != region {
+		return nil // as rpm 3 wrote them
+	}
+	if first.typ != typeBin || first.count != trailerCount {
+		return fmt.Errorf("%w: the region's entry has type %d and count %d", ErrMalformed, first.typ, first.count)
+	}
+	end := int64(first.offset) + trailerSize
+	if end > int64(len(h.data)) {
+		return fmt.Errorf("%w: the region's trailer lies outside of the data", ErrMalformed)
+	}
+	trailer := parseEntry(h.data[first.offset:])
+	if trailer.tag == tagHeaderImage && region == tagHeaderSignatures {
+		trailer.tag = region
+	}
+	if trailer.tag != region || trailer.typ != typeBin || trailer.count != trailerCount {
+		return fmt.Errorf("%w: the region's trailer has tag %d, type %d and count %d", ErrMalformed, trailer.tag, trailer.typ, trailer.count)
+	}
+	covered := -int64(int32(trailer.offset))
+	if covered%entrySize != 0 || covered < entrySize || covered/entrySize > int64(len(h.entries)) {
+		return fmt.Errorf("%w: the region covers %d bytes of an index of %d", ErrMalformed, covered, len(h.entries)*entrySize)
+	}
+	h.inRegion, h.regionData = int(covered/entrySize), uint32(end)
+	h.entries[0].length = trailerSize
+	return nil
+}
+
+// checkEntries is hdrblobVerifyInfo of rpm's lib/header.cc, and measures every
+// entry's data.
+func (h *header) checkEntries() error {
+	var end uint32
+	first := 0
+	if h.inRegion > 0 {
+		first = 1
+	}
+	for i := first; i < len(h.entries); i++ {
+		e := &h.entries[i]
+		if err := e.check(uint32(len(h.data)), end); err != nil {
+			return fmt.Errorf("%w: entry %d, tag %d: %w", ErrMalformed, i, e.tag, err)
+		}
+		var ok bool
+		if e.length, ok = e.measure(h.data[e.offset:]); !ok {
+			return fmt.Errorf("%w: entry %d, tag %d: its data end outside of the header", ErrMalformed, i, e.tag)
+		}
+		end = e.offset + e.length
+		if h.inRegion > 0 && end > h.regionData-trailerSize && e.offset < h.regionData {
+			return fmt.Errorf("%w: entry %d, tag %d: its data overlap the region's trailer", ErrMalformed, i, e.tag)
+		}
+	}
+	return nil
+}
+
+func (e *entry) check(size, end uint32) error {
+	switch {
+	case e.offset < end:
+		return fmt.Errorf("its data overlap those before")
+	case e.tag < tagI18NTable:
+		return fmt.Errorf("no such tag belongs here")
+	case e.typ < typeChar || e.typ > typeI18NString:
+		return fmt.Errorf("type %d does not exist", e.typ)
+	case e.count < 1 || e.count > size:
+		return fmt.Errorf("%d items in %d bytes of data", e.count, size)
+	case e.typ.width() > 1 && e.offset%e.typ.width() != 0:
+		return fmt.Errorf("offset %d is not aligned for type %d", e.offset, e.typ)
+	case e.offset > size:
+		return fmt.Errorf("offset %d lies outside of %d bytes of data", e.offset, size)
+	case e.typ != typeBin && e.count > maxArray:
+		return fmt.Errorf("%d items, rpm takes %d", e.count, maxArray)
+	case e.typ == typeString && e.count != 1:
+		return fmt.Errorf("%d items where a single string belongs", e.count)
+	}
+	return nil
+}
+
+// measure returns how many bytes of data the entry has.
+func (e *entry) measure(data []byte) (uint32, bool) {
+	if !e.typ.isString() {
+		length := uint64(e.typ.width()) * uint64(e.count)
+		return uint32(length), length > 0 && length <= uint64(len(data))
+	}
+	at := 0
+	for range e.count {
+		n := bytes.IndexByte(data[at:], 0)
+		if n < 0 {
+			return 0, false
+		}
+		at += n + 1
+	}
+	return uint32(at), true
+}
+
+// find returns the first entry with a tag, which is the one that rpm verifies by.
+func (h *header) find(t Tag) (entry, bool) {
+	for _, e := range h.entries {
+		if e.tag == t {
+			return e, true
+		}
+	}
+	return entry{}, false
+}
+
+func (h *header) has(t Tag) bool {
+	_, ok := h.find(t)
+	return ok
+}
+
+func (h *header) bytes(e entry) []byte { return h.data[e.offset : e.offset+e.length] }
+
+// strings returns the items of a string, an array or a table of strings; none for
+// a tag that is missing or has another type.
+func (h *header) strings(t Tag) []string {
+	e, ok := h.find(t)
+	if !ok || !e.typ.isString() {
+		return nil
+	}
+	items := make([]string, 0, e.count)
+	for text := string(h.bytes(e)); len(items) < int(e.count); {
+		item, rest, _ := strings.Cut(text, "\x00")
+		items, text = append(items, item), rest
+	}
+	return items
+}
+
+// text returns the first string of a tag, "" where there is none.
+func (h *header) text(t Tag) string {
+	e, ok := h.find(t)
+	if !ok || !e.typ.isString() {
+		return ""
+	}
+	b := h.bytes(e)
+	return string(b[:bytes.IndexByte(b, 0)])
+}
+
+// numbers returns the items of an integer tag of any width, unsigned; none for a
+// tag that is missing or has another type.
+func (h *header) numbers(t Tag) []uint64 {
+	e, ok := h.find(t)
+	if !ok {
+		return nil
+	}
+	items := make([]uint64, 0, e.count)
+	b := h.bytes(e)
+	for i := range int(e.count) {
+		switch e.typ {
+		case typeInt8, typeChar:
+			items = append(items, uint64(b[i]))
+		case typeInt16:
+			items = append(items, uint64(binary.BigEndian.Uint16(b[2*i:])))
+		case typeInt32:
+			items = append(items, uint64(binary.BigEndian.Uint32(b[4*i:])))
+		case typeInt64:
+			items = append(items, binary.BigEndian.Uint64(b[8*i:]))
+		default:
+			return nil
+		}
+	}
+	return items
+}
+
+// number returns the first number of a tag and whether there is one.
+func (h *header) number(t Tag) (uint64, bool) {
+	e, ok := h.find(t)
+	if !ok {
+		return 0, false
+	}
+	b := h.bytes(e)
+	switch e.typ {
+	case typeInt8, typeChar:
+		return uint64(b[0]), true
+	case typeInt16:
+		return uint64(binary.BigEndian.Uint16(b)), true
+	case typeInt32:
+		return uint64(binary.BigEndian.Uint32(b)), true
+	case typeInt64:
+		return binary.BigEndian.Uint64(b), true
+	}
+	return 0, false
+}
+
+// size returns a number that is a size in a file.
+func (h *header) size(t Tag) (int64, bool) {
+	n, ok := h.number(t)
+	return int64(min(n, math.MaxInt64)), ok
+}

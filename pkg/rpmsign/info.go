@@ -1,0 +1,179 @@
+package rpmsign
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	cavaliergopher "github.com/cavaliergopher/rpm"
+
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+)
+
+// Info describes a package and its signatures.
+type Info struct {
+	Name       string    `json:"name"` // name-version-release.arch
+	Summary    string    `json:"summary,omitempty"`
+	Built      time.Time `json:"built,omitzero"`
+	Format     int       `json:"format"` // 3, 4 or 6
+	Source     bool      `json:"source,omitempty"`
+	Size       int64     `json:"size"`             // bytes of the file
+	Signature  int       `json:"signature_header"` // bytes, the region's among them, without padding
+	Reserve    int       `json:"reserve"`          // bytes that signatures can take without making the package larger
+	Main       int       `json:"main_header"`      // bytes
+	Payload    int64     `json:"payload"`          // bytes, as compressed
+	Compressor string    `json:"compressor,omitempty"`
+	Tags       []string  `json:"signature_tags"`
+	Hash       string    `json:"file_digest_algorithm,omitempty"`
+	Files      int       `json:"files"`
+	Digests    int       `json:"digests"`  // files with a digest, which can be signed
+	Signed     int       `json:"signed"`   // files with a signature
+	Length     int       `json:"length"`   // FILESIGNATURELENGTH: bytes of the longest signature
+	KeyIDs     []string  `json:"key_ids"`  // of the file signatures
+	OpenPGP    []Signer  `json:"openpgp"`  // who signed the package
+	Verity     bool      `json:"fsverity"` // fs-verity signatures are there
+	Defects    []Defect  `json:"defects"`  // of the file signatures
+}
+
+// Signer is who made an OpenPGP signature, and over what.
+type Signer struct {
+	Tag       string    `json:"tag"`
+	KeyID     string    `json:"key_id"`
+	Algorithm string    `json:"algorithm"`
+	Hash      string    `json:"hash"`
+	Date      time.Time `json:"date"`
+}
+
+// Info describes the package. Nothing is verified.
+func (p *Package) Info() Info {
+	tag, reserve := p.sig.reserve()
+	info := Info{
+		Name: p.Name(), Format: p.Format(), Source: p.Source(), Size: p.size, Signature: len(p.sig.raw), Reserve: max(0, reserve-1),
+		Main: len(p.main.raw), Payload: p.size - p.payload, Compressor: p.main.text(tagPayloadCompressor), Files: len(p.files),
+		KeyIDs: []string{}, OpenPGP: p.signers(), Verity: p.sig.has(tagVeritySignatures), Defects: append([]Defect{}, p.values.defects...),
+	}
+	if tag == 0 {
+		info.Reserve = 0
+	}
+	for _, e := range p.sig.entries {
+		info.Tags = append(info.Tags, signatureTagName(e.tag))
+	}
+	if len(p.files) > 0 {
+		info.Hash = p.Hash().String()
+	}
+	if n, ok := p.sig.number(tagFileSignatureLength); ok {
+		info.Length = int(min(n, 1<<31))
+	}
+	p.count(&info)
+	if meta, err := p.metadata(); err == nil {
+		info.Summary, info.Built = meta.Summary(), meta.BuildTime().UTC()
+	}
+	return info
+}
+
+func (p *Package) count(info *Info) {
+	ids := map[string]bool{}
+	for i := range p.files {
+		if p.files[i].Digest != nil {
+			info.Digests++
+		}
+		if p.values.values == nil || p.values.values[i] == nil {
+			continue
+		}
+		info.Signed++
+		if v, err := ima.Parse(p.values.values[i]); err == nil && v.IsSignature() {
+			ids[v.KeyID.String()] = true
+		}
+	}
+	info.KeyIDs = append(info.KeyIDs, slices.Sorted(maps.Keys(ids))...)
+}
+
+// Defects returns what is wrong with the package's file signatures.
+func (p *Package) Defects() []Defect { return p.values.defects }
+
+// metadata has the validated headers read by package rpm, which knows the rest of
+// the tags.
+func (p *Package) metadata() (*cavaliergopher.Package, error) {
+	end := p.mainAt + int64(len(p.main.raw))
+	headers := make([]byte, end)
+	if _, err := io.ReadFull(io.NewSectionReader(p.content, 0, end), headers); err != nil {
+		return nil, err
+	}
+	return cavaliergopher.Read(bytes.NewReader(headers))
+}
+
+// Newer reports whether the package's epoch, version and release are higher than
+// those of other, by rpm's order.
+func (p *Package) Newer(other *Package) (bool, error) {
+	a, err := p.metadata()
+	if err != nil {
+		return false, fmt.Errorf("read %s: %w", p.path, err)
+	}
+	b, err := other.metadata()
+	if err != nil {
+		return false, fmt.Errorf("read %s: %w", other.path, err)
+	}
+	return cavaliergopher.Compare(a, b) > 0, nil
+}
+
+// signers lists the OpenPGP signatures.
+func (p *Package) signers() []Signer {
+	list := []Signer{}
+	for _, t := range []Tag{tagRSA, tagDSA, tagPGP, tagGPG} {
+		if e, ok := p.sig.find(t); ok {
+			list = append(list, signersOf(t, p.sig.bytes(e))...)
+		}
+	}
+	for _, b := range p.base64Signatures() {
+		list = append(list, signersOf(tagOpenPGP, b)...)
+	}
+	return list
+}
+
+func signersOf(t Tag, packets []byte) []Signer {
+	var list []Signer
+	for r := packet.NewReader(bytes.NewReader(packets)); ; {
+		next, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return list
+		}
+		if err != nil {
+			return append(list, Signer{Tag: signatureTagName(t), KeyID: "unreadable: " + err.Error()})
+		}
+		if s, ok := next.(*packet.Signature); ok {
+			list = append(list, signerOf(t, s))
+		}
+	}
+}
+
+func signerOf(t Tag, s *packet.Signature) Signer {
+	signer := Signer{Tag: signatureTagName(t), Algorithm: openPGPAlgorithm(s.PubKeyAlgo), Date: s.CreationTime.UTC()}
+	if s.Hash.Available() {
+		signer.Hash = strings.ToLower(s.Hash.String())
+	}
+	if s.IssuerKeyId != nil {
+		signer.KeyID = fmt.Sprintf("%016x", *s.IssuerKeyId)
+	}
+	return signer
+}
+
+func openPGPAlgorithm(a packet.PublicKeyAlgorithm) string {
+	switch a {
+	case packet.PubKeyAlgoRSA, packet.PubKeyAlgoRSASignOnly:
+		return "RSA"
+	case packet.PubKeyAlgoDSA:
+		return "DSA"
+	case packet.PubKeyAlgoECDSA:
+		return "ECDSA"
+	case packet.PubKeyAlgoEdDSA, packet.PubKeyAlgoEd25519:
+		return "EdDSA"
+	}
+	return fmt.Sprintf("algorithm %d", a)
+}

@@ -1,0 +1,225 @@
+package rpmsign
+
+import (
+	"bytes"
+	"crypto"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/ProtonMail/go-crypto/openpgp"
+	"github.com/ProtonMail/go-crypto/openpgp/armor"
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
+)
+
+// Errors of OpenPGP keys that callers decide by.
+var (
+	// ErrOpenPGPKey means a file without a secret key that can sign.
+	ErrOpenPGPKey = errors.New("no OpenPGP secret key that signs")
+	// ErrOpenPGPLocked means an encrypted key without its passphrase, or with a
+	// wrong one.
+	ErrOpenPGPLocked = errors.New("the OpenPGP key is encrypted: no passphrase, or a wrong one")
+)
+
+// OpenPGPKey signs packages as rpmsign does. However it is printed, only its key
+// id appears.
+type OpenPGPKey struct {
+	entity *openpgp.Entity
+	signer *packet.PrivateKey
+	now    func() time.Time
+}
+
+// ReadOpenPGPKey reads a secret key, armored or not, as `gpg --export-secret-keys`
+// writes it. passphrase is called once if the key is encrypted; the slice that it
+// returns is overwritten. date is when signatures say that they were made; the
+// zero time stands for now.
+func ReadOpenPGPKey(r io.Reader, passphrase func() ([]byte, error), date time.Time) (*OpenPGPKey, error) {
+	text, err := io.ReadAll(io.LimitReader(r, maxKey+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(text) > maxKey {
+		return nil, fmt.Errorf("%w: over %d bytes", ErrOpenPGPKey, maxKey)
+	}
+	defer clear(text)
+	list, err := readKeyRing(text)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrOpenPGPKey, err)
+	}
+	now := time.Now
+	if !date.IsZero() {
+		now = func() time.Time { return date }
+	}
+	if len(list) != 1 {
+		return nil, fmt.Errorf("%w: %d keys in the file, it takes one", ErrOpenPGPKey, len(list))
+	}
+	key, ok := list[0].SigningKey(time.Now())
+	if !ok || key.PrivateKey == nil {
+		return nil, fmt.Errorf("%w: it has no valid signing key with its secret part", ErrOpenPGPKey)
+	}
+	if err := unlock(key.PrivateKey, passphrase); err != nil {
+		return nil, err
+	}
+	return &OpenPGPKey{list[0], key.PrivateKey, now}, nil
+}
+
+const maxKey = 1 << 20
+
+func readKeyRing(text []byte) (openpgp.EntityList, error) {
+	if !bytes.HasPrefix(bytes.TrimSpace(text), []byte("-----BEGIN PGP")) {
+		return openpgp.ReadKeyRing(bytes.NewReader(text))
+	}
+	block, err := armor.Decode(bytes.NewReader(text))
+	if err != nil {
+		return nil, err
+	}
+	return openpgp.ReadKeyRing(block.Body)
+}
+
+func unlock(key *packet.PrivateKey, passphrase func() ([]byte, error)) error {
+	if key.Dummy() {
+		return fmt.Errorf("%w: its secret part is elsewhere (a smart card, gpg's stub)", ErrOpenPGPKey)
+	}
+	if !key.Encrypted {
+		return nil
+	}
+	if passphrase == nil {
+		return ErrOpenPGPLocked
+	}
+	secret, err := passphrase()
+	if err != nil {
+		return err
+	}
+	defer clear(secret)
+	if key.Decrypt(secret) != nil {
+		return ErrOpenPGPLocked // the cause could quote what was decrypted
+	}
+	return nil
+}
+
+// String returns the key id.
+func (k *OpenPGPKey) String() string { return "OpenPGP key " + k.ID() }
+
+// Format prints String for every verb.
+func (k *OpenPGPKey) Format(s fmt.State, _ rune) {
+	_, _ = io.WriteString(s, k.String()) // nobody could be told
+}
+
+// ID returns the signing key's id in hex.
+func (k *OpenPGPKey) ID() string { return fmt.Sprintf("%016x", k.signer.KeyId) }
+
+// Sign returns a binary detached signature over what r has.
+func (k *OpenPGPKey) Sign(r io.Reader) ([]byte, error) {
+	plain := false
+	config := &packet.Config{
+		DefaultHash: crypto.SHA256, Time: k.now, SigningKeyId: k.signer.KeyId,
+		NonDeterministicSignaturesViaNotation: &plain, // the same input gives the same bytes
+	}
+	var out bytes.Buffer
+	if err := openpgp.DetachSign(&out, k.entity, r, config); err != nil {
+		return nil, fmt.Errorf("sign with %s: %w", k, err)
+	}
+	return out.Bytes(), nil
+}
+
+// ArmoredSignature returns a detached signature over what r has, in ASCII armor.
+func (k *OpenPGPKey) ArmoredSignature(r io.Reader) ([]byte, error) {
+	signature, err := k.Sign(r)
+	if err != nil {
+		return nil, err
+	}
+	var out bytes.Buffer
+	w, err := armor.Encode(&out, openpgp.SignatureType, nil)
+	if err == nil {
+		_, err = w.Write(signature)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	return append(out.Bytes(), '\n'), err
+}
+
+// openPGPTags are those that an OpenPGP signature may be under, all of which a
+// new one replaces: deleteSigs of rpm's sign/rpmgensig.cc.
+func openPGPTags() []Tag {
+	return []Tag{tagDSA, tagRSA, tagOpenPGP, tagPGP, tagGPG, tagPGP5}
+}
+
+// openpgp returns the package's signatures by key; current means that they are
+// there already. Packages whose header states no digest of the payload need a
+// second signature over both, as rpmsign makes it.
+func (p *Package) openpgp(key *OpenPGPKey) (signatures []value, current bool, err error) {
+	if p.signedBy(key) {
+		return nil, true, nil
+	}
+	over, err := key.Sign(bytes.NewReader(p.main.raw))
+	if err != nil {
+		return nil, false, err
+	}
+	rsa := key.signer.PubKeyAlgo == packet.PubKeyAlgoRSA
+	if p.Format() >= 6 {
+		text := append(base64.StdEncoding.AppendEncode(nil, over), 0)
+		return []value{{tagOpenPGP, typeStringArray, 1, text}}, false, nil
+	}
+	signatures = []value{openPGPValue(rsa, tagRSA, tagDSA, over)}
+	if p.main.has(tagPayloadSHA256) || p.main.has(tagPayloadSHA256Alt) {
+		return signatures, false, nil
+	}
+	both, err := key.Sign(io.NewSectionReader(p.content, p.mainAt, p.size-p.mainAt))
+	if err != nil {
+		return nil, false, err
+	}
+	return append(signatures, openPGPValue(rsa, tagPGP, tagGPG, both)), false, nil
+}
+
+func openPGPValue(rsa bool, forRSA, forOthers Tag, signature []byte) value {
+	if rsa {
+		return value{forRSA, typeBin, uint32(len(signature)), signature}
+	}
+	return value{forOthers, typeBin, uint32(len(signature)), signature}
+}
+
+// signedBy reports whether the package has a valid signature by key over its main
+// header, and over both parts where that is needed.
+func (p *Package) signedBy(key *OpenPGPKey) bool {
+	valid := false
+	for _, s := range p.headerSignatures() {
+		_, err := openpgp.CheckDetachedSignature(openpgp.EntityList{key.entity}, bytes.NewReader(p.main.raw), bytes.NewReader(s), nil)
+		valid = valid || err == nil
+	}
+	if !valid || p.Format() >= 6 || p.main.has(tagPayloadSHA256) || p.main.has(tagPayloadSHA256Alt) {
+		return valid
+	}
+	valid = false
+	for _, t := range []Tag{tagPGP, tagGPG} {
+		if e, ok := p.sig.find(t); ok {
+			both := io.NewSectionReader(p.content, p.mainAt, p.size-p.mainAt)
+			_, err := openpgp.CheckDetachedSignature(openpgp.EntityList{key.entity}, both, bytes.NewReader(p.sig.bytes(e)), nil)
+			valid = valid || err == nil
+		}
+	}
+	return valid
+}
+
+// headerSignatures returns the OpenPGP signatures over the main header, in binary.
+func (p *Package) headerSignatures() [][]byte {
+	var list [][]byte
+	for _, t := range []Tag{tagRSA, tagDSA} {
+		if e, ok := p.sig.find(t); ok {
+			list = append(list, p.sig.bytes(e))
+		}
+	}
+	return append(list, p.base64Signatures()...)
+}
+
+func (p *Package) base64Signatures() [][]byte {
+	var list [][]byte
+	for _, text := range p.sig.strings(tagOpenPGP) {
+		if b, err := base64.StdEncoding.DecodeString(text); err == nil {
+			list = append(list, b)
+		}
+	}
+	return list
+}

@@ -1,0 +1,234 @@
+package rpmsign
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/signing"
+)
+
+// leadSize is the length of the lead, which opens a package and of which rpm
+// looks at the magic alone: lib/rpmlead.cc.
+const (
+	leadSize  = 96
+	leadMagic = "\xed\xab\xee\xdb"
+)
+
+// HeaderLimit is how many bytes of data a version of rpm takes in a signature
+// header.
+type HeaderLimit uint32
+
+// The limits, by the first version of rpm that has them.
+const (
+	Limit8K  HeaderLimit = 8 << 10  // rpm 4.14: about 15 signatures of RSA-2048
+	Limit64K HeaderLimit = 64 << 10 // rpm 4.15
+	Limit64M HeaderLimit = 64 << 20 // rpm 4.16 and later
+)
+
+// ParseHeaderLimit reads "8K", "64K" or "64M".
+func ParseHeaderLimit(text string) (HeaderLimit, error) {
+	switch text {
+	case "8K":
+		return Limit8K, nil
+	case "64K":
+		return Limit64K, nil
+	case "64M":
+		return Limit64M, nil
+	}
+	return 0, fmt.Errorf("limit %q: it is 8K (rpm 4.14), 64K (rpm 4.15) or 64M (rpm 4.16 and later)", text)
+}
+
+func (l HeaderLimit) String() string {
+	switch l {
+	case Limit8K:
+		return "8K"
+	case Limit64K:
+		return "64K"
+	}
+	return "64M"
+}
+
+// Options of Open. The zero value reads packages and writes them in place.
+type Options struct {
+	// Output is the path to write the package to; "" writes it in place.
+	Output string
+	// MaxHeader is the largest signature header to write; zero stands for Limit64M.
+	MaxHeader HeaderLimit
+	// OpenPGP, unless nil, makes the package's OpenPGP signatures anew when it is
+	// written.
+	OpenPGP *OpenPGPKey
+	// Observe gets progress of Attach and warnings, from any goroutine.
+	Observe signing.Observer
+}
+
+// Package is an open package. Its methods may be called one after the other, not
+// at the same time.
+type Package struct {
+	path    string
+	options Options
+	file    *os.File
+	stat    os.FileInfo
+	content io.ReaderAt // the file
+	size    int64
+	lead    []byte
+	sig     *header
+	main    *header
+	mainAt  int64 // offsets in the file
+	payload int64
+	files   []File
+	values  fileSignatures
+}
+
+// Open opens the package at path, and reads and checks the structure of its
+// headers; what they state about the content is for Check. Errors wrap ErrNotRPM,
+// ErrTruncated or ErrMalformed.
+func Open(path string, o Options) (*Package, error) {
+	// O_NONBLOCK: a FIFO that is called .rpm must not hold everything up.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	p := &Package{path: path, options: o, file: f}
+	if p.options.MaxHeader == 0 {
+		p.options.MaxHeader = Limit64M
+	}
+	if err := p.open(); err != nil {
+		return nil, errors.Join(fmt.Errorf("read %s: %w", path, err), f.Close())
+	}
+	return p, nil
+}
+
+func (p *Package) open() error {
+	var err error
+	if p.stat, err = p.file.Stat(); err != nil {
+		return err
+	}
+	if !p.stat.Mode().IsRegular() {
+		return fmt.Errorf("%w: it is not a regular file", ErrNotRPM)
+	}
+	return p.read(p.file, p.stat.Size())
+}
+
+// read takes the package apart that is size bytes of r.
+func (p *Package) read(r io.ReaderAt, size int64) error {
+	p.content, p.size = r, size
+	p.lead = make([]byte, leadSize)
+	n, err := io.ReadFull(io.NewSectionReader(r, 0, size), p.lead)
+	switch {
+	case !bytes.HasPrefix(p.lead[:n], []byte(leadMagic)):
+		return ErrNotRPM
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("%w: %d bytes", ErrTruncated, n)
+	case err != nil:
+		return err
+	}
+	if p.sig, err = readHeader(r, leadSize, size, signatureLimits()); err != nil {
+		return fmt.Errorf("signature header: %w", err)
+	}
+	p.mainAt = leadSize + padded(int64(len(p.sig.raw)))
+	if p.main, err = readHeader(r, p.mainAt, size, mainLimits()); err != nil {
+		return fmt.Errorf("main header: %w", err)
+	}
+	p.payload = p.mainAt + int64(len(p.main.raw))
+	if err := p.checkMainRegion(); err != nil {
+		return err
+	}
+	if err := checkSignatureTypes(p.sig); err != nil {
+		return err
+	}
+	if p.files, err = readFiles(p.main); err != nil {
+		return err
+	}
+	p.values = readFileSignatures(p.sig, p.files)
+	return nil
+}
+
+// padded rounds up to where the main header starts: the signature header is
+// padded to eight bytes.
+func padded(n int64) int64 { return (n + 7) &^ 7 }
+
+// checkMainRegion holds that the immutable region is the whole main header, as
+// rpm demands of package files.
+func (p *Package) checkMainRegion() error {
+	h := p.main
+	if h.inRegion == 0 {
+		return nil
+	}
+	if h.inRegion != len(h.entries) || int(h.regionData) != len(h.data) {
+		return fmt.Errorf("main header: %w: its immutable region covers %d of %d entries and %d of %d bytes",
+			ErrMalformed, h.inRegion, len(h.entries), h.regionData, len(h.data))
+	}
+	return nil
+}
+
+// Close releases the package.
+func (p *Package) Close() error { return p.file.Close() }
+
+// Path returns the path as it was given to Open.
+func (p *Package) Path() string { return p.path }
+
+// Name returns name-version-release.arch, as rpm calls the package.
+func (p *Package) Name() string {
+	arch := p.main.text(tagArch)
+	if p.Source() {
+		arch = "src"
+	}
+	return fmt.Sprintf("%s-%s-%s.%s", p.main.text(tagName), p.main.text(tagVersion), p.main.text(tagRelease), arch)
+}
+
+// Source reports whether it is a source package, by headerIsSource of rpm's
+// lib/headerutil.cc.
+func (p *Package) Source() bool {
+	return p.main.has(tagSourcePackage) || !p.main.has(tagSourceRPM)
+}
+
+// Format returns the version of the package's format: 6, 4, or 3 for packages of
+// the time before immutable regions.
+func (p *Package) Format() int {
+	if n, ok := p.main.number(tagRPMFormat); ok && n < 100 {
+		return int(n)
+	}
+	if p.main.inRegion == 0 {
+		return 3
+	}
+	return 4
+}
+
+// Hash returns the algorithm of the package's file digests, SHA-256 for a package
+// without files.
+func (p *Package) Hash() ima.HashID {
+	if len(p.files) == 0 {
+		return ima.SHA256
+	}
+	return p.files[0].Hash
+}
+
+// Files returns the package's files in the header's order; callers must not
+// change them.
+func (p *Package) Files() []File { return p.files }
+
+// unchanged holds that the open file still is what was read, and that the path
+// still leads to it.
+func (p *Package) unchanged() error {
+	now, err := p.file.Stat()
+	if err != nil {
+		return err
+	}
+	there, err := os.Stat(p.path)
+	if err != nil {
+		return err
+	}
+	was, is := p.stat.Sys().(*syscall.Stat_t), now.Sys().(*syscall.Stat_t)
+	switch {
+	case !os.SameFile(p.stat, there):
+		return fmt.Errorf("%w: another file took its place", ErrChanged)
+	case was.Size != is.Size || was.Mtim != is.Mtim || was.Ctim != is.Ctim:
+		return fmt.Errorf("%w: it was written to", ErrChanged)
+	}
+	return nil
+}

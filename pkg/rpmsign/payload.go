@@ -1,0 +1,222 @@
+package rpmsign
+
+import (
+	"bufio"
+	"bytes"
+	"compress/bzip2"
+	"compress/gzip"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"strings"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/sassoftware/go-rpmutils/cpio"
+	"github.com/ulikunitz/xz/lzma"
+	"github.com/xi2/xz"
+)
+
+// maxWindow bounds what a decompressor may hold: rpmbuild's largest presets
+// (xz -9, zstd --ultra -22) stay at or below it.
+const maxWindow = 128 << 20
+
+// checkFiles unpacks the payload as a stream and compares the digest of every
+// file with the one that the main header states. All that differ are named.
+func (p *Package) checkFiles(ctx context.Context) error {
+	if format := p.main.text(tagPayloadFormat); format != "" && format != "cpio" {
+		return fmt.Errorf("%w: a payload of format %q cannot be unpacked", ErrMalformed, format)
+	}
+	content, closer, err := decompress(io.NewSectionReader(p.content, p.payload, p.size-p.payload))
+	if err != nil {
+		return fmt.Errorf("unpack the payload: %w", err)
+	}
+	defer closer()
+	c := newFileCheck(p.files)
+	reader := cpio.NewReaderWithSizes(&screen{in: bufio.NewReaderSize(&contextReader{ctx, content}, 64<<10), sizes: c.sizes}, c.sizes)
+	for {
+		switch done, err := c.next(reader); {
+		case err != nil:
+			return fmt.Errorf("unpack the payload: %w", err)
+		case done:
+			return c.result()
+		}
+	}
+}
+
+// decompress finds the compressor by the content's first bytes, as not all
+// packages name it. Its memory is bounded, also against hostile windows.
+func decompress(r io.Reader) (io.Reader, func(), error) {
+	in := bufio.NewReaderSize(r, 64<<10)
+	magic, err := in.Peek(13)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, nil, err
+	}
+	nothing := func() {}
+	switch {
+	case bytes.HasPrefix(magic, []byte("\x1f\x8b")):
+		out, err := gzip.NewReader(in)
+		return out, nothing, err
+	case bytes.HasPrefix(magic, []byte("BZh")):
+		return bzip2.NewReader(in), nothing, nil
+	case bytes.HasPrefix(magic, []byte("\xfd7zXZ\x00")):
+		out, err := xz.NewReader(in, maxWindow)
+		return out, nothing, err
+	case bytes.HasPrefix(magic, []byte("\x28\xb5\x2f\xfd")):
+		out, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
+		if err != nil {
+			return nil, nil, err
+		}
+		return out, out.Close, nil
+	case bytes.HasPrefix(magic, []byte("0707")):
+		return in, nothing, nil
+	case len(magic) == 13 && magic[0] < 225 && lzma.ValidHeader(magic):
+		if window := binary.LittleEndian.Uint32(magic[1:]); window > maxWindow {
+			return nil, nil, fmt.Errorf("%w: lzma with a window of %d bytes", ErrMalformed, window)
+		}
+		out, err := lzma.NewReader(in)
+		return out, nothing, err
+	}
+	return nil, nil, fmt.Errorf("%w: a payload that starts with %x is not compressed in a known way", ErrMalformed, magic)
+}
+
+// contextReader ends with the context.
+type contextReader struct {
+	ctx context.Context //nolint:containedctx // a reader takes no argument
+	r   io.Reader
+}
+
+func (c *contextReader) Read(b []byte) (int, error) {
+	if c.ctx.Err() != nil {
+		return 0, context.Cause(c.ctx)
+	}
+	return c.r.Read(b)
+}
+
+// fileCheck compares a payload's files with the header's digests.
+type fileCheck struct {
+	files  []File
+	sizes  []int64 // bytes of content by file, as in a payload without names
+	links  [][]int // by file: the names that share its content, for the one that has it
+	byName map[string]int
+	met    []bool
+	buf    []byte
+	wrong  []string
+	number int
+}
+
+func newFileCheck(files []File) *fileCheck {
+	c := &fileCheck{
+		files: files, sizes: make([]int64, len(files)), links: make([][]int, len(files)), byName: make(map[string]int, len(files)),
+		met: make([]bool, len(files)), buf: make([]byte, 64<<10),
+	}
+	groups := map[uint64][]int{}
+	for i := range files {
+		f := &files[i]
+		c.byName[f.Path] = i
+		switch {
+		case !f.Mode.IsRegular():
+			c.sizes[i] = int64(len(f.Link))
+		case f.Flags&FileGhost != 0:
+		case f.Inode == 0:
+			c.sizes[i], c.links[i] = f.Size, []int{i}
+		default:
+			groups[f.Inode] = append(groups[f.Inode], i)
+		}
+	}
+	// Of several names the last one has the content.
+	for _, group := range groups {
+		last := group[len(group)-1]
+		c.sizes[last], c.links[last] = files[last].Size, group
+	}
+	return c
+}
+
+// next reads one entry of the payload.
+func (c *fileCheck) next(r *cpio.Reader) (done bool, err error) {
+	h, err := r.Next()
+	if errors.Is(err, io.EOF) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	i := h.Index()
+	if !h.IsStripped() {
+		var known bool
+		name := strings.TrimPrefix(strings.TrimPrefix(h.Filename(), "./"), "/")
+		if i, known = c.byName[name]; !known {
+			return false, fmt.Errorf("%w: the payload has %q, the header does not", ErrMalformed, name)
+		}
+	}
+	if c.met[i] {
+		return false, fmt.Errorf("%w: the payload has %s twice", ErrMalformed, c.files[i].Path)
+	}
+	c.met[i] = true
+	return false, c.compare(r, i)
+}
+
+// compare digests an entry's content. What is read has to be read to its end:
+// the reader would buffer what it skips.
+func (c *fileCheck) compare(r io.Reader, i int) error {
+	var sum hash.Hash
+	if id, ok := c.files[i].Hash.CryptoHash(); ok {
+		sum = id.New()
+	}
+	var size int64
+	for {
+		n, err := r.Read(c.buf)
+		size += int64(n)
+		if sum != nil {
+			sum.Write(c.buf[:n])
+		}
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if size == 0 && len(c.links[i]) == 0 {
+		return nil // another name of a hard link, or nothing that has content
+	}
+	for _, name := range c.links[i] {
+		f := &c.files[name]
+		switch {
+		case size != f.Size:
+			c.complain("%s has %d bytes, not %d", f.Path, size, f.Size)
+		case f.Digest != nil && sum == nil:
+			c.complain("%s: %s cannot be computed here", f.Path, f.Hash)
+		case f.Digest != nil && !bytes.Equal(sum.Sum(nil), f.Digest):
+			c.complain("%s has %s %x, not %x", f.Path, f.Hash, sum.Sum(nil), f.Digest)
+		}
+		c.met[name] = true
+	}
+	return nil
+}
+
+const maxComplaints = 20
+
+func (c *fileCheck) complain(format string, args ...any) {
+	if c.number++; len(c.wrong) < maxComplaints {
+		c.wrong = append(c.wrong, fmt.Sprintf(format, args...))
+	}
+}
+
+func (c *fileCheck) result() error {
+	for i := range c.files {
+		if f := &c.files[i]; !c.met[i] && f.Digest != nil && f.Flags&FileGhost == 0 {
+			c.complain("%s is not in the payload", f.Path)
+		}
+	}
+	if c.number == 0 {
+		return nil
+	}
+	more := ""
+	if c.number > len(c.wrong) {
+		more = fmt.Sprintf("\n  … and %d more", c.number-len(c.wrong))
+	}
+	return fmt.Errorf("%w: %d files:\n  %s%s", ErrDigest, c.number, strings.Join(c.wrong, "\n  "), more)
+}
