@@ -135,6 +135,7 @@ found something wrong.`,
 	root.AddCommand(
 		newGroup("rootfs", "Sign and verify a directory tree", newRootfsSign(a), newRootfsVerify(a), newRootfsStrip(a)),
 		newGroup("rpm", "Sign and verify the files of RPM packages", newRPMSign(a), newRPMVerify(a), newRPMShow(a), newRPMStrip(a)),
+		newGroup("repo", "Sign the packages of a repository", newRepoSign(a)),
 		newGroup("manifest", "Work with manifests", newManifestApply(a), newManifestDiff(a)),
 		newGroup("key", "Make and inspect keys and certificates", newKeyInit(a), newKeyShow(a), newKeyCheck(a)),
 		newVersion(a), newCompletion(),

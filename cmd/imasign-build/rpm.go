@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/imasign/imasign-build/internal/atomicfile"
-	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
@@ -28,12 +27,16 @@ func (f *packageFlags) addRead(flags *pflag.FlagSet) {
 	flags.IntVarP(&f.jobs, "jobs", "j", 0, "packages to work on at a time (default: one a core)")
 }
 
-func (f *packageFlags) addWrite(flags *pflag.FlagSet) {
+// addSign adds the flags of what changes packages, addOutput where they go.
+func (f *packageFlags) addSign(flags *pflag.FlagSet) {
 	f.addRead(flags)
 	flags.StringVar(&f.limit, "rpm-max-header", rpmsign.Limit64M.String(), "largest signature header that rpm on the devices takes: 8K (rpm 4.14), 64K (rpm 4.15) or `64M` (rpm 4.16 and later)")
-	flags.StringVar(&f.outputDir, "output-dir", "", "write the packages below this `directory` instead of in place")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "say what would change, change nothing")
 	flags.StringVar(&f.manifest, "manifest", "", "write the manifest, one header a package, to this `file`")
+}
+
+func (f *packageFlags) addOutput(flags *pflag.FlagSet) {
+	flags.StringVar(&f.outputDir, "output-dir", "", "write the packages below this `directory` instead of in place")
 }
 
 func (f *packageFlags) level() (rpmsign.Level, error) {
@@ -142,7 +145,6 @@ type packageChange struct {
 	started  time.Time
 	manifest *atomicfile.File
 	errs     []error
-	ended    int
 }
 
 type packageLine struct {
@@ -155,46 +157,68 @@ type packageLine struct {
 	Defects []rpmsign.Defect `json:"defects,omitempty"`
 }
 
-// do runs s over all units. Packages that are done stay done when others fail.
-func (c *packageChange) do(ctx context.Context, units []rpmsign.Unit, f *packageFlags, s *rpmsign.Signing, public *ima.PublicKey, p *progress) error {
-	c.started, c.DryRun, c.Total = time.Now(), f.dryRun, len(units)
-	if public != nil {
-		c.KeyID = public.ID().String()
-	}
-	if f.manifest != "" {
-		date, err := c.date()
-		if err != nil {
-			return err
-		}
-		s.Describe = &signing.Description{Tool: tool, Date: date}
-		if c.manifest, err = atomicfile.Create(f.manifest, 0o644); err != nil {
-			return err
-		}
-		defer c.manifest.Abort()
-	}
-	if err := makeOutputDirs(units, f.dryRun); err != nil {
+// units finds the packages at paths and has s run over them.
+func (c *packageChange) units(ctx context.Context, paths []string, f *packageFlags, s *packageSigning) error {
+	units, err := f.units(paths)
+	if err != nil {
 		return err
 	}
-	err := rpmsign.Each(ctx, f.parallel(), units, s.Run, c.take)
-	p.close()
-	if err == nil && c.manifest != nil && len(c.errs) == 0 {
-		err = c.manifest.Commit()
+	if !f.dryRun {
+		if err := rpmsign.MakeOutputDirs(units); err != nil {
+			return err
+		}
 	}
+	return c.do(ctx, f, s, func(ctx context.Context, take func(rpmsign.Result) error) error {
+		return rpmsign.Each(ctx, f.parallel(), units, s.signing.Run, take)
+	})
+}
+
+// do has run work on packages and reports. Packages that are done stay done when
+// others fail.
+func (c *packageChange) do(ctx context.Context, f *packageFlags, s *packageSigning, run func(context.Context, func(rpmsign.Result) error) error) error {
+	c.started, c.DryRun = time.Now(), f.dryRun
+	if s.public != nil {
+		c.KeyID = s.public.ID().String()
+	}
+	if err := c.startManifest(f, s.signing); err != nil {
+		return err
+	}
+	if c.manifest != nil {
+		defer c.manifest.Abort()
+	}
+	err := run(ctx, c.take)
+	s.progress.close()
 	c.Seconds = time.Since(c.started).Seconds()
 	if cause := context.Cause(ctx); cause != nil {
-		return fmt.Errorf("%w: %d of %d packages are done, the others are as they were", cause, c.ended-c.Failed, len(units))
+		return fmt.Errorf("%w: %d packages are done, the others are as they were", cause, c.Total-c.Failed)
+	}
+	if len(c.errs) > 0 {
+		return errors.Join(err, c.failures())
+	}
+	if err == nil && c.manifest != nil {
+		err = c.manifest.Commit()
 	}
 	if err != nil {
 		return err
 	}
-	if err := c.report(); err != nil {
+	return c.report()
+}
+
+func (c *packageChange) startManifest(f *packageFlags, s *rpmsign.Signing) error {
+	if f.manifest == "" {
+		return nil
+	}
+	date, err := c.date()
+	if err != nil {
 		return err
 	}
-	return c.failures()
+	s.Describe = &signing.Description{Tool: tool, Date: date}
+	c.manifest, err = atomicfile.Create(f.manifest, 0o644)
+	return err
 }
 
 func (c *packageChange) take(r rpmsign.Result) error {
-	c.ended++
+	c.Total++
 	line := packageLine{jsonPath: pathJSON(r.Path), Name: r.Name, Status: "unchanged", Signed: r.Counts.Signed, Grows: r.Grows, Defects: r.Defects}
 	switch {
 	case r.Err != nil:
@@ -260,20 +284,14 @@ func (c *packageChange) report() error {
 	return nil
 }
 
+// failures reports what was done, and returns what was not.
 func (c *packageChange) failures() error {
-	if len(c.errs) == 0 {
-		return nil
+	if err := c.report(); err != nil {
+		return err
 	}
 	manifest := ""
 	if c.manifest != nil {
 		manifest = "; no manifest was written"
 	}
 	return fmt.Errorf("%d of %d packages failed and are as they were%s:\n%w", len(c.errs), c.Total, manifest, errors.Join(c.errs...))
-}
-
-func makeOutputDirs(units []rpmsign.Unit, dryRun bool) error {
-	if dryRun {
-		return nil
-	}
-	return rpmsign.MakeOutputDirs(units)
 }

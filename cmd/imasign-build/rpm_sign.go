@@ -4,7 +4,10 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/keystore"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
@@ -15,6 +18,15 @@ type rpmSignOptions struct {
 	packages packageFlags
 	hash     string
 	force    bool
+}
+
+func (o *rpmSignOptions) add(flags *pflag.FlagSet, signed string) {
+	o.key.add(flags)
+	o.packages.addSign(flags)
+	o.openpgp.add(flags, signed)
+	flags.BoolVar(&o.force, "force", false, "replace signatures of other keys")
+	flags.StringVar(&o.hash, "hash", "", "")
+	_ = flags.MarkHidden("hash") // it is there
 }
 
 func newRPMSign(a *app) *cobra.Command {
@@ -36,17 +48,37 @@ left alone. Packages that are done stay done when others fail.`,
 		Args: usageArgs(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return runRPMSign(cmd.Context(), a, o, args) },
 	}
-	flags := cmd.Flags()
-	o.key.add(flags)
-	o.packages.addWrite(flags)
-	o.openpgp.add(flags, "each package")
-	flags.BoolVar(&o.force, "force", false, "replace signatures of other keys")
-	flags.StringVar(&o.hash, "hash", "", "")
-	_ = flags.MarkHidden("hash") // it is there
+	o.packages.addOutput(cmd.Flags())
+	o.add(cmd.Flags(), "each package")
 	return cmd
 }
 
 func runRPMSign(ctx context.Context, a *app, o rpmSignOptions, paths []string) error {
+	s, err := o.start(ctx, a)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	run := &packageChange{app: a, Command: "rpm sign"}
+	return run.units(ctx, paths, &o.packages, s)
+}
+
+// packageSigning is all that signing packages needs, opened.
+type packageSigning struct {
+	key      *keystore.Key
+	public   *ima.PublicKey
+	progress *progress
+	signing  *rpmsign.Signing
+}
+
+func (s *packageSigning) close() {
+	s.progress.close()
+	if s.key != nil {
+		_ = s.key.Close() // nothing is left to be lost
+	}
+}
+
+func (o *rpmSignOptions) check(a *app) error {
 	o.key.fromEnvironment(a)
 	switch {
 	case o.hash != "":
@@ -54,40 +86,42 @@ func runRPMSign(ctx context.Context, a *app, o rpmSignOptions, paths []string) e
 	case o.key.key == "" && !o.packages.dryRun:
 		return usagef("which key? --key URI, or --dry-run to look only")
 	}
-	key, err := o.key.open(ctx, a)
+	return nil
+}
+
+// start checks the flags and opens the keys.
+func (o *rpmSignOptions) start(ctx context.Context, a *app) (*packageSigning, error) {
+	if err := o.check(a); err != nil {
+		return nil, err
+	}
+	s := &packageSigning{progress: a.newProgress()}
+	if err := o.open(ctx, a, s); err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (o *rpmSignOptions) open(ctx context.Context, a *app, s *packageSigning) (err error) {
+	if s.signing, err = o.packages.signing(s.progress.observer); err != nil {
+		return err
+	}
+	if s.key, err = o.key.open(ctx, a); err != nil {
+		return err
+	}
+	if s.public, err = o.key.public(s.key); err != nil {
+		return err
+	}
+	if s.signing.Options.OpenPGP, err = o.openpgp.open(ctx, a); err != nil {
+		return err
+	}
+	engine, err := (&engineFlags{jobs: o.packages.jobs, force: o.force}).engine(s.key, s.public, s.progress.observer)
 	if err != nil {
 		return err
 	}
-	if key != nil {
-		defer key.Close() //nolint:errcheck // nothing is left to be lost
+	if s.public != nil {
+		s.signing.Longest = s.public.MaxValueSize()
 	}
-	public, err := o.key.public(key)
-	if err != nil {
-		return err
-	}
-	openpgp, err := o.openpgp.open(ctx, a)
-	if err != nil {
-		return err
-	}
-	units, err := o.packages.units(paths)
-	if err != nil {
-		return err
-	}
-	progress := a.newProgress()
-	defer progress.close()
-	engine, err := (&engineFlags{jobs: o.packages.jobs, force: o.force}).engine(key, public, progress.observer)
-	if err != nil {
-		return err
-	}
-	s, err := o.packages.signing(progress.observer)
-	if err != nil {
-		return err
-	}
-	s.Options.OpenPGP = openpgp
-	if public != nil {
-		s.Longest = public.MaxValueSize()
-	}
-	s.Plan = func(ctx context.Context, p *rpmsign.Package) (*signing.Plan, error) { return engine.Plan(ctx, p) }
-	run := &packageChange{app: a, Command: "rpm sign"}
-	return run.do(ctx, units, &o.packages, s, public, progress)
+	s.signing.Plan = func(ctx context.Context, p *rpmsign.Package) (*signing.Plan, error) { return engine.Plan(ctx, p) }
+	return nil
 }

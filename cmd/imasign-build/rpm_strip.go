@@ -21,26 +21,23 @@ included. OpenPGP signatures stay, and stay valid.`,
 			return runRPMStrip(cmd.Context(), a, packages, args)
 		},
 	}
-	packages.addWrite(cmd.Flags())
+	packages.addSign(cmd.Flags())
+	packages.addOutput(cmd.Flags())
 	return cmd
 }
 
 func runRPMStrip(ctx context.Context, a *app, packages packageFlags, paths []string) error {
-	units, err := packages.units(paths)
+	s := &packageSigning{progress: a.newProgress()}
+	defer s.close()
+	var err error
+	if s.signing, err = packages.signing(s.progress.observer); err != nil {
+		return err
+	}
+	engine, err := (&engineFlags{jobs: packages.jobs}).engine(nil, nil, s.progress.observer)
 	if err != nil {
 		return err
 	}
-	progress := a.newProgress()
-	defer progress.close()
-	engine, err := (&engineFlags{jobs: packages.jobs}).engine(nil, nil, progress.observer)
-	if err != nil {
-		return err
-	}
-	s, err := packages.signing(progress.observer)
-	if err != nil {
-		return err
-	}
-	s.Plan = func(ctx context.Context, p *rpmsign.Package) (*signing.Plan, error) { return engine.Strip(ctx, p) }
+	s.signing.Plan = func(ctx context.Context, p *rpmsign.Package) (*signing.Plan, error) { return engine.Strip(ctx, p) }
 	run := &packageChange{app: a, Command: "rpm strip"}
-	return run.do(ctx, units, &packages, s, nil, progress)
+	return run.units(ctx, paths, &packages, s)
 }

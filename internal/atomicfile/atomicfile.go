@@ -18,6 +18,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/google/renameio/v2"
 )
@@ -204,4 +205,12 @@ func cause(err error, temporary string) error {
 		return link.Err
 	}
 	return err
+}
+
+// SetModTime has the file appear with this mtime instead of that of its last write.
+func (f *File) SetModTime(t time.Time) error {
+	if err := f.usable(); err != nil {
+		return err
+	}
+	return f.fail("set the time of", os.Chtimes(f.pending.Name(), time.Time{}, t))
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"time"
 
 	"github.com/imasign/imasign-build/internal/atomicfile"
 	"github.com/imasign/imasign-build/pkg/ima"
@@ -40,6 +41,9 @@ func (p *Package) target() string {
 func (p *Package) replace(ctx context.Context, raw []byte, entries int64) error {
 	if raw == nil && p.options.Output == "" {
 		return nil
+	}
+	if raw == nil && p.options.Share {
+		return p.shareUnchanged()
 	}
 	if raw == nil {
 		raw = p.sig.raw
@@ -133,6 +137,9 @@ func (p *Package) write(ctx context.Context, raw []byte) error {
 		return err
 	}
 	if err := p.unchanged(); err != nil {
+		return err
+	}
+	if err := f.SetModTime(p.newModTime(time.Now())); err != nil {
 		return err
 	}
 	return f.Commit()

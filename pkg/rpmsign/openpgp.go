@@ -130,10 +130,23 @@ func (k *OpenPGPKey) ArmoredSignature(r io.Reader) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return armored(openpgp.SignatureType, signature)
+}
+
+// ArmoredPublicKey returns the public key in ASCII armor.
+func (k *OpenPGPKey) ArmoredPublicKey() ([]byte, error) {
+	var key bytes.Buffer
+	if err := k.entity.Serialize(&key); err != nil {
+		return nil, err
+	}
+	return armored(openpgp.PublicKeyType, key.Bytes())
+}
+
+func armored(kind string, content []byte) ([]byte, error) {
 	var out bytes.Buffer
-	w, err := armor.Encode(&out, openpgp.SignatureType, nil)
+	w, err := armor.Encode(&out, kind, nil)
 	if err == nil {
-		_, err = w.Write(signature)
+		_, err = w.Write(content)
 	}
 	if err == nil {
 		err = w.Close()

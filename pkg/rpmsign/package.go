@@ -57,6 +57,8 @@ func (l HeaderLimit) String() string {
 type Options struct {
 	// Output is the path to write the package to; "" writes it in place.
 	Output string
+	// Share has a package that needs no change share its Output by a hard link.
+	Share bool
 	// MaxHeader is the largest signature header to write; zero stands for Limit64M.
 	MaxHeader HeaderLimit
 	// OpenPGP, unless nil, makes the package's OpenPGP signatures anew when it is

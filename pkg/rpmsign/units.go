@@ -176,7 +176,7 @@ func (s *Signing) copySource(ctx context.Context, p *Package) error {
 	if s.DryRun || p.options.Output == "" {
 		return nil
 	}
-	return p.write(ctx, p.sig.raw)
+	return p.replace(ctx, nil, 0)
 }
 
 func (s *Signing) describe(plan *signing.Plan, r *Result) error {

@@ -1,0 +1,82 @@
+package rpmsign
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/imasign/imasign-build/internal/atomicfile"
+)
+
+// LinkOrCopy makes to, which must not exist, the same file as from: by a hard
+// link, or where that cannot be (another file system, no permission) a copy with
+// its mode and mtime.
+func LinkOrCopy(from, to string) error {
+	err := os.Link(from, to)
+	if !errors.Is(err, unix.EXDEV) && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EMLINK) {
+		return err
+	}
+	source, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer source.Close() //nolint:errcheck // opened for reading
+	info, err := source.Stat()
+	if err != nil {
+		return err
+	}
+	f, err := atomicfile.CreateNew(to, info.Mode().Perm())
+	if err != nil {
+		return err
+	}
+	defer f.Abort()
+	if _, err := f.ReadFrom(source); err != nil {
+		return err
+	}
+	if err := f.SetModTime(info.ModTime()); err != nil {
+		return err
+	}
+	return f.Commit()
+}
+
+// SameContent reports whether the package at signed is the one at path but for
+// its signature header: same main header, as many bytes of payload. A package that
+// is missing or cannot be read is not the same.
+func SameContent(path, signed string) (bool, error) {
+	b, err := Open(signed, Options{})
+	if err != nil {
+		return false, nil //nolint:nilerr // see above
+	}
+	defer b.Close() //nolint:errcheck // opened for reading
+	a, err := Open(path, Options{})
+	if err != nil {
+		return false, err
+	}
+	defer a.Close() //nolint:errcheck // opened for reading
+	return bytes.Equal(a.main.raw, b.main.raw) && a.size-a.payload == b.size-b.payload, nil
+}
+
+// shareUnchanged puts a package that needs no new signature header to its output.
+func (p *Package) shareUnchanged() error {
+	if err := os.Remove(p.options.Output); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := LinkOrCopy(p.path, p.options.Output); err != nil {
+		return fmt.Errorf("write %s: %w", p.options.Output, err)
+	}
+	return nil
+}
+
+// newModTime is the mtime of a package that is written: now, but never in the same
+// second as the old one, by which createrepo_c --update, make and rsync would take
+// the file for the old one if it kept its size.
+func (p *Package) newModTime(now time.Time) time.Time {
+	if old := p.stat.ModTime(); now.Unix() <= old.Unix() {
+		return time.Unix(old.Unix()+1, 0)
+	}
+	return now
+}
