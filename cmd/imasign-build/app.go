@@ -134,9 +134,9 @@ found something wrong.`,
 	flags.StringVar(&a.progressFormat, "progress", "auto", "`auto`, bar, plain or none")
 	root.AddCommand(
 		newGroup("rootfs", "Sign and verify a directory tree", newRootfsSign(a), newRootfsVerify(a), newRootfsStrip(a)),
-		newGroup("rpm", "Sign and verify the files of RPM packages", newRPMSign(a), newRPMVerify(a), newRPMShow(a), newRPMStrip(a)),
+		newGroup("rpm", "Sign and verify the files of RPM packages", newRPMSign(a), newRPMVerify(a), newRPMShow(a), newRPMStrip(a), newRPMDigests(a)),
 		newGroup("repo", "Sign the packages of a repository", newRepoSign(a)),
-		newGroup("manifest", "Work with manifests", newManifestApply(a), newManifestDiff(a)),
+		newGroup("manifest", "Work with manifests", newManifestSign(a), newManifestApply(a), newManifestDiff(a)),
 		newGroup("key", "Make and inspect keys and certificates", newKeyInit(a), newKeyShow(a), newKeyCheck(a)),
 		newVersion(a), newCompletion(),
 	)

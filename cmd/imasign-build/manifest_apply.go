@@ -7,12 +7,16 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/manifest"
+	"github.com/imasign/imasign-build/pkg/rpmsign"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
 type manifestApplyOptions struct {
 	trust       trustFlags
 	engine      engineFlags
+	packages    packageFlags
 	crossMounts bool
 	dryRun      bool
 }
@@ -20,16 +24,21 @@ type manifestApplyOptions struct {
 func newManifestApply(a *app) *cobra.Command {
 	var o manifestApplyOptions
 	cmd := &cobra.Command{
-		Use:   "apply MANIFEST DIR",
-		Short: "Attach the signatures of a manifest to a directory tree",
-		Long: `Apply attaches what a manifest states. Every file is digested first: where the
-content is not what the manifest says, a file is missing, or a signature does not
-hold with a trusted certificate, nothing at all is attached.`,
+		Use:   "apply MANIFEST DIR|RPM…",
+		Short: "Attach the signatures of a manifest to a tree or to packages",
+		Long: `Apply attaches what a manifest states. In a tree every file is digested first: where
+the content is not what the manifest says, a file is missing, or a signature does not
+hold with a trusted certificate, nothing at all is attached.
+
+A manifest of packages, or of digests ("rpm digests"), goes to packages and to
+directories of packages: each one whose files all match is written, the others are
+named and stay as they are.`,
 		Example: `  imasign-build rootfs sign --key K --cert C --output none --manifest m.jsonl rootfs/
-  imasign-build manifest apply --cert C m.jsonl rootfs/                # as root`,
-		Args: usageArgs(cobra.ExactArgs(2)),
+  imasign-build manifest apply --cert C m.jsonl rootfs/                # as root
+  imasign-build manifest apply --cert C signed.jsonl RPMS/`,
+		Args: usageArgs(cobra.MinimumNArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runManifestApply(cmd.Context(), a, o, args[0], args[1])
+			return runManifestApply(cmd.Context(), a, o, args[0], args[1:])
 		},
 	}
 	flags := cmd.Flags()
@@ -38,19 +47,72 @@ hold with a trusted certificate, nothing at all is attached.`,
 	o.engine.addForce(flags)
 	flags.BoolVar(&o.crossMounts, "cross-mounts", false, "enter file systems that are mounted inside the tree")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "check everything, change nothing")
+	o.packages.addApply(flags)
 	return cmd
 }
 
-func runManifestApply(ctx context.Context, a *app, o manifestApplyOptions, file, dir string) error {
+func runManifestApply(ctx context.Context, a *app, o manifestApplyOptions, file string, targets []string) error {
 	ring, err := o.trust.ring(a)
 	if err != nil {
 		return err
 	}
-	index, closeIndex, err := openIndex(file)
+	catalog, closeCatalog, err := openCatalog(file)
 	if err != nil {
 		return err
 	}
-	defer closeIndex()
+	defer closeCatalog()
+	switch kind := catalog.Headers()[0].Container; kind {
+	case "tree":
+		return applyToTree(ctx, a, o, ring, catalog, targets)
+	case "rpm", manifest.Digests:
+		return applyToPackages(ctx, a, o, ring, catalog, targets)
+	default:
+		return fmt.Errorf("%s: a manifest of %q cannot be applied", file, kind)
+	}
+}
+
+// applyToPackages gives each package what the manifest states for it by name, or
+// for each of its digests.
+func applyToPackages(ctx context.Context, a *app, o manifestApplyOptions, ring *ima.Keyring, catalog *manifest.Catalog, paths []string) error {
+	s := &packageSigning{progress: a.newProgress()}
+	defer s.close()
+	o.packages.jobs, o.packages.dryRun = o.engine.jobs, o.dryRun
+	var err error
+	if s.signing, err = o.packages.signing(s.progress.observer); err != nil {
+		return err
+	}
+	engine, err := o.engine.engine(nil, nil, s.progress.observer)
+	if err != nil {
+		return err
+	}
+	index := catalog.Index
+	if catalog.Headers()[0].Container == manifest.Digests {
+		all, err := catalog.Index("")
+		if err != nil {
+			return err
+		}
+		index = func(string) (*manifest.Index, error) { return all, nil }
+	}
+	s.signing.Plan = func(ctx context.Context, p *rpmsign.Package) (*signing.Plan, error) {
+		mine, err := index(p.Name())
+		if err != nil {
+			return nil, err
+		}
+		return engine.Apply(ctx, p, mine, ring)
+	}
+	run := &packageChange{app: a, Command: "manifest apply"}
+	return run.units(ctx, paths, &o.packages, s)
+}
+
+func applyToTree(ctx context.Context, a *app, o manifestApplyOptions, ring *ima.Keyring, catalog *manifest.Catalog, dirs []string) error {
+	if len(dirs) != 1 {
+		return usagef("a manifest of a tree goes to one directory, not to %d", len(dirs))
+	}
+	dir := dirs[0]
+	index, err := catalog.Index("")
+	if err != nil {
+		return err
+	}
 	progress := a.newProgress()
 	defer progress.close()
 	engine, err := o.engine.engine(nil, nil, progress.observer)
@@ -70,6 +132,20 @@ func runManifestApply(ctx context.Context, a *app, o manifestApplyOptions, file,
 	}
 	run := newChange(a, "manifest apply", dir, progress, o.dryRun)
 	return run.do(ctx, func() (*signing.Plan, error) { return engine.Apply(ctx, tree, index, ring) }, tree.Attach)
+}
+
+// openCatalog opens a manifest of any number of containers.
+func openCatalog(file string) (*manifest.Catalog, func(), error) {
+	f, size, err := openManifest(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	catalog, err := manifest.NewCatalog(f, size)
+	if err != nil {
+		_ = f.Close()
+		return nil, nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return catalog, func() { _ = f.Close() }, nil
 }
 
 // openManifest opens a manifest for reading at any offset.

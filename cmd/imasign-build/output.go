@@ -88,6 +88,13 @@ func count(n int64) string {
 	return digits
 }
 
+func packages(n int) string {
+	if n == 1 {
+		return "1 package"
+	}
+	return count(int64(n)) + " packages"
+}
+
 // size writes bytes as a person reads them.
 func size(n int64) string {
 	units := []string{"kB", "MB", "GB", "TB"}

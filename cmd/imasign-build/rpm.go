@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -23,20 +24,35 @@ type packageFlags struct {
 }
 
 func (f *packageFlags) addRead(flags *pflag.FlagSet) {
-	flags.StringVar(&f.check, "check", string(rpmsign.CheckPayload), "what must hold: `payload` (all digests of headers and payload), header (headers and length alone), or files (payload unpacked, every file digested)")
+	f.addCheck(flags)
 	flags.IntVarP(&f.jobs, "jobs", "j", 0, "packages to work on at a time (default: one a core)")
 }
 
-// addSign adds the flags of what changes packages, addOutput where they go.
+func (f *packageFlags) addCheck(flags *pflag.FlagSet) {
+	flags.StringVar(&f.check, "check", string(rpmsign.CheckPayload), "what must hold of a package: `payload` (all digests of headers and payload), header (headers and length alone), or files (payload unpacked, every file digested)")
+}
+
+// addSign adds the flags of what signs or strips packages.
 func (f *packageFlags) addSign(flags *pflag.FlagSet) {
 	f.addRead(flags)
-	flags.StringVar(&f.limit, "rpm-max-header", rpmsign.Limit64M.String(), "largest signature header that rpm on the devices takes: 8K (rpm 4.14), 64K (rpm 4.15) or `64M` (rpm 4.16 and later)")
+	f.addLimit(flags)
 	flags.BoolVar(&f.dryRun, "dry-run", false, "say what would change, change nothing")
 	flags.StringVar(&f.manifest, "manifest", "", "write the manifest, one header a package, to this `file`")
 }
 
+// addApply adds those of what gives packages signatures that were made elsewhere.
+func (f *packageFlags) addApply(flags *pflag.FlagSet) {
+	f.addCheck(flags)
+	f.addLimit(flags)
+	f.addOutput(flags)
+}
+
+func (f *packageFlags) addLimit(flags *pflag.FlagSet) {
+	flags.StringVar(&f.limit, "rpm-max-header", rpmsign.Limit64M.String(), "largest signature header that rpm on the devices takes: 8K (rpm 4.14), 64K (rpm 4.15) or `64M` (rpm 4.16 and later)")
+}
+
 func (f *packageFlags) addOutput(flags *pflag.FlagSet) {
-	flags.StringVar(&f.outputDir, "output-dir", "", "write the packages below this `directory` instead of in place")
+	flags.StringVar(&f.outputDir, "output-dir", "", "write packages below this `directory` instead of in place")
 }
 
 func (f *packageFlags) level() (rpmsign.Level, error) {
@@ -144,6 +160,7 @@ type packageChange struct {
 
 	started  time.Time
 	manifest *atomicfile.File
+	listed   map[string][sha256.Size]byte // by name, what the manifest says
 	errs     []error
 }
 
@@ -190,7 +207,7 @@ func (c *packageChange) do(ctx context.Context, f *packageFlags, s *packageSigni
 	s.progress.close()
 	c.Seconds = time.Since(c.started).Seconds()
 	if cause := context.Cause(ctx); cause != nil {
-		return fmt.Errorf("%w: %d packages are done, the others are as they were", cause, c.Total-c.Failed)
+		return fmt.Errorf("%w: %s done, the others are as they were", cause, packages(c.Total-c.Failed))
 	}
 	if len(c.errs) > 0 {
 		return errors.Join(err, c.failures())
@@ -213,6 +230,7 @@ func (c *packageChange) startManifest(f *packageFlags, s *rpmsign.Signing) error
 		return err
 	}
 	s.Describe = &signing.Description{Tool: tool, Date: date}
+	c.listed = map[string][sha256.Size]byte{}
 	c.manifest, err = atomicfile.Create(f.manifest, 0o644)
 	return err
 }
@@ -245,11 +263,24 @@ func (c *packageChange) take(r rpmsign.Result) error {
 	if c.verbose || r.Err != nil || len(r.Defects) > 0 {
 		c.Packages = append(c.Packages, line)
 	}
-	if c.manifest != nil && len(r.Manifest) > 0 {
-		_, err := c.manifest.Write(r.Manifest)
-		return err
+	return c.writeManifest(r)
+}
+
+// writeManifest adds a package's lines, once for several copies of one package.
+func (c *packageChange) writeManifest(r rpmsign.Result) error {
+	if c.manifest == nil || len(r.Manifest) == 0 {
+		return nil
 	}
-	return nil
+	sum := sha256.Sum256(r.Manifest)
+	switch first, met := c.listed[r.Name]; {
+	case met && first == sum:
+		return nil
+	case met:
+		return fmt.Errorf("%s: another package is called %s as well, but differs: a manifest cannot hold both", r.Path, r.Name)
+	}
+	c.listed[r.Name] = sum
+	_, err := c.manifest.Write(r.Manifest)
+	return err
 }
 
 func (c *packageChange) report() error {
@@ -276,7 +307,7 @@ func (c *packageChange) report() error {
 			files = append(files, fmt.Sprintf("%s %s", count(part.n), part.word))
 		}
 	}
-	fmt.Fprintf(c.out, "%d packages, %d %schanged, %s larger; files: %s; %.1f s", c.Total, c.Changed, would, size(c.Grows), join(files, "none"), c.Seconds)
+	fmt.Fprintf(c.out, "%s, %d %schanged, %s larger; files: %s; %.1f s", packages(c.Total), c.Changed, would, size(c.Grows), join(files, "none"), c.Seconds)
 	if c.KeyID != "" {
 		fmt.Fprintf(c.out, ", key id %s", c.KeyID)
 	}
@@ -293,5 +324,5 @@ func (c *packageChange) failures() error {
 	if c.manifest != nil {
 		manifest = "; no manifest was written"
 	}
-	return fmt.Errorf("%d of %d packages failed and are as they were%s:\n%w", len(c.errs), c.Total, manifest, errors.Join(c.errs...))
+	return fmt.Errorf("%d of %s failed and are as they were%s:\n%w", len(c.errs), packages(c.Total), manifest, errors.Join(c.errs...))
 }

@@ -179,8 +179,8 @@ func (r *rpmVerifyReport) finish() error {
 			}
 			r.printEntry(e.Status, path, e.Detail)
 		}
-		fmt.Fprintf(r.out, "%d packages: %s files ok, %s unsigned, %s bad, %s without a digest\n",
-			r.Packages, count(r.OK), count(r.Unsigned), count(r.Bad), count(r.Ignored))
+		fmt.Fprintf(r.out, "%s: %s files ok, %s unsigned, %s bad, %s without a digest\n",
+			packages(r.Packages), count(r.OK), count(r.Unsigned), count(r.Bad), count(r.Ignored))
 	}
 	if len(r.errs) > 0 {
 		return errors.Join(r.errs...)

@@ -15,7 +15,8 @@ import (
 // digest that the container states is compared as it is.
 //
 // Where a path repeats (tar), the n-th entry of a path gets what the n-th line of
-// that path says.
+// that path says. In a manifest of digests (manifest.Digests) entries are looked
+// up by the digest that the container states, and every one must be there.
 func (e *Engine) Apply(ctx context.Context, src Source, index *manifest.Index, ring *ima.Keyring) (*Plan, error) {
 	a := &applier{engine: e, index: index, ring: ring, met: map[string]met{}, groups: map[string]string{}}
 	plan, err := e.plan(ctx, src, worker{listed: a.admit, work: a.work, linked: a.linked})
@@ -48,6 +49,12 @@ type met struct {
 // admit leaves an entry without a value in the manifest alone. A hard-link group
 // is regrouped around the first of its names that has one.
 func (a *applier) admit(j *job) {
+	if a.byDigest() {
+		if j.Reason == "" && !a.index.Attaches(a.place(j)) {
+			j.err = fmt.Errorf("%s: %w: it has no value for its digest", j.Path, ErrMismatch)
+		}
+		return
+	}
 	m := a.met[j.Path]
 	j.nth = m.listed
 	m.listed++
@@ -60,6 +67,16 @@ func (a *applier) admit(j *job) {
 		j.Reason, j.Same = "no value in the manifest", ""
 	}
 	a.met[j.Path] = m
+}
+
+func (a *applier) byDigest() bool { return a.index.Header.Container == manifest.Digests }
+
+// place is where the entry's line is in the manifest.
+func (a *applier) place(j *job) (path string, n int) {
+	if a.byDigest() {
+		return manifest.DigestPath(j.Hash, j.Digest), 0
+	}
+	return j.Path, j.nth
 }
 
 func (a *applier) regroup(e *Entry) {
@@ -94,7 +111,7 @@ func (a *applier) work(ctx context.Context, d *digester, j *job) {
 
 // line returns the manifest's line of an entry that it has a value for.
 func (a *applier) line(j *job) (manifest.Line, error) {
-	line, _, err := a.index.Find(j.Path, j.nth)
+	line, _, err := a.index.Find(a.place(j))
 	if err != nil {
 		return line, err
 	}
@@ -176,6 +193,9 @@ func (a *applier) judge(j *job, value []byte) error {
 
 // missing names what the manifest has values for and the container does not have.
 func (a *applier) missing() error {
+	if a.byDigest() {
+		return nil // it may be of other containers as well
+	}
 	var errs Errors
 	for _, path := range a.index.Paths() {
 		want := 0

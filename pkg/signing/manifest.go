@@ -105,7 +105,7 @@ func line(r *Record) manifest.Line {
 		l.KeyID = v.KeyID
 	}
 	if l.Unsigned == "" && r.HashOnly {
-		l.Unsigned = "hash only"
+		l.Unsigned = hashOnlyReason
 	}
 	return l
 }

@@ -177,7 +177,7 @@ type digester struct {
 }
 
 func newDigester() *digester {
-	return &digester{buf: make([]byte, 256<<10), hashes: map[ima.HashID]hash.Hash{}}
+	return &digester{hashes: map[ima.HashID]hash.Hash{}}
 }
 
 func (d *digester) hash(id ima.HashID) (hash.Hash, error) {
@@ -233,6 +233,9 @@ func (j *job) sum(ctx context.Context, d *digester, content io.Reader, ids ...im
 			return fmt.Errorf("%s: %w", j.Path, err)
 		}
 		d.active = append(d.active, h)
+	}
+	if d.buf == nil { // containers that state their digests need none
+		d.buf = make([]byte, 256<<10)
 	}
 	for {
 		n, err := content.Read(d.buf)

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/manifest"
+	"github.com/imasign/imasign-build/pkg/rpmsign"
+)
+
+type rpmDigestsOptions struct {
+	packages packageFlags
+	output   string
+}
+
+func newRPMDigests(a *app) *cobra.Command {
+	var o rpmDigestsOptions
+	cmd := &cobra.Command{
+		Use:   "digests PATH…",
+		Short: "List the distinct file digests of packages, to be signed elsewhere",
+		Long: `Digests lists every distinct file digest of the packages as a manifest, which a
+machine that has the key but not the packages signs with "manifest sign"; "manifest
+apply" then puts the signatures into the packages.`,
+		Example: `  imasign-build rpm digests -o digests.jsonl RPMS/
+  imasign-build manifest sign --key K --cert C digests.jsonl -o signed.jsonl   # where the key is
+  imasign-build manifest apply --cert C signed.jsonl RPMS/`,
+		Args: usageArgs(cobra.MinimumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error { return runRPMDigests(cmd.Context(), a, o, args) },
+	}
+	o.packages.addRead(cmd.Flags())
+	cmd.Flags().StringVarP(&o.output, "output", "o", "-", "write the manifest to this `file`, - for standard output")
+	return cmd
+}
+
+// digestSet collects distinct digests.
+type digestSet struct {
+	lines map[string]manifest.Line
+	errs  []error
+}
+
+// packageDigests is what one package adds to a digestSet.
+type packageDigests struct {
+	files []rpmsign.File
+	err   error
+}
+
+func runRPMDigests(ctx context.Context, a *app, o rpmDigestsOptions, paths []string) error {
+	level, err := o.packages.level()
+	if err != nil {
+		return err
+	}
+	units, err := o.packages.units(paths)
+	if err != nil {
+		return err
+	}
+	set := &digestSet{lines: map[string]manifest.Line{}}
+	err = rpmsign.Each(ctx, o.packages.parallel(), units, func(ctx context.Context, u rpmsign.Unit) packageDigests {
+		files, err := digestsOf(ctx, u, level)
+		return packageDigests{files, err}
+	}, set.take)
+	if err == nil && len(set.errs) > 0 {
+		err = fmt.Errorf("%d of %s failed; nothing was written:\n%w", len(set.errs), packages(len(units)), errors.Join(set.errs...))
+	}
+	if err != nil {
+		return err
+	}
+	date, err := a.date()
+	if err != nil {
+		return err
+	}
+	return a.writeOutput(o.output, func(w io.Writer) error {
+		return set.write(w, manifest.Header{Tool: tool, Container: manifest.Digests, Date: date, Entries: int64(len(set.lines))})
+	})
+}
+
+// digestsOf returns a package's files, none for a source package.
+func digestsOf(ctx context.Context, u rpmsign.Unit, level rpmsign.Level) ([]rpmsign.File, error) {
+	p, err := rpmsign.Open(u.Path, rpmsign.Options{})
+	if err != nil {
+		return nil, err
+	}
+	defer p.Close() //nolint:errcheck // opened for reading
+	if err := p.Check(ctx, level); err != nil {
+		return nil, err
+	}
+	err = p.Signable(0)
+	if errors.Is(err, rpmsign.ErrSource) {
+		return nil, nil
+	}
+	return p.Files(), err
+}
+
+func (s *digestSet) take(p packageDigests) error {
+	if p.err != nil {
+		s.errs = append(s.errs, p.err)
+		return nil
+	}
+	for _, f := range p.files {
+		if f.Digest != nil {
+			path := manifest.DigestPath(f.Hash, f.Digest)
+			s.lines[path] = manifest.Line{Path: path, Kind: "file", Hash: f.Hash, Digest: f.Digest}
+		}
+	}
+	return nil
+}
+
+func (s *digestSet) write(w io.Writer, header manifest.Header) error {
+	header.Hash = s.hash()
+	out := manifest.NewWriter(w)
+	if err := out.Header(header); err != nil {
+		return err
+	}
+	for _, path := range slices.Sorted(maps.Keys(s.lines)) {
+		if err := out.Line(s.lines[path]); err != nil {
+			return err
+		}
+	}
+	return out.Flush()
+}
+
+// hash is the algorithm of all digests, zero where they differ.
+func (s *digestSet) hash() (h ima.HashID) {
+	for _, l := range s.lines {
+		if h != 0 && h != l.Hash {
+			return 0
+		}
+		h = l.Hash
+	}
+	return h
+}

@@ -1,0 +1,50 @@
+package manifest
+
+import (
+	"encoding/hex"
+	"io/fs"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+)
+
+// Digests is the container of a manifest that lists distinct digests instead of
+// files: what a machine needs that has a key and nothing else. Its lines have
+// DigestPath as path, kind "file", and neither size, mode nor owner.
+const Digests = "digests"
+
+// DigestPath is the path of a digest's line in a manifest of digests:
+// "sha256:" and lower-case hex.
+func DigestPath(h ima.HashID, digest []byte) string {
+	return h.String() + ":" + hex.EncodeToString(digest)
+}
+
+// Type returns the file type that a line's kind names, without permissions; it is
+// the inverse of Kind.
+func Type(kind string) fs.FileMode {
+	switch kind {
+	case "directory":
+		return fs.ModeDir
+	case "symlink":
+		return fs.ModeSymlink
+	case "fifo":
+		return fs.ModeNamedPipe
+	case "socket":
+		return fs.ModeSocket
+	case "char":
+		return fs.ModeDevice | fs.ModeCharDevice
+	case "block":
+		return fs.ModeDevice
+	}
+	return 0
+}
+
+// FileMode returns the line's kind and mode in the form of package fs.
+func (l *Line) FileMode() fs.FileMode {
+	mode := Type(l.Kind) | fs.FileMode(l.Mode&0o777)
+	for i, flag := range [...]fs.FileMode{fs.ModeSticky, fs.ModeSetgid, fs.ModeSetuid} {
+		if l.Mode&(0o1000<<i) != 0 {
+			mode |= flag
+		}
+	}
+	return mode
+}

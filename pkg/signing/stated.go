@@ -1,0 +1,57 @@
+package signing
+
+import (
+	"context"
+	"iter"
+	"maps"
+
+	"github.com/imasign/imasign-build/pkg/manifest"
+)
+
+// Stated returns the entries of one container of a manifest, each with the digest
+// that its line states: what a machine signs that has the key but not the files.
+// The lines are read once; what they leave unsigned stays unsigned.
+func Stated(lines iter.Seq2[manifest.Line, error]) Source { return stated{lines} }
+
+type stated struct {
+	lines iter.Seq2[manifest.Line, error]
+}
+
+func (s stated) Entries(ctx context.Context) iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
+		for l, err := range s.lines {
+			if err == nil {
+				err = context.Cause(ctx)
+			}
+			if err != nil {
+				yield(Entry{}, err)
+				return
+			}
+			if !yield(statedEntry(&l), nil) {
+				return
+			}
+		}
+	}
+}
+
+// hashOnlyReason is what a manifest says of an entry with a digest-ng value.
+const hashOnlyReason = "hash only"
+
+func statedEntry(l *manifest.Line) Entry {
+	e := Entry{
+		Path: l.Path, Mode: l.FileMode(), UID: l.UID, GID: l.GID, Size: l.Size, Same: l.Same,
+		Hash: l.Hash, Digest: l.Digest, HashOnly: l.Unsigned == hashOnlyReason,
+	}
+	if len(l.Covered)+len(l.Xattrs) > 0 {
+		e.Xattrs = make(map[string][]byte, len(l.Covered)+len(l.Xattrs))
+		maps.Copy(e.Xattrs, l.Covered)
+		maps.Copy(e.Xattrs, l.Xattrs)
+	}
+	switch {
+	case l.Unsigned != "" && !e.HashOnly:
+		e.Reason = l.Unsigned
+	case len(l.Digest) == 0:
+		e.Reason = "the manifest states no digest"
+	}
+	return e
+}
