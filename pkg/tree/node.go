@@ -21,8 +21,11 @@ type Node struct {
 	// Links is the number of names that the inode has, here and elsewhere.
 	Links uint64
 	Stamp Stamp
-	// MountPoint marks a directory that was not entered because another file
-	// system is mounted there.
+	// Mount is the kernel's id of the mount that shows the name, 0 where the
+	// kernel does not tell it (before Linux 5.8).
+	Mount uint64
+	// MountPoint marks a directory or file that belongs to another mount, which
+	// the tree's Options do not let the walk enter.
 	MountPoint bool
 }
 
@@ -77,7 +80,7 @@ func (s *Stamp) UnmarshalBinary(b []byte) error {
 // StampOf returns the stamp of an open file.
 func StampOf(f *os.File) (Stamp, error) {
 	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+	if err := ignoringEINTR(func() error { return unix.Fstat(int(f.Fd()), &st) }); err != nil {
 		return Stamp{}, &os.PathError{Op: "stat", Path: f.Name(), Err: err}
 	}
 	return stampOf(&st), nil
@@ -87,9 +90,9 @@ func stampOf(st *unix.Stat_t) Stamp {
 	return Stamp{Dev: uint64(st.Dev), Ino: st.Ino, Size: st.Size, Mtime: st.Mtim.Nano(), Ctime: st.Ctim.Nano()} //nolint:unconvert // Dev's width varies
 }
 
-func nodeOf(path string, st *unix.Stat_t) Node {
+func nodeOf(st *unix.Stat_t) Node {
 	return Node{
-		Path: path, Mode: modeOf(st.Mode), UID: st.Uid, GID: st.Gid, Size: st.Size,
+		Mode: modeOf(st.Mode), UID: st.Uid, GID: st.Gid, Size: st.Size,
 		Links: uint64(st.Nlink), Stamp: stampOf(st), //nolint:unconvert // Nlink's width varies
 	}
 }

@@ -2,23 +2,52 @@ package tree
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"strings"
 
 	"golang.org/x/sys/unix"
 )
 
-// readFlags never block on a FIFO or a device, and never follow a final link.
-const readFlags = unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_CLOEXEC
+// readFlags never block on a FIFO or a device.
+const readFlags = unix.O_RDONLY | unix.O_NONBLOCK | unix.O_CLOEXEC
 
-// Open opens the file at path (relative, slash-separated, as Walk yields it) for
-// reading, leaving its access time alone where the kernel allows it. A symbolic
-// link anywhere in path is an error (ELOOP), and so is a mount point that the
-// tree's Options exclude (ErrMountPoint).
-func (t *Tree) Open(path string) (*os.File, error) { return t.open(path, readFlags) }
+// passFlags open a directory that only leads somewhere; to read it takes more
+// rights than to pass through it.
+const passFlags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
 
-func (t *Tree) openDir(path string) (*os.File, error) {
-	return t.open(path, readFlags|unix.O_DIRECTORY)
+// Open opens the file or directory at path (relative, slash-separated, without
+// "." and ".." in it, as Walk yields it; "." alone is the root) for reading,
+// leaving its access time alone where the kernel allows it. A symbolic link
+// anywhere in path is an error (ELOOP), and so is a mount that the tree's Options
+// exclude (ErrMountPoint), and what is neither a file nor a directory
+// (ErrNotFile).
+func (t *Tree) Open(path string) (*os.File, error) {
+	f, err := t.openLocal(path, readFlags)
+	if err != nil {
+		return nil, err
+	}
+	var st unix.Stat_t
+	if err = ignoringEINTR(func() error { return unix.Fstat(int(f.Fd()), &st) }); err == nil {
+		if kind := st.Mode & unix.S_IFMT; kind == unix.S_IFREG || kind == unix.S_IFDIR {
+			return f, nil
+		}
+		err = ErrNotFile
+	}
+	_ = f.Close()
+	return nil, &os.PathError{Op: "open", Path: t.Name(path), Err: err}
+}
+
+// OpenDir is Open for directories alone; anything else is ENOTDIR.
+func (t *Tree) OpenDir(path string) (*os.File, error) {
+	return t.openLocal(path, readFlags|unix.O_DIRECTORY)
+}
+
+func (t *Tree) openLocal(path string, flags int) (*os.File, error) {
+	if !local(path) {
+		return nil, &os.PathError{Op: "open", Path: t.Name(path), Err: fs.ErrInvalid}
+	}
+	return t.open(path, flags)
 }
 
 func (t *Tree) open(path string, flags int) (*os.File, error) {
@@ -26,7 +55,7 @@ func (t *Tree) open(path string, flags int) (*os.File, error) {
 	if errors.Is(err, unix.EPERM) { // only the owner may ask for O_NOATIME
 		fd, err = t.openFD(path, flags)
 	}
-	if errors.Is(err, unix.EXDEV) && !t.opts.CrossMounts {
+	if errors.Is(err, unix.EXDEV) {
 		err = ErrMountPoint
 	}
 	if err != nil {
@@ -35,45 +64,77 @@ func (t *Tree) open(path string, flags int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), t.Name(path)), nil
 }
 
-// openFD asks the kernel to hold the containment (openat2, Linux 5.6), and walks
-// the components itself where that call is missing, forbidden by a seccomp
-// filter, or the path is longer than PATH_MAX.
+// local reports whether path has the form in which Walk yields paths.
+func local(path string) bool {
+	if path == "." {
+		return true
+	}
+	for name := range strings.SplitSeq(path, "/") {
+		if name == "" || name == "." || name == ".." {
+			return false
+		}
+	}
+	return true
+}
+
+// openFD opens path in parts that the kernel takes: PATH_MAX bounds the length of
+// one call's path, not the depth of a tree.
 func (t *Tree) openFD(path string, flags int) (int, error) {
+	at := int(t.root.Fd())
+	for len(path) >= unix.PathMax {
+		cut := strings.LastIndexByte(path[:unix.PathMax], '/')
+		if cut < 0 {
+			t.closeUnlessRoot(at)
+			return -1, unix.ENAMETOOLONG
+		}
+		next, err := t.openPart(at, path[:cut], passFlags)
+		t.closeUnlessRoot(at)
+		if err != nil {
+			return -1, err
+		}
+		at, path = next, path[cut+1:]
+	}
+	fd, err := t.openPart(at, path, flags)
+	t.closeUnlessRoot(at)
+	return fd, err
+}
+
+// openPart has the kernel hold the containment (openat2), or opens the components
+// one by one where that call is missing or forbidden.
+func (t *Tree) openPart(at int, path string, flags int) (int, error) {
+	if !t.openat2 {
+		return t.openByComponent(at, path, flags)
+	}
 	how := unix.OpenHow{Flags: uint64(flags), Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS}
 	if !t.opts.CrossMounts {
 		how.Resolve |= unix.RESOLVE_NO_XDEV
 	}
-	fd, err := retry(func() (int, error) { return unix.Openat2(int(t.root.Fd()), path, &how) })
-	switch {
-	case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.ENAMETOOLONG):
-		return t.openByComponent(path, flags)
-	case errors.Is(err, unix.EPERM) && flags&unix.O_NOATIME == 0:
-		return t.openByComponent(path, flags)
+	return retry(func() (int, error) { return unix.Openat2(at, path, &how) })
+}
+
+// hasOpenat2 reports whether the kernel has openat2 (Linux 5.6) and no seccomp
+// filter forbids it; old filters answer EPERM to calls that they do not know.
+func hasOpenat2(root int) bool {
+	fd, err := retry(func() (int, error) { return unix.Openat2(root, ".", &unix.OpenHow{Flags: passFlags}) })
+	if err != nil {
+		return false
 	}
-	return fd, err
+	return unix.Close(fd) == nil
 }
 
 // openByComponent opens one directory after the other, none through a link.
-// Without openat2 a mount point is recognised by its device number alone.
-func (t *Tree) openByComponent(path string, flags int) (int, error) {
-	const dirFlags = unix.O_PATH | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
-	at := int(t.root.Fd())
+func (t *Tree) openByComponent(at int, path string, flags int) (int, error) {
+	start := at
 	for {
 		name, rest, more := strings.Cut(path, "/")
-		if name == "" || name == ".." {
-			closeUnless(at, t.root)
-			return -1, unix.EXDEV
-		}
 		next := flags
 		if more {
-			next = dirFlags
+			next = passFlags
 		}
-		fd, err := retry(func() (int, error) { return unix.Openat(at, name, next, 0) })
-		if err == nil && !t.opts.CrossMounts && deviceOf(fd) != deviceOf(at) {
-			_ = unix.Close(fd)
-			fd, err = -1, unix.EXDEV
+		fd, err := t.openComponent(at, name, next)
+		if at != start {
+			_ = unix.Close(at)
 		}
-		closeUnless(at, t.root)
 		if err != nil || !more {
 			return fd, err
 		}
@@ -81,27 +142,35 @@ func (t *Tree) openByComponent(path string, flags int) (int, error) {
 	}
 }
 
-func closeUnless(fd int, root *os.File) {
-	if fd != int(root.Fd()) {
+// openComponent opens one name with openat2's answers: ELOOP for a link, which
+// O_DIRECTORY and O_PATH turn into ENOTDIR, and EXDEV for another mount.
+func (t *Tree) openComponent(at int, name string, flags int) (int, error) {
+	fd, err := retry(func() (int, error) { return unix.Openat(at, name, flags|unix.O_NOFOLLOW, 0) })
+	if errors.Is(err, unix.ENOTDIR) {
+		var st unix.Stat_t
+		if unix.Fstatat(at, name, &st, unix.AT_SYMLINK_NOFOLLOW) == nil && st.Mode&unix.S_IFMT == unix.S_IFLNK {
+			err = unix.ELOOP
+		}
+	}
+	if err == nil && !t.opts.CrossMounts && t.leavesMount(fd, at) {
+		_ = unix.Close(fd)
+		return -1, unix.EXDEV
+	}
+	return fd, err
+}
+
+func (t *Tree) closeUnlessRoot(fd int) {
+	if fd != int(t.root.Fd()) {
 		_ = unix.Close(fd)
 	}
 }
 
-func deviceOf(fd int) uint64 {
-	var st unix.Stat_t
-	if unix.Fstat(fd, &st) != nil {
-		return 0
-	}
-	return uint64(st.Dev) //nolint:unconvert // 32 bits wide on some architectures
-}
-
 // retry repeats a system call that a signal interrupted, as network and FUSE
 // file systems report it.
-func retry(call func() (int, error)) (int, error) {
-	for {
-		fd, err := call()
-		if !errors.Is(err, unix.EINTR) {
-			return fd, err
-		}
-	}
+func retry(call func() (int, error)) (fd int, err error) {
+	err = ignoringEINTR(func() (err error) {
+		fd, err = call()
+		return err
+	})
+	return fd, err
 }

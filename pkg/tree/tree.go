@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -26,6 +27,9 @@ var (
 	// ErrMountPoint means that a path leads into another mount, which the tree's
 	// Options do not allow to enter.
 	ErrMountPoint = errors.New("mount point")
+	// ErrNotFile means that a path leads to something that has no content to
+	// read: a device, a FIFO or a socket.
+	ErrNotFile = errors.New("neither a regular file nor a directory")
 	// ErrPreload means that the process runs under pseudo or fakeroot, whose
 	// pretended owners, modes and xattrs raw system calls do not see.
 	ErrPreload = errors.New("owners and xattrs pretended by a preloaded library cannot be seen or set")
@@ -39,9 +43,13 @@ type Options struct {
 
 // Tree is an open directory tree. It is safe for concurrent use.
 type Tree struct {
-	dir  string
-	root *os.File
-	opts Options
+	dir    string
+	prefix string // dir as names begin with it
+	root   *os.File
+	opts   Options
+
+	openat2 bool   // the kernel has that call and lets this process use it
+	mount   uint64 // the id of the root's mount, 0 where the kernel tells none
 }
 
 // Open opens the tree below dir. A symbolic link given as dir itself is followed:
@@ -56,7 +64,10 @@ func Open(dir string, opts Options) (*Tree, error) {
 	if err != nil {
 		return nil, &os.PathError{Op: "open tree", Path: dir, Err: err}
 	}
-	return &Tree{dir: dir, root: os.NewFile(uintptr(fd), dir), opts: opts}, nil
+	t := &Tree{dir: dir, prefix: filepath.Clean(dir), root: os.NewFile(uintptr(fd), dir), opts: opts}
+	t.mount = mountOf(fd)
+	t.openat2 = hasOpenat2(fd)
+	return t, nil
 }
 
 // Close releases the tree's descriptor. Files opened from it stay open.
@@ -69,4 +80,9 @@ func (t *Tree) Dir() string { return t.dir }
 func (t *Tree) Root() *os.File { return t.root }
 
 // Name returns path (relative, slash-separated) as a person would type it.
-func (t *Tree) Name(path string) string { return filepath.Join(t.dir, path) }
+func (t *Tree) Name(path string) string {
+	if path == "." {
+		return t.prefix
+	}
+	return strings.TrimSuffix(t.prefix, "/") + "/" + path // is clean: every open makes a name
+}

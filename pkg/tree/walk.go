@@ -1,8 +1,8 @@
 package tree
 
 import (
+	"cmp"
 	"context"
-	"errors"
 	"iter"
 	"os"
 	"slices"
@@ -12,10 +12,11 @@ import (
 )
 
 // Walk yields every name below the root, each exactly once, in the byte order of
-// the paths (what `LC_ALL=C sort` makes of them). A directory that cannot be
-// read yields a node with its path alone and an error, and the walk goes on;
-// what a caller does with a partial tree is its decision. A cancelled context
-// ends the walk with its error.
+// the paths (what `LC_ALL=C sort` makes of them). What cannot be examined yields
+// a node with its path alone and an error, and so does, after its node, a
+// directory that cannot be read; the walk goes on, and what a caller does with a
+// partial tree is its decision. A cancelled context ends the walk with its error
+// and a node without a path.
 func (t *Tree) Walk(ctx context.Context) iter.Seq2[Node, error] {
 	return func(yield func(Node, error) bool) {
 		st, err := StampOf(t.root)
@@ -23,47 +24,93 @@ func (t *Tree) Walk(ctx context.Context) iter.Seq2[Node, error] {
 			yield(Node{}, err)
 			return
 		}
-		t.walk(ctx, Node{Stamp: st}, yield)
+		w := walker{tree: t, ctx: ctx, yield: yield}
+		w.walk(st)
 	}
 }
 
-// step is one thing to do in a directory: to yield a child, or to enter it. The
-// key of entering is the child's path with a slash, so that sorting the steps by
-// key gives the byte order of all paths: "a", "a-b", "a/x".
+// walker is one walk. It keeps one path, of the directory that it is in: a deep
+// tree with a path a level would take memory by the square of its depth.
+type walker struct {
+	tree  *Tree
+	ctx   context.Context //nolint:containedctx // of one call, not of an object that stays
+	yield func(Node, error) bool
+	path  []byte // of the directory, with a slash behind it; empty for the root
+}
+
+// step is one thing to do in a directory: to yield a child, or to enter it.
 type step struct {
-	key   string
-	node  Node
+	name  string
+	node  Node // without its path
 	err   error
 	enter bool
 }
 
-func (t *Tree) walk(ctx context.Context, dir Node, yield func(Node, error) bool) bool {
-	steps, err := t.list(dir)
+// compare orders steps so that all paths come in byte order: "a", "a-b", "a/x".
+// To that end entering a directory sorts by its name with a slash.
+func (s *step) compare(o *step) int {
+	n := min(len(s.name), len(o.name))
+	if c := strings.Compare(s.name[:n], o.name[:n]); c != 0 {
+		return c
+	}
+	return cmp.Compare(s.at(n), o.at(n))
+}
+
+func (s *step) at(i int) int {
+	switch {
+	case i < len(s.name):
+		return int(s.name[i])
+	case s.enter:
+		return '/'
+	}
+	return -1
+}
+
+// walk yields what is below the directory that w.path names, and reports whether
+// the walk goes on.
+func (w *walker) walk(dir Stamp) bool {
+	steps, err := w.list(dir)
+	if w.ctx.Err() != nil {
+		return w.cancelled()
+	}
 	if err != nil {
-		return yield(Node{Path: dir.Path}, err)
+		return w.yield(Node{Path: strings.TrimSuffix(string(w.path), "/")}, err)
 	}
 	for i := range steps {
-		s := &steps[i]
-		if err := ctx.Err(); err != nil {
-			yield(Node{}, context.Cause(ctx))
+		s := steps[i]
+		steps[i] = step{} // a wide tree's names need not outlive their turn
+		if w.ctx.Err() != nil {
+			return w.cancelled()
+		}
+		if !w.take(&s) {
 			return false
 		}
-		switch {
-		case !s.enter:
-			if !yield(s.node, s.err) {
-				return false
-			}
-		case !t.walk(ctx, s.node, yield):
-			return false
-		}
-		*s = step{} // a wide tree's names need not outlive their turn
 	}
 	return true
 }
 
+func (w *walker) cancelled() bool {
+	w.yield(Node{}, context.Cause(w.ctx))
+	return false
+}
+
+func (w *walker) take(s *step) bool {
+	if !s.enter {
+		s.node.Path = w.join(s.name)
+		return w.yield(s.node, s.err)
+	}
+	here := len(w.path)
+	w.path = append(append(w.path, s.name...), '/')
+	goesOn := w.walk(s.node.Stamp)
+	w.path = w.path[:here]
+	return goesOn
+}
+
+func (w *walker) join(name string) string { return string(w.path) + name }
+
 // list reads one directory and closes it again, so that depth costs no descriptors.
-func (t *Tree) list(dir Node) ([]step, error) {
-	f, err := t.openListing(dir)
+func (w *walker) list(dir Stamp) ([]step, error) {
+	f, err := w.open(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -74,58 +121,43 @@ func (t *Tree) list(dir Node) ([]step, error) {
 	}
 	steps := make([]step, 0, len(names)+len(names)/4)
 	for _, name := range names {
-		path := name
-		if dir.Path != "" {
-			path = dir.Path + "/" + name
+		if w.ctx.Err() != nil {
+			return nil, nil
 		}
-		var st unix.Stat_t
-		err := unix.Fstatat(int(f.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW)
-		if err != nil {
-			steps = append(steps, step{key: path, node: Node{Path: path}, err: &os.PathError{Op: "stat", Path: t.Name(path), Err: err}})
-			continue
-		}
-		node := nodeOf(path, &st)
-		enter := node.Mode.IsDir()
-		if enter && !t.opts.CrossMounts && t.isMountPoint(node, dir.Stamp.Dev) {
-			node.MountPoint, enter = true, false
-		}
-		steps = append(steps, step{key: path, node: node})
-		if enter {
-			steps = append(steps, step{key: path + "/", node: node, enter: true})
+		s := w.examine(int(f.Fd()), dir, name)
+		steps = append(steps, s)
+		if s.err == nil && s.node.Mode.IsDir() && !s.node.MountPoint {
+			s.enter = true
+			steps = append(steps, s)
 		}
 	}
-	slices.SortFunc(steps, func(a, b step) int { return strings.Compare(a.key, b.key) })
+	slices.SortFunc(steps, func(a, b step) int { return a.compare(&b) })
 	return steps, nil
 }
 
-// isMountPoint sees file systems by their device number, and asks the kernel
-// about what a device number does not show: bind mounts.
-func (t *Tree) isMountPoint(n Node, parent uint64) bool {
-	if n.Stamp.Dev != parent {
-		return true
-	}
-	f, err := t.openDir(n.Path)
+func (w *walker) examine(fd int, dir Stamp, name string) step {
+	node, err := w.tree.stat(fd, name)
 	if err != nil {
-		return errors.Is(err, ErrMountPoint)
+		return step{name: name, err: &os.PathError{Op: "stat", Path: w.tree.Name(w.join(name)), Err: err}}
 	}
-	_ = f.Close()
-	return false
+	node.MountPoint = !w.tree.opts.CrossMounts && w.tree.isMountPoint(&node, dir.Dev, func() string { return w.join(name) })
+	return step{name: name, node: node}
 }
 
-// openListing opens a directory for reading its names and holds that it is the
-// one that the walk met.
-func (t *Tree) openListing(dir Node) (*os.File, error) {
-	path := dir.Path
-	if path == "" {
-		path = "."
+// open opens the directory that w.path names for reading its names and holds that
+// it is the one that the walk met.
+func (w *walker) open(dir Stamp) (*os.File, error) {
+	path := "."
+	if len(w.path) > 0 {
+		path = string(w.path[:len(w.path)-1])
 	}
-	f, err := t.openDir(path)
+	f, err := w.tree.open(path, readFlags|unix.O_DIRECTORY)
 	if err != nil {
 		return nil, err
 	}
 	now, err := StampOf(f)
-	if err == nil && !now.SameInode(dir.Stamp) {
-		err = &os.PathError{Op: "read directory", Path: t.Name(path), Err: ErrChanged}
+	if err == nil && !now.SameInode(dir) {
+		err = &os.PathError{Op: "read directory", Path: w.tree.Name(path), Err: ErrChanged}
 	}
 	if err != nil {
 		_ = f.Close()

@@ -1,0 +1,110 @@
+package tree
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// kernels are what a Tree may find below it. Only the first is what this kernel
+// has; the others take from it what older ones or seccomp filters do not give.
+var kernels = []struct {
+	name            string
+	openat2, mounts bool
+}{
+	{"openat2 and mount ids", true, true},
+	{"mount ids", false, true},
+	{"openat2", true, false},
+	{"neither", false, false},
+}
+
+// each runs a test on a tree as every kernel has it.
+func each(t *testing.T, dir string, o Options, test func(*testing.T, *Tree)) {
+	t.Helper()
+	for _, k := range kernels {
+		t.Run(k.name, func(t *testing.T) {
+			tr := open(t, dir, o)
+			if !tr.openat2 || tr.mount == 0 {
+				t.Fatalf("this kernel lacks openat2 (%v) or mount ids (%d): the test would compare nothing", tr.openat2, tr.mount)
+			}
+			if tr.openat2 = k.openat2; !k.mounts {
+				tr.mount = 0
+			}
+			test(t, tr)
+		})
+	}
+}
+
+func open(t testing.TB, dir string, o Options) *Tree {
+	t.Helper()
+	tr, err := Open(dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tr.Close() })
+	return tr
+}
+
+func ok(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// write makes a file and the directories above it.
+func write(t testing.TB, path, content string) string {
+	t.Helper()
+	ok(t, os.MkdirAll(filepath.Dir(path), 0o755))
+	ok(t, os.WriteFile(path, []byte(content), 0o644))
+	return path
+}
+
+// mount mounts for the time of the test, which needs root.
+func mount(t testing.TB, source, target, kind string, flags uintptr, data string) {
+	t.Helper()
+	if err := unix.Mount(source, target, kind, flags, data); err != nil {
+		t.Fatalf("mount %s on %s: %v (the test needs root)", source, target, err)
+	}
+	t.Cleanup(func() { ok(t, unix.Unmount(target, unix.MNT_DETACH)) })
+}
+
+// asNobody calls f on a thread that has no privileges.
+func asNobody(t testing.TB, f func()) {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	become := func(uid uintptr) {
+		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, ^uintptr(0), uid, ^uintptr(0)); errno != 0 {
+			t.Fatalf("setresuid: %v (the test needs root)", errno)
+		}
+	}
+	become(65534)
+	defer become(0)
+	f()
+}
+
+// reachable lets everybody into the test's directory, which is its owner's alone.
+func reachable(t testing.TB) string {
+	t.Helper()
+	dir := t.TempDir()
+	ok(t, os.Chmod(filepath.Dir(dir), 0o755))
+	return dir
+}
+
+func run(t testing.TB, name string, args ...string) []byte {
+	t.Helper()
+	cmd := exec.Command(name, args...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", cmd, err, stderr.Bytes())
+	}
+	return out
+}
