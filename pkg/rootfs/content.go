@@ -35,18 +35,45 @@ func (t *Tree) complete(c *content, e *signing.Entry) (err error) {
 	if err := c.unchanged(); err != nil {
 		return err
 	}
-	if t.selection == Executable && !selectedByName(e.Path, e.Mode) && !isELF(c.f) {
-		e.Reason = "not executable"
-		return nil
+	if t.selection == Executable && !selectedByName(e.Path, e.Mode) {
+		elf, err := isELF(c.f)
+		if err != nil {
+			return err
+		}
+		if !elf {
+			e.Reason = notExecutable
+			return nil
+		}
 	}
 	e.Xattrs, err = securityXattrs(c.f)
 	return err
 }
 
-func isELF(f *os.File) bool {
+// notExecutable is the Reason of what the Selection Executable leaves out.
+const notExecutable = "not executable"
+
+// looksExecutable reports whether the node's content is an ELF file.
+func (t *Tree) looksExecutable(n *tree.Node) (bool, error) {
+	f, err := t.tree.Open(n.Path)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close() //nolint:errcheck // opened for reading
+	if err := (&content{f: f, stamp: n.Stamp}).unchanged(); err != nil {
+		return false, err
+	}
+	return isELF(f)
+}
+
+// isELF fails where the file cannot be read: taken for no ELF file, it would
+// silently stay unsigned.
+func isELF(f *os.File) (bool, error) {
 	var magic [4]byte
-	n, _ := f.ReadAt(magic[:], 0)
-	return n == len(magic) && string(magic[:]) == "\x7fELF"
+	_, err := f.ReadAt(magic[:], 0)
+	if errors.Is(err, io.EOF) {
+		return false, nil
+	}
+	return string(magic[:]) == "\x7fELF", err
 }
 
 // content is a file being read. It fails, rather than end, when the file is not
@@ -60,10 +87,16 @@ type content struct {
 func (c *content) Read(b []byte) (int, error) {
 	n, err := c.f.Read(b)
 	c.read += int64(n)
-	if errors.Is(err, io.EOF) || c.read > c.stamp.Size { // more than there was: do not follow a growing file
-		if changed := c.unchanged(); changed != nil {
-			return n, changed
-		}
+	end := errors.Is(err, io.EOF)
+	if !end && c.read <= c.stamp.Size {
+		return n, err
+	}
+	// The end, or more than there was: a growing file is not followed.
+	if changed := c.unchanged(); changed != nil {
+		return n, changed
+	}
+	if c.read != c.stamp.Size { // not a file system's regular file: /proc, a broken FUSE
+		return n, fmt.Errorf("read %s: its content is not of the %d bytes that its size states", c.f.Name(), c.stamp.Size)
 	}
 	return n, err
 }

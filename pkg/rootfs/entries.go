@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"iter"
-	"path"
 	"strings"
 
 	"github.com/imasign/imasign-build/pkg/manifest"
@@ -21,7 +20,7 @@ var _ signing.Source = (*Tree)(nil)
 // patterns that matched nothing and of files with further names outside.
 func (t *Tree) Entries(ctx context.Context) iter.Seq2[signing.Entry, error] {
 	return func(yield func(signing.Entry, error) bool) {
-		l := listing{Tree: t, links: map[inode]*links{}}
+		l := listing{Tree: t, links: map[inode]*links{}, hits: map[*pattern]bool{}}
 		for node, err := range t.tree.Walk(ctx) {
 			entry := signing.Entry{Path: node.Path}
 			if err == nil {
@@ -46,9 +45,11 @@ type links struct {
 	outside  uint64 // names not met yet
 }
 
+// listing is one pass over the tree.
 type listing struct {
 	*Tree
 	links map[inode]*links
+	hits  map[*pattern]bool // the patterns that matched anything
 }
 
 func (l *listing) entry(n *tree.Node) (signing.Entry, error) {
@@ -64,17 +65,39 @@ func (l *listing) entry(n *tree.Node) (signing.Entry, error) {
 	if e.Reason != "" {
 		return e, nil
 	}
-	if n.Links > 1 {
-		e.Same = l.group(n, &e)
-	}
 	e.Open = l.opener(n.Stamp)
+	if n.Links > 1 {
+		return e, l.link(n, &e)
+	}
 	return e, nil
+}
+
+// link finds the entry's hard-link group. Executable may select one name of an
+// inode and not another; a name that only the content can select is therefore
+// looked into before it may speak for the others.
+func (l *listing) link(n *tree.Node, e *signing.Entry) error {
+	if l.selection == Executable && !selectedByName(n.Path, n.Mode) {
+		elf, err := l.looksExecutable(n)
+		if err != nil {
+			return err
+		}
+		if !elf {
+			e.Reason, e.Open = notExecutable, nil
+			return nil
+		}
+	}
+	e.Same = l.group(n, e)
+	return nil
 }
 
 // treatment evaluates all patterns, so that each one's hits are counted.
 func (l *listing) treatment(n *tree.Node) (reason string, hashOnly bool) {
-	included := len(l.include) == 0 || l.include.match(n.Path) != nil
-	excluded, hashed := l.exclude.match(n.Path), l.hashed.match(n.Path)
+	var names []string
+	if len(l.include)+len(l.exclude)+len(l.hashed) > 0 {
+		names = strings.Split(n.Path, "/")
+	}
+	included := len(l.include) == 0 || l.include.decide(names, l.hits) != nil
+	excluded, hashed := l.exclude.decide(names, l.hits), l.hashed.decide(names, l.hits)
 	switch {
 	case n.MountPoint:
 		return "mount point, not entered", false
@@ -105,8 +128,10 @@ func (l *listing) group(n *tree.Node, e *signing.Entry) string {
 
 func (l *listing) warn() {
 	for _, list := range []patterns{l.include, l.exclude, l.hashed} {
-		for _, p := range list.unmatched() {
-			l.observe.Warn("", fmt.Sprintf("%s %q matches nothing in the tree (symbolic links are not followed: with a merged /usr it is usr/lib, not lib)", p.flag, p.text))
+		for _, p := range list {
+			if !l.hits[p] {
+				l.observe.Warn("", fmt.Sprintf("%s %q matches nothing in the tree (symbolic links are not followed: with a merged /usr it is usr/lib, not lib)", p.flag, p.text))
+			}
 		}
 	}
 	outside := 0
@@ -126,9 +151,8 @@ func selectedByName(name string, mode fs.FileMode) bool {
 	if mode&0o111 != 0 {
 		return true
 	}
-	base := path.Base(name)
 	for _, suffix := range []string{".ko", ".ko.gz", ".ko.xz", ".ko.zst"} {
-		if strings.HasSuffix(base, suffix) {
+		if strings.HasSuffix(name, suffix) {
 			return true
 		}
 	}

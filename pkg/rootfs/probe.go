@@ -15,7 +15,7 @@ import (
 // Probe fails with one clear error when security.ima cannot be set in the tree,
 // and changes nothing to find out: it asks the kernel to replace a value that is
 // not there, or to create one that is, on the tree's root directory (and, where
-// mounts are crossed, on the root of each file system).
+// mounts are crossed, on one directory of each mount).
 func (t *Tree) Probe(ctx context.Context) error {
 	root := t.tree.Root()
 	if err := probe(root); err != nil {
@@ -24,13 +24,16 @@ func (t *Tree) Probe(ctx context.Context) error {
 	if !t.crossMounts {
 		return nil
 	}
-	probed := map[uint64]bool{}
+	// One device may be mounted twice, read-only here and writable there.
+	type mount struct{ id, dev uint64 }
+	probed := map[mount]bool{}
 	for node, err := range t.tree.Walk(ctx) {
-		if err != nil || !node.Mode.IsDir() || probed[node.Stamp.Dev] {
+		m := mount{node.Mount, node.Stamp.Dev}
+		if err != nil || !node.Mode.IsDir() || probed[m] {
 			continue // what cannot be walked is the plan's to report
 		}
-		probed[node.Stamp.Dev] = true
-		dir, err := t.tree.Open(node.Path)
+		probed[m] = true
+		dir, err := t.tree.OpenDir(node.Path)
 		if err != nil {
 			return err
 		}
@@ -56,7 +59,7 @@ func probe(dir *os.File) error {
 
 // explain turns the kernel's answer into what it means and what to do about it.
 func explain(path string, err error) error {
-	const instead = "instead, --output restore makes a file for `setfattr --restore=` to be run as root, and --output none --manifest FILE a manifest for `manifest apply`"
+	const instead = "instead, --output restore makes a file for `setfattr -h --restore=` to be run as root, and --output none --manifest FILE a manifest for `manifest apply`"
 	switch {
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		return fmt.Errorf("%s: %w: it takes CAP_SYS_ADMIN in the user namespace that mounted the file system (root, not root in a rootless container); %s", path, ErrNotPermitted, instead)

@@ -10,13 +10,14 @@ import (
 )
 
 // WriteRestore writes what the plan would attach in the form that
-// `setfattr --restore=` reads, with paths relative to the tree: it is to be run
-// in the tree's root directory. Every name of a hard link is written.
+// `setfattr -h --restore=` reads, with paths relative to the tree: it is to be run
+// in the tree's root directory, with -h so that it follows no symbolic link that
+// has taken a file's place since. Every name of a hard link is written.
 func WriteRestore(w io.Writer, plan *signing.Plan) error {
 	if err := plan.Attachable(); err != nil {
 		return err
 	}
-	buf := bufio.NewWriterSize(w, 64<<10)
+	buf := bufio.NewWriterSize(w, 64<<10) // keeps its first error for Flush
 	for r, err := range plan.Records() {
 		if err != nil {
 			return err
@@ -24,11 +25,11 @@ func WriteRestore(w io.Writer, plan *signing.Plan) error {
 		if r.Status != signing.Signed && r.Status != signing.Hashed {
 			continue
 		}
-		fmt.Fprintf(buf, "# file: %s\n", quote(r.Path))
+		_, _ = fmt.Fprintf(buf, "# file: %s\n", quote(r.Path))
 		for _, name := range names(r.Values) {
-			fmt.Fprintf(buf, "%s=0x%x\n", name, r.Values[name])
+			_, _ = fmt.Fprintf(buf, "%s=0x%x\n", name, r.Values[name])
 		}
-		fmt.Fprintln(buf)
+		_, _ = fmt.Fprintln(buf)
 	}
 	return buf.Flush()
 }

@@ -25,6 +25,9 @@ var (
 	ErrNotPermitted = errors.New("setting security.ima is not permitted")
 	// ErrReadOnly means that the file system is mounted read-only.
 	ErrReadOnly = errors.New("the file system is read-only")
+	// ErrLinksSplit means that the file system made a file of its own of one name
+	// of a hard link when it was attached to, and left the other names unsigned.
+	ErrLinksSplit = errors.New("the file system separates hard links when a file is changed (overlayfs)")
 	// ErrRestored is wrapped by errors of Attach after which the tree is as it was
 	// before.
 	ErrRestored = errors.New("the tree was restored: nothing is attached")
@@ -78,6 +81,9 @@ func Open(dir string, o Options) (*Tree, error) {
 	t := &Tree{selection: o.Select, crossMounts: o.CrossMounts, observe: o.Observe}
 	if t.selection == "" {
 		t.selection = All
+	}
+	if _, err := ParseSelection(string(t.selection)); err != nil {
+		return nil, err
 	}
 	for _, list := range []struct {
 		flag string

@@ -1,0 +1,63 @@
+package rootfs_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/pkg/xattr"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/rootfs"
+	"github.com/imasign/imasign-build/pkg/signing"
+)
+
+// Sign a tree: plan first, then attach. It takes root.
+func Example() {
+	ctx := context.Background()
+	dir, err := os.MkdirTemp("", "rootfs-*")
+	must(err)
+	defer os.RemoveAll(dir)
+	must(os.WriteFile(filepath.Join(dir, "init"), []byte("#!/bin/sh\n"), 0o755))
+	must(os.WriteFile(filepath.Join(dir, "state"), nil, 0o644))
+
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(err)
+	public, err := ima.BareKey(key.Public())
+	must(err)
+	engine, err := signing.New(signing.Options{Signer: ima.CryptoSigner(key), Public: public})
+	must(err)
+
+	tree, err := rootfs.Open(dir, rootfs.Options{Exclude: []string{"/state"}})
+	must(err)
+	defer tree.Close()
+	must(tree.Probe(ctx)) // before any work
+	plan, err := engine.Plan(ctx, tree)
+	must(err)
+	defer plan.Close()
+	for record, err := range plan.Records() {
+		must(err)
+		fmt.Printf("%s %s %q\n", record.Path, record.Status, record.Reason)
+	}
+	must(tree.Attach(ctx, plan))
+
+	raw, err := xattr.LGet(filepath.Join(dir, "init"), ima.XattrIMA)
+	must(err)
+	value, err := ima.Parse(raw)
+	must(err)
+	fmt.Println(value.IsSignature(), value.KeyID == public.ID())
+	// Output:
+	// init signed ""
+	// state skipped "excluded by /state"
+	// true true
+}
+
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}

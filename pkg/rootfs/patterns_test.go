@@ -1,0 +1,165 @@
+package rootfs
+
+import (
+	"errors"
+	"path"
+	"strings"
+	"testing"
+)
+
+// decides reports whether the last pattern that matches takes the path.
+func decides(t testing.TB, path string, texts ...string) bool {
+	t.Helper()
+	list, err := compile("--include", texts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list.decide(strings.Split(path, "/"), map[*pattern]bool{}) != nil
+}
+
+func TestPatterns(t *testing.T) {
+	for _, c := range []struct {
+		patterns string // several are separated by a blank
+		yes, no  string
+	}{
+		// docs/rootfs.md and the comment of patterns, line by line.
+		{"*.conf", "a.conf etc/b.conf x/y.conf/z .conf", "a.config etc/conf a.conf~"},
+		{"/etc", "etc etc/a etc/a/b", "usr/etc etcetera usr/etc/a"},
+		{"etc/ssl/*.pem", "etc/ssl/a.pem etc/ssl/d.pem/x", "usr/etc/ssl/a.pem etc/ssl/sub/a.pem etc/ssl"},
+		{"etc/*.conf", "etc/a.conf", "a/etc/a.conf etc/b/a.conf"},
+		{"/var/lib/**", "var/lib/a var/lib/a/b", "var/lib var/library usr/var/lib/a"},
+		{"cache/", "cache/a var/cache/a var/cache/a/b", "cache var/cache mycache/a"},
+		{"/usr/{bin,sbin}", "usr/bin usr/bin/a usr/sbin/b/c", "usr/lib usr/binary bin usr"},
+		{"/etc !/etc/passwd", "etc/shadow", "etc/passwd"},
+		{"!/etc/passwd /etc", "etc/passwd", "usr"},
+		{"/etc !/etc/ssl /etc/ssl/certs", "etc/a etc/ssl/certs/b", "etc/ssl/a"},
+		{`\!/etc`, "!/etc", "etc"},
+		{`\!x`, "!x a/!x", "x"},
+		{`/x !\!x`, "x", "!x"},
+		// What they imply.
+		{"**", "a a/b", ""},
+		{"/**", "a a/b", ""},
+		{"*", "a a/b .hidden", ""},
+		{"**/x", "x a/x a/b/x a/x/y", "ax a/bx"},
+		{"a/**/b", "a/b a/x/b a/x/y/b a/x/b/c", "a ab b/a x/a/b"},
+		{"a/**/b/**/c", "a/b/c a/b/x/b/c a/x/b/y/c/z", "a/c/b a/b a/c"},
+		{"a/**/", "a/x a/x/y", "a"},
+		{"/cache/", "cache/x", "cache x/cache/y"},
+		{"a/*/c", "a/b/c", "a/c a/b/d/c"},
+		{"a**b", "ab axxb x/ab", "a/b"},
+		{"?", "a é", "ab"},
+		{"a?c", "abc", "a/c ac"},
+		{"[a-c]x", "ax cx", "dx x"},
+		{"[!a]x", "bx", "ax x"},
+		{"[^a]x", "bx", "ax"},
+		{"etc[!x]passwd", "etc-passwd", "etc/passwd"}, // no class matches a slash
+		{"etc[+-9]passwd", "etc.passwd", "etc/passwd"},
+		{`\*`, "* a/*", "a"},
+		{`\{a,b\}`, "{a,b}", "a b"},
+		{"[{,}]", "{ , }", "a"},
+		{"{a,b/c}", "a x/a b/c", "c x/b/c"}, // each as if it were written out
+		{"{/a,b}{,.x}", "a a.x b b.x z/b", "z/a x"},
+		{"x{1,{2,3}y}z", "x1z x2yz x3yz", "x2z x1yz"},
+		{"a,b", "a,b", "a b"},
+		{"ä*", "äx", "ax"},
+		// Bytes that are no UTF-8 are the bytes that they are.
+		{"\xff", "\xff a/\xff", "\xfe \xef\xbf\xbd"},
+		{"\xef\xbf\xbd", "\xef\xbf\xbd", "\xff"},
+		{"a?c", "a\xffc", "a\xff\xfec"},
+		{"a*c", "a\xff\xfe\nc", ""},
+		{"x\ny", "x\ny", "x y"},
+	} {
+		texts := strings.Split(c.patterns, " ")
+		for _, p := range strings.Fields(c.yes) {
+			if strings.Contains(c.yes, "\n") {
+				p = c.yes
+			}
+			if !decides(t, p, texts...) {
+				t.Errorf("%q does not match %q", texts, p)
+			}
+		}
+		for _, p := range strings.Fields(c.no) {
+			if decides(t, p, texts...) {
+				t.Errorf("%q matches %q", texts, p)
+			}
+		}
+	}
+}
+
+func TestPatternsRefused(t *testing.T) {
+	for _, text := range []string{
+		"", "/", "//", "!", "!/", "a//b", "[", "[a", "[]", "a[b/c]d", `\`, `a\`, `a\/b`, "{a", "a}", "{a,{b}", "[-a]", "{a,}", "[\xff]",
+		strings.Repeat("{a,b}", 10), strings.Repeat("{", 100000), strings.Repeat("{a,a}", 5000), "{" + strings.Repeat("a,", 5000) + "a}",
+	} {
+		_, err := compile("--exclude", []string{"fine", text})
+		if !errors.Is(err, ErrPattern) || !strings.HasPrefix(err.Error(), "--exclude ") {
+			t.Errorf("%.40q: %v", text, err)
+		}
+	}
+}
+
+// Each of these takes exponential time, and so never ends, where matching tries
+// every way to spread the name over the pattern.
+func TestPatternsHostile(t *testing.T) {
+	as := strings.Repeat("a", 100)
+	for _, text := range []string{
+		strings.Repeat("*a", 100) + "b", strings.Repeat("*{a,aa}", 9) + "b", strings.Repeat("**/a/", 100) + "b",
+		strings.Repeat("**/", 100) + "b", strings.Repeat("**/*a*/", 100) + "b", strings.Repeat("?*", 100) + "b",
+	} {
+		if decides(t, as+strings.Repeat("/"+as, 100), text) {
+			t.Errorf("%.20q matches", text)
+		}
+	}
+}
+
+func FuzzPatterns(f *testing.F) {
+	for _, seed := range [][2]string{
+		{"*.conf", "etc/a.conf"}, {"a/**/b/**/c/", "a/b/x/b/c/d"}, {"!{a,b{c,d}}[!x]", "bcd"}, {`\!\{[a-z]?**`, "!{ab"}, {"**/x/**", "x/x"},
+		{"\xff/*", "\xff/\xfe"}, {"{a,b}/**/{c,d}", "a/x/c"}, {"**/a/*/b/**/b", "a/a/b/b"},
+	} {
+		f.Add(seed[0], seed[1])
+	}
+	f.Fuzz(func(t *testing.T, text, name string) {
+		list, err := compile("--include", []string{text})
+		if err != nil {
+			if !errors.Is(err, ErrPattern) {
+				t.Errorf("%q: %v", text, err)
+			}
+			return
+		}
+		names := strings.Split(name, "/")
+		if len(text)+len(name) > 2000 {
+			list.decide(names, map[*pattern]bool{})
+			return // the other way takes the square of it
+		}
+		for _, g := range list[0].globs {
+			if got, want := g.matches(names), exhaustive(&g, names); got != want {
+				t.Errorf("%+v of %q on %q: %v, trying everything %v", g, text, name, got, want)
+			}
+		}
+	})
+}
+
+// exhaustive matches a glob by trying everything.
+func exhaustive(g *glob, names []string) bool {
+	type place struct{ i, at int }
+	known := map[place]bool{}
+	var try func(p place) bool
+	try = func(p place) (yes bool) {
+		if yes, ok := known[p]; ok {
+			return yes
+		}
+		defer func() { known[p] = yes }()
+		switch {
+		case p.i == len(g.names):
+			return !g.below || p.at < len(names)
+		case g.names[p.i] == "**":
+			return try(place{p.i + 1, p.at}) || p.at < len(names) && try(place{p.i, p.at + 1})
+		case p.at == len(names):
+			return false
+		}
+		matched, _ := path.Match(g.names[p.i], names[p.at])
+		return matched && try(place{p.i + 1, p.at + 1})
+	}
+	return try(place{})
+}

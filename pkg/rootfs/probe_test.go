@@ -1,0 +1,112 @@
+package rootfs
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// refused holds that a probe fails with one clear error that names the
+// alternatives, and changed nothing.
+func refused(t *testing.T, tr *Tree, want error) {
+	t.Helper()
+	was := snapshot(t, tr.tree.Dir(), true)
+	err := tr.Probe(t.Context())
+	if !errors.Is(err, want) {
+		t.Errorf("got %v, want %v", err, want)
+	}
+	mentions(t, err, tr.tree.Dir(), "--output restore", "manifest apply")
+	if err != nil && strings.Contains(err.Error(), "\n") {
+		t.Errorf("several lines: %v", err)
+	}
+	same(t, "the tree", was, snapshot(t, tr.tree.Dir(), true))
+}
+
+func TestProbe(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "f")
+	tr := openTree(t, dir, Options{CrossMounts: true})
+	for _, value := range []string{"", "what the root has already"} {
+		if value != "" {
+			setXattr(t, dir, value)
+		}
+		was := snapshot(t, dir, true)
+		ok(t, tr.Probe(t.Context()))
+		same(t, "the tree", was, snapshot(t, dir, true))
+	}
+}
+
+func TestProbeReadOnly(t *testing.T) {
+	dir, below := t.TempDir(), t.TempDir()
+	write(t, dir, "f")
+	mount(t, dir, below, "", unix.MS_BIND, "")
+	ok(t, unix.Mount("", below, "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""))
+	refused(t, openTree(t, below, Options{}), ErrReadOnly)
+}
+
+// ramfs keeps no xattrs at all.
+func TestProbeNoXattrs(t *testing.T) {
+	dir := t.TempDir()
+	mount(t, "ramfs", dir, "ramfs", 0, "")
+	write(t, dir, "f")
+	refused(t, openTree(t, dir, Options{}), ErrNoXattrs)
+	// What needs no xattrs works there.
+	if paths, reasons := signed(t, dir, Options{}); len(paths) != 1 {
+		t.Errorf("would sign %q, %v", paths, reasons)
+	}
+}
+
+func TestProbeNotPermitted(t *testing.T) {
+	dir := t.TempDir()
+	ok(t, os.Chmod(filepath.Dir(dir), 0o755))
+	write(t, dir, "f")
+	ok(t, os.Chown(dir, 65534, 65534))
+	tr := openTree(t, dir, Options{})
+	asNobody(t, func() { refused(t, tr, ErrNotPermitted) })
+	setXattr(t, dir, "what the root has already")
+	asNobody(t, func() { refused(t, tr, ErrNotPermitted) })
+}
+
+// Root in a user namespace is not root of the file system.
+func TestProbeUserNamespace(t *testing.T) {
+	if dir := os.Getenv("IMASIGN_TEST_PROBE"); dir != "" {
+		refused(t, openTree(t, dir, Options{}), ErrNotPermitted)
+		return
+	}
+	dir := t.TempDir()
+	write(t, dir, "f")
+	cmd := exec.Command(os.Args[0], "-test.run=^TestProbeUserNamespace$", "-test.v")
+	cmd.Env = append(os.Environ(), "IMASIGN_TEST_PROBE="+dir)
+	cmd.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER,
+		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
+	}
+	if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: TestProbeUserNamespace") {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// A mount inside of the tree is looked at where mounts are crossed, also one that
+// shows the device of the tree itself.
+func TestProbeCrossesMounts(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "source/f", "ro/f", "ram/f")
+	mount(t, filepath.Join(dir, "source"), filepath.Join(dir, "ro"), "", unix.MS_BIND, "")
+	crossing, staying := openTree(t, dir, Options{CrossMounts: true}), openTree(t, dir, Options{})
+	ok(t, crossing.Probe(t.Context()))
+	ok(t, unix.Mount("", filepath.Join(dir, "ro"), "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""))
+	refused(t, crossing, ErrReadOnly)
+	ok(t, staying.Probe(t.Context()))
+	ok(t, unix.Mount("", filepath.Join(dir, "ro"), "", unix.MS_REMOUNT|unix.MS_BIND, ""))
+	ok(t, crossing.Probe(t.Context()))
+	mount(t, "ramfs", filepath.Join(dir, "ram"), "ramfs", 0, "")
+	refused(t, crossing, ErrNoXattrs)
+	ok(t, staying.Probe(t.Context()))
+}
