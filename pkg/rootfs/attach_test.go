@@ -84,6 +84,14 @@ var swaps = map[string]func(t *testing.T, path, outside string){
 		ok(t, os.Remove(path))
 		ok(t, os.Link(filepath.Join(outside, "m"), path))
 	},
+	"a hard link to the same outside": func(t *testing.T, path, outside string) { // the same value, of another inode
+		value := getXattr(t, path, ima.XattrIMA)
+		if value != nil {
+			setXattr(t, filepath.Join(outside, "m"), string(value))
+		}
+		ok(t, os.Remove(path))
+		ok(t, os.Link(filepath.Join(outside, "m"), path))
+	},
 	"a FIFO": func(t *testing.T, path, _ string) {
 		ok(t, os.Remove(path))
 		ok(t, unix.Mkfifo(path, 0o644))

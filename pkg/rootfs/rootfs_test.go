@@ -221,7 +221,7 @@ func ext4(t testing.TB, size string, flags ...string) string {
 	run(t, "truncate", "-s", size, image)
 	run(t, "mkfs.ext4", append(append([]string{"-q", "-F", "-m", "0"}, flags...), image)...)
 	run(t, "mount", "-o", "loop", image, dir)
-	t.Cleanup(func() { run(t, "umount", dir) })
+	t.Cleanup(func() { run(t, "umount", "-l", dir) })
 	return dir
 }
 
