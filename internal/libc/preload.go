@@ -1,5 +1,3 @@
-// Package libc is about the C library that a preloaded pseudo or fakeroot sits
-// in: whether one is there.
 package libc
 
 import (
@@ -20,14 +18,16 @@ func Preload() string {
 	}
 	defer f.Close() //nolint:errcheck // opened for reading
 	for lines := bufio.NewScanner(f); lines.Scan(); {
-		if name := preloadName(filepath.Base(lines.Text())); name != "" {
+		if name := PreloadName(filepath.Base(lines.Text())); name != "" {
 			return name
 		}
 	}
 	return ""
 }
 
-func preloadName(library string) string {
+// PreloadName is Preload for one library, given by its file name without a
+// directory: libfakeroot-sysv.so is "fakeroot's".
+func PreloadName(library string) string {
 	for _, name := range []string{"pseudo", "fakeroot"} {
 		if strings.HasPrefix(library, "lib"+name) && strings.Contains(library, ".so") {
 			return name
