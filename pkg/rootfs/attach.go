@@ -1,14 +1,12 @@
 package rootfs
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
 
-	"github.com/pkg/xattr"
 	"golang.org/x/sys/unix"
 
 	"github.com/imasign/imasign-build/pkg/signing"
@@ -26,6 +24,11 @@ func (t *Tree) Attach(ctx context.Context, plan *signing.Plan) error {
 	if err := plan.Attachable(); err != nil {
 		return err
 	}
+	unlock, err := t.tree.Lock()
+	if err != nil {
+		return fmt.Errorf("attach to %w: nothing was changed", err)
+	}
+	defer unlock()
 	t.observe.Tell(signing.Event{Kind: signing.Attaching, Entries: plan.Counts().Pending()})
 	done := attached{moved: map[int]tree.Stamp{}}
 	for r, err := range plan.Records() {
@@ -54,80 +57,59 @@ type attached struct {
 	moved map[int]tree.Stamp
 }
 
-func (t *Tree) attach(r *signing.Record, done *attached) (err error) {
-	f, planned, err := t.openPlanned(r)
+func (t *Tree) attach(r *signing.Record, done *attached) error {
+	planned, err := t.planned(r)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	if err := planned.Check(planned.now); err != nil {
-		return fmt.Errorf("attach to %s: %w", f.Name(), err)
+	made, now, err := t.tree.ChangeXattrs(r.Path, planned, changes(r.Values, r.Xattrs, r.Values)...)
+	if made > 0 {
+		done.files++
 	}
-	for i, name := range names(r.Values) {
-		if err := set(f, name, r.Xattrs[name], r.Values[name]); err != nil {
-			return err
-		}
-		if i == 0 {
-			done.files++
-		}
+	if errors.Is(err, tree.ErrChanged) {
+		return fmt.Errorf("attach to %w", err)
 	}
-	now, err := tree.StampOf(f)
-	if err != nil || now.SameInode(planned.Stamp) {
-		return err
+	if err != nil || now.SameInode(planned) {
+		return advise(err)
 	}
 	if done.moved[r.Index] = now; r.Same != "" {
-		return fmt.Errorf("attach to %s: %w: sign the layer below, or mount with index=on", f.Name(), ErrLinksSplit)
+		return fmt.Errorf("attach to %s: %w: sign the layer below, or mount with index=on", t.tree.Name(r.Path), ErrLinksSplit)
 	}
 	return nil
 }
 
-// planned is the state in which a file was planned, and the one it is in now.
-type planned struct {
-	tree.Stamp
-	now tree.Stamp
+// planned is the state in which the record's file was planned.
+func (t *Tree) planned(r *signing.Record) (tree.Stamp, error) {
+	var stamp tree.Stamp
+	if err := stamp.UnmarshalBinary(r.Token); err != nil {
+		return stamp, fmt.Errorf("attach to %s: %w", t.tree.Name(r.Path), err)
+	}
+	return stamp, nil
 }
 
-// openPlanned opens what is now at the record's path.
-func (t *Tree) openPlanned(r *signing.Record) (*os.File, planned, error) {
-	var p planned
-	if err := p.UnmarshalBinary(r.Token); err != nil {
-		return nil, p, fmt.Errorf("attach to %s: %w", t.tree.Name(r.Path), err)
+// changes lists, in the order in which they are made, the changes of the xattrs
+// called as in names, from one value to the other.
+func changes(called, from, to map[string][]byte) []tree.XattrChange {
+	var list []tree.XattrChange
+	for _, name := range names(called) {
+		list = append(list, tree.XattrChange{Name: name, Old: from[name], New: to[name]})
 	}
-	f, err := t.tree.Open(r.Path)
-	if err != nil {
-		return nil, p, err
-	}
-	if p.now, err = tree.StampOf(f); err != nil {
-		return nil, p, errors.Join(err, f.Close())
-	}
-	return f, p, nil
+	return list
 }
 
-// set sets one xattr, or removes it for a nil value. was is what it is known to
-// be, nil for absent: the kernel refuses where that is no longer so, and of two
-// signers at work one gets an error.
-func set(f *os.File, name string, was, value []byte) error {
-	flags := xattr.XATTR_REPLACE
-	if was == nil {
-		flags = xattr.XATTR_CREATE
-	}
-	var err error
-	if value != nil {
-		err = xattr.FSetWithFlags(f, name, value, flags)
-	} else if err = xattr.FRemove(f, name); errors.Is(err, xattr.ENOATTR) {
-		err = nil
+// advise adds what to do about it.
+func advise(err error) error {
+	var failed *tree.XattrError
+	if !errors.As(err, &failed) {
+		return err
 	}
 	switch {
-	case err == nil:
-		return nil
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.E2BIG), errors.Is(err, unix.ERANGE):
-		return fmt.Errorf("set %s of %s: %w: its %d bytes find no room beside the inode; smaller signatures (P-256), larger inodes (mkfs.ext4 -I 512) or -O ea_inode help", name, f.Name(), cause(err), len(value))
-	case errors.Is(err, unix.EEXIST), errors.Is(err, xattr.ENOATTR):
-		return fmt.Errorf("set %s of %s: %w: somebody else set or removed it", name, f.Name(), tree.ErrChanged)
+		return fmt.Errorf("%w: its %d bytes find no room beside the inode; smaller signatures (P-256), larger inodes (mkfs.ext4 -I 512) or -O ea_inode help", err, failed.Size)
 	case errors.Is(err, unix.EPERM):
-		return fmt.Errorf("set %s of %s: %w: is the file immutable (lsattr)?", name, f.Name(), cause(err))
+		return fmt.Errorf("%w: is the file immutable (lsattr)?", err)
 	}
-	return fmt.Errorf("set %s of %s: %w", name, f.Name(), cause(err))
+	return err
 }
 
 // restore puts back what the files attached to had before.
@@ -167,40 +149,19 @@ func (t *Tree) putAllBack(plan *signing.Plan, done *attached, tell func(*signing
 // changed with what was attached. A file that was replaced was never attached to,
 // and a value that is not the one attached is somebody else's: inode numbers are
 // reused, and another signer may have come in between.
-func (t *Tree) putBack(r *signing.Record, done *attached) (err error) {
-	f, p, err := t.openPlanned(r)
-	if errors.Is(err, os.ErrNotExist) || errors.Is(err, tree.ErrNotFile) {
-		return nil
-	}
+func (t *Tree) putBack(r *signing.Record, done *attached) error {
+	was, err := t.planned(r)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	was := p.Stamp
 	if moved, ok := done.moved[r.Index]; ok {
 		was = moved
 	}
-	if !was.SameInode(p.now) {
+	err = t.tree.RestoreXattrs(r.Path, was, changes(r.Values, r.Values, r.Xattrs)...)
+	if errors.Is(err, tree.ErrChanged) || errors.Is(err, os.ErrNotExist) || errors.Is(err, tree.ErrNotFile) {
 		return nil
 	}
-	for _, name := range names(r.Values) {
-		if err := replace(f, name, r.Values[name], r.Xattrs[name]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// replace sets an xattr to value if it is old; nil stands for one that is not there.
-func replace(f *os.File, name string, old, value []byte) error {
-	now, err := xattr.FGet(f, name)
-	if err != nil && !errors.Is(err, xattr.ENOATTR) {
-		return fmt.Errorf("read %s of %s: %w", name, f.Name(), cause(err))
-	}
-	if (now == nil) != (old == nil) || !bytes.Equal(now, old) {
-		return nil
-	}
-	return set(f, name, now, value)
+	return advise(err)
 }
 
 // names returns the keys in their order: security.evm goes before security.ima,

@@ -584,25 +584,6 @@ func TestTwoSigners(t *testing.T) {
 	}
 }
 
-// The moment that two signers have between looking at a file and setting its
-// value: the second one is refused by the kernel.
-func TestSetKnowsWhatWasThere(t *testing.T) {
-	dir := t.TempDir()
-	write(t, dir, "f")
-	f, err := os.Open(filepath.Join(dir, "f"))
-	ok(t, err)
-	defer f.Close()
-	ok(t, set(f, ima.XattrIMA, nil, []byte("first")))
-	if err := set(f, ima.XattrIMA, nil, []byte("second")); !errors.Is(err, tree.ErrChanged) {
-		t.Errorf("got %v", err)
-	}
-	ok(t, set(f, ima.XattrIMA, []byte("first"), []byte("third")))
-	ok(t, set(f, ima.XattrIMA, []byte("third"), nil))
-	if err := set(f, ima.XattrIMA, []byte("third"), []byte("fourth")); !errors.Is(err, tree.ErrChanged) {
-		t.Errorf("got %v", err)
-	}
-}
-
 // sha256sum(1) of coreutils gave this for 4 GiB of holes and an "x" behind them.
 const sparseDigest = "07d357bda5c988a206bb478ade5af844c26eaf242e951e5ac4d4f85b417ed69f"
 

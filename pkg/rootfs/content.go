@@ -6,10 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
-
-	"github.com/pkg/xattr"
-	"golang.org/x/sys/unix"
 
 	"github.com/imasign/imasign-build/pkg/signing"
 	"github.com/imasign/imasign-build/pkg/tree"
@@ -45,7 +41,7 @@ func (t *Tree) complete(c *content, e *signing.Entry) (err error) {
 			return nil
 		}
 	}
-	e.Xattrs, err = securityXattrs(c.f)
+	e.Xattrs, err = t.tree.FileXattrs(c.f, e.Path, "security.")
 	return err
 }
 
@@ -112,44 +108,4 @@ func (c *content) unchanged() error {
 		return fmt.Errorf("read %s: %w", c.f.Name(), err)
 	}
 	return nil
-}
-
-// securityXattrs reads the xattrs of the security namespace; a file system
-// without xattrs has none.
-func securityXattrs(f *os.File) (map[string][]byte, error) {
-	names, err := xattr.FList(f)
-	switch {
-	case errors.Is(err, unix.ENOTSUP):
-		return nil, nil
-	case err != nil:
-		return nil, fmt.Errorf("list xattrs of %s: %w", f.Name(), cause(err))
-	}
-	var values map[string][]byte
-	for _, name := range names {
-		if !strings.HasPrefix(name, "security.") {
-			continue
-		}
-		value, err := xattr.FGet(f, name)
-		if errors.Is(err, xattr.ENOATTR) { // removed since it was listed; a change that the stamp shows
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("read %s of %s: %w", name, f.Name(), cause(err))
-		}
-		if values == nil {
-			values = make(map[string][]byte, 1)
-		}
-		values[name] = value
-	}
-	return values, nil
-}
-
-// cause strips what package xattr wraps around an error number: the operation and
-// path that ours state already.
-func cause(err error) error {
-	var x *xattr.Error
-	if errors.As(err, &x) {
-		return x.Err
-	}
-	return err
 }

@@ -6,19 +6,16 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/pkg/xattr"
 	"golang.org/x/sys/unix"
 
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
 // Probe fails with one clear error when security.ima cannot be set in the tree,
-// and changes nothing to find out: it asks the kernel to replace a value that is
-// not there, or to create one that is, on the tree's root directory (and, where
-// mounts are crossed, on one directory of each mount).
+// and changes nothing to find out (tree.ProbeXattr): on the tree's root directory
+// and, where mounts are crossed, on one directory of each mount.
 func (t *Tree) Probe(ctx context.Context) error {
-	root := t.tree.Root()
-	if err := probe(root); err != nil {
+	if err := t.probe(t.tree.Root(), "."); err != nil {
 		return err
 	}
 	if !t.crossMounts {
@@ -37,30 +34,28 @@ func (t *Tree) Probe(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(probe(dir), dir.Close()); err != nil {
+		if err := errors.Join(t.probe(dir, node.Path), dir.Close()); err != nil {
 			return err
 		}
 	}
 	return context.Cause(ctx)
 }
 
-func probe(dir *os.File) error {
-	expected, flags := error(xattr.ENOATTR), xattr.XATTR_REPLACE
-	if _, err := xattr.FGet(dir, ima.XattrIMA); err == nil {
-		expected, flags = unix.EEXIST, xattr.XATTR_CREATE
-	}
-	digest := ima.DigestValue(ima.SHA256, make([]byte, ima.SHA256.Size()))
-	err := xattr.FSetWithFlags(dir, ima.XattrIMA, digest, flags)
-	if errors.Is(err, expected) {
+func (t *Tree) probe(dir *os.File, path string) error {
+	example := ima.DigestValue(ima.SHA256, make([]byte, ima.SHA256.Size()))
+	err := t.tree.ProbeXattr(dir, path, ima.XattrIMA, example)
+	if err == nil {
 		return nil
 	}
-	return explain(dir.Name(), err)
+	return t.explain(dir.Name(), err)
 }
 
 // explain turns the kernel's answer into what it means and what to do about it.
-func explain(path string, err error) error {
+func (t *Tree) explain(path string, err error) error {
 	const instead = "instead, --output restore makes a file for `setfattr -h --restore=` to be run as root, and --output none --manifest FILE a manifest for `manifest apply`"
 	switch {
+	case t.tree.Preload() != "" && errors.Is(err, unix.EPERM):
+		return fmt.Errorf("%s: %w: %s does not cover this directory (PSEUDO_IGNORE_PATHS?) or is disabled; %s", path, ErrNotPermitted, t.tree.Preload(), instead)
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		return fmt.Errorf("%s: %w: it takes CAP_SYS_ADMIN in the user namespace that mounted the file system (root, not root in a rootless container); %s", path, ErrNotPermitted, instead)
 	case errors.Is(err, unix.ENOTSUP):
@@ -68,5 +63,5 @@ func explain(path string, err error) error {
 	case errors.Is(err, unix.EROFS):
 		return fmt.Errorf("%s: %w; %s", path, ErrReadOnly, instead)
 	}
-	return fmt.Errorf("%s: probe whether security.ima can be set: %w; %s", path, cause(err), instead)
+	return fmt.Errorf("%s: probe whether security.ima can be set: %w; %s", path, err, instead)
 }

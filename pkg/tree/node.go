@@ -18,6 +18,8 @@ type Node struct {
 	UID  uint32
 	GID  uint32
 	Size int64
+	// Major and Minor are the number of a device node; zero for others.
+	Major, Minor uint32
 	// Links is the number of names that the inode has, here and elsewhere.
 	Links uint64
 	Stamp Stamp
@@ -56,6 +58,14 @@ func (s Stamp) Check(now Stamp) error {
 	}
 }
 
+// check is Check, or no more than SameInode to restore.
+func (s Stamp) check(now Stamp, how how) error {
+	if how == restore && s.SameInode(now) {
+		return nil
+	}
+	return s.Check(now)
+}
+
 const stampSize = 5 * 8
 
 // MarshalBinary encodes the stamp in 40 bytes, little-endian.
@@ -91,9 +101,21 @@ func stampOf(st *unix.Stat_t) Stamp {
 }
 
 func nodeOf(st *unix.Stat_t) Node {
-	return Node{
+	n := Node{
 		Mode: modeOf(st.Mode), UID: st.Uid, GID: st.Gid, Size: st.Size,
 		Links: uint64(st.Nlink), Stamp: stampOf(st), //nolint:unconvert // Nlink's width varies
+	}
+	rdev := uint64(st.Rdev) //nolint:unconvert // its width varies
+	n.setDevice(unix.Major(rdev), unix.Minor(rdev))
+	return n
+}
+
+// setDevice takes the number of a device node; what a kernel or library says of
+// other files is ignored.
+func (n *Node) setDevice(major, minor uint32) {
+	n.Major, n.Minor = 0, 0
+	if n.Mode&fs.ModeDevice != 0 {
+		n.Major, n.Minor = major, minor
 	}
 }
 

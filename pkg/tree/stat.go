@@ -45,6 +45,7 @@ func statx(dir int, name string, flags int) (Node, error) {
 			Mtime: nano(st.Mtime), Ctime: nano(st.Ctime),
 		},
 	}
+	n.setDevice(st.Rdev_major, st.Rdev_minor)
 	if st.Mask&unix.STATX_MNT_ID != 0 {
 		n.Mount = st.Mnt_id
 	}

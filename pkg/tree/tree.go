@@ -3,7 +3,8 @@
 //
 // Everything is opened relative to one descriptor of the tree's root, so a path
 // that is swapped for a symbolic link (or for "..") while the walk runs leads to
-// an error and never outside. The package knows nothing of signatures: which
+// an error and never outside. Under pseudo and fakeroot, and only there, types,
+// modes, owners and xattrs come from the C library. The package knows nothing of signatures: which
 // files matter and what becomes of them is for its callers, pkg/rootfs first.
 package tree
 
@@ -30,15 +31,20 @@ var (
 	// ErrNotFile means that a path leads to something that has no content to
 	// read: a device, a FIFO or a socket.
 	ErrNotFile = errors.New("neither a regular file nor a directory")
-	// ErrPreload means that the process runs under pseudo or fakeroot, whose
-	// pretended owners, modes and xattrs raw system calls do not see.
-	ErrPreload = errors.New("owners and xattrs pretended by a preloaded library cannot be seen or set")
+	// ErrLocked means that another process is changing the tree.
+	ErrLocked = errors.New("somebody else is changing this tree at the same time")
+	// ErrPreload means that the process runs under pseudo or fakeroot, and this
+	// build has no way to their pretended owners, modes and xattrs.
+	ErrPreload = errors.New("a program built without cgo neither sees nor sets the owners and xattrs that it pretends")
 )
 
 // Options of Open.
 type Options struct {
 	// CrossMounts lets the walk enter other file systems mounted inside the tree.
 	CrossMounts bool
+	// CLibrary takes metadata from the C library although neither pseudo nor
+	// fakeroot is there to answer: it says the same, in more time. It is for tests.
+	CLibrary bool
 }
 
 // Tree is an open directory tree. It is safe for concurrent use.
@@ -50,13 +56,18 @@ type Tree struct {
 
 	openat2 bool   // the kernel has that call and lets this process use it
 	mount   uint64 // the id of the root's mount, 0 where the kernel tells none
+
+	preload string     // "pseudo", "fakeroot" or ""
+	through *pretended // nil where the kernel's metadata is all there is
+	xattrs  xattrs
 }
 
 // Open opens the tree below dir. A symbolic link given as dir itself is followed:
 // the caller named it.
 func Open(dir string, opts Options) (*Tree, error) {
-	if name := libc.Preload(); name != "" {
-		return nil, fmt.Errorf("open %s: under %s: %w; run outside of it as root, or write a manifest and apply it as root", dir, name, ErrPreload)
+	preload := libc.Preload()
+	if preload != "" && !libc.Linked {
+		return nil, fmt.Errorf("open %s: under %s: %w; build it with CGO_ENABLED=1, linked dynamically", dir, preload, ErrPreload)
 	}
 	fd, err := retry(func() (int, error) {
 		return unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -64,11 +75,22 @@ func Open(dir string, opts Options) (*Tree, error) {
 	if err != nil {
 		return nil, &os.PathError{Op: "open tree", Path: dir, Err: err}
 	}
-	t := &Tree{dir: dir, prefix: filepath.Clean(dir), root: os.NewFile(uintptr(fd), dir), opts: opts}
+	t := &Tree{dir: dir, prefix: filepath.Clean(dir), root: os.NewFile(uintptr(fd), dir), opts: opts, preload: preload}
 	t.mount = mountOf(fd)
 	t.openat2 = hasOpenat2(fd)
+	t.xattrs = raw{t}
+	if preload != "" || opts.CLibrary {
+		if t.through, err = openPretended(t); err != nil {
+			return nil, errors.Join(err, t.Close())
+		}
+		t.xattrs = t.through
+	}
 	return t, nil
 }
+
+// Preload returns the name of the library that pretends owners, modes and xattrs
+// to the tree's users, "pseudo" or "fakeroot", and "" where there is none.
+func (t *Tree) Preload() string { return t.preload }
 
 // Close releases the tree's descriptor. Files opened from it stay open.
 func (t *Tree) Close() error { return t.root.Close() }

@@ -16,11 +16,13 @@ import (
 var kernels = []struct {
 	name            string
 	openat2, mounts bool
+	library         bool // metadata from the C library
 }{
-	{"openat2 and mount ids", true, true},
-	{"mount ids", false, true},
-	{"openat2", true, false},
-	{"neither", false, false},
+	{"openat2 and mount ids", true, true, false},
+	{"mount ids", false, true, false},
+	{"openat2", true, false, false},
+	{"neither", false, false, false},
+	{"the C library", true, true, true},
 }
 
 // each runs a test on a tree as every kernel has it.
@@ -28,6 +30,7 @@ func each(t *testing.T, dir string, o Options, test func(*testing.T, *Tree)) {
 	t.Helper()
 	for _, k := range kernels {
 		t.Run(k.name, func(t *testing.T) {
+			o.CLibrary = k.library
 			tr := open(t, dir, o)
 			if !tr.openat2 || tr.mount == 0 {
 				t.Fatalf("this kernel lacks openat2 (%v) or mount ids (%d): the test would compare nothing", tr.openat2, tr.mount)

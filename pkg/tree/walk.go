@@ -124,8 +124,10 @@ func (w *walker) list(dir Stamp) ([]step, error) {
 		if w.ctx.Err() != nil {
 			return nil, nil
 		}
-		s := w.examine(int(f.Fd()), dir, name)
-		steps = append(steps, s)
+		steps = append(steps, w.examine(int(f.Fd()), dir, name))
+	}
+	w.pretend(names, steps)
+	for _, s := range steps {
 		if s.err == nil && s.node.Mode.IsDir() && !s.node.MountPoint {
 			s.enter = true
 			steps = append(steps, s)

@@ -1,0 +1,151 @@
+package tree
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/imasign/imasign-build/internal/libc"
+)
+
+// pretended is the metadata as the C library has it, and with it a preloaded
+// pseudo or fakeroot. It is asked by absolute path: what holds the containment is
+// that the answer must be about the very inode that the kernel reached through the
+// tree's root.
+type pretended struct {
+	t   *Tree
+	dir string // of the root, absolute, without links; "" for /
+}
+
+// openPretended asks the kernel where the root is, and the C library whether it
+// finds the same there.
+func openPretended(t *Tree) (*pretended, error) {
+	dir, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(int(t.root.Fd())))
+	if err != nil {
+		return nil, fmt.Errorf("open tree %s: its absolute path: %w", t.dir, err)
+	}
+	now, err := StampOf(t.root)
+	if err != nil {
+		return nil, err
+	}
+	st, err := libc.Lstat(dir)
+	if err == nil && !stampOfLibc(&st).SameInode(now) {
+		err = fmt.Errorf("%w: %s leads elsewhere (a pretended chroot?)", ErrChanged, dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open tree %s: ask the C library about it: %w", t.dir, err)
+	}
+	if dir == "/" {
+		dir = ""
+	}
+	return &pretended{t, dir}, nil
+}
+
+// absolute returns where a path of the tree is, "." standing for the root.
+func (p *pretended) absolute(path string) string {
+	if path == "." || path == "" {
+		if p.dir == "" {
+			return "/"
+		}
+		return p.dir
+	}
+	return p.dir + "/" + path
+}
+
+// pretend replaces, in what the kernel said of a directory's names, what a preloaded
+// library pretends. Each answer must be about the very inode that the kernel named.
+func (w *walker) pretend(names []string, steps []step) {
+	through := w.tree.through
+	if through == nil {
+		return
+	}
+	stats, err := libc.LstatAll(through.absolute(strings.TrimSuffix(string(w.path), "/")), names)
+	for i := range steps {
+		s := &steps[i]
+		if s.err != nil {
+			continue
+		}
+		if s.err = err; err == nil {
+			s.err = s.node.pretend(&stats[i])
+		}
+		if s.err != nil {
+			*s = step{name: s.name, err: &os.PathError{Op: "stat", Path: w.tree.Name(w.join(s.name)), Err: s.err}}
+		}
+	}
+}
+
+func (n *Node) pretend(st *libc.Stat) error {
+	if err := st.Err(); err != nil {
+		return err
+	}
+	n.Mode, n.UID, n.GID, n.Links = modeOf(st.Mode), st.UID, st.GID, st.Nlink
+	n.setDevice(unix.Major(st.Rdev), unix.Minor(st.Rdev))
+	return n.Stamp.check(stampOfLibc(st), restore)
+}
+
+func (p *pretended) pretendRoot(n *Node) error {
+	st, err := libc.Lstat(p.absolute(""))
+	if err != nil {
+		return err
+	}
+	return n.pretend(&st)
+}
+
+func (p *pretended) read(f *os.File, path, prefix string) (map[string][]byte, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return nil, &os.PathError{Op: "stat", Path: f.Name(), Err: err}
+	}
+	want := stampOf(&st)
+	values, now, err := libc.Xattrs(p.absolute(path), libcStat(want, st.Mode), prefix)
+	if err != nil {
+		return nil, p.failure(path, err, want.Check(stampOfLibc(&now)))
+	}
+	return values, nil
+}
+
+func (p *pretended) change(path string, want Stamp, how how, changes []XattrChange) (int, Stamp, error) {
+	list := make([]libc.Change, len(changes))
+	for i, c := range changes {
+		list[i] = libc.Change{Name: c.Name, Value: c.New, Old: c.Old, Flags: c.flags()}
+		if p.t.preload == "pseudo" {
+			list[i].Flags = 0 // it knows none: the library compares
+		}
+	}
+	made, now, err := libc.ChangeXattrs(p.absolute(path), libcStat(want, 0), libc.How{
+		AnyState: how == restore, SkipOther: how == restore, Compare: p.t.preload == "pseudo", KeepOwner: p.t.preload == "fakeroot",
+	}, list)
+	stamp := stampOfLibc(&now)
+	if err != nil {
+		err = p.failure(path, err, want.check(stamp, how))
+	}
+	return made, stamp, err
+}
+
+// failure puts an error of internal/libc into this package's words; differs is how
+// the file is not the wanted one.
+func (p *pretended) failure(path string, err, differs error) error {
+	name := p.t.Name(path)
+	var failed *libc.Error
+	switch {
+	case errors.Is(err, libc.ErrOther):
+		return fmt.Errorf("%s: %w", name, differs)
+	case !errors.As(err, &failed):
+		return fmt.Errorf("%s: %w", name, err)
+	case failed.Xattr == "" && failed.Op != libc.OpList:
+		return &os.PathError{Op: failed.Op, Path: name, Err: failed.Err}
+	}
+	return &XattrError{Op: failed.Op, Name: failed.Xattr, Path: name, Size: failed.Size, Err: failed.Err}
+}
+
+func stampOfLibc(s *libc.Stat) Stamp {
+	return Stamp{Dev: s.Dev, Ino: s.Ino, Size: s.Size, Mtime: s.Mtime, Ctime: s.Ctime}
+}
+
+func libcStat(s Stamp, mode uint32) *libc.Stat {
+	return &libc.Stat{Dev: s.Dev, Ino: s.Ino, Size: s.Size, Mtime: s.Mtime, Ctime: s.Ctime, Mode: mode}
+}
