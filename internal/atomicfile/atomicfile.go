@@ -6,9 +6,10 @@
 // [Create] replaces what exists and keeps its mode and owner; [CreateNew] refuses
 // it, also when it appears while the file is being written.
 //
-// Extended attributes and ACLs of a replaced file are not carried over, and the
-// calls are raw system calls: below a tree that pseudo tracks this package has no
-// business. Several files that must appear together are left to the caller.
+// Under pseudo and fakeroot names are given and taken through the C library: a raw
+// rename over a file that they track would leave the old file's owner and xattrs to
+// the new one. Extended attributes and ACLs of a replaced file are not carried over.
+// Several files that must appear together are left to the caller.
 package atomicfile
 
 import (
@@ -19,8 +20,6 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-
-	"github.com/google/renameio/v2"
 )
 
 // What a caller may want to tell apart.
@@ -38,11 +37,19 @@ var (
 
 // File is being written. It is for one goroutine.
 type File struct {
-	pending *renameio.PendingFile
-	target  string // symbolic links resolved
-	fresh   bool   // refuse what exists
-	failed  error  // what went wrong first
-	done    bool
+	file   *os.File // with a temporary name
+	out    output
+	target string // symbolic links resolved
+	failed error  // what went wrong first
+	done   bool
+}
+
+// output is what becomes of the temporary file.
+type output interface {
+	// publish syncs and closes the file and gives it its name.
+	publish() error
+	// discard closes and removes it.
+	discard() error
 }
 
 // Create begins a file that Commit puts at path, in place of any regular file
@@ -53,13 +60,13 @@ func Create(path string, perm fs.FileMode) (*File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("create %s: %w", path, err)
 	}
-	old, err := os.Lstat(target)
+	old, err := lstat(target)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return begin(target, perm, false)
 	case err != nil:
 		return nil, err
-	case !old.Mode().IsRegular():
+	case !old.mode.IsRegular():
 		return nil, fmt.Errorf("replace %s: %w", path, ErrNotRegular)
 	}
 	// Nobody may read the new content before its mode is that of the old one.
@@ -87,8 +94,11 @@ func CreateNew(path string, perm fs.FileMode) (*File, error) {
 }
 
 func begin(target string, perm fs.FileMode, fresh bool) (*File, error) {
-	// Given no directory, renameio would try $TMPDIR.
-	pending, err := renameio.NewPendingFile(target, renameio.WithTempDir(filepath.Dir(target)), renameio.WithPermissions(perm))
+	start := beginRaw
+	if preloaded() {
+		start = beginTracked
+	}
+	f, err := start(target, perm, fresh)
 	if err != nil {
 		var path *fs.PathError
 		if errors.As(err, &path) {
@@ -96,7 +106,7 @@ func begin(target string, perm fs.FileMode, fresh bool) (*File, error) {
 		}
 		return nil, fmt.Errorf("create a temporary file for %s: %w", target, err)
 	}
-	return &File{pending: pending, target: target, fresh: fresh}, nil
+	return f, nil
 }
 
 // Write writes on. After an error Commit fails, too: the content has a hole.
@@ -104,7 +114,7 @@ func (f *File) Write(p []byte) (int, error) {
 	if err := f.usable(); err != nil {
 		return 0, err
 	}
-	n, err := f.pending.Write(p)
+	n, err := f.file.Write(p)
 	return n, f.fail("write", err)
 }
 
@@ -113,7 +123,7 @@ func (f *File) ReadFrom(r io.Reader) (int64, error) {
 	if err := f.usable(); err != nil {
 		return 0, err
 	}
-	n, err := f.pending.ReadFrom(r)
+	n, err := f.file.ReadFrom(r)
 	return n, f.fail("write", err)
 }
 
@@ -124,13 +134,9 @@ func (f *File) Commit() error {
 		f.Abort()
 		return err
 	}
-	publish := f.pending.CloseAtomicallyReplace
-	if f.fresh {
-		publish = f.publishNew
-	}
-	if err := publish(); err != nil {
+	if err := f.out.publish(); err != nil {
 		f.Abort()
-		return fmt.Errorf("write %s: %w", f.target, cause(err, f.pending.Name()))
+		return fmt.Errorf("write %s: %w", f.target, cause(err, f.file.Name()))
 	}
 	f.done = true
 	if err := syncDir(filepath.Dir(f.target)); err != nil {
@@ -148,7 +154,7 @@ func (f *File) Abort() {
 	f.done = true
 	// A temporary file that cannot be removed is litter, which is all that its
 	// error could tell.
-	_ = f.pending.Cleanup()
+	_ = f.out.discard()
 }
 
 // WriteFile is Create, Write and Commit.
@@ -189,7 +195,7 @@ func (f *File) fail(operation string, err error) error {
 	if err == nil {
 		return nil
 	}
-	f.failed = fmt.Errorf("%s %s: %w", operation, f.target, cause(err, f.pending.Name()))
+	f.failed = fmt.Errorf("%s %s: %w", operation, f.target, cause(err, f.file.Name()))
 	return f.failed
 }
 
@@ -212,5 +218,5 @@ func (f *File) SetModTime(t time.Time) error {
 	if err := f.usable(); err != nil {
 		return err
 	}
-	return f.fail("set the time of", os.Chtimes(f.pending.Name(), time.Time{}, t))
+	return f.fail("set the time of", os.Chtimes(f.file.Name(), time.Time{}, t))
 }

@@ -16,7 +16,7 @@ func TestPublishByLink(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := f.publishByLink(f.pending.Name()); !errors.Is(err, want) {
+		if err := f.out.(fresh).publishByLink(f.file.Name()); !errors.Is(err, want) {
 			t.Errorf("got %v, want %v", err, want)
 		}
 		f.Abort()

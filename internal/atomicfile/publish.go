@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
 )
 
@@ -49,26 +50,80 @@ func directory(path string) string {
 	return dir
 }
 
+// attributes are what a file takes over from the one that it replaces.
+type attributes struct {
+	mode     fs.FileMode
+	uid, gid uint32
+}
+
+func lstat(path string) (attributes, error) {
+	if preloaded() {
+		return lstatTracked(path)
+	}
+	info, err := os.Lstat(path)
+	if err != nil {
+		return attributes{}, err
+	}
+	return attributesOf(info), nil
+}
+
+func attributesOf(info fs.FileInfo) attributes {
+	a := attributes{mode: info.Mode()}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		a.uid, a.gid = st.Uid, st.Gid
+	}
+	return a
+}
+
 // inherit takes over owner and mode; in this order, as chown clears setuid.
-func (f *File) inherit(old fs.FileInfo) error {
-	now, err := f.pending.Stat()
+func (f *File) inherit(old attributes) error {
+	chown, chmod := f.file.Chown, f.file.Chmod
+	if preloaded() {
+		chown, chmod = f.chownTracked, f.chmodTracked
+	}
+	now, err := lstat(f.file.Name())
 	if err != nil {
 		return err
 	}
-	was, is := old.Sys().(*syscall.Stat_t), now.Sys().(*syscall.Stat_t)
-	if was.Uid != is.Uid || was.Gid != is.Gid {
-		if err := f.pending.Chown(int(was.Uid), int(was.Gid)); err != nil {
-			return fmt.Errorf("keep its owner %d:%d: %w", was.Uid, was.Gid, cause(err, f.pending.Name()))
+	if old.uid != now.uid || old.gid != now.gid {
+		if err := chown(int(old.uid), int(old.gid)); err != nil {
+			return fmt.Errorf("keep its owner %d:%d: %w", old.uid, old.gid, cause(err, f.file.Name()))
 		}
 	}
-	if err := f.pending.Chmod(old.Mode()); err != nil {
-		return fmt.Errorf("keep its mode %v: %w", old.Mode(), cause(err, f.pending.Name()))
+	if err := chmod(old.mode); err != nil {
+		return fmt.Errorf("keep its mode %v: %w", old.mode, cause(err, f.file.Name()))
 	}
 	return nil
 }
 
-// publishNew gives the file its name unless that is taken.
-func (f *File) publishNew() error {
+// replacing is the output that takes the place of what is there.
+type replacing struct{ pending *renameio.PendingFile }
+
+func (r replacing) publish() error { return r.pending.CloseAtomicallyReplace() }
+
+func (r replacing) discard() error { return r.pending.Cleanup() }
+
+// fresh is the output that needs a free name.
+type fresh struct {
+	replacing
+	target string
+}
+
+func beginRaw(target string, perm fs.FileMode, isNew bool) (*File, error) {
+	// Given no directory, renameio would try $TMPDIR.
+	pending, err := renameio.NewPendingFile(target, renameio.WithTempDir(filepath.Dir(target)), renameio.WithPermissions(perm))
+	if err != nil {
+		return nil, err
+	}
+	f := &File{file: pending.File, out: replacing{pending}, target: target}
+	if isNew {
+		f.out = fresh{replacing{pending}, target}
+	}
+	return f, nil
+}
+
+// publish gives the file its name unless that is taken.
+func (f fresh) publish() error {
 	if err := f.pending.Sync(); err != nil {
 		return err
 	}
@@ -86,9 +141,9 @@ func (f *File) publishNew() error {
 	return err
 }
 
-// publishByLink is publishNew for file systems without RENAME_NOREPLACE, such as
+// publishByLink is publish for file systems without RENAME_NOREPLACE, such as
 // NFS: a hard link refuses a taken name as well.
-func (f *File) publishByLink(name string) error {
+func (f fresh) publishByLink(name string) error {
 	if err := os.Link(name, f.target); err != nil {
 		if errors.Is(err, fs.ErrExist) {
 			return ErrExists

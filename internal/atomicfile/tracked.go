@@ -1,0 +1,111 @@
+package atomicfile
+
+import (
+	"errors"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/imasign/imasign-build/internal/libc"
+)
+
+// preloaded reports whether a preloaded library keeps track of names.
+func preloaded() bool { return libc.Linked && libc.Preload() != "" }
+
+// tracked is the output whose names pseudo or fakeroot are told of. Content is
+// written by system calls: neither looks at that.
+type tracked struct {
+	file              *os.File
+	temporary, target string // absolute
+	fresh             bool
+}
+
+// beginTracked has the C library make the temporary file, so that it belongs to
+// whom the process pretends to be, and then opens it.
+func beginTracked(target string, perm fs.FileMode, isNew bool) (*File, error) {
+	absolute, err := filepath.Abs(target)
+	if err != nil {
+		return nil, err
+	}
+	for range 1000 {
+		t := &tracked{target: absolute, fresh: isNew}
+		t.temporary = filepath.Join(filepath.Dir(absolute), ".imasign-build-"+strconv.FormatUint(rand.Uint64(), 36)) //nolint:gosec // a free name, no secret
+		err = libc.Create(t.temporary, uint32(perm.Perm()))
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if t.file, err = os.OpenFile(t.temporary, os.O_WRONLY, 0); err != nil {
+			return nil, errors.Join(err, libc.Unlink(t.temporary))
+		}
+		return &File{file: t.file, out: t, target: target}, nil
+	}
+	return nil, err
+}
+
+func (t *tracked) publish() error {
+	if err := errors.Join(t.file.Sync(), t.file.Close()); err != nil {
+		return err
+	}
+	if !t.fresh {
+		return libc.Rename(t.temporary, t.target)
+	}
+	// A hard link refuses a taken name; pseudo knows no RENAME_NOREPLACE.
+	if err := libc.Link(t.temporary, t.target); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return ErrExists
+		}
+		return err
+	}
+	return libc.Unlink(t.temporary)
+}
+
+func (t *tracked) discard() error {
+	err := t.file.Close()
+	if errors.Is(err, os.ErrClosed) {
+		err = nil
+	}
+	return errors.Join(err, libc.Unlink(t.temporary))
+}
+
+func lstatTracked(path string) (attributes, error) {
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return attributes{}, err
+	}
+	st, err := libc.Lstat(absolute)
+	if err != nil {
+		return attributes{}, &fs.PathError{Op: "lstat", Path: path, Err: err}
+	}
+	// Only a regular file is replaced: its other type bits need no translation.
+	mode := fs.FileMode(st.Mode & 0o777)
+	for bit, flag := range map[uint32]fs.FileMode{unix.S_ISUID: fs.ModeSetuid, unix.S_ISGID: fs.ModeSetgid, unix.S_ISVTX: fs.ModeSticky} {
+		if st.Mode&bit != 0 {
+			mode |= flag
+		}
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFREG {
+		mode |= fs.ModeIrregular
+	}
+	return attributes{mode, st.UID, st.GID}, nil
+}
+
+func (f *File) chownTracked(uid, gid int) error {
+	return libc.Chown(f.file.Name(), uint32(uid), uint32(gid))
+}
+
+func (f *File) chmodTracked(mode fs.FileMode) error {
+	bits := uint32(mode.Perm())
+	for flag, bit := range map[fs.FileMode]uint32{fs.ModeSetuid: unix.S_ISUID, fs.ModeSetgid: unix.S_ISGID, fs.ModeSticky: unix.S_ISVTX} {
+		if mode&flag != 0 {
+			bits |= bit
+		}
+	}
+	return libc.Chmod(f.file.Name(), bits)
+}
