@@ -121,7 +121,7 @@ found something wrong.`,
 		PersistentPreRunE: func(*cobra.Command, []string) error {
 			switch a.progressFormat {
 			case "auto", "bar", "plain", "none":
-				return nil
+				return a.checkPreload()
 			}
 			return usagef("--progress %s: it is auto, bar, plain or none", a.progressFormat)
 		},

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+
+	"github.com/imasign/imasign-build/internal/libc"
+)
+
+// errNotPreloaded means that the library which shall pretend owners, modes and
+// xattrs is not in this process: every answer and every rename would go past it.
+var errNotPreloaded = errors.New("it cannot be loaded into this program")
+
+// checkPreload fails where LD_PRELOAD names pseudo or fakeroot and the dynamic
+// linker did not load it: into a static program, or one of another architecture.
+//
+// LD_PRELOAD alone decides. BitBake sets PSEUDO_PREFIX for every task, also for
+// those outside of pseudo, and both libraries put LD_PRELOAD into the environment
+// of every program that they cover.
+func (a *app) checkPreload() error {
+	library := a.preloadWanted()
+	if library == "" || libc.Preload() != "" {
+		return nil
+	}
+	const instead = "build imasign-build with cgo and link it dynamically (CGO_ENABLED=1, no -static), or run it where LD_PRELOAD does not name the library"
+	if !libc.Linked {
+		return fmt.Errorf("LD_PRELOAD asks for %s: %w, which was built without cgo; %s", library, errNotPreloaded, instead)
+	}
+	return fmt.Errorf("LD_PRELOAD asks for %s: %w, which is linked statically or for another architecture; %s", library, errNotPreloaded, instead)
+}
+
+// preloadWanted returns "pseudo" or "fakeroot" when the environment asks for it.
+func (a *app) preloadWanted() string {
+	list, _ := a.getenv("LD_PRELOAD")
+	for _, file := range strings.FieldsFunc(list, func(r rune) bool { return r == ':' || r == ' ' }) {
+		name := libc.PreloadName(path.Base(file))
+		if name == "pseudo" && a.pseudoDisabled() {
+			continue // loaded, it would pretend nothing
+		}
+		if name != "" {
+			return name
+		}
+	}
+	return ""
+}
+
+// pseudoDisabled reads PSEUDO_DISABLED as pseudo does, by its first letter.
+func (a *app) pseudoDisabled() bool {
+	value, set := a.getenv("PSEUDO_DISABLED")
+	return set && (value == "" || !strings.ContainsRune("0fFnNsS", rune(value[0])))
+}
