@@ -2,7 +2,26 @@
 # Installs the Debian packages that the tests drive. Without root it names what
 # is missing and fails: a test without its peer would prove nothing.
 set -eu
-packages="ima-evm-utils attr openssl e2fsprogs gcc libc6-dev libssl3 pseudo fakeroot squashfs-tools erofs-utils mount"
+packages="
+	attr
+	createrepo-c
+	dnf
+	e2fsprogs
+	erofs-utils
+	fakeroot
+	gcc
+	gnupg
+	gpg-agent
+	ima-evm-utils
+	libc6-dev
+	libssl3
+	mount
+	openssl
+	pseudo
+	rpm
+	rpm-common
+	squashfs-tools
+"
 missing=""
 for package in $packages; do
 	dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing="$missing $package"

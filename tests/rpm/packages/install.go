@@ -1,0 +1,195 @@
+package packages
+
+import (
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/imasign/imasign-build/tests/harness"
+)
+
+const (
+	fileConfig = 1 << 0 // RPMFILE_CONFIG
+	fileGhost  = 1 << 6 // RPMFILE_GHOST
+)
+
+// Entry is one file entry of a package as rpm reports it.
+type Entry struct {
+	Path      string
+	Mode      uint32 // of the file, with its type, as in stat(2)
+	Flags     uint32 // RPMFILE_*
+	Digest    string // lower-case hexadecimal; empty where there is none
+	Signature string // tag 274, lower-case hexadecimal; empty where there is none
+}
+
+// Regular says whether the entry is a file that the package has content for.
+func (e Entry) Regular() bool {
+	return e.Mode&syscall.S_IFMT == syscall.S_IFREG && e.Flags&fileGhost == 0
+}
+
+// Appraised says whether rpm's IMA plugin sets the signature at installation: on
+// regular files, but not on configuration that cannot be executed.
+func (e Entry) Appraised() bool {
+	return e.Regular() && (e.Flags&fileConfig == 0 || e.Mode&0o111 != 0)
+}
+
+// Entries lists the file entries of the package at path in their order, by
+// `rpm -qp`. rpm fails where a package has another number of signatures than files.
+func Entries(t testing.TB, path string) []Entry {
+	t.Helper()
+	format := "[%{FILENAMES}\\t%{FILEMODES}\\t%{FILEFLAGS}\\t%{FILEDIGESTS}\\t%{FILESIGNATURES}\\n]"
+	if Query(t, path, "%{FILESIGNATURES}") == "(none)" {
+		format = strings.Replace(format, "%{FILESIGNATURES}", "", 1)
+	}
+	var all []Entry
+	for line := range strings.Lines(Query(t, path, format)) {
+		f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+		if len(f) != 5 {
+			if line == "(none)" || strings.HasPrefix(line, "(none)\t") {
+				return nil
+			}
+			t.Fatalf("rpm -qp %s: %q", path, line)
+		}
+		if f[0] == "(none)" {
+			return nil
+		}
+		all = append(all, Entry{f[0], number(t, f[1]) & 0xffff, number(t, f[2]), f[3], f[4]})
+	}
+	return all
+}
+
+func number(t testing.TB, s string) uint32 {
+	t.Helper()
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return uint32(n)
+}
+
+// Query is `rpm -qp --qf format path`.
+func Query(t testing.TB, path, format string) string {
+	t.Helper()
+	cmd := exec.Command("rpm", "-qp", "--nosignature", "--qf", format, path)
+	cmd.Env = plainEnv(os.TempDir())
+	r := harness.RunCommand(t, cmd)
+	if r.Code != 0 {
+		t.Fatalf("rpm -qp --qf %q %s: exit %d\n%s%s", format, path, r.Code, r.Out, r.Err)
+	}
+	return r.Out
+}
+
+// Install installs the package at path below root with rpm and its IMA plugin, and
+// runs no scriptlet. Without the define, rpm finds no plugin and says nothing.
+func Install(t testing.TB, root, path string, flags ...string) {
+	t.Helper()
+	harness.Root(t)
+	args := append([]string{"-i", "--root", root, "--nodeps", "--noscripts", "--notriggers", "--nosignature", "--define", "__plugindir " + pluginDir(t)}, flags...)
+	cmd := exec.Command("rpm", append(args, path)...)
+	cmd.Env = plainEnv(os.TempDir())
+	if r := harness.RunCommand(t, cmd); r.Code != 0 {
+		t.Fatalf("%s: exit %d\n%s%s", cmd, r.Code, r.Out, r.Err)
+	}
+}
+
+func pluginDir(t testing.TB) string {
+	t.Helper()
+	arch := map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[runtime.GOARCH]
+	dir := "/usr/lib/" + arch + "-linux-gnu/rpm-plugins"
+	if _, err := os.Stat(filepath.Join(dir, "ima.so")); err != nil {
+		t.Fatalf("rpm's IMA plugin is missing (%v); tests/deps.sh installs it with rpm-common", err)
+	}
+	return dir
+}
+
+// CheckInstalled demands that every file below root that the package at path
+// brought has the security.ima that rpm's plugin sets, that it is what the package
+// says, and that evmctl verifies it with the certificate, PEM or DER. Nothing else of
+// the package may have one. It returns the paths that are right, relative to root,
+// and an error that names all others.
+func CheckInstalled(t testing.TB, root, path, cert string) ([]string, error) {
+	t.Helper()
+	var right []string
+	var wrong []error
+	key := derFile(t, cert)
+	for _, e := range Entries(t, path) {
+		file := filepath.Join(root, e.Path)
+		value := SecurityIMA(t, file)
+		var err error
+		switch {
+		case !e.Appraised() && value != "":
+			err = fmt.Errorf("%s: rpm's plugin set security.ima %s", e.Path, value)
+		case !e.Appraised():
+			continue
+		case value == "":
+			err = fmt.Errorf("%s: no security.ima after installation", e.Path)
+		case value != e.Signature:
+			err = fmt.Errorf("%s: security.ima is %s, the package says %s", e.Path, value, e.Signature)
+		default:
+			err = evmctlVerify(t, file, key)
+		}
+		if wrong = append(wrong, err); err == nil {
+			right = append(right, e.Path)
+		}
+	}
+	return right, errors.Join(wrong...)
+}
+
+// InstallIMA is Install and CheckInstalled, whose error fails the test.
+func InstallIMA(t testing.TB, root, path, cert string, flags ...string) []string {
+	t.Helper()
+	Install(t, root, path, flags...)
+	verified, err := CheckInstalled(t, root, path, cert)
+	if err != nil {
+		t.Error(err)
+	}
+	return verified
+}
+
+// SecurityIMA returns the security.ima value of file, in hexadecimal and without
+// following a symbolic link, and "" where there is none or no file.
+func SecurityIMA(t testing.TB, file string) string {
+	t.Helper()
+	r := harness.Run(t, "getfattr", "--no-dereference", "--only-values", "--absolute-names", "-n", "security.ima", file)
+	return hex.EncodeToString([]byte(r.Out))
+}
+
+func evmctlVerify(t testing.TB, file, key string) error {
+	t.Helper()
+	r := harness.Run(t, "evmctl", "ima_verify", "--key", key, file)
+	// evmctl can fail and still exit with 0.
+	if r.Code != 0 || !strings.Contains(r.Out+r.Err, "verification is OK") {
+		return fmt.Errorf("evmctl ima_verify %s: exit %d: %s%s", file, r.Code, r.Out, r.Err)
+	}
+	return nil
+}
+
+// derFile is the certificate in the form that evmctl reads.
+func derFile(t testing.TB, cert string) string {
+	t.Helper()
+	content, err := os.ReadFile(cert)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if block, _ := pem.Decode(content); block != nil {
+		content = block.Bytes
+	}
+	if _, err := x509.ParseCertificate(content); err != nil {
+		t.Fatalf("%s: %v", cert, err)
+	}
+	file := filepath.Join(t.TempDir(), "cert.der")
+	if err := os.WriteFile(file, content, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
