@@ -20,7 +20,7 @@ func claims() map[string]string {
 		"bzip2": "bzip2 8 x86_64 (none)", "lzma": "lzma 8 x86_64 (none)", "uncompressed": "(none) 8 x86_64 (none)",
 		"md5": "zstd (none) x86_64 (none)", "sha1": "zstd 2 x86_64 (none)", "sha224": "zstd 11 x86_64 (none)",
 		"sha256": "zstd 8 x86_64 (none)", "sha384": "zstd 9 x86_64 (none)", "sha512": "zstd 10 x86_64 (none)",
-		"noarch": "zstd 8 noarch (none)", "rich": "zstd 8 x86_64 (none)", "many": "zstd 8 noarch (none)",
+		"noarch": "zstd 8 noarch (none)", "rich": "zstd 8 x86_64 (none)", "rich-fifo": "zstd 8 x86_64 (none)", "many": "zstd 8 noarch (none)",
 		"empty": "gzip 8 noarch (none)", "source": "gzip 8 x86_64 1", "source-sha512": "gzip 10 x86_64 1",
 		"no-reserve": "zstd 8 x86_64 (none)", "large-reserve": "zstd 8 x86_64 (none)",
 		"el5": "zstd (none) x86_64 (none)", "el6": "zstd 8 x86_64 (none)", "rpm3": "zstd (none) x86_64 (none)",
@@ -119,7 +119,7 @@ func TestRich(t *testing.T) {
 	path := packages.Path(t, "rich")
 	out := packages.Query(t, path, "[%{FILENAMES}|%{FILEMODES:perms}|%{FILEFLAGS:fflags}|%{FILECOLORS}|%{FILECAPS}|%{FILELANGS}|%{FILELINKTOS}\n]")
 	for _, want := range []string{
-		"/dev/rich-null|crw-rw-rw-|", "/dev/rich-loop|brw-rw----|", "/usr/share/rich/fifo|prw-r--r--|",
+		"/dev/rich-null|crw-rw-rw-|", "/dev/rich-loop|brw-rw----|",
 		"/etc/rich/rich.conf|-rw-r--r--|c|", "/etc/rich/noreplace.conf|-rw-r--r--|cn|", "/etc/rich/executable.conf|-rwxr-xr-x|c|", "/etc/rich/missingok|-rw-r--r--|cm|",
 		"/run/rich|d---------|g|", "/run/rich.pid|----------|g|", "/var/log/rich-ghost.log|-rw-r--r--|g|",
 		"/usr/bin/elf32|-rwxr-xr-x||1|", "/usr/bin/elf64|-rwxr-xr-x||2|",
@@ -131,6 +131,9 @@ func TestRich(t *testing.T) {
 		if !strings.Contains(out, want) {
 			t.Errorf("no entry %s in\n%s", want, out)
 		}
+	}
+	if modes := packages.Query(t, packages.Path(t, "rich-fifo"), "[%{FILENAMES}|%{FILEMODES:perms}|\n]"); !strings.Contains(modes, "/usr/share/rich/fifo|prw-r--r--|") {
+		t.Errorf("no FIFO in\n%s", modes)
 	}
 	if got := packages.Query(t, path, "[%{HEADERI18NTABLE} ]"); got != "C de ja " {
 		t.Errorf("languages %q", got)

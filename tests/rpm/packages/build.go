@@ -23,11 +23,12 @@ const zstd = "_binary_payload w3.zstdio"
 
 func recipes() map[string]recipe {
 	all := map[string]recipe{
-		"rich":   {spec: "rich", defines: []string{zstd}},
-		"many":   {spec: "many", defines: []string{zstd, "thousands 20"}},
-		"empty":  {spec: "empty"},
-		"noarch": {spec: "plain", defines: []string{zstd, "noarch 1"}},
-		"source": {spec: "plain", source: true},
+		"rich":      {spec: "rich", defines: []string{zstd}},
+		"rich-fifo": {spec: "rich", defines: []string{zstd, "fifo 1"}}, // do not install it
+		"many":      {spec: "many", defines: []string{zstd, "thousands 20"}},
+		"empty":     {spec: "empty"},
+		"noarch":    {spec: "plain", defines: []string{zstd, "noarch 1"}},
+		"source":    {spec: "plain", source: true},
 		// The least: rpm 4.18 adds 32 bytes to what is asked.
 		"no-reserve":    {spec: "plain", defines: []string{zstd, "__gpg_reserved_space 0"}},
 		"large-reserve": {spec: "plain", defines: []string{zstd, "__gpg_reserved_space 65536"}},

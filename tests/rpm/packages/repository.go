@@ -1,6 +1,7 @@
 package packages
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -38,21 +39,27 @@ func (d DNF) Run(t testing.TB, args ...string) harness.Result {
 	t.Helper()
 	harness.Root(t)
 	home := t.TempDir()
+	// dnf takes nothing but a file as its configuration.
+	if err := os.WriteFile(filepath.Join(home, "dnf.conf"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	macros := "%__plugindir " + pluginDir(t) + "\n"
 	if err := os.WriteFile(filepath.Join(home, ".rpmmacros"), []byte(macros), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("dnf", append(d.flags(home), args...)...)
+	ctx, cancel := context.WithTimeout(t.Context(), hung)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "dnf", append(d.flags(home), args...)...)
 	cmd.Env = plainEnv(home)
 	return harness.RunCommand(t, cmd)
 }
 
 func (d DNF) flags(home string) []string {
 	flags := []string{
-		"--assumeyes", "--noplugins", "--config=/dev/null", "--releasever=1", "--installroot=" + d.Root,
+		"--assumeyes", "--noplugins", "--config=" + filepath.Join(home, "dnf.conf"), "--releasever=1", "--installroot=" + d.Root,
 		"--repofrompath=test,file://" + d.Repository, "--repo=test",
 		"--setopt=reposdir=/dev/null", "--setopt=varsdir=/dev/null", "--setopt=module_platform_id=platform:test",
-		"--setopt=cachedir=" + filepath.Join(home, "cache"), "--setopt=logdir=" + filepath.Join(home, "log"),
+		"--setopt=cachedir=" + filepath.Join(home, "cache"), "--setopt=logdir=" + home,
 		"--setopt=persistdir=" + filepath.Join(home, "persist"), "--setopt=install_weak_deps=False",
 	}
 	if d.Key == "" {

@@ -1,0 +1,82 @@
+package rpm
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/imasign/imasign-build/tests/rpm/packages"
+)
+
+// TestIMAPlugin installs what rpmsign signed: the plugin brings the signatures to
+// the files, and evmctl verifies them.
+func TestIMAPlugin(t *testing.T) {
+	for _, c := range []struct {
+		file, cert string
+		verified   int
+	}{
+		// 26 files are signed in rich; three are configuration and one of them can be executed.
+		{"v4/rich.rsa2048.rpm", "rsa2048.crt", 23},
+		{"v4/sha512.p256.rpm", "p256.crt", 4},
+		{"v4/verity.rpm", "rsa2048.crt", 4},
+		{"v6/sha256.p256.rpm", "p256.crt", 4},
+	} {
+		t.Run(c.file, func(t *testing.T) {
+			t.Parallel()
+			root := t.TempDir()
+			verified := packages.InstallIMA(t, root, frozenPath(c.file), frozenPath("keys/"+c.cert))
+			if len(verified) != c.verified {
+				t.Errorf("%d files verified, want %d: %v", len(verified), c.verified, verified)
+			}
+		})
+	}
+}
+
+func frozenPath(file string) string { return filepath.Join(frozenDir, file) }
+
+// TestIMAPluginConfig: with its macro the plugin signs all configuration too.
+func TestIMAPluginConfig(t *testing.T) {
+	root := t.TempDir()
+	packages.Install(t, root, frozenPath("v4/rich.rsa2048.rpm"), "--define", "_ima_sign_config_files 1")
+	if packages.SecurityIMA(t, filepath.Join(root, "/etc/rich/rich.conf")) == "" {
+		t.Error("no security.ima on configuration")
+	}
+}
+
+// TestCheckInstalled: the check that other tests lean on finds what is wrong.
+func TestCheckInstalled(t *testing.T) {
+	signed, root := frozenPath("v4/sha256.rsa2048.rpm"), t.TempDir()
+	packages.Install(t, root, signed)
+	_, err := packages.CheckInstalled(t, root, signed, frozenPath("keys/p256.crt"))
+	wantEach(t, err, "evmctl ima_verify", 4)
+	_, err = packages.CheckInstalled(t, root, frozenPath("v4/sha256.p256.rpm"), frozenPath("keys/p256.crt"))
+	wantEach(t, err, "the package says", 4)
+
+	root = t.TempDir()
+	packages.Install(t, root, signed, "--define", "__plugindir /nonexistent")
+	_, err = packages.CheckInstalled(t, root, signed, frozenPath("keys/rsa2048.crt"))
+	wantEach(t, err, "no security.ima", 4)
+}
+
+func wantEach(t *testing.T, err error, text string, times int) {
+	t.Helper()
+	if err == nil || strings.Count(err.Error(), text) != times {
+		t.Errorf("got %v, want %d times %q", err, times, text)
+	}
+}
+
+// TestIMAPluginIgnores: rpm installs a package whose signatures do not match its
+// files in number, and sets none of them.
+func TestIMAPluginIgnores(t *testing.T) {
+	root, file := t.TempDir(), frozenPath("v4/defect-delsign-sign.rpm")
+	packages.Install(t, root, file)
+	for _, e := range packages.Files(t, file) {
+		if value := packages.SecurityIMA(t, filepath.Join(root, e.Path)); value != "" {
+			t.Errorf("%s has %s", e.Path, value)
+		}
+	}
+	if !slices.ContainsFunc(packages.Files(t, file), packages.Entry.Appraised) {
+		t.Error("no file to look at")
+	}
+}
