@@ -29,6 +29,7 @@ chroot_of() {
 	chroot "$work/$suite" sh -c 'cd /src && apt-get source -q rpm && mv rpm-*/ rpm'
 }
 
+mkdir -p "$work"
 # shellcheck disable=SC2086 # lists of words
 chroot_of bookworm $common autoconf automake autopoint libtool gnupg2 libselinux1-dev
 # shellcheck disable=SC2086

@@ -1,3 +1,4 @@
+#!/bin/sh
 # Makes the throw-away keys that are missing in /frozen/keys, and imports the OpenPGP ones.
 set -eu
 export GNUPGHOME=/tmp/gnupg

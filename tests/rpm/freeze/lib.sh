@@ -1,3 +1,4 @@
+#!/bin/sh
 # What v4.sh and v6.sh share; they run in a chroot that freeze.sh made.
 export GNUPGHOME=/tmp/gnupg SOURCE_DATE_EPOCH=1700000000 LC_ALL=C.UTF-8
 keys=/frozen/keys

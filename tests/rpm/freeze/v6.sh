@@ -1,5 +1,7 @@
+#!/bin/sh
 # Packages by rpm 6.1 and its rpmsign, in /frozen/v6.
 set -eu
+# shellcheck source=tests/rpm/freeze/lib.sh
 . /frozen/freeze/lib.sh
 mkdir /frozen/v6
 cd /frozen/v6
@@ -17,10 +19,10 @@ for name in sha256 sha512 no-reserve rich empty source v4-by-rpm6; do
 done
 rpmsign openpgp sha256 - --addsign
 rpmsign openpgp-two openpgp - --define "_gpg_name openpgp-ed25519" --addsign
-rpmsign verity sha256 rsa2048 --addsign --signfiles --signverity --fskpath=$keys/rsa2048.key --certpath=$keys/rsa2048.crt
+rpmsign verity sha256 rsa2048 --addsign --signfiles --signverity --fskpath="$keys/rsa2048.key" --certpath="$keys/rsa2048.crt"
 rpmsign delfilesign sha256.rsa2048 - --delfilesign
 # What goes wrong; the README has it in words.
 rpmsign defect-delsign sha256.rsa2048 - --delsign
-rpmsign defect-delsign-sign defect-delsign rsa2048 --addsign --signfiles --fskpath=$keys/rsa2048.key
-rpmsign defect-other-key sha256.rsa2048 p256 --addsign --signfiles --fskpath=$keys/p256.key
-rpmsign defect-resign-other-key sha256.rsa2048 p256 --resign --signfiles --fskpath=$keys/p256.key
+rpmsign defect-delsign-sign defect-delsign rsa2048 --addsign --signfiles --fskpath="$keys/rsa2048.key"
+rpmsign defect-other-key sha256.rsa2048 p256 --addsign --signfiles --fskpath="$keys/p256.key"
+rpmsign defect-resign-other-key sha256.rsa2048 p256 --resign --signfiles --fskpath="$keys/p256.key"
