@@ -2,7 +2,7 @@
 # Makes pkg/rpmsign/testdata/rpmsign-ima anew: Debian builds rpmsign without IMA
 # support, so this builds rpm 4.18 (Debian 12) and rpm 6.1 (Debian 14) with it, each
 # from Debian's source package and in a chroot of its own release, and signs packages
-# that the same rpm built. Needs root, mmdebstrap, 4 GB in $1 and 10 minutes, and
+# that the same rpm built. Needs root, mmdebstrap, 3 GB in $1 and 15 minutes, and
 # Debian's mirror. Keys that are already there are used again, so RSA signatures
 # stay what they were.
 #
@@ -56,6 +56,7 @@ for suite in bookworm forky; do
 done
 chroot "$work/bookworm" sh /frozen/freeze/v4.sh
 chroot "$work/forky" sh /frozen/freeze/v6.sh
+for suite in bookworm forky; do chroot "$work/$suite" gpgconf --homedir /tmp/gnupg --kill all; done
 for format in v4 v6; do rm -rf "${frozen:?}/$format"; done
 cp -r "$work/bookworm/frozen/v4" "$work/forky/frozen/v6" "$frozen/"
 (cd "$here" && FREEZE=1 go test -count=1 -run TestFrozen .)
