@@ -27,6 +27,21 @@ const (
 // errWrong ends a command whose report already said what is wrong.
 var errWrong = errors.New("verification found something wrong")
 
+// results is standard output. It keeps the first error, so that a result that
+// went nowhere (a full disk, a closed pipe) ends in an exit code.
+type results struct {
+	io.Writer
+	err error
+}
+
+func (r *results) Write(b []byte) (int, error) {
+	n, err := r.Writer.Write(b)
+	if err != nil && r.err == nil {
+		r.err = fmt.Errorf("write the result: %w", err)
+	}
+	return n, err
+}
+
 // usageError is a wrong command line.
 type usageError struct{ error }
 
@@ -36,7 +51,8 @@ func usagef(format string, args ...any) error { return usageError{fmt.Errorf(for
 // none of it.
 type app struct {
 	in             io.Reader
-	out, err       io.Writer
+	out            *results
+	err            io.Writer
 	getenv         func(string) (string, bool)
 	terminal       func(io.Writer) bool
 	backends       map[string]keystore.Backend
@@ -47,7 +63,7 @@ type app struct {
 
 func newApp() *app {
 	return &app{
-		in: os.Stdin, out: os.Stdout, err: os.Stderr, getenv: os.LookupEnv, terminal: isTerminal,
+		in: os.Stdin, out: &results{Writer: os.Stdout}, err: os.Stderr, getenv: os.LookupEnv, terminal: isTerminal,
 		backends: map[string]keystore.Backend{"file": file.Open},
 	}
 }
@@ -72,6 +88,9 @@ func run(a *app, args []string) int {
 }
 
 func (a *app) exit(err error) int {
+	if a.out.err != nil && (err == nil || errors.Is(err, errWrong)) {
+		err = a.out.err
+	}
 	var usage usageError
 	switch {
 	case err == nil:

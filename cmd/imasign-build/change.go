@@ -38,20 +38,33 @@ func (c *change) do(ctx context.Context, plan func() (*signing.Plan, error), att
 	defer p.Close() //nolint:errcheck // its file has no name
 	commit, discard, err := c.prepareManifest(p)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w\nnothing was changed", err)
 	}
 	defer discard()
-	if !c.dryRun {
-		c.interrupts.attach()
-		if err := attach(ctx, p); err != nil {
-			return err
-		}
+	if err := c.attach(ctx, p, attach); err != nil {
+		return err
 	}
 	if err := commit(); err != nil {
-		return err
+		return fmt.Errorf("%w\nthe manifest is missing, everything else is done: run it again", err)
 	}
 	c.progress.close()
 	return c.reportChange(p)
+}
+
+// attach changes the container. From its first moment to its last the container
+// is either finished or restored.
+func (c *change) attach(ctx context.Context, p *signing.Plan, attach func(context.Context, *signing.Plan) error) error {
+	if c.dryRun {
+		return nil
+	}
+	c.interrupts.attach()
+	if err := attach(ctx, p); err != nil {
+		return err
+	}
+	if c.interrupts.attached() {
+		c.note("%s is finished: everything is attached", c.dir)
+	}
+	return nil
 }
 
 // prepareManifest writes the manifest before anything is changed, and has it
@@ -124,7 +137,7 @@ func (c *change) printChange(p *signing.Plan) error {
 			if err != nil {
 				return err
 			}
-			c.printEntry(r.Status.String(), r.Path, r.Reason)
+			printEntry(c.summary, r.Status.String(), r.Path, r.Reason)
 		}
 	}
 	n := p.Counts()

@@ -34,12 +34,11 @@ func (a *app) printJSON(document any) error {
 	return enc.Encode(document)
 }
 
-func (a *app) printEntry(status, path, reason string) {
-	fmt.Fprintf(a.out, "%-9s %s", status, printable(path))
+func printEntry(w io.Writer, status, path, reason string) {
 	if reason != "" {
-		fmt.Fprintf(a.out, ": %s", reason)
+		reason = ": " + reason
 	}
-	fmt.Fprintln(a.out)
+	fmt.Fprintf(w, "%-9s %s%s\n", status, printable(path), reason)
 }
 
 // printable shows a path on one line and sends no control sequence to a terminal,

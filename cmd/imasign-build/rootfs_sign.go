@@ -104,6 +104,8 @@ func (o *rootfsSignOptions) check(a *app) error {
 		return usagef("which key? --key URI, or --dry-run to digest only")
 	case o.output == "restore" && o.restoreFile == "-" && a.json && !o.dryRun:
 		return usagef("--json and --output restore both write to standard output: give --restore-file")
+	case o.manifest == "-" && (a.json || o.output == "restore" && o.restoreFile == "-" && !o.dryRun):
+		return usagef("--manifest - is not alone on standard output: name a file")
 	case o.output == "none" && o.manifest == "" && !o.dryRun:
 		return usagef("--output none leaves nothing of the signatures: give --manifest")
 	}
@@ -143,8 +145,8 @@ func runRootfsSign(ctx context.Context, a *app, o rootfsSignOptions, dir string)
 	}
 	run := newChange(a, "rootfs sign", dir, progress, o.dryRun)
 	run.public, run.manifest = public, o.manifest
-	if o.output == "restore" && o.restoreFile == "-" && !o.dryRun {
-		run.summary = a.err // standard output is the restore file
+	if o.output == "restore" && o.restoreFile == "-" && !o.dryRun || o.manifest == "-" {
+		run.summary = a.err // standard output is the file
 	}
 	return run.do(ctx, func() (*signing.Plan, error) { return engine.Plan(ctx, tree) }, o.attach(a, tree))
 }

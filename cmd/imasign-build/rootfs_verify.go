@@ -177,7 +177,7 @@ func (r *verifyReport) finish(dir string) error {
 		}
 	} else {
 		for _, e := range r.Entries {
-			r.printEntry(e.Status, e.raw, e.Detail)
+			printEntry(r.out, e.Status, e.raw, e.Detail)
 		}
 		fmt.Fprintf(r.out, "%s: %s ok, %s hashed, %s unsigned, %s bad\n", dir, count(r.OK), count(r.Hashed), count(r.Unsigned), count(r.Bad))
 	}

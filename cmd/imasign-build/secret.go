@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
 	"github.com/imasign/imasign-build/pkg/keystore"
@@ -28,12 +29,16 @@ func (a *app) secret(source string) (keystore.Secret, error) {
 	return func(ctx context.Context, prompt string) ([]byte, error) { return a.ask(ctx, stdin, prompt) }, nil
 }
 
-// ask reads a passphrase without echo. A signal while it waits gives the terminal
-// back as it was.
-func (a *app) ask(ctx context.Context, terminal *os.File, prompt string) ([]byte, error) {
+// ask reads a passphrase without echo. However it ends, by a signal too, the
+// terminal is given back as it was.
+func (a *app) ask(ctx context.Context, terminal *os.File, prompt string) (_ []byte, err error) {
 	fd := int(terminal.Fd())
 	state, err := term.GetState(fd)
 	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, term.Restore(fd, state)) }()
+	if err := silence(fd); err != nil {
 		return nil, err
 	}
 	type answer struct {
@@ -54,6 +59,17 @@ func (a *app) ask(ctx context.Context, terminal *os.File, prompt string) ([]byte
 		}
 		return got.text, got.err
 	case <-ctx.Done():
-		return nil, errors.Join(context.Cause(ctx), term.Restore(fd, state))
+		return nil, context.Cause(ctx)
 	}
+}
+
+// silence turns the echo off before anybody is asked: ReadPassword does so too
+// late for who answers at once.
+func silence(fd int) error {
+	settings, err := unix.IoctlGetTermios(fd, unix.TCGETS)
+	if err != nil {
+		return err
+	}
+	settings.Lflag &^= unix.ECHO
+	return unix.IoctlSetTermios(fd, unix.TCSETS, settings)
 }

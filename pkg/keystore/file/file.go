@@ -36,12 +36,12 @@ func Open(ctx context.Context, path string, opts keystore.Options) (*keystore.Ke
 		return nil, fmt.Errorf("open key: %w", err)
 	}
 	defer clear(data)
-	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o077 != 0 {
-		opts.Warnf("private key %s may be read or written by others (mode %04o): chmod 600 %[1]s", path, mode.Perm())
-	}
 	private, public, err := load(ctx, path, data, opts)
 	if err != nil {
 		return nil, fmt.Errorf("open key %s: %w", path, err)
+	}
+	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o077 != 0 {
+		opts.Warnf("private key %s may be read or written by others (mode %04o): chmod 600 %[1]s", path, mode.Perm())
 	}
 	return sign(private, public, opts), nil
 }
