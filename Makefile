@@ -4,7 +4,9 @@ GO ?= go
 LINT = $(GO) tool -modfile=tools/go.mod
 FUZZTIME ?= 30s
 
-.PHONY: all build demo test check lint vuln bench fuzz deps clean
+VULNDB ?= https://vuln.go.dev
+
+.PHONY: all build demo test check lint docs vuln bench fuzz deps clean
 
 all: build
 
@@ -16,6 +18,7 @@ demo: build ## the main job on real files, in under a minute
 
 test: deps ## everything, against the real peers
 	$(GO) vet ./...
+	CGO_ENABLED=0 $(GO) test ./cmd/... ./internal/... ./pkg/...
 	$(GO) test -race -timeout 25m ./cmd/... ./internal/... ./pkg/...
 	$(GO) test -race -timeout 25m -count=1 ./tests/...
 
@@ -23,13 +26,16 @@ lint: ## linters, pinned in tools/go.mod
 	$(LINT) golangci-lint run ./...
 	$(GO) mod tidy -diff
 
-vuln: ## known vulnerabilities; needs https://vuln.go.dev
-	$(LINT) govulncheck ./...
+docs: ## docs/cli.md, from the program's help
+	UPDATE=1 $(GO) test -count=1 -run TestReference ./cmd/imasign-build
+
+vuln: ## known vulnerabilities; offline with VULNDB=file:///a/copy/of/the/database
+	$(LINT) govulncheck -db $(VULNDB) ./...
 
 check: lint test ## what a change must pass
 
 bench: deps ## against evmctl and openssl in one run, as ratios
-	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m -count=1 ./tests/bench
+	$(GO) test -run '^$$' -bench 'Tree|AgainstOpenSSL' -benchtime 1x -timeout 60m -count=1 ./tests/bench ./internal/libcrypto
 
 fuzz: ## every fuzz target for FUZZTIME
 	./tests/fuzz.sh $(FUZZTIME)

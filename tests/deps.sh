@@ -4,6 +4,8 @@
 set -eu
 packages="
 	attr
+	bsdutils
+	ca-certificates
 	createrepo-c
 	dnf
 	e2fsprogs
@@ -15,6 +17,7 @@ packages="
 	ima-evm-utils
 	libc6-dev
 	libssl3
+	make
 	mount
 	openssl
 	pseudo

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -88,7 +89,11 @@ func run(a *app, args []string) int {
 }
 
 func (a *app) exit(err error) int {
-	if a.out.err != nil && (err == nil || errors.Is(err, errWrong)) {
+	switch {
+	case err != nil && !errors.Is(err, errWrong):
+	case errors.Is(a.out.err, syscall.EPIPE): // whoever read it, as head does, has had enough
+		return exitFailed
+	case a.out.err != nil:
 		err = a.out.err
 	}
 	var usage usageError
@@ -150,7 +155,7 @@ found something wrong.`,
 	flags := root.PersistentFlags()
 	flags.BoolVar(&a.json, "json", false, "print the result as one JSON document")
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "report every entry, not only what is wrong")
-	flags.StringVar(&a.progressFormat, "progress", "auto", "`auto`, bar, plain or none")
+	flags.StringVar(&a.progressFormat, "progress", "auto", "progress of this `kind`: auto, bar, plain or none")
 	root.AddCommand(
 		newGroup("rootfs", "Sign and verify a directory tree", newRootfsSign(a), newRootfsVerify(a), newRootfsStrip(a)),
 		newGroup("rpm", "Sign and verify the files of RPM packages", newRPMSign(a), newRPMVerify(a), newRPMShow(a), newRPMStrip(a), newRPMDigests(a)),

@@ -25,7 +25,7 @@ func (o *rootfsVerifyOptions) add(flags *pflag.FlagSet) {
 	o.trust.add(flags)
 	o.engine.addJobs(flags)
 	o.choice.add(flags)
-	flags.StringVar(&o.require, "require", "all", "which files must be signed: `all` regular files, or executable ones")
+	flags.StringVar(&o.require, "require", "all", "which `files` must be signed: all regular ones, or executable ones")
 	flags.StringVar(&o.manifest, "manifest", "", "the tree must also be what this manifest `file` says")
 }
 

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
+	"maps"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -28,9 +31,10 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits":  exits,
-			"signed": signed,
-			"tamper": tamper,
+			"exits":    exits,
+			"jsonkeys": jsonKeys,
+			"signed":   signed,
+			"tamper":   tamper,
 		},
 	})
 }
@@ -53,6 +57,29 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if got != want {
 		ts.Fatalf("exit code %d, not %d", got, want)
+	}
+}
+
+// jsonKeys holds that standard output is one JSON document with exactly these
+// keys, or that each element of the list under a key has: jsonkeys .|LIST KEY…
+func jsonKeys(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: jsonkeys .|LIST KEY…")
+	}
+	document := map[string]any{}
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &document))
+	objects := []any{document}
+	if args[0] != "." {
+		objects, _ = document[args[0]].([]any)
+	}
+	if len(objects) == 0 {
+		ts.Fatalf("%s is no list, or empty", args[0])
+	}
+	slices.Sort(args[1:])
+	for _, object := range objects {
+		if got := slices.Sorted(maps.Keys(object.(map[string]any))); !slices.Equal(got, args[1:]) {
+			ts.Fatalf("has %q, not %q", got, args[1:])
+		}
 	}
 }
 

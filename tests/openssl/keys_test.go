@@ -217,7 +217,7 @@ func TestKeysOfOtherKinds(t *testing.T) {
 		"RSA-1024":        {[]string{"genrsa -out key 1024"}, ima.ErrWeakKey, "rsa1024"},
 		"RSA-1024 PKCS#1": {[]string{"genrsa -traditional -out key 1024"}, ima.ErrWeakKey, "rsa1024"},
 		"RSA-512":         {[]string{"genrsa -out key 512"}, ima.ErrWeakKey, "rsa512"},
-		"RSA-5120":        {[]string{"genpkey -quiet -algorithm RSA -pkeyopt rsa_keygen_bits:5120 -out key"}, ima.ErrUnsupportedKey, "rsa5120"},
+		"RSA-4104":        {[]string{"genpkey -quiet -algorithm RSA -pkeyopt rsa_keygen_bits:4104 -out key"}, ima.ErrUnsupportedKey, "rsa4104"},
 		"RSA-PSS":         {[]string{"genpkey -quiet -algorithm RSA-PSS -out key"}, ima.ErrUnsupportedKey, "RSASSA-PSS"},
 		"P-224":           {[]string{"ecparam -name secp224r1 -genkey -out key"}, ima.ErrUnsupportedKey, "P-224"},
 		"secp256k1":       {[]string{"ecparam -name secp256k1 -genkey -noout -out key"}, ima.ErrUnsupportedKey, "secp256k1"},

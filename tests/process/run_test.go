@@ -60,13 +60,18 @@ func start(t *testing.T, prepare func(*exec.Cmd), args ...string) *running {
 	if prepare != nil {
 		prepare(r.Cmd)
 	}
+	r.launch(t)
+	return r
+}
+
+func (r *running) launch(t *testing.T) {
+	t.Helper()
 	check(t, r.Start())
 	go func() {
 		_ = r.Wait()
 		close(r.ended)
 	}()
 	t.Cleanup(func() { _ = r.Process.Kill(); <-r.ended })
-	return r
 }
 
 func (r *running) signal(t *testing.T, s syscall.Signal) {
@@ -77,11 +82,14 @@ func (r *running) signal(t *testing.T, s syscall.Signal) {
 }
 
 // until waits for something to become true, and reports whether the program was
-// still running then.
+// still running then. It gives up where nothing comes any more.
 func (r *running) until(is func() bool) bool {
+	enough := time.After(2 * time.Minute)
 	for !is() {
 		select {
 		case <-r.ended:
+			return false
+		case <-enough:
 			return false
 		case <-time.After(100 * time.Microsecond):
 		}

@@ -3,6 +3,7 @@ package process
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -133,6 +134,17 @@ func TestAWrongPassphraseIsNotRepeated(t *testing.T) {
 	demand(t, r.err.String(), "--key-pass env:NAME, file:PATH or fd:N gives it")
 }
 
+// onTerminal starts a command on a terminal of its own; what is written is typed.
+func onTerminal(t *testing.T, command string) (*running, io.Writer) {
+	t.Helper()
+	r := &running{Cmd: exec.Command(harness.Tool(t, "script"), "--quiet", "--return", "--command", command, "/dev/null"), ended: make(chan struct{})}
+	r.Stdout, r.Stderr = &r.out, &r.err
+	typed, err := r.StdinPipe()
+	check(t, err)
+	r.launch(t)
+	return r, typed
+}
+
 // TestTerminal types the passphrase into a terminal, which must not show it.
 func TestTerminal(t *testing.T) {
 	harness.Root(t)
@@ -140,20 +152,12 @@ func TestTerminal(t *testing.T) {
 	check(t, os.WriteFile(filepath.Join(tree, "a"), []byte("content"), 0o644))
 	command := fmt.Sprintf("%s rootfs sign --key %s/x509_ima.key --cert %[2]s/x509_ima.crt %s", harness.Program(t), keys, tree)
 	for answer, code := range map[string]int{passphrase: 0, "wrong": 1} {
-		r := &running{Cmd: exec.Command(harness.Tool(t, "script"), "--quiet", "--return", "--command", command, "/dev/null"), ended: make(chan struct{})}
-		r.Stdout, r.Stderr = &r.out, &r.err
-		typed, err := r.StdinPipe()
-		check(t, err)
-		check(t, r.Start())
-		go func() {
-			_ = r.Wait()
-			close(r.ended)
-		}()
+		r, typed := onTerminal(t, command)
 		// What is typed earlier, the terminal still echoes.
 		if !r.until(func() bool { return strings.Contains(r.out.String(), "passphrase of "+keys+"/x509_ima.key: ") }) {
 			t.Fatalf("it did not ask: %s%s", &r.out, &r.err)
 		}
-		_, err = typed.Write([]byte(answer + "\n"))
+		_, err := typed.Write([]byte(answer + "\n"))
 		check(t, err)
 		r.end(t, code)
 		r.secretFree(t)
