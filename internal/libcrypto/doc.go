@@ -9,6 +9,11 @@
 // goroutine at work, and that one call from Go signs and verifies up to 128
 // digests: a call for each would spend a quarter of the time on the way.
 //
+// The private exponent is used blinded, as libcrypto does by itself, and each
+// worker has its own copy of the key. Close frees the copies, which libcrypto
+// overwrites; what Go's runtime holds of the key it was made from is the caller's.
+// A process that forks without exec must not use the library in the child.
+//
 // Parsing of keys, choice of keys and the format of values are left to others.
 package libcrypto
 

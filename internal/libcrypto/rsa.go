@@ -18,8 +18,12 @@ type RSA struct {
 
 // NewRSA returns a signer that makes PKCS #1 v1.5 signatures with private and
 // verifies each with public: the certificate's key. Where the two do not belong
-// together, every Sign fails with ErrVerify.
+// together, NewRSA or every Sign fails with ErrVerify.
 func (l *Library) NewRSA(private *rsa.PrivateKey, public *rsa.PublicKey) (*RSA, error) {
+	// Signatures are as long as the private key, their buffers as the public one.
+	if private.Size() != public.Size() {
+		return nil, fmt.Errorf("libcrypto: keys of %d and %d bytes: %w", private.Size(), public.Size(), ErrVerify)
+	}
 	spki, err := x509.MarshalPKIXPublicKey(public)
 	if err != nil {
 		return nil, fmt.Errorf("libcrypto: public key: %w", err)

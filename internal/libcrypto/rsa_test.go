@@ -112,6 +112,15 @@ func TestWrongCertificate(t *testing.T) {
 	}
 }
 
+func TestCertificateOfAnotherSize(t *testing.T) {
+	small, large := generate(t, 2048), generate(t, 3072)
+	for _, c := range []struct{ private, public *rsa.PrivateKey }{{small, large}, {large, small}} {
+		if _, err := load(t).NewRSA(c.private, &c.public.PublicKey); !errors.Is(err, ErrVerify) {
+			t.Errorf("%d bits with %d: %v", c.private.N.BitLen(), c.public.N.BitLen(), err)
+		}
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	r := open(t, generate(t, 2048))
 	for name, c := range map[string]struct {
