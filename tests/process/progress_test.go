@@ -13,7 +13,9 @@ func TestBar(t *testing.T) {
 	tree := t.TempDir()
 	endless(t, tree)
 	r, typed := onTerminal(t, "stty rows 24 cols 80; exec "+harness.Program(t)+" rootfs sign --dry-run "+tree)
-	if !r.until(func() bool { return strings.Contains(r.out.String(), "digested 0 entries") && strings.Contains(r.out.String(), "\x1b[") }) {
+	if !r.until(func() bool {
+		return strings.Contains(r.out.String(), "digested 0 entries") && strings.Contains(r.out.String(), "\x1b[")
+	}) {
 		t.Fatalf("there was no bar: %q", r.out.String())
 	}
 	_, err := typed.Write([]byte("\x03"))
