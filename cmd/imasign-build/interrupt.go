@@ -38,7 +38,8 @@ func watchInterrupts(cancel context.CancelCauseFunc, note func(string, ...any)) 
 	i := &interrupts{signals: make(chan os.Signal, 8), cancel: cancel, note: note}
 	// A closed pipe is an error of that write. Left alone the signal would end the
 	// program between two files: in `… 2>&1 | tee log`, Ctrl-C ends tee as well.
-	signal.Ignore(syscall.SIGPIPE)
+	// Taken rather than ignored: programs that are started would ignore it too.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
 		if !signal.Ignored(s) { // by nohup, or a shell that started this in the background
 			signal.Notify(i.signals, s)

@@ -125,7 +125,7 @@ func (s *manifestSigning) report(keyID, output string) error {
 			Seconds: time.Since(s.started).Seconds(), KeyID: keyID,
 		})
 	}
-	summary := s.out
+	summary := io.Writer(s.out)
 	if output == "-" {
 		summary = s.err
 	}

@@ -290,7 +290,7 @@ func (c *packageChange) report() error {
 	if c.verbose {
 		for _, l := range c.Packages {
 			if l.Status != "failed" {
-				c.printEntry(l.Status, l.raw, l.Reason)
+				printEntry(c.out, l.Status, l.raw, l.Reason)
 			}
 		}
 	}

@@ -177,7 +177,7 @@ func (r *rpmVerifyReport) finish() error {
 			if e.raw != "" {
 				path += ": " + e.raw
 			}
-			r.printEntry(e.Status, path, e.Detail)
+			printEntry(r.out, e.Status, path, e.Detail)
 		}
 		fmt.Fprintf(r.out, "%s: %s files ok, %s unsigned, %s bad, %s without a digest\n",
 			packages(r.Packages), count(r.OK), count(r.Unsigned), count(r.Bad), count(r.Ignored))
