@@ -2,6 +2,7 @@ package process
 
 import (
 	"bytes"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"os"
@@ -14,8 +15,8 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// passphrase is put together here, so that it is in no command line of the tests.
-var passphrase = strings.Join([]string{"correct", "horse", "battery", "staple"}, "-")
+// passphrase is another one each run: what is found of it in /proc is of this run.
+var passphrase = rand.Text()
 
 // source hands the passphrase over in one of the ways of --key-pass.
 type source struct {
