@@ -1,0 +1,242 @@
+package tarball
+
+import (
+	"archive/tar"
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"time"
+	"unicode/utf8"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/manifest"
+	"github.com/imasign/imasign-build/pkg/signing"
+	"github.com/imasign/imasign-build/pkg/tree"
+)
+
+// CreateOptions of Create.
+type CreateOptions struct {
+	// Latest is the newest modification time that an entry gets, those that are
+	// newer are set to it (SOURCE_DATE_EPOCH); the zero time leaves all as they are.
+	Latest time.Time
+	// Jobs is how many files are read at a time; zero stands for one a core.
+	Jobs int
+	// Observe gets progress and warnings, from any goroutine.
+	Observe signing.Observer
+}
+
+// Counts is what Create wrote.
+type Counts struct {
+	Entries, Links int64 // Links are those of the entries that are hard links
+	Signed         int64 // entries with a signature in security.ima
+	Bytes          int64 // of content
+}
+
+// Create writes the tree as a pax archive to w, not compressed: sorted by path,
+// below "./", with numeric owners, without access and change times, with all
+// xattrs. Equal trees give equal bytes. With a plan made of the same tree, whose
+// tokens are tree.Stamp, entries get what it attaches, and every file must be in
+// the state in which it was planned. Sockets are left out, with a warning.
+func Create(ctx context.Context, w io.Writer, t *tree.Tree, plan *signing.Plan, o CreateOptions) (Counts, error) {
+	c := creator{tree: t, opts: o, links: map[inode]string{}, copying: make([]byte, 1<<20)}
+	if err := c.follow(plan); err != nil {
+		return Counts{}, err
+	}
+	defer c.stop()
+	o.Observe.Tell(signing.Event{Kind: signing.Attaching})
+	buf := bufio.NewWriterSize(onlyWriter{w}, 1<<20)
+	c.out = tar.NewWriter(buf)
+	err := c.write(ctx)
+	if err == nil {
+		err = c.out.Close()
+	}
+	if err == nil {
+		err = buf.Flush()
+	}
+	return c.counts, err
+}
+
+type inode struct{ dev, ino uint64 }
+
+func inodeOf(s tree.Stamp) inode { return inode{s.Dev, s.Ino} }
+
+type creator struct {
+	tree    *tree.Tree
+	opts    CreateOptions
+	out     *tar.Writer
+	links   map[inode]string // the names that files with several have in the archive
+	counts  Counts
+	copying []byte
+
+	next   func() (signing.Record, error, bool) // of the plan; nil without
+	stop   func()
+	shared map[inode]map[string][]byte // what the plan attaches to files with several names
+}
+
+// follow prepares to read the plan in step with the tree. The first name of a
+// hard link in the archive need not be the one that the plan attaches to.
+func (c *creator) follow(plan *signing.Plan) error {
+	c.stop = func() {}
+	if plan == nil {
+		return nil
+	}
+	if err := plan.Attachable(); err != nil {
+		return err
+	}
+	c.shared = map[inode]map[string][]byte{}
+	for r, err := range plan.Records() {
+		if err != nil {
+			return err
+		}
+		if r.Same == "" || r.Same != r.Path || r.Status == signing.Skipped {
+			continue
+		}
+		var s tree.Stamp
+		if err := s.UnmarshalBinary(r.Token); err != nil {
+			return fmt.Errorf("plan of %s: %w", r.Path, err)
+		}
+		c.shared[inodeOf(s)] = r.Values
+	}
+	c.next, c.stop = iter.Pull2(plan.Records())
+	return nil
+}
+
+func (c *creator) write(ctx context.Context) error {
+	for f := range c.read(ctx) {
+		if f.err != nil {
+			return f.err
+		}
+		values, err := c.planned(&f.node)
+		if err == nil {
+			err = c.add(ctx, f, values)
+		}
+		if err = errors.Join(err, f.close()); err != nil {
+			return err
+		}
+	}
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	if c.next != nil {
+		if r, err, more := c.next(); more {
+			return errors.Join(err, fmt.Errorf("%s: %w: it is gone", c.tree.Name(r.Path), tree.ErrChanged))
+		}
+	}
+	return nil
+}
+
+// planned returns what the plan attaches to n, and holds that n is what was
+// planned.
+func (c *creator) planned(n *tree.Node) (map[string][]byte, error) {
+	if c.next == nil || n.Path == "" {
+		return nil, nil
+	}
+	r, err, more := c.next()
+	if err != nil {
+		return nil, err
+	}
+	if !more || r.Path != n.Path {
+		return nil, fmt.Errorf("%s: %w: it was not there when the signatures were planned", c.tree.Name(n.Path), tree.ErrChanged)
+	}
+	var was tree.Stamp
+	if err := was.UnmarshalBinary(r.Token); err != nil {
+		return nil, fmt.Errorf("plan of %s: %w", r.Path, err)
+	}
+	if err := was.Check(n.Stamp); err != nil {
+		return nil, fmt.Errorf("%s: %w", c.tree.Name(n.Path), err)
+	}
+	if values, ok := c.shared[inodeOf(n.Stamp)]; ok {
+		return values, nil
+	}
+	return r.Values, nil
+}
+
+// add writes one entry.
+func (c *creator) add(ctx context.Context, f *file, values map[string][]byte) error {
+	n := &f.node
+	if n.Mode&fs.ModeSocket != 0 {
+		c.opts.Observe.Warn(n.Path, "is a socket, which no tar archive holds: left out")
+		return nil
+	}
+	h := c.header(n)
+	first, linked := c.links[inodeOf(n.Stamp)]
+	switch {
+	case linked:
+		h.Typeflag, h.Linkname, h.Size = tar.TypeLink, first, 0
+		c.counts.Links++
+	case n.Links > 1 && n.Mode.IsRegular():
+		c.links[inodeOf(n.Stamp)] = h.Name
+	}
+	if n.Mode&fs.ModeSymlink != 0 {
+		h.Linkname = f.target
+	}
+	h.PAXRecords = records(h, f.xattrs, values, linked)
+	if err := c.out.WriteHeader(h); err != nil {
+		return fmt.Errorf("%s: %w", c.tree.Name(n.Path), err)
+	}
+	c.counts.Entries++
+	if v, err := ima.Parse([]byte(h.PAXRecords[keySCHILY+ima.XattrIMA])); err == nil && v.IsSignature() {
+		c.counts.Signed++
+	}
+	c.counts.Bytes += h.Size
+	c.opts.Observe.Tell(signing.Event{Kind: signing.Attached, Path: n.Path, Entries: 1, Bytes: h.Size})
+	if h.Size == 0 {
+		return nil
+	}
+	return f.copy(ctx, c.out, c.copying)
+}
+
+func (c *creator) header(n *tree.Node) *tar.Header {
+	h := &tar.Header{
+		Format: tar.FormatPAX, Name: "./" + n.Path, Mode: int64(manifest.Permissions(n.Mode)), Uid: int(n.UID), Gid: int(n.GID),
+		ModTime: time.Unix(0, n.Stamp.Mtime), Devmajor: int64(n.Major), Devminor: int64(n.Minor),
+	}
+	if latest := c.opts.Latest; !latest.IsZero() && h.ModTime.After(latest) {
+		h.ModTime = latest
+	}
+	switch {
+	case n.Mode.IsRegular():
+		h.Typeflag, h.Size = tar.TypeReg, n.Size
+	case n.Mode.IsDir():
+		h.Typeflag = tar.TypeDir
+		if n.Path != "" {
+			h.Name += "/"
+		}
+	case n.Mode&fs.ModeSymlink != 0:
+		h.Typeflag = tar.TypeSymlink
+	case n.Mode&fs.ModeNamedPipe != 0:
+		h.Typeflag = tar.TypeFifo
+	case n.Mode&fs.ModeCharDevice != 0:
+		h.Typeflag = tar.TypeChar
+	default:
+		h.Typeflag = tar.TypeBlock
+	}
+	return h
+}
+
+// records are an entry's pax records but those that archive/tar writes itself.
+// A hard link has the xattrs of the entry that it names.
+func records(h *tar.Header, xattrs, values map[string][]byte, linked bool) map[string]string {
+	all := map[string]string{}
+	if !linked {
+		for name, value := range xattrs {
+			all[keySCHILY+name] = string(value)
+		}
+		for name, value := range values {
+			if all[keySCHILY+name] = string(value); value == nil {
+				delete(all, keySCHILY+name)
+			}
+		}
+	}
+	if !utf8.ValidString(h.Name) || !utf8.ValidString(h.Linkname) {
+		all["hdrcharset"] = "BINARY"
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return all
+}

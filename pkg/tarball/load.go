@@ -1,0 +1,95 @@
+package tarball
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/imasign/imasign-build/pkg/tree"
+)
+
+// load makes the input readable at any offset, decompressed.
+func (a *Archive) load(ctx context.Context, in io.Reader) error {
+	if f, ok := in.(*os.File); ok {
+		done, err := a.loadFile(f)
+		if err != nil || done {
+			return err
+		}
+	}
+	buf := bufio.NewReaderSize(in, 1<<20)
+	head, err := buf.Peek(8)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	a.compression = recognise(head)
+	content, stop, err := decompress(buf, a.compression)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	return a.toSpool(ctx, content)
+}
+
+// loadFile takes a regular file that is not compressed as it lies there, from
+// its current offset on.
+func (a *Archive) loadFile(f *os.File) (done bool, err error) {
+	info, err := f.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return false, err
+	}
+	start, err := f.Seek(0, io.SeekCurrent)
+	if err != nil {
+		return false, err
+	}
+	head := make([]byte, 8)
+	n, err := f.ReadAt(head, start)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	if recognise(head[:n]) != None {
+		return false, nil
+	}
+	a.compression, a.source = None, f
+	if a.stamp, err = tree.StampOf(f); err != nil {
+		return false, err
+	}
+	a.size = max(a.stamp.Size-start, 0)
+	a.file = io.NewSectionReader(f, start, a.size)
+	return true, nil
+}
+
+// toSpool decompresses into a file that has no name, so that no ending of the
+// process leaves it behind.
+func (a *Archive) toSpool(ctx context.Context, content io.Reader) (err error) {
+	if a.spool, err = os.CreateTemp(a.opts.SpoolDir, "imasign-tar-*"); err != nil {
+		return fmt.Errorf("spool (TMPDIR chooses where): %w", err)
+	}
+	if err := os.Remove(a.spool.Name()); err != nil {
+		return err
+	}
+	for buf := make([]byte, 1<<20); ; {
+		n, err := content.Read(buf)
+		if a.size += int64(n); a.size > a.opts.UnpackLimit {
+			return fmt.Errorf("decompressed: %w (%d bytes; --unpack-limit raises it)", ErrTooLarge, a.opts.UnpackLimit)
+		}
+		if _, err := a.spool.Write(buf[:n]); err != nil {
+			return fmt.Errorf("spool (TMPDIR chooses where): %w", err)
+		}
+		if errors.Is(err, io.EOF) {
+			a.file = a.spool
+			return nil
+		}
+		if err != nil && a.compression != None {
+			err = decompressError(a.compression, err)
+		}
+		if err == nil {
+			err = context.Cause(ctx)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}

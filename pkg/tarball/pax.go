@@ -1,0 +1,187 @@
+package tarball
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+)
+
+// Keys of xattrs in pax records: star's, which GNU tar writes and everybody
+// reads, with the value as it is; and libarchive's, with the name URL-encoded and
+// the value in base64.
+const (
+	keySCHILY     = "SCHILY.xattr."
+	keyLIBARCHIVE = "LIBARCHIVE.xattr."
+)
+
+// record is one pax record as it stands in the archive: "LENGTH KEY=VALUE\n".
+type record struct {
+	raw   []byte
+	equal int // offset of "="
+	start int // offset of the key
+}
+
+func (r record) key() string { return string(r.raw[r.start:r.equal]) }
+
+func (r record) value() []byte { return r.raw[r.equal+1 : len(r.raw)-1] }
+
+func (r record) isSparse() bool { return strings.HasPrefix(r.key(), "GNU.sparse.") }
+
+// xattr returns the name of the xattr that the record holds.
+func (r record) xattr() (name string, ok bool) {
+	if name, ok = strings.CutPrefix(r.key(), keySCHILY); ok {
+		return name, true
+	}
+	if name, ok = strings.CutPrefix(r.key(), keyLIBARCHIVE); ok {
+		if plain, err := url.PathUnescape(name); err == nil {
+			name = plain
+		}
+	}
+	return name, ok
+}
+
+// xattrValue decodes the value of a record that holds an xattr.
+func (r record) xattrValue() ([]byte, error) {
+	if !strings.HasPrefix(r.key(), keyLIBARCHIVE) {
+		return r.value(), nil
+	}
+	// libarchive writes no padding and reads either.
+	value, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(string(r.value()), "="))
+	if err != nil {
+		return nil, fmt.Errorf("%w: pax record %s: %w", ErrFormat, r.key(), err)
+	}
+	return value, nil
+}
+
+// parseRecords splits the content of an extended header; the records refer to it.
+func parseRecords(text []byte) ([]record, error) {
+	var records []record
+	for len(text) > 0 {
+		digits, _, found := bytes.Cut(text[:min(len(text), 20)], []byte{' '})
+		length, err := strconv.ParseUint(string(digits), 10, 31)
+		start := len(digits) + 1
+		if !found || err != nil || length > uint64(len(text)) || length < uint64(start)+2 {
+			return nil, fmt.Errorf("%w: pax record %.20q", ErrFormat, text)
+		}
+		r := record{raw: text[:length:length], start: start}
+		r.equal = start + bytes.IndexByte(r.raw[start:], '=')
+		if r.equal <= start || r.raw[length-1] != '\n' {
+			return nil, fmt.Errorf("%w: pax record %.20q", ErrFormat, text)
+		}
+		records = append(records, r)
+		text = text[length:]
+	}
+	return records, nil
+}
+
+// newRecord makes a record; its length counts its own digits.
+func newRecord(key string, value []byte) record {
+	rest := len(key) + len(value) + len(" =\n")
+	length := rest + len(strconv.Itoa(rest))
+	if digits := len(strconv.Itoa(length)); rest+digits != length {
+		length = rest + digits
+	}
+	raw := make([]byte, 0, length)
+	raw = strconv.AppendInt(raw, int64(length), 10)
+	start := len(raw) + 1
+	raw = append(append(append(append(append(raw, ' '), key...), '='), value...), '\n')
+	return record{raw: raw, start: start, equal: start + len(key)}
+}
+
+// value returns the last value of key, which is the one that counts.
+func value(records []record, key string) string {
+	for _, r := range slices.Backward(records) {
+		if r.key() == key {
+			return string(r.value())
+		}
+	}
+	return ""
+}
+
+func parseSize(text string) (int64, error) {
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < 0 {
+		return 0, fmt.Errorf("%w: pax record size=%q", ErrFormat, text)
+	}
+	return n, nil
+}
+
+// xattrs is what the records say of the security.* xattrs. other is the
+// security.ima of a LIBARCHIVE record that differs from the SCHILY one.
+func xattrs(records []record) (values map[string][]byte, other []byte, err error) {
+	byKey := map[string]map[string][]byte{}
+	for _, r := range records {
+		name, ok := r.xattr()
+		if !ok || !strings.HasPrefix(name, "security.") {
+			continue
+		}
+		v, err := r.xattrValue()
+		if err != nil {
+			return nil, nil, err
+		}
+		kind := keySCHILY
+		if strings.HasPrefix(r.key(), keyLIBARCHIVE) {
+			kind = keyLIBARCHIVE
+		}
+		if byKey[kind] == nil {
+			byKey[kind] = map[string][]byte{}
+		}
+		byKey[kind][name] = v
+	}
+	if values = byKey[keySCHILY]; values == nil {
+		return byKey[keyLIBARCHIVE], nil, nil
+	}
+	for name, v := range byKey[keyLIBARCHIVE] {
+		old, there := values[name]
+		switch {
+		case !there:
+			values[name] = v
+		case name == ima.XattrIMA && !bytes.Equal(old, v):
+			other = v
+		}
+	}
+	return values, other, nil
+}
+
+// edit returns the records with the xattrs of values set, or removed for nil
+// ones, and whether that changed anything. A value stands in one SCHILY record;
+// one of libarchive is kept where it says the same.
+func edit(records []record, values map[string][]byte) (edited []record, changed bool) {
+	stands := map[string]bool{}
+	for _, r := range records {
+		name, isXattr := r.xattr()
+		want, ours := values[name]
+		if !isXattr || !ours {
+			edited = append(edited, r)
+			continue
+		}
+		schily := strings.HasPrefix(r.key(), keySCHILY)
+		if v, err := r.xattrValue(); err != nil || want == nil || !bytes.Equal(v, want) || schily && stands[name] {
+			changed = true
+			continue
+		}
+		stands[name] = stands[name] || schily
+		edited = append(edited, r)
+	}
+	for _, name := range sortedNames(values) {
+		if values[name] != nil && !stands[name] {
+			edited, changed = append(edited, newRecord(keySCHILY+name, values[name])), true
+		}
+	}
+	return edited, changed
+}
+
+func sortedNames(values map[string][]byte) []string {
+	var names []string
+	for name := range values {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}

@@ -1,0 +1,175 @@
+package tarball
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"runtime"
+
+	"github.com/imasign/imasign-build/pkg/tree"
+)
+
+// What is read ahead of the writing: so many files, each into memory up to so
+// many bytes.
+const (
+	readAhead = 64
+	smallFile = 512 << 10
+)
+
+// file is a node of the tree with what its entry takes.
+type file struct {
+	node   tree.Node
+	xattrs map[string][]byte
+	target string // of a symbolic link
+	small  []byte // the whole content, of a small file
+	open   *os.File
+	err    error
+	done   chan struct{}
+}
+
+// read yields the tree's root and all below it, in the tree's order, read ahead
+// on several goroutines. The files are the caller's to close.
+func (c *creator) read(ctx context.Context) iter.Seq[*file] {
+	return func(yield func(*file) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		queue, todo := make(chan *file, readAhead), make(chan *file, readAhead)
+		go func() {
+			defer close(queue)
+			defer close(todo)
+			c.list(ctx, queue, todo)
+		}()
+		jobs := c.opts.Jobs
+		if jobs <= 0 {
+			jobs = runtime.GOMAXPROCS(0)
+		}
+		for range jobs {
+			go func() {
+				for f := range todo {
+					if ctx.Err() == nil {
+						f.err = f.load(c.tree)
+					}
+					close(f.done)
+				}
+			}()
+		}
+		defer func() { // what was read ahead for nothing
+			cancel()
+			for f := range queue {
+				<-f.done
+				_ = f.close()
+			}
+		}()
+		for f := range queue {
+			if <-f.done; ctx.Err() != nil {
+				_ = f.close()
+				return
+			}
+			if !yield(f) {
+				return
+			}
+		}
+	}
+}
+
+// list sends the nodes to both channels; queue holds the order.
+func (c *creator) list(ctx context.Context, queue, todo chan<- *file) {
+	send := func(n tree.Node, err error) bool {
+		f := &file{node: n, err: err, done: make(chan struct{})}
+		if err != nil {
+			close(f.done)
+		}
+		select {
+		case queue <- f:
+		case <-ctx.Done():
+			return false
+		}
+		if err == nil {
+			todo <- f // as large as queue: never blocks for long
+		}
+		return true
+	}
+	if !send(c.tree.RootNode()) {
+		return
+	}
+	for n, err := range c.tree.Walk(ctx) {
+		if !send(n, err) {
+			return
+		}
+	}
+}
+
+func (f *file) load(t *tree.Tree) (err error) {
+	switch n := &f.node; {
+	case n.Mode&fs.ModeSymlink != 0:
+		if f.target, err = t.Readlink(*n); err != nil {
+			return err
+		}
+	case n.Mode.IsRegular():
+		return f.loadContent(t)
+	}
+	f.xattrs, err = t.Xattrs(f.node)
+	return err
+}
+
+func (f *file) loadContent(t *tree.Tree) (err error) {
+	if f.open, err = t.Open(f.node.Path); err != nil {
+		return err
+	}
+	if f.xattrs, err = t.FileXattrs(f.open, f.node.Path, ""); err != nil {
+		return err
+	}
+	if f.node.Size > smallFile {
+		return f.unchanged()
+	}
+	f.small = make([]byte, f.node.Size)
+	if _, err := io.ReadFull(f.open, f.small); err != nil && !errors.Is(err, io.EOF) {
+		return errors.Join(f.unchanged(), fmt.Errorf("read %s: %w", f.open.Name(), err))
+	}
+	return errors.Join(f.unchanged(), f.close())
+}
+
+// unchanged holds that the file is in the state in which the walk met it.
+func (f *file) unchanged() error {
+	now, err := tree.StampOf(f.open)
+	if err != nil {
+		return err
+	}
+	if err := f.node.Stamp.Check(now); err != nil {
+		return fmt.Errorf("read %s: %w", f.open.Name(), err)
+	}
+	return nil
+}
+
+func (f *file) copy(ctx context.Context, w io.Writer, buf []byte) error {
+	if f.small != nil {
+		_, err := w.Write(f.small)
+		return err
+	}
+	for left := f.node.Size; left > 0; {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		n, err := f.open.Read(buf[:min(left, int64(len(buf)))])
+		if n == 0 && err != nil {
+			return errors.Join(f.unchanged(), fmt.Errorf("read %s: %w", f.open.Name(), err))
+		}
+		if _, err := w.Write(buf[:n]); err != nil {
+			return err
+		}
+		left -= int64(n)
+	}
+	return f.unchanged()
+}
+
+func (f *file) close() error {
+	if f.open == nil {
+		return nil
+	}
+	err := f.open.Close()
+	f.open = nil
+	return err
+}

@@ -1,0 +1,246 @@
+package tarball
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+
+	"github.com/imasign/imasign-build/pkg/signing"
+)
+
+// recordSize is what programs fill an archive up to: 20 blocks.
+const recordSize = 20 * blockSize
+
+// Rewrite writes the archive to w, not compressed, with what the plan attaches.
+// The plan is of this archive. After an error, what w got is worthless.
+func (a *Archive) Rewrite(ctx context.Context, plan *signing.Plan, w io.Writer) error {
+	if err := plan.Attachable(); err != nil {
+		return err
+	}
+	a.opts.Observe.Tell(signing.Event{Kind: signing.Attaching, Entries: plan.Counts().Pending()})
+	r := rewriter{Archive: a, scan: a.scan(), out: bufio.NewWriterSize(onlyWriter{w}, 1<<20)}
+	err := r.entries(ctx, plan)
+	if err == nil {
+		err = r.tail(ctx)
+	}
+	if err == nil {
+		err = r.out.Flush()
+	}
+	if err == nil {
+		err = a.unchanged()
+	}
+	if err != nil {
+		return a.errorf(err)
+	}
+	return nil
+}
+
+// onlyWriter hides a ReadFrom, whose buffer would be smaller than ours.
+type onlyWriter struct{ io.Writer }
+
+type rewriter struct {
+	*Archive
+	scan  *scanner
+	out   *bufio.Writer
+	from  int64 // up to where the input is written
+	grown int64 // bytes by which the output is longer
+}
+
+// entries writes the archive up to its last entry.
+func (r *rewriter) entries(ctx context.Context, plan *signing.Plan) error {
+	for record, err := range plan.Records() {
+		if err != nil {
+			return err
+		}
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		if record.Status == signing.Skipped || record.Same != "" && record.Same != record.Path {
+			continue
+		}
+		m, err := r.find(record.Token)
+		if err != nil {
+			return err
+		}
+		if err := r.attach(m, record.Values); err != nil {
+			return fmt.Errorf("%s: %w", record.Path, err)
+		}
+		if record.Pending() {
+			r.opts.Observe.Tell(signing.Event{Kind: signing.Attached, Path: record.Path, Entries: 1})
+		}
+	}
+	return r.copy(ctx, r.end)
+}
+
+// find scans on to the member that a record is of.
+func (r *rewriter) find(token []byte) (*member, error) {
+	offset, err := offsetOf(token)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		m, err := r.scan.next()
+		switch {
+		case errors.Is(err, io.EOF), err == nil && m.start > offset:
+			return nil, fmt.Errorf("the plan is of another archive: no entry begins at byte %d", offset)
+		case err != nil:
+			return nil, err
+		case m.start == offset:
+			return m, nil
+		}
+	}
+}
+
+// attach writes the member's extended header with values in it, unless that is
+// what it has. The header goes right before the entry's own, behind GNU's long
+// names: POSIX has it describe what follows next.
+func (r *rewriter) attach(m *member, values map[string][]byte) error {
+	old := extension{start: m.header, end: m.header}
+	if m.pax != nil {
+		old = *m.pax
+	} else {
+		old.block = newExtension(m)
+	}
+	records, changed := edit(old.records, values)
+	if !changed {
+		return nil
+	}
+	if err := r.copy(context.Background(), old.start); err != nil {
+		return err
+	}
+	r.from = old.end
+	n, err := old.write(r.out, records)
+	r.grown += n - (old.end - old.start)
+	return err
+}
+
+// write writes the extended header with other records; without any there is
+// nothing to write.
+func (x *extension) write(w io.Writer, records []record) (int64, error) {
+	var text []byte
+	for _, r := range records {
+		text = append(text, r.raw...)
+	}
+	if len(text) == 0 {
+		return 0, nil
+	}
+	if len(text) > maxExtension {
+		return 0, fmt.Errorf("%d bytes of pax records: %w (%d)", len(text), ErrTooLarge, maxExtension)
+	}
+	b := x.block
+	b.resize(int64(len(text)))
+	text = append(text, make([]byte, padded(int64(len(text)))-int64(len(text)))...)
+	if _, err := w.Write(b[:]); err != nil {
+		return 0, err
+	}
+	n, err := w.Write(text)
+	return int64(n) + blockSize, err
+}
+
+// newExtension makes the header block of an extended header for m, named as
+// archive/tar and GNU tar do, for programs that know no pax and extract it. It
+// has no owner and no time.
+func newExtension(m *member) block {
+	var b block
+	name := string(m.block[:100])
+	for i := range len(name) {
+		if name[i] == 0 {
+			name = name[:i]
+			break
+		}
+	}
+	dir, base := path.Split(cleanPath(name))
+	name = dir + "PaxHeaders.0/" + base
+	copy(b[:100], name[:min(len(name), 100)])
+	copy(b[100:], "0000644\x000000000\x000000000\x00")
+	copy(b[136:], "00000000000\x00")
+	b[156] = typePax
+	copy(b[257:], "ustar\x0000")
+	return b
+}
+
+// copy writes the input up to the byte at to.
+func (r *rewriter) copy(ctx context.Context, to int64) error {
+	for r.from < to {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		part := min(to-r.from, 64<<20)
+		n, err := r.out.ReadFrom(io.NewSectionReader(r.file, r.from, part))
+		r.from += n
+		if err != nil {
+			return err
+		}
+		if n < part {
+			return fmt.Errorf("%w: byte %d is not there any more", ErrTruncated, r.from)
+		}
+	}
+	return nil
+}
+
+// tail writes what follows the last entry: as it is, or, where it is but zeros
+// that fill a record up, as many zeros as fill the record up now.
+func (r *rewriter) tail(ctx context.Context) error {
+	if r.grown%recordSize == 0 || r.size%recordSize != 0 || !r.fillsRecord() {
+		return r.copy(ctx, r.size)
+	}
+	zeros := r.size - r.end - (r.grown%recordSize+recordSize)%recordSize
+	if zeros < 2*blockSize {
+		zeros += recordSize
+	}
+	_, err := io.CopyN(r.out, zeroReader{}, zeros)
+	return err
+}
+
+// fillsRecord reports whether the archive ends in the two zero blocks that it
+// must have and less than a record of further ones.
+func (r *rewriter) fillsRecord() bool {
+	const least, most = 2 * blockSize, 2*blockSize + recordSize
+	zeros := r.size - r.end
+	if zeros < least || zeros >= most {
+		return false
+	}
+	tail := make([]byte, zeros)
+	n, _ := r.file.ReadAt(tail, r.end)
+	return n == len(tail) && isZero(tail)
+}
+
+type zeroReader struct{}
+
+func (zeroReader) Read(b []byte) (int, error) {
+	clear(b)
+	return len(b), nil
+}
+
+// trailing tells whether more than zeros follows the end of the archive.
+func (a *Archive) trailing(ctx context.Context) (bool, error) {
+	buf := make([]byte, 64<<10)
+	for at := a.end; at < a.size; {
+		n, err := a.file.ReadAt(buf, at)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return false, err
+		}
+		if !isZero(buf[:n]) {
+			return true, nil
+		}
+		if at += int64(n); n == 0 {
+			return false, fmt.Errorf("%w: byte %d is not there any more", ErrTruncated, at)
+		}
+		if err := context.Cause(ctx); err != nil {
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+func isZero(b []byte) bool {
+	for _, c := range b {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,174 @@
+// Package tarball is a tar archive as container of signatures: security.ima and
+// its siblings are pax records of the entries ("SCHILY.xattr.security.ima"), so
+// that neither root nor a file system with xattrs is needed to put them there.
+//
+// An Archive is the Source of pkg/signing; Rewrite writes the archive anew with
+// what a plan attaches. It works on the archive's blocks: an entry that gets a
+// record gets a pax extended header before it, or its record into the one that
+// is there, and every other byte stays what it was, in whatever dialect of tar.
+// Create makes a reproducible archive of a directory tree. Compression is
+// recognised by content and written by parallel encoders.
+//
+// What an archive's headers mean (names, sparse maps, numbers) is archive/tar's
+// word; digesting, signing and the plan are pkg/signing's, walking a tree is
+// pkg/tree's, and a file that appears whole or not at all is the caller's.
+package tarball
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/imasign/imasign-build/pkg/signing"
+	"github.com/imasign/imasign-build/pkg/tree"
+)
+
+// Errors that callers decide by. All are wrapped with what was being read.
+var (
+	// ErrFormat means input that is not a tar archive, or one whose parts
+	// contradict each other.
+	ErrFormat = errors.New("not a valid tar archive")
+	// ErrTruncated means an archive that ends inside an entry.
+	ErrTruncated = errors.New("the archive is cut short")
+	// ErrTooLarge means input that exceeds a limit of Options or of this package.
+	ErrTooLarge = errors.New("larger than allowed")
+	// ErrCompression means an unknown compression, or compressed data that does not
+	// decompress.
+	ErrCompression = errors.New("compression")
+)
+
+// DefaultUnpackLimit is what an archive may unpack to where Options does not say.
+const DefaultUnpackLimit = 64 << 30
+
+// Options of Open.
+type Options struct {
+	// UnpackLimit bounds what small input can grow to: how many bytes of a pipe's or
+	// a compressed archive's content are spooled, and how many bytes of holes in
+	// sparse files are digested. Zero stands for DefaultUnpackLimit.
+	UnpackLimit int64
+	// SpoolDir is where they are spooled; "" stands for os.TempDir.
+	SpoolDir string
+	// EveryRecord lists an entry twice when its SCHILY and LIBARCHIVE records of
+	// security.ima differ, so that a verification judges both: which of them is
+	// extracted depends on the program. Plans are made without.
+	EveryRecord bool
+	// Whiteouts takes names that begin with ".wh." for what they are in layers of
+	// container images, marks of deletion, which are not signed.
+	Whiteouts bool
+	// Observe gets progress of Rewrite and warnings, from any goroutine.
+	Observe signing.Observer
+}
+
+// Archive is an open tar archive, decompressed. It is safe for concurrent use.
+type Archive struct {
+	name        string
+	file        io.ReaderAt
+	size        int64
+	compression Compression
+	opts        Options
+	targets     map[string]bool // paths that hard links name
+	entries     int64
+	end         int64 // of the last member: where the end-of-archive blocks begin
+
+	source *os.File // what file reads from where that is the input itself
+	stamp  tree.Stamp
+	spool  *os.File
+}
+
+// Open reads the archive in, called name in errors. A regular file that is not
+// compressed is read where it lies, as often as needed, and must not change
+// meanwhile (tree.ErrChanged); everything else is decompressed into a file
+// without a name. The whole structure is checked before Open returns. The
+// caller closes in, after the Archive.
+func Open(ctx context.Context, in io.Reader, name string, o Options) (*Archive, error) {
+	if o.UnpackLimit == 0 {
+		o.UnpackLimit = DefaultUnpackLimit
+	}
+	a := &Archive{name: name, opts: o}
+	err := a.load(ctx, in)
+	if err == nil {
+		err = a.survey(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(a.errorf(err), a.Close())
+	}
+	return a, nil
+}
+
+// Close releases the spool, where there is one.
+func (a *Archive) Close() error {
+	if a.spool == nil {
+		return nil
+	}
+	return a.spool.Close()
+}
+
+// Compression is how the input was compressed.
+func (a *Archive) Compression() Compression { return a.compression }
+
+func (a *Archive) errorf(err error) error { return fmt.Errorf("%s: %w", a.name, err) }
+
+// survey reads every header once: that the structure holds to its end, and which
+// entries hard links name, which a listing has to know before it meets the links.
+func (a *Archive) survey(ctx context.Context) error {
+	a.targets = map[string]bool{}
+	s := a.scan()
+	for {
+		m, err := s.next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err == nil && m.typeflag == typeLink {
+			err = a.noteTarget(m)
+		}
+		if err != nil {
+			return err
+		}
+		a.entries++
+	}
+	if a.end = s.offset; a.size == 0 {
+		return fmt.Errorf("%w: it is empty", ErrFormat)
+	}
+	trailing, err := a.trailing(ctx)
+	if trailing {
+		a.opts.Observe.Warn(a.name, fmt.Sprintf("has more than zeros after the archive's end at byte %d, perhaps another archive: nothing there is signed or verified", a.end))
+	}
+	return err
+}
+
+func (a *Archive) noteTarget(m *member) error {
+	h, err := a.header(m)
+	if err == nil {
+		a.targets[cleanPath(h.Linkname)] = true
+	}
+	return err
+}
+
+// unchanged holds that the input is what it was when it was opened.
+func (a *Archive) unchanged() error {
+	if a.source == nil {
+		return nil
+	}
+	now, err := tree.StampOf(a.source)
+	if err != nil {
+		return err
+	}
+	return a.stamp.Check(now)
+}
+
+// token is how a plan's record finds its member again: by the offset of its
+// first block.
+func token(m *member) []byte { return binary.LittleEndian.AppendUint64(nil, uint64(m.start)) }
+
+func offsetOf(token []byte) (int64, error) {
+	if len(token) != 8 {
+		return 0, fmt.Errorf("the plan is not of a tar archive: a token of %d bytes", len(token))
+	}
+	return int64(binary.LittleEndian.Uint64(token)), nil
+}
