@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path/filepath"
 	"time"
 
 	"github.com/imasign/imasign-build/pkg/ima"
@@ -14,7 +15,10 @@ import (
 type change struct {
 	*app
 	command  string
-	dir      string
+	from     string // the container, as the user named it
+	kind     string // of container, for the manifest
+	name     string // of the container in the manifest; "" for a tree
+	output   string // the file that is written; "" where the container itself is changed
 	progress *progress
 	dryRun   bool
 	manifest string         // where to write it, "" for nowhere
@@ -24,14 +28,28 @@ type change struct {
 }
 
 func newChange(a *app, command, dir string, p *progress, dryRun bool) *change {
-	return &change{app: a, command: command, dir: dir, progress: p, dryRun: dryRun, summary: a.out, started: time.Now()}
+	return &change{app: a, command: command, from: dir, kind: "tree", progress: p, dryRun: dryRun, summary: a.out, started: time.Now()}
+}
+
+// newRewrite is a change that writes its result to a file, - for standard output,
+// and leaves the container alone.
+func newRewrite(a *app, command, kind, from, output string, p *progress, dryRun bool) *change {
+	c := newChange(a, command, from, p, dryRun)
+	c.kind, c.output = kind, output
+	if from != "-" {
+		c.name = filepath.Base(from)
+	}
+	if output == "-" && !dryRun {
+		c.summary = a.err
+	}
+	return c
 }
 
 func (c *change) do(ctx context.Context, plan func() (*signing.Plan, error), attach func(context.Context, *signing.Plan) error) error {
 	p, err := plan()
 	if err != nil {
 		if context.Cause(ctx) != nil {
-			return fmt.Errorf("%w while planning: %s is as it was", context.Cause(ctx), c.dir)
+			return fmt.Errorf("%w while planning: %s is as it was", context.Cause(ctx), c.target())
 		}
 		return fmt.Errorf("%w\nnothing was changed", err)
 	}
@@ -51,20 +69,41 @@ func (c *change) do(ctx context.Context, plan func() (*signing.Plan, error), att
 	return c.reportChange(p)
 }
 
-// attach changes the container. From its first moment to its last the container
-// is either finished or restored.
+// attach changes the container. From its first moment to its last a tree is either
+// finished or restored; an output file can be given up at any time.
 func (c *change) attach(ctx context.Context, p *signing.Plan, attach func(context.Context, *signing.Plan) error) error {
 	if c.dryRun {
 		return nil
 	}
-	c.interrupts.attach()
-	if err := attach(ctx, p); err != nil {
-		return err
+	if c.output == "" {
+		c.interrupts.attach()
 	}
-	if c.interrupts.attached() {
-		c.note("%s is finished: everything is attached", c.dir)
+	if err := attach(ctx, p); err != nil {
+		return c.notAttached(ctx, err)
+	}
+	if c.output == "" && c.interrupts.attached() {
+		c.note("%s is finished: everything is attached", c.from)
 	}
 	return nil
+}
+
+// target is what the command changes.
+func (c *change) target() string {
+	switch c.output {
+	case "":
+		return c.from
+	case "-":
+		return "standard output"
+	}
+	return c.output
+}
+
+// notAttached says what an interrupt has left of an output file: what was there.
+func (c *change) notAttached(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil && c.output != "" && c.output != "-" {
+		return fmt.Errorf("%w while writing: %s is as it was", cause, c.output)
+	}
+	return err
 }
 
 // prepareManifest writes the manifest before anything is changed, and has it
@@ -78,7 +117,7 @@ func (c *change) prepareManifest(p *signing.Plan) (commit func() error, discard 
 		return nil, nil, err
 	}
 	return c.prepareOutput(c.manifest, func(w io.Writer) error {
-		return p.WriteManifest(w, signing.Description{Tool: tool, Container: "tree", Date: date})
+		return p.WriteManifest(w, signing.Description{Tool: tool, Container: c.kind, Name: c.name, Date: date})
 	})
 }
 
@@ -108,7 +147,7 @@ type changeEntry struct {
 func (c *change) reportChange(p *signing.Plan) error {
 	n := p.Counts()
 	if n.Pending()+n.Unchanged == 0 {
-		c.note("warning: there was nothing to do in %s", c.dir)
+		c.note("warning: there was nothing to do in %s", c.from)
 	}
 	if !c.json {
 		return c.printChange(p)
@@ -155,7 +194,7 @@ func (c *change) printChange(p *signing.Plan) error {
 		}
 	}
 	seconds := time.Since(c.started).Seconds()
-	line := fmt.Sprintf("%s: %s; %s in %.1f s", c.dir, join(parts, "nothing to do"), size(n.Bytes), seconds)
+	line := fmt.Sprintf("%s: %s; %s in %.1f s", c.from, join(parts, "nothing to do"), size(n.Bytes), seconds)
 	if c.public != nil {
 		line += ", key id " + c.public.ID().String()
 	}
