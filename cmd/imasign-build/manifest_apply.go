@@ -11,6 +11,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
 	"github.com/imasign/imasign-build/pkg/signing"
+	"github.com/imasign/imasign-build/pkg/tarball"
 )
 
 type manifestApplyOptions struct {
@@ -18,23 +19,27 @@ type manifestApplyOptions struct {
 	engine      engineFlags
 	packages    packageFlags
 	crossMounts bool
+	input       tarInputFlags
+	output      tarOutputFlags
 	dryRun      bool
 }
 
 func newManifestApply(a *app) *cobra.Command {
 	var o manifestApplyOptions
 	cmd := &cobra.Command{
-		Use:   "apply MANIFEST DIR|RPM…",
-		Short: "Attach the signatures of a manifest to a tree or to packages",
+		Use:   "apply MANIFEST DIR|RPM…|IN.tar -o OUT.tar",
+		Short: "Attach the signatures of a manifest to a tree, an archive or packages",
 		Long: `Apply attaches what a manifest states. In a tree every file is digested first: where
 the content is not what the manifest says, a file is missing, or a signature does not
-hold with a trusted certificate, nothing at all is attached.
+hold with a trusted certificate, nothing at all is attached. With -o the signatures
+go into a copy of a tar archive, which may be compressed.
 
 A manifest of packages, or of digests ("rpm digests"), goes to packages and to
 directories of packages: each one whose files all match is written, the others are
 named and stay as they are.`,
 		Example: `  imasign-build rootfs sign --key K --cert C --output none --manifest m.jsonl rootfs/
   imasign-build manifest apply --cert C m.jsonl rootfs/                # as root
+  imasign-build manifest apply --cert C m.jsonl rootfs.tar -o signed.tar
   imasign-build manifest apply --cert C signed.jsonl RPMS/`,
 		Args: usageArgs(cobra.MinimumNArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -48,6 +53,8 @@ named and stay as they are.`,
 	flags.BoolVar(&o.crossMounts, "cross-mounts", false, "enter file systems that are mounted inside the tree")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "check everything, change nothing")
 	o.packages.addApply(flags)
+	o.input.add(flags)
+	o.output.add(flags)
 	return cmd
 }
 
@@ -61,10 +68,17 @@ func runManifestApply(ctx context.Context, a *app, o manifestApplyOptions, file 
 		return err
 	}
 	defer closeCatalog()
-	switch kind := catalog.Headers()[0].Container; kind {
-	case "tree":
+	toTar := o.output.file != ""
+	switch kind := catalog.Headers()[0].Container; {
+	case toTar && (kind == "tree" || kind == "tar"):
+		return applyToTar(ctx, a, o, ring, catalog, targets)
+	case toTar:
+		return usagef("-o is for archives: a manifest of %q goes to packages", kind)
+	case kind == "tar":
+		return usagef("a manifest of an archive goes to an archive: -o OUT.tar")
+	case kind == "tree":
 		return applyToTree(ctx, a, o, ring, catalog, targets)
-	case "rpm", manifest.Digests:
+	case kind == "rpm", kind == manifest.Digests:
 		return applyToPackages(ctx, a, o, ring, catalog, targets)
 	default:
 		return fmt.Errorf("%s: a manifest of %q cannot be applied", file, kind)
@@ -132,6 +146,35 @@ func applyToTree(ctx context.Context, a *app, o manifestApplyOptions, ring *ima.
 	}
 	run := newChange(a, "manifest apply", dir, progress, o.dryRun)
 	return run.do(ctx, func() (*signing.Plan, error) { return engine.Apply(ctx, tree, index, ring) }, tree.Attach)
+}
+
+// applyToTar attaches the manifest's values to a copy of an archive.
+func applyToTar(ctx context.Context, a *app, o manifestApplyOptions, ring *ima.Keyring, catalog *manifest.Catalog, files []string) error {
+	headers := catalog.Headers()
+	if len(files) != 1 || len(headers) != 1 {
+		return usagef("a manifest of one archive or tree goes to one archive: this one has %d, for %d", len(headers), len(files))
+	}
+	if err := o.output.check(a, o.dryRun); err != nil {
+		return err
+	}
+	index, err := catalog.Index(headers[0].Name)
+	if err != nil {
+		return err
+	}
+	progress := a.newProgress()
+	defer progress.close()
+	engine, err := o.engine.engine(nil, nil, progress.observer)
+	if err != nil {
+		return err
+	}
+	archive, closeArchive, err := o.input.open(ctx, a, files[0], tarball.Options{Observe: progress.observer})
+	if err != nil {
+		return err
+	}
+	defer closeArchive()
+	run := newRewrite(a, "manifest apply", "tar", files[0], o.output.file, progress, o.dryRun)
+	o.output.jobs = o.engine.jobs
+	return run.do(ctx, func() (*signing.Plan, error) { return engine.Apply(ctx, archive, index, ring) }, o.output.rewrite(a, archive))
 }
 
 // openCatalog opens a manifest of any number of containers.

@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/imasign/imasign-build/pkg/signing"
+	"github.com/imasign/imasign-build/pkg/tarball"
+	"github.com/imasign/imasign-build/pkg/tree"
+)
+
+type tarCreateOptions struct {
+	sign      bool
+	key       keyFlags
+	engine    engineFlags
+	choice    selectFlags
+	selection string
+	output    tarOutputFlags
+	manifest  string
+	dryRun    bool
+}
+
+func (o *tarCreateOptions) add(flags *pflag.FlagSet) {
+	flags.BoolVar(&o.sign, "sign", false, "sign the files on the way; the tree itself stays as it is")
+	o.key.add(flags)
+	o.engine.addHash(flags)
+	o.engine.addJobs(flags)
+	o.engine.addForce(flags)
+	o.choice.add(flags)
+	flags.StringVar(&o.selection, "select", "all", "with --sign, sign `all` regular files, or executable ones")
+	o.output.add(flags)
+	flags.StringVar(&o.manifest, "manifest", "", "with --sign, write the manifest to this `file`")
+	flags.BoolVar(&o.dryRun, "dry-run", false, "with --sign, write no archive; without --key digest only")
+}
+
+// signingFlags mean nothing without --sign.
+var signingFlags = [...]string{"key", "cert", "key-pass", "hash", "force", "include", "exclude", "hashed", "select", "manifest", "dry-run"}
+
+func newTarCreate(a *app) *cobra.Command {
+	var o tarCreateOptions
+	cmd := &cobra.Command{
+		Use:   "create DIR -o OUT",
+		Short: "Make a reproducible tar archive of a directory tree",
+		Long: `Create writes a pax archive of the tree with all xattrs, signatures among them:
+sorted by path, with numeric owners, without access and change times. The
+modification times are those of the files, none later than SOURCE_DATE_EPOCH where
+that is set. Equal trees give equal archives. Which entries are written does not
+depend on the patterns: they choose what --sign signs.
+
+OUT appears when it is complete. It is compressed as its name says (.tar, .tar.gz,
+.tgz, .tar.zst, .tar.xz, .tar.bz2, .tar.lz4) or --compression.
+` + patternHelp,
+		Example: `  imasign-build tar create rootfs/ -o rootfs.tar.zst
+  imasign-build tar create --sign --key x509_ima.key --cert x509_ima.crt rootfs/ -o signed.tar`,
+		Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, name := range signingFlags {
+				if !o.sign && cmd.Flags().Changed(name) {
+					return usagef("--%s is for --sign", name)
+				}
+			}
+			return runTarCreate(cmd.Context(), a, o, args[0])
+		},
+	}
+	o.add(cmd.Flags())
+	return cmd
+}
+
+func runTarCreate(ctx context.Context, a *app, o tarCreateOptions, dir string) error {
+	if o.sign {
+		if o.key.fromEnvironment(a); o.key.key == "" && !o.dryRun {
+			return usagef("which key? --key URI, or --dry-run to digest only")
+		}
+	}
+	latest, err := a.date()
+	if err != nil {
+		return err
+	}
+	if err := o.output.check(a, o.dryRun); err != nil {
+		return err
+	}
+	progress := a.newProgress()
+	defer progress.close()
+	t, err := tree.Open(dir, tree.Options{CrossMounts: o.choice.crossMounts})
+	if err != nil {
+		return err
+	}
+	defer t.Close() //nolint:errcheck // opened for reading
+	c := tarCreation{app: a, tree: t, options: tarball.CreateOptions{Latest: latest, Jobs: o.engine.jobs, Observe: progress.observer}, output: o.output}
+	c.output.jobs = o.engine.jobs
+	if o.sign {
+		return runTarCreateSigned(ctx, a, o, dir, progress, &c)
+	}
+	started := time.Now()
+	if err := c.write(ctx, nil); err != nil {
+		return newRewrite(a, "tar create", "tar", dir, o.output.file, progress, false).notAttached(ctx, err)
+	}
+	progress.close()
+	return c.report(dir, time.Since(started))
+}
+
+// runTarCreateSigned plans the tree's signatures and has them written into the
+// archive.
+func runTarCreateSigned(ctx context.Context, a *app, o tarCreateOptions, dir string, progress *progress, c *tarCreation) error {
+	key, err := o.key.open(ctx, a)
+	if err != nil {
+		return err
+	}
+	if key != nil {
+		defer key.Close() //nolint:errcheck // nothing is left to be lost
+	}
+	public, err := o.key.public(key)
+	if err != nil {
+		return err
+	}
+	engine, err := o.engine.engine(key, public, progress.observer)
+	if err != nil {
+		return err
+	}
+	source, err := o.choice.open(dir, o.selection, progress.observer)
+	if err != nil {
+		return err
+	}
+	defer source.Close() //nolint:errcheck // opened for reading
+	run := newRewrite(a, "tar create", "tree", dir, o.output.file, progress, o.dryRun)
+	run.public, run.manifest, run.name = public, o.manifest, ""
+	return run.do(ctx, func() (*signing.Plan, error) { return engine.Plan(ctx, source) }, c.write)
+}
+
+// tarCreation is one archive being made.
+type tarCreation struct {
+	*app
+	tree    *tree.Tree
+	options tarball.CreateOptions
+	output  tarOutputFlags
+	counts  tarball.Counts
+}
+
+func (c *tarCreation) write(ctx context.Context, plan *signing.Plan) error {
+	return c.output.write(c.app, tarball.None, func(w io.Writer) (err error) {
+		c.counts, err = tarball.Create(ctx, w, c.tree, plan, c.options)
+		return err
+	})
+}
+
+// createReport is the JSON document of `tar create` without --sign.
+type createReport struct {
+	Command string  `json:"command"`
+	Entries int64   `json:"entries_written"`
+	Signed  int64   `json:"signed_before"`
+	Links   int64   `json:"links,omitempty"`
+	Bytes   int64   `json:"bytes"`
+	Seconds float64 `json:"seconds"`
+}
+
+func (c *tarCreation) report(dir string, took time.Duration) error {
+	n := c.counts
+	if c.json {
+		return c.printJSON(createReport{"tar create", n.Entries, n.Signed, n.Links, n.Bytes, took.Seconds()})
+	}
+	out := c.out
+	if c.output.file == "-" {
+		out = c.err
+	}
+	fmt.Fprintf(out, "%s: %s entries, %s of them signed before; %s in %.1f s\n", dir, count(n.Entries), count(n.Signed), size(n.Bytes), took.Seconds())
+	return nil
+}

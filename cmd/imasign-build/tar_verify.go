@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+
+	"github.com/imasign/imasign-build/pkg/tarball"
+)
+
+type tarVerifyOptions struct {
+	trust    trustFlags
+	engine   engineFlags
+	input    tarInputFlags
+	manifest string
+}
+
+func newTarVerify(a *app) *cobra.Command {
+	var o tarVerifyOptions
+	cmd := &cobra.Command{
+		Use:   "verify IN",
+		Short: "Verify the signatures in a tar archive",
+		Long: `Verify checks that every regular file of the archive carries a signature by a
+trusted certificate that holds for its content, and names each one that does not,
+with the reason. It unpacks nothing.
+
+Exit code 3 means that something was wrong, 1 that the archive could not be read.`,
+		Example: `  imasign-build tar verify --cert x509_ima.crt signed.tar.zst`,
+		Args:    usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runTarVerify(cmd.Context(), a, o, args[0])
+		},
+	}
+	flags := cmd.Flags()
+	o.trust.add(flags)
+	o.engine.addJobs(flags)
+	o.input.add(flags)
+	flags.StringVar(&o.manifest, "manifest", "", "the archive must also be what this manifest `file` says")
+	return cmd
+}
+
+func runTarVerify(ctx context.Context, a *app, o tarVerifyOptions, file string) error {
+	ring, err := o.trust.ring(a)
+	if err != nil {
+		return err
+	}
+	index, closeIndex, err := openIndex(o.manifest)
+	if err != nil {
+		return err
+	}
+	defer closeIndex()
+	progress := a.newProgress()
+	defer progress.close()
+	engine, err := o.engine.engine(nil, nil, progress.observer)
+	if err != nil {
+		return err
+	}
+	archive, closeArchive, err := o.input.open(ctx, a, file, tarball.Options{Observe: progress.observer, EveryRecord: true})
+	if err != nil {
+		return err
+	}
+	defer closeArchive()
+	report := verifyReport{app: a, Command: "tar verify"}
+	if err := engine.Verify(ctx, archive, ring, index, report.take); err != nil {
+		return err
+	}
+	progress.close()
+	return report.finish(file)
+}
