@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -105,23 +104,26 @@ func (f *tarOutputFlags) choose(input tarball.Compression) (tarball.Compression,
 }
 
 // write has the archive written, compressed, to the output.
-func (f *tarOutputFlags) write(a *app, input tarball.Compression, write func(io.Writer) error) error {
+func (f *tarOutputFlags) write(ctx context.Context, a *app, input tarball.Compression, write func(io.Writer) error) error {
 	compression, err := f.choose(input)
 	if err != nil {
 		return err
 	}
 	return a.writeOutput(f.file, func(w io.Writer) error {
-		z, err := tarball.Compress(w, compression, f.jobs)
+		z, err := tarball.Compress(ctx, w, compression, f.jobs)
+		if err == nil {
+			err = write(z)
+		}
 		if err != nil {
 			return err
 		}
-		return errors.Join(write(z), z.Close())
+		return z.Close()
 	})
 }
 
 // rewrite is the attaching of a plan to a copy of the archive.
 func (f *tarOutputFlags) rewrite(a *app, archive *tarball.Archive) func(context.Context, *signing.Plan) error {
 	return func(ctx context.Context, plan *signing.Plan) error {
-		return f.write(a, archive.Compression(), func(w io.Writer) error { return archive.Rewrite(ctx, plan, w) })
+		return f.write(ctx, a, archive.Compression(), func(w io.Writer) error { return archive.Rewrite(ctx, plan, w) })
 	}
 }

@@ -142,7 +142,7 @@ type tarCreation struct {
 }
 
 func (c *tarCreation) write(ctx context.Context, plan *signing.Plan) error {
-	return c.output.write(c.app, tarball.None, func(w io.Writer) (err error) {
+	return c.output.write(ctx, c.app, tarball.None, func(w io.Writer) (err error) {
 		c.counts, err = tarball.Create(ctx, w, c.tree, plan, c.options)
 		return err
 	})

@@ -2,6 +2,7 @@ package tarball
 
 import (
 	"bytes"
+	"context"
 	"io"
 )
 
@@ -9,6 +10,7 @@ import (
 // after each other, for formats whose files may be concatenated (xz and bzip2)
 // and whose encoders use one core.
 type chunks struct {
+	ctx    context.Context // ends the waiting for pieces, which take seconds
 	w      io.Writer
 	encode func(io.Writer) (io.WriteCloser, error)
 	size   int
@@ -24,8 +26,8 @@ type encoded struct {
 	err  error
 }
 
-func newChunks(w io.Writer, size, jobs int, encode func(io.Writer) (io.WriteCloser, error)) *chunks {
-	return &chunks{w: w, encode: encode, size: size, jobs: jobs}
+func newChunks(ctx context.Context, w io.Writer, size, jobs int, encode func(io.Writer) (io.WriteCloser, error)) *chunks {
+	return &chunks{ctx: ctx, w: w, encode: encode, size: size, jobs: jobs}
 }
 
 func (c *chunks) Write(b []byte) (int, error) {
@@ -66,17 +68,23 @@ func (c *chunks) start() {
 }
 
 func (c *chunks) writeOldest() {
-	done := <-c.under[0]
-	if c.under = c.under[1:]; c.err == nil {
+	oldest := c.under[0]
+	if c.under = c.under[1:]; c.err != nil {
+		return // nobody waits for what was started
+	}
+	select {
+	case done := <-oldest:
 		if c.err = done.err; c.err == nil {
 			_, c.err = c.w.Write(done.text)
 		}
+	case <-c.ctx.Done():
+		c.err = context.Cause(c.ctx)
 	}
 }
 
 // Close writes what is left; an empty input becomes one empty piece.
 func (c *chunks) Close() error {
-	if len(c.piece) > 0 || !c.any {
+	if c.err == nil && (len(c.piece) > 0 || !c.any) {
 		c.start()
 	}
 	for len(c.under) > 0 {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/bzip2"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -115,9 +116,10 @@ func decompressError(c Compression, err error) error {
 }
 
 // Compress returns a writer to w that is complete once it is closed; w stays
-// open. The output depends on the input alone, not on jobs, the number of
+// open. After an error, and when ctx is cancelled, it is not to be closed: that
+// would compress what nobody wants any more. The output depends on the input alone, not on jobs, the number of
 // goroutines that work on it; zero stands for one a core.
-func Compress(w io.Writer, c Compression, jobs int) (io.WriteCloser, error) {
+func Compress(ctx context.Context, w io.Writer, c Compression, jobs int) (io.WriteCloser, error) {
 	if jobs <= 0 {
 		jobs = runtime.GOMAXPROCS(0)
 	}
@@ -133,9 +135,9 @@ func Compress(w io.Writer, c Compression, jobs int) (io.WriteCloser, error) {
 		z := lz4.NewWriter(w)
 		return z, z.Apply(lz4.ConcurrencyOption(jobs), lz4.ChecksumOption(true))
 	case XZ:
-		return newChunks(w, 16<<20, jobs, encodeXZ), nil
+		return newChunks(ctx, w, 16<<20, jobs, encodeXZ), nil
 	case Bzip2:
-		return newChunks(w, 8*900_000, jobs, encodeBzip2), nil
+		return newChunks(ctx, w, 8*900_000, jobs, encodeBzip2), nil
 	}
 	return nil, fmt.Errorf("%w %q", ErrCompression, c)
 }

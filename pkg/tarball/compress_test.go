@@ -69,7 +69,7 @@ func TestSameBytesAtAnyJobs(t *testing.T) {
 func compress(t *testing.T, c Compression, jobs int, text []byte) []byte {
 	t.Helper()
 	var out bytes.Buffer
-	z, err := Compress(&out, c, jobs)
+	z, err := Compress(context.Background(), &out, c, jobs)
 	check(t, err)
 	for part := range slices.Chunk(text, 77_777) {
 		_, err = z.Write(part)
@@ -100,7 +100,7 @@ func TestPieces(t *testing.T) {
 	text := compressible(200_000)
 	for c, encode := range map[Compression]func(io.Writer) (io.WriteCloser, error){XZ: encodeXZ, Bzip2: encodeBzip2} {
 		var out bytes.Buffer
-		z := newChunks(&out, 30_000, 3, encode)
+		z := newChunks(context.Background(), &out, 30_000, 3, encode)
 		for part := range slices.Chunk(text, 77_777) {
 			_, err := z.Write(part)
 			check(t, err)
@@ -117,13 +117,27 @@ func TestPieces(t *testing.T) {
 	}
 }
 
+func TestPiecesObeyTheContext(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	block := make(chan struct{})
+	defer close(block)
+	z := newChunks(ctx, io.Discard, 10, 1, func(w io.Writer) (io.WriteCloser, error) {
+		<-block
+		return nopCloser{w}, nil
+	})
+	cancel(errDisk)
+	if _, err := z.Write(make([]byte, 100)); !errors.Is(err, errDisk) {
+		t.Error(err)
+	}
+}
+
 func TestWriteErrorsArrive(t *testing.T) {
 	for _, c := range compressions {
 		text := compressible(3 << 20)
 		if c == XZ || c == Bzip2 {
 			text = text[:100_000]
 		}
-		z, err := Compress(failing{}, c, 2)
+		z, err := Compress(context.Background(), failing{}, c, 2)
 		check(t, err)
 		_, err = z.Write(text)
 		if err = errors.Join(err, z.Close()); !errors.Is(err, errDisk) {

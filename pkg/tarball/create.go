@@ -224,7 +224,11 @@ func records(h *tar.Header, xattrs, values map[string][]byte, linked bool) map[s
 	all := map[string]string{}
 	if !linked {
 		for name, value := range xattrs {
-			all[keySCHILY+name] = string(value)
+			if text, ok := aclText(value); ok && aclRecords[name] != "" {
+				all[aclRecords[name]] = text
+			} else {
+				all[keySCHILY+name] = string(value)
+			}
 		}
 		for name, value := range values {
 			if all[keySCHILY+name] = string(value); value == nil {
