@@ -4,6 +4,6 @@ set -eu
 for file in $(grep -rl --include='*_test.go' '^func Fuzz' cmd internal pkg); do
 	for target in $(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$file"); do
 		echo "$(dirname "$file") $target"
-		go test -run '^$' -fuzz "^$target\$" -fuzztime "$1" "./$(dirname "$file")"
+		go test -run '^$' -fuzz "^$target\$" -fuzzminimizetime 10x -fuzztime "$1" "./$(dirname "$file")"
 	done
 done
