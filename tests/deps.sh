@@ -3,9 +3,13 @@
 # is missing and fails: a test without its peer would prove nothing.
 set -eu
 packages="
+	acl
 	attr
 	bsdutils
+	busybox-static
+	bzip2
 	ca-certificates
+	cpio
 	createrepo-c
 	dnf
 	e2fsprogs
@@ -14,16 +18,25 @@ packages="
 	gcc
 	gnupg
 	gpg-agent
+	gzip
 	ima-evm-utils
+	libarchive-tools
 	libc6-dev
+	libcap2-bin
 	libssl3
+	lz4
 	make
 	mount
 	openssl
 	pseudo
+	python3
 	rpm
 	rpm-common
+	skopeo
 	squashfs-tools
+	umoci
+	xz-utils
+	zstd
 "
 missing=""
 for package in $packages; do
