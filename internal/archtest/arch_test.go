@@ -117,6 +117,29 @@ func TestPackagesKnowNoCommandLineAndNoLogger(t *testing.T) {
 	}
 }
 
+// TestImagesTalkToNoRegistry keeps what of go-containerregistry is linked to its
+// layout package and what that needs.
+func TestImagesTalkToNoRegistry(t *testing.T) {
+	const library = "github.com/google/go-containerregistry/pkg/"
+	all := list(t, "-deps", "./cmd/imasign-build")
+	if _, there := all[library+"v1/layout"]; !there {
+		t.Error("the layout package is not linked at all: this test holds nothing")
+	}
+	for path, p := range all {
+		if strings.HasPrefix(path, library+"v1/remote") || strings.HasPrefix(path, library+"v1/daemon") || strings.HasPrefix(path, library+"authn") {
+			t.Errorf("%s is linked", path)
+		}
+		if !strings.HasPrefix(path, module) {
+			continue
+		}
+		for _, imported := range p.Imports {
+			if name, is := strings.CutPrefix(imported, library); is && !slices.Contains([]string{"v1", "v1/layout", "v1/types"}, name) {
+				t.Errorf("%s imports %s", path, imported)
+			}
+		}
+	}
+}
+
 // TestCgoStaysInItsRooms keeps own C code in internal/libc and internal/libcrypto.
 func TestCgoStaysInItsRooms(t *testing.T) {
 	for path, p := range list(t, "./...") {
