@@ -65,7 +65,7 @@ func (r *rewriter) entries(ctx context.Context, plan *signing.Plan) error {
 		if err != nil {
 			return err
 		}
-		if err := r.attach(m, record.Values); err != nil {
+		if err := r.attach(ctx, m, record.Values); err != nil {
 			return fmt.Errorf("%s: %w", record.Path, err)
 		}
 		if record.Pending() {
@@ -97,7 +97,7 @@ func (r *rewriter) find(token []byte) (*member, error) {
 // attach writes the member's extended header with values in it, unless that is
 // what it has. The header goes right before the entry's own, behind GNU's long
 // names: POSIX has it describe what follows next.
-func (r *rewriter) attach(m *member, values map[string][]byte) error {
+func (r *rewriter) attach(ctx context.Context, m *member, values map[string][]byte) error {
 	old := extension{start: m.header, end: m.header}
 	if m.pax != nil {
 		old = *m.pax
@@ -108,7 +108,7 @@ func (r *rewriter) attach(m *member, values map[string][]byte) error {
 	if !changed {
 		return nil
 	}
-	if err := r.copy(context.Background(), old.start); err != nil {
+	if err := r.copy(ctx, old.start); err != nil {
 		return err
 	}
 	r.from = old.end

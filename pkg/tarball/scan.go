@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 )
 
 // Limits of what is held in memory for one entry. GNU tar has none; archive/tar
@@ -283,7 +284,7 @@ func (m *member) isSparse() bool {
 
 // reader returns archive/tar's view of the member alone, after its header.
 func (a *Archive) reader(m *member) (*tar.Reader, *tar.Header, error) {
-	text := append(m.prefix[:len(m.prefix):len(m.prefix)], m.block[:]...)
+	text := slices.Concat(m.prefix, m.block[:])
 	after := m.header + blockSize
 	r := tar.NewReader(io.MultiReader(bytes.NewReader(text), io.NewSectionReader(a.file, after, m.end-after)))
 	h, err := r.Next()
