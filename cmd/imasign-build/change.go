@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"iter"
 	"path/filepath"
 	"time"
 
@@ -66,7 +67,7 @@ func (c *change) do(ctx context.Context, plan func() (*signing.Plan, error), att
 		return fmt.Errorf("%w\nthe manifest is missing, everything else is done: run it again", err)
 	}
 	c.progress.close()
-	return c.reportChange(p)
+	return c.report(p.Counts(), p.Records())
 }
 
 // attach changes the container. From its first moment to its last a tree is either
@@ -144,13 +145,12 @@ type changeEntry struct {
 	Reason string `json:"reason,omitempty"`
 }
 
-func (c *change) reportChange(p *signing.Plan) error {
-	n := p.Counts()
+func (c *change) report(n signing.Counts, records iter.Seq2[signing.Record, error]) error {
 	if n.Pending()+n.Unchanged == 0 {
 		c.note("warning: there was nothing to do in %s", c.from)
 	}
 	if !c.json {
-		return c.printChange(p)
+		return c.printChange(n, records)
 	}
 	report := changeReport{
 		Command: c.command, DryRun: c.dryRun, Signed: n.Signed, Hashed: n.Hashed, Unchanged: n.Unchanged, Skipped: n.Skipped,
@@ -160,7 +160,7 @@ func (c *change) reportChange(p *signing.Plan) error {
 		report.KeyID = c.public.ID().String()
 	}
 	if c.verbose {
-		for r, err := range p.Records() {
+		for r, err := range records {
 			if err != nil {
 				return err
 			}
@@ -170,16 +170,15 @@ func (c *change) reportChange(p *signing.Plan) error {
 	return c.printJSON(report)
 }
 
-func (c *change) printChange(p *signing.Plan) error {
+func (c *change) printChange(n signing.Counts, records iter.Seq2[signing.Record, error]) error {
 	if c.verbose {
-		for r, err := range p.Records() {
+		for r, err := range records {
 			if err != nil {
 				return err
 			}
 			printEntry(c.summary, r.Status.String(), r.Path, r.Reason)
 		}
 	}
-	n := p.Counts()
 	would := ""
 	if c.dryRun {
 		would = "would be "

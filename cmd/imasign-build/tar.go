@@ -64,7 +64,10 @@ func (f *tarOutputFlags) add(flags *pflag.FlagSet) {
 }
 
 // check refuses what cannot become an output, before any work is done for it.
-func (f *tarOutputFlags) check(a *app, dryRun bool) error {
+func (f *tarOutputFlags) check(a *app, dryRun, oci bool) error {
+	if oci {
+		return f.checkOCI(dryRun)
+	}
 	if _, err := f.choose(tarball.None); err != nil {
 		return err
 	}

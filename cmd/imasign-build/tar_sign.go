@@ -14,6 +14,7 @@ type tarSignOptions struct {
 	key      keyFlags
 	engine   engineFlags
 	input    tarInputFlags
+	oci      bool
 	output   tarOutputFlags
 	manifest string
 	dryRun   bool
@@ -26,6 +27,7 @@ func (o *tarSignOptions) add(flags *pflag.FlagSet) {
 	o.engine.addForce(flags)
 	o.input.add(flags)
 	o.output.add(flags)
+	addOCI(flags, &o.oci)
 	flags.StringVar(&o.manifest, "manifest", "", "write the manifest to this `file`")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "write no archive; without --key digest only")
 }
@@ -60,7 +62,7 @@ func runTarSign(ctx context.Context, a *app, o tarSignOptions, file string) erro
 	if o.key.key == "" && !o.dryRun {
 		return usagef("which key? --key URI, or --dry-run to digest only")
 	}
-	if err := o.output.check(a, o.dryRun); err != nil {
+	if err := o.output.check(a, o.dryRun, o.oci); err != nil {
 		return err
 	}
 	key, err := o.key.open(ctx, a)
@@ -79,6 +81,11 @@ func runTarSign(ctx context.Context, a *app, o tarSignOptions, file string) erro
 	engine, err := o.engine.engine(key, public, progress.observer)
 	if err != nil {
 		return err
+	}
+	if o.oci {
+		run := newRewrite(a, "tar sign", "layer", file, o.output.file, progress, o.dryRun)
+		run.manifest, run.public, o.output.jobs = o.manifest, public, o.engine.jobs
+		return runTarOCI(ctx, run, o.input, o.output, engine.Plan)
 	}
 	archive, closeArchive, err := o.input.open(ctx, a, file, tarball.Options{Observe: progress.observer})
 	if err != nil {

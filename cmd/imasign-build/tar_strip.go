@@ -12,6 +12,7 @@ import (
 type tarStripOptions struct {
 	engine   engineFlags
 	input    tarInputFlags
+	oci      bool
 	output   tarOutputFlags
 	manifest string
 	dryRun   bool
@@ -35,13 +36,14 @@ else changes: an archive that was signed and stripped is the one that it was.
 	o.engine.addJobs(flags)
 	o.input.add(flags)
 	o.output.add(flags)
+	addOCI(flags, &o.oci)
 	flags.StringVar(&o.manifest, "manifest", "", "write the manifest to this `file`")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "write no archive")
 	return cmd
 }
 
 func runTarStrip(ctx context.Context, a *app, o tarStripOptions, file string) error {
-	if err := o.output.check(a, o.dryRun); err != nil {
+	if err := o.output.check(a, o.dryRun, o.oci); err != nil {
 		return err
 	}
 	progress := a.newProgress()
@@ -49,6 +51,11 @@ func runTarStrip(ctx context.Context, a *app, o tarStripOptions, file string) er
 	engine, err := o.engine.engine(nil, nil, progress.observer)
 	if err != nil {
 		return err
+	}
+	if o.oci {
+		run := newRewrite(a, "tar strip", "layer", file, o.output.file, progress, o.dryRun)
+		run.manifest, o.output.jobs = o.manifest, o.engine.jobs
+		return runTarOCI(ctx, run, o.input, o.output, engine.Strip)
 	}
 	archive, closeArchive, err := o.input.open(ctx, a, file, tarball.Options{Observe: progress.observer})
 	if err != nil {

@@ -12,6 +12,7 @@ type tarVerifyOptions struct {
 	trust    trustFlags
 	engine   engineFlags
 	input    tarInputFlags
+	oci      bool
 	manifest string
 }
 
@@ -35,11 +36,15 @@ Exit code 3 means that something was wrong, 1 that the archive could not be read
 	o.trust.add(flags)
 	o.engine.addJobs(flags)
 	o.input.add(flags)
+	addOCI(flags, &o.oci)
 	flags.StringVar(&o.manifest, "manifest", "", "the archive must also be what this manifest `file` says")
 	return cmd
 }
 
 func runTarVerify(ctx context.Context, a *app, o tarVerifyOptions, file string) error {
+	if o.oci && o.manifest != "" {
+		return usagef("--manifest holds one archive against a manifest, --oci names several")
+	}
 	ring, err := o.trust.ring(a)
 	if err != nil {
 		return err
@@ -54,6 +59,9 @@ func runTarVerify(ctx context.Context, a *app, o tarVerifyOptions, file string) 
 	engine, err := o.engine.engine(nil, nil, progress.observer)
 	if err != nil {
 		return err
+	}
+	if o.oci {
+		return runTarVerifyOCI(ctx, a, o, file, engine, ring, progress)
 	}
 	archive, closeArchive, err := o.input.open(ctx, a, file, tarball.Options{Observe: progress.observer, EveryRecord: true})
 	if err != nil {
