@@ -157,9 +157,13 @@ func TestHostile(t *testing.T) {
 			write(t, path, read(t, path)[:1024])
 			return path
 		}, ""},
-		"huge size":            {func() string { return patched(t, func(b []byte) { copy(b[124:], "77777777777\x00") }, 0) }, "cut short"},
-		"base-256 size":        {func() string { return patched(t, func(b []byte) { copy(b[124:], "\x80\x00\x00\x00\x7f\xff\xff\xff\xff\xff\xff\xff") }, 0) }, "cut short"},
-		"negative size":        {func() string { return patched(t, func(b []byte) { copy(b[124:], "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff") }, 0) }, "size field"},
+		"huge size": {func() string { return patched(t, func(b []byte) { copy(b[124:], "77777777777\x00") }, 0) }, "cut short"},
+		"base-256 size": {func() string {
+			return patched(t, func(b []byte) { copy(b[124:], "\x80\x00\x00\x00\x7f\xff\xff\xff\xff\xff\xff\xff") }, 0)
+		}, "cut short"},
+		"negative size": {func() string {
+			return patched(t, func(b []byte) { copy(b[124:], "\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff") }, 0)
+		}, "size field"},
 		"no number":            {func() string { return patched(t, func(b []byte) { copy(b[124:], "no number") }, 0) }, "size field"},
 		"cut content":          {func() string { return patched(t, func([]byte) {}, 1536) }, "cut short"},
 		"cut header":           {func() string { return patched(t, func([]byte) {}, 2048-100) }, "cut short"},
@@ -168,7 +172,9 @@ func TestHostile(t *testing.T) {
 		"extension to nothing": {func() string { return patched(t, func(b []byte) { b[156] = 'L' }, 0) }, "without an entry"},
 		"garbage for records":  {func() string { return patched(t, func(b []byte) { b[156] = 'x' }, 0) }, "pax record"},
 		"pax size": {func() string {
-			path := archiveOf(t, func(w *tar.Writer) { entry(t, w, tar.Header{Name: "f", PAXRecords: map[string]string{"VENDOR.a": "1"}, Format: tar.FormatPAX}, "content") })
+			path := archiveOf(t, func(w *tar.Writer) {
+				entry(t, w, tar.Header{Name: "f", PAXRecords: map[string]string{"VENDOR.a": "1"}, Format: tar.FormatPAX}, "content")
+			})
 			write(t, path, strings.Replace(read(t, path), "14 VENDOR.a=1\n", "14 size=123456\n", 1))
 			return path
 		}, "not a valid tar archive"},
