@@ -163,7 +163,7 @@ func (c *tarCreation) report(dir string, took time.Duration) error {
 	if c.json {
 		return c.printJSON(createReport{"tar create", n.Entries, n.Signed, n.Links, n.Bytes, took.Seconds()})
 	}
-	out := c.out
+	var out io.Writer = c.out
 	if c.output.file == "-" {
 		out = c.err
 	}
