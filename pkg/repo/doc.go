@@ -4,7 +4,8 @@
 //
 // A signed package is another file: its checksum, which the metadata state, is
 // new. So a complete sibling of the repository is written, in which what does not
-// change is shared (reflink, else hard link), packages are signed, and
+// change is shared (by hard links, where the
+// file system lets them), packages are signed, and
 // createrepo_c makes the metadata anew; then the sibling gets its name, or is
 // exchanged with the old repository in one step. An interrupted run leaves its
 // partial sibling, and the next one goes on from there.

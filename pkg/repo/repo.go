@@ -66,6 +66,10 @@ func Sign(ctx context.Context, o Options, take func(rpmsign.Result) error) error
 	if err != nil {
 		return err
 	}
+	// A symbolic link to the repository stays; what it leads to is exchanged.
+	if o.Dir, err = filepath.EvalSymlinks(o.Dir); err != nil {
+		return err
+	}
 	if err := o.warnAboutMetadata(o.Dir, old); err != nil {
 		return err
 	}
@@ -120,15 +124,11 @@ func (o *Options) besides(ctx context.Context, old *repomd, take func(rpmsign.Re
 		return err
 	}
 	defer unlock()
-	// Metadata of an interrupted run, complete or not, would be taken for old ones.
-	if err := errors.Join(os.RemoveAll(filepath.Join(partial, "repodata")), os.RemoveAll(filepath.Join(partial, ".repodata"))); err != nil {
+	if err := prune(o.Dir, partial); err != nil {
 		return err
 	}
-	units, err := sibling(ctx, o.Dir, partial)
+	units, err := o.sibling(ctx, partial)
 	if err != nil {
-		return err
-	}
-	if err := o.dropStrangers(partial, units); err != nil {
 		return err
 	}
 	if err := o.packages(ctx, units, o.resume, take); err != nil {
@@ -189,32 +189,22 @@ func lock(dir string) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(d.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := unix.Flock(int(d.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil || !isAt(d, dir) {
 		_ = d.Close()
 		return nil, fmt.Errorf("write %s: %w", dir, ErrBusy)
 	}
 	return func() { _ = d.Close() }, nil
 }
 
-// dropStrangers removes packages from an earlier run that the repository does not
-// have any more.
-func (o *Options) dropStrangers(partial string, units []rpmsign.Unit) error {
-	wanted := make(map[string]bool, len(units))
-	for _, u := range units {
-		wanted[u.Output] = true
-	}
-	there, err := rpmsign.FindUnits([]string{partial}, "")
+// isAt reports whether an open directory still is the one at path: the run that
+// had the lock may have published it in the meantime.
+func isAt(d *os.File, path string) bool {
+	a, err := d.Stat()
 	if err != nil {
-		return err
+		return false
 	}
-	for _, u := range there {
-		if !wanted[u.Path] {
-			if err := os.Remove(u.Path); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
+	b, err := os.Lstat(path)
+	return err == nil && os.SameFile(a, b)
 }
 
 // resume signs one package into the sibling, unless an earlier run did.
@@ -250,7 +240,11 @@ func (o *Options) publish(partial string) error {
 		return err
 	}
 	out := filepath.Clean(o.Output)
-	if err := unix.Renameat2(unix.AT_FDCWD, partial, unix.AT_FDCWD, out, unix.RENAME_NOREPLACE); err != nil {
+	err := unix.Renameat2(unix.AT_FDCWD, partial, unix.AT_FDCWD, out, unix.RENAME_NOREPLACE)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return fmt.Errorf("write %s: %w since this run began; the signed repository is at %s", out, ErrExists, partial)
+	case err != nil:
 		return &os.LinkError{Op: "rename", Old: partial, New: out, Err: err}
 	}
 	if o.Swap {

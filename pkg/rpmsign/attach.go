@@ -3,6 +3,7 @@ package rpmsign
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -43,13 +44,18 @@ func (p *Package) replace(ctx context.Context, raw []byte, entries int64) error 
 		return nil
 	}
 	if raw == nil && p.options.Share {
-		return p.shareUnchanged()
+		if done, err := p.shareUnchanged(); done || err != nil {
+			return err
+		}
 	}
 	if raw == nil {
 		raw = p.sig.raw
 	}
 	p.options.Observe.Tell(signing.Event{Kind: signing.Attaching, Entries: entries})
-	if err := p.write(ctx, raw); err != nil {
+	switch err := p.write(ctx, raw); {
+	case errors.Is(err, atomicfile.ErrUnsynced):
+		return err
+	case err != nil:
 		return fmt.Errorf("write %s: %w; %w", p.target(), err, ErrRestored)
 	}
 	p.options.Observe.Tell(signing.Event{Kind: signing.Attached, Path: p.path, Entries: entries})
@@ -129,9 +135,10 @@ func (p *Package) write(ctx context.Context, raw []byte) error {
 		return err
 	}
 	defer f.Abort()
-	start := slices.Concat(p.lead, raw, make([]byte, padded(int64(len(raw)))-int64(len(raw))))
-	if _, err := f.Write(start); err != nil {
-		return err
+	for _, part := range [][]byte{p.lead, raw, make([]byte, padded(int64(len(raw)))-int64(len(raw)))} {
+		if _, err := f.Write(part); err != nil {
+			return err
+		}
 	}
 	if err := p.copyRest(ctx, f); err != nil {
 		return err

@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"strings"
 )
 
 // Level is how much of a package is checked.
@@ -18,7 +19,8 @@ type Level string
 
 // The levels; each checks what the one before does.
 const (
-	// CheckHeader holds the digests of the main header and the file's length.
+	// CheckHeader holds the digests of the main header and the file's length. Where
+	// none is of the main header alone, as before rpm 4, the payload is read, too.
 	CheckHeader Level = "header"
 	// CheckPayload reads the payload and holds its digests, and those over both.
 	CheckPayload Level = "payload"
@@ -43,7 +45,7 @@ func (p *Package) Check(ctx context.Context, l Level) error {
 	if err == nil {
 		err = p.checkHeader()
 	}
-	if err == nil && l != CheckHeader {
+	if err == nil && (l != CheckHeader || len(p.headerDigests()) == 0) {
 		err = p.checkPayload(ctx)
 	}
 	if err == nil && l == CheckFiles {
@@ -86,7 +88,8 @@ type stated struct {
 }
 
 func (s *stated) check() error {
-	if got := hex.EncodeToString(s.hash.Sum(nil)); got != s.digest {
+	// rpm compares without regard to case as well.
+	if got := hex.EncodeToString(s.hash.Sum(nil)); !strings.EqualFold(got, s.digest) {
 		return fmt.Errorf("%w: %s is %s, the package states %s", ErrDigest, s.name, got, s.digest)
 	}
 	return nil
@@ -144,7 +147,7 @@ func (p *Package) payloadDigests() ([]stated, error) {
 	if n, ok := p.main.number(tagPayloadSHA256Algo); ok && n != 8 && p.main.has(tagPayloadSHA256) {
 		id, known := hashOf(n)
 		h, computable := id.CryptoHash()
-		if !known || !computable {
+		if !known || !computable || !h.Available() {
 			return nil, fmt.Errorf("%w: the payload's digest has algorithm %d", ErrMalformed, n)
 		}
 		list[0].name, list[0].hash = id.String()+" of the payload", h.New()

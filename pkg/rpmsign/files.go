@@ -30,6 +30,12 @@ const (
 // maxFiles is rpm's own limit on the items of an array.
 const maxFiles = maxArray
 
+// maxPath is Linux's PATH_MAX, and maxPathBytes bounds what the paths of a header of
+// n bytes take together: few names of directories can stand for many long paths.
+const maxPath = 4096
+
+func maxPathBytes(n int) int { return 1<<20 + 16*n }
+
 // readFiles reads the parallel arrays that describe files. All must be as long as
 // the list of names.
 func readFiles(h *header) ([]File, error) {
@@ -56,7 +62,7 @@ func readPaths(h *header) ([]string, error) {
 		}
 		return names, nil
 	}
-	names, dirs, indexes := h.strings(tagBaseNames), h.strings(tagDirNames), h.numbers(tagDirIndexes)
+	names, dirs, indexes, all := h.strings(tagBaseNames), h.strings(tagDirNames), h.numbers(tagDirIndexes), 0
 	if len(names) != len(indexes) || len(names) > maxFiles {
 		return nil, fmt.Errorf("main header: %w: %d file names with %d directories", ErrMalformed, len(names), len(indexes))
 	}
@@ -64,7 +70,14 @@ func readPaths(h *header) ([]string, error) {
 		if indexes[i] >= uint64(len(dirs)) {
 			return nil, fmt.Errorf("main header: %w: file %d lies in directory %d of %d", ErrMalformed, i, indexes[i], len(dirs))
 		}
-		names[i] = strings.TrimPrefix(dirs[indexes[i]]+name, "/")
+		dir := dirs[indexes[i]]
+		all += len(dir) + len(name)
+		if len(dir)+len(name) > maxPath || all > maxPathBytes(len(h.raw)) {
+			return nil, fmt.Errorf("main header: %w: the path of file %d has %d bytes, all so far have %d", ErrMalformed, i, len(dir)+len(name), all)
+		}
+		if names[i] = strings.TrimPrefix(dir+name, "/"); names[i] == "" {
+			names[i] = "." // the root itself, which the package filesystem has
+		}
 	}
 	return names, nil
 }
@@ -145,7 +158,9 @@ func readOptional(h *header, files []File) error {
 	inodes, devices := h.numbers(tagFileInodes), h.numbers(tagFileDevices)
 	if len(inodes) == len(files) && len(devices) == len(files) {
 		for i := range files {
-			files[i].Inode = devices[i]<<32 | inodes[i]&0xffff_ffff
+			if inodes[i] != 0 {
+				files[i].Inode = devices[i]<<32 | inodes[i]&0xffff_ffff
+			}
 		}
 	}
 	return nil

@@ -249,24 +249,12 @@ func (h *header) text(t Tag) string {
 // tag that is missing or has another type.
 func (h *header) numbers(t Tag) []uint64 {
 	e, ok := h.find(t)
-	if !ok {
+	if !ok || e.typ == typeBin || e.typ.isString() {
 		return nil
 	}
-	items := make([]uint64, 0, e.count)
-	b := h.bytes(e)
-	for i := range int(e.count) {
-		switch e.typ {
-		case typeInt8, typeChar:
-			items = append(items, uint64(b[i]))
-		case typeInt16:
-			items = append(items, uint64(binary.BigEndian.Uint16(b[2*i:])))
-		case typeInt32:
-			items = append(items, uint64(binary.BigEndian.Uint32(b[4*i:])))
-		case typeInt64:
-			items = append(items, binary.BigEndian.Uint64(b[8*i:]))
-		default:
-			return nil
-		}
+	items, width := make([]uint64, e.count), int(e.typ.width())
+	for i, b := range h.bytes(e) {
+		items[i/width] = items[i/width]<<8 | uint64(b)
 	}
 	return items
 }

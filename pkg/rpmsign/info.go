@@ -6,11 +6,10 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
-
-	cavaliergopher "github.com/cavaliergopher/rpm"
 
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 
@@ -55,7 +54,7 @@ type Signer struct {
 func (p *Package) Info() Info {
 	tag, reserve := p.sig.reserve()
 	info := Info{
-		Name: p.Name(), Format: p.Format(), Source: p.Source(), Size: p.size, Signature: len(p.sig.raw), Reserve: max(0, reserve-1),
+		Name: p.Name(), Summary: p.main.text(tagSummary), Format: p.Format(), Source: p.Source(), Size: p.size, Signature: len(p.sig.raw), Reserve: max(0, reserve-1),
 		Main: len(p.main.raw), Payload: p.size - p.payload, Compressor: p.main.text(tagPayloadCompressor), Files: len(p.files),
 		KeyIDs: []string{}, OpenPGP: p.signers(), Verity: p.sig.has(tagVeritySignatures), Defects: append([]Defect{}, p.values.defects...),
 	}
@@ -72,8 +71,8 @@ func (p *Package) Info() Info {
 		info.Length = int(min(n, 1<<31))
 	}
 	p.count(&info)
-	if meta, err := p.metadata(); err == nil {
-		info.Summary, info.Built = meta.Summary(), meta.BuildTime().UTC()
+	if n, ok := p.main.number(tagBuildTime); ok {
+		info.Built = time.Unix(int64(min(n, math.MaxUint32)), 0).UTC()
 	}
 	return info
 }
@@ -97,31 +96,6 @@ func (p *Package) count(info *Info) {
 
 // Defects returns what is wrong with the package's file signatures.
 func (p *Package) Defects() []Defect { return p.values.defects }
-
-// metadata has the validated headers read by package rpm, which knows the rest of
-// the tags.
-func (p *Package) metadata() (*cavaliergopher.Package, error) {
-	end := p.mainAt + int64(len(p.main.raw))
-	headers := make([]byte, end)
-	if _, err := io.ReadFull(io.NewSectionReader(p.content, 0, end), headers); err != nil {
-		return nil, err
-	}
-	return cavaliergopher.Read(bytes.NewReader(headers))
-}
-
-// Newer reports whether the package's epoch, version and release are higher than
-// those of other, by rpm's order.
-func (p *Package) Newer(other *Package) (bool, error) {
-	a, err := p.metadata()
-	if err != nil {
-		return false, fmt.Errorf("read %s: %w", p.path, err)
-	}
-	b, err := other.metadata()
-	if err != nil {
-		return false, fmt.Errorf("read %s: %w", other.path, err)
-	}
-	return cavaliergopher.Compare(a, b) > 0, nil
-}
 
 // signers lists the OpenPGP signatures.
 func (p *Package) signers() []Signer {

@@ -42,34 +42,48 @@ func (h *header) values(take func(Tag) bool) []value {
 // order, each aligned, and the region's trailer. It ends with the data; the
 // padding to eight bytes is not part of it.
 func build(values []value) []byte {
+	values = sorted(values)
+	size, data := measure(values)
+	raw := make([]byte, 0, size)
+	raw = append(raw, headerMagic...)
+	raw = binary.BigEndian.AppendUint32(raw, uint32(len(values)+1))
+	raw = binary.BigEndian.AppendUint32(raw, uint32(data))
+	region := entry{tag: tagHeaderSignatures, typ: typeBin, offset: uint32(data - trailerSize), count: trailerCount}
+	raw = appendEntry(raw, region)
+	at := 0
+	for _, v := range values {
+		at = v.typ.align(at)
+		raw = appendEntry(raw, entry{tag: v.tag, typ: v.typ, offset: uint32(at), count: v.count})
+		at += len(v.data)
+	}
+	start := len(raw)
+	for _, v := range values {
+		raw = append(raw, make([]byte, v.typ.align(len(raw)-start)-(len(raw)-start))...)
+		raw = append(raw, v.data...)
+	}
+	region.offset = -uint32((len(values) + 1) * entrySize)
+	return appendEntry(raw, region)
+}
+
+func sorted(values []value) []value {
 	values = slices.Clone(values)
 	slices.SortStableFunc(values, func(a, b value) int { return cmp.Compare(a.tag, b.tag) })
-	count := len(values) + 1
-	size := introSize + count*entrySize + trailerSize
-	for _, v := range values {
-		size += len(v.data) + 7
-	}
-	index := make([]byte, 0, introSize+count*entrySize)
-	data := make([]byte, 0, size)
-	for _, v := range values {
-		for v.typ.width() > 1 && len(data)%int(v.typ.width()) != 0 {
-			data = append(data, 0)
-		}
-		index = appendEntry(index, entry{tag: v.tag, typ: v.typ, offset: uint32(len(data)), count: v.count})
-		data = append(data, v.data...)
-	}
-	region := entry{tag: tagHeaderSignatures, typ: typeBin, offset: uint32(len(data)), count: trailerCount}
-	trailer := region
-	trailer.offset = uint32(-int32(count * entrySize))
-	data = appendEntry(data, trailer)
+	return values
+}
 
-	raw := make([]byte, 0, introSize+count*entrySize+len(data))
-	raw = append(raw, headerMagic...)
-	raw = binary.BigEndian.AppendUint32(raw, uint32(count))
-	raw = binary.BigEndian.AppendUint32(raw, uint32(len(data)))
-	raw = appendEntry(raw, region)
-	raw = append(raw, index...)
-	return append(raw, data...)
+// measure returns the bytes of a header of sorted values, and those of its data.
+func measure(values []value) (size, data int) {
+	for _, v := range values {
+		data = v.typ.align(data) + len(v.data)
+	}
+	data += trailerSize
+	return introSize + (len(values)+1)*entrySize + data, data
+}
+
+// align rounds an offset up to where data of the type may begin.
+func (t dataType) align(offset int) int {
+	width := max(1, int(t.width()))
+	return (offset + width - 1) / width * width
 }
 
 func appendEntry(b []byte, e entry) []byte {
@@ -81,58 +95,60 @@ func appendEntry(b []byte, e entry) []byte {
 
 // buildLength is len(build(values)), without building it.
 func buildLength(values []value) int {
-	values = slices.Clone(values)
-	slices.SortStableFunc(values, func(a, b value) int { return cmp.Compare(a.tag, b.tag) })
-	data := 0
-	for _, v := range values {
-		if w := int(v.typ.width()); w > 1 {
-			data = (data + w - 1) / w * w
-		}
-		data += len(v.data)
-	}
-	return introSize + (len(values)+1)*entrySize + data + trailerSize
+	size, _ := measure(sorted(values))
+	return size
 }
 
-// usualReserve is what rpmbuild leaves: 4096 (__gpg_reserved_space) and 32 bytes.
-const usualReserve = 4128
+// onTop, as the first byte of a reserve, says that the signatures lie beside it
+// instead of having been taken out of it. rpm writes zeros there and never looks.
+const onTop = 1
 
-// reserve returns the room that the old header has to spare, and the tag it has
-// it under; none (0) where it has no such tag.
+// reserve returns the room that the header has to spare, and the tag it has it
+// under; none (0) where it has no such tag.
 func (h *header) reserve() (Tag, int) {
+	e, _ := h.reserveEntry()
+	return e.tag, int(e.length)
+}
+
+func (h *header) reserveEntry() (entry, bool) {
 	for _, t := range []Tag{tagReservedSpace, tagReserved} {
 		if e, ok := h.find(t); ok {
-			return t, int(e.length)
+			return e, true
 		}
 	}
-	return 0, 0
+	return entry{}, false
 }
 
 // withReserve adds room for signatures to base and own, the signatures among the
-// values. Whatever was signed or stripped before, the room is chosen as if own
-// were put into the package as it was built: signatures that fit are taken out
-// of it, so that the package keeps its size; others come on top of it.
+// values. old are the signatures of the same kind that the header has now.
 //
-// old are the signatures of the same kind that the header has now.
+// As rpmsign does it, signatures that fit are taken out of the reserve, so that
+// the package keeps its size; others come on top of it, which rpmsign forgets and
+// onTop remembers. So whatever was signed before, stripping gives back the bytes
+// that rpmbuild wrote.
 func (h *header) withReserve(base, own, old []value) []value {
-	tag, room := h.reserve()
-	if tag == 0 {
+	e, there := h.reserveEntry()
+	if !there {
 		return slices.Concat(base, own)
 	}
-	// The room of the package as it was built: what is there now plus what old
-	// took of it, unless old came on top.
-	none := buildLength(base)
-	if took := buildLength(slices.Concat(base, old)) - none; room+took <= usualReserve || room > usualReserve {
-		room += took
+	none, room := buildLength(base), int(e.length)
+	if h.bytes(e)[0] != onTop {
+		room += buildLength(slices.Concat(base, old)) - none
 	}
-	if takes := buildLength(slices.Concat(base, own)) - none; takes < room {
-		room -= takes // at least a byte is left: a header has no empty entries
+	reserve := value{e.tag, typeBin, uint32(room), make([]byte, room)}
+	switch takes := buildLength(slices.Concat(base, own)) - none; {
+	case takes < room: // at least a byte is left: a header has no empty entries
+		reserve.data = reserve.data[takes:]
+		reserve.count = uint32(len(reserve.data))
+	default:
+		reserve.data[0] = onTop
 	}
-	return append(slices.Concat(base, own), value{tag, typeBin, uint32(room), make([]byte, room)})
+	return append(slices.Concat(base, own), reserve)
 }
 
 // checkLimit holds that rpm will read a header of these values.
 func checkLimit(values []value, limit HeaderLimit) error {
-	data := buildLength(values) - introSize - (len(values)+1)*entrySize
+	_, data := measure(sorted(values))
 	if data > int(limit) {
 		return fmt.Errorf("%w: %d bytes, a limit of %s (rpm %s) takes %d; --rpm-max-header sets the limit, P-256 signatures are shorter than RSA ones",
 			ErrHeaderTooLarge, data, limit, limit.since(), limit)

@@ -59,6 +59,10 @@ func ReadOpenPGPKey(r io.Reader, passphrase func() ([]byte, error), date time.Ti
 	if !ok || key.PrivateKey == nil {
 		return nil, fmt.Errorf("%w: it has no valid signing key with its secret part", ErrOpenPGPKey)
 	}
+	if !verifiable(key.PrivateKey) {
+		return nil, fmt.Errorf("%w: rpm verifies version 4 keys of RSA, DSA, ECDSA and EdDSA, this one has version %d and algorithm %d",
+			ErrOpenPGPKey, key.PrivateKey.Version, key.PrivateKey.PubKeyAlgo)
+	}
 	if err := unlock(key.PrivateKey, passphrase); err != nil {
 		return nil, err
 	}
@@ -66,6 +70,16 @@ func ReadOpenPGPKey(r io.Reader, passphrase func() ([]byte, error), date time.Ti
 }
 
 const maxKey = 1 << 20
+
+// verifiable reports whether rpmsign would put a signature of the key into a
+// package: putSignature of rpm's sign/rpmgensig.cc.
+func verifiable(key *packet.PrivateKey) bool {
+	switch key.PubKeyAlgo {
+	case packet.PubKeyAlgoRSA, packet.PubKeyAlgoDSA, packet.PubKeyAlgoECDSA, packet.PubKeyAlgoEdDSA:
+		return key.Version == 4
+	}
+	return false
+}
 
 func readKeyRing(text []byte) (openpgp.EntityList, error) {
 	if !bytes.HasPrefix(bytes.TrimSpace(text), []byte("-----BEGIN PGP")) {

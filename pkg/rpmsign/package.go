@@ -2,6 +2,7 @@ package rpmsign
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -13,7 +14,7 @@ import (
 )
 
 // leadSize is the length of the lead, which opens a package and of which rpm
-// looks at the magic alone: lib/rpmlead.cc.
+// looks at the magic, and up to 4.18 at two more fields: lib/rpmlead.c.
 const (
 	leadSize  = 96
 	leadMagic = "\xed\xab\xee\xdb"
@@ -129,6 +130,9 @@ func (p *Package) read(r io.ReaderAt, size int64) error {
 	case err != nil:
 		return err
 	}
+	if err := checkLead(p.lead); err != nil {
+		return err
+	}
 	if p.sig, err = readHeader(r, leadSize, size, signatureLimits()); err != nil {
 		return fmt.Errorf("signature header: %w", err)
 	}
@@ -147,6 +151,18 @@ func (p *Package) read(r io.ReaderAt, size int64) error {
 		return err
 	}
 	p.values = readFileSignatures(p.sig, p.files)
+	return nil
+}
+
+// checkLead is rpmLeadCheck of rpm up to 4.18.
+func checkLead(lead []byte) error {
+	const major, signatureType, headerSignature = 4, 78, 5
+	if v := lead[major]; v < 3 || v > 4 {
+		return fmt.Errorf("lead: %w: version %d", ErrMalformed, v)
+	}
+	if t := binary.BigEndian.Uint16(lead[signatureType:]); t != headerSignature {
+		return fmt.Errorf("lead: %w: signatures of type %d", ErrMalformed, t)
+	}
 	return nil
 }
 

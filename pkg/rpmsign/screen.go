@@ -69,7 +69,7 @@ func (s *screen) finish() error {
 }
 
 func unexpected(err error) error {
-	if err == io.EOF { //nolint:errorlint // a reader's own
+	if err == io.EOF || err == io.ErrUnexpectedEOF { //nolint:errorlint // a reader's own
 		return fmt.Errorf("%w: the archive ends in the middle of a file", ErrTruncated)
 	}
 	return err

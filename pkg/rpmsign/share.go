@@ -3,7 +3,6 @@ package rpmsign
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"os"
 	"time"
 
@@ -16,9 +15,12 @@ import (
 // link, or where that cannot be (another file system, no permission) a copy with
 // its mode and mtime.
 func LinkOrCopy(from, to string) error {
-	err := os.Link(from, to)
+	err := unix.Linkat(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.AT_SYMLINK_FOLLOW)
+	if err == nil {
+		return nil
+	}
 	if !errors.Is(err, unix.EXDEV) && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EMLINK) {
-		return err
+		return &os.LinkError{Op: "link", Old: from, New: to, Err: err}
 	}
 	source, err := os.Open(from)
 	if err != nil {
@@ -60,15 +62,18 @@ func SameContent(path, signed string) (bool, error) {
 	return bytes.Equal(a.main.raw, b.main.raw) && a.size-a.payload == b.size-b.payload, nil
 }
 
-// shareUnchanged puts a package that needs no new signature header to its output.
-func (p *Package) shareUnchanged() error {
-	if err := os.Remove(p.options.Output); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
+// shareUnchanged puts a package that needs no new signature header to its output,
+// and reports false where something is there already, to be replaced by a copy.
+func (p *Package) shareUnchanged() (done bool, err error) {
+	there, err := os.Stat(p.options.Output)
+	if err == nil && os.SameFile(there, p.stat) {
+		return true, nil
 	}
-	if err := LinkOrCopy(p.path, p.options.Output); err != nil {
-		return fmt.Errorf("write %s: %w", p.options.Output, err)
+	err = LinkOrCopy(p.path, p.options.Output)
+	if errors.Is(err, os.ErrExist) {
+		return false, nil
 	}
-	return nil
+	return err == nil, err
 }
 
 // newModTime is the mtime of a package that is written: now, but never in the same

@@ -76,7 +76,8 @@ func findBelow(path string) ([]string, error) {
 		return []string{path}, nil
 	}
 	var found []string
-	err = filepath.WalkDir(path, func(file string, d fs.DirEntry, err error) error {
+	// The slash has a symbolic link to a directory followed.
+	err = filepath.WalkDir(path+"/", func(file string, d fs.DirEntry, err error) error {
 		if err == nil && d.Type().IsRegular() && strings.HasSuffix(file, ".rpm") {
 			found = append(found, file)
 		}
@@ -197,6 +198,7 @@ func (s *Signing) describe(plan *signing.Plan, r *Result) error {
 // in the order of the units, on one goroutine. An error of take, and the end of
 // ctx, end it; packages that were not begun are left alone.
 func Each[T any](ctx context.Context, jobs int, units []Unit, work func(context.Context, Unit) T, take func(T) error) error {
+	jobs = max(1, jobs)
 	g, ctx := errgroup.WithContext(ctx)
 	todo, order := make(chan func()), make(chan chan T, 4*jobs)
 	g.Go(func() error {
