@@ -1,0 +1,3 @@
+package rpmsign
+
+func asChild() bool { return false }

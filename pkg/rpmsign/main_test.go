@@ -1,0 +1,210 @@
+package rpmsign
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/md5" //nolint:gosec // what packages state
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha1" //nolint:gosec // what packages state
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/signing"
+	"github.com/imasign/imasign-build/tests/rpm/packages"
+)
+
+func TestMain(m *testing.M) {
+	if asChild() {
+		return
+	}
+	code := m.Run()
+	if err := packages.Remove(); err != nil && code == 0 {
+		os.Stderr.WriteString(err.Error() + "\n")
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func content(t testing.TB, path string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	check(t, err)
+	return b
+}
+
+// put writes a package below a new directory.
+func put(t testing.TB, b []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "p.rpm")
+	check(t, os.WriteFile(path, b, 0o644))
+	return path
+}
+
+// parsed is the package in b, without a file.
+func parsed(b []byte) (*Package, error) {
+	p := &Package{path: "p.rpm", options: Options{MaxHeader: Limit64M}}
+	return p, p.read(bytes.NewReader(b), int64(len(b)))
+}
+
+func mustParse(t testing.TB, b []byte) *Package {
+	t.Helper()
+	p, err := parsed(b)
+	check(t, err)
+	return p
+}
+
+// keys are made once: RSA ones take their time.
+var keys = map[string]func() crypto.Signer{
+	"rsa2048": sync.OnceValue(func() crypto.Signer { return must(rsa.GenerateKey(rand.Reader, 2048)) }),
+	"rsa3072": sync.OnceValue(func() crypto.Signer { return must(rsa.GenerateKey(rand.Reader, 3072)) }),
+	"p256":    sync.OnceValue(func() crypto.Signer { return must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader)) }),
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func publicKey(t testing.TB, key crypto.Signer) *ima.PublicKey {
+	t.Helper()
+	public, err := ima.BareKey(key.Public())
+	check(t, err)
+	return public
+}
+
+// engine signs with a key and replaces the signatures of others.
+func engine(t testing.TB, key crypto.Signer) *signing.Engine {
+	t.Helper()
+	e, err := signing.New(signing.Options{Signer: ima.CryptoSigner(key), Public: publicKey(t, key), Force: true, SpoolDir: t.TempDir()})
+	check(t, err)
+	return e
+}
+
+// signer is the Signing of a key called name.
+func signer(t testing.TB, name string) *Signing {
+	t.Helper()
+	e := engine(t, keys[name]())
+	return &Signing{Plan: func(ctx context.Context, p *Package) (*signing.Plan, error) { return e.Plan(ctx, p) }}
+}
+
+func stripper(t testing.TB) *Signing {
+	t.Helper()
+	e, err := signing.New(signing.Options{SpoolDir: t.TempDir()})
+	check(t, err)
+	return &Signing{Plan: func(ctx context.Context, p *Package) (*signing.Plan, error) { return e.Strip(ctx, p) }}
+}
+
+func run(t testing.TB, s *Signing, path string) Result {
+	t.Helper()
+	r := s.Run(t.Context(), Unit{Path: path})
+	check(t, r.Err)
+	return r
+}
+
+// verify verifies every file signature of a package with the key called name.
+func verify(t testing.TB, path, name string) (signed int) {
+	t.Helper()
+	p, err := Open(path, Options{})
+	check(t, err)
+	defer p.Close() //nolint:errcheck // opened for reading
+	public := publicKey(t, keys[name]())
+	for i, f := range p.files {
+		v := p.values.values[i]
+		if f.Digest == nil {
+			if v != nil {
+				t.Errorf("%s: %s has a signature, but no digest", path, f.Path)
+			}
+			continue
+		}
+		if err := ima.NewKeyring(public).Verify(v, f.Digest); err != nil {
+			t.Errorf("%s: %s: %v", path, f.Path, err)
+		}
+		signed++
+	}
+	return signed
+}
+
+// pack makes a package of its parts, with a region in both headers, after bringing
+// up to date what the parts state of each other: sizes and digests, where there are
+// any.
+func pack(f *packages.File) []byte {
+	sum := sha256.Sum256(f.Payload)
+	set(f.Header, uint32(tagPayloadSHA256), hexText(sum[:]))
+	header := packages.Compose(packages.TagImmutable, f.Header)
+	return slices.Concat(f.Lead, composeSignature(f, header), header, f.Payload)
+}
+
+func composeSignature(f *packages.File, header []byte) []byte {
+	all := slices.Concat(header, f.Payload)
+	s1, s256, m5 := sha1.Sum(header), sha256.Sum256(header), md5.Sum(all) //nolint:gosec // what packages state
+	set(f.Signature, packages.TagSHA1, hexText(s1[:]))
+	set(f.Signature, packages.TagSHA256, hexText(s256[:]))
+	set(f.Signature, packages.TagMD5, m5[:])
+	set(f.Signature, packages.TagSize, binary.BigEndian.AppendUint32(nil, uint32(len(all))))
+	signature := packages.Compose(packages.TagSignatures, f.Signature)
+	return append(signature, make([]byte, -len(signature)&7)...)
+}
+
+func set(tags []packages.Tag, tag uint32, data []byte) {
+	for i := range tags {
+		if tags[i].Tag == tag {
+			tags[i].Data = data
+		}
+	}
+}
+
+func hexText(b []byte) []byte { return append(hex.AppendEncode(nil, b), 0) }
+
+// parts are those of the package called name.
+func parts(t testing.TB, name string) *packages.File {
+	t.Helper()
+	f, err := packages.Read(packages.Path(t, name))
+	check(t, err)
+	return f
+}
+
+// insert adds a tag where it belongs by its number.
+func insert(tags []packages.Tag, tag packages.Tag) []packages.Tag {
+	i := slices.IndexFunc(tags, func(t packages.Tag) bool { return t.Tag > tag.Tag })
+	if i < 0 {
+		i = len(tags)
+	}
+	return slices.Insert(slices.Clone(tags), i, tag)
+}
+
+func strings0(list ...string) (data []byte) {
+	for _, s := range list {
+		data = append(append(data, s...), 0)
+	}
+	return data
+}
+
+func int32s(list ...uint32) (data []byte) {
+	for _, n := range list {
+		data = binary.BigEndian.AppendUint32(data, n)
+	}
+	return data
+}
+
+var _ io.Closer = (*Package)(nil)

@@ -1,0 +1,46 @@
+package rpmsign
+
+import (
+	"errors"
+	"fmt"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// rpmChecksig has rpm check the digests of packages, and fails with what it says.
+func rpmChecksig(t testing.TB, paths ...string) error {
+	t.Helper()
+	bad, out := rpmRefuses(t, paths)
+	if len(bad) > 0 {
+		return errors.New(out)
+	}
+	return nil
+}
+
+// rpmRefuses returns those of the packages that rpm -K refuses, in one process.
+func rpmRefuses(t testing.TB, paths []string) (bad []string, said string) {
+	t.Helper()
+	cmd := exec.Command("rpm", append([]string{"-K", "--nosignature"}, paths...)...)
+	cmd.Env = []string{"PATH=/usr/bin:/bin", "HOME=/nonexistent", "LC_ALL=C.UTF-8"}
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	good := map[string]bool{}
+	for line := range strings.Lines(string(out)) {
+		if path, verdict, ok := strings.Cut(line, ": "); ok && strings.HasSuffix(strings.TrimSpace(verdict), "OK") {
+			good[path] = true
+		}
+	}
+	for _, path := range paths {
+		if !good[path] {
+			bad = append(bad, path)
+		}
+	}
+	if err != nil && len(bad) == 0 {
+		t.Fatalf("rpm -K: %v\n%s", err, out)
+	}
+	return bad, fmt.Sprintf("rpm -K:\n%s", out)
+}
