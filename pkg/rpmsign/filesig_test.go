@@ -1,0 +1,311 @@
+package rpmsign
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/signing"
+	"github.com/imasign/imasign-build/tests/rpm/packages"
+)
+
+// sig274 and sig275 are the two tags as they should be.
+func sig274(list ...string) packages.Tag {
+	return packages.Tag{Tag: packages.TagFileSignatures, Type: packages.TypeStringArray, Count: uint32(len(list)), Data: strings0(list...)}
+}
+
+func sig275(n uint32) packages.Tag {
+	return packages.Tag{Tag: packages.TagFileSignatureLength, Type: packages.TypeInt32, Count: 1, Data: int32s(n)}
+}
+
+// valid returns hex signatures of the package's files, "" where there is no digest.
+func valid(t testing.TB, p *Package) []string {
+	t.Helper()
+	plan, err := engine(t, keys["p256"]()).Plan(t.Context(), p)
+	check(t, err)
+	defer plan.Close() //nolint:errcheck // its file has no name
+	list := make([]string, 0, len(p.files))
+	for r, err := range plan.Records() {
+		check(t, err)
+		list = append(list, hex.EncodeToString(r.Values[ima.XattrIMA]))
+	}
+	return list
+}
+
+func longestOf(list []string) (n uint32) {
+	for _, s := range list {
+		n = max(n, uint32(len(s)/2))
+	}
+	return n
+}
+
+// flawed has one package for every flaw.
+func flawed(t testing.TB) map[Flaw][]byte {
+	t.Helper()
+	p := mustParse(t, content(t, packages.Path(t, "zstd")))
+	list := valid(t, p)
+	n := longestOf(list)
+	signed := slices.IndexFunc(list, func(s string) bool { return s != "" })
+	with := func(index int, text string) []string {
+		changed := slices.Clone(list)
+		changed[index] = text
+		return changed
+	}
+	littleEndian := list[signed][:14] + list[signed][16:18] + list[signed][14:16] + list[signed][18:]
+	made := map[Flaw][]byte{}
+	for flaw, tags := range map[Flaw][]packages.Tag{
+		FlawCount:     {sig274(list[1:]...), sig275(n)},
+		FlawHex:       {sig274(with(signed, list[signed][1:])...), sig275(n)},
+		FlawRepeated:  {sig274(list...), sig274(list...), sig275(n), sig275(n)},
+		FlawType:      {sig274(list...), {Tag: packages.TagFileSignatureLength, Type: packages.TypeInt16, Count: 1, Data: []byte{0, byte(n)}}},
+		FlawNoLength:  {sig274(list...)},
+		FlawLength:    {sig274(list...), sig275(n + 1)},
+		FlawUpperCase: {sig274(with(signed, strings.ToUpper(list[signed]))...), sig275(n)},
+		FlawNoDigest:  {sig274(with(slices.Index(list, ""), list[signed])...), sig275(n)},
+		FlawByteOrder: {sig274(with(signed, littleEndian)...), sig275(n)},
+		FlawValue:     {sig274(with(signed, "ffff")...), sig275(n)},
+	} {
+		f := parts(t, "zstd")
+		for _, tag := range tags {
+			f.Signature = insert(f.Signature, tag)
+		}
+		made[flaw] = pack(f)
+	}
+	unsorted := parts(t, "zstd")
+	unsorted.Signature = append(unsorted.Signature, sig275(n), sig274(list...))
+	made[FlawUnsorted] = pack(unsorted)
+	made[FlawOutside] = appended(t, list, n)
+	return made
+}
+
+// appended is a package whose file signatures follow the region, as some vendors'
+// do.
+func appended(t testing.TB, list []string, n uint32) []byte {
+	t.Helper()
+	f := parts(t, "zstd")
+	header := packages.Compose(packages.TagImmutable, f.Header)
+	raw := bytes.Clone(mustParse(t, content(t, packages.Path(t, "zstd"))).sig.raw)
+	entries, size := len(f.Signature)+1, uint32(len(raw)-at(len(f.Signature)+1, 0))
+	data := append(bytes.Clone(raw[at(entries, 0):]), strings0(list...)...)
+	pad := make([]byte, -len(data)&3)
+	index := appendEntry(bytes.Clone(raw[introSize:at(entries, 0)]), entry{tagFileSignatures, typeStringArray, size, uint32(len(list)), 0})
+	index = appendEntry(index, entry{tagFileSignatureLength, typeInt32, uint32(len(data) + len(pad)), 1, 0})
+	data = slices.Concat(data, pad, int32s(n))
+	out := slices.Concat([]byte(headerMagic), int32s(uint32(entries+2), uint32(len(data))), index, data)
+	return slices.Concat(f.Lead, out, make([]byte, -len(out)&7), header, f.Payload)
+}
+
+// TestFlaws: every flaw has its name, rpm sign repairs it, and rpm reads what comes
+// of it.
+func TestFlaws(t *testing.T) {
+	for flaw, b := range flawed(t) {
+		t.Run(string(flaw), func(t *testing.T) {
+			path := put(t, b)
+			p, err := Open(path, Options{})
+			check(t, err)
+			defects := p.Info().Defects
+			check(t, p.Close())
+			if !slices.ContainsFunc(defects, func(d Defect) bool { return d.Flaw == flaw && d.Detail != "" }) {
+				t.Fatalf("defects %v", defects)
+			}
+			if flaw.Harmless() && len(defects) > 2 {
+				t.Errorf("further defects %v", defects)
+			}
+			r := run(t, signer(t, "p256"), path)
+			if !r.Changed || !slices.Equal(r.Defects, defects) {
+				t.Errorf("changed %t, defects %v", r.Changed, r.Defects)
+			}
+			if n := verify(t, path, "p256"); n != 4 {
+				t.Errorf("%d files signed", n)
+			}
+			repaired := mustParse(t, content(t, path))
+			if list := repaired.Defects(); len(list) != 0 {
+				t.Errorf("still %v", list)
+			}
+			check(t, rpmChecksig(t, path))
+			for _, e := range packages.Entries(t, path) {
+				if (e.Signature != "") != (e.Digest != "") {
+					t.Errorf("rpm reads %+v", e)
+				}
+			}
+			if r := run(t, signer(t, "p256"), path); r.Changed {
+				t.Error("signing again changed it again")
+			}
+		})
+	}
+}
+
+// TestFlawsStrip: stripping repairs as well.
+func TestFlawsStrip(t *testing.T) {
+	want := content(t, packages.Path(t, "zstd"))
+	for flaw, b := range flawed(t) {
+		path := put(t, b)
+		run(t, stripper(t), path)
+		p := mustParse(t, content(t, path))
+		if p.values.present || len(p.Defects()) > 0 {
+			t.Errorf("%s: still there: %v", flaw, p.Defects())
+		}
+		if got := content(t, path); !bytes.Equal(got[p.mainAt:], want[len(want)-len(got[p.mainAt:]):]) {
+			t.Errorf("%s: main header or payload changed", flaw)
+		}
+		check(t, rpmChecksig(t, path))
+	}
+}
+
+func TestHarmless(t *testing.T) {
+	for _, f := range []Flaw{FlawOutside, FlawUnsorted, FlawUpperCase} {
+		if !f.Harmless() {
+			t.Errorf("%s does harm", f)
+		}
+	}
+	if FlawCount.Harmless() || FlawRepeated.Harmless() || FlawNoLength.Harmless() {
+		t.Error("harmless")
+	}
+}
+
+// TestLengthAlone: FILESIGNATURELENGTH without signatures is a defect.
+func TestLengthAlone(t *testing.T) {
+	f := parts(t, "zstd")
+	f.Signature = insert(f.Signature, sig275(80))
+	p := mustParse(t, pack(f))
+	if d := p.Defects(); len(d) != 1 || d[0].Flaw != FlawLength {
+		t.Errorf("%v", d)
+	}
+}
+
+// TestSourceRefused: source packages stay as they are.
+func TestSourceRefused(t *testing.T) {
+	path := packages.Copy(t, "source", t.TempDir())
+	before := content(t, path)
+	p, err := Open(path, Options{})
+	check(t, err)
+	defer p.Close() //nolint:errcheck // opened for reading
+	if err := p.Signable(100); !errors.Is(err, ErrSource) {
+		t.Error(err)
+	}
+	if r := run(t, signer(t, "p256"), path); !r.Source || r.Changed || !bytes.Equal(before, content(t, path)) {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestWeakDigests(t *testing.T) {
+	for _, name := range []string{"md5", "sha1"} {
+		path := packages.Copy(t, name, t.TempDir())
+		before := content(t, path)
+		s := signer(t, "p256")
+		s.Longest = 100
+		r := s.Run(t.Context(), Unit{Path: path})
+		if !errors.Is(r.Err, ErrWeakDigest) || !bytes.Equal(before, content(t, path)) {
+			t.Errorf("%s: %v", name, r.Err)
+		}
+	}
+}
+
+// TestHeaderLimit: what an old rpm would refuse to read is not written.
+func TestHeaderLimit(t *testing.T) {
+	path := packages.Copy(t, "rich", t.TempDir())
+	before := content(t, path)
+	s := signer(t, "rsa2048")
+	s.Options.MaxHeader = Limit8K
+	for _, longest := range []int{0, 265} {
+		s.Longest = longest
+		r := s.Run(t.Context(), Unit{Path: path})
+		if !errors.Is(r.Err, ErrHeaderTooLarge) || !strings.Contains(r.Err.Error(), "8K") || !bytes.Equal(before, content(t, path)) {
+			t.Errorf("longest %d: %v", longest, r.Err)
+		}
+	}
+	s.Options.MaxHeader = Limit64K
+	run(t, s, path)
+	check(t, rpmChecksig(t, path))
+}
+
+// TestSignStrip signs real packages with keys of several sizes and strips them: main
+// header, payload and all other tags keep every byte, and in the end the package is
+// the one that rpmbuild wrote.
+func TestSignStrip(t *testing.T) {
+	for _, name := range []string{"zstd", "xz", "rich", "empty", "no-reserve", "large-reserve", "sha512", "sha384", "sha224", "el6", "openpgp-rsa", "openpgp-rpmv3", "noarch"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := packages.Copy(t, name, t.TempDir())
+			original := content(t, path)
+			was := mustParse(t, original)
+			for _, key := range []string{"p256", "rsa3072", "rsa2048", "p256"} {
+				run(t, signer(t, key), path)
+				now := mustParse(t, content(t, path))
+				wantSigned(t, was, now, verify(t, path, key))
+				check(t, rpmChecksig(t, path))
+			}
+			run(t, stripper(t), path)
+			if !bytes.Equal(content(t, path), original) {
+				t.Error("the stripped package is not the original")
+			}
+		})
+	}
+}
+
+func wantSigned(t *testing.T, was, now *Package, signed int) {
+	t.Helper()
+	if !bytes.Equal(now.lead, was.lead) || !bytes.Equal(now.main.raw, was.main.raw) || now.size-now.payload != was.size-was.payload {
+		t.Error("lead, main header or payload changed")
+	}
+	if !slices.EqualFunc(now.sig.kept(fileSignatureTags()...), was.sig.kept(), value.equal) {
+		t.Error("other tags of the signature header changed")
+	}
+	if len(was.files) > 0 != (signed > 0) {
+		t.Errorf("%d files signed", signed)
+	}
+	_, room := was.sig.reserve()
+	if _, left := now.sig.reserve(); (now.size == was.size) != (left < room || len(was.files) == 0) {
+		t.Errorf("size %d, was %d; reserve %d, was %d", now.size, was.size, left, room)
+	}
+}
+
+// TestUnchanged: signing again with the same key writes nothing.
+func TestUnchanged(t *testing.T) {
+	path := packages.Copy(t, "rich", t.TempDir())
+	run(t, signer(t, "p256"), path)
+	before := content(t, path)
+	r := run(t, signer(t, "p256"), path)
+	if r.Changed || r.Counts.Signed != 0 || r.Counts.Unchanged == 0 || !bytes.Equal(before, content(t, path)) {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestOtherKeyNeedsForce(t *testing.T) {
+	path := packages.Copy(t, "zstd", t.TempDir())
+	run(t, signer(t, "p256"), path)
+	before := content(t, path)
+	key := keys["rsa2048"]()
+	e, err := signing.New(signing.Options{Signer: ima.CryptoSigner(key), Public: publicKey(t, key)})
+	check(t, err)
+	s := Signing{Plan: func(ctx context.Context, p *Package) (*signing.Plan, error) { return e.Plan(ctx, p) }}
+	if r := s.Run(t.Context(), Unit{Path: path}); !errors.Is(r.Err, signing.ErrOtherKey) || !bytes.Equal(before, content(t, path)) {
+		t.Error(r.Err)
+	}
+}
+
+// TestRichValues: which entries of a real package are signed, as rpm reads them.
+func TestRichValues(t *testing.T) {
+	path := packages.Copy(t, "rich", t.TempDir())
+	run(t, signer(t, "rsa2048"), path)
+	same := map[string]string{}
+	for _, e := range packages.Entries(t, path) {
+		if e.Regular() != (e.Signature != "") {
+			t.Errorf("%s: mode %o, flags %x, signature %.20s", e.Path, e.Mode, e.Flags, e.Signature)
+		}
+		same[e.Path] = e.Signature
+	}
+	const dir = "/usr/share/rich/"
+	if same[dir+"empty"] == "" || same[dir+"link-a"] != same[dir+"link-c"] || same[dir+"link-a"] == same[dir+"empty"] {
+		t.Error("signatures of the empty file and of the names of a hard link")
+	}
+	if out, err := exec.Command("rpm", "-qp", "--nosignature", "--qf", "%{FILESIGNATURELENGTH}", path).Output(); err != nil || string(out) != "265" {
+		t.Errorf("FILESIGNATURELENGTH %s, %v", out, err)
+	}
+}
