@@ -50,6 +50,7 @@ func TestParseHeaderRefuses(t *testing.T) {
 		"trailer beyond":        word(raw, trailer+8, ^uint32(79)),
 		"trailer count":         word(raw, trailer+12, 15),
 		"tag below 100":         word(raw, at(1, 0), 99),
+		"negative tag":          word(raw, at(1, 0), 1<<31),
 		"type 0":                word(raw, at(2, 1), 0),
 		"type 10":               word(raw, at(2, 1), 10),
 		"count 0":               word(raw, at(2, 3), 0),

@@ -168,7 +168,7 @@ func (e *entry) check(size, end uint32) error {
 	switch {
 	case e.offset < end:
 		return fmt.Errorf("its data overlap those before")
-	case e.tag < tagI18NTable:
+	case e.tag < tagI18NTable || e.tag > math.MaxInt32: // signed in rpm up to 4.18
 		return fmt.Errorf("no such tag belongs here")
 	case e.typ < typeChar || e.typ > typeI18NString:
 		return fmt.Errorf("type %d does not exist", e.typ)

@@ -33,7 +33,7 @@ func (p *Package) checkFiles(ctx context.Context) error {
 	}
 	content, closer, err := decompress(io.NewSectionReader(p.content, p.payload, p.size-p.payload))
 	if err != nil {
-		return fmt.Errorf("unpack the payload: %w", err)
+		return fmt.Errorf("unpack the payload: %w", undecodable(unexpected(err)))
 	}
 	defer closer()
 	c := newFileCheck(p.files)
@@ -94,7 +94,17 @@ func (c *contextReader) Read(b []byte) (int, error) {
 	if c.ctx.Err() != nil {
 		return 0, context.Cause(c.ctx)
 	}
-	return c.r.Read(b)
+	n, err := c.r.Read(b)
+	return n, undecodable(err)
+}
+
+// undecodable tells what a decompressor says of its input from errors of reading it.
+func undecodable(err error) error {
+	var reading *fs.PathError
+	if err == nil || err == io.EOF || errors.As(err, &reading) || errors.Is(err, ErrMalformed) { //nolint:errorlint // a reader's own
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrMalformed, err)
 }
 
 // fileCheck compares a payload's files with the header's digests.

@@ -70,7 +70,7 @@ func (s *screen) finish() error {
 
 func unexpected(err error) error {
 	if err == io.EOF || err == io.ErrUnexpectedEOF { //nolint:errorlint // a reader's own
-		return fmt.Errorf("%w: the archive ends in the middle of a file", ErrTruncated)
+		return fmt.Errorf("%w: it ends in the middle of a file", ErrTruncated)
 	}
 	return err
 }

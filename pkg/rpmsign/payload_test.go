@@ -1,0 +1,240 @@
+package rpmsign
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/tests/rpm/packages"
+)
+
+// newc is an entry of an archive as cpio(5) and rpm's lib/cpio.cc write it.
+func newc(name, text string) []byte {
+	b := fmt.Appendf(nil, "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x", 1, 0o100644, 0, 0, 1, 0, len(text), 0, 0, 0, 0, len(name)+1, 0)
+	return pad4(append(pad4(append(append(b, name...), 0)), text...))
+}
+
+// strippedEntry is an entry of an archive with files over 4 GiB: rpmcpioStrippedHeaderWrite.
+func strippedEntry(index int, text string) []byte {
+	return pad4(append(pad4(fmt.Appendf(nil, "07070X%08x", index)), text...))
+}
+
+func pad4(b []byte) []byte { return append(b, make([]byte, -len(b)&3)...) }
+
+func trailer() []byte { return newc("TRAILER!!!", "") }
+
+// file is one of a package whose payload tests make.
+func file(path, text string) File {
+	sum := sha256.Sum256([]byte(text))
+	return File{Path: path, Mode: 0o644, Size: int64(len(text)), Hash: ima.SHA256, Digest: sum[:]}
+}
+
+func linked(f File, inode uint64) File {
+	f.Inode = inode
+	return f
+}
+
+// unpack compares an archive with files.
+func unpack(t testing.TB, archive []byte, files ...File) error {
+	t.Helper()
+	p := &Package{files: files, content: bytes.NewReader(archive), size: int64(len(archive)), main: &header{}}
+	return p.checkFiles(t.Context())
+}
+
+func TestPayload(t *testing.T) {
+	a, b, empty := file("usr/a", "content of a"), file("usr/b", "b"), file("usr/empty", "")
+	dir := File{Path: "usr", Mode: fs.ModeDir | 0o755, Size: 4096, Hash: ima.SHA256}
+	link := File{Path: "usr/l", Mode: fs.ModeSymlink | 0o777, Size: 1, Link: "a", Hash: ima.SHA256}
+	ghost := File{Path: "run/ghost", Mode: 0o644, Size: 9, Flags: FileGhost, Hash: ima.SHA256}
+	one, two := linked(file("usr/one", "shared"), 7), linked(file("usr/two", "shared"), 7)
+	other := linked(file("usr/two", "shared"), 7)
+	other.Digest = b.Digest
+	longer := two
+	longer.Size++
+	join := func(parts ...[]byte) []byte { return append(slices.Concat(parts...), trailer()...) }
+	names := [][]byte{newc("./usr/a", "content of a"), newc("./usr/b", "b")}
+	for name, c := range map[string]struct {
+		archive []byte
+		files   []File
+		want    error
+		say     string
+	}{
+		"right":                    {join(names...), []File{a, b}, nil, ""},
+		"other order":              {join(names[1], names[0]), []File{a, b}, nil, ""},
+		"names of source":          {join(newc("usr/a", "content of a"), newc("/usr/b", "b")), []File{a, b}, nil, ""},
+		"every kind":               {join(newc("./usr", ""), newc("./usr/l", "a"), newc("./usr/empty", "")), []File{dir, link, empty, ghost}, nil, ""},
+		"root":                     {join(newc("./", "")), []File{{Path: ".", Mode: fs.ModeDir}}, nil, ""},
+		"other content":            {join(newc("./usr/a", "CONTENT OF A"), names[1]), []File{a, b}, ErrDigest, "usr/a has sha256"},
+		"shorter":                  {join(newc("./usr/a", "content"), names[1]), []File{a, b}, ErrMalformed, "7 bytes of usr/a, not 12"},
+		"longer":                   {join(newc("./usr/a", "content of a."), names[1]), []File{a, b}, ErrMalformed, "13 bytes of usr/a, not 12"},
+		"missing":                  {join(names[0]), []File{a, b}, ErrDigest, "usr/b is not in the payload"},
+		"missing directory":        {join(names...), []File{a, b, dir}, ErrDigest, "usr is not in the payload"},
+		"twice":                    {join(names[0], names[0], names[1]), []File{a, b}, ErrMalformed, "usr/a twice"},
+		"unknown":                  {join(append(names, newc("./etc/passwd", "x"))...), []File{a, b}, ErrMalformed, `"etc/passwd"`},
+		"content in directory":     {join(newc("./usr", "x")), []File{dir}, ErrMalformed, "1 bytes of usr"},
+		"ghost with content":       {join(newc("./run/ghost", "some")), []File{ghost}, nil, ""},
+		"hard link":                {join(newc("./usr/one", ""), newc("./usr/two", "shared")), []File{one, two}, nil, ""},
+		"hard link, content first": {join(newc("./usr/one", "shared"), newc("./usr/two", "")), []File{one, two}, ErrMalformed, "6 bytes of usr/one, not 0"},
+		"hard link, no name":       {join(newc("./usr/two", "shared")), []File{one, two}, ErrDigest, "usr/one is not"},
+		"hard link, other digest":  {join(newc("./usr/one", ""), newc("./usr/two", "shared")), []File{one, other}, ErrDigest, "usr/two has"},
+		"hard link, other size":    {join(newc("./usr/two", ""), newc("./usr/one", "shared")), []File{longer, one}, ErrDigest, "usr/two has 6 bytes, not 7"},
+		"no trailer":               {slices.Concat(names...), []File{a, b}, ErrTruncated, ""},
+		"half a header":            {slices.Concat(names[0], names[1][:50]), []File{a, b}, ErrTruncated, ""},
+		"half a file":              {names[0][:len(names[0])-6], []File{a, b}, ErrTruncated, ""},
+		"indexed":                  {join(strippedEntry(0, "content of a"), strippedEntry(1, "b"), strippedEntry(2, ""), strippedEntry(3, "")), []File{a, b, empty, dir}, nil, ""},
+		"indexed, odd sizes":       {join(strippedEntry(3, "12345"), strippedEntry(0, "1"), strippedEntry(2, "123"), strippedEntry(1, "12")), []File{file("1", "1"), file("2", "12"), file("3", "123"), file("5", "12345")}, nil, ""},
+		"indexed, symlink":         {join(strippedEntry(1, "a"), strippedEntry(0, "content of a")), []File{a, link}, nil, ""},
+		"indexed, hard link":       {join(strippedEntry(0, ""), strippedEntry(1, "shared")), []File{one, two}, nil, ""},
+		"indexed, other content":   {join(strippedEntry(0, "CONTENT OF A")), []File{a}, ErrDigest, ""},
+		"indexed, beyond":          {join(strippedEntry(2, "content of a")), []File{a, b}, ErrMalformed, "file 2 of 2"},
+		"indexed, twice":           {join(strippedEntry(0, "content of a"), strippedEntry(0, "content of a")), []File{a, b}, ErrMalformed, "twice"},
+		"indexed, truncated":       {strippedEntry(0, "content of a")[:20], []File{a}, ErrTruncated, ""},
+		"indexed, half":            {strippedEntry(0, "content of a")[:15], []File{a}, ErrTruncated, ""},
+		"negative index":           {[]byte("07070X-0000001\x00\x00"), []File{a}, ErrMalformed, "not a number"},
+		"huge index":               {[]byte("07070Xffffffff\x00\x00"), []File{a}, ErrMalformed, ""},
+		"negative size":            {bytes.Replace(join(names[0]), []byte("0000000c"), []byte("-000000c"), 1), []File{a}, ErrMalformed, "not a number"},
+		"huge size":                {bytes.Replace(join(names[0]), []byte("0000000c"), []byte("ffffffff"), 1), []File{a}, ErrMalformed, "4294967295 bytes"},
+		"huge name":                {bytes.Replace(join(names[0]), []byte("00000008"), []byte("7fffffff"), 1), []File{a}, ErrMalformed, "name of 2147483647 bytes"},
+		"no name":                  {bytes.Replace(join(names[0]), []byte("00000008"), []byte("00000000"), 1), []File{a}, ErrMalformed, "name of 0 bytes"},
+		"name without end":         {bytes.Replace(join(names[0]), []byte("./usr/a\x00"), []byte("./usr/aa"), 1), []File{a}, ErrMalformed, "does not end"},
+		"other magic":              {bytes.Replace(join(names...), []byte("070701"), []byte("070707"), 1), []File{a, b}, ErrMalformed, `"070707"`},
+	} {
+		err := unpack(t, c.archive, c.files...)
+		if !errors.Is(err, c.want) || err != nil && !strings.Contains(err.Error(), c.say) {
+			t.Errorf("%s: %v, want %v: %s", name, err, c.want, c.say)
+		}
+	}
+}
+
+// TestManyComplaints names some of the files that differ and counts the others.
+func TestManyComplaints(t *testing.T) {
+	var files []File
+	var archive []byte
+	for i := range 50 {
+		files = append(files, file(fmt.Sprint(i), "right"))
+		archive = append(archive, newc(fmt.Sprint("./", i), "wrong")...)
+	}
+	err := unpack(t, append(archive, trailer()...), files...)
+	if !errors.Is(err, ErrDigest) || !strings.Contains(err.Error(), "50 files") || !strings.Contains(err.Error(), "30 more") {
+		t.Error(err)
+	}
+}
+
+// TestFileDigestInConsistentPackage: all digests of the package hold but that of one
+// file.
+func TestFileDigestInConsistentPackage(t *testing.T) {
+	for _, name := range []string{"zstd", "xz", "gzip", "bzip2", "lzma", "uncompressed", "sha512", "el6"} {
+		f := parts(t, name)
+		e, _ := packages.Find(f.Header, uint32(tagFileDigests))
+		list := e.Strings()
+		i := slices.IndexFunc(list, func(s string) bool { return s != "" })
+		list[i] = strings.Map(func(r rune) rune { return map[bool]rune{true: '1', false: '0'}[r == '0'] }, list[i])
+		set(f.Header, uint32(tagFileDigests), strings0(list...))
+		header, payload, files := checked(t, pack(f))
+		if header != nil || payload != nil || !errors.Is(files, ErrDigest) || !strings.Contains(files.Error(), list[i]) {
+			t.Errorf("%s: header %v, payload %v, files %v", name, header, payload, files)
+		}
+	}
+}
+
+// TestCpioOfOthers reads what GNU cpio writes.
+func TestCpioOfOthers(t *testing.T) {
+	dir := t.TempDir()
+	var files []File
+	for i := range 30 {
+		text := strings.Repeat("x", i)
+		check(t, os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), []byte(text), 0o644))
+		files = append(files, file(fmt.Sprint(i), text))
+	}
+	cmd := exec.Command("sh", "-c", "find . -type f | cpio --quiet -o -H newc")
+	cmd.Dir = dir
+	archive, err := cmd.Output()
+	check(t, err)
+	check(t, unpack(t, archive, files...))
+}
+
+// bomb is an endless archive of one file, which its header says to be small.
+func bomb(size string) io.Reader {
+	head := newc("./usr/a", "")
+	head = slices.Concat(head[:newcFileSize], []byte(size), head[newcFileSize+8:])
+	return io.MultiReader(bytes.NewReader(head), io.LimitReader(zeros{}, 64<<20))
+}
+
+type zeros struct{}
+
+func (zeros) Read(b []byte) (int, error) {
+	clear(b)
+	return len(b), nil
+}
+
+// TestBombs: what unpacks to more than the header states is refused before it is
+// unpacked, and takes little memory.
+func TestBombs(t *testing.T) {
+	var gz, zst bytes.Buffer
+	w := gzip.NewWriter(&gz)
+	must(io.Copy(w, bomb("ffffffff")))
+	check(t, w.Close())
+	z := must(zstd.NewWriter(&zst))
+	must(io.Copy(z, bomb("ffffffff")))
+	check(t, z.Close())
+	for name, archive := range map[string][]byte{"gzip": gz.Bytes(), "zstd": zst.Bytes()} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		err := unpack(t, archive, file("usr/a", "small"))
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; !errors.Is(err, ErrMalformed) || n > 32<<20 {
+			t.Errorf("%s: %v, allocated %d bytes", name, err, n)
+		}
+	}
+}
+
+// TestHugeWindows: decompressors are not made to hold more than the windows that
+// rpmbuild's presets have.
+func TestHugeWindows(t *testing.T) {
+	lzma := append([]byte{0x5d, 0, 0, 0, 0x40}, bytes.Repeat([]byte{0xff}, 40)...)
+	// A frame header with a window of 1 GiB: RFC 8878, section 3.1.1.1.2.
+	zst := append([]byte{0x28, 0xb5, 0x2f, 0xfd, 0x00, 20 << 3, 1, 0, 0}, make([]byte, 40)...)
+	// A block header with a dictionary of 4 GiB, the largest that there is.
+	xz := must(hex.DecodeString("fd377a585a000004e6d6b446" + "0200210128000000"))
+	xz = binary.LittleEndian.AppendUint32(xz, crc32.ChecksumIEEE(xz[12:]))
+	xz = append(xz, make([]byte, 60)...)
+	for name, payload := range map[string][]byte{"lzma": lzma, "zstd": zst, "xz": xz} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		err := unpack(t, payload, file("usr/a", "small"))
+		runtime.ReadMemStats(&after)
+		if n := after.TotalAlloc - before.TotalAlloc; !errors.Is(err, ErrMalformed) || n > 16<<20 {
+			t.Errorf("%s: %v, allocated %d bytes", name, err, n)
+		}
+	}
+}
+
+func TestPayloadFormats(t *testing.T) {
+	for _, start := range []string{"", "drpm", "\x1f\x8b", "BZh9", "\xfd7zXZ\x00", "\x28\xb5\x2f\xfd", "0707", "\x5d\x00\x00\x80\x00"} {
+		if err := unpack(t, []byte(start), file("a", "a")); !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrTruncated) {
+			t.Errorf("%q: %v", start, err)
+		}
+	}
+	f := parts(t, "zstd")
+	set(f.Header, uint32(tagPayloadFormat), strings0("drpm"))
+	if _, payload, files := checked(t, pack(f)); payload != nil || !errors.Is(files, ErrMalformed) {
+		t.Errorf("payload %v, files %v", payload, files)
+	}
+}
