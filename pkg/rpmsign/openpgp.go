@@ -114,15 +114,15 @@ func unlock(key *packet.PrivateKey, passphrase func() ([]byte, error)) error {
 }
 
 // String returns the key id.
-func (k *OpenPGPKey) String() string { return "OpenPGP key " + k.ID() }
+func (k OpenPGPKey) String() string { return "OpenPGP key " + k.ID() }
 
 // Format prints String for every verb.
-func (k *OpenPGPKey) Format(s fmt.State, _ rune) {
+func (k OpenPGPKey) Format(s fmt.State, _ rune) {
 	_, _ = io.WriteString(s, k.String()) // nobody could be told
 }
 
 // ID returns the signing key's id in hex.
-func (k *OpenPGPKey) ID() string { return fmt.Sprintf("%016x", k.signer.KeyId) }
+func (k OpenPGPKey) ID() string { return fmt.Sprintf("%016x", k.signer.KeyId) }
 
 // Sign returns a binary detached signature over what r has.
 func (k *OpenPGPKey) Sign(r io.Reader) ([]byte, error) {

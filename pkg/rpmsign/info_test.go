@@ -1,0 +1,82 @@
+package rpmsign
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/imasign/imasign-build/tests/rpm/packages"
+)
+
+func TestInfo(t *testing.T) {
+	path := packages.Copy(t, "rich", t.TempDir())
+	before := mustParse(t, content(t, path)).Info()
+	if before.Name != "imatest-rich-2.0-1.x86_64" || before.Summary != "Every kind of file" || !before.Built.Equal(time.Unix(1_700_000_000, 0)) ||
+		before.Format != 4 || before.Source || before.Reserve != 4127 || before.Compressor != "zstd" || before.Hash != "sha256" || before.Signed != 0 || len(before.Defects) != 0 {
+		t.Errorf("%+v", before)
+	}
+	if int64(before.Signature)+int64(before.Main)+before.Payload+leadSize > before.Size || before.Digests == 0 || before.Digests >= before.Files {
+		t.Errorf("%+v", before)
+	}
+	run(t, signer(t, "p256"), path)
+	after := mustParse(t, content(t, path)).Info()
+	if after.Signed != before.Digests || after.Length < 70 || len(after.KeyIDs) != 1 || after.KeyIDs[0] != publicKey(t, keys["p256"]()).ID().String() || !slices.Contains(after.Tags, "FILESIGNATURES") {
+		t.Errorf("%+v", after)
+	}
+	text, err := json.Marshal(mustParse(t, content(t, packages.Path(t, "empty"))).Info())
+	check(t, err)
+	for _, want := range []string{`"key_ids":[]`, `"openpgp":[]`, `"defects":[]`} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("no %s in %s", want, text)
+		}
+	}
+}
+
+func TestFormats(t *testing.T) {
+	for name, want := range map[string]int{"zstd": 4, "el6": 4, "rpm3": 3, "el5": 4} {
+		if got := mustParse(t, content(t, packages.Path(t, name))).Format(); got != want {
+			t.Errorf("%s: %d, want %d", name, got, want)
+		}
+	}
+	for name, source := range map[string]bool{"zstd": false, "source": true, "empty": false} {
+		if p := mustParse(t, content(t, packages.Path(t, name))); p.Source() != source || strings.HasSuffix(p.Name(), ".src") != source {
+			t.Errorf("%s: source %t, name %s", name, p.Source(), p.Name())
+		}
+	}
+}
+
+// TestInfoOfVerity: fs-verity signatures are seen, and kept.
+func TestInfoOfVerity(t *testing.T) {
+	for _, name := range []string{"v4/verity", "v6/verity"} {
+		b := content(t, vectors+name+".rpm")
+		before := mustParse(t, b)
+		if !before.Info().Verity {
+			t.Errorf("%s: %+v", name, before.Info())
+		}
+		path := put(t, b)
+		run(t, frozen(t, "p256"), path)
+		if after := mustParse(t, content(t, path)); !slices.EqualFunc(after.sig.having(tagVeritySignatures, tagVerityAlgorithm), before.sig.having(tagVeritySignatures, tagVerityAlgorithm), value.equal) {
+			t.Errorf("%s: fs-verity signatures changed", name)
+		}
+	}
+}
+
+// TestFiles compares the files of a package of every kind of entry with rpm's list.
+func TestFiles(t *testing.T) {
+	for _, name := range []string{"rich", "zstd", "rpm3", "source"} {
+		path := packages.Path(t, name)
+		p := mustParse(t, content(t, path))
+		entries := packages.Entries(t, path)
+		if len(entries) != len(p.files) {
+			t.Fatalf("%s: %d files, rpm lists %d", name, len(p.files), len(entries))
+		}
+		for i, e := range entries {
+			f := p.files[i]
+			if strings.TrimPrefix(e.Path, "/") != f.Path || e.Flags != f.Flags || e.Mode&0o777 != uint32(f.Mode.Perm()) || (e.Digest != "") != (f.Digest != nil) {
+				t.Errorf("%s: %+v, rpm says %+v", name, f, e)
+			}
+		}
+	}
+}
