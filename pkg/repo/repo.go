@@ -131,7 +131,7 @@ func (o *Options) besides(ctx context.Context, old *repomd, take func(rpmsign.Re
 	if err != nil {
 		return err
 	}
-	if err := o.packages(ctx, units, o.resume, take); err != nil {
+	if err := o.packages(ctx, units, o.Signing.Resume, take); err != nil {
 		return err
 	}
 	if err := o.createrepo(ctx, partial, old); err != nil {
@@ -207,18 +207,6 @@ func isAt(d *os.File, path string) bool {
 	return err == nil && os.SameFile(a, b)
 }
 
-// resume signs one package into the sibling, unless an earlier run did.
-func (o *Options) resume(ctx context.Context, u rpmsign.Unit) rpmsign.Result {
-	if same, err := rpmsign.SameContent(u.Path, u.Output); err != nil || !same {
-		return o.Signing.Run(ctx, u)
-	}
-	// What was signed by an interrupted run is verified like any signed package,
-	// and signed anew where another key or other flags are in use by now.
-	r := o.Signing.Run(ctx, rpmsign.Unit{Path: u.Output})
-	r.Unit = u
-	return r
-}
-
 // packages works on all units; their failures become ErrPackages.
 func (o *Options) packages(ctx context.Context, units []rpmsign.Unit, work func(context.Context, rpmsign.Unit) rpmsign.Result, take func(rpmsign.Result) error) error {
 	failed := 0
@@ -236,7 +224,7 @@ func (o *Options) packages(ctx context.Context, units []rpmsign.Unit, work func(
 
 // publish gives the complete sibling its name.
 func (o *Options) publish(partial string) error {
-	if err := sync(partial); err != nil {
+	if err := flush(partial); err != nil {
 		return err
 	}
 	out := filepath.Clean(o.Output)
@@ -252,5 +240,5 @@ func (o *Options) publish(partial string) error {
 			return fmt.Errorf("exchange %s with %s: %w; the signed repository is at %s", out, o.Dir, err, out)
 		}
 	}
-	return sync(filepath.Dir(out))
+	return flush(filepath.Dir(out))
 }

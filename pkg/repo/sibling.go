@@ -142,8 +142,8 @@ func share(from, to string) error {
 	return rpmsign.LinkOrCopy(from, to)
 }
 
-// sync has everything below dir reach the disk.
-func sync(dir string) error {
+// flush has everything below dir reach the disk.
+func flush(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err

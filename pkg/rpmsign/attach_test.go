@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/signing"
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
@@ -326,17 +327,41 @@ func TestLinkOrCopy(t *testing.T) {
 	}
 }
 
-func TestSameContent(t *testing.T) {
+// TestResume keeps what an interrupted run signed and signs anew what it did
+// otherwise.
+func TestResume(t *testing.T) {
 	dir := t.TempDir()
-	path, signed := packages.Copy(t, "zstd", dir), filepath.Join(dir, "signed.rpm")
-	check(t, signer(t, "p256").Run(t.Context(), Unit{path, signed}).Err)
-	for other, want := range map[string]bool{signed: true, path: true, packages.Path(t, "xz"): false, filepath.Join(dir, "none"): false} {
-		if same, err := SameContent(path, other); same != want || err != nil {
-			t.Errorf("%s: %t, %v", other, same, err)
-		}
+	u := Unit{packages.Copy(t, "openpgp-rsa", dir), filepath.Join(dir, "signed.rpm")}
+	s := signer(t, "p256")
+	check(t, s.Resume(t.Context(), u).Err)
+	was, sys := stat(t, u.Output)
+	r := s.Resume(t.Context(), u)
+	check(t, r.Err)
+	if is, now := stat(t, u.Output); r.Changed || r.Unit != u || now.Ino != sys.Ino || !is.ModTime().Equal(was.ModTime()) {
+		t.Errorf("signed again: %+v", r)
 	}
-	if _, err := SameContent(filepath.Join(dir, "none"), signed); err == nil {
-		t.Error("no error for a package that is missing")
+	other := signer(t, "rsa2048")
+	e, err := signing.New(signing.Options{Signer: ima.CryptoSigner(keys["rsa2048"]()), Public: publicKey(t, keys["rsa2048"]())})
+	check(t, err)
+	other.Plan = func(ctx context.Context, p *Package) (*signing.Plan, error) { return e.Plan(ctx, p) } // without force
+	check(t, other.Resume(t.Context(), u).Err)
+	verify(t, u.Output, "rsa2048")
+	// What was signed with OpenPGP before is not kept by a run without.
+	withKey := signer(t, "p256")
+	withKey.Options.OpenPGP = readKey(t, content(t, vectors+"keys/openpgp-ed25519.secret.asc"), "")
+	check(t, withKey.Resume(t.Context(), u).Err)
+	if p := mustParse(t, content(t, u.Output)); !p.signedBy(withKey.Options.OpenPGP) {
+		t.Error("not signed with the OpenPGP key")
+	}
+	check(t, s.Resume(t.Context(), u).Err)
+	if p := mustParse(t, content(t, u.Output)); p.signedBy(withKey.Options.OpenPGP) || !p.sig.has(tagRSA) {
+		t.Error("still signed with the OpenPGP key of another run")
+	}
+	check(t, os.Truncate(u.Output, 3000))
+	check(t, s.Resume(t.Context(), u).Err)
+	verify(t, u.Output, "p256")
+	if r := s.Resume(t.Context(), Unit{filepath.Join(dir, "none"), u.Output}); !errors.Is(r.Err, fs.ErrNotExist) {
+		t.Error(r.Err)
 	}
 }
 

@@ -1,7 +1,6 @@
 package rpmsign
 
 import (
-	"bytes"
 	"errors"
 	"os"
 	"time"
@@ -43,23 +42,6 @@ func LinkOrCopy(from, to string) error {
 		return err
 	}
 	return f.Commit()
-}
-
-// SameContent reports whether the package at signed is the one at path but for
-// its signature header: same main header, as many bytes of payload. A package that
-// is missing or cannot be read is not the same.
-func SameContent(path, signed string) (bool, error) {
-	b, err := Open(signed, Options{})
-	if err != nil {
-		return false, nil //nolint:nilerr // see above
-	}
-	defer b.Close() //nolint:errcheck // opened for reading
-	a, err := Open(path, Options{})
-	if err != nil {
-		return false, err
-	}
-	defer a.Close() //nolint:errcheck // opened for reading
-	return bytes.Equal(a.main.raw, b.main.raw) && a.size-a.payload == b.size-b.payload, nil
 }
 
 // shareUnchanged puts a package that needs no new signature header to its output,

@@ -1,0 +1,51 @@
+package repo
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"testing"
+
+	"github.com/imasign/imasign-build/pkg/rpmsign"
+)
+
+// A child process is this test binary, told by its environment to sign a repository
+// that a test then kills it at.
+const (
+	childDir    = "REPO_TEST_DIR"
+	childOut    = "REPO_TEST_OUT"
+	childTool   = "REPO_TEST_CREATEREPO"
+	childResult = "REPO_TEST_RESULT" // a file that is made for the first package
+)
+
+func asChild() bool {
+	if os.Getenv(childDir) == "" {
+		return false
+	}
+	s, err := signer()
+	if err == nil {
+		o := Options{Dir: os.Getenv(childDir), Output: os.Getenv(childOut), Createrepo: os.Getenv(childTool), Signing: s, Jobs: 1}
+		err = Sign(context.Background(), o, func(rpmsign.Result) error {
+			if path := os.Getenv(childResult); path != "" {
+				if err := os.WriteFile(path, nil, 0o644); err != nil {
+					return err
+				}
+				select {} // to be killed
+			}
+			return nil
+		})
+	}
+	if err != nil {
+		os.Stderr.WriteString(err.Error())
+		os.Exit(1)
+	}
+	os.Exit(0)
+	return true
+}
+
+func child(t *testing.T, dir, out string, env ...string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), append([]string{childDir + "=" + dir, childOut + "=" + out}, env...)...)
+	return cmd
+}
