@@ -25,14 +25,17 @@ const (
 // must be there again afterwards.
 func (o *Options) createrepo(ctx context.Context, dir string, old *repomd) error {
 	args := append(old.createrepoArguments(o.jobs()), dir)
-	cmd := exec.CommandContext(ctx, o.createrepoProgram(), args...) //nolint:gosec // the program that the caller names
-	var said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &said, &said
-	if err := cmd.Run(); err != nil {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+	if err := execute(ctx, dir, o.createrepoProgram(), args...); err != nil {
+		return err
+	}
+	for _, m := range old.Data {
+		if !isDelta(m.Type) {
+			continue
 		}
-		return fmt.Errorf("make the metadata of %s: %s: %w\n%s", dir, o.createrepoProgram(), err, strings.TrimSpace(said.String()))
+		// createrepo_c keeps what it does not know.
+		if err := execute(ctx, dir, "modifyrepo_c", "--remove", m.Type, filepath.Join(dir, "repodata")); err != nil {
+			return err
+		}
 	}
 	now, err := readRepomd(dir)
 	if err != nil {
@@ -40,6 +43,20 @@ func (o *Options) createrepo(ctx context.Context, dir string, old *repomd) error
 	}
 	if lost := old.lost(now); len(lost) > 0 {
 		return fmt.Errorf("make the metadata of %s: %s kept no %s metadata; a newer one may", dir, o.createrepoProgram(), strings.Join(lost, ", "))
+	}
+	return nil
+}
+
+// execute runs a program that works on the metadata of dir.
+func execute(ctx context.Context, dir, program string, args ...string) error {
+	cmd := exec.CommandContext(ctx, program, args...) //nolint:gosec // the program that the caller names
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return fmt.Errorf("make the metadata of %s: %s: %w\n%s", dir, program, err, strings.TrimSpace(said.String()))
 	}
 	return nil
 }
@@ -61,7 +78,7 @@ func (o *Options) findCreaterepo() error {
 // warnAboutMetadata tells what of the old metadata will not be there, or not be
 // true, any more.
 func (o *Options) warnAboutMetadata(dir string, old *repomd) error {
-	if slices.ContainsFunc(old.Data, func(m metadata) bool { return m.Type == "prestodelta" || m.Type == "deltainfo" }) {
+	if slices.ContainsFunc(old.Data, func(m metadata) bool { return isDelta(m.Type) }) {
 		o.warn("delta packages lead to packages as they were: their metadata are left out")
 	}
 	_, err := os.Stat(filepath.Join(dir, signaturePath))

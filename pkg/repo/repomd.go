@@ -92,11 +92,15 @@ func (r *repomd) find(kind string) *metadata {
 func additional(kind string) bool {
 	kind = strings.TrimSuffix(strings.TrimSuffix(kind, "_zck"), "_db")
 	switch kind {
-	case "primary", "filelists", "filelists-ext", "other", "prestodelta", "deltainfo":
+	case "primary", "filelists", "filelists-ext", "other":
 		return false
 	}
-	return true
+	return !isDelta(kind)
 }
+
+// isDelta reports whether metadata of a type are of delta packages, which are of no
+// use once the packages have changed.
+func isDelta(kind string) bool { return kind == "prestodelta" || kind == "deltainfo" }
 
 // createrepoArguments are what has createrepo_c make metadata of the same kinds as
 // the old ones.
