@@ -6,7 +6,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"fmt"
-	"log"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,20 +19,14 @@ import (
 // Sign a repository into a new one beside it.
 func ExampleSign() {
 	dir := makeRepository("../rpmsign/testdata/rpmsign-ima/v4/sha256.rpm")
-	defer os.RemoveAll(filepath.Dir(dir)) //nolint:errcheck // a temporary directory
+	defer os.RemoveAll(filepath.Dir(dir))
 
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	public, err := ima.BareKey(&key.PublicKey)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	engine, err := signing.New(signing.Options{Signer: ima.CryptoSigner(key), Public: public})
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	err = repo.Sign(context.Background(), repo.Options{
 		Dir:    dir,
 		Output: dir + ".signed",
@@ -45,30 +38,24 @@ func ExampleSign() {
 		fmt.Println(r.Name, r.Counts.Signed)
 		return nil
 	})
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	// Output: imatest-sha256-1.0-1.x86_64 4
 }
 
 func makeRepository(rpm string) string {
 	top, err := os.MkdirTemp("", "example-*")
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	dir := filepath.Join(top, "repo")
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		log.Fatal(err)
-	}
+	check(os.Mkdir(dir, 0o755))
 	b, err := os.ReadFile(rpm)
-	if err != nil {
-		log.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, filepath.Base(rpm)), b, 0o644); err != nil {
-		log.Fatal(err)
-	}
-	if out, err := exec.Command("createrepo_c", "--quiet", dir).CombinedOutput(); err != nil {
-		log.Fatalf("createrepo_c: %v\n%s", err, out)
-	}
+	check(err)
+	check(os.WriteFile(filepath.Join(dir, filepath.Base(rpm)), b, 0o644))
+	check(exec.Command("createrepo_c", "--quiet", dir).Run())
 	return dir
+}
+
+func check(err error) {
+	if err != nil {
+		panic(err)
+	}
 }

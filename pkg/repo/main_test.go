@@ -237,7 +237,7 @@ func agree(t testing.TB, dir string) {
 	check(t, err)
 	f, err := os.Open(filepath.Join(dir, r.find("primary").Location.Href))
 	check(t, err)
-	defer f.Close() //nolint:errcheck // opened for reading
+	defer f.Close()
 	z, err := gzip.NewReader(f)
 	check(t, err)
 	text, err := io.ReadAll(z)

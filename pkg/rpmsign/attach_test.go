@@ -244,10 +244,10 @@ func TestAttachEndsWithContext(t *testing.T) {
 	before := content(t, path)
 	p, err := Open(path, Options{})
 	check(t, err)
-	defer p.Close() //nolint:errcheck // opened for reading
+	defer p.Close()
 	plan, err := engine(t, keys["p256"]()).Plan(t.Context(), p)
 	check(t, err)
-	defer plan.Close() //nolint:errcheck // its file has no name
+	defer plan.Close()
 	stop := errors.New("stop")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(stop)

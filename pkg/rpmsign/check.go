@@ -2,8 +2,8 @@ package rpmsign
 
 import (
 	"context"
-	"crypto/md5"  //nolint:gosec // what packages state
-	"crypto/sha1" //nolint:gosec // what packages state
+	"crypto/md5"
+	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha3"
 	"crypto/sha512"
@@ -162,7 +162,7 @@ func (p *Package) checkPayload(ctx context.Context) error {
 		return err
 	}
 	if e, ok := p.sig.find(tagMD5); ok {
-		whole := stated{"MD5 of main header and payload", hex.EncodeToString(p.sig.bytes(e)), md5.New()} //nolint:gosec // what packages state
+		whole := stated{"MD5 of main header and payload", hex.EncodeToString(p.sig.bytes(e)), md5.New()}
 		whole.hash.Write(p.main.raw)
 		list = append(list, whole)
 	}
@@ -176,7 +176,7 @@ func (p *Package) checkPayload(ctx context.Context) error {
 		for i := range list {
 			list[i].hash.Write(buf[:n])
 		}
-		if err == io.EOF { //nolint:errorlint // a SectionReader's own
+		if err == io.EOF {
 			break
 		}
 		if err != nil {
@@ -198,7 +198,8 @@ func (p *Package) checkPayload(ctx context.Context) error {
 // sizes that rpm demands of them: rpmvfytags of lib/rpmvs.cc.
 func checkSignatureTypes(h *header) error {
 	for _, e := range h.entries {
-		typ, length := dataType(0), uint32(0)
+		var typ dataType
+		var length uint32
 		switch e.tag {
 		case tagSHA1:
 			typ, length = typeString, 41

@@ -6,7 +6,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"fmt"
-	"log"
 	"os"
 	"path/filepath"
 
@@ -19,24 +18,16 @@ import (
 func Example() {
 	ctx := context.Background()
 	path := copyOf("testdata/rpmsign-ima/v4/sha256.rpm")
-	defer os.RemoveAll(filepath.Dir(path)) //nolint:errcheck // a temporary directory
+	defer os.RemoveAll(filepath.Dir(path))
 
 	p, err := rpmsign.Open(path, rpmsign.Options{})
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer p.Close() //nolint:errcheck // opened for reading
-	if err := p.Check(ctx, rpmsign.CheckPayload); err != nil {
-		log.Fatal(err)
-	}
+	check(err)
+	defer p.Close()
+	check(p.Check(ctx, rpmsign.CheckPayload))
 	plan, err := engine().Plan(ctx, p)
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer plan.Close() //nolint:errcheck // its file has no name
-	if err := p.Attach(ctx, plan); err != nil {
-		log.Fatal(err)
-	}
+	check(err)
+	defer plan.Close()
+	check(p.Attach(ctx, plan))
 	fmt.Println(p.Name(), "signed", plan.Counts().Signed)
 	// Output: imatest-sha256-1.0-1.x86_64 signed 4
 }
@@ -45,31 +36,25 @@ func Example() {
 func ExampleEach() {
 	ctx := context.Background()
 	path := copyOf("testdata/rpmsign-ima/v4/sha256.rpm")
-	defer os.RemoveAll(filepath.Dir(path)) //nolint:errcheck // a temporary directory
+	defer os.RemoveAll(filepath.Dir(path))
 
 	units, err := rpmsign.FindUnits([]string{filepath.Dir(path)}, "")
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	e := engine()
 	s := rpmsign.Signing{Plan: func(ctx context.Context, p *rpmsign.Package) (*signing.Plan, error) { return e.Plan(ctx, p) }}
 	err = rpmsign.Each(ctx, 2, units, s.Run, func(r rpmsign.Result) error {
 		fmt.Println(r.Name, "changed", r.Changed, "grows", r.Grows)
 		return r.Err
 	})
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	// Output: imatest-sha256-1.0-1.x86_64 changed true grows 0
 }
 
 // Name what is wrong with the file signatures that another tool left.
 func ExamplePackage_Defects() {
 	p, err := rpmsign.Open("testdata/rpmsign-ima/v4/defect-delsign-sign.rpm", rpmsign.Options{})
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer p.Close() //nolint:errcheck // opened for reading
+	check(err)
+	defer p.Close()
 	for _, d := range p.Defects() {
 		fmt.Println(d.Flaw)
 	}
@@ -80,32 +65,26 @@ func ExamplePackage_Defects() {
 
 func engine() *signing.Engine {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	public, err := ima.BareKey(&key.PublicKey)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	e, err := signing.New(signing.Options{Signer: ima.CryptoSigner(key), Public: public})
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	return e
 }
 
 func copyOf(name string) string {
 	dir, err := os.MkdirTemp("", "example-*")
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	b, err := os.ReadFile(name)
-	if err != nil {
-		log.Fatal(err)
-	}
+	check(err)
 	path := filepath.Join(dir, filepath.Base(name))
-	if err := os.WriteFile(path, b, 0o644); err != nil {
-		log.Fatal(err)
-	}
+	check(os.WriteFile(path, b, 0o644))
 	return path
+}
+
+func check(err error) {
+	if err != nil {
+		panic(err)
+	}
 }

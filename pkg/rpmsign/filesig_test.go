@@ -29,7 +29,7 @@ func valid(t testing.TB, p *Package) []string {
 	t.Helper()
 	plan, err := engine(t, keys["p256"]()).Plan(t.Context(), p)
 	check(t, err)
-	defer plan.Close() //nolint:errcheck // its file has no name
+	defer plan.Close()
 	list := make([]string, 0, len(p.files))
 	for r, err := range plan.Records() {
 		check(t, err)
@@ -109,8 +109,11 @@ func TestFlaws(t *testing.T) {
 			path := put(t, b)
 			p, err := Open(path, Options{})
 			check(t, err)
-			defects := p.Info().Defects
+			defects, signed := p.Info().Defects, p.Info().Signed
 			check(t, p.Close())
+			if ignored := slices.Contains([]Flaw{FlawCount, FlawHex, FlawRepeated}, flaw); ignored != (signed == 0) {
+				t.Errorf("%d signatures are read", signed)
+			}
 			if !slices.ContainsFunc(defects, func(d Defect) bool { return d.Flaw == flaw && d.Detail != "" }) {
 				t.Fatalf("defects %v", defects)
 			}
@@ -185,7 +188,7 @@ func TestSourceRefused(t *testing.T) {
 	before := content(t, path)
 	p, err := Open(path, Options{})
 	check(t, err)
-	defer p.Close() //nolint:errcheck // opened for reading
+	defer p.Close()
 	if err := p.Signable(100); !errors.Is(err, ErrSource) {
 		t.Error(err)
 	}
@@ -307,5 +310,17 @@ func TestRichValues(t *testing.T) {
 	}
 	if out, err := exec.Command("rpm", "-qp", "--nosignature", "--qf", "%{FILESIGNATURELENGTH}", path).Output(); err != nil || string(out) != "265" {
 		t.Errorf("FILESIGNATURELENGTH %s, %v", out, err)
+	}
+}
+
+// TestNothingSigned: rpmsign writes no FILESIGNATURELENGTH for directories alone, and
+// neither tag for no files.
+func TestNothingSigned(t *testing.T) {
+	list := fileSignatureValues([][]byte{nil, nil})
+	if len(list) != 1 || !list[0].equal(value{tagFileSignatures, typeStringArray, 2, []byte{0, 0}}) {
+		t.Errorf("%s", tagsText(list))
+	}
+	if list := fileSignatureValues(nil); list != nil {
+		t.Errorf("%s", tagsText(list))
 	}
 }

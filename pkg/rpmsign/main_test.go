@@ -6,10 +6,10 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/md5" //nolint:gosec // what packages state
+	"crypto/md5"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha1" //nolint:gosec // what packages state
+	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -127,7 +127,7 @@ func verify(t testing.TB, path, name string) (signed int) {
 	t.Helper()
 	p, err := Open(path, Options{})
 	check(t, err)
-	defer p.Close() //nolint:errcheck // opened for reading
+	defer p.Close()
 	public := publicKey(t, keys[name]())
 	for i, f := range p.files {
 		v := p.values.values[i]
@@ -157,7 +157,7 @@ func pack(f *packages.File) []byte {
 
 func composeSignature(f *packages.File, header []byte) []byte {
 	all := slices.Concat(header, f.Payload)
-	s1, s256, m5 := sha1.Sum(header), sha256.Sum256(header), md5.Sum(all) //nolint:gosec // what packages state
+	s1, s256, m5 := sha1.Sum(header), sha256.Sum256(header), md5.Sum(all)
 	set(f.Signature, packages.TagSHA1, hexText(s1[:]))
 	set(f.Signature, packages.TagSHA256, hexText(s256[:]))
 	set(f.Signature, packages.TagMD5, m5[:])

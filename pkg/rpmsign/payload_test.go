@@ -211,19 +211,32 @@ func TestHugeWindows(t *testing.T) {
 	lzma := append([]byte{0x5d, 0, 0, 0, 0x40}, bytes.Repeat([]byte{0xff}, 40)...)
 	// A frame header with a window of 1 GiB: RFC 8878, section 3.1.1.1.2.
 	zst := append([]byte{0x28, 0xb5, 0x2f, 0xfd, 0x00, 20 << 3, 1, 0, 0}, make([]byte, 40)...)
-	// A block header with a dictionary of 4 GiB, the largest that there is.
-	xz := must(hex.DecodeString("fd377a585a000004e6d6b446" + "0200210128000000"))
-	xz = binary.LittleEndian.AppendUint32(xz, crc32.ChecksumIEEE(xz[12:]))
-	xz = append(xz, make([]byte, 60)...)
-	for name, payload := range map[string][]byte{"lzma": lzma, "zstd": zst, "xz": xz} {
+	for name, c := range map[string]struct {
+		payload []byte
+		say     string
+	}{
+		"lzma": {lzma, "window of 1073741824 bytes"}, "zstd": {zst, "window size exceeded"},
+		"xz": {xzWindow(40), "dictionary size exceeds"}, "xz of 192 MiB": {xzWindow(31), "dictionary size exceeds"},
+		"xz of 128 MiB": {xzWindow(30), "corrupt"},
+	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		err := unpack(t, payload, file("usr/a", "small"))
+		err := unpack(t, c.payload, file("usr/a", "small"))
 		runtime.ReadMemStats(&after)
-		if n := after.TotalAlloc - before.TotalAlloc; !errors.Is(err, ErrMalformed) || n > 16<<20 {
+		n := after.TotalAlloc - before.TotalAlloc
+		if !errors.Is(err, ErrMalformed) || !strings.Contains(err.Error(), c.say) || n > 16<<20 && c.say != "corrupt" {
 			t.Errorf("%s: %v, allocated %d bytes", name, err, n)
 		}
 	}
+}
+
+// xzWindow is the start of a stream whose dictionary has a size by its code: the .xz
+// file format, section 5.3.1.
+func xzWindow(code byte) []byte {
+	b := must(hex.DecodeString("fd377a585a000004e6d6b446" + "02002101ff000000"))
+	b[16] = code
+	b = binary.LittleEndian.AppendUint32(b, crc32.ChecksumIEEE(b[12:]))
+	return append(b, bytes.Repeat([]byte{0x55}, 60)...)
 }
 
 func TestPayloadFormats(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 )
 
@@ -77,14 +78,14 @@ func unexpected(err error) error {
 
 // header reads, checks and passes on the header of the next entry.
 func (s *screen) header() error {
-	h := make([]byte, indexedSize, newcSize)
-	if _, err := io.ReadFull(s.in, h); err != nil {
+	h := make([]byte, newcSize)
+	if _, err := io.ReadFull(s.in, h[:indexedSize]); err != nil {
 		return unexpected(err)
 	}
 	var err error
 	switch {
 	case bytes.HasPrefix(h, []byte(indexedMagic)):
-		err = s.indexed(h)
+		err = s.indexed(h[:indexedSize])
 	case bytes.HasPrefix(h, []byte(newcMagic)):
 		err = s.newc(h)
 	default:
@@ -116,7 +117,6 @@ func (s *screen) indexed(h []byte) error {
 }
 
 func (s *screen) newc(h []byte) error {
-	h = h[:newcSize]
 	if _, err := io.ReadFull(s.in, h[indexedSize:]); err != nil {
 		return unexpected(err)
 	}
@@ -139,7 +139,7 @@ func (s *screen) newc(h []byte) error {
 		return fmt.Errorf("%w: a file name in the payload does not end", ErrMalformed)
 	}
 	s.ended = string(text[:name-1]) == "TRAILER!!!"
-	s.ready, s.length = append(h, text...), size
+	s.ready, s.length = slices.Concat(h, text), size
 	s.unpad, s.pad = padding(size), make([]byte, padding(size))
 	return nil
 }
