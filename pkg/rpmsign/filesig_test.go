@@ -324,3 +324,14 @@ func TestNothingSigned(t *testing.T) {
 		t.Errorf("%s", tagsText(list))
 	}
 }
+
+// TestSmallestLimit: beside the reserve, rpm 4.14 takes seven signatures of RSA-2048.
+func TestSmallestLimit(t *testing.T) {
+	for files, want := range map[int]error{7: nil, 8: ErrHeaderTooLarge} {
+		p := mustParse(t, large(t, files))
+		p.options.MaxHeader = Limit8K
+		if err := p.Signable(265); !errors.Is(err, want) {
+			t.Errorf("%d files: %v", files, err)
+		}
+	}
+}

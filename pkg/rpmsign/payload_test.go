@@ -209,8 +209,8 @@ func TestBombs(t *testing.T) {
 // rpmbuild's presets have.
 func TestHugeWindows(t *testing.T) {
 	lzma := append([]byte{0x5d, 0, 0, 0, 0x40}, bytes.Repeat([]byte{0xff}, 40)...)
-	// A frame header with a window of 1 GiB: RFC 8878, section 3.1.1.1.2.
-	zst := append([]byte{0x28, 0xb5, 0x2f, 0xfd, 0x00, 20 << 3, 1, 0, 0}, make([]byte, 40)...)
+	// A frame header with a window of 256 MiB: RFC 8878, section 3.1.1.1.2.
+	zst := append([]byte{0x28, 0xb5, 0x2f, 0xfd, 0x00, 18 << 3, 1, 0, 0}, make([]byte, 40)...)
 	for name, c := range map[string]struct {
 		payload []byte
 		say     string
