@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,11 +13,12 @@ import (
 
 func newRPMShow(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:   "show PACKAGE…",
+		Use:   "show PATH…",
 		Short: "Show a package's headers, signatures and their defects",
 		Long: `Show prints what the headers of packages hold: format, sizes, the room that is left
 for signatures, who signed files and package, and everything that is wrong with the
-file signatures. Nothing is verified.`,
+file signatures. Nothing is verified. Several packages (directories: every *.rpm below
+them) are shown by name, the newest version first.`,
 		Args: usageArgs(cobra.MinimumNArgs(1)),
 		RunE: func(_ *cobra.Command, args []string) error { return runRPMShow(a, args) },
 	}
@@ -33,18 +35,24 @@ type packageInfo struct {
 }
 
 func runRPMShow(a *app, paths []string) error {
+	units, err := (&packageFlags{}).units(paths)
+	if err != nil {
+		return err
+	}
 	report := rpmShowReport{Command: "rpm show"}
-	for _, path := range paths {
-		info, err := describePackage(path)
+	for _, u := range units {
+		info, err := describePackage(u.Path)
 		if err != nil {
 			return err
 		}
-		if report.Packages = append(report.Packages, info); !a.json {
-			a.printPackage(info)
-		}
+		report.Packages = append(report.Packages, info)
 	}
+	slices.SortStableFunc(report.Packages, func(a, b packageInfo) int { return rpmsign.CompareInfo(a.Info, b.Info) })
 	if a.json {
 		return a.printJSON(report)
+	}
+	for _, info := range report.Packages {
+		a.printPackage(info)
 	}
 	return nil
 }
@@ -66,6 +74,7 @@ func (a *app) printPackage(i packageInfo) {
 	fmt.Fprintf(a.out, "%s\n", printable(i.raw))
 	lines := [][2]string{
 		{"name", printable(i.Name)},
+		{"summary", printable(i.Summary)},
 		{"format", fmt.Sprintf("version %d%s", i.Format, source)},
 		{"signature header", fmt.Sprintf("%s bytes, %s to spare: %s", count(int64(i.Signature)), count(int64(i.Reserve)), strings.Join(i.Tags, " "))},
 		{"main header", count(int64(i.Main)) + " bytes"},

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -20,6 +19,8 @@ import (
 type Info struct {
 	Name       string    `json:"name"` // name-version-release.arch
 	Summary    string    `json:"summary,omitempty"`
+	Vendor     string    `json:"vendor,omitempty"`
+	License    string    `json:"license,omitempty"`
 	Built      time.Time `json:"built,omitzero"`
 	Format     int       `json:"format"` // 3, 4 or 6
 	Source     bool      `json:"source,omitempty"`
@@ -39,6 +40,9 @@ type Info struct {
 	OpenPGP    []Signer  `json:"openpgp"`  // who signed the package
 	Verity     bool      `json:"fsverity"` // fs-verity signatures are there
 	Defects    []Defect  `json:"defects"`  // of the file signatures
+
+	base string // name without version
+	evr  evr
 }
 
 // Signer is who made an OpenPGP signature, and over what.
@@ -54,7 +58,7 @@ type Signer struct {
 func (p *Package) Info() Info {
 	tag, reserve := p.sig.reserve()
 	info := Info{
-		Name: p.Name(), Summary: p.main.text(tagSummary), Format: p.Format(), Source: p.Source(), Size: p.size, Signature: len(p.sig.raw), Reserve: max(0, reserve-1),
+		Name: p.Name(), Format: p.Format(), Source: p.Source(), Size: p.size, Signature: len(p.sig.raw), Reserve: max(0, reserve-1),
 		Main: len(p.main.raw), Payload: p.size - p.payload, Compressor: p.main.text(tagPayloadCompressor), Files: len(p.files),
 		KeyIDs: []string{}, OpenPGP: p.signers(), Verity: p.sig.has(tagVeritySignatures), Defects: append([]Defect{}, p.values.defects...),
 	}
@@ -71,8 +75,13 @@ func (p *Package) Info() Info {
 		info.Length = int(min(n, 1<<31))
 	}
 	p.count(&info)
-	if n, ok := p.main.number(tagBuildTime); ok {
-		info.Built = time.Unix(int64(min(n, math.MaxUint32)), 0).UTC()
+	info.base = p.main.text(tagName)
+	if m, err := p.metadata(); err == nil {
+		info.evr = evr{m.Epoch(), m.Version(), m.Release()}
+		info.Summary, info.Vendor, info.License = m.Summary(), m.Vendor(), m.License()
+		if p.main.has(tagBuildTime) {
+			info.Built = m.BuildTime().UTC()
+		}
 	}
 	return info
 }

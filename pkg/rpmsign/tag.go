@@ -44,8 +44,12 @@ const (
 	tagName              Tag = 1000
 	tagVersion           Tag = 1001
 	tagRelease           Tag = 1002
+	tagEpoch             Tag = 1003
 	tagSummary           Tag = 1004
 	tagBuildTime         Tag = 1006
+	tagVendor            Tag = 1011
+	tagLicense           Tag = 1014
+	tagURL               Tag = 1020
 	tagArch              Tag = 1022
 	tagOldFileNames      Tag = 1027
 	tagFileSizes         Tag = 1028
