@@ -2,7 +2,6 @@
 # Installs the Debian packages that the tests drive. Without root it names what
 # is missing and fails: a test without its peer would prove nothing.
 set -eu
-<<<<<<< HEAD
 packages="
 	acl
 	attr
@@ -39,10 +38,6 @@ packages="
 	xz-utils
 	zstd
 "
-=======
-packages="ima-evm-utils attr openssl e2fsprogs gcc libc6-dev libssl3
-	libarchive-tools busybox-static python3 cpio libcap2-bin acl gzip xz-utils zstd bzip2 lz4 skopeo umoci"
->>>>>>> fb17044 (tests: image layouts with umoci and skopeo, tar benchmarks)
 missing=""
 for package in $packages; do
 	dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing="$missing $package"
