@@ -295,3 +295,32 @@ func TestHardLinks(t *testing.T) {
 		t.Error("stripping leaves a link's record")
 	}
 }
+
+// TestRecordsAreFilledUp signs archives of every number of blocks in the last
+// record: the output ends in two zero blocks and a full record, and comes back.
+func TestRecordsAreFilledUp(t *testing.T) {
+	for blocks := range int64(2 * recordSize / blockSize) {
+		var buf bytes.Buffer
+		w := tar.NewWriter(&buf)
+		for i := range 3 {
+			h := tar.Header{Name: fmt.Sprint("file", i), Mode: 0o644}
+			if i == 0 {
+				h.Size = blocks * blockSize
+			}
+			check(t, w.WriteHeader(&h))
+			_, err := w.Write(bytes.Repeat([]byte{'x'}, int(h.Size)))
+			check(t, err)
+		}
+		check(t, w.Close())
+		text := append(buf.Bytes(), make([]byte, (recordSize-buf.Len()%recordSize)%recordSize)...)
+		out := signed(t, text)
+		a, err := inMemory(out, Options{})
+		check(t, err)
+		if zeros := a.size - a.end; a.size%recordSize != 0 || zeros < 2*blockSize || zeros >= 2*blockSize+recordSize {
+			t.Errorf("%d blocks: %d bytes, of which %d end the archive", blocks, a.size, zeros)
+		}
+		if !bytes.Equal(stripped(t, out), text) {
+			t.Errorf("%d blocks: stripped, it is not what it was", blocks)
+		}
+	}
+}
