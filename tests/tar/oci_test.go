@@ -177,7 +177,9 @@ func TestBrokenLayouts(t *testing.T) {
 		"index.json":                   func(layout string) { check(t, os.Remove(filepath.Join(layout, "index.json"))) },
 		"the blob has":                 func(layout string) { flip(t, largest(t, layout)) },
 		"not in the layout":            func(layout string) { check(t, os.Remove(largest(t, layout))) },
-		"digest":                       func(layout string) { write(t, filepath.Join(layout, "index.json"), `{"manifests":[{"digest":"sha256:../../etc/passwd"}]}`) },
+		"digest": func(layout string) {
+			write(t, filepath.Join(layout, "index.json"), `{"manifests":[{"digest":"sha256:../../etc/passwd"}]}`)
+		},
 	} {
 		t.Run(says, func(t *testing.T) {
 			dir := t.TempDir()
