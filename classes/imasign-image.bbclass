@@ -1,0 +1,224 @@
+# Signs the root file system of an image for IMA appraisal:
+#
+#   IMAGE_CLASSES += "imasign-image"
+#
+# or `inherit imasign-image` in the image's recipe. docs/yocto.md has every variable.
+
+inherit imasign
+
+# An initramfs cannot hold signatures (cpio keeps no xattrs, and the kernel appraises
+# nothing that it loaded itself), so it is left alone.
+IMASIGN_IMAGE ?= "${@'0' if imasign_is_initramfs(d) else '1'}"
+
+IMASIGN_ROOTFS_KEY ?= "${IMASIGN_KEY}"
+IMASIGN_ROOTFS_CERT ?= "${IMASIGN_CERT}"
+IMASIGN_ROOTFS_KEY_PASS ?= "${IMASIGN_KEY_PASS}"
+IMASIGN_ROOTFS_HASH ?= "${IMASIGN_HASH}"
+
+# Which files: all regular ones or executable ones, narrowed by patterns like those of
+# .gitignore (docs/rootfs.md).
+IMASIGN_SELECT ?= "all"
+IMASIGN_INCLUDE ?= ""
+IMASIGN_EXCLUDE ?= ""
+IMASIGN_HASHED ?= ""
+
+# What keeps security.ima (proven by tests/bitbake unless docs/yocto.md says
+# otherwise), what cannot, and what of the latter is wanted all the same, unsigned.
+IMASIGN_FSTYPES ?= "btrfs container erofs erofs-lz4 erofs-lz4hc ext2 ext3 ext4 f2fs jffs2 multiubi squashfs squashfs-lz4 squashfs-lzo squashfs-xz squashfs-zst tar ubi ubifs wic wicenv"
+IMASIGN_FSTYPES_WITHOUT_XATTRS ?= "cpio cramfs hddimg iso vfat"
+IMASIGN_FSTYPES_UNSIGNED ?= ""
+
+# Room for one signature on the file system, in KiB: ext4 puts what does not fit into
+# its inode (256 bytes by default) into a block of its own.
+IMASIGN_SPACE_PER_FILE ?= "4"
+
+# tar drops xattrs unless told. The quotes are for the shell.
+IMAGE_CMD_TAR:append = "${@" --xattrs --xattrs-include='security.*'" if imasign_signs_image(d) else ''}"
+# wic writes a new /etc/fstab, without its signature, into the finished file system.
+WIC_CREATE_EXTRA_ARGS:append = "${@' --no-fstab-update' if imasign_signs_image(d) else ''}"
+
+IMASIGN_MANIFEST = "${IMGDEPLOYDIR}/${IMAGE_NAME}.imasign.jsonl"
+IMASIGN_REPORT = "${IMGDEPLOYDIR}/${IMAGE_NAME}.imasign.json"
+# IMAGE_NAME has the time of the build.
+IMASIGN_MANIFEST[vardepvalue] = ""
+IMASIGN_REPORT[vardepvalue] = ""
+
+def imasign_is_initramfs(d):
+    types = set((d.getVar('IMAGE_FSTYPES') or '').split())
+    return d.getVar('PN') == d.getVar('INITRAMFS_IMAGE') or (types and types <= set((d.getVar('INITRAMFS_FSTYPES') or '').split()))
+
+def imasign_signs_image(d):
+    return bb.utils.to_boolean(d.getVar('IMASIGN_IMAGE'))
+
+def imasign_base_type(d, fstype):
+    """Return what a file system type is before its conversions: ext4 for ext4.gz.bmap."""
+    conversions = (d.getVar('CONVERSIONTYPES') or '').split()
+    while '.' in fstype and fstype.rsplit('.', 1)[1] in conversions:
+        fstype = fstype.rsplit('.', 1)[0]
+    return fstype
+
+def imasign_check_fstypes(d):
+    """Stop where an image type loses every signature."""
+    words = lambda variable: (d.getVar(variable) or '').split()
+    for fstype in sorted({imasign_base_type(d, t) for t in words('IMAGE_FSTYPES')}):
+        if fstype in words('IMASIGN_FSTYPES_UNSIGNED') or fstype in words('IMASIGN_FSTYPES'):
+            continue
+        if fstype in words('IMASIGN_FSTYPES_WITHOUT_XATTRS'):
+            bb.fatal('%s: an image of type %s keeps no xattrs, so no file in it would be signed. Take it out of IMAGE_FSTYPES, or name it in IMASIGN_FSTYPES_UNSIGNED, or set IMASIGN_IMAGE:pn-%s = "0" for an image that is not to be signed' % (d.getVar('PN'), fstype, d.getVar('PN')))
+        bb.warn('%s: imasign does not know whether an image of type %s keeps security.ima. Check, then add it to IMASIGN_FSTYPES' % (d.getVar('PN'), fstype))
+
+python () {
+    if not imasign_signs_image(d):
+        return
+    imasign_check_key(d, 'IMASIGN_ROOTFS')
+    imasign_check_fstypes(d)
+    # After every IMAGE_PREPROCESS_COMMAND, and still under pseudo.
+    d.appendVarFlag('do_image', 'postfuncs', ' imasign_check_image imasign_sign_image')
+    d.appendVarFlag('do_image', 'depends', ' imasign-build-native:do_populate_sysroot')
+    d.appendVarFlag('do_image', 'file-checksums', ' ' + imasign_checksums(d, 'IMASIGN_ROOTFS_CERT'))
+}
+
+def imasign_patterns(d):
+    """Return the flags that choose files."""
+    flags = []
+    for flag in ('include', 'exclude', 'hashed'):
+        for pattern in (d.getVar('IMASIGN_' + flag.upper()) or '').split():
+            flags += ['--' + flag, pattern]
+    return flags
+
+python imasign_check_image () {
+    imasign_refuse_private_keys(d, d.getVar('IMAGE_ROOTFS'))
+}
+
+python imasign_sign_image () {
+    import glob
+    rootfs, manifest, report = (d.getVar(v) for v in ('IMAGE_ROOTFS', 'IMASIGN_MANIFEST', 'IMASIGN_REPORT'))
+    for old in glob.glob(os.path.join(d.getVar('IMGDEPLOYDIR'), '*.imasign.json*')):
+        os.unlink(old)
+    choice = ['--hash', d.getVar('IMASIGN_ROOTFS_HASH'), '--select', d.getVar('IMASIGN_SELECT'), *imasign_patterns(d)]
+    imasign_forget_other_choice(d, rootfs, choice)
+    # --force: what is signed by another key was signed by an earlier run of this task.
+    out = imasign_run(d, ['rootfs', 'sign', '--json', '--force', '--manifest', manifest, *imasign_common_flags(d), *choice, rootfs], key='IMASIGN_ROOTFS')
+    with open(report, 'w') as f:
+        f.write(out)
+    imasign_verify_image(d, rootfs, manifest)
+    for path in (manifest, report):
+        imasign_link(d, path)
+}
+imasign_sign_image[vardeps] += "IMASIGN_ROOTFS_HASH IMASIGN_SELECT IMASIGN_INCLUDE IMASIGN_EXCLUDE IMASIGN_HASHED"
+imasign_check_image[vardeps] += "IMASIGN_ALLOW_PRIVATE_KEYS"
+
+def imasign_forget_other_choice(d, rootfs, choice):
+    """Take off signatures of an earlier run that chose other files.
+
+    do_image may run again on a root file system that it signed before. Without this
+    the image would depend on what was built earlier."""
+    import json
+    state = os.path.join(d.getVar('WORKDIR'), 'imasign-choice.json')
+    if os.path.exists(state):
+        with open(state) as f:
+            if json.load(f) != choice:
+                imasign_run(d, ['rootfs', 'strip', rootfs])
+    with open(state, 'w') as f:
+        json.dump(choice, f)
+
+def imasign_verify_image(d, rootfs, manifest):
+    """Read everything back, as the image types will read it."""
+    require = ['--require', d.getVar('IMASIGN_SELECT')]
+    imasign_run(d, ['rootfs', 'verify', '--cert', d.getVar('IMASIGN_ROOTFS_CERT'), '--manifest', manifest, *imasign_common_flags(d), *require, *imasign_patterns(d), rootfs])
+
+def imasign_link(d, path):
+    """Give a deployed file its name without a version, as images have it."""
+    name, link = d.getVar('IMAGE_NAME'), d.getVar('IMAGE_LINK_NAME')
+    if not link or link == name:
+        return
+    target = os.path.join(os.path.dirname(path), link + os.path.basename(path)[len(name):])
+    if os.path.islink(target):
+        os.unlink(target)
+    os.symlink(os.path.basename(path), target)
+imasign_link[vardepsexclude] += "IMAGE_NAME IMAGE_LINK_NAME"
+
+# Every task that reckons how large the file system becomes runs set_image_size.
+python set_image_size:prepend () {
+        imasign_reserve_space(d)
+}
+
+def imasign_reserve_space(d):
+    import json
+    each = int(d.getVar('IMASIGN_SPACE_PER_FILE') or 0)
+    report = d.getVar('IMASIGN_REPORT')
+    if not each or not imasign_signs_image(d) or not os.path.exists(report):
+        return
+    with open(report) as f:
+        done = json.load(f)
+    files = done.get('signed', 0) + done.get('hashed', 0) + done.get('unchanged', 0)
+    d.appendVar('IMAGE_ROOTFS_EXTRA_SPACE', ' + %d' % (files * each))
+
+do_image_wic[postfuncs] += "imasign_check_wic"
+
+python imasign_check_wic () {
+    if not imasign_signs_image(d):
+        return
+    value = imasign_manifest_value(d.getVar('IMASIGN_MANIFEST'), 'etc/fstab')
+    if value is None:
+        return
+    image = os.path.join(d.getVar('IMGDEPLOYDIR'), d.getVar('IMAGE_NAME') + '.wic')
+    for offset in imasign_ext_partitions(image):
+        found = imasign_ext_fstab(image, offset)
+        if found is not None and found != value:
+            bb.fatal('%s: /etc/fstab in the partition at byte %d was written after signing, the kernel would refuse it. Leave --no-fstab-update in WIC_CREATE_EXTRA_ARGS and let base-files have the final fstab' % (image, offset))
+}
+imasign_check_wic[vardepsexclude] += "IMAGE_NAME"
+
+def imasign_manifest_value(manifest, path):
+    """Return the security.ima that a manifest states for a path, None for none."""
+    import json
+    with open(manifest) as f:
+        for line in f:
+            entry = json.loads(line)
+            if entry.get('path') == path:
+                value = entry.get('xattrs', {}).get('security.ima')
+                return bytes.fromhex(value) if value else None
+    return None
+
+def imasign_ext_partitions(image):
+    """Yield the byte offsets of the ext2, ext3 and ext4 partitions of a disk image.
+
+    The table is an MBR or a GPT with 512-byte sectors, as wic writes them; the file
+    systems are known by their magic number, 0xEF53 at byte 1080."""
+    with open(image, 'rb') as f:
+        def at(offset, size):
+            f.seek(offset)
+            return f.read(size)
+        number = lambda b: int.from_bytes(b, 'little')
+        entries = [at(446 + 16 * i, 16) for i in range(4)]
+        if any(e[4:5] == b'\xee' for e in entries):
+            header = at(512, 92)
+            if header[:8] != b'EFI PART':
+                bb.fatal('%s: a protective MBR without a GPT' % image)
+            first, count, size = number(header[72:80]), number(header[80:84]), number(header[84:88])
+            starts = [number(at(first * 512 + i * size, 48)[32:40]) for i in range(min(count, 128))]
+        else:
+            starts = [number(e[8:12]) for e in entries]
+            # Logical partitions: a chain of tables inside the extended partition.
+            for extended in [number(e[8:12]) for e in entries if e[4:5] in (b'\x05', b'\x0f', b'\x85')]:
+                table = extended
+                while table:
+                    logical, following = at(table * 512 + 446, 16), at(table * 512 + 462, 16)
+                    starts.append(table + number(logical[8:12]))
+                    table = extended + number(following[8:12]) if number(following[8:12]) else 0
+        for start in starts:
+            if start and at(start * 512 + 1080, 2) == b'\x53\xef':
+                yield start * 512
+
+def imasign_ext_fstab(image, offset):
+    """Return security.ima of /etc/fstab in an ext file system, b'' without one, None without the file."""
+    import subprocess, tempfile
+    where = '%s?offset=%d' % (image, offset)
+    def debugfs(request):
+        return subprocess.run(['debugfs', '-R', request, where], capture_output=True, text=True, check=True)
+    if 'File not found' in debugfs('stat /etc/fstab').stderr:
+        return None
+    with tempfile.NamedTemporaryFile() as out:
+        debugfs('ea_get -f %s /etc/fstab security.ima' % out.name)
+        return out.read()

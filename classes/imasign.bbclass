@@ -1,0 +1,193 @@
+# What imasign-image, imasign-rpm and imasign-initramfs share: which key signs, and
+# how imasign-build is run. It signs nothing by itself. docs/yocto.md has every
+# variable.
+
+# A directory made by `imasign-build key init`: then nothing else needs to be set.
+IMASIGN_KEYS_DIR ?= ""
+
+# The signing key: an absolute path, or a URI that imasign-build knows.
+IMASIGN_KEY ?= "${@imasign_in_keys_dir(d, 'x509_ima.key')}"
+# Its certificate, PEM or DER, an absolute path.
+IMASIGN_CERT ?= "${@imasign_in_keys_dir(d, 'x509_ima.crt')}"
+# Where the key's passphrase comes from, never the passphrase: env:NAME or file:PATH.
+IMASIGN_KEY_PASS ?= ""
+# The certificates of the kernel's builtin keyring, PEM: what issued IMASIGN_CERT.
+IMASIGN_SYSTEM_CERT ?= "${@imasign_in_keys_dir(d, 'system_trusted_key.crt')}"
+# Further certificates for the device's .ima keyring, absolute paths.
+IMASIGN_EXTRA_CERTS ?= ""
+
+# Digest algorithm of signatures on files.
+IMASIGN_HASH ?= "sha256"
+# Files to work on at a time; empty: one a core.
+IMASIGN_JOBS ?= ""
+
+# Files of a root file system or initramfs that may hold a private key (shell
+# patterns of paths from its root). The signing key may never be in one.
+IMASIGN_ALLOW_PRIVATE_KEYS ?= ""
+
+def imasign_in_keys_dir(d, name):
+    directory = d.getVar('IMASIGN_KEYS_DIR')
+    return os.path.join(directory, name) if directory else ''
+
+def imasign_key_file(uri):
+    """Return the path when a key URI names a file, else None."""
+    if uri.startswith('file:'):
+        path = uri[len('file:'):]
+        return path[2:] if path.startswith('//') else path
+    return uri if uri.startswith('/') else None
+
+def imasign_check_key(d, prefix):
+    """Stop with a clear message where IMASIGN_KEY and its like cannot work.
+
+    prefix is IMASIGN_ROOTFS or IMASIGN_RPM. Values that may hold a secret are in no
+    message."""
+    key = d.getVar(prefix + '_KEY') or ''
+    passphrase = d.getVar(prefix + '_KEY_PASS') or ''
+    who = d.getVar('PN')
+    if not key:
+        bb.fatal('%s: which key signs? Set IMASIGN_KEYS_DIR to a directory of `imasign-build key init`, or IMASIGN_KEY and IMASIGN_CERT (docs/yocto.md)' % who)
+    if 'pin-value' in key:
+        bb.fatal('%s: %s_KEY holds a PIN (pin-value), which would be in every log: write pin-source=file:/path instead' % (who, prefix))
+    path = imasign_key_file(key)
+    if path is None and ':' not in key:
+        bb.fatal('%s: %s_KEY is %s: give an absolute path, tasks run in other directories' % (who, prefix, key))
+    if path is not None and not os.path.isfile(path):
+        bb.fatal('%s: %s_KEY: %s is not a file' % (who, prefix, path))
+    imasign_check_certificate(d, prefix + '_CERT')
+    if not passphrase:
+        return
+    kind, _, where = passphrase.partition(':')
+    if kind not in ('env', 'file') or not where:
+        bb.fatal('%s: %s_KEY_PASS is where the passphrase comes from, env:NAME or file:/path, not the passphrase' % (who, prefix))
+    if kind == 'file' and not (where.startswith('/') and os.path.isfile(where)):
+        bb.fatal('%s: %s_KEY_PASS: %s is not a file (an absolute path is needed)' % (who, prefix, where))
+
+def imasign_check_certificate(d, variable):
+    """Stop unless the variable names a file with certificates and no private key."""
+    who = d.getVar('PN')
+    path = d.getVar(variable) or ''
+    if not path:
+        bb.fatal('%s: %s is not set: the certificate of the key, PEM or DER' % (who, variable))
+    if not os.path.isabs(path):
+        bb.fatal('%s: %s is %s: give an absolute path, tasks run in other directories' % (who, variable, path))
+    if not os.path.isfile(path):
+        bb.fatal('%s: %s: %s is not a file' % (who, variable, path))
+    with open(path, 'rb') as f:
+        if imasign_holds_private_key(f.read()):
+            bb.fatal('%s: %s: %s holds a private key; it has to be the certificate alone' % (who, variable, path))
+
+def imasign_checksums(d, *variables):
+    """Return the value of a file-checksums flag: the files that variables name.
+
+    Their contents go into the hash of the task, their paths do not."""
+    return ' '.join('%s:True' % path for v in variables for path in (d.getVar(v) or '').split())
+
+def imasign_passphrase(d, source):
+    """Return what env:NAME or file:PATH holds, None where nothing is set.
+
+    BitBake cleans the environment, so env: looks at what BitBake was started with
+    and at BB_ENV_PASSTHROUGH_ADDITIONS."""
+    kind, _, where = (source or '').partition(':')
+    if kind == 'env':
+        value = d.getVar(where)
+        if value is None:
+            value = d.getVar('BB_ORIGENV', False).getVar(where)
+        if value is None:
+            bb.fatal('the environment variable %s, which holds the passphrase, is not set where BitBake was started' % where)
+        return value.encode()
+    if kind == 'file':
+        with open(where, 'rb') as f:
+            return f.read()
+    return None
+
+def imasign_run(d, arguments, key=None, wrong=(), unload=False):
+    """Run imasign-build and return its standard output.
+
+    key is a prefix as for imasign_check_key: the key, certificate and passphrase are
+    added. The passphrase goes through a pipe: it is neither an argument nor in the
+    environment. A failure is fatal; exit codes in wrong are not and return None.
+    unload runs it without pseudo, for files that pseudo does not track."""
+    import subprocess
+    # Never the caller's: IMASIGN_KEY of a shell must not decide.
+    env = {k: v for k, v in os.environ.items() if not k.startswith('IMASIGN_')}
+    if unload:
+        env['PSEUDO_UNLOAD'] = '1'
+    command = ['imasign-build', *arguments[:2], '--progress=none']
+    pipe = None
+    if key:
+        command += ['--key', d.getVar(key + '_KEY'), '--cert', d.getVar(key + '_CERT')]
+        secret = imasign_passphrase(d, d.getVar(key + '_KEY_PASS'))
+        if secret is not None:
+            pipe, feed = os.pipe()
+            os.write(feed, secret)
+            os.close(feed)
+            command += ['--key-pass', 'fd:%d' % pipe]
+    command += arguments[2:]
+    bb.note('running ' + ' '.join(command))
+    try:
+        done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, pass_fds=(pipe,) if pipe else ())
+    except FileNotFoundError:
+        bb.fatal('imasign-build is not on PATH: is imasign-build-native in ASSUME_PROVIDED without HOSTTOOLS += "imasign-build"?')
+    finally:
+        if pipe:
+            os.close(pipe)
+    if done.returncode in wrong:
+        bb.note(done.stderr)
+        return None
+    if done.returncode:
+        bb.fatal('%s: exit code %d\n%s%s' % (' '.join(command[:3]), done.returncode, done.stdout, done.stderr))
+    bb.note(done.stderr)
+    return done.stdout
+
+def imasign_common_flags(d):
+    """Return the flags that every command that signs takes."""
+    jobs = d.getVar('IMASIGN_JOBS')
+    return ['--jobs', jobs] if jobs else []
+
+def imasign_holds_private_key(content):
+    """Tell whether bytes are or contain a private key, PEM or DER.
+
+    A program may well contain the line that begins a PEM block, so its base64 has to
+    follow. DER is recognised by its first bytes: PKCS#1, SEC 1, PKCS#8, and PKCS#8
+    encrypted by PBES2."""
+    import re
+    if re.search(rb'-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----\r?\n(?:[A-Za-z-]+: [^\n]*\n|\r?\n)*[A-Za-z0-9+/=]{16}', content):
+        return True
+    if content[:2] not in (b'\x30\x81', b'\x30\x82') and not (content[:1] == b'\x30' and content[1:2] < b'\x80'):
+        return False
+    head = {b'\x81': 3, b'\x82': 4}.get(content[1:2], 2)
+    length = int.from_bytes(content[2:head], 'big') if head > 2 else content[1]
+    body = content[head:]
+    if len(body) != length:
+        return False
+    plain = body[:3] == b'\x02\x01\x00' and body[3:4] in (b'\x30', b'\x02')    # PKCS#8, PKCS#1
+    sec1 = body[:4] == b'\x02\x01\x01\x04'
+    pbes2 = body[:1] == b'\x30' and b'\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d' in body[:16]
+    return plain or sec1 or pbes2
+
+def imasign_refuse_private_keys(d, root):
+    """Stop when a file below root is a private key, or contains one."""
+    import fnmatch, stat
+    allowed = (d.getVar('IMASIGN_ALLOW_PRIVATE_KEYS') or '').split()
+    signing = set()
+    for prefix in ('IMASIGN', 'IMASIGN_ROOTFS', 'IMASIGN_RPM'):
+        path = imasign_key_file(d.getVar(prefix + '_KEY') or '')
+        if path and os.path.isfile(path):
+            with open(path, 'rb') as f:
+                signing.add(f.read().strip() or None)
+    signing.discard(None)
+    found = []
+    for directory, _, names in os.walk(root):
+        for name in names:
+            path = os.path.join(directory, name)
+            if not stat.S_ISREG(os.lstat(path).st_mode):
+                continue
+            with open(path, 'rb') as f:
+                content = f.read()
+            short = path[len(root):]
+            if any(key in content for key in signing):
+                found.append('%s: the signing key itself' % short)
+            elif imasign_holds_private_key(content) and not any(fnmatch.fnmatch(short, p) for p in allowed):
+                found.append('%s: a private key' % short)
+    if found:
+        bb.fatal('private keys would go to the device:\n  %s\nRemove them, or, where a file has to be there, name it in IMASIGN_ALLOW_PRIVATE_KEYS (never possible for the signing key)' % '\n  '.join(found))
