@@ -1,0 +1,24 @@
+# Gives a kernel what appraisal needs: the configuration in
+# recipes/linux/files/imasign.cfg and the certificates of IMASIGN_SYSTEM_CERT built in.
+#
+#   KERNEL_CLASSES += "imasign-kernel"
+#
+# for any kernel that merges .cfg files of SRC_URI (kernel-yocto.bbclass does).
+# linux-yocto has it by itself where DISTRO_FEATURES has ima.
+
+inherit imasign
+
+SRC_URI += "file://${IMASIGN_LAYERDIR}/recipes/linux/files/imasign.cfg"
+
+do_configure[file-checksums] += "${@imasign_checksums(d, 'IMASIGN_SYSTEM_CERT')}"
+
+python imasign_builtin_certificate () {
+    import shutil
+    imasign_check_certificate(d, 'IMASIGN_SYSTEM_CERT')
+    with open(d.getVar('IMASIGN_SYSTEM_CERT'), 'rb') as f:
+        if b'-----BEGIN CERTIFICATE-----' not in f.read():
+            bb.fatal('IMASIGN_SYSTEM_CERT: %s is not PEM, which is what the kernel builds in' % d.getVar('IMASIGN_SYSTEM_CERT'))
+    # CONFIG_SYSTEM_TRUSTED_KEYS is relative to the build directory.
+    shutil.copy(d.getVar('IMASIGN_SYSTEM_CERT'), os.path.join(d.getVar('B'), 'system_trusted_key.crt'))
+}
+do_configure[postfuncs] += "imasign_builtin_certificate"

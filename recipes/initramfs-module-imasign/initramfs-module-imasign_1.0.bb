@@ -1,0 +1,32 @@
+SUMMARY = "initramfs-framework module that loads IMA certificates and the IMA policy"
+LICENSE = "MIT"
+LIC_FILES_CHKSUM = "file://${COMMON_LICENSE_DIR}/MIT;md5=0835ade698e0bcf8506ecda2f7b4f302"
+
+PACKAGE_ARCH = "${MACHINE_ARCH}"
+
+SRC_URI = "file://imasign"
+S = "${@d.getVar('UNPACKDIR') or d.getVar('WORKDIR')}"
+INHIBIT_DEFAULT_DEPS = "1"
+
+# After 91-overlayroot, before 99-finish. The name of a module may have no dash.
+IMASIGN_MODULE_NUMBER ?= "95"
+
+do_configure[noexec] = "1"
+do_compile[noexec] = "1"
+
+do_install () {
+    install -d ${D}/init.d
+    sed 's,@SWITCH_ROOT@,${base_sbindir}/switch_root.static,' ${S}/imasign > ${D}/init.d/${IMASIGN_MODULE_NUMBER}-imasign
+    chmod 0755 ${D}/init.d/${IMASIGN_MODULE_NUMBER}-imasign
+}
+
+python () {
+    number = d.getVar('IMASIGN_MODULE_NUMBER')
+    if number not in map(str, range(92, 99)):
+        bb.fatal('IMASIGN_MODULE_NUMBER is %s: it has to be 92 to 98, after what mounts the root file system and before 99-finish' % number)
+}
+
+FILES:${PN} = "/init.d"
+RDEPENDS:${PN} = "initramfs-framework-base imasign-key-store-ima-cert imasign-policy"
+# In meta-oe; needed for every certificate but the first.
+RRECOMMENDS:${PN} = "keyutils"
