@@ -22,10 +22,10 @@ IMASIGN_INCLUDE ?= ""
 IMASIGN_EXCLUDE ?= ""
 IMASIGN_HASHED ?= ""
 
-# What keeps security.ima (proven by tests/bitbake unless docs/yocto.md says
-# otherwise), what cannot, and what of the latter is wanted all the same, unsigned.
-IMASIGN_FSTYPES ?= "btrfs container erofs erofs-lz4 erofs-lz4hc ext2 ext3 ext4 f2fs jffs2 multiubi squashfs squashfs-lz4 squashfs-lzo squashfs-xz squashfs-zst tar ubi ubifs wic wicenv"
-IMASIGN_FSTYPES_WITHOUT_XATTRS ?= "cpio cramfs hddimg iso vfat"
+# Image types that were seen to keep security.ima, those that cannot, and which of the
+# latter are wanted all the same, unsigned. A type in neither list gets a warning.
+IMASIGN_FSTYPES ?= "btrfs erofs erofs-lz4 erofs-lz4hc ext2 ext3 ext4 jffs2 squashfs squashfs-lz4 squashfs-lzo squashfs-xz squashfs-zst tar wic wicenv"
+IMASIGN_FSTYPES_WITHOUT_XATTRS ?= "cpio cramfs f2fs hddimg iso vfat"
 IMASIGN_FSTYPES_UNSIGNED ?= ""
 
 # Room for one signature on the file system, in KiB: ext4 puts what does not fit into
@@ -34,6 +34,8 @@ IMASIGN_SPACE_PER_FILE ?= "4"
 
 # tar drops xattrs unless told. The quotes are for the shell.
 IMAGE_CMD_TAR:append = "${@" --xattrs --xattrs-include='security.*'" if imasign_signs_image(d) else ''}"
+# mkfs.jffs2 does as well.
+EXTRA_IMAGECMD:append:jffs2 = "${@' --with-xattr' if imasign_signs_image(d) else ''}"
 # wic writes a new /etc/fstab, without its signature, into the finished file system.
 WIC_CREATE_EXTRA_ARGS:append = "${@' --no-fstab-update' if imasign_signs_image(d) else ''}"
 

@@ -99,6 +99,7 @@ def imasign_passphrase(d, source):
         with open(where, 'rb') as f:
             return f.read()
     return None
+imasign_passphrase[vardepsexclude] += "BB_ORIGENV"
 
 def imasign_run(d, arguments, key=None, wrong=(), unload=False):
     """Run imasign-build and return its standard output.
