@@ -62,10 +62,10 @@ def imasign_check_key(d, prefix):
     if kind == 'file' and not (where.startswith('/') and os.path.isfile(where)):
         bb.fatal('%s: %s_KEY_PASS: %s is not a file (an absolute path is needed)' % (who, prefix, where))
 
-def imasign_check_certificate(d, variable):
-    """Stop unless the variable names a file with certificates and no private key."""
+def imasign_check_certificate(d, variable, path=None):
+    """Stop unless the variable (or its word path) names a file with certificates and no private key."""
     who = d.getVar('PN')
-    path = d.getVar(variable) or ''
+    path = path or d.getVar(variable) or ''
     if not path:
         bb.fatal('%s: %s is not set: the certificate of the key, PEM or DER' % (who, variable))
     if not os.path.isabs(path):

@@ -33,7 +33,8 @@ entries() {
 
 {
 	echo '# Written by update-go-mods.sh; tests/bitbake compares it with go.mod.'
-	echo 'SRC_URI += "\'
+	printf 'SRC_URI += "%s
+' \\
 	entries
 	echo '"'
 } >"$cache/list"

@@ -27,7 +27,6 @@ do_compile[cleandirs] = "${B}/keys"
 do_compile[file-checksums] += "${@imasign_checksums(d, 'IMASIGN_ROOTFS_CERT', 'IMASIGN_RPM_CERT', 'IMASIGN_SYSTEM_CERT', 'IMASIGN_EXTRA_CERTS')}"
 
 python do_compile () {
-    import subprocess
     def der(path):
         """Return the one certificate of a file, as the kernel reads it."""
         with open(path, 'rb') as f:
@@ -49,8 +48,7 @@ python do_compile () {
         imasign_check_certificate(d, 'IMASIGN_RPM_CERT')
         names['x509_ima_rpm.der'] = d.getVar('IMASIGN_RPM_CERT')
     for path in (d.getVar('IMASIGN_EXTRA_CERTS') or '').split():
-        d.setVar('IMASIGN_EXTRA_CERT', path)
-        imasign_check_certificate(d, 'IMASIGN_EXTRA_CERT')
+        imasign_check_certificate(d, 'IMASIGN_EXTRA_CERTS', path)
         names['x509_ima_%s.der' % os.path.splitext(os.path.basename(path))[0]] = path
     kernel = ['--kernel', d.getVar('IMASIGN_KERNEL_VERSION')] if d.getVar('IMASIGN_KERNEL_VERSION') else []
     for name, path in names.items():

@@ -3,7 +3,7 @@ LICENSE = "MIT"
 PACKAGE_INSTALL = "test-files"
 IMAGE_LINGUAS = ""
 IMAGE_FEATURES = ""
-IMAGE_FSTYPES ?= "tar ext4 squashfs erofs"
+IMAGE_FSTYPES = "${TEST_FSTYPES}"
 inherit image
 # Neither kernel nor cross tools.
 KERNELDEPMODDEPEND = ""

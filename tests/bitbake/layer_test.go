@@ -1,0 +1,183 @@
+package bitbake
+
+import (
+	"encoding/json"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/imasign/imasign-build/tests/harness"
+)
+
+// setting returns the words of a variable that conf/layer.conf assigns.
+func setting(t *testing.T, conf, name string) []string {
+	t.Helper()
+	m := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + ` *(?:\+=|\.=|=) *"([^"]*)"`).FindStringSubmatch(strings.ReplaceAll(conf, "\\\n", " "))
+	if m == nil {
+		t.Fatalf("conf/layer.conf does not set %s", name)
+	}
+	return strings.Fields(m[1])
+}
+
+func TestLayerConf(t *testing.T) {
+	conf := read(t, filepath.Join(root, "conf/layer.conf"))
+	for name, want := range map[string]string{
+		"BBPATH": ":${LAYERDIR}", "BBFILE_COLLECTIONS": "imasign", "BBFILE_PATTERN_imasign": "^${LAYERDIR}/",
+		"LAYERDEPENDS_imasign": "core", "LAYERSERIES_COMPAT_imasign": "scarthgap wrynose blacksail",
+	} {
+		if got := strings.Join(setting(t, conf, name), " "); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	for line := range strings.Lines(strings.ReplaceAll(conf, "\\\n", " ")) {
+		line = strings.TrimSpace(line)
+		if line != "" && !strings.HasPrefix(line, "#") && !regexp.MustCompile(`^[A-Za-z_:-]+ *[?:+.]*= *"[^"]*"$`).MatchString(line) {
+			t.Errorf("conf/layer.conf: not an assignment: %s", line)
+		}
+	}
+	seen := map[string]bool{}
+	for _, pattern := range setting(t, conf, "BBFILES") {
+		files, err := filepath.Glob(strings.Replace(pattern, "${LAYERDIR}", root, 1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			seen[file] = true
+		}
+	}
+	for _, file := range metadata(t) {
+		if recipe := filepath.Ext(file) == ".bb" || filepath.Ext(file) == ".bbappend"; recipe && !seen[file] {
+			t.Errorf("BBFILES does not match %s", file)
+		}
+	}
+}
+
+// TestSecretsAreOutOfHashes: what names a key, its certificate's path or its
+// passphrase may change no task's hash.
+func TestSecretsAreOutOfHashes(t *testing.T) {
+	ignored := setting(t, read(t, filepath.Join(root, "conf/layer.conf")), "BB_BASEHASH_IGNORE_VARS:append")
+	found := 0
+	for _, name := range variables(t) {
+		secret := regexp.MustCompile(`_(KEY|CERT|CERTS|KEY_PASS|KEYS_DIR)$`).MatchString(name) && name != "IMASIGN_SHIP_PRIVATE_KEY"
+		if !secret {
+			continue
+		}
+		found++
+		if !slices.Contains(ignored, name) {
+			t.Errorf("%s is not in BB_BASEHASH_IGNORE_VARS of conf/layer.conf", name)
+		}
+	}
+	if found < 8 {
+		t.Errorf("only %d such variables found: is the pattern right?", found)
+	}
+}
+
+func TestVariablesAreDocumented(t *testing.T) {
+	guide := read(t, filepath.Join(root, "docs/yocto.md"))
+	documented := regexp.MustCompile("(?m)^\\| `(IMASIGN_[A-Z0-9_]+)`").FindAllStringSubmatch(guide, -1)
+	var names []string
+	for _, m := range documented {
+		names = append(names, m[1])
+	}
+	all := variables(t)
+	for _, name := range all {
+		if !slices.Contains(names, name) {
+			t.Errorf("docs/yocto.md has no row for %s", name)
+		}
+	}
+	for _, name := range names {
+		if !slices.Contains(all, name) {
+			t.Errorf("docs/yocto.md describes %s, which nothing sets", name)
+		}
+	}
+}
+
+func TestPythonCompiles(t *testing.T) {
+	type source struct{ File, Text string }
+	var sources []source
+	for _, f := range allFunctions(t) {
+		switch f.kind {
+		case "python":
+			sources = append(sources, source{f.file + ": " + f.name, "def task(d):\n" + f.body})
+		case "def":
+			sources = append(sources, source{f.file + ": " + f.name, f.body})
+		}
+	}
+	inline := regexp.MustCompile(`\$\{@(.*?)\}`)
+	for _, file := range metadata(t) {
+		for _, m := range inline.FindAllStringSubmatch(read(t, file), -1) {
+			sources = append(sources, source{file + ": ${@}", "(" + m[1] + ")"})
+		}
+	}
+	if len(sources) < 30 {
+		t.Errorf("only %d Python functions found", len(sources))
+	}
+	list, err := json.Marshal(sources)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(harness.Tool(t, "python3"), "-W", "error", "-c",
+		"import json, sys\nfor s in json.load(sys.stdin): compile(s['Text'], s['File'], 'exec')")
+	cmd.Stdin = strings.NewReader(string(list))
+	if r := harness.RunCommand(t, cmd); r.Code != 0 {
+		t.Error(r.Err)
+	}
+}
+
+// expansion is what BitBake replaces before a shell sees it.
+var expansion = regexp.MustCompile(`\$\{@.*?\}|\$\{[A-Za-z0-9_:-]+\}`)
+
+func TestShellIsClean(t *testing.T) {
+	shellcheck := harness.Tool(t, "shellcheck")
+	for _, script := range []string{"recipes/imasign-build/update-go-mods.sh", "recipes/initramfs-module-imasign/files/imasign"} {
+		// SC2154: initramfs-framework sets ROOTFS_DIR and bootparam_*.
+		if r := harness.Run(t, shellcheck, "-e", "SC2154", filepath.Join(root, script)); r.Code != 0 {
+			t.Error(r.Out)
+		}
+	}
+	tasks := 0
+	for _, f := range allFunctions(t) {
+		if f.kind != "shell" {
+			continue
+		}
+		tasks++
+		// SC2043: a list that BitBake expands is one word here.
+		cmd := exec.Command(shellcheck, "-s", "dash", "-e", "SC2043", "-")
+		cmd.Stdin = strings.NewReader("task () {\n" + expansion.ReplaceAllString(f.body, "/expanded/by/bitbake") + "}\ntask\n")
+		if r := harness.RunCommand(t, cmd); r.Code != 0 {
+			t.Errorf("%s: %s\n%s", f.file, f.name, r.Out)
+		}
+	}
+	if tasks < 6 {
+		t.Errorf("only %d shell functions found", tasks)
+	}
+}
+
+// TestPolicyExplainsItself: every rule has a comment before it, and the five that
+// the documentation promises are there.
+func TestPolicyExplainsItself(t *testing.T) {
+	var rules []string
+	commented := false
+	for line := range strings.Lines(read(t, filepath.Join(root, "recipes/imasign-policy/files/ima-policy"))) {
+		line = strings.TrimSpace(line)
+		switch {
+		case strings.HasPrefix(line, "#"):
+			commented = true
+		case line != "":
+			if !commented {
+				t.Errorf("no comment before: %s", line)
+			}
+			rules, commented = append(rules, line), false
+		}
+	}
+	var want []string
+	for _, check := range []string{"MMAP", "BPRM", "MODULE", "FIRMWARE", "POLICY"} {
+		want = append(want, "appraise func="+check+"_CHECK euid=0 appraise_type=imasig")
+	}
+	if !slices.Equal(rules, want) {
+		t.Errorf("rules:\n%s\nwant:\n%s", strings.Join(rules, "\n"), strings.Join(want, "\n"))
+	}
+}
