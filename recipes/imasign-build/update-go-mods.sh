@@ -32,9 +32,10 @@ entries() {
 }
 
 {
-	echo '# Written by update-go-mods.sh; tests/bitbake compares it with go.mod.'
-	printf 'SRC_URI += "%s
-' \\
+	cat <<'END'
+# Written by update-go-mods.sh; tests/bitbake compares it with go.mod.
+SRC_URI += "\
+END
 	entries
 	echo '"'
 } >"$cache/list"
