@@ -1,0 +1,533 @@
+package bitbake
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/imasign/imasign-build/tests/harness"
+)
+
+// images is where a lab's images are deployed, image the name of all of them.
+const (
+	images = "build/tmp/deploy/images/qemux86-64"
+	image  = "test-image-qemux86-64.rootfs"
+)
+
+// TestBuild builds packages and images as a user without privileges, step after step
+// in one build directory.
+func TestBuild(t *testing.T) {
+	l := newLab(t)
+	t.Logf("release %s", l.release)
+	first := l.build(t, "", "test-image", "package-index")
+	for _, task := range []string{"test-files:do_package_write_rpm", "test-image:do_rootfs", "test-image:do_image"} {
+		if !first.ran(task) {
+			t.Errorf("%s did not run", task)
+		}
+	}
+	if native := first.ran("imasign-build:do_compile"); native != (l.release != "scarthgap") {
+		t.Errorf("imasign-build was built by its recipe: %v", native)
+	}
+	packages := l.packages(t)
+	t.Run("images", l.imagesAreSigned)
+	t.Run("packages", l.packagesAreSigned)
+	t.Run("feed", l.feedAgrees)
+	t.Run("sstate", func(t *testing.T) { l.sstateHolds(t, packages) })
+	t.Run("nothing changed", func(t *testing.T) { l.nothingRuns(t, "") })
+	t.Run("key encrypted anew and moved", l.keyMoves)
+	t.Run("idempotent", l.signsOnce)
+	t.Run("from sstate", func(t *testing.T) { l.fromSstate(t, packages) })
+	t.Run("from nothing", func(t *testing.T) { l.fromNothing(t, packages) })
+	t.Run("certificate of images", l.imageCertificate)
+	t.Run("certificate of packages", l.packageCertificate)
+	t.Run("passphrase from the environment", l.passphraseFromEnvironment)
+	t.Run("OpenPGP", l.besideOpenPGP)
+	t.Run("excluded recipe", l.excludedRecipe)
+	t.Run("refusals", l.refusals)
+	t.Run("wic", l.wic)
+	t.Run("secrets", l.noSecrets)
+}
+
+// manifest is what imasign-image deployed: path to security.ima.
+func (l *lab) manifest(t *testing.T) map[string][]byte {
+	t.Helper()
+	values := map[string][]byte{}
+	for line := range strings.Lines(read(t, l.path(filepath.Join(images, image+".imasign.jsonl")))) {
+		var entry struct {
+			Path, Kind string
+			Xattrs     map[string]string
+		}
+		if err := json.Unmarshal([]byte(line), &entry); err != nil {
+			t.Fatal(err)
+		}
+		if entry.Kind != "file" {
+			continue
+		}
+		value, err := hex.DecodeString(entry.Xattrs["security.ima"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		values[entry.Path] = value
+	}
+	return values
+}
+
+// imagesAreSigned mounts or unpacks each image and has evmctl verify every file.
+func (l *lab) imagesAreSigned(t *testing.T) {
+	want := l.manifest(t)
+	if len(want) < 25 || len(want["etc/fstab"]) == 0 || len(want["usr/share/test/f20"]) != 0 {
+		t.Fatalf("the manifest has %d files, fstab %x, the excluded one %x", len(want), want["etc/fstab"], want["usr/share/test/f20"])
+	}
+	for _, fstype := range []string{"tar", "ext4", "squashfs", "erofs", "btrfs"} {
+		t.Run(fstype, func(t *testing.T) {
+			dir := t.TempDir()
+			file := l.path(filepath.Join(images, image+"."+fstype))
+			if fstype == "tar" {
+				harness.Must(t, "tar", "-C", dir, "--xattrs", "--xattrs-include=*", "-xpf", file)
+			} else {
+				harness.Must(t, "mount", "-t", fstype, "-o", "loop,ro", file, dir)
+				defer harness.Must(t, "umount", dir)
+			}
+			verifyTree(t, dir, l.path("keys/x509_ima.crt"), want)
+		})
+	}
+	t.Run("jffs2", func(t *testing.T) {
+		content := []byte(read(t, l.path(filepath.Join(images, image+".jffs2"))))
+		for path, value := range want {
+			if len(value) > 0 && !bytes.Contains(content, value) {
+				t.Errorf("the value of %s is not in it", path)
+			}
+		}
+	})
+}
+
+// verifyTree has evmctl accept every file of the manifest, no other file being there.
+func verifyTree(t *testing.T, dir, cert string, want map[string][]byte) {
+	t.Helper()
+	files := harness.Files(t, dir)
+	if len(files) != len(want) {
+		t.Errorf("%d files, the manifest has %d", len(files), len(want))
+	}
+	for _, file := range files {
+		path := strings.TrimPrefix(file, dir+"/")
+		value, err := getxattr(file)
+		if len(want[path]) == 0 {
+			if err == nil {
+				t.Errorf("%s is signed and should not be", path)
+			}
+			continue
+		}
+		if err != nil || !bytes.Equal(value, want[path]) {
+			t.Errorf("%s: security.ima %x (%v), the manifest says %x", path, value, err, want[path])
+		}
+		evmctl(t, cert, file)
+	}
+	if info, err := os.Stat(filepath.Join(dir, "usr/share/test/f1")); err != nil || info.Sys().(*syscall.Stat_t).Uid != 12 || info.Sys().(*syscall.Stat_t).Gid != 34 {
+		t.Errorf("owner of f1: %v", err)
+	}
+	if info, err := os.Stat(filepath.Join(dir, "usr/bin/hello-setuid")); err != nil || info.Mode()&os.ModeSetuid == 0 {
+		t.Errorf("hello-setuid is not setuid: %v", err)
+	}
+}
+
+func getxattr(file string) ([]byte, error) {
+	value := make([]byte, 4096)
+	n, err := syscall.Getxattr(file, "security.ima", value)
+	return value[:max(n, 0)], err
+}
+
+// evmctl accepts the file's signature; it exits with 0 for many a failure.
+func evmctl(t *testing.T, cert, file string) {
+	t.Helper()
+	r := harness.Run(t, "evmctl", "ima_verify", "--key", cert, file)
+	if !strings.Contains(r.Out+r.Err, "verification is OK") {
+		t.Errorf("evmctl: %s: %s%s", file, r.Out, r.Err)
+	}
+}
+
+// packages are those of the feed, by name, with their content.
+func (l *lab) packages(t *testing.T) map[string]string {
+	t.Helper()
+	content := map[string]string{}
+	for _, file := range l.files(t, "build/tmp/deploy/rpm") {
+		if strings.HasSuffix(file, ".rpm") {
+			content[filepath.Base(file)] = read(t, file)
+		}
+	}
+	if len(content) == 0 {
+		t.Fatal("no packages in the feed")
+	}
+	return content
+}
+
+// packagesAreSigned has rpm say what the signatures are, and evmctl verify them on
+// the files that rpm2cpio unpacks.
+func (l *lab) packagesAreSigned(t *testing.T) { l.verifyPackages(t, l.path("keys/x509_ima.crt")) }
+
+func (l *lab) verifyPackages(t *testing.T, cert string) {
+	t.Helper()
+	verified := 0
+	for _, file := range l.files(t, "build/tmp/deploy/rpm") {
+		if !strings.HasSuffix(file, ".rpm") {
+			continue
+		}
+		dir := t.TempDir()
+		harness.Must(t, "sh", "-c", `cd "$1" && rpm2cpio "$2" | cpio -idm --quiet --no-absolute-filenames`, "-", dir, file)
+		for line := range strings.Lines(harness.Must(t, "rpm", "-qp", "--nosignature", "--qf", "[%{FILENAMES} %{FILEMODES:perms} %{FILESIGNATURES}\n]", file)) {
+			fields := strings.Fields(line)
+			if len(fields) < 2 || fields[1][0] != '-' {
+				continue
+			}
+			if len(fields) != 3 {
+				t.Errorf("%s: %s has no signature", filepath.Base(file), fields[0])
+				continue
+			}
+			unpacked := filepath.Join(dir, fields[0])
+			value, err := hex.DecodeString(fields[2])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := syscall.Setxattr(unpacked, "security.ima", value, 0); err != nil {
+				t.Fatal(err)
+			}
+			evmctl(t, cert, unpacked)
+			verified++
+		}
+	}
+	if verified < 25 {
+		t.Errorf("only %d files verified", verified)
+	}
+}
+
+// feedAgrees compares the packages with what the index says of them.
+func (l *lab) feedAgrees(t *testing.T) {
+	var primary string
+	for _, file := range l.files(t, "build/tmp/deploy/rpm/repodata") {
+		if strings.Contains(file, "primary.xml") {
+			primary += harness.Must(t, "sh", "-c", `case $1 in *.zst) zstd -dc "$1" ;; *) gzip -dc "$1" ;; esac`, "-", file)
+		}
+	}
+	for _, file := range l.files(t, "build/tmp/deploy/rpm") {
+		if sum := strings.Fields(harness.Must(t, "sha256sum", file))[0]; strings.HasSuffix(file, ".rpm") && !strings.Contains(primary, sum) {
+			t.Errorf("the index does not know %s %s", sum, filepath.Base(file))
+		}
+	}
+}
+
+// sstateHolds unpacks what sstate stored: it is what the feed has, signatures and all.
+func (l *lab) sstateHolds(t *testing.T, packages map[string]string) {
+	found := 0
+	for _, file := range l.files(t, "build/sstate-cache") {
+		if !strings.Contains(file, "package_write_rpm.tar") || !strings.HasSuffix(file, ".zst") {
+			continue
+		}
+		dir := t.TempDir()
+		harness.Must(t, "tar", "-C", dir, "-I", "zstd", "-xf", file)
+		for _, rpm := range harness.Files(t, dir) {
+			if !strings.HasSuffix(rpm, ".rpm") {
+				continue
+			}
+			found++
+			if packages[filepath.Base(rpm)] != read(t, rpm) {
+				t.Errorf("%s in sstate is not the one in the feed", filepath.Base(rpm))
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("sstate has no packages")
+	}
+}
+
+func (l *lab) nothingRuns(t *testing.T, extra string) {
+	t.Helper()
+	if r := l.build(t, extra, "test-image"); len(r.tasks) > 0 {
+		t.Errorf("tasks ran: %v", r.tasks)
+	}
+}
+
+// keyMoves encrypts the key with another passphrase and names other paths.
+func (l *lab) keyMoves(t *testing.T) {
+	moved := l.path("elsewhere")
+	harness.Must(t, "cp", "-rp", l.path("keys"), moved)
+	l.encrypt(t, filepath.Join(moved, "x509_ima.key"), "another")
+	write(t, l.path("another"), "another\n")
+	harness.Must(t, "chown", "-R", fmt.Sprint(uid), moved)
+	l.nothingRuns(t, fmt.Sprintf("IMASIGN_KEYS_DIR = \"%s\"\nIMASIGN_KEY_PASS = \"file:%s\"\nIMASIGN_JOBS = \"1\"\n", moved, l.path("another")))
+}
+
+// signsOnce runs do_image again on the tree that it signed.
+func (l *lab) signsOnce(t *testing.T) {
+	before := l.manifest(t)
+	l.bitbake(t, "", "-f", "-c", "image", "test-image")
+	l.bitbake(t, "", "test-image")
+	report := read(t, l.path(filepath.Join(images, image+".imasign.json")))
+	if !strings.Contains(report, `"signed": 0`) || strings.Contains(report, `"unchanged": 0`) {
+		t.Errorf("signed again: %s", report)
+	}
+	if after := l.manifest(t); fmt.Sprint(after) != fmt.Sprint(before) {
+		t.Error("another manifest")
+	}
+}
+
+func (l *lab) samePackages(t *testing.T, packages map[string]string) {
+	t.Helper()
+	again := l.packages(t)
+	for name, content := range packages {
+		if again[name] != content {
+			t.Errorf("%s is another one", name)
+		}
+	}
+}
+
+func (l *lab) fromSstate(t *testing.T, packages map[string]string) {
+	harness.Must(t, "rm", "-rf", l.path("build/tmp"))
+	r := l.build(t, "", "test-image", "package-index")
+	if r.ran("test-files:do_install") || !r.ran("test-files:do_package_write_rpm_setscene") {
+		t.Errorf("not from sstate: %v", r.tasks)
+	}
+	l.samePackages(t, packages)
+}
+
+func (l *lab) fromNothing(t *testing.T, packages map[string]string) {
+	before := l.manifest(t)
+	harness.Must(t, "rm", "-rf", l.path("build/tmp"), l.path("build/sstate-cache"))
+	if r := l.build(t, "", "test-image", "package-index"); !r.ran("test-files:do_package_write_rpm") {
+		t.Errorf("not built: %v", r.tasks)
+	}
+	l.samePackages(t, packages)
+	if after := l.manifest(t); fmt.Sprint(after) != fmt.Sprint(before) {
+		t.Error("another manifest")
+	}
+}
+
+// imageCertificate signs images with another key: do_image and what comes after it
+// runs, on the root file system as it is.
+func (l *lab) imageCertificate(t *testing.T) {
+	l.build(t, "", "test-image")
+	extra := fmt.Sprintf("IMASIGN_ROOTFS_KEY = \"%[1]s/x509_ima.key\"\nIMASIGN_ROOTFS_CERT = \"%[1]s/x509_ima.crt\"\n", l.path("rotated"))
+	r := l.build(t, extra, "test-image")
+	if !r.ran("test-image:do_image") || !r.ran("test-image:do_image_ext4") {
+		t.Errorf("not signed again: %v", r.tasks)
+	}
+	after := regexp.MustCompile(`^test-image:do_(image|image_\w+|create_image\w*_spdx|flush_pseudodb|rootfs_wicenv|build|image_complete)$`)
+	for _, task := range r.tasks {
+		if !after.MatchString(task) {
+			t.Errorf("%s ran", task)
+		}
+	}
+	dir := t.TempDir()
+	harness.Must(t, "tar", "-C", dir, "--xattrs", "--xattrs-include=*", "-xpf", l.path(filepath.Join(images, image+".tar")))
+	verifyTree(t, dir, l.path("rotated/x509_ima.crt"), l.manifest(t))
+}
+
+// packageCertificate signs packages with another key: they are written again, and
+// the image is installed from them; nothing is compiled or packaged again.
+func (l *lab) packageCertificate(t *testing.T) {
+	l.build(t, "", "test-image", "package-index")
+	extra := fmt.Sprintf("IMASIGN_RPM_KEY = \"%[1]s/x509_ima.key\"\nIMASIGN_RPM_CERT = \"%[1]s/x509_ima.crt\"\n", l.path("rotated"))
+	r := l.build(t, extra, "test-files", "package-index")
+	if !r.ran("test-files:do_package_write_rpm") {
+		t.Errorf("not signed again: %v", r.tasks)
+	}
+	for _, task := range r.tasks {
+		if !slices.Contains([]string{"test-files:do_package_write_rpm", "package-index:do_package_index", "test-files:do_build", "package-index:do_build"}, task) {
+			t.Errorf("%s ran", task)
+		}
+	}
+	l.verifyPackages(t, l.path("rotated/x509_ima.crt"))
+	t.Run("feed", l.feedAgrees)
+}
+
+func (l *lab) passphraseFromEnvironment(t *testing.T) {
+	l.build(t, "IMASIGN_KEY_PASS = \"env:IMASIGN_TEST_PASSPHRASE\"\nIMASIGN_HASH = \"sha512\"\n", "test-image")
+	for path, value := range l.manifest(t) {
+		if len(value) > 0 && value[2] != 6 { // enum hash_algo: SHA-512
+			t.Errorf("%s: hash id %d", path, value[2])
+		}
+	}
+}
+
+// besideOpenPGP builds with sign_rpm, in either order.
+func (l *lab) besideOpenPGP(t *testing.T) {
+	gpg := l.path("gnupg")
+	harness.Must(t, "install", "-d", "-m", "0700", "-o", fmt.Sprint(uid), "-g", fmt.Sprint(uid), gpg)
+	cmd := fmt.Sprintf("gpg --batch --homedir %s --pinentry-mode loopback --passphrase gpgpass --quick-generate-key test-key rsa2048 sign never", gpg)
+	harness.Must(t, "setpriv", "--reuid", fmt.Sprint(uid), "--regid", fmt.Sprint(uid), "--clear-groups", "env", "HOME="+l.path("home"), "sh", "-c", cmd)
+	t.Cleanup(func() { harness.Run(t, "gpgconf", "--homedir", gpg, "--kill", "all") })
+	for name, inherit := range map[string]string{"before": `INHERIT:prepend = "sign_rpm "`, "after": `INHERIT:append = " sign_rpm"`} {
+		t.Run(name, func(t *testing.T) {
+			l.build(t, fmt.Sprintf("%s\nRPM_GPG_NAME = \"test-key\"\nRPM_GPG_PASSPHRASE = \"gpgpass\"\nGPG_PATH = \"%s\"\nASSUME_PROVIDED += \"signing-keys\"\n", inherit, gpg), "test-files")
+			for _, file := range l.files(t, "build/tmp/deploy/rpm") {
+				if strings.HasSuffix(file, ".rpm") && strings.Contains(harness.Must(t, "rpm", "-qp", "--nosignature", "--qf", "%{RSAHEADER:pgpsig}", file), "none") {
+					t.Errorf("%s has no OpenPGP signature", filepath.Base(file))
+				}
+			}
+			l.opensAfterImport(t, gpg)
+			l.verifyPackages(t, l.path("keys/x509_ima.crt"))
+		})
+	}
+}
+
+// opensAfterImport has rpm check the OpenPGP signatures.
+func (l *lab) opensAfterImport(t *testing.T, gpg string) {
+	t.Helper()
+	db, key := t.TempDir(), filepath.Join(t.TempDir(), "key")
+	harness.Must(t, "gpg", "--homedir", gpg, "--armor", "--output", key, "--export", "test-key")
+	harness.Must(t, "rpmkeys", "--dbpath", db, "--import", key)
+	for _, file := range l.files(t, "build/tmp/deploy/rpm") {
+		if strings.HasSuffix(file, ".rpm") {
+			if out := harness.Must(t, "rpmkeys", "--dbpath", db, "--checksig", file); !strings.Contains(out, "signatures OK") {
+				t.Error(out)
+			}
+		}
+	}
+}
+
+func (l *lab) excludedRecipe(t *testing.T) {
+	l.build(t, "IMASIGN_RPM_EXCLUDE = \"test-files\"\n", "test-files")
+	for _, file := range l.files(t, "build/tmp/deploy/rpm") {
+		if strings.HasSuffix(file, ".rpm") {
+			if out := harness.Must(t, "rpm", "-qp", "--nosignature", "--qf", "[%{FILESIGNATURES}]", file); out != "" {
+				t.Errorf("%s is signed", filepath.Base(file))
+			}
+		}
+	}
+}
+
+// misplaced is a secret where none may stand.
+const misplaced = "misplaced-secret-1234"
+
+// refusals are builds that must fail, and say why.
+func (l *lab) refusals(t *testing.T) {
+	leak := func(key string) string {
+		return "leak() {\n\tinstall -D -m 0600 " + key + " ${IMAGE_ROOTFS}/etc/forgotten.pem\n}\nROOTFS_POSTPROCESS_COMMAND += \"leak\"\n"
+	}
+	harness.Must(t, harness.Tool(t, "openssl"), "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", l.path("other.pem"))
+	harness.Must(t, "chmod", "0644", l.path("other.pem"))
+	for name, c := range map[string]struct{ extra, says string }{
+		"no key":              {"IMASIGN_KEYS_DIR = \"\"\n", "which key signs"},
+		"key is missing":      {"IMASIGN_KEY = \"/nonexistent.key\"\n", "/nonexistent.key is not a file"},
+		"relative key":        {"IMASIGN_KEY = \"x.key\"\n", "give an absolute path"},
+		"certificate missing": {"IMASIGN_CERT = \"/nonexistent.crt\"\n", "/nonexistent.crt is not a file"},
+		"key as certificate":  {"IMASIGN_CERT = \"" + l.path("other.pem") + "\"\n", "holds a private key"},
+		"literal passphrase":  {"IMASIGN_KEY_PASS = \"" + misplaced + "\"\n", "not the passphrase"},
+		"literal PIN":         {"IMASIGN_KEY = \"pkcs11:token=t?pin-value=" + misplaced + "\"\n", "pin-source"},
+		"wrong passphrase":    {"IMASIGN_KEY_PASS = \"file:/etc/hostname\"\n", "passphrase"},
+		"cpio":                {"TEST_FSTYPES = \"tar cpio.gz\"\n", "type cpio keeps no xattrs"},
+		"vfat":                {"TEST_FSTYPES = \"vfat\"\n", "type vfat keeps no xattrs"},
+		"two file signers":    {"RPM_FSK_PATH = \"/x\"\n", "rpmsign would sign files as well"},
+		"wrong certificate":   {"IMASIGN_CERT = \"" + l.path("rotated/x509_ima.crt") + "\"\n", "certificate"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := l.bitbake(t, c.extra, "test-image")
+			if r.Code == 0 || !strings.Contains(r.Out, c.says) {
+				t.Errorf("exit %d, want %q:\n%s", r.Code, c.says, tail(r.Out))
+			}
+			if strings.Contains(r.Out+r.Err, misplaced) {
+				t.Error("the secret was printed")
+			}
+		})
+	}
+	for name, c := range map[string]struct{ key, says string }{
+		"leaked key":         {l.path("other.pem"), "/etc/forgotten.pem: a private key"},
+		"leaked signing key": {l.path("keys/x509_ima.key"), "/etc/forgotten.pem: the signing key itself"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l.inRecipe(t, leak(c.key), func() {
+				if r := l.bitbake(t, "IMASIGN_ALLOW_PRIVATE_KEYS = \"/etc/other\"\n", "test-image"); r.Code == 0 || !strings.Contains(r.Out, c.says) {
+					t.Errorf("exit %d, want %q:\n%s", r.Code, c.says, tail(r.Out))
+				}
+			})
+		})
+	}
+	t.Run("allowed key", func(t *testing.T) {
+		l.inRecipe(t, leak(l.path("other.pem")), func() {
+			l.build(t, "IMASIGN_ALLOW_PRIVATE_KEYS = \"/etc/*.pem\"\n", "test-image")
+		})
+	})
+	t.Run("cpio when told", func(t *testing.T) {
+		l.build(t, "TEST_FSTYPES = \"tar cpio\"\nIMASIGN_FSTYPES_UNSIGNED = \"cpio\"\n", "test-image")
+	})
+}
+
+// inRecipe adds lines to the image's recipe meanwhile.
+func (l *lab) inRecipe(t *testing.T, lines string, do func()) {
+	t.Helper()
+	file := l.path("meta-test/recipes/image/test-image.bb")
+	before := read(t, file)
+	write(t, file, before+lines)
+	defer write(t, file, before)
+	do()
+}
+
+// wic makes a disk image. Where the release's wic is a project of its own, the
+// machine has none.
+func (l *lab) wic(t *testing.T) {
+	if _, err := os.Stat(l.path("oe-core/scripts/lib/wic")); err != nil {
+		t.Skipf("NOT RUN: the wic of %s is not in OE-core", l.release)
+	}
+	write(t, l.path("meta-test/test.wks"), "part / --source rootfs --fstype=ext4 --label root --align 1024\npart /data --fstype=ext4 --fixed-size 8M --label data\nbootloader --ptable gpt\n")
+	setup := "TEST_FSTYPES = \"wic\"\nWKS_FILE = \"" + l.path("meta-test/test.wks") + "\"\nWKS_FILE_DEPENDS = \"\"\nHOSTTOOLS += \"wic parted mcopy mkfs.vfat bmaptool sgdisk partprobe sfdisk isoinfo mmd mkfs.ext2 dumpe2fs resize2fs e2fsck\"\n"
+	l.build(t, setup, "test-image")
+	dir := t.TempDir()
+	harness.Must(t, "mount", "-o", "loop,ro,offset=1048576", l.path(filepath.Join(images, image+".wic")), dir)
+	defer harness.Must(t, "umount", dir)
+	want := l.manifest(t)
+	if err := os.Remove(filepath.Join(dir, "lost+found")); err == nil {
+		t.Error("mounted for writing")
+	}
+	verifyTree(t, dir, l.path("keys/x509_ima.crt"), want)
+	t.Run("rewritten fstab", func(t *testing.T) {
+		r := l.bitbake(t, setup+"WIC_CREATE_EXTRA_ARGS:remove = \"--no-fstab-update\"\n", "test-image")
+		if r.Code == 0 || !strings.Contains(r.Out, "was written after signing") {
+			t.Errorf("exit %d:\n%s", r.Code, tail(r.Out))
+		}
+	})
+}
+
+// noSecrets searches everything that was built, compressed or not, for the
+// passphrase, and finds the word that was put into the metadata.
+func (l *lab) noSecrets(t *testing.T) {
+	control := map[string]int{}
+	searched := 0
+	for _, file := range l.files(t, "build") {
+		content := []byte(read(t, file))
+		if bytes.HasPrefix(content, []byte{0x28, 0xb5, 0x2f, 0xfd}) {
+			content = []byte(harness.Must(t, "zstd", "-dcq", file))
+		}
+		searched++
+		if bytes.Contains(content, []byte(passphrase)) {
+			t.Errorf("%s holds the passphrase", file)
+		}
+		if bytes.Contains(content, []byte(controlWord)) {
+			control[kind(file)]++
+		}
+	}
+	t.Logf("%d files searched; the control word is in %v", searched, control)
+	for _, where := range []string{"sigdata", "log"} {
+		if control[where] == 0 {
+			t.Errorf("the control word was not found in any %s: the search is broken", where)
+		}
+	}
+}
+
+func kind(file string) string {
+	base := filepath.Base(file)
+	switch {
+	case strings.Contains(base, ".sigdata."):
+		return "sigdata"
+	case strings.HasSuffix(base, ".siginfo"):
+		return "siginfo"
+	case strings.HasPrefix(base, "log."):
+		return "log"
+	}
+	return "other"
+}
