@@ -364,7 +364,7 @@ func (l *lab) besideOpenPGP(t *testing.T) {
 	t.Cleanup(func() { harness.Run(t, "gpgconf", "--homedir", gpg, "--kill", "all") })
 	for name, inherit := range map[string]string{"before": `INHERIT:prepend = "sign_rpm "`, "after": `INHERIT:append = " sign_rpm"`} {
 		t.Run(name, func(t *testing.T) {
-			l.build(t, fmt.Sprintf("%s\nRPM_GPG_NAME = \"test-key\"\nRPM_GPG_PASSPHRASE = \"gpgpass\"\nGPG_PATH = \"%s\"\nASSUME_PROVIDED += \"signing-keys\"\n", inherit, gpg), "test-files")
+			l.build(t, fmt.Sprintf("%s\nRPM_GPG_NAME = \"test-key\"\nRPM_GPG_PASSPHRASE = \"gpgpass\"\nGPG_PATH = \"%s\"\n", inherit, gpg), "test-files")
 			for _, file := range l.files(t, "build/tmp/deploy/rpm") {
 				if strings.HasSuffix(file, ".rpm") && strings.Contains(harness.Must(t, "rpm", "-qp", "--nosignature", "--qf", "%{RSAHEADER:pgpsig}", file), "none") {
 					t.Errorf("%s has no OpenPGP signature", filepath.Base(file))

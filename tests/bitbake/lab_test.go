@@ -74,7 +74,7 @@ func (l *lab) checkouts(t *testing.T, bitbake, oecore string) string {
 	if err := os.Mkdir(l.path("oe-core"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []string{"meta", "scripts", "oe-init-build-env"} {
+	for _, part := range []string{"meta", "scripts", "oe-init-build-env", ".templateconf"} {
 		harness.Must(t, "cp", "-r", filepath.Join(oecore, part), l.path("oe-core"))
 	}
 	names := regexp.MustCompile(`LAYERSERIES_CORENAMES = "([^"]*)"`).FindStringSubmatch(read(t, l.path("oe-core/meta/conf/layer.conf")))
@@ -156,7 +156,7 @@ CONF_VERSION = "2"
 BB_NO_NETWORK = "1"
 BB_NUMBER_THREADS = "2"
 PARALLEL_MAKE = "-j2"
-BBMASK += "/oe-core/meta/recipes- .*\.bbappend"
+BBMASK += "/oe-core/meta/recipes-(?!core/meta/(package-index|signing-keys)) .*\.bbappend"
 require conf/host-tools.conf
 %[2]s
 IMASIGN_KEYS_DIR = "%[1]s/keys"
