@@ -6,7 +6,7 @@ FUZZTIME ?= 30s
 
 VULNDB ?= https://vuln.go.dev
 
-.PHONY: all build demo test check lint docs vuln bench fuzz deps clean
+.PHONY: all build demo test bitbake check lint docs vuln bench fuzz deps clean
 
 all: build
 
@@ -21,6 +21,14 @@ test: deps ## everything, against the real peers
 	CGO_ENABLED=0 $(GO) test ./cmd/... ./internal/libcrypto ./pkg/certs ./pkg/ima ./pkg/keystore/...
 	$(GO) test -race -timeout 25m ./cmd/... ./internal/... ./pkg/...
 	$(GO) test -race -timeout 25m -count=1 ./tests/...
+
+# Not a part of test: there is no BitBake and OE-core in the repository. BITBAKE_DIR and
+# OECORE_DIR are checkouts of the same release, for instance branches 2.18 and wrynose.
+bitbake: ## the layer with real BitBake and OE-core: make bitbake BITBAKE_DIR=… OECORE_DIR=…
+	test -n "$(BITBAKE_DIR)" && test -n "$(OECORE_DIR)"
+	./tests/deps.sh bitbake
+	locale -a | grep -qix 'en_us.utf-\?8' || localedef -i en_US -f UTF-8 en_US.UTF-8
+	BITBAKE_DIR="$(BITBAKE_DIR)" OECORE_DIR="$(OECORE_DIR)" $(GO) test -timeout 90m -count=1 -v -run 'TestBuild|TestParse' ./tests/bitbake
 
 lint: ## linters, pinned in tools/go.mod
 	$(LINT) golangci-lint run ./...

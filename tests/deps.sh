@@ -11,6 +11,7 @@ packages="
 	ca-certificates
 	cpio
 	createrepo-c
+	dash
 	dnf
 	e2fsprogs
 	erofs-utils
@@ -32,12 +33,19 @@ packages="
 	python3
 	rpm
 	rpm-common
+	shellcheck
 	skopeo
 	squashfs-tools
 	umoci
 	xz-utils
 	zstd
 "
+# What BitBake needs in place of native recipes (make bitbake).
+bitbake="
+	bmap-tools btrfs-progs chrpath cpio diffstat dosfstools file g++ gawk gdisk git libpseudo locales
+	lz4 make mtd-utils mtools parted patch perl rpcsvc-proto rpm2cpio wget xz-utils zstd
+"
+[ "${1:-}" != bitbake ] || packages="$packages $bitbake"
 missing=""
 for package in $packages; do
 	dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing="$missing $package"

@@ -531,3 +531,30 @@ func kind(file string) string {
 	}
 	return "other"
 }
+
+// TestParse parses all of OE-core with the layer and with DISTRO_FEATURES ima, so
+// that every bbappend meets its recipe.
+func TestParse(t *testing.T) {
+	l := newLab(t)
+	local := read(t, l.path("build/conf/local.conf"))
+	local = regexp.MustCompile(`(?m)^(BBMASK|require|HOSTTOOLS|TEST_RECIPES|GO\w+:).*\n`).ReplaceAllString(local, "")
+	write(t, l.path("build/conf/local.conf"), local+"DISTRO_FEATURES:append = \" ima\"\nASSUME_PROVIDED += \"imasign-build-native\"\n")
+	layers := l.path("build/conf/bblayers.conf")
+	write(t, layers, strings.Replace(read(t, layers), " "+l.path("meta-test"), "", 1))
+	r := l.build(t, "", "-p")
+	if m := regexp.MustCompile(`, (\d+) masked, 0 errors`).FindStringSubmatch(r.Out); m == nil || m[1] != "0" {
+		t.Errorf("not everything was parsed:\n%s", tail(r.Out))
+	}
+	if strings.Contains(r.Out, "WARNING") {
+		t.Errorf("warnings:\n%s", tail(r.Out))
+	}
+	for recipe, want := range map[string]string{
+		"util-linux": `switch_root\.static`, "rpm": `macros\.imasign`, "linux-yocto": `imasign\.cfg`,
+		"base-files": `IMASIGN_IVERSION`, "imasign-policy": `etc/ima`, "imasign-key-store": `x509_ima`,
+		"initramfs-module-imasign": `95-imasign`, "packagegroup-imasign": `util-linux-switch-root\.static`,
+	} {
+		if out := l.bitbake(t, "", "-e", recipe).Out; !regexp.MustCompile(want).MatchString(out) {
+			t.Errorf("%s: %q is not in it", recipe, want)
+		}
+	}
+}
