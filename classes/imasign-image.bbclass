@@ -125,9 +125,8 @@ def imasign_forget_other_choice(d, rootfs, choice):
         json.dump(choice, f)
 
 def imasign_verify_image(d, rootfs, manifest):
-    """Read everything back, as the image types will read it."""
-    require = ['--require', d.getVar('IMASIGN_SELECT')]
-    imasign_run(d, ['rootfs', 'verify', '--cert', d.getVar('IMASIGN_ROOTFS_CERT'), '--manifest', manifest, *imasign_common_flags(d), *require, *imasign_patterns(d), rootfs])
+    """Read everything back, as the image types will read it: the tree is what the manifest says."""
+    imasign_run(d, ['rootfs', 'verify', '--cert', d.getVar('IMASIGN_ROOTFS_CERT'), '--manifest', manifest, *imasign_common_flags(d), rootfs])
 
 def imasign_link(d, path):
     """Give a deployed file its name without a version, as images have it."""

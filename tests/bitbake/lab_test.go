@@ -151,6 +151,7 @@ BBLAYERS ?= "%[1]s/oe-core/meta %[1]s/layer %[1]s/meta-test"
 	}
 	write(t, l.path("build/conf/local.conf"), fmt.Sprintf(`MACHINE = "qemux86-64"
 DISTRO = "nodistro"
+TMPDIR = "${TOPDIR}/tmp"
 PACKAGE_CLASSES = "package_rpm"
 CONF_VERSION = "2"
 BB_NO_NETWORK = "1"
@@ -217,6 +218,7 @@ func (l *lab) bitbake(t *testing.T, extra string, args ...string) result {
 	cmd.Env = []string{"HOME=" + l.path("home"), "USER=builder", "LOGNAME=builder", "LANG=en_US.UTF-8", "PATH=" + l.path("bin") + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "IMASIGN_TEST_PASSPHRASE=" + passphrase}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 	r := result{Result: harness.RunCommand(t, cmd)}
+	r.Out += r.Err // errors go to the latter, warnings to either
 	for _, m := range ranTask.FindAllStringSubmatch(r.Out, -1) {
 		r.tasks = append(r.tasks, m[1]+":"+m[2])
 	}
@@ -228,7 +230,7 @@ func (l *lab) build(t *testing.T, extra string, args ...string) result {
 	t.Helper()
 	r := l.bitbake(t, extra, args...)
 	if r.Code != 0 {
-		t.Fatalf("bitbake %v: exit %d\n%s%s", args, r.Code, tail(r.Out), r.Err)
+		t.Fatalf("bitbake %v: exit %d\n%s", args, r.Code, tail(r.Out))
 	}
 	l.noWarnings(t, r)
 	return r
