@@ -29,4 +29,4 @@ python () {
 FILES:${PN} = "/init.d"
 RDEPENDS:${PN} = "initramfs-framework-base imasign-key-store-ima-cert imasign-policy"
 # In meta-oe; needed for every certificate but the first.
-RRECOMMENDS:${PN} = "keyutils"
+RRECOMMENDS:${PN} = "${@bb.utils.contains('BBFILE_COLLECTIONS', 'openembedded-layer', 'keyutils', '', d)}"

@@ -5,4 +5,4 @@ inherit packagegroup
 # switch_root.static comes with DISTRO_FEATURES ima.
 RDEPENDS:${PN} = "util-linux-switch-root.static"
 # To look at keyrings; in meta-oe.
-RRECOMMENDS:${PN} = "keyutils"
+RRECOMMENDS:${PN} = "${@bb.utils.contains('BBFILE_COLLECTIONS', 'openembedded-layer', 'keyutils', '', d)}"

@@ -96,7 +96,7 @@ func (l *lab) imagesAreSigned(t *testing.T) {
 				harness.Must(t, "mount", "-t", fstype, "-o", "loop,ro", file, dir)
 				defer harness.Must(t, "umount", dir)
 			}
-			verifyTree(t, dir, l.path("keys/x509_ima.crt"), want)
+			verifyTree(t, dir, l.path("keys/x509_ima.der"), want)
 		})
 	}
 	t.Run("jffs2", func(t *testing.T) {
@@ -170,7 +170,7 @@ func (l *lab) packages(t *testing.T) map[string]string {
 
 // packagesAreSigned has rpm say what the signatures are, and evmctl verify them on
 // the files that rpm2cpio unpacks.
-func (l *lab) packagesAreSigned(t *testing.T) { l.verifyPackages(t, l.path("keys/x509_ima.crt")) }
+func (l *lab) packagesAreSigned(t *testing.T) { l.verifyPackages(t, l.path("keys/x509_ima.der")) }
 
 func (l *lab) verifyPackages(t *testing.T, cert string) {
 	t.Helper()
@@ -327,7 +327,7 @@ func (l *lab) imageCertificate(t *testing.T) {
 	}
 	dir := t.TempDir()
 	harness.Must(t, "tar", "-C", dir, "--xattrs", "--xattrs-include=*", "-xpf", l.path(filepath.Join(images, image+".tar")))
-	verifyTree(t, dir, l.path("rotated/x509_ima.crt"), l.manifest(t))
+	verifyTree(t, dir, l.path("rotated/x509_ima.der"), l.manifest(t))
 }
 
 // packageCertificate signs packages with another key: they are written again, and
@@ -344,7 +344,7 @@ func (l *lab) packageCertificate(t *testing.T) {
 			t.Errorf("%s ran", task)
 		}
 	}
-	l.verifyPackages(t, l.path("rotated/x509_ima.crt"))
+	l.verifyPackages(t, l.path("rotated/x509_ima.der"))
 	t.Run("feed", l.feedAgrees)
 }
 
@@ -373,7 +373,7 @@ func (l *lab) besideOpenPGP(t *testing.T) {
 				}
 			}
 			l.opensAfterImport(t, gpg)
-			l.verifyPackages(t, l.path("keys/x509_ima.crt"))
+			l.verifyPackages(t, l.path("keys/x509_ima.der"))
 		})
 	}
 }
@@ -486,7 +486,7 @@ func (l *lab) wic(t *testing.T) {
 	if err := os.Remove(filepath.Join(dir, "lost+found")); err == nil {
 		t.Error("mounted for writing")
 	}
-	verifyTree(t, dir, l.path("keys/x509_ima.crt"), want)
+	verifyTree(t, dir, l.path("keys/x509_ima.der"), want)
 	t.Run("rewritten fstab", func(t *testing.T) {
 		r := l.bitbake(t, setup+"WIC_CREATE_EXTRA_ARGS:remove = \"--no-fstab-update\"\n", "test-image")
 		if r.Code == 0 || !strings.Contains(r.Out, "was written after signing") {

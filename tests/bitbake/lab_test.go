@@ -151,7 +151,7 @@ BBLAYERS ?= "%[1]s/oe-core/meta %[1]s/layer %[1]s/meta-test"
 	}
 	write(t, l.path("build/conf/local.conf"), fmt.Sprintf(`MACHINE = "qemux86-64"
 DISTRO = "nodistro"
-TMPDIR = "${TOPDIR}/tmp"
+TCLIBCAPPEND = ""
 PACKAGE_CLASSES = "package_rpm"
 CONF_VERSION = "2"
 BB_NO_NETWORK = "1"
