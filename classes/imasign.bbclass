@@ -9,7 +9,7 @@ IMASIGN_KEYS_DIR ?= ""
 IMASIGN_KEY ?= "${@imasign_in_keys_dir(d, 'x509_ima.key')}"
 # Its certificate, PEM or DER, an absolute path.
 IMASIGN_CERT ?= "${@imasign_in_keys_dir(d, 'x509_ima.crt')}"
-# Where the key's passphrase comes from, never the passphrase: env:NAME or file:PATH.
+# The file that holds the key's passphrase, file:/path; never the passphrase.
 IMASIGN_KEY_PASS ?= ""
 # The certificates of the kernel's builtin keyring, PEM: what issued IMASIGN_CERT.
 IMASIGN_SYSTEM_CERT ?= "${@imasign_in_keys_dir(d, 'system_trusted_key.crt')}"
@@ -57,9 +57,11 @@ def imasign_check_key(d, prefix):
     if not passphrase:
         return
     kind, _, where = passphrase.partition(':')
-    if kind not in ('env', 'file') or not where:
-        bb.fatal('%s: %s_KEY_PASS is where the passphrase comes from, env:NAME or file:/path, not the passphrase' % (who, prefix))
-    if kind == 'file' and not (where.startswith('/') and os.path.isfile(where)):
+    if kind == 'env' and where:
+        bb.fatal('%s: %s_KEY_PASS is env:, but BitBake writes all of its environment into bitbake-cookerdaemon.log in the build directory: put the passphrase into a file, on a tmpfs if it may not reach a disk, and name it with file:/path' % (who, prefix))
+    if kind != 'file' or not where:
+        bb.fatal('%s: %s_KEY_PASS names the file with the passphrase, file:/path; it is not the passphrase' % (who, prefix))
+    if not (where.startswith('/') and os.path.isfile(where)):
         bb.fatal('%s: %s_KEY_PASS: %s is not a file (an absolute path is needed)' % (who, prefix, where))
 
 def imasign_check_certificate(d, variable, path=None):
@@ -82,59 +84,29 @@ def imasign_checksums(d, *variables):
     Their contents go into the hash of the task, their paths do not."""
     return ' '.join('%s:True' % path for v in variables for path in (d.getVar(v) or '').split())
 
-def imasign_passphrase(d, source):
-    """Return what env:NAME or file:PATH holds, None where nothing is set.
+def imasign_run(d, arguments, key=None, unload=False):
+    """Run imasign-build and return its standard output; a failure is fatal.
 
-    BitBake cleans the environment, so env: looks at what BitBake was started with
-    and at BB_ENV_PASSTHROUGH_ADDITIONS."""
-    kind, _, where = (source or '').partition(':')
-    if kind == 'env':
-        value = d.getVar(where)
-        if value is None:
-            value = d.getVar('BB_ORIGENV', False).getVar(where)
-        if value is None:
-            bb.fatal('the environment variable %s, which holds the passphrase, is not set where BitBake was started' % where)
-        return value.encode()
-    if kind == 'file':
-        with open(where, 'rb') as f:
-            return f.read()
-    return None
-imasign_passphrase[vardepsexclude] += "BB_ORIGENV"
-
-def imasign_run(d, arguments, key=None, wrong=(), unload=False):
-    """Run imasign-build and return its standard output.
-
-    key is a prefix as for imasign_check_key: the key, certificate and passphrase are
-    added. The passphrase goes through a pipe: it is neither an argument nor in the
-    environment. A failure is fatal; exit codes in wrong are not and return None.
-    unload runs it without pseudo, for files that pseudo does not track."""
+    key is a prefix as for imasign_check_key: the key, certificate and passphrase
+    source are added. unload runs it without pseudo, for files that pseudo does not
+    track."""
     import subprocess
     # Never the caller's: IMASIGN_KEY of a shell must not decide.
     env = {k: v for k, v in os.environ.items() if not k.startswith('IMASIGN_')}
     if unload:
         env['PSEUDO_UNLOAD'] = '1'
     command = ['imasign-build', *arguments[:2], '--progress=none']
-    pipe = None
     if key:
-        command += ['--key', d.getVar(key + '_KEY'), '--cert', d.getVar(key + '_CERT')]
-        secret = imasign_passphrase(d, d.getVar(key + '_KEY_PASS'))
-        if secret is not None:
-            pipe, feed = os.pipe()
-            os.write(feed, secret)
-            os.close(feed)
-            command += ['--key-pass', 'fd:%d' % pipe]
+        for flag, part in (('--key', '_KEY'), ('--cert', '_CERT'), ('--key-pass', '_KEY_PASS')):
+            value = d.getVar(key + part)
+            if value:
+                command += [flag, value]
     command += arguments[2:]
     bb.note('running ' + ' '.join(command))
     try:
-        done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, pass_fds=(pipe,) if pipe else ())
+        done = subprocess.run(command, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     except FileNotFoundError:
         bb.fatal('imasign-build is not on PATH: is imasign-build-native in ASSUME_PROVIDED without HOSTTOOLS += "imasign-build"?')
-    finally:
-        if pipe:
-            os.close(pipe)
-    if done.returncode in wrong:
-        bb.note(done.stderr)
-        return None
     if done.returncode:
         bb.fatal('%s: exit code %d\n%s%s' % (' '.join(command[:3]), done.returncode, done.stdout, done.stderr))
     bb.note(done.stderr)

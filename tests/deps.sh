@@ -42,7 +42,7 @@ packages="
 "
 # What BitBake needs in place of native recipes (make bitbake).
 bitbake="
-	bmap-tools btrfs-progs chrpath cpio diffstat dosfstools file g++ gawk gdisk git libpseudo locales
+	btrfs-progs chrpath cpio diffstat dosfstools fdisk file g++ gawk gdisk git libpseudo locales
 	lz4 make mtd-utils mtools parted patch perl rpcsvc-proto rpm2cpio wget xz-utils zstd
 "
 [ "${1:-}" != bitbake ] || packages="$packages $bitbake"

@@ -215,7 +215,7 @@ func (l *lab) bitbake(t *testing.T, extra string, args ...string) result {
 	}
 	cmd := exec.Command("bash", append([]string{"-c", `umask 022; . ./oe-core/oe-init-build-env build bitbake >/dev/null; exec "$@"`, "--", "bitbake"}, args...)...)
 	cmd.Dir = l.dir
-	cmd.Env = []string{"HOME=" + l.path("home"), "USER=builder", "LOGNAME=builder", "LANG=en_US.UTF-8", "PATH=" + l.path("bin") + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "IMASIGN_TEST_PASSPHRASE=" + passphrase}
+	cmd.Env = []string{"HOME=" + l.path("home"), "USER=builder", "LOGNAME=builder", "LANG=en_US.UTF-8", "PATH=" + l.path("bin") + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 	r := result{Result: harness.RunCommand(t, cmd)}
 	r.Out += r.Err // errors go to the latter, warnings to either
