@@ -44,7 +44,7 @@ else
 	say "Not root, or no security.ima on this file system: signatures go into a file"
 	show rootfs sign $key --output restore --restore-file signatures --manifest manifest.jsonl rootfs
 	head -n 2 signatures | cut -c1-100
-	printf 'as root: cd rootfs && setfattr --restore=../signatures\n'
+	printf 'as root: cd rootfs && setfattr -h --restore=../signatures\n'
 	say "Tamper with one file: the manifest is no longer true"
 	file=$(find rootfs/usr/bin -type f | sort | head -n 1)
 	chmod u+w "$file"

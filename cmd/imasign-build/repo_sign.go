@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -65,7 +66,7 @@ func runRepoSign(ctx context.Context, a *app, o repoSignOptions, dir string) err
 	return run.do(ctx, &o.sign.packages, s, func(ctx context.Context, take func(rpmsign.Result) error) error {
 		return repo.Sign(ctx, repo.Options{
 			Dir: dir, Output: o.output, Swap: o.swap, InPlace: o.inPlace, Signing: s.signing, Jobs: o.sign.packages.parallel(),
-			Observe: s.progress.observer,
+			Environment: withoutSecrets(os.Environ(), o.sign.key.pass, o.sign.openpgp.pass), Observe: s.progress.observer,
 		}, take)
 	})
 }

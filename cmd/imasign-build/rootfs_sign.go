@@ -84,7 +84,7 @@ restored.
 ` + patternHelp,
 		Example: `  imasign-build rootfs sign --key x509_ima.key --cert x509_ima.crt rootfs/
   imasign-build rootfs sign --select executable --hashed /etc rootfs/
-  imasign-build rootfs sign --output restore --restore-file sigs rootfs/   # then, as root: cd rootfs && setfattr --restore=../sigs
+  imasign-build rootfs sign --output restore --restore-file sigs rootfs/   # then, as root: cd rootfs && setfattr -h --restore=../sigs
   imasign-build rootfs sign --dry-run --manifest digests.jsonl rootfs/`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
@@ -27,6 +29,15 @@ func (a *app) secret(source string) (keystore.Secret, error) {
 		return nil, nil
 	}
 	return func(ctx context.Context, prompt string) ([]byte, error) { return a.ask(ctx, stdin, prompt) }, nil
+}
+
+// withoutSecrets leaves out of an environment, for a program that is started, the
+// variables that sources take secrets from (env:NAME).
+func withoutSecrets(environ []string, sources ...string) []string {
+	return slices.DeleteFunc(environ, func(entry string) bool {
+		name, _, _ := strings.Cut(entry, "=")
+		return slices.Contains(sources, "env:"+name)
+	})
 }
 
 // ask reads a passphrase without echo. However it ends, by a signal too, the

@@ -25,7 +25,7 @@ const (
 // must be there again afterwards.
 func (o *Options) createrepo(ctx context.Context, dir string, old *repomd) error {
 	args := append(old.createrepoArguments(o.jobs()), dir)
-	if err := execute(ctx, dir, o.createrepoProgram(), args...); err != nil {
+	if err := o.execute(ctx, dir, o.createrepoProgram(), args...); err != nil {
 		return err
 	}
 	for _, m := range old.Data {
@@ -33,7 +33,7 @@ func (o *Options) createrepo(ctx context.Context, dir string, old *repomd) error
 			continue
 		}
 		// createrepo_c keeps what it does not know.
-		if err := execute(ctx, dir, "modifyrepo_c", "--remove", m.Type, filepath.Join(dir, "repodata")); err != nil {
+		if err := o.execute(ctx, dir, "modifyrepo_c", "--remove", m.Type, filepath.Join(dir, "repodata")); err != nil {
 			return err
 		}
 	}
@@ -48,8 +48,9 @@ func (o *Options) createrepo(ctx context.Context, dir string, old *repomd) error
 }
 
 // execute runs a program that works on the metadata of dir.
-func execute(ctx context.Context, dir, program string, args ...string) error {
+func (o *Options) execute(ctx context.Context, dir, program string, args ...string) error {
 	cmd := exec.CommandContext(ctx, program, args...)
+	cmd.Env = o.Environment
 	var said bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &said, &said
 	if err := cmd.Run(); err != nil {

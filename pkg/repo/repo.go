@@ -44,6 +44,9 @@ type Options struct {
 	Jobs int
 	// Createrepo is the program that makes metadata; "" stands for createrepo_c.
 	Createrepo string
+	// Environment is that program's, "NAME=value"; nil stands for the caller's own.
+	// It should be free of secrets.
+	Environment []string
 	// Observe gets warnings.
 	Observe signing.Observer
 }

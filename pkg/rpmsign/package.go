@@ -26,7 +26,7 @@ type HeaderLimit uint32
 
 // The limits, by the first version of rpm that has them.
 const (
-	Limit8K  HeaderLimit = 8 << 10  // rpm 4.14: about 15 signatures of RSA-2048
+	Limit8K  HeaderLimit = 8 << 10  // rpm 4.14: about 7 signatures of RSA-2048 beside the usual reserve
 	Limit64K HeaderLimit = 64 << 10 // rpm 4.15
 	Limit64M HeaderLimit = 64 << 20 // rpm 4.16 and later
 )
