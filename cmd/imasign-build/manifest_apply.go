@@ -99,20 +99,21 @@ func applyToPackages(ctx context.Context, a *app, o manifestApplyOptions, ring *
 	if err != nil {
 		return err
 	}
-	index := catalog.Index
+	var all *manifest.Index // of digests, for every package
 	if catalog.Headers()[0].Container == manifest.Digests {
-		all, err := catalog.Index("")
-		if err != nil {
+		if all, err = catalog.Index(""); err != nil {
 			return err
 		}
-		index = func(string) (*manifest.Index, error) { return all, nil }
 	}
 	s.signing.Plan = func(ctx context.Context, p *rpmsign.Package) (*signing.Plan, error) {
-		mine, err := index(p.Name())
+		index, err := all, error(nil)
+		if all == nil {
+			index, err = catalog.Index(p.Name())
+		}
 		if err != nil {
 			return nil, err
 		}
-		return engine.Apply(ctx, p, mine, ring)
+		return engine.Apply(ctx, p, index, ring)
 	}
 	run := &packageChange{app: a, Command: "manifest apply"}
 	return run.units(ctx, paths, &o.packages, s)

@@ -90,11 +90,10 @@ func digestsOf(ctx context.Context, u rpmsign.Unit, level rpmsign.Level) ([]rpms
 	if err := p.Check(ctx, level); err != nil {
 		return nil, err
 	}
-	err = p.Signable(0)
-	if errors.Is(err, rpmsign.ErrSource) {
+	if p.Source() {
 		return nil, nil
 	}
-	return p.Files(), err
+	return p.Files(), p.Signable(0)
 }
 
 func (s *digestSet) take(p packageDigests) error {

@@ -109,7 +109,7 @@ func Keys(t testing.TB, algorithm string) string {
 }
 
 // CopyOfUsr copies real content of this machine's /usr below dir until it has at
-// least files regular files, and returns how many it has. Hard links, symbolic
+// least files regular files, a twentieth more at most, and returns how many it has. Hard links, symbolic
 // links, owners and modes are kept.
 func CopyOfUsr(t testing.TB, dir string, files int) int {
 	t.Helper()
@@ -120,12 +120,32 @@ func CopyOfUsr(t testing.TB, dir string, files int) int {
 			t.Fatal(err)
 		}
 		Must(t, "cp", "-a", "--no-clobber", from, to)
-		if have = len(Files(t, dir)); have >= files {
-			return have
+		all := Files(t, dir)
+		if have = len(all); have >= files {
+			return have - surplus(t, all[files:])
 		}
 	}
 	t.Fatalf("this machine's /usr has only %d files, %d are wanted", have, files)
 	return 0
+}
+
+// surplus removes some of the files that are too many and returns how many.
+func surplus(t testing.TB, files []string) (removed int) {
+	t.Helper()
+	for _, file := range files {
+		info, err := os.Lstat(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// The names of a hard link stay, all or none.
+		if info.Sys().(*syscall.Stat_t).Nlink == 1 {
+			if err := os.Remove(file); err != nil {
+				t.Fatal(err)
+			}
+			removed++
+		}
+	}
+	return removed
 }
 
 func multiarch() string {
