@@ -145,13 +145,12 @@ BBPATH = "${TOPDIR}"
 BBFILES ?= ""
 BBLAYERS ?= "%[1]s/oe-core/meta %[1]s/layer %[1]s/meta-test"
 `, l.dir))
-	native := ""
+	native := `TCLIBCAPPEND = ""` // or its TMPDIR is tmp-glibc; unknown to later releases
 	if l.release != "scarthgap" {
 		native = l.nativeRecipe(t)
 	}
 	write(t, l.path("build/conf/local.conf"), fmt.Sprintf(`MACHINE = "qemux86-64"
 DISTRO = "nodistro"
-TCLIBCAPPEND = ""
 PACKAGE_CLASSES = "package_rpm"
 CONF_VERSION = "2"
 BB_NO_NETWORK = "1"
