@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -38,7 +39,13 @@ func TestScripts(t *testing.T) {
 			}
 			return builtWithCgo(), nil
 		},
+		Setup: func(env *testscript.Env) error {
+			packages, err := filepath.Abs("../../pkg/rpmsign/testdata/rpmsign-ima")
+			env.Setenv("PACKAGES", packages)
+			return err
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"damage":   damage,
 			"exits":    exits,
 			"jsonkeys": jsonKeys,
 			"signed":   signed,
@@ -105,6 +112,17 @@ func signed(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("%s: security.ima is %x (%v)", file, value, err)
 		}
 	}
+}
+
+// damage changes the last byte of a file: damage FILE.
+func damage(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: damage FILE")
+	}
+	content, err := os.ReadFile(ts.MkAbs(args[0]))
+	ts.Check(err)
+	content[len(content)-1] ^= 1
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), content, 0o644))
 }
 
 // tamper writes to a file in place, which keeps its xattrs: tamper FILE TEXT.
