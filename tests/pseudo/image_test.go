@@ -101,6 +101,28 @@ mksquashfs rootfs image.squashfs -quiet -no-progress
 	}
 }
 
+// TestTarCreate has our own archives of a tree under pseudo be what GNU tar makes of
+// it, signed before or on the way.
+func TestTarCreate(t *testing.T) {
+	for _, c := range []struct{ name, before, create string }{
+		{"signed before", "imasign-build rootfs sign " + keys + " rootfs", "imasign-build tar create -o image.tar rootfs"},
+		{"signed on the way", "true", "imasign-build tar create --sign " + keys + " -o image.tar rootfs"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newTree(t, "p256")
+			b.OK(b.Pseudo(c.before))
+			b.StopPseudo()
+			b.OK(b.Pseudo(c.create))
+			b.StopPseudo()
+			b.OK(b.Pseudo("imasign-build rootfs sign " + keys + " rootfs")) // P-256 file keys sign reproducibly
+			want := b.OK(b.Pseudo("cd rootfs" + survey))
+			extracted := t.TempDir()
+			harness.Must(t, "tar", "--warning=no-unknown-keyword", "--xattrs", "--xattrs-include=*", "-xpf", b.Path("image.tar"), "-C", extracted)
+			judge(t, b, extracted, want)
+		})
+	}
+}
+
 // mount mounts an image until the test ends.
 func mount(t *testing.T, image string) string {
 	t.Helper()
