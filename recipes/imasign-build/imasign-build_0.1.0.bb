@@ -1,8 +1,9 @@
 SUMMARY = "Signs the files of a device image for Linux IMA appraisal"
 HOMEPAGE = "https://github.com/imasign/imasign-build"
 # Of the program, then of the modules that are linked into it.
-LICENSE = "${@d.getVar('LICENSE_AND').join(['Apache-2.0', 'BSD-2-Clause', 'BSD-3-Clause', 'MIT', 'PD', 'Unlicense'])}"
+LICENSE = "${@d.getVar('LICENSE_AND').join(['Apache-2.0', 'BSD-2-Clause', 'BSD-3-Clause', 'MIT', d.getVar('LICENSE_PD'), 'Unlicense'])}"
 # Blacksail wants SPDX expressions, releases before it do not know them.
+LICENSE_PD = "${@'LicenseRef-PD' if 'blacksail' in d.getVar('LAYERSERIES_CORENAMES') else 'PD'}"
 LICENSE_AND = "${@' AND ' if 'blacksail' in d.getVar('LAYERSERIES_CORENAMES') else ' & '}"
 LIC_FILES_CHKSUM = "file://src/${GO_IMPORT}/LICENSE;md5=3b83ef96387f14655fc854ddc3c6bd57"
 
