@@ -327,7 +327,7 @@ func (l *lab) imageCertificate(t *testing.T) {
 	if !r.ran("test-image:do_image") || !r.ran("test-image:do_image_ext4") {
 		t.Errorf("not signed again: %v", r.tasks)
 	}
-	after := regexp.MustCompile(`^test-image:do_(image|image_\w+|create_image\w*_spdx|populate_lic_deploy|flush_pseudodb|rootfs_wicenv|build|image_complete)$`)
+	after := regexp.MustCompile(`^test-image:do_(image|image_\w+|create_image\w*_spdx|populate_lic_deploy|write_qemuboot_conf|flush_pseudodb|rootfs_wicenv|build|image_complete)$`)
 	for _, task := range r.tasks {
 		if !after.MatchString(task) {
 			t.Errorf("%s ran", task)
