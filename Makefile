@@ -31,7 +31,7 @@ bitbake: ## the layer with real BitBake and OE-core: make bitbake BITBAKE_DIR=â€
 	BITBAKE_DIR="$(BITBAKE_DIR)" OECORE_DIR="$(OECORE_DIR)" $(GO) test -timeout 90m -count=1 -v -run 'TestBuild|TestParse' ./tests/bitbake
 
 lint: ## linters, pinned in tools/go.mod
-	$(LINT) golangci-lint run ./...
+	$(LINT) golangci-lint run --allow-parallel-runners ./...
 	$(GO) mod tidy -diff
 
 docs: ## docs/cli.md, from the program's help
