@@ -53,6 +53,7 @@ func TestBuild(t *testing.T) {
 	t.Run("OpenPGP", l.besideOpenPGP)
 	t.Run("excluded recipe", l.excludedRecipe)
 	t.Run("refusals", l.refusals)
+	t.Run("initramfs", l.initramfs)
 	t.Run("wic", l.wic)
 	t.Run("secrets", l.noSecrets)
 }
@@ -506,6 +507,39 @@ func (l *lab) wic(t *testing.T) {
 				t.Errorf("exit %d:\n%s", r.Code, tail(r.Out))
 			}
 		})
+	})
+}
+
+// initramfs builds one with the certificates, the policy and the module.
+func (l *lab) initramfs(t *testing.T) {
+	extra := fmt.Sprintf("IMASIGN_EXTRA_CERTS = \"%s\"\n", l.path("rotated/x509_ima.crt"))
+	// Another issuer than that of the first certificate: the kernel would refuse it.
+	if r := l.bitbake(t, extra, "test-initramfs"); r.Code == 0 || !strings.Contains(r.Out, "key check") {
+		t.Errorf("exit %d:\n%s", r.Code, tail(r.Out))
+	}
+	harness.Must(t, "sh", "-c", `cat "$1" "$2" >"$3"`, "-", l.path("keys/system_trusted_key.crt"), l.path("rotated/system_trusted_key.crt"), l.path("both.crt"))
+	l.build(t, extra+fmt.Sprintf("IMASIGN_SYSTEM_CERT = \"%s\"\n", l.path("both.crt")), "test-initramfs")
+	dir := t.TempDir()
+	cpio := l.path(filepath.Join(images, "test-initramfs-qemux86-64.rootfs.cpio"))
+	if _, err := os.Stat(cpio); err != nil {
+		cpio = l.path(filepath.Join(images, "test-initramfs-qemux86-64.cpio"))
+	}
+	harness.Must(t, "sh", "-c", `cd "$1" && cpio -idm --quiet --no-absolute-filenames <"$2"`, "-", dir, cpio)
+	for file, want := range map[string]string{
+		"etc/keys/x509_ima.der":          read(t, l.path("keys/x509_ima.der")),
+		"etc/keys/x509_ima_x509_ima.der": read(t, l.path("rotated/x509_ima.der")),
+		"etc/ima/ima-policy":             read(t, filepath.Join(root, "recipes/imasign-policy/files/ima-policy")),
+		"init.d/95-imasign":              strings.ReplaceAll(read(t, filepath.Join(root, "recipes/initramfs-module-imasign/files/imasign")), "@SWITCH_ROOT@", "/sbin/switch_root.static"),
+	} {
+		if read(t, filepath.Join(dir, file)) != want {
+			t.Errorf("%s is not what it should be", file)
+		}
+	}
+	t.Run("private key", func(t *testing.T) {
+		r := l.bitbake(t, extra+"IMASIGN_SYSTEM_CERT = \""+l.path("both.crt")+"\"\nIMASIGN_SHIP_PRIVATE_KEY = \"1\"\nPACKAGE_INSTALL:append = \" imasign-key-store-ima-privkey\"\n", "test-initramfs")
+		if r.Code == 0 || !strings.Contains(r.Out, "the signing key itself") || !strings.Contains(r.Out, "can sign for every device") {
+			t.Errorf("exit %d:\n%s", r.Code, tail(r.Out))
+		}
 	})
 }
 

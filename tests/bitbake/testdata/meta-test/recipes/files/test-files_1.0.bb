@@ -28,3 +28,5 @@ do_install() {
 PACKAGES = "${PN}"
 FILES:${PN} = "/"
 CONFFILES:${PN} = "${sysconfdir}/secret.conf"
+# What scripts of other packages require.
+RPROVIDES:${PN} = "/bin/sh"
