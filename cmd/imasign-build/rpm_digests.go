@@ -87,13 +87,17 @@ func digestsOf(ctx context.Context, u rpmsign.Unit, level rpmsign.Level) ([]rpms
 		return nil, err
 	}
 	defer p.Close() //nolint:errcheck // opened for reading
-	if err := p.Check(ctx, level); err != nil {
-		return nil, err
+	err = p.Check(ctx, level)
+	if err == nil && !p.Source() {
+		err = p.Signable(0)
 	}
-	if p.Source() {
+	switch {
+	case err != nil:
+		return nil, err
+	case p.Source():
 		return nil, nil
 	}
-	return p.Files(), p.Signable(0)
+	return p.Files(), nil
 }
 
 func (s *digestSet) take(p packageDigests) error {
