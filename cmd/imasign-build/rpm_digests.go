@@ -87,23 +87,19 @@ func digestsOf(ctx context.Context, u rpmsign.Unit, level rpmsign.Level) ([]rpms
 		return nil, err
 	}
 	defer p.Close() //nolint:errcheck // opened for reading
-	err = p.Check(ctx, level)
-	if err == nil && !p.Source() {
-		err = p.Signable(0)
-	}
-	switch {
-	case err != nil:
+	if err := p.Check(ctx, level); err != nil {
 		return nil, err
-	case p.Source():
+	}
+	if p.Source() {
 		return nil, nil
 	}
-	return p.Files(), nil
+	return p.Files(), p.Signable(0)
 }
 
 func (s *digestSet) take(p packageDigests) error {
 	if p.err != nil {
 		s.errs = append(s.errs, p.err)
-		return nil
+		return nil //nolint:nilerr // all are reported in the end
 	}
 	for _, f := range p.files {
 		if f.Digest != nil {
