@@ -63,6 +63,7 @@ func never() map[string][]string {
 		"pkg/tree":     append([]string{"pkg/keystore", "pkg/signing", "pkg/manifest", "pkg/ima"}, containers...),
 		"pkg/keystore": containers,
 		"pkg/certs":    append([]string{"pkg/keystore"}, containers...),
+		"pkg/policy":   append([]string{"pkg/keystore", "pkg/signing", "pkg/manifest"}, containers...),
 	}
 	for _, from := range containers {
 		arrows[from] = []string{"pkg/keystore"}

@@ -1,0 +1,109 @@
+package policy
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+)
+
+// Newest is the last release whose source the rules were taken from, Oldest the
+// first.
+const (
+	Newest = "6.12"
+	Oldest = "6.1"
+)
+
+// MaxRules is up to how many rules contradictions and risks are judged. The largest
+// policies in use have some hundred.
+const MaxRules = 1000
+
+// pageSize is the kernel's on most machines. A write to the policy file of
+// securityfs is cut to one byte less.
+const pageSize = 4096
+
+// Check returns what a kernel refuses of a policy, what contradicts itself, and what
+// is risky, in the order of the file. The kernel refuses a file at the first line
+// that it does not take; Check goes on to the last. Contradictions and risks are
+// judged over the lines that are taken.
+func Check(p *Policy, k Kernel) []Finding {
+	rules, findings := k.Rules(p)
+	findings = append(findings, file(p, len(rules) > 0 || Refused(findings))...)
+	findings = append(findings, release(k)...)
+	if len(rules) > MaxRules { // each is held against each
+		findings = append(findings, Finding{RuleTooMany, Warn, rules[MaxRules].Line, 0,
+			fmt.Sprintf("more than %d rules: contradictions and risks are not judged from here on", MaxRules)})
+		rules = rules[:MaxRules]
+	}
+	findings = append(findings, contradictions(rules)...)
+	findings = append(findings, risks(rules, k)...)
+	sortFindings(findings)
+	return findings
+}
+
+// Rules returns the rules of the lines that the kernel takes, and what is to say
+// about single lines.
+func (k Kernel) Rules(p *Policy) ([]*Rule, []Finding) {
+	var rules []*Rule
+	var findings []Finding
+	for i := range p.Lines {
+		line := &p.Lines[i]
+		if len(line.Words) == 0 {
+			continue
+		}
+		rule, more := k.compile(line)
+		if rule != nil {
+			rules = append(rules, rule)
+		}
+		findings = append(findings, more...)
+	}
+	return rules, findings
+}
+
+// file judges what is not one rule's: ima_read_policy and ima_write_policy.
+func file(p *Policy, rules bool) []Finding {
+	var findings []Finding
+	if !rules {
+		findings = append(findings, Finding{RuleEmpty, Refuse, 0, 0, "no rules: the kernel drops the update"})
+	}
+	for i, line := range p.Lines {
+		last := i == len(p.Lines)-1
+		// A NUL as the very last byte ends the file as a newline would.
+		nul := strings.IndexByte(line.Text, 0)
+		ended := last && nul >= 0 && nul == len(line.Text)-1 && line.End == ""
+		switch {
+		case nul >= 0 && !ended:
+			findings = append(findings, Finding{RuleByte, Refuse, line.Number, nul + 1, "a NUL byte: the kernel reads no further and refuses the file"})
+		case last && line.End == "" && !ended:
+			findings = append(findings, Finding{RuleNewline, Refuse, line.Number, len(line.Text) + 1,
+				"no newline at the end of the file: the kernel refuses the policy when it is loaded by its path"})
+		}
+		if len(line.Text) >= pageSize-1 {
+			findings = append(findings, Finding{RuleLength, Warn, line.Number, pageSize,
+				"more than 4,094 bytes: written to securityfs as text, the line is cut here; the policy must be loaded by its path"})
+		}
+	}
+	return findings
+}
+
+// release says how far the verdict can be trusted for a release.
+func release(k Kernel) []Finding {
+	v := k.Version
+	switch {
+	case v.Major == 0:
+	case before(v, 6, 1):
+		return []Finding{{RuleKernel, Note, 0, 0, fmt.Sprintf("Linux %s is judged by the rules of %s, and by when each word was introduced; releases before 5.9 take combinations that are refused here", v, Oldest)}}
+	case !before(v, 6, 13):
+		return []Finding{{RuleKernel, Note, 0, 0, fmt.Sprintf("Linux %s is judged by the rules of %s, the newest that are known here", v, Newest)}}
+	}
+	return nil
+}
+
+// Format returns rules as a policy file.
+func Format(rules []*Rule) []byte {
+	var b bytes.Buffer
+	for _, r := range rules {
+		b.WriteString(r.String())
+		b.WriteByte('\n')
+	}
+	return b.Bytes()
+}

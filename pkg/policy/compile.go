@@ -1,0 +1,258 @@
+package policy
+
+import (
+	"fmt"
+	"math/bits"
+	"strings"
+
+	"github.com/imasign/imasign-build/pkg/certs"
+)
+
+// Kernel is what a policy is judged for.
+type Kernel struct {
+	Version certs.Kernel // the zero value stands for the newest that is known
+	Config  *Config      // nil when it is not known
+}
+
+// flag is a bit that ima_parse_rule sets in a rule's flags, and
+// ima_validate_rule looks at.
+type flag uint32
+
+const (
+	flagFunc flag = 1 << iota
+	flagMask
+	flagFSMagic
+	flagFSName
+	flagFSUUID
+	flagUID
+	flagEUID
+	flagGID
+	flagEGID
+	flagFOwner
+	flagFGroup
+	flagPCR
+	flagKeyrings
+	flagLabel
+	flagSignature // IMA_DIGSIG_REQUIRED
+	flagModsig
+	flagBlacklist
+	flagAlgorithms
+	flagVerity
+	flagDirectIO
+	flagSubjObj // a security module's label, which the kernel keeps beside its flags
+
+	flags = 21
+)
+
+// compiler turns one line into a rule, word by word as ima_parse_rule does, and
+// stops where it would.
+type compiler struct {
+	kernel Kernel
+	line   int
+	rule   Rule
+	set    flag
+	at     [flags]Token // the word that set a flag
+	action Token
+	aside  []Finding // about a line that is not refused
+}
+
+// refusal is why the kernel does not take a line.
+type refusal struct {
+	word   Token
+	rule   string
+	detail string
+}
+
+func refuse(word Token, rule, format string, args ...any) *refusal {
+	return &refusal{word, rule, fmt.Sprintf(format, args...)}
+}
+
+// compile returns the rule of a line, nil if the kernel refuses it, and what is to
+// say about it.
+func (k Kernel) compile(line *Line) (*Rule, []Finding) {
+	c := &compiler{kernel: k, line: line.Number, rule: Rule{Line: line.Number}}
+	r := c.words(line.Words)
+	if r == nil {
+		r = c.validate(line.Words[0])
+	}
+	if r != nil {
+		return nil, []Finding{{r.rule, Refuse, line.Number, r.word.Column, r.detail}}
+	}
+	return &c.rule, c.aside
+}
+
+func (c *compiler) words(words []Token) *refusal {
+	for _, word := range words {
+		if r := c.word(word); r != nil {
+			return r
+		}
+	}
+	return nil
+}
+
+func (c *compiler) mark(f flag, word Token) {
+	c.set |= f
+	c.at[bits.TrailingZeros32(uint32(f))] = word
+}
+
+func (c *compiler) remark(word Token, rule string, severity Severity, format string, args ...any) {
+	c.aside = append(c.aside, Finding{rule, severity, c.line, word.Column, fmt.Sprintf(format, args...)})
+}
+
+// word takes one word: what match_token finds in policy_tokens.
+func (c *compiler) word(word Token) *refusal {
+	name, value := lookup(word.Text)
+	if name == nil {
+		return unknown(word)
+	}
+	if older(c.kernel.Version, name.Since) {
+		return refuse(word, RuleNewer, "%s is understood since Linux %s", strings.TrimSuffix(name.Text, "="), name.Since)
+	}
+	if !name.Value && name.Text != "permit_directio" {
+		return c.setAction(word)
+	}
+	switch key := strings.TrimRight(name.Text, "=<>"); key {
+	case "func":
+		return c.setFunc(word, value)
+	case "mask":
+		return c.setMask(word, value)
+	case "fsmagic", "fsname", "fsuuid":
+		return c.setFileSystem(word, key, value)
+	case "uid", "euid", "gid", "egid", "fowner", "fgroup":
+		return c.setID(word, key, name.Text[len(key)], value)
+	case "keyrings", "label":
+		return c.setList(word, key, value)
+	case "pcr":
+		return c.setPCR(word, value)
+	case "template":
+		return c.setTemplate(word, value)
+	case "digest_type", "appraise_type", "appraise_flag", "appraise_algos":
+		return c.setAppraisal(word, key, value)
+	case "permit_directio":
+		c.rule.DirectIO = true
+		c.mark(flagDirectIO, word)
+		return nil
+	default:
+		return c.setSecurityLabel(word, Label(key), value)
+	}
+}
+
+// lookup finds the element of the language that a word is, and its value.
+func lookup(text string) (*Word, string) {
+	for i := range words {
+		value, ok := strings.CutPrefix(text, words[i].Text)
+		if ok && words[i].Value == (value != "") {
+			return &words[i], value
+		}
+	}
+	return nil, ""
+}
+
+// unknown says what is wrong with a word that is none, as far as that can be told.
+func unknown(word Token) *refusal {
+	text := strings.TrimSuffix(word.Text, "\r")
+	switch {
+	case text != word.Text:
+		return refuse(word, RuleNewline, "the line ends in CR LF: the carriage return is part of the last word; save the file with Unix line ends")
+	case strings.HasPrefix(text, "#"):
+		return refuse(word, RuleWord, "%q: a comment is a line of its own, not the end of a rule", text)
+	case strings.HasPrefix(text, "fs_subtype="):
+		return refuse(word, RuleNewer, "%q: of a release after Linux 6.12", text)
+	case strings.HasPrefix(text, "/"):
+		return refuse(word, RuleWord, "%q: a path is written to the policy file of securityfs, it is no rule", text)
+	}
+	key := strings.TrimRight(text, "=<>")
+	for _, w := range words {
+		name := strings.TrimRight(w.Text, "=<>")
+		switch {
+		case w.Value && key == name:
+			return refuse(word, RuleWord, "%q: the value is missing; no space may stand beside the operator", text)
+		case strings.EqualFold(name, leading(text)) && name != leading(text):
+			return refuse(word, RuleWord, "%q: it is written %s, in lower case", text, name)
+		case w.Value && name == leading(text):
+			return refuse(word, RuleWord, "%q: %s does not take this operator", text, name)
+		}
+	}
+	return refuse(word, RuleWord, "%q: no action, condition or option", text)
+}
+
+// leading returns a word's name, up to its operator.
+func leading(text string) string {
+	if i := strings.IndexAny(text, "=<>!"); i >= 0 {
+		return text[:i]
+	}
+	return text
+}
+
+func (c *compiler) setAction(word Token) *refusal {
+	if c.rule.Action != "" {
+		return refuse(word, RuleRepeated, "a second action: a rule has one, %s is a rule of its own", word.Text)
+	}
+	c.rule.Action, c.action = Action(word.Text), word
+	return nil
+}
+
+func (c *compiler) setFunc(word Token, value string) *refusal {
+	if c.set&flagFunc != 0 {
+		return refuse(word, RuleRepeated, "func= is given twice: write a rule for each func")
+	}
+	for _, f := range funcWords {
+		if f.Text != value {
+			continue
+		}
+		if older(c.kernel.Version, f.Since) {
+			return refuse(word, RuleNewer, "func=%s is understood since Linux %s", value, f.Since)
+		}
+		if f.Func == KeyCheck {
+			if r := c.needs(word, "CONFIG_IMA_MEASURE_ASYMMETRIC_KEYS"); r != nil {
+				return r
+			}
+		}
+		c.rule.Func = f.Func
+		c.mark(flagFunc, word)
+		return nil
+	}
+	hint := carriageReturn(value)
+	for _, f := range funcWords {
+		if strings.EqualFold(f.Text, strings.TrimSuffix(value, "\r")) && hint == "" {
+			hint = "; it is written " + f.Text
+		}
+	}
+	return refuse(word, RuleValue, "func=%s: there is no such func%s", value, hint)
+}
+
+// carriageReturn is a hint at what cannot be seen.
+func carriageReturn(value string) string {
+	if strings.HasSuffix(value, "\r") {
+		return "; the line ends in CR LF, the carriage return is part of the value"
+	}
+	return ""
+}
+
+func (c *compiler) setMask(word Token, value string) *refusal {
+	if c.set&flagMask != 0 {
+		return refuse(word, RuleRepeated, "mask= is given twice: write a rule for each mask, or ^ before one")
+	}
+	name, anyOf := strings.CutPrefix(value, "^")
+	switch m := Mask(name); m {
+	case MayExec, MayWrite, MayRead, MayAppend:
+		if anyOf && before(c.kernel.Version, 4, 2) {
+			return refuse(word, RuleNewer, "^ in mask= is understood since Linux 4.2")
+		}
+		c.rule.Mask, c.rule.AnyOf = m, anyOf
+		c.mark(flagMask, word)
+		return nil
+	}
+	return refuse(word, RuleValue, "mask=%s: it is MAY_EXEC, MAY_WRITE, MAY_READ or MAY_APPEND, with ^ before it or not%s", value, carriageReturn(value))
+}
+
+// needs asks for a symbol of the configuration that the rule is refused without.
+func (c *compiler) needs(word Token, symbol string) *refusal {
+	switch {
+	case c.kernel.Config == nil:
+		c.remark(word, RuleConfig, Warn, "%s needs %s; without it the kernel refuses the rule", word.Text, symbol)
+	case !c.kernel.Config.builtin(symbol):
+		return refuse(word, RuleConfig, "%s needs %s, which the kernel is built without", word.Text, symbol)
+	}
+	return nil
+}

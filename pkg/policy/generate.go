@@ -1,0 +1,109 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// ErrUnknownProfile is a profile that [Profiles] does not have.
+var ErrUnknownProfile = errors.New("no such profile")
+
+// Profile is a policy for a common case.
+type Profile struct {
+	Name    string
+	Summary string
+	parts   []part
+}
+
+// part is a rule with the comment above it.
+type part struct{ why, rule string }
+
+// Profiles returns the profiles that [Generate] writes.
+func Profiles() []Profile {
+	return []Profile{
+		{"default", "root's programs, modules, firmware and policies need signatures", defaultProfile()},
+		{"strict", "every user's programs, and all that the kernel reads, need signatures", strictProfile()},
+		{"measure", "what root runs and the kernel reads is measured, nothing is refused", measureProfile()},
+		{"audit", "what is run and what the kernel reads is written to the audit log, nothing is refused", auditProfile()},
+	}
+}
+
+// Generate writes the policy of a profile, each rule explained by a comment. The
+// error is [ErrUnknownProfile].
+func Generate(name string) ([]byte, error) {
+	for _, p := range Profiles() {
+		if p.Name == name {
+			return p.bytes(), nil
+		}
+	}
+	return nil, fmt.Errorf("%q: %w", name, ErrUnknownProfile)
+}
+
+func (p Profile) bytes() []byte {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# IMA policy, profile %s:\n# %s.\n", p.Name, p.Summary)
+	b.WriteString("# The kernel takes the first rule that matches, for each kind of action.\n")
+	for _, part := range p.parts {
+		if part.why != "" { // one that has none belongs to the rule before it
+			b.WriteString("\n# " + strings.ReplaceAll(part.why, "\n", "\n# ") + "\n")
+		}
+		b.WriteString(part.rule + "\n")
+	}
+	return []byte(b.String())
+}
+
+// defaultProfile is the five rules of the meta-integrity layer, with the condition
+// on root where being root is what counts: modules, firmware and policies are loaded
+// by who has the capability, and by the kernel itself.
+func defaultProfile() []part {
+	return []part{
+		{"Code that root maps: libraries, the dynamic loader, programs. Signatures only: a\ndigest in security.ima could be made by whoever can write the file.\nOther users' processes are left out, so that they may run what they have built.",
+			"appraise func=MMAP_CHECK mask=MAY_EXEC euid=0 appraise_type=imasig"},
+		{"Programs and scripts that root runs.", "appraise func=BPRM_CHECK euid=0 appraise_type=imasig"},
+		{"Kernel modules, by whomever they are loaded. init_module gets EACCES from now on:\nonly finit_module shows the kernel a file. Compressed modules need\nCONFIG_MODULE_DECOMPRESS.",
+			"appraise func=MODULE_CHECK appraise_type=imasig"},
+		{"Firmware files. A device without its firmware gets ENOENT.", "appraise func=FIRMWARE_CHECK appraise_type=imasig"},
+		{"Further policies: signed, and loaded by path. Rules written as text get EACCES.", "appraise func=POLICY_CHECK appraise_type=imasig"},
+	}
+}
+
+func strictProfile() []part {
+	return []part{
+		{"Code that anybody maps: libraries, the dynamic loader, programs.", "appraise func=MMAP_CHECK mask=MAY_EXEC appraise_type=imasig"},
+		{"Programs and scripts that anybody runs.", "appraise func=BPRM_CHECK appraise_type=imasig"},
+		{"Kernel modules. init_module gets EACCES from now on: only finit_module shows the\nkernel a file. Compressed modules need CONFIG_MODULE_DECOMPRESS.",
+			"appraise func=MODULE_CHECK appraise_type=imasig"},
+		{"Firmware files.", "appraise func=FIRMWARE_CHECK appraise_type=imasig"},
+		{"The kernel and the initramfs of kexec. kexec_load gets EACCES from now on.", "appraise func=KEXEC_KERNEL_CHECK appraise_type=imasig"},
+		{"", "appraise func=KEXEC_INITRAMFS_CHECK appraise_type=imasig"},
+		{"Further policies: signed, and loaded by path. Rules written as text get EACCES.", "appraise func=POLICY_CHECK appraise_type=imasig"},
+		{"Nothing but SHA-256 gets into security.ima. Who signs with others adds them; each\nmust be in the kernel when the policy is loaded.", "appraise func=SETXATTR_CHECK appraise_algos=sha256"},
+	}
+}
+
+func measureProfile() []part {
+	return []part{
+		{"Root's own files that are mapped executable: libraries, the dynamic loader,\nprograms. Files of other users are left out: they could fill the kernel's memory\nwith measurements by running ever new programs.",
+			"measure func=MMAP_CHECK mask=MAY_EXEC fowner=0"},
+		{"Programs and scripts that belong to root.", "measure func=BPRM_CHECK fowner=0"},
+		{"Kernel modules.", "measure func=MODULE_CHECK"},
+		{"Firmware files.", "measure func=FIRMWARE_CHECK"},
+		{"The kernel, the initramfs and the command line of kexec.", "measure func=KEXEC_KERNEL_CHECK"},
+		{"", "measure func=KEXEC_INITRAMFS_CHECK"},
+		{"", "measure func=KEXEC_CMDLINE"},
+		{"Policies.", "measure func=POLICY_CHECK"},
+		{"The same in the audit log, which a verifier can read after the next boot.", "audit func=BPRM_CHECK fowner=0"},
+		{"", "audit func=MODULE_CHECK"},
+	}
+}
+
+func auditProfile() []part {
+	return []part{
+		{"Programs and scripts: one line in the audit log for each content.", "audit func=BPRM_CHECK"},
+		{"Libraries.", "audit func=MMAP_CHECK mask=MAY_EXEC"},
+		{"Kernel modules.", "audit func=MODULE_CHECK"},
+		{"Firmware files.", "audit func=FIRMWARE_CHECK"},
+		{"Policies.", "audit func=POLICY_CHECK"},
+	}
+}

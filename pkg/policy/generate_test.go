@@ -1,0 +1,45 @@
+package policy
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+// TestProfilesAreTaken holds that each profile is without findings that count, on
+// kernels of every age that has its words, and that every rule is explained.
+func TestProfilesAreTaken(t *testing.T) {
+	for _, profile := range Profiles() {
+		text, err := Generate(profile.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := parse(t, string(text))
+		for _, k := range append(kernels(t), Kernel{}, Kernel{Version: version(t, "5.15")}) {
+			for _, f := range Check(p, k) {
+				if f.Severity != Note {
+					t.Errorf("%s on Linux %s: %+v", profile.Name, k.Version, f)
+				}
+			}
+		}
+		for _, line := range strings.Split(string(text), "\n") {
+			if len(line) > 90 {
+				t.Errorf("%s: a long line: %s", profile.Name, line)
+			}
+		}
+		for _, part := range profile.parts {
+			if !strings.Contains(string(text), "\n"+part.rule+"\n") {
+				t.Errorf("%s has no line %s", profile.Name, part.rule)
+			}
+		}
+		if profile.parts[0].why == "" {
+			t.Errorf("%s starts without a comment", profile.Name)
+		}
+	}
+}
+
+func TestUnknownProfile(t *testing.T) {
+	if _, err := Generate("Default"); !errors.Is(err, ErrUnknownProfile) {
+		t.Errorf("error %v", err)
+	}
+}

@@ -1,0 +1,185 @@
+package policy
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// judge collects the risks of a policy.
+type judge struct {
+	rules    []*Rule
+	kernel   Kernel
+	findings []Finding
+}
+
+func risks(rules []*Rule, k Kernel) []Finding {
+	j := &judge{rules: rules, kernel: k}
+	for i, rule := range rules {
+		j.measuring(rule)
+		j.appraising(rule)
+		j.excepting(rule, rules[i+1:])
+		j.pseudo(rule, rules[:i])
+	}
+	j.policyCheck()
+	j.gaps()
+	j.measurements()
+	j.configuration()
+	return j.findings
+}
+
+func (j *judge) add(r *Rule, rule string, severity Severity, format string, args ...any) {
+	line := 0
+	if r != nil {
+		line = r.Line
+	}
+	j.findings = append(j.findings, Finding{rule, severity, line, 0, fmt.Sprintf(format, args...)})
+}
+
+// first returns the first rule that does an action at one of the moments.
+func (j *judge) first(action Action, when moments) *Rule {
+	i := slices.IndexFunc(j.rules, func(r *Rule) bool { return r.Action == action && r.moments()&when != 0 })
+	if i < 0 {
+		return nil
+	}
+	return j.rules[i]
+}
+
+// byFile are the funcs that ask about files that anybody may have made.
+func byFile() moments { return asks(FileCheck, MmapCheck, MmapCheckReqProt, BprmCheck, CredsCheck) }
+
+func (i *ID) onlyRoot() bool {
+	_, high, ok := i.bounds()
+	return ok && high == 0
+}
+
+func (j *judge) measuring(r *Rule) {
+	if r.Action != Measure {
+		return
+	}
+	if r.moments()&byFile() != 0 && r.anywhere() && !r.FOwner.onlyRoot() && !r.UID.onlyRoot() {
+		j.add(r, RuleEventLog, Warn, "measures files that any user can make and run: each new content is an entry in kernel memory until the next boot, and users can make them without end; fowner=0 or uid=0 would bound it")
+	}
+	if r.PCR == nil {
+		return
+	}
+	switch pcr := *r.PCR; {
+	case pcr >= 24:
+		j.add(r, RulePCR, Warn, "pcr=%d: a TPM has PCRs 0 to 23; the kernel takes the rule, and extending fails", pcr)
+	case pcr == 16 || pcr == 23:
+		j.add(r, RulePCR, Warn, "pcr=%d can be reset by user space: its value proves nothing", pcr)
+	case pcr != 10:
+		j.add(r, RulePCR, Warn, "pcr=%d belongs to firmware, boot loader or systemd, and disk keys (LUKS) are sealed to such: extending it by file accesses, whose order changes, keeps them from being unsealed", pcr)
+	}
+}
+
+func (j *judge) appraising(r *Rule) {
+	if r.Action != Appraise {
+		return
+	}
+	j.digest(r)
+	j.writing(r)
+	if r.DirectIO {
+		j.add(r, RuleDirectIO, Warn, "permit_directio: a program that opens a file with O_DIRECT gets it whatever its appraisal says")
+	}
+	switch r.Func {
+	case ModuleCheck:
+		if c := j.kernel.Config; c == nil || !c.builtin("CONFIG_MODULE_SIG_FORCE") {
+			j.add(r, RuleModuleLoading, Note, "init_module gets EACCES from now on (unless module.sig_enforce is on): modules must be loaded by finit_module, and compressed ones be unpacked by the kernel (CONFIG_MODULE_DECOMPRESS)")
+		}
+	case FirmwareCheck:
+		j.add(r, RuleFirmware, Note, "firmware that user space writes to /sys/class/firmware is refused from now on")
+	case KexecKernelCheck:
+		j.add(r, RuleKexec, Note, "kexec_load gets EACCES from now on: kexec must use kexec_file_load")
+	}
+	switch r.Func {
+	case ModuleCheck, FirmwareCheck, PolicyCheck, KexecKernelCheck, KexecInitramfsCheck:
+		if r.UID != nil {
+			j.add(r, RuleUsers, Warn, "%s is a question of capabilities, not of being root: a process with another id and the capability is not covered; leave the condition on uid or euid out", r.Func)
+		}
+	case BprmCheck, MmapCheck, MmapCheckReqProt, CredsCheck:
+		if r.UID.onlyRoot() {
+			j.add(r, RuleUsers, Note, "what other users than root run is not appraised")
+		}
+	}
+}
+
+// digest warns of appraisal without a signature.
+func (j *judge) digest(r *Rule) {
+	if r.AppraiseType != AnyValue || r.Func == SetxattrCheck {
+		return
+	}
+	severity := Warn
+	switch r.Func {
+	case PolicyCheck, ModuleCheck, KexecKernelCheck, KexecInitramfsCheck:
+		severity = Error
+	}
+	j.add(r, RuleDigest, severity, "no appraise_type=imasig: a digest in security.ima is enough, which whoever can write the file and its attributes can make; only EVM's HMAC would stand against that")
+}
+
+// writing warns of rules that are asked when files are opened for writing, or that
+// running systems' own files do not pass.
+func (j *judge) writing(r *Rule) {
+	if r.onReadOnly() || r.moments()&asks(FileCheck) == 0 {
+		return
+	}
+	if r.moments()&writes() != 0 {
+		j.add(r, RuleUnwritable, Warn, "is asked when a file is opened for writing: one with a signature gets EACCES then; mask=MAY_EXEC or MAY_READ, or another func, would leave writing alone")
+	}
+	if r.AppraiseType != AnyValue {
+		j.add(r, RuleFreeze, Warn, "demands signatures of files that are opened: what the device itself has written (logs, state, caches) gets EACCES when it is opened again; restrict the rule to the signed file system by fsuuid= or fsname=")
+	}
+}
+
+// excepting warns of exceptions that take more than they seem to.
+func (j *judge) excepting(r *Rule, later []*Rule) {
+	if r.Action != DontAppraise {
+		return
+	}
+	if r.Func != AnyFunc && before(j.kernel.Version, 6, 1) {
+		j.add(r, RuleDropsXattr, Error, "chmod, chown and touch of a file that matches remove its security.ima, whatever func the rule has: kernels before 6.1 do so, and the file is then refused wherever it is appraised")
+	}
+	code := r.moments() & asks(BprmCheck, MmapCheck, MmapCheckReqProt)
+	for _, f := range []fileSystem{{"tmpfs", 0x01021994}, {"ramfs", 0x858458f6}} {
+		if code != 0 && f.names(r) && slices.ContainsFunc(later, func(l *Rule) bool { return l.Action == Appraise && l.moments()&code != 0 && l.meets(r) }) {
+			j.add(r, RuleExempt, Warn, "programs on %s run without appraisal, as the exception stands before the rules for them: except func=FILE_CHECK only, or mount it noexec", f.name)
+		}
+	}
+}
+
+// pseudo warns of rules that ask for attributes of files that have none.
+func (j *judge) pseudo(r *Rule, earlier []*Rule) {
+	except := map[Action]Action{Appraise: DontAppraise, Measure: DontMeasure}[r.Action]
+	open := r.moments() & asks(FileCheck)
+	if except == "" || open == 0 || !r.anywhere() || !r.FOwner.has(0) || !r.UID.has(0) {
+		return
+	}
+	all, vital := pseudo()
+	severity := Warn
+	var missing []string
+	for _, f := range all {
+		excepted := slices.ContainsFunc(earlier, func(e *Rule) bool {
+			if e.Action != except || !f.names(e) || e.moments()&open != open {
+				return false
+			}
+			bare := *e
+			bare.FSName, bare.FSMagic = "", nil
+			return bare.covers(r)
+		})
+		if excepted || r.Action == Measure && f.name == "ramfs" { // as in the kernel's own policy
+			continue
+		}
+		missing = append(missing, f.name)
+		if r.Action == Appraise && slices.Contains(vital, f.name) {
+			severity = Error
+		}
+	}
+	list := strings.Join(missing, ", ")
+	switch {
+	case missing == nil:
+	case r.Action == Appraise:
+		j.add(r, RulePseudo, severity, "no %s before it for %s: their files have no security.ima and get EACCES, and the device does not boot", except, list)
+	default:
+		j.add(r, RulePseudo, severity, "no %s before it for %s: their files change all the time, and each content is an entry in kernel memory", except, list)
+	}
+}

@@ -1,0 +1,135 @@
+package policy
+
+import (
+	"math/bits"
+	"strings"
+)
+
+// What ima_validate_rule lets a func have.
+const (
+	flagsOwner   = flagUID | flagGID | flagFOwner | flagFGroup | flagEUID | flagEGID
+	flagsFS      = flagFSMagic | flagFSName | flagFSUUID
+	flagsFile    = flagFunc | flagMask | flagsFS | flagsOwner | flagPCR | flagSignature | flagDirectIO | flagAlgorithms | flagSubjObj | flagVerity
+	flagsImage   = flagsFile&^flagVerity | flagModsig | flagBlacklist
+	flagsCmdline = flagFunc | flagsFS | flagsOwner | flagPCR | flagSubjObj
+	flagsBuffer  = flagFunc | flagUID | flagGID | flagPCR
+	// A security module's label is not looked at, and not refused either.
+	flagsSetxattr = flagFunc | flagAlgorithms | flagSubjObj
+)
+
+// allowed returns what a func takes.
+func (c *compiler) allowed() flag {
+	switch c.rule.Func {
+	case ModuleCheck, KexecKernelCheck, KexecInitramfsCheck:
+		return flagsImage
+	case KexecCmdline:
+		return flagsCmdline
+	case KeyCheck:
+		return flagsBuffer | flagKeyrings
+	case CriticalData:
+		return flagsBuffer | flagLabel
+	case SetxattrCheck:
+		return flagsSetxattr
+	}
+	return flagsFile
+}
+
+// validate is ima_validate_rule: which words go together.
+func (c *compiler) validate(first Token) *refusal {
+	if c.rule.Action == "" {
+		return refuse(first, RuleNoAction, "no action: a rule starts with measure, dont_measure, appraise, dont_appraise, audit, hash or dont_hash")
+	}
+	if c.set&flagPCR != 0 && c.rule.Action != Measure {
+		return refuse(c.word1(flagPCR), RuleNotForAction, "pcr= is for measure, not for %s", c.rule.Action)
+	}
+	if f := c.set & (flagSignature | flagModsig | flagBlacklist | flagAlgorithms); f != 0 && c.rule.Action != Appraise {
+		word := c.word1(f)
+		return refuse(word, RuleNotForAction, "%s is for appraise, not for %s", leading(word.Text), c.rule.Action)
+	}
+	if r := c.validateAction(); r != nil {
+		return r
+	}
+	if f := c.set &^ c.allowed(); f != 0 {
+		word := c.word1(f)
+		return refuse(word, RuleNotForFunc, "%s does not go with %s%s", word.Text, c.funcName(), c.instead(f))
+	}
+	if c.set&flagBlacklist != 0 && c.set&flagModsig == 0 {
+		return refuse(c.word1(flagBlacklist), RuleMissing, "appraise_flag=check_blacklist needs appraise_type=imasig|modsig before Linux 6.6")
+	}
+	if c.rule.Action == Appraise && c.set&flagVerity != 0 && c.set&flagSignature == 0 {
+		return refuse(c.word1(flagVerity), RuleMissing, "appraise with digest_type=verity needs appraise_type=sigv3")
+	}
+	c.ignored()
+	return nil
+}
+
+// validateAction refuses actions that a func does not know.
+func (c *compiler) validateAction() *refusal {
+	switch c.rule.Func {
+	case KexecCmdline, KeyCheck, CriticalData:
+		if c.rule.Action.class() != Measure {
+			return refuse(c.action, RuleNotForFunc, "func=%s is measured only: measure or dont_measure, not %s", c.rule.Func, c.rule.Action)
+		}
+	case SetxattrCheck:
+		if c.rule.Action != Appraise {
+			return refuse(c.action, RuleNotForFunc, "func=SETXATTR_CHECK takes appraise only, not %s", c.rule.Action)
+		}
+		if c.set&flagAlgorithms == 0 {
+			return refuse(c.word1(flagFunc), RuleMissing, "func=SETXATTR_CHECK needs appraise_algos=")
+		}
+	}
+	return nil
+}
+
+// word1 returns the first word, in the line's order, that set one of the flags.
+func (c *compiler) word1(f flag) Token {
+	var first Token
+	for ; f != 0; f &= f - 1 {
+		word := c.at[bits.TrailingZeros32(uint32(f))]
+		if first.Column == 0 || word.Column < first.Column {
+			first = word
+		}
+	}
+	return first
+}
+
+func (c *compiler) funcName() string {
+	if c.rule.Func == AnyFunc {
+		return "a rule without func="
+	}
+	return "func=" + string(c.rule.Func)
+}
+
+// instead says where a condition that a func does not take belongs.
+func (c *compiler) instead(f flag) string {
+	switch {
+	case f&flagKeyrings != 0:
+		return ": keyrings= is for func=KEY_CHECK"
+	case f&flagLabel != 0:
+		return ": label= is for func=CRITICAL_DATA"
+	case f&(flagModsig|flagBlacklist) != 0:
+		return ": appended signatures are for MODULE_CHECK, KEXEC_KERNEL_CHECK and KEXEC_INITRAMFS_CHECK"
+	case f&flagVerity != 0:
+		return ": fs-verity digests are for files that are opened, mapped or executed"
+	}
+	return ""
+}
+
+// ignored names what the kernel takes and does not look at.
+func (c *compiler) ignored() {
+	r := &c.rule
+	switch {
+	case (r.Func == KeyCheck || r.Func == CriticalData) && c.set&flagGID != 0:
+		word := c.word1(flagGID)
+		c.remark(word, RuleIgnored, Warn, "%s: the kernel takes it with func=%s, and never compares it", word.Text, r.Func)
+	case r.Func == SetxattrCheck && c.set&flagSubjObj != 0:
+		word := c.word1(flagSubjObj)
+		c.remark(word, RuleIgnored, Warn, "%s: the kernel takes it with func=SETXATTR_CHECK, and never compares it: the rule is for every file", word.Text)
+	}
+	if (r.Action.class() != Appraise || r.Action == DontAppraise) && r.DirectIO {
+		c.remark(c.word1(flagDirectIO), RuleDirectIO, Warn, "permit_directio of this rule counts for every appraise rule that matches the same file")
+	}
+	if r.Verity && strings.HasPrefix(string(r.Action), "dont_") {
+		c.remark(c.word1(flagVerity), RuleIgnored, Warn, "digest_type=verity is no condition: %s excepts files without fs-verity as well", r.Action)
+	}
+}
