@@ -163,6 +163,7 @@ found something wrong.`,
 		newGroup("tar", "Sign and verify tar archives", newTarSign(a), newTarCreate(a), newTarVerify(a), newTarStrip(a)),
 		newGroup("manifest", "Work with manifests", newManifestSign(a), newManifestApply(a), newManifestDiff(a)),
 		newGroup("key", "Make and inspect keys and certificates", newKeyInit(a), newKeyShow(a), newKeyCheck(a)),
+		newGroup("policy", "Check and write IMA policies", newPolicyCheck(a), newPolicyGenerate(a), newPolicySimulate(a)),
 		newVersion(a), newCompletion(),
 	)
 	return root

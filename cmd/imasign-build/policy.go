@@ -1,0 +1,68 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/pflag"
+
+	"github.com/imasign/imasign-build/pkg/certs"
+	"github.com/imasign/imasign-build/pkg/policy"
+)
+
+// kernelFlags choose what a policy is judged for.
+type kernelFlags struct{ version, config string }
+
+func (f *kernelFlags) add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.version, "kernel", "", "kernel `version`, such as 6.1 (default: the newest known, "+policy.Newest+")")
+	flags.StringVar(&f.config, "kernel-config", "", "the kernel's configuration, a `file` like .config or /boot/config-*")
+}
+
+func (f *kernelFlags) kernel() (policy.Kernel, error) {
+	var k policy.Kernel
+	var err error
+	if f.version != "" {
+		if k.Version, err = certs.ParseKernel(f.version); err != nil {
+			return k, usageError{fmt.Errorf("--kernel: %w", err)}
+		}
+	}
+	if f.config == "" {
+		return k, nil
+	}
+	file, err := os.Open(f.config)
+	if err != nil {
+		return k, err
+	}
+	defer file.Close() //nolint:errcheck // opened for reading
+	if k.Config, err = policy.ReadConfig(file); err != nil {
+		return k, fmt.Errorf("%s: %w", f.config, err)
+	}
+	return k, nil
+}
+
+// kernelName is how a report names the kernel.
+func kernelName(k policy.Kernel) string {
+	if k.Version == (certs.Kernel{}) {
+		return policy.Newest
+	}
+	return k.Version.String()
+}
+
+// readPolicy reads a policy from a file, or - for standard input.
+func (a *app) readPolicy(name string) (*policy.Policy, error) {
+	in := a.in
+	if name != "-" {
+		file, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		defer file.Close() //nolint:errcheck // opened for reading
+		in = file
+	}
+	p, err := policy.Read(in)
+	if errors.Is(err, policy.ErrTooLarge) {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return p, err
+}

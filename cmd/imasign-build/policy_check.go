@@ -1,0 +1,104 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/imasign/imasign-build/pkg/policy"
+)
+
+func newPolicyCheck(a *app) *cobra.Command {
+	var kernel kernelFlags
+	cmd := &cobra.Command{
+		Use:   "check FILE",
+		Short: "Say what the kernel would refuse of an IMA policy, and what is risky",
+		Long: `Check takes each line as the kernel does, and gives the line, the column and the
+reason where the kernel says EINVAL and no more. Then it names rules that contradict
+each other and rules that are risky.
+
+"refuse" is what that kernel does not take; "error" is a policy that loads and does
+not do what it is for, or keeps the device from booting; both mean exit code 3.
+"warn" and "note" are for what is likely not wanted and what is worth knowing.
+
+With --kernel-config what the configuration decides is judged, without it named. - is
+standard input.`,
+		Example: `  imasign-build policy check --kernel 6.12 --kernel-config .config ima-policy`,
+		Args:    usageArgs(cobra.ExactArgs(1)),
+		RunE:    func(_ *cobra.Command, args []string) error { return runPolicyCheck(a, kernel, args[0]) },
+	}
+	kernel.add(cmd.Flags())
+	return cmd
+}
+
+type policyCheckReport struct {
+	Command  string           `json:"command"`
+	jsonPath                  // of the file
+	Kernel   string           `json:"kernel"`
+	Rules    int              `json:"rules"` // that the kernel takes
+	Refused  bool             `json:"refused"`
+	Findings []policy.Finding `json:"findings"`
+}
+
+func runPolicyCheck(a *app, flags kernelFlags, name string) error {
+	kernel, err := flags.kernel()
+	if err != nil {
+		return err
+	}
+	p, err := a.readPolicy(name)
+	if err != nil {
+		return err
+	}
+	rules, _ := kernel.Rules(p)
+	report := policyCheckReport{
+		Command: "policy check", jsonPath: pathJSON(name), Kernel: kernelName(kernel), Rules: len(rules), Findings: policy.Check(p, kernel),
+	}
+	report.Refused = policy.Refused(report.Findings)
+	if err := a.printPolicyCheck(report); err != nil {
+		return err
+	}
+	if policy.Wrong(report.Findings) {
+		return errWrong
+	}
+	return nil
+}
+
+func (a *app) printPolicyCheck(report policyCheckReport) error {
+	if a.json {
+		if report.Findings == nil {
+			report.Findings = []policy.Finding{}
+		}
+		return a.printJSON(report)
+	}
+	number := map[policy.Severity]int{}
+	for _, f := range report.Findings {
+		number[f.Severity]++
+	}
+	verdict := fmt.Sprintf("takes its %d rules", report.Rules)
+	if report.Refused {
+		verdict = fmt.Sprintf("refuses it (%d refusals)", number[policy.Refuse])
+	}
+	_, err := fmt.Fprintf(a.out, "%s%s: kernel %s %s; errors: %d, warnings: %d, notes: %d\n", findingLines(report.Findings, report.raw),
+		printable(report.raw), report.Kernel, verdict, number[policy.Error], number[policy.Warn], number[policy.Note])
+	return err
+}
+
+func findingLines(findings []policy.Finding, name string) string {
+	var b strings.Builder
+	for _, f := range findings {
+		fmt.Fprintf(&b, "%s: %s %s: %s\n", place(name, f), f.Severity, f.Rule, printable(f.Detail))
+	}
+	return b.String()
+}
+
+// place is where a finding is, as editors understand it.
+func place(name string, f policy.Finding) string {
+	switch {
+	case f.Line == 0:
+		return printable(name)
+	case f.Column == 0:
+		return fmt.Sprintf("%s:%d", printable(name), f.Line)
+	}
+	return fmt.Sprintf("%s:%d:%d", printable(name), f.Line, f.Column)
+}

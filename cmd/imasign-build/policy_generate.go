@@ -1,0 +1,206 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"iter"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/imasign/imasign-build/internal/atomicfile"
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/policy"
+	"github.com/imasign/imasign-build/pkg/rootfs"
+	"github.com/imasign/imasign-build/pkg/signing"
+	"github.com/imasign/imasign-build/pkg/tree"
+)
+
+type policyGenerateOptions struct {
+	profile, output string
+	sign            bool
+	restoreFile     string
+	key             keyFlags
+	engine          engineFlags
+}
+
+func newPolicyGenerate(a *app) *cobra.Command {
+	var o policyGenerateOptions
+	var list strings.Builder
+	for _, p := range policy.Profiles() {
+		fmt.Fprintf(&list, "  %-8s %s\n", p.Name, p.Summary)
+	}
+	cmd := &cobra.Command{
+		Use:   "generate",
+		Short: "Write an IMA policy for a common case, each rule explained",
+		Long: `Generate writes one of these profiles:
+
+` + list.String() + `
+With --sign the file gets a signature in security.ima, as "rootfs sign" gives one: under
+a rule for func=POLICY_CHECK the kernel takes no policy without. --restore-file has it
+in a file for "setfattr --restore" instead, where security.ima may not be set.`,
+		Example: `  imasign-build policy generate -o rootfs/etc/ima/ima-policy --sign --key x509_ima.key --cert x509_ima.crt`,
+		Args:    usageArgs(cobra.NoArgs),
+		RunE:    func(cmd *cobra.Command, _ []string) error { return runPolicyGenerate(cmd.Context(), a, o) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&o.profile, "profile", "default", "which `profile`")
+	flags.StringVarP(&o.output, "output", "o", "-", "write to this `file`, - for standard output")
+	flags.BoolVar(&o.sign, "sign", false, "sign the file")
+	flags.StringVar(&o.restoreFile, "restore-file", "", "write the signature to this `file` instead of security.ima")
+	o.key.add(flags)
+	o.engine.addHash(flags)
+	return cmd
+}
+
+func (o *policyGenerateOptions) check(a *app) error {
+	o.key.fromEnvironment(a)
+	switch {
+	case o.restoreFile != "" && !o.sign:
+		return usagef("--restore-file is for --sign")
+	case !o.sign:
+		return nil
+	case o.output == "-":
+		return usagef("--sign needs a file: give --output")
+	case o.key.key == "":
+		return usagef("which key? --key URI")
+	}
+	return nil
+}
+
+type policyGenerateReport struct {
+	Command  string `json:"command"`
+	jsonPath        // of the file
+	Profile  string `json:"profile"`
+	Rules    int    `json:"rules"`
+	Signed   bool   `json:"signed"`
+	KeyID    string `json:"key_id,omitempty"`
+}
+
+func runPolicyGenerate(ctx context.Context, a *app, o policyGenerateOptions) error {
+	if err := o.check(a); err != nil {
+		return err
+	}
+	text, err := policy.Generate(o.profile)
+	if err != nil {
+		return usageError{fmt.Errorf("--profile: %w", err)}
+	}
+	if o.output == "-" {
+		_, err := a.out.Write(text)
+		return err
+	}
+	report := policyGenerateReport{Command: "policy generate", jsonPath: pathJSON(o.output), Profile: o.profile, Signed: o.sign}
+	if p, err := policy.Parse(text); err == nil {
+		rules, _ := policy.Kernel{}.Rules(p)
+		report.Rules = len(rules)
+	}
+	if !o.sign {
+		err = atomicfile.WriteFile(o.output, text, 0o644)
+	} else {
+		report.KeyID, err = o.signed(ctx, a, text)
+	}
+	if err != nil {
+		return err
+	}
+	if a.json {
+		return a.printJSON(report)
+	}
+	key := ""
+	if o.sign {
+		key = ", signed with key id " + report.KeyID
+	}
+	_, err = fmt.Fprintf(a.out, "%s: profile %s, %d rules%s\n", printable(o.output), o.profile, report.Rules, key)
+	return err
+}
+
+// signed writes the policy and its signature, which is made first: a wrong key
+// leaves everything as it was.
+func (o *policyGenerateOptions) signed(ctx context.Context, a *app, text []byte) (keyID string, err error) {
+	key, err := o.key.open(ctx, a)
+	if err != nil {
+		return "", err
+	}
+	defer key.Close() //nolint:errcheck // nothing is left to be lost
+	engine, err := o.engine.engine(key, nil, signing.Observer{})
+	if err != nil {
+		return "", err
+	}
+	dir, name := filepath.Split(o.output)
+	plan, err := engine.Plan(ctx, content{name, text})
+	if err != nil {
+		return "", err
+	}
+	defer plan.Close() //nolint:errcheck // its file has no name
+	keyID = key.Public.ID().String()
+	if o.restoreFile == "" {
+		return keyID, o.attach(plan, filepath.Join(dir, "."), name, text)
+	}
+	commit, discard, err := a.prepareOutput(o.restoreFile, func(w io.Writer) error { return rootfs.WriteRestore(w, plan) })
+	if err != nil {
+		return "", err
+	}
+	defer discard()
+	if err := atomicfile.WriteFile(o.output, text, 0o644); err != nil {
+		return "", err
+	}
+	return keyID, commit()
+}
+
+// attach writes the file and sets its security.ima. The tree sets it through the C
+// library where pseudo or fakeroot keep it.
+func (o *policyGenerateOptions) attach(plan *signing.Plan, dir, name string, text []byte) error {
+	t, err := tree.Open(dir, tree.Options{CrossMounts: true})
+	if err != nil {
+		return err
+	}
+	defer t.Close() //nolint:errcheck // opened for reading
+	if err := t.ProbeXattr(t.Root(), ".", ima.XattrIMA, []byte{byte(ima.TypeSignature)}); err != nil {
+		return fmt.Errorf("%w\nnothing was written; --restore-file has the signature where security.ima cannot be set", err)
+	}
+	var value []byte
+	for r, err := range plan.Records() {
+		if err != nil {
+			return err
+		}
+		value = r.Values[ima.XattrIMA]
+	}
+	if err := atomicfile.WriteFile(o.output, text, 0o644); err != nil {
+		return err
+	}
+	if err := set(t, name, value); err != nil {
+		return fmt.Errorf("%s was written, and is not signed: %w", o.output, err)
+	}
+	return nil
+}
+
+func set(t *tree.Tree, name string, value []byte) error {
+	f, err := t.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close() //nolint:errcheck // opened for reading
+	stamp, err := tree.StampOf(f)
+	if err != nil {
+		return err
+	}
+	_, _, err = t.ChangeXattrs(name, stamp, tree.XattrChange{Name: ima.XattrIMA, New: value})
+	return err
+}
+
+// content is one file in memory, to be signed.
+type content struct {
+	name string
+	text []byte
+}
+
+// Entries yields the one file.
+func (c content) Entries(context.Context) iter.Seq2[signing.Entry, error] {
+	return func(yield func(signing.Entry, error) bool) {
+		yield(signing.Entry{Path: c.name, Mode: 0o644, Size: int64(len(c.text)), Open: func(context.Context, *signing.Entry) (io.ReadCloser, error) {
+			return io.NopCloser(bytes.NewReader(c.text)), nil
+		}}, nil)
+	}
+}
