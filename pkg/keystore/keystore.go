@@ -58,6 +58,9 @@ type Options struct {
 	// Warn is told what the user should know although the key opened. It may be
 	// nil.
 	Warn func(string)
+	// Getenv resolves env:NAME where a URI names the source of a secret; nil for no
+	// variable at all.
+	Getenv func(string) (string, bool)
 }
 
 // Warnf tells Warn, if there is one.

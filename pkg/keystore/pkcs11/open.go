@@ -1,0 +1,128 @@
+//go:build cgo
+
+package pkcs11
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	p11 "github.com/miekg/pkcs11"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/keystore"
+)
+
+// Open opens the private key that a PKCS#11 URI names. It is a
+// [keystore.Backend]. The PIN comes from the URI's pin-source, else from
+// opts.Secret.
+//
+// Errors wrap [ErrURI] or the sentinels of package keystore: ErrNotFound,
+// ErrSeveralKeys, ErrPINNeeded, ErrWrongPIN, ErrLocked, ErrGone, ErrKeyUse,
+// ErrUnsupportedKey, ErrCertificateMismatch.
+func (s *Store) Open(ctx context.Context, uri string, opts keystore.Options) (*keystore.Key, error) {
+	l, err := parseURI(uri)
+	if err != nil {
+		return nil, err
+	}
+	k, err := s.connect(ctx, l, opts)
+	if err != nil {
+		return nil, fmt.Errorf("open key: %w", err)
+	}
+	key, err := k.open(ctx, opts)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open key %s: %w", l, err), k.close())
+	}
+	return key, nil
+}
+
+// connect gets a token ready for its first session.
+func (s *Store) connect(ctx context.Context, l *location, opts keystore.Options) (*signer, error) {
+	secret := opts.Secret
+	if l.pinSource != "" {
+		var err error
+		if secret, err = opts.SecretAt(l.pinSource); err != nil {
+			return nil, fmt.Errorf("%s: pin-source: %w", l, err)
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	m, err := s.acquire(l.module)
+	if err != nil {
+		return nil, err
+	}
+	t, err := m.find(l)
+	if err != nil {
+		return nil, errors.Join(err, s.release(m))
+	}
+	return &signer{store: s, login: &login{token: t, secret: secret}, where: l, done: make(chan struct{})}, nil
+}
+
+// open finds the key and fills the pool.
+func (k *signer) open(ctx context.Context, opts keystore.Options) (*keystore.Key, error) {
+	first, err := k.reconnect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	n := grants(k.info)
+	k.sessions = make(chan *session, n)
+	k.sessions <- first
+	k.total = 1
+	public, err := k.inspect(view{k.token, first.handle}, first.key, opts)
+	if err != nil {
+		return nil, err
+	}
+	k.fill(first.key, n)
+	model := strings.TrimSpace(k.info.ManufacturerID + " " + k.info.Model)
+	return &keystore.Key{
+		Signer: k, Public: public, Parallelism: k.total, Release: k.close,
+		Provider: fmt.Sprintf("PKCS#11 token %q (%s)", k.info.Label, model),
+	}, nil
+}
+
+// fill opens sessions up to n, or as many as the token grants.
+func (k *signer) fill(key p11.ObjectHandle, n int) {
+	for k.total < n {
+		sh, err := k.OpenSession(k.slot, readOnly)
+		if err != nil {
+			return
+		}
+		k.sessions <- &session{sh, key, true}
+		k.total++
+	}
+}
+
+// inspect learns what the key is, and warns of what it should not be.
+func (k *signer) inspect(v view, key p11.ObjectHandle, opts keystore.Options) (*ima.PublicKey, error) {
+	if sign := v.attribute(key, p11.CKA_SIGN); len(sign) == 1 && sign[0] == 0 {
+		return nil, fmt.Errorf("%w: its CKA_SIGN is false", keystore.ErrKeyUse)
+	}
+	if v.isSet(key, p11.CKA_EXTRACTABLE) {
+		opts.Warnf("the private key %s can be taken out of %s (CKA_EXTRACTABLE): make one in the token with key init --on", v.describe(key), v.token)
+	}
+	k.always = v.isSet(key, p11.CKA_ALWAYS_AUTHENTICATE)
+	public, err := v.publicKey(key)
+	if err != nil {
+		return nil, err
+	}
+	cert := opts.Certificate
+	if cert == nil {
+		if cert, err = v.certificate(key, public); err != nil {
+			return nil, err
+		}
+	}
+	if public == nil && cert != nil {
+		public = cert.PublicKey // every signature is checked with it
+	}
+	if public == nil {
+		return nil, fmt.Errorf("%s has neither the public key nor the certificate: --cert names the certificate", v.token)
+	}
+	bound, err := keystore.Bind(public, cert)
+	if err != nil {
+		return nil, err
+	}
+	k.mechanism, err = mechanismOf(bound.Public())
+	return bound, err
+}

@@ -1,0 +1,163 @@
+//go:build cgo
+
+package pkcs11
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"unsafe"
+
+	p11 "github.com/miekg/pkcs11"
+
+	"github.com/imasign/imasign-build/pkg/keystore"
+)
+
+// login is how one key gets into its token. Being logged in is a state of the
+// whole process, so that a second key of a token finds the door open.
+type login struct {
+	*token
+	secret keystore.Secret
+
+	mu     sync.Mutex
+	pin    []byte // kept for the login after a lost session, overwritten by forget
+	known  bool
+	failed error // what the token said to the PIN; it is not asked twice
+}
+
+// enter logs in if nobody has. A PIN is asked for once, and once refused, never
+// presented again.
+func (l *login) enter(ctx context.Context, sh p11.SessionHandle) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.info.Flags&p11.CKF_LOGIN_REQUIRED == 0 {
+		return nil
+	}
+	state, err := l.GetSessionInfo(sh)
+	if err != nil {
+		return err
+	}
+	if state.State == p11.CKS_RO_USER_FUNCTIONS || state.State == p11.CKS_RW_USER_FUNCTIONS {
+		return nil
+	}
+	if err := l.ask(ctx); err != nil {
+		return err
+	}
+	err = l.Login(sh, p11.CKU_USER, aliased(l.pin))
+	if errors.Is(err, p11.Error(p11.CKR_USER_ALREADY_LOGGED_IN)) {
+		return nil
+	}
+	return l.refused(err)
+}
+
+// again is the login that a key with CKA_ALWAYS_AUTHENTICATE wants before every
+// signature, once it was announced with C_SignInit.
+func (l *login) again(ctx context.Context, sh p11.SessionHandle) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err := l.ask(ctx); err != nil {
+		return err
+	}
+	return l.refused(l.Login(sh, p11.CKU_CONTEXT_SPECIFIC, aliased(l.pin)))
+}
+
+func (l *login) refused(err error) error {
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("log in to %s: %w", l.token, translate(err))
+	if errors.Is(err, keystore.ErrWrongPIN) || errors.Is(err, keystore.ErrLocked) {
+		l.failed = err
+	}
+	return err
+}
+
+// ask gets the PIN if it is not known yet; l.mu is held.
+func (l *login) ask(ctx context.Context) error {
+	switch {
+	case l.failed != nil:
+		return l.failed
+	case l.known:
+		return nil
+	}
+	if err := l.mayAsk(); err != nil {
+		return err
+	}
+	pin, err := l.secret(ctx, fmt.Sprintf("PIN of token %q", l.info.Label))
+	if err != nil {
+		clear(pin)
+		return fmt.Errorf("PIN of %s: %w", l.token, err)
+	}
+	l.pin, l.known = pin, true
+	return nil
+}
+
+// mayAsk looks at what the token says of its PIN before one is presented.
+func (l *login) mayAsk() error {
+	info, err := l.GetTokenInfo(l.slot)
+	if err != nil {
+		return translate(err)
+	}
+	if err := takesPIN(info.Flags); err != nil {
+		return fmt.Errorf("%s: %w", l.token, err)
+	}
+	if l.secret == nil {
+		return fmt.Errorf("%s: %w", l.token, keystore.ErrPINNeeded)
+	}
+	return nil
+}
+
+// takesPIN judges a token's flags (PKCS#11 2.40, 3.2, CK_TOKEN_INFO).
+func takesPIN(flags uint) error {
+	switch {
+	case flags&p11.CKF_USER_PIN_LOCKED != 0:
+		return fmt.Errorf("%w: its security officer sets a new PIN", keystore.ErrLocked)
+	case flags&p11.CKF_USER_PIN_FINAL_TRY != 0:
+		return fmt.Errorf("all but %w: one more wrong PIN locks it: log in with the token's own tool first", keystore.ErrLocked)
+	case flags&p11.CKF_PROTECTED_AUTHENTICATION_PATH != 0:
+		return errors.New("it takes its PIN at a keypad of its own, which is not supported")
+	}
+	return nil
+}
+
+// forget overwrites the PIN.
+func (l *login) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	clear(l.pin)
+	l.pin, l.known = nil, false
+	l.failed = keystore.ErrClosed
+}
+
+// aliased is the PIN as the library takes it, without a copy that nobody could
+// overwrite.
+func aliased(pin []byte) string { return unsafe.String(unsafe.SliceData(pin), len(pin)) }
+
+// session is a session with the handle of the key in it.
+type session struct {
+	handle p11.SessionHandle
+	key    p11.ObjectHandle
+	open   bool
+}
+
+const (
+	readOnly  = p11.CKF_SERIAL_SESSION
+	readWrite = p11.CKF_SERIAL_SESSION | p11.CKF_RW_SESSION
+)
+
+// connect opens a session and is logged in afterwards.
+func (l *login) connect(ctx context.Context, flags uint) (p11.SessionHandle, error) {
+	if ctx.Err() != nil {
+		return 0, context.Cause(ctx)
+	}
+	sh, err := l.OpenSession(l.slot, flags)
+	if err != nil {
+		return 0, fmt.Errorf("open a session with %s: %w", l.token, translate(err))
+	}
+	if err := l.enter(ctx, sh); err != nil {
+		_ = l.CloseSession(sh) // the error that counts is known
+		return 0, err
+	}
+	return sh, nil
+}

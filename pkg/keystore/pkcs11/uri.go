@@ -1,0 +1,173 @@
+package pkcs11
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// ErrURI means that a text is no PKCS#11 URI that could name a key.
+var ErrURI = errors.New("PKCS#11 URI")
+
+// location is what a PKCS#11 URI (RFC 7512) names: a token by whichever
+// attributes are given, an object in it, and how to reach them.
+type location struct {
+	token, manufacturer, model, serial string
+	slot                               *uint
+	object                             string
+	id                                 []byte
+	module, pinSource                  string
+}
+
+// parseURI reads a PKCS#11 URI. It is strict: an attribute that would be ignored
+// might be the one that tells two keys apart. Errors wrap ErrURI and repeat no
+// value, of which a PIN may be part.
+func parseURI(uri string) (*location, error) {
+	scheme, rest, _ := strings.Cut(uri, ":")
+	if !strings.EqualFold(scheme, "pkcs11") {
+		return nil, fmt.Errorf("%w: pkcs11: comes first", ErrURI)
+	}
+	path, query, _ := strings.Cut(rest, "?")
+	var l location
+	met := map[string]bool{}
+	if err := attributes(path, ";", met, l.setPath); err != nil {
+		return nil, err
+	}
+	if err := attributes(query, "&", met, l.setQuery); err != nil {
+		return nil, err
+	}
+	if l.module == "" {
+		return nil, fmt.Errorf("%w: no module-path: write ?module-path=/PATH/OF/THE/MODULE.so behind it", ErrURI)
+	}
+	return &l, nil
+}
+
+// attributes hands every name and decoded value of a list to set. A name may come
+// once.
+func attributes(list, separator string, met map[string]bool, set func(name, value string) error) error {
+	if list == "" {
+		return nil
+	}
+	for pair := range strings.SplitSeq(list, separator) {
+		name, raw, found := strings.Cut(pair, "=")
+		if !found || !isName(name) {
+			return fmt.Errorf("%w: attributes are written name=value, with %s between them", ErrURI, separator)
+		}
+		value, err := url.PathUnescape(raw)
+		if err != nil || strings.ContainsRune(value, 0) && name != "id" {
+			return fmt.Errorf("%w: the value of %s is not percent-encoded as it must be", ErrURI, name)
+		}
+		if met[name] {
+			return fmt.Errorf("%w: %s comes twice", ErrURI, name)
+		}
+		met[name] = true
+		if err := set(name, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isName keeps values that stand where a name belongs out of errors.
+func isName(s string) bool {
+	return s != "" && len(s) <= 32 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz-") == ""
+}
+
+func (l *location) setPath(name, value string) error {
+	switch name {
+	case "token":
+		l.token = value
+	case "manufacturer":
+		l.manufacturer = value
+	case "model":
+		l.model = value
+	case "serial":
+		l.serial = value
+	case "object":
+		l.object = value
+	case "id":
+		l.id = []byte(value)
+	case "slot-id":
+		n, err := strconv.ParseUint(value, 10, 32)
+		if err != nil {
+			return fmt.Errorf("%w: slot-id is a decimal number", ErrURI)
+		}
+		slot := uint(n)
+		l.slot = &slot
+	case "type":
+		if value != "private" {
+			return fmt.Errorf("%w: type: a private key signs, write type=private or leave it out", ErrURI)
+		}
+	default:
+		return fmt.Errorf("%w: attribute %s is not supported; there are: token, manufacturer, model, serial, slot-id, object, id", ErrURI, name)
+	}
+	return nil
+}
+
+func (l *location) setQuery(name, value string) error {
+	switch name {
+	case "module-path":
+		if !strings.HasPrefix(value, "/") {
+			return fmt.Errorf("%w: module-path is an absolute path", ErrURI)
+		}
+		l.module = value
+	case "pin-source":
+		if strings.HasPrefix(value, "|") {
+			return fmt.Errorf("%w: pin-source runs no commands: file:PATH, env:NAME or fd:N", ErrURI)
+		}
+		l.pinSource = value
+	case "pin-value":
+		return fmt.Errorf("%w: pin-value shows the PIN to every process on this machine: pin-source=file:PATH, or --key-pass, names where it is", ErrURI)
+	case "module-name":
+		return fmt.Errorf("%w: module-name is not looked up: module-path names the file", ErrURI)
+	default:
+		return fmt.Errorf("%w: attribute %s is not supported; there are: module-path, pin-source", ErrURI, name)
+	}
+	return nil
+}
+
+// String returns the part that names token and object; it holds no secret.
+func (l *location) String() string {
+	var parts []string
+	add := func(name, value string) {
+		if value != "" {
+			parts = append(parts, name+"="+escape(value))
+		}
+	}
+	add("token", l.token)
+	add("manufacturer", l.manufacturer)
+	add("model", l.model)
+	add("serial", l.serial)
+	if l.slot != nil {
+		add("slot-id", strconv.FormatUint(uint64(*l.slot), 10))
+	}
+	add("object", l.object)
+	add("id", string(l.id))
+	return "pkcs11:" + strings.Join(parts, ";")
+}
+
+// uri returns the whole, as it can be given to parseURI.
+func (l *location) uri() string {
+	s := l.String() + "?module-path=" + escape(l.module)
+	if l.pinSource != "" {
+		s += "&pin-source=" + escape(l.pinSource)
+	}
+	return s
+}
+
+// escape percent-encodes all but RFC 3986's unreserved characters and the ones
+// that make a path legible.
+func escape(value string) string {
+	var b strings.Builder
+	for _, c := range []byte(value) {
+		plain := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte("-._~/:", c) >= 0
+		if plain {
+			b.WriteByte(c)
+			continue
+		}
+		fmt.Fprintf(&b, "%%%02X", c)
+	}
+	return b.String()
+}
