@@ -1,0 +1,200 @@
+package tpm
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/google/go-tpm/tpm2"
+	"github.com/google/go-tpm/tpm2/transport"
+	"github.com/google/go-tpm/tpm2/transport/linuxtpm"
+
+	"github.com/imasign/imasign-build/pkg/keystore"
+)
+
+// Store opens keys of TPMs. Keys of one device share it, one command after the
+// other, so all keys of a program come from one Store. It is safe for concurrent
+// use.
+type Store struct {
+	mu      sync.Mutex
+	devices map[string]*device
+}
+
+// New returns a Store. No device is opened yet.
+func New() *Store { return &Store{devices: map[string]*device{}} }
+
+// device is an open TPM. Whoever holds turn may send commands.
+type device struct {
+	name string
+	turn chan struct{}
+	raw  transport.TPMCloser
+	keys int
+}
+
+func (s *Store) acquire(name string) (*device, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := s.devices[name]
+	if d == nil {
+		raw, err := dial(name)
+		if err != nil {
+			return nil, fmt.Errorf("TPM %s: %w", name, err)
+		}
+		d = &device{name: name, turn: make(chan struct{}, 1), raw: raw}
+		s.devices[name] = d
+	}
+	d.keys++
+	return d, nil
+}
+
+func (s *Store) release(d *device) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d.keys--; d.keys > 0 {
+		return nil
+	}
+	delete(s.devices, d.name)
+	return d.raw.Close()
+}
+
+// do runs f when it is its turn. A command that the TPM has begun is not broken
+// off.
+func (d *device) do(ctx context.Context, f func() error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	select {
+	case d.turn <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-d.turn }()
+	return f()
+}
+
+// last is do for what has to be done also after the context ended: freeing what a
+// key takes.
+func (d *device) last(f func() error) error {
+	d.turn <- struct{}{}
+	defer func() { <-d.turn }()
+	return f()
+}
+
+// Send sends one command and returns the response. What a TPM has put off is sent
+// again for some seconds.
+func (d *device) Send(command []byte) ([]byte, error) {
+	wait := time.Millisecond
+	for {
+		response, err := d.raw.Send(command)
+		if err != nil {
+			return nil, fmt.Errorf("TPM %s: %w: %w", d.name, keystore.ErrGone, err)
+		}
+		if len(response) < headerSize {
+			return nil, fmt.Errorf("TPM %s: %w: a response of %d bytes", d.name, keystore.ErrGone, len(response))
+		}
+		code := tpm2.TPMRC(binary.BigEndian.Uint32(response[6:]))
+		put := code == tpm2.TPMRCRetry || code == tpm2.TPMRCYielded || code == tpm2.TPMRCTesting
+		if !put || wait > 4*time.Second {
+			return response, nil
+		}
+		time.Sleep(wait)
+		wait *= 2
+	}
+}
+
+// dial opens the TPM called name.
+func dial(name string) (transport.TPMCloser, error) {
+	network, address, found := strings.Cut(name, ":")
+	if strings.HasPrefix(name, "/") {
+		return openDevice(name)
+	}
+	if !found || network != "unix" && network != "tcp" {
+		return nil, fmt.Errorf("%w: device is a path, unix:PATH or tcp:HOST:PORT", ErrURI)
+	}
+	s := &socket{network, address}
+	c, err := s.dial() // it is not found out with the first command that nobody listens
+	if err != nil {
+		return nil, err
+	}
+	return s, c.Close()
+}
+
+func openDevice(path string) (transport.TPMCloser, error) {
+	t, err := linuxtpm.Open(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("%w: there is no such device: is there a TPM 2.0, and its driver? device= names another", keystore.ErrNotFound)
+	case errors.Is(err, fs.ErrPermission):
+		return nil, fmt.Errorf("%w: members of the group tss may use it, as a rule", err)
+	case errors.Is(err, syscall.EBUSY):
+		return nil, fmt.Errorf("%w: another program has it alone: %s is shared", err, defaultDevice)
+	case errors.Is(err, linuxtpm.ErrFileIsNotDevice):
+		return nil, fmt.Errorf("%w: it is no device; a socket is written unix:%s", keystore.ErrNotFound, path)
+	}
+	return t, err
+}
+
+// socket is a TPM that takes plain commands from a stream, one connection for each:
+// swtpm serves one at a time, and so the next program gets its turn.
+type socket struct{ network, address string }
+
+const (
+	headerSize  = 10      // tag, size, code: Trusted Platform Module Library, part 1, 18
+	maxResponse = 1 << 16 // TPMs have 4,096
+	dialTimeout = 10 * time.Second
+)
+
+// dial waits for its turn among other programs: the queue of swtpm's socket is
+// short, and connect fails with EAGAIN where a TCP socket would wait.
+func (s *socket) dial() (c net.Conn, err error) {
+	for deadline := time.Now().Add(dialTimeout); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		if c, err = net.DialTimeout(s.network, s.address, dialTimeout); !errors.Is(err, syscall.EAGAIN) {
+			break
+		}
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return nil, fmt.Errorf("%w: nobody listens there: %w", keystore.ErrNotFound, err)
+	case err != nil:
+		return nil, err
+	}
+	return c, nil
+}
+
+// Send implements transport.TPM.
+func (s *socket) Send(command []byte) (response []byte, err error) {
+	c, err := s.dial()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	if _, err := c.Write(command); err != nil {
+		return nil, err
+	}
+	response = make([]byte, headerSize)
+	if _, err := io.ReadFull(c, response); err != nil {
+		return nil, fmt.Errorf("read the response: %w", err)
+	}
+	size := binary.BigEndian.Uint32(response[2:])
+	if size < headerSize || size > maxResponse {
+		return nil, fmt.Errorf("a response of %d bytes: this is no TPM, or one that wants another protocol", size)
+	}
+	response = append(response, make([]byte, size-headerSize)...)
+	if _, err := io.ReadFull(c, response[headerSize:]); err != nil {
+		return nil, fmt.Errorf("read the response: %w", err)
+	}
+	return response, nil
+}
+
+// Close implements io.Closer; between commands nothing is open.
+func (s *socket) Close() error { return nil }
+
+var _ transport.TPM = (*device)(nil)

@@ -1,0 +1,131 @@
+package tpm
+
+import (
+	"context"
+	"crypto"
+	"errors"
+	"fmt"
+	"sync"
+
+	keyfile "github.com/foxboron/go-tpm-keyfiles"
+	"github.com/google/go-tpm/tpm2"
+
+	"github.com/imasign/imasign-build/pkg/keystore"
+)
+
+// key is an [ima.Signer]. Its fields below device belong to whoever has the
+// device's turn.
+type key struct {
+	store  *Store
+	where  *location
+	file   *contents // nil for a persistent object
+	public crypto.PublicKey
+	bound  tpm2.TPMAlgID // the one digest algorithm that it signs, TPMAlgNull for any
+
+	device      *device
+	loaded      *loaded
+	auth, owner []byte // overwritten by close
+	authorized  bool   // they are known
+	failed      error  // why it signs no more
+
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// Sign signs the digests one after the other. Between them other workers have
+// their turn, and the context is obeyed.
+func (k *key) Sign(ctx context.Context, h crypto.Hash, digests [][]byte) ([][]byte, error) {
+	hash, err := k.hash(h)
+	if err != nil {
+		return nil, fmt.Errorf("sign with %s: %w", k.where, err)
+	}
+	sigs := make([][]byte, len(digests))
+	for i, digest := range digests {
+		if len(digest) != h.Size() {
+			return nil, fmt.Errorf("sign with %s: %w: a digest of %d bytes by %s", k.where, keystore.ErrKeyUse, len(digest), h)
+		}
+		err := k.device.do(ctx, func() (err error) { sigs[i], err = k.signOne(hash, digest); return err })
+		if err != nil {
+			return nil, fmt.Errorf("sign with %s: %w", k.where, translate(err))
+		}
+	}
+	return sigs, nil
+}
+
+func (k *key) hash(h crypto.Hash) (tpm2.TPMAlgID, error) {
+	a, err := algorithmOf(h)
+	if err != nil {
+		return 0, err
+	}
+	if k.bound != tpm2.TPMAlgNull && k.bound != a {
+		only, err := hashOf(k.bound)
+		return 0, errors.Join(err, fmt.Errorf("%w: it signs digests by %s only, not by %s", keystore.ErrKeyUse, only, h))
+	}
+	return a, nil
+}
+
+// signOne makes a signature; it is this key's turn. A key that was lost is loaded
+// once more. An authorization value that was refused is not presented again.
+func (k *key) signOne(hash tpm2.TPMAlgID, digest []byte) ([]byte, error) {
+	if k.failed != nil {
+		return nil, k.failed
+	}
+	sig, err := k.loaded.sign(k.public, hash, digest)
+	if isLost(err) {
+		_ = k.loaded.unload() // it is lost
+		if k.loaded, err = k.load(); err != nil {
+			k.failed = fmt.Errorf("%w: the TPM lost the key, and does not load it again: %w", keystore.ErrGone, translate(err))
+			return nil, k.failed
+		}
+		sig, err = k.loaded.sign(k.public, hash, digest)
+	}
+	if err = translate(err); errors.Is(err, keystore.ErrWrongPIN) || errors.Is(err, keystore.ErrLocked) {
+		k.failed = err
+	}
+	return sig, err
+}
+
+// sign is TPM2_Sign.
+func (l *loaded) sign(public crypto.PublicKey, hash tpm2.TPMAlgID, digest []byte) ([]byte, error) {
+	scheme, err := schemeFor(public, hash)
+	if err != nil {
+		return nil, err
+	}
+	r, err := tpm2.Sign{
+		KeyHandle:  tpm2.AuthHandle{Handle: l.handle, Name: l.name, Auth: l.session},
+		Digest:     tpm2.TPM2BDigest{Buffer: digest},
+		InScheme:   scheme,
+		Validation: tpm2.TPMTTKHashCheck{Tag: tpm2.TPMSTHashCheck, Hierarchy: tpm2.TPMRHNull},
+	}.Execute(l.tpm)
+	if err != nil {
+		return nil, err
+	}
+	return keyfile.EncodeSignatureASN1(&r.Signature)
+}
+
+// forget overwrites the authorization values.
+func (k *key) forget() {
+	clear(k.auth)
+	clear(k.owner)
+}
+
+// close frees the key's places in the TPM and forgets the authorization values.
+func (k *key) close() error {
+	k.closeOnce.Do(func() {
+		if k.device == nil {
+			return
+		}
+		k.closeErr = k.device.last(func() (err error) {
+			if k.loaded != nil && !errors.Is(k.failed, keystore.ErrGone) {
+				if err = k.loaded.unload(); isLost(err) {
+					err = nil // there is nothing left to free
+				}
+			}
+			k.failed = keystore.ErrClosed
+			k.forget()
+			return err
+		})
+		k.closeErr = errors.Join(k.closeErr, k.store.release(k.device))
+	})
+	return k.closeErr
+}

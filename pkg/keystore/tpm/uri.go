@@ -1,0 +1,106 @@
+package tpm
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+)
+
+// ErrURI means that a text is no tpm2: URI that could name a key.
+var ErrURI = errors.New("tpm2 URI")
+
+// defaultDevice is the kernel's resource manager, which lets several programs use
+// the TPM at a time.
+const defaultDevice = "/dev/tpmrm0"
+
+// location is what a tpm2: URI names: a key file or a persistent handle, and how
+// to reach the TPM. Sources of secrets are not resolved yet.
+type location struct {
+	path   string
+	handle uint32 // of a persistent object, 0 for a file
+	device string
+	auth   string // source of the key's authorization value, "none" for an empty one
+	owner  string // source of the owner hierarchy's
+}
+
+// parseURI reads tpm2:PATH or tpm2:0xHANDLE, each with ?name=value&… behind. It is
+// strict, and errors repeat no value of an attribute.
+func parseURI(uri string) (*location, error) {
+	scheme, rest, _ := strings.Cut(uri, ":")
+	if !strings.EqualFold(scheme, "tpm2") {
+		return nil, fmt.Errorf("%w: tpm2: comes first", ErrURI)
+	}
+	rest, query, _ := strings.Cut(rest, "?")
+	name, err := url.PathUnescape(rest)
+	if err != nil || strings.ContainsRune(name, 0) {
+		return nil, fmt.Errorf("%w: the path is not percent-encoded as it must be", ErrURI)
+	}
+	l := &location{path: name, device: defaultDevice}
+	if strings.HasPrefix(name, "0x") || strings.HasPrefix(name, "0X") {
+		if err := l.setHandle(name); err != nil {
+			return nil, err
+		}
+	}
+	return l, l.setQuery(query)
+}
+
+func (l *location) setHandle(text string) error {
+	n, err := strconv.ParseUint(text[2:], 16, 32)
+	if err != nil {
+		return fmt.Errorf("%w: %q is no handle; a file of that name is ./%[2]s", ErrURI, text)
+	}
+	if n>>24 != 0x81 {
+		return fmt.Errorf("%w: %s is not the handle of a persistent object, which is between 0x81000000 and 0x81ffffff: tpm2_evictcontrol makes an object persistent", ErrURI, text)
+	}
+	l.path, l.handle = "", uint32(n)
+	return nil
+}
+
+func (l *location) setQuery(query string) error {
+	if query == "" {
+		return nil
+	}
+	met := map[string]bool{}
+	for pair := range strings.SplitSeq(query, "&") {
+		name, raw, found := strings.Cut(pair, "=")
+		if !found || name == "" || len(name) > 32 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz-") != "" {
+			return fmt.Errorf("%w: attributes are written name=value, with & between them", ErrURI)
+		}
+		value, err := url.PathUnescape(raw)
+		if err != nil || value == "" || strings.ContainsRune(value, 0) {
+			return fmt.Errorf("%w: the value of %s is empty, or not percent-encoded as it must be", ErrURI, name)
+		}
+		if met[name] {
+			return fmt.Errorf("%w: %s comes twice", ErrURI, name)
+		}
+		met[name] = true
+		if err := l.set(name, value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (l *location) set(name, value string) error {
+	switch name {
+	case "device":
+		l.device = value
+	case "auth-source":
+		l.auth = value
+	case "owner-auth-source":
+		l.owner = value
+	default:
+		return fmt.Errorf("%w: attribute %s is not supported; there are: device, auth-source, owner-auth-source", ErrURI, name)
+	}
+	return nil
+}
+
+// String names the key; it holds no secret.
+func (l *location) String() string {
+	if l.handle != 0 {
+		return fmt.Sprintf("tpm2:0x%08x", l.handle)
+	}
+	return "tpm2:" + l.path
+}
