@@ -21,6 +21,7 @@ type Engine struct {
 	jobs    int
 	signers int
 	force   bool
+	from    ima.KeyID // 0 for none
 	spool   string
 	observe Observer
 	memo    *memo
@@ -42,6 +43,11 @@ type Options struct {
 	Jobs, Signers int
 	// Force lets signatures of other keys be replaced.
 	Force bool
+	// From, unless it is zero, makes Plan a rotation: signatures of the key with this
+	// id, and nothing else, are replaced by new ones. What has no signature stays so.
+	// Whether the old signatures hold is not looked at: without the old certificate
+	// nobody could tell, so verify with it first.
+	From ima.KeyID
 	// SpoolDir is where large plans are spooled; "" stands for os.TempDir.
 	SpoolDir string
 	Observe  Observer
@@ -61,9 +67,15 @@ func New(o Options) (*Engine, error) {
 	if o.Signer != nil && !o.Hash.SignsAllowed() {
 		return nil, fmt.Errorf("%w: %s", ima.ErrSHA1, o.Hash)
 	}
+	switch {
+	case o.From != 0 && o.Force:
+		return nil, errors.New("signatures of one key, or of any, are to be replaced: not both")
+	case o.From != 0 && o.Public != nil && o.Public.ID() == o.From:
+		return nil, fmt.Errorf("the key to be replaced, %s, is the one that signs", o.From)
+	}
 	cores := runtime.GOMAXPROCS(0)
 	return &Engine{
-		signer: o.Signer, public: o.Public, hash: o.Hash, force: o.Force, spool: o.SpoolDir, observe: o.Observe,
+		signer: o.Signer, public: o.Public, hash: o.Hash, force: o.Force, from: o.From, spool: o.SpoolDir, observe: o.Observe,
 		jobs: positive(o.Jobs, cores), signers: positive(o.Signers, cores), memo: newMemo(),
 	}, nil
 }
@@ -132,6 +144,7 @@ func (e *Engine) digestAndJudge(ctx context.Context, d *digester, j *job) {
 		j.decide(Unchanged, ima.XattrIMA, old)
 	case other != nil && !e.force:
 		j.err = other
+	case e.from != 0 && !e.rotates(j, old):
 	case j.HashOnly:
 		j.decide(Hashed, ima.XattrIMA, ima.DigestValue(j.Hash, j.Digest))
 	case !j.Hash.SignsAllowed():
@@ -139,6 +152,26 @@ func (e *Engine) digestAndJudge(ctx context.Context, d *digester, j *job) {
 	default:
 		j.status = Signed
 	}
+}
+
+// rotates reports whether the entry has a signature of the key that is being
+// replaced. What has none stays as it is; a value that does not hold is an error,
+// as nothing tells what it was.
+func (e *Engine) rotates(j *job, old []byte) bool {
+	v, err := ima.Parse(old)
+	switch {
+	case len(old) == 0:
+		j.Reason = "it has no signature to replace"
+	case err != nil:
+		j.err = fmt.Errorf("%s: replace signatures of key %s: %w", j.Path, e.from, err)
+	case !v.IsSignature():
+		j.Reason = "it has a digest and no signature to replace"
+	case v.KeyID != e.from: // ours, or without a key to compare somebody's
+		j.err = fmt.Errorf("%s: replace signatures of key %s: %w: that of key %s does not hold", j.Path, e.from, ima.ErrBadSignature, v.KeyID)
+	default:
+		return true
+	}
+	return false
 }
 
 func unsignable(h ima.HashID) error {
@@ -166,6 +199,9 @@ func (e *Engine) compare(old []byte, j *job) (other error, ours bool) {
 	v, err := ima.Parse(old)
 	if err != nil || !v.IsSignature() || e.public == nil {
 		return nil, false //nolint:nilerr // a damaged value is replaced
+	}
+	if v.KeyID == e.from && v.Type == ima.TypeSignature {
+		return nil, false
 	}
 	if v.KeyID != e.public.ID() || v.Type != ima.TypeSignature {
 		return otherKey(j.Path, v), false

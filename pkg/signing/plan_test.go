@@ -118,6 +118,54 @@ func TestDecisions(t *testing.T) {
 	}
 }
 
+// TestRotation: only what the old key signed gets a new signature.
+func TestRotation(t *testing.T) {
+	old, k, third := newKey(t), newKey(t), newKey(t)
+	e := k.engine(t, signing.Options{From: old.public.ID()})
+	mine, olds := k.value(t, ima.SHA256, "x"), old.value(t, ima.SHA256, "x")
+	hashed := ima.DigestValue(ima.SHA256, sum(ima.SHA256, "x"))
+	hashOnly := file("f", "x", olds)
+	hashOnly.HashOnly = true
+	for _, c := range []struct {
+		name  string
+		entry signing.Entry
+		want  signing.Status
+	}{
+		{"of the old key", file("f", "x", olds), signing.Signed},
+		{"of the old key over another hash", file("f", "x", old.value(t, ima.SHA512, "x")), signing.Signed},
+		{"of the old key, stated", stated("f", ima.SHA384, "x", old.value(t, ima.SHA384, "x")), signing.Signed},
+		{"of the old key, hash only", hashOnly, signing.Hashed},
+		{"of the new key", file("f", "x", mine), signing.Unchanged},
+		{"unsigned", file("f", "x"), signing.Skipped},
+		{"a digest", file("f", "x", hashed), signing.Skipped},
+	} {
+		r := one(t, e, c.entry)
+		if r.Status != c.want || (r.Status == signing.Skipped) != (r.Reason != "") {
+			t.Errorf("%s: %s, reason %q", c.name, r.Status, r.Reason)
+		}
+		if r.Status == signing.Signed {
+			check(t, ring(k).Verify(r.Values[ima.XattrIMA], r.Digest))
+		}
+	}
+	for name, c := range map[string]struct {
+		entry signing.Entry
+		want  error
+	}{
+		"of a third key":                {file("f", "x", third.value(t, ima.SHA256, "x")), signing.ErrOtherKey},
+		"of the new key, other content": {file("f", "y", mine), ima.ErrBadSignature},
+		"damaged":                       {file("f", "x", olds[:20]), ima.ErrTruncated},
+	} {
+		if _, err := e.Plan(context.Background(), source(c.entry)); !errors.Is(err, c.want) || !strings.HasPrefix(err.Error(), "f: ") {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	for _, o := range []signing.Options{{From: 1, Force: true}, {Signer: k.signer(), Public: k.public, From: k.public.ID()}} {
+		if _, err := signing.New(o); err == nil {
+			t.Errorf("options %+v are taken", o)
+		}
+	}
+}
+
 func TestPlanRefusesEntriesThatCannotBeSigned(t *testing.T) {
 	k := newKey(t)
 	short := stated("f", ima.SHA256, "x")
