@@ -277,11 +277,17 @@ func selfSigned(cert *x509.Certificate) bool {
 	return bytes.Equal(cert.RawIssuer, cert.RawSubject) && signedBy(cert, cert)
 }
 
+// soon is how many days before its end a certificate is warned of: a device needs
+// the next one on board before the first file is signed with it.
+const soon = 90
+
 // validity: the kernel looks at no date, so none is a refusal.
 func (c *checker) validity(cert *x509.Certificate) {
 	switch now := time.Now(); {
 	case now.After(cert.NotAfter):
 		c.add(RuleValidity, Warn, "expired on %s: the kernel does not look, other tools do", cert.NotAfter.UTC().Format(time.DateOnly))
+	case now.AddDate(0, 0, soon).After(cert.NotAfter):
+		c.add(RuleValidity, Warn, "expires on %s: make its successor, and have devices trust both, before that day", cert.NotAfter.UTC().Format(time.DateOnly))
 	case now.Before(cert.NotBefore):
 		c.add(RuleValidity, Warn, "not valid before %s: the kernel does not look, other tools do", cert.NotBefore.UTC().Format(time.DateOnly))
 	}

@@ -35,7 +35,7 @@ func good(t testing.TB, public crypto.PublicKey) func(*x509.Certificate) {
 		c.SubjectKeyId = sum[:]
 		c.KeyUsage = x509.KeyUsageDigitalSignature
 		c.BasicConstraintsValid = true
-		c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+		c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().AddDate(1, 0, 0)
 	}
 }
 
@@ -95,6 +95,7 @@ func TestCheck(t *testing.T) {
 		{"CA, 6.1", leafRSA.Public(), func(c *x509.Certificate) { c.IsCA = true }, v(6, 1), []string{"ca warn"}},
 		{"CA that signs both", leafRSA.Public(), func(c *x509.Certificate) { c.IsCA = true; c.KeyUsage |= x509.KeyUsageCertSign }, newest, []string{"ca refuse", "key-usage refuse"}},
 		{"expired", leafRSA.Public(), func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }, newest, []string{"validity warn"}},
+		{"expires soon", leafRSA.Public(), func(c *x509.Certificate) { c.NotAfter = time.Now().AddDate(0, 0, 30) }, newest, []string{"validity warn"}},
 		{"not yet valid", leafRSA.Public(), func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) }, newest, []string{"validity warn"}},
 		{"P-521, 6.1", p521.Public(), nil, v(6, 1), []string{"key-algorithm refuse"}},
 		{"P-521, 6.10", p521.Public(), nil, v(6, 10), []string{"key-algorithm warn", "ecdsa note"}},

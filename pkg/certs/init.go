@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -36,22 +37,36 @@ type InitOptions struct {
 	NotBefore time.Time // zero for now
 	// Passphrase encrypts the private keys, unless it is nil.
 	Passphrase []byte
+	// Make makes the private keys, in a token as a rule; nil for GenerateKey.
+	Make func(ctx context.Context, name, algorithm string) (*Made, error)
+	// CA certifies the keys; nil for a system CA that is made as well.
+	CA *Issuer
+	// OnlyCA makes the system CA and nothing for it to certify yet.
+	OnlyCA bool
+}
+
+// Made is a private key by InitOptions.Make.
+type Made struct {
+	Key crypto.Signer
+	// File is the content of the key's file; nil for none.
+	File []byte
+	// Certify is told the key's certificate; nil for nobody.
+	Certify func(context.Context, *x509.Certificate) error
+	// Discard takes the key back when a later step fails; nil for nothing to take.
+	Discard func() error
 }
 
 // KeyPair is what Init made of one role.
 type KeyPair struct {
 	Name        string            // the files' name without extension
-	Key         string            // path of the private key: PKCS #8 PEM, mode 0600
+	Key         string            // path of the private key, mode 0600; "" if it has no file
 	PEM, DER    string            // paths of the certificate; DER is "" for the system CA
 	Certificate *x509.Certificate // key id: ima.KeyIDFromCertificate
 }
 
 // Files lists the paths.
 func (p KeyPair) Files() []string {
-	if p.DER == "" {
-		return []string{p.Key, p.PEM}
-	}
-	return []string{p.Key, p.PEM, p.DER}
+	return slices.DeleteFunc([]string{p.Key, p.PEM, p.DER}, func(path string) bool { return path == "" })
 }
 
 // role is one key pair of a set.
@@ -110,8 +125,9 @@ func GenerateKey(algorithm string) (crypto.Signer, error) {
 // (evm) and x509_secondary (secondary, a CA).
 //
 // It overwrites nothing: if one of the files exists, [ErrExists] lists all that
-// do. When anything fails, what it wrote is removed. Wrong options are [ErrOption].
-func Init(ctx context.Context, dir string, o InitOptions) ([]KeyPair, error) {
+// do. When anything fails, what it wrote is removed, and what Make made discarded.
+// Wrong options are [ErrOption].
+func Init(ctx context.Context, dir string, o InitOptions) (_ []KeyPair, err error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
@@ -119,27 +135,47 @@ func Init(ctx context.Context, dir string, o InitOptions) ([]KeyPair, error) {
 	if err := checkAbsent(pairs); err != nil {
 		return nil, err
 	}
-	var files []newFile
-	defer func() {
-		for _, f := range files {
-			clear(f.data)
-		}
-	}()
-	var ca Issuer
+	w := &work{options: &o}
+	if o.CA != nil {
+		w.ca = *o.CA
+	}
+	defer func() { err = errors.Join(err, w.end(err)) }()
 	for i := range pairs {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		made, err := o.make(&pairs[i], &ca)
-		files = append(files, made...)
-		if err != nil {
+		if err := w.make(ctx, &pairs[i]); err != nil {
 			return nil, fmt.Errorf("make %s: %w", pairs[i].Name, err)
 		}
 	}
-	if err := writeAll(ctx, dir, files); err != nil {
+	if err := writeAll(ctx, dir, w.files); err != nil {
 		return nil, err
 	}
 	return pairs, nil
+}
+
+// work is what Init has made so far.
+type work struct {
+	options *InitOptions
+	ca      Issuer
+	files   []newFile
+	made    []*Made
+}
+
+// end overwrites the private keys in memory, and discards them after a failure.
+func (w *work) end(failed error) (err error) {
+	for _, f := range w.files {
+		clear(f.data)
+	}
+	if failed == nil {
+		return nil
+	}
+	for _, m := range slices.Backward(w.made) {
+		if m.Discard != nil {
+			err = errors.Join(err, m.Discard())
+		}
+	}
+	return err
 }
 
 // complete fills in defaults and judges everything that needs no key.
@@ -157,6 +193,12 @@ func (o *InitOptions) complete() error {
 	}
 	if o.Passphrase != nil && len(o.Passphrase) == 0 {
 		return fmt.Errorf("%w: the passphrase is empty", ErrOption)
+	}
+	if o.OnlyCA && (o.CA != nil || len(o.With) > 0) {
+		return fmt.Errorf("%w: the CA alone is to be made: there is one already, or other keys are asked for", ErrOption)
+	}
+	if o.Passphrase != nil && o.Make != nil {
+		return fmt.Errorf("%w: a passphrase encrypts key files, and these keys are made elsewhere", ErrOption)
 	}
 	if o.Subject.CommonName == "" {
 		o.Subject.CommonName = "Device"
@@ -181,7 +223,7 @@ func (o *InitOptions) subject(r role) pkix.Name {
 func (o *InitOptions) pairs(dir string) []KeyPair {
 	var pairs []KeyPair
 	for _, r := range roles() {
-		if r.extra != "" && !slices.Contains(o.With, r.extra) {
+		if r.extra != "" && !slices.Contains(o.With, r.extra) || r.issue == nil && o.CA != nil || r.issue != nil && o.OnlyCA {
 			continue
 		}
 		base := filepath.Join(dir, r.file)
@@ -194,32 +236,59 @@ func (o *InitOptions) pairs(dir string) []KeyPair {
 	return pairs
 }
 
-// make makes a pair's key and certificate. The first is the CA's.
-func (o *InitOptions) make(p *KeyPair, ca *Issuer) ([]newFile, error) {
+// make makes a pair's key and certificate. The first is the CA's, unless one was
+// given.
+func (w *work) make(ctx context.Context, p *KeyPair) error {
+	o := w.options
 	r := roles()[slices.IndexFunc(roles(), func(r role) bool { return r.file == p.Name })]
+	made, err := o.privateKey(ctx, p.Name)
+	if err != nil {
+		return err
+	}
+	w.made = append(w.made, made)
+	request := Request{Subject: o.subject(r), NotBefore: o.NotBefore, Days: o.Days}
+	if r.issue == nil {
+		p.Certificate, err = NewCA(made.Key, request)
+		w.ca = Issuer{p.Certificate, made.Key}
+	} else {
+		p.Certificate, err = r.issue(w.ca, made.Key.Public(), request)
+	}
+	if err != nil {
+		return err
+	}
+	if made.Certify != nil {
+		if err := made.Certify(ctx, p.Certificate); err != nil {
+			return err
+		}
+	}
+	w.write(p, made.File)
+	return nil
+}
+
+// write notes the files of a pair.
+func (w *work) write(p *KeyPair, private []byte) {
+	if private == nil {
+		p.Key = ""
+	} else {
+		w.files = append(w.files, newFile{p.Key, private, 0o600})
+	}
+	w.files = append(w.files, newFile{p.PEM, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.Certificate.Raw}), 0o644})
+	if p.DER != "" {
+		w.files = append(w.files, newFile{p.DER, slices.Clone(p.Certificate.Raw), 0o644})
+	}
+}
+
+// privateKey makes a key where the options want it.
+func (o *InitOptions) privateKey(ctx context.Context, name string) (*Made, error) {
+	if o.Make != nil {
+		return o.Make(ctx, name, o.Algorithm)
+	}
 	key, err := GenerateKey(o.Algorithm)
 	if err != nil {
 		return nil, err
 	}
-	request := Request{Subject: o.subject(r), NotBefore: o.NotBefore, Days: o.Days}
-	if r.issue == nil {
-		p.Certificate, err = NewCA(key, request)
-		*ca = Issuer{p.Certificate, key}
-	} else {
-		p.Certificate, err = r.issue(*ca, key.Public(), request)
-	}
-	if err != nil {
-		return nil, err
-	}
-	private, err := o.armor(key)
-	if err != nil {
-		return nil, err
-	}
-	files := []newFile{{p.Key, private, 0o600}, {p.PEM, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.Certificate.Raw}), 0o644}}
-	if p.DER != "" {
-		files = append(files, newFile{p.DER, slices.Clone(p.Certificate.Raw), 0o644})
-	}
-	return files, nil
+	file, err := o.armor(key)
+	return &Made{Key: key, File: file}, err
 }
 
 // armor writes a private key as PKCS #8, encrypted in the way that every OpenSSL
