@@ -15,6 +15,8 @@ import (
 
 	"github.com/imasign/imasign-build/pkg/keystore"
 	"github.com/imasign/imasign-build/pkg/keystore/file"
+	"github.com/imasign/imasign-build/pkg/keystore/pkcs11"
+	"github.com/imasign/imasign-build/pkg/keystore/tpm"
 )
 
 // Exit codes; scripts lean on them.
@@ -57,15 +59,18 @@ type app struct {
 	getenv         func(string) (string, bool)
 	terminal       func(io.Writer) bool
 	backends       map[string]keystore.Backend
+	generators     map[string]keystore.Generator // make keys in devices
 	interrupts     *interrupts
 	json, verbose  bool
 	progressFormat string
 }
 
 func newApp() *app {
+	tokens, tpms := pkcs11.New(), tpm.New() // of each one in the whole program: devices are shared
 	return &app{
 		in: os.Stdin, out: &results{Writer: os.Stdout}, err: os.Stderr, getenv: os.LookupEnv, terminal: isTerminal,
-		backends: map[string]keystore.Backend{"file": file.Open},
+		backends:   map[string]keystore.Backend{"file": file.Open, "pkcs11": tokens.Open, "tpm2": tpms.Open},
+		generators: map[string]keystore.Generator{"pkcs11": tokens.Generate, "tpm2": tpms.Generate},
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"github.com/imasign/imasign-build/pkg/certs"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/keystore"
+	"github.com/imasign/imasign-build/pkg/keystore/pkcs11"
+	"github.com/imasign/imasign-build/pkg/keystore/tpm"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
@@ -20,13 +22,13 @@ type keyFlags struct {
 }
 
 func (f *keyFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.key, "key", "", "signing key: a `path` or file: URI (environment: IMASIGN_KEY)")
+	flags.StringVar(&f.key, "key", "", "signing key: a `path`, or a file:, pkcs11: or tpm2: URI (environment: IMASIGN_KEY)")
 	flags.StringVar(&f.cert, "cert", "", "its certificate, a PEM or DER `file`; fixes the key id (environment: IMASIGN_CERT)")
 	f.addPass(flags)
 }
 
 func (f *keyFlags) addPass(flags *pflag.FlagSet) {
-	flags.StringVar(&f.pass, "key-pass", "", "where the key's passphrase comes from: env:NAME, file:PATH or fd:N (a terminal is asked otherwise)")
+	flags.StringVar(&f.pass, "key-pass", "", "where the key's passphrase or PIN comes from: env:NAME, file:PATH or fd:N (a terminal is asked otherwise)")
 }
 
 func (f *keyFlags) fromEnvironment(a *app) {
@@ -51,12 +53,12 @@ func (f *keyFlags) open(ctx context.Context, a *app) (*keystore.Key, error) {
 		return nil, err
 	}
 	key, err := keystore.Open(ctx, f.key, a.backends, keystore.Options{
-		Certificate: cert, Secret: secret, Warn: func(message string) { a.note("warning: %s", message) },
+		Certificate: cert, Secret: secret, Getenv: a.getenv, Warn: func(message string) { a.note("warning: %s", message) },
 	})
 	switch {
-	case errors.Is(err, keystore.ErrPassphraseNeeded):
+	case errors.Is(err, keystore.ErrPassphraseNeeded), errors.Is(err, keystore.ErrPINNeeded):
 		return nil, fmt.Errorf("%w: --key-pass env:NAME, file:PATH or fd:N gives it", err)
-	case errors.Is(err, keystore.ErrUnknownScheme):
+	case errors.Is(err, keystore.ErrUnknownScheme), errors.Is(err, pkcs11.ErrURI), errors.Is(err, tpm.ErrURI):
 		return nil, usageError{err}
 	}
 	return key, err
@@ -130,6 +132,7 @@ type engineFlags struct {
 	hash  string
 	jobs  int
 	force bool
+	from  string // id of the key that is being replaced
 }
 
 func (f *engineFlags) addJobs(flags *pflag.FlagSet) {
@@ -142,6 +145,7 @@ func (f *engineFlags) addHash(flags *pflag.FlagSet) {
 
 func (f *engineFlags) addForce(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.force, "force", false, "replace signatures of other keys")
+	flags.StringVar(&f.from, "from-key-id", "", "only replace signatures of the key with this `id`; what is unsigned stays so")
 }
 
 // engine makes the engine; key and public may be nil.
@@ -149,6 +153,18 @@ func (f *engineFlags) engine(key *keystore.Key, public *ima.PublicKey, observe s
 	o := signing.Options{Jobs: f.jobs, Force: f.force, Observe: observe, Public: public}
 	if f.jobs < 0 {
 		return nil, usagef("--jobs %d: at least 1", f.jobs)
+	}
+	if f.from != "" {
+		from, err := ima.ParseKeyID(f.from)
+		switch {
+		case err != nil:
+			return nil, usageError{fmt.Errorf("--from-key-id: %w", err)}
+		case f.force:
+			return nil, usagef("--force replaces signatures of any key: leave out --from-key-id, or it")
+		case public != nil && public.ID() == from:
+			return nil, usagef("--from-key-id %s is the id of the key that signs", from)
+		}
+		o.From = from
 	}
 	if f.hash != "" {
 		hash, err := ima.ParseHash(f.hash)

@@ -9,6 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/imasign/imasign-build/pkg/certs"
+	"github.com/imasign/imasign-build/pkg/keystore/pkcs11"
+	"github.com/imasign/imasign-build/pkg/keystore/tpm"
 )
 
 type keyInitOptions struct {
@@ -16,6 +18,9 @@ type keyInitOptions struct {
 	with               []string
 	days               int
 	key                keyFlags // its passphrase source
+	onlyCA             bool
+	on                 string   // where keys are made
+	ca                 keyFlags // that certifies them
 }
 
 func newKeyInit(a *app) *cobra.Command {
@@ -29,9 +34,15 @@ kernel, and x509_ima.{key,crt,der}, which signs files. --with adds x509_ima_rpm
 (rpm), x509_evm (evm) and x509_secondary (secondary, a second CA).
 
 Private keys are PKCS #8 with mode 0600, encrypted when --key-pass says with what.
-Existing files are never overwritten.`,
+Existing files are never overwritten.
+
+With --on they are made in a PKCS#11 token, under the same names, or in a TPM, whose
+wrapped keys are the key files then; they cannot be taken out. --key-pass is the
+token's PIN, or the authorization value for the TPM's new keys. With --ca-key, a
+file or in a device of its own, no CA is made, and that one certifies the keys.`,
 		Example: `  imasign-build key init keys
-  imasign-build key init --algorithm p256 --with rpm,evm --key-pass file:pass --subject "/O=Acme/CN=Router" keys`,
+  imasign-build key init --algorithm p256 --with rpm,evm --key-pass file:pass --subject "/O=Acme/CN=Router" keys
+  imasign-build key init --on 'pkcs11:token=build?module-path=/usr/lib/softhsm/libsofthsm2.so' --key-pass file:pin --ca-key safe/system_trusted_key.key --ca safe/system_trusted_key.crt keys`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return runKeyInit(cmd.Context(), a, o, args[0]) },
 	}
@@ -40,7 +51,12 @@ Existing files are never overwritten.`,
 	flags.StringSliceVar(&o.with, "with", nil, "more keys: "+strings.Join(certs.Extras(), ", "))
 	flags.IntVar(&o.days, "days", certs.DefaultDays, "validity; the kernel looks at no date")
 	flags.StringVar(&o.subject, "subject", "", "a `name`, or /C=…/O=…/CN=…")
-	flags.StringVar(&o.key.pass, "key-pass", "", "encrypt the private keys with the passphrase from env:NAME, file:PATH or fd:N")
+	flags.StringVar(&o.key.pass, "key-pass", "", "encrypt the private keys with the passphrase from env:NAME, file:PATH or fd:N; with --on the PIN, or the new authorization value")
+	flags.StringVar(&o.on, "on", "", "make the keys in the token or TPM that this `URI` names")
+	flags.BoolVar(&o.onlyCA, "only-ca", false, "make the CA alone, to keep it elsewhere than the keys that it certifies")
+	flags.StringVar(&o.ca.key, "ca-key", "", "make no CA: this key certifies, a `path` or URI")
+	flags.StringVar(&o.ca.cert, "ca", "", "its certificate, a PEM or DER `file`")
+	flags.StringVar(&o.ca.pass, "ca-pass", "", "where the passphrase or PIN of --ca-key comes from")
 	return cmd
 }
 
@@ -52,18 +68,20 @@ type keyInitReport struct {
 type keyInitPair struct {
 	Name  string   `json:"name"`
 	KeyID string   `json:"key_id"`
+	URI   string   `json:"uri,omitempty"` // opens a key in a device
 	Files []string `json:"files"`
 }
 
 func runKeyInit(ctx context.Context, a *app, o keyInitOptions, dir string) error {
-	options := certs.InitOptions{Algorithm: o.algorithm, With: o.with, Days: o.days}
+	guardMemory()
+	options := certs.InitOptions{Algorithm: o.algorithm, With: o.with, Days: o.days, OnlyCA: o.onlyCA}
 	var err error
 	if o.subject != "" {
 		if options.Subject, err = certs.ParseSubject(o.subject); err != nil {
 			return usageError{err}
 		}
 	}
-	if o.key.pass != "" {
+	if o.on == "" && o.key.pass != "" {
 		secret, err := a.secret(o.key.pass)
 		if err != nil {
 			return err
@@ -73,8 +91,13 @@ func runKeyInit(ctx context.Context, a *app, o keyInitOptions, dir string) error
 		}
 		defer clear(options.Passphrase)
 	}
+	devices, err := o.devices(ctx, a, &options, dir)
+	if err != nil {
+		return err
+	}
+	defer devices.close()
 	pairs, err := certs.Init(ctx, dir, options)
-	if errors.Is(err, certs.ErrOption) {
+	if errors.Is(err, certs.ErrOption) || errors.Is(err, pkcs11.ErrURI) || errors.Is(err, tpm.ErrURI) {
 		return usageError{err}
 	}
 	if err != nil {
@@ -82,13 +105,16 @@ func runKeyInit(ctx context.Context, a *app, o keyInitOptions, dir string) error
 	}
 	report := keyInitReport{Command: "key init"}
 	for _, pair := range pairs {
-		report.Keys = append(report.Keys, keyInitPair{pair.Name, keyID(pair.Certificate), pair.Files()})
+		report.Keys = append(report.Keys, keyInitPair{pair.Name, keyID(pair.Certificate), devices.uris[pair.Name], pair.Files()})
 	}
 	if a.json {
 		return a.printJSON(report)
 	}
 	for _, key := range report.Keys {
 		fmt.Fprintf(a.out, "%-18s key id %s  %s\n", key.Name, key.KeyID, strings.Join(key.Files, " "))
+		if key.URI != "" {
+			fmt.Fprintf(a.out, "%-18s %s\n", "", key.URI)
+		}
 	}
 	return nil
 }

@@ -63,6 +63,7 @@ func runKeyShow(ctx context.Context, a *app, flags keyFlags, uri string) error {
 // describe takes uri for a file of certificates first, and where there are none,
 // for a key.
 func describe(ctx context.Context, a *app, flags keyFlags, uri string) ([]keyReport, error) {
+	guardMemory() // it may be a key
 	list, err := certs.Read(uri)
 	if err == nil {
 		var reports []keyReport

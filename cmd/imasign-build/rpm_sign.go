@@ -16,16 +16,15 @@ type rpmSignOptions struct {
 	key      keyFlags
 	openpgp  openPGPFlags
 	packages packageFlags
-	hash     string
-	force    bool
+	engine   engineFlags
 }
 
 func (o *rpmSignOptions) add(flags *pflag.FlagSet, signed string) {
 	o.key.add(flags)
 	o.packages.addSign(flags)
 	o.openpgp.add(flags, signed)
-	flags.BoolVar(&o.force, "force", false, "replace signatures of other keys")
-	flags.StringVar(&o.hash, "hash", "", "")
+	o.engine.addForce(flags)
+	flags.StringVar(&o.engine.hash, "hash", "", "")
 	_ = flags.MarkHidden("hash") // it is there
 }
 
@@ -81,8 +80,8 @@ func (s *packageSigning) close() {
 func (o *rpmSignOptions) check(a *app) error {
 	o.key.fromEnvironment(a)
 	switch {
-	case o.hash != "":
-		return usagef("--hash %s: a package itself states the algorithm of its digests", o.hash)
+	case o.engine.hash != "":
+		return usagef("--hash %s: a package itself states the algorithm of its digests", o.engine.hash)
 	case o.key.key == "" && !o.packages.dryRun:
 		return usagef("which key? --key URI, or --dry-run to look only")
 	}
@@ -115,7 +114,8 @@ func (o *rpmSignOptions) open(ctx context.Context, a *app, s *packageSigning) (e
 	if s.signing.Options.OpenPGP, err = o.openpgp.open(ctx, a); err != nil {
 		return err
 	}
-	engine, err := (&engineFlags{jobs: o.packages.jobs, force: o.force}).engine(s.key, s.public, s.progress.observer)
+	o.engine.jobs = o.packages.jobs
+	engine, err := o.engine.engine(s.key, s.public, s.progress.observer)
 	if err != nil {
 		return err
 	}

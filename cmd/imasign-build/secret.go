@@ -17,6 +17,7 @@ import (
 // secret returns where a key's passphrase comes from: the source named on the
 // command line, else a terminal, else nowhere.
 func (a *app) secret(source string) (keystore.Secret, error) {
+	guardMemory()
 	if source != "" {
 		secret, err := keystore.ParseSecretSource(source, a.getenv)
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/imasign/imasign-build/internal/libcrypto"
+	"github.com/imasign/imasign-build/pkg/keystore/pkcs11"
 )
 
 // version is of the source; manifests name it, so it must not depend on how the
@@ -22,19 +23,20 @@ type versionReport struct {
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
 	RSA      string `json:"rsa"`
+	PKCS11   bool   `json:"pkcs11"`
 }
 
 func newVersion(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
-		Short: "Print the version, and what signs RSA",
+		Short: "Print the version, what signs RSA and what keys it opens",
 		Args:  usageArgs(cobra.NoArgs),
 		RunE:  func(*cobra.Command, []string) error { return runVersion(a) },
 	}
 }
 
 func runVersion(a *app) error {
-	r := versionReport{Version: version, Revision: revision(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, RSA: rsaProvider()}
+	r := versionReport{Version: version, Revision: revision(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, RSA: rsaProvider(), PKCS11: pkcs11.Available()}
 	if a.json {
 		return a.printJSON(r)
 	}
@@ -42,7 +44,11 @@ func runVersion(a *app) error {
 	if r.Revision != "" {
 		built = ", " + r.Revision
 	}
-	fmt.Fprintf(a.out, "%s (%s, %s%s)\nRSA signatures by %s\n", tool, r.Go, r.Platform, built, r.RSA)
+	keys := "files, PKCS#11 tokens, TPM 2.0"
+	if !r.PKCS11 {
+		keys = "files, TPM 2.0; not PKCS#11 tokens, which need a build with cgo"
+	}
+	fmt.Fprintf(a.out, "%s (%s, %s%s)\nRSA signatures by %s\nKeys: %s\n", tool, r.Go, r.Platform, built, r.RSA, keys)
 	return nil
 }
 

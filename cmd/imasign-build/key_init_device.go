@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/imasign/imasign-build/pkg/certs"
+	"github.com/imasign/imasign-build/pkg/keystore"
+)
+
+// deviceKeys are the keys that `key init` opens and makes in devices.
+type deviceKeys struct {
+	*app
+	on, dir  string
+	generate keystore.Generator
+	options  keystore.Options
+	pin      []byte
+	open     []*keystore.Key
+	uris     map[string]string // by the key's name
+	first    bool              // the next key is the CA's
+}
+
+// devices opens the CA, and has keys made where --on says.
+func (o *keyInitOptions) devices(ctx context.Context, a *app, init *certs.InitOptions, dir string) (*deviceKeys, error) {
+	d := &deviceKeys{app: a, on: o.on, dir: dir, uris: map[string]string{}, first: o.ca.key == ""}
+	if o.ca.key == "" && (o.ca.cert != "" || o.ca.pass != "") {
+		return nil, usagef("--ca and --ca-pass belong to --ca-key")
+	}
+	if o.ca.key != "" {
+		ca, err := o.ca.open(ctx, a)
+		if err != nil {
+			return nil, err
+		}
+		d.open = append(d.open, ca)
+		if ca.Public.Certificate() == nil {
+			d.close()
+			return nil, usagef("which certificate has the CA? --ca FILE")
+		}
+		init.CA = &certs.Issuer{Certificate: ca.Public.Certificate(), Key: ca.CryptoSigner(ctx)}
+	}
+	if o.on == "" {
+		return d, nil
+	}
+	scheme, _, _ := strings.Cut(o.on, ":")
+	if d.generate = a.generators[scheme]; d.generate == nil {
+		d.close()
+		return nil, usagef("--on: keys are made in devices whose URI begins with pkcs11: or tpm2:")
+	}
+	if err := d.secret(o.key.pass, scheme); err != nil {
+		d.close()
+		return nil, err
+	}
+	init.Make = d.make
+	return d, nil
+}
+
+// secret is asked for once, however many keys are made. A token's PIN may come
+// from the terminal; a TPM's new keys have a value of their own only on demand.
+func (d *deviceKeys) secret(source, scheme string) error {
+	d.options = keystore.Options{Getenv: d.getenv, Warn: func(message string) { d.note("warning: %s", message) }}
+	if source == "" && scheme != "pkcs11" {
+		return nil
+	}
+	secret, err := d.app.secret(source)
+	if err != nil || secret == nil {
+		return err
+	}
+	d.options.Secret = func(ctx context.Context, prompt string) (_ []byte, err error) {
+		if d.pin == nil {
+			d.pin, err = secret(ctx, prompt)
+		}
+		return slices.Clone(d.pin), err
+	}
+	return nil
+}
+
+func (d *deviceKeys) make(ctx context.Context, name, algorithm string) (*certs.Made, error) {
+	made, err := d.generate(ctx, d.on, keystore.Request{Name: name, Algorithm: algorithm}, d.options)
+	if err != nil {
+		return nil, err
+	}
+	isCA := d.first
+	d.first = false
+	d.open = append(d.open, made.Key)
+	d.uris[name] = made.URI
+	if made.URI == "" { // it is opened by its file
+		_, query, _ := strings.Cut(d.on, "?")
+		path := (&url.URL{Path: filepath.Join(d.dir, name+".key")}).EscapedPath()
+		d.uris[name] = "tpm2:" + path + "?" + query
+	}
+	certify := func(ctx context.Context, cert *x509.Certificate) error {
+		if made.Certify != nil {
+			return made.Certify(ctx, cert)
+		}
+		if isCA || made.Discard != nil {
+			return nil // it is needed still
+		}
+		return made.Close() // a TPM has few places for keys
+	}
+	return &certs.Made{Key: made.CryptoSigner(ctx), File: made.File, Certify: certify, Discard: made.Discard}, nil
+}
+
+func (d *deviceKeys) close() {
+	for _, key := range slices.Backward(d.open) {
+		_ = key.Close() // nothing is left to be lost
+	}
+	clear(d.pin)
+}
