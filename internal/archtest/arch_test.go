@@ -61,9 +61,13 @@ func never() map[string][]string {
 		"pkg/signing":  append([]string{"pkg/keystore"}, containers...),
 		"pkg/manifest": append([]string{"pkg/keystore", "pkg/signing", "pkg/tree"}, containers...),
 		"pkg/tree":     append([]string{"pkg/keystore", "pkg/signing", "pkg/manifest", "pkg/ima"}, containers...),
-		"pkg/keystore": containers,
-		"pkg/certs":    append([]string{"pkg/keystore"}, containers...),
-		"pkg/policy":   append([]string{"pkg/keystore", "pkg/signing", "pkg/manifest"}, containers...),
+		// Its backends, too, know neither what is signed nor each other.
+		"pkg/keystore":        append([]string{"pkg/signing", "pkg/manifest", "pkg/certs", "pkg/tree"}, containers...),
+		"pkg/keystore/file":   {"pkg/keystore/pkcs11", "pkg/keystore/tpm"},
+		"pkg/keystore/pkcs11": {"pkg/keystore/file", "pkg/keystore/tpm"},
+		"pkg/keystore/tpm":    {"pkg/keystore/file", "pkg/keystore/pkcs11"},
+		"pkg/certs":           append([]string{"pkg/keystore"}, containers...),
+		"pkg/policy":          append([]string{"pkg/keystore", "pkg/signing", "pkg/manifest"}, containers...),
 	}
 	for _, from := range containers {
 		arrows[from] = []string{"pkg/keystore"}
