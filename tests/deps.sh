@@ -18,6 +18,7 @@ packages="
 	fakeroot
 	gcc
 	gnupg
+	gnutls-bin
 	gpg-agent
 	gzip
 	ima-evm-utils
@@ -28,6 +29,8 @@ packages="
 	lz4
 	make
 	mount
+	opensc
+	opensc-pkcs11
 	openssl
 	pseudo
 	python3
@@ -35,7 +38,11 @@ packages="
 	rpm-common
 	shellcheck
 	skopeo
+	softhsm2
 	squashfs-tools
+	swtpm
+	tpm2-openssl
+	tpm2-tools
 	umoci
 	xz-utils
 	zstd

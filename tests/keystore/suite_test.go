@@ -1,0 +1,225 @@
+package keystore
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/keystore"
+	"github.com/imasign/imasign-build/tests/harness"
+)
+
+// place is where a key can be kept, made ready for one test.
+type place struct {
+	backends map[string]keystore.Backend
+	uri      string
+	opts     keystore.Options
+}
+
+func (p *place) open(t testing.TB) *keystore.Key {
+	t.Helper()
+	key, err := keystore.Open(context.Background(), p.uri, p.backends, p.opts)
+	check(t, err)
+	t.Cleanup(func() { check(t, key.Close()) })
+	return key
+}
+
+func algorithms() []string { return []string{"rsa2048", "rsa3072", "p256", "p384"} }
+
+// enough is how many signatures are made by an algorithm. RSA-3072 and P-384 are
+// signed 60 to 200 times a second by a software TPM, and verified not much faster
+// under the race detector: a thousand of each would take most of a minute.
+func enough(algorithm string) int {
+	if algorithm == "rsa3072" || algorithm == "p384" {
+		return 200
+	}
+	return 1000
+}
+
+// suite is what every backend must do. signatures is how many are made by eight
+// workers.
+func suite(t *testing.T, p *place, algorithm string, signatures int) {
+	t.Run("signatures", func(t *testing.T) { manySignatures(t, p, algorithm, signatures) })
+	t.Run("hashes", func(t *testing.T) { hashes(t, p) })
+	t.Run("cancel", func(t *testing.T) { cancelled(t, p) })
+	t.Run("close", func(t *testing.T) { closing(t, p) })
+	t.Run("certificate", func(t *testing.T) { otherCertificate(t, p) })
+	t.Run("openssl", func(t *testing.T) { opensslAgrees(t, p) })
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func digestsOf(from, n int) [][]byte {
+	list := make([][]byte, n)
+	for i := range list {
+		sum := sha256.Sum256(fmt.Append(nil, "content ", from+i))
+		list[i] = sum[:]
+	}
+	return list
+}
+
+// manySignatures: ima.Sign verifies each signature with the certificate's key, so
+// that one that belongs to another worker's digest is found.
+func manySignatures(t *testing.T, p *place, algorithm string, n int) {
+	key := p.open(t)
+	if got := key.Public.Algorithm(); got != algorithm {
+		t.Fatalf("the key is %s, not %s", got, algorithm)
+	}
+	if key.Provider == "" {
+		t.Error("nobody knows what signs")
+	}
+	const workers, batch = 8, 25
+	var wg sync.WaitGroup
+	work := make(chan int)
+	made := make([]int, workers)
+	for w := range workers {
+		wg.Go(func() {
+			for from := range work {
+				values, err := ima.Sign(t.Context(), key, key.Public, ima.SHA256, digestsOf(from, batch))
+				if err != nil {
+					t.Error(err)
+				}
+				made[w] += len(values)
+			}
+		})
+	}
+	for from := 0; from < n; from += batch {
+		work <- from
+	}
+	close(work)
+	wg.Wait()
+	total := 0
+	for _, n := range made {
+		total += n
+	}
+	if total != n {
+		t.Errorf("%d signatures of %d", total, n)
+	}
+}
+
+// hashes: SHA-256, 384 and 512 are signed by every backend.
+func hashes(t *testing.T, p *place) {
+	key := p.open(t)
+	for _, h := range []crypto.Hash{crypto.SHA256, crypto.SHA384, crypto.SHA512} {
+		digest := bytes.Repeat([]byte{0xa5}, h.Size())
+		sigs, err := key.Sign(t.Context(), h, [][]byte{digest})
+		check(t, err)
+		check(t, key.Public.Verify(h, digest, sigs[0]))
+	}
+	if _, err := key.Sign(t.Context(), crypto.SHA256, [][]byte{[]byte("short")}); err == nil {
+		if sigs, err := ima.Sign(t.Context(), key, key.Public, ima.SHA256, [][]byte{[]byte("short")}); err == nil {
+			t.Errorf("a digest of five bytes was signed: %x", sigs)
+		}
+	}
+}
+
+// cancelled: a batch is left between two signatures, and the key goes on.
+func cancelled(t *testing.T, p *place) {
+	key := p.open(t)
+	stop := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	digests := digestsOf(0, 100000) // more than can be signed
+	started := make(chan struct{})
+	ended := make(chan error)
+	for range 4 {
+		go func() {
+			started <- struct{}{}
+			sigs, err := key.Sign(ctx, crypto.SHA256, digests)
+			if sigs != nil {
+				err = errors.New("signatures although the context ended")
+			}
+			ended <- err
+		}()
+	}
+	for range 4 {
+		<-started
+	}
+	cancel(stop)
+	for range 4 {
+		if err := <-ended; !errors.Is(err, stop) && !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+	}
+	sigs, err := key.Sign(t.Context(), crypto.SHA256, digestsOf(7, 1))
+	check(t, err)
+	check(t, key.Public.Verify(crypto.SHA256, digestsOf(7, 1)[0], sigs[0]))
+}
+
+// closing: twice, then no signature any more; opened again it is the same key.
+func closing(t *testing.T, p *place) {
+	key := p.open(t)
+	id, signer := key.Public.ID(), key.Signer
+	if s := fmt.Sprintf("%v %+v %#v", key, *key, key); strings.Count(s, id.String()) != 3 || len(s) > 100 {
+		t.Errorf("printed as %s", s)
+	}
+	check(t, key.Close())
+	check(t, key.Close())
+	if _, err := signer.Sign(t.Context(), crypto.SHA256, digestsOf(0, 1)); err == nil {
+		t.Error("it signs although it was closed")
+	}
+	if again := p.open(t); again.Public.ID() != id {
+		t.Errorf("key id %s, before %s", again.Public.ID(), id)
+	}
+}
+
+// otherCertificate: a certificate of another key is refused at once.
+func otherCertificate(t *testing.T, p *place) {
+	other := *p
+	other.opts.Certificate = certificateOf(t, filepath.Join(harness.Keys(t, "p256"), "x509_ima.crt"))
+	key, err := keystore.Open(t.Context(), other.uri, other.backends, other.opts)
+	if !errors.Is(err, keystore.ErrCertificateMismatch) {
+		t.Errorf("got %v, %v", key, err)
+	}
+}
+
+func certificateOf(t testing.TB, path string) *x509.Certificate {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	check(t, err)
+	block, _ := pem.Decode(data)
+	cert, err := x509.ParseCertificate(block.Bytes)
+	check(t, err)
+	return cert
+}
+
+// opensslAgrees: somebody else's implementation verifies what was signed.
+func opensslAgrees(t *testing.T, p *place) {
+	key := p.open(t)
+	digest := digestsOf(3, 1)[0]
+	sigs, err := key.Sign(t.Context(), crypto.SHA256, [][]byte{digest})
+	check(t, err)
+	dir := t.TempDir()
+	file := func(name string, data []byte) string {
+		path := filepath.Join(dir, name)
+		check(t, os.WriteFile(path, data, 0o600))
+		return path
+	}
+	out := harness.Must(t, harness.Tool(t, "openssl"), "pkeyutl", "-verify", "-pubin", "-inkey", file("key.pem", publicPEM(t, key)),
+		"-pkeyopt", "digest:sha256", "-in", file("digest", digest), "-sigfile", file("sig", sigs[0]))
+	if !strings.Contains(out, "Successfully") {
+		t.Errorf("openssl says %s", out)
+	}
+}
+
+func publicPEM(t testing.TB, key *keystore.Key) []byte {
+	t.Helper()
+	der, err := x509.MarshalPKIXPublicKey(key.Public.Public())
+	check(t, err)
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+}
