@@ -173,23 +173,28 @@ func TestForms(t *testing.T) {
 }
 
 func TestProviderIsNamed(t *testing.T) {
-	for _, private := range []crypto.Signer{rsaKey(), ecKey(t, elliptic.P256())} {
-		want := "libcrypto OpenSSL 3"
-		alone := "crypto/rsa" // in a build without cgo
-		if _, ok := private.(*ecdsa.PrivateKey); ok {
-			want, alone = "crypto/ecdsa, "+want, "crypto/ecdsa"
-		}
-		key, err := file.Open(context.Background(), keyFile(t, pkcs8DER(t, private)), keystore.Options{})
+	for _, c := range []struct {
+		private     crypto.Signer
+		want, alone string // alone: in a build without cgo
+	}{
+		{rsaKey(), "libcrypto OpenSSL 3", "crypto/rsa"},
+		{ecKey(t, elliptic.P256()), "crypto/ecdsa", "crypto/ecdsa"},
+		{ecKey(t, elliptic.P384()), "crypto/ecdsa, libcrypto OpenSSL 3", "crypto/ecdsa"},
+	} {
+		key, err := file.Open(context.Background(), keyFile(t, pkcs8DER(t, c.private)), keystore.Options{})
 		check(t, err)
 		got := key.Provider
-		if got != alone && !strings.HasPrefix(got, want) {
+		if got != c.alone && !strings.HasPrefix(got, c.want) {
 			t.Errorf("provider %q", got)
 		}
-		if got != alone && !key.VerifiesWith(private.Public()) {
-			t.Errorf("%s: libcrypto's verification is not used", got)
+		if got == c.alone && c.want != c.alone {
+			continue
+		}
+		if !key.VerifiesWith(c.private.Public()) {
+			t.Errorf("%s: its own verification is not used", got)
 		}
 		check(t, key.Close())
-		if _, err := key.Sign(context.Background(), crypto.SHA256, [][]byte{make([]byte, 32)}); got != alone && err == nil {
+		if _, err := key.Sign(context.Background(), crypto.SHA256, [][]byte{make([]byte, 32)}); got != c.alone && err == nil {
 			t.Error("libcrypto still has the key after Close")
 		}
 	}
@@ -198,7 +203,7 @@ func TestProviderIsNamed(t *testing.T) {
 // TestSameBytes: what signs must not be seen in the signature.
 func TestSameBytes(t *testing.T) {
 	digest := sha256.Sum256([]byte("content"))
-	for _, private := range []crypto.Signer{rsaKey(), ecKey(t, elliptic.P256())} {
+	for _, private := range []crypto.Signer{rsaKey(), ecKey(t, elliptic.P256()), ecKey(t, elliptic.P384())} {
 		want, err := ima.CryptoSigner(private).Sign(context.Background(), crypto.SHA256, [][]byte{digest[:]})
 		check(t, err)
 		key, err := file.Open(context.Background(), keyFile(t, pkcs8DER(t, private)), keystore.Options{})

@@ -7,14 +7,18 @@ import (
 	"errors"
 
 	"github.com/imasign/imasign-build/internal/libcrypto"
+	"github.com/imasign/imasign-build/internal/p256"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// sign makes a Key of a private key. libcrypto signs RSA and verifies both RSA and
-// ECDSA; when it cannot be had, Go's own packages make the same bytes, so this is
-// worth a warning at most.
+// sign makes a Key of a private key. P-256 has its own room; libcrypto signs RSA and
+// verifies RSA and the other curves. When it cannot be had, Go's own packages make the
+// same bytes, so this is worth a warning at most.
 func sign(private crypto.Signer, public *ima.PublicKey, opts keystore.Options) *keystore.Key {
+	if key := openP256(private, public); key != nil {
+		return key
+	}
 	key, err := openLibcrypto(private, public)
 	if err == nil {
 		return key
@@ -27,6 +31,20 @@ func sign(private crypto.Signer, public *ima.PublicKey, opts keystore.Options) *
 		name = "crypto/rsa"
 	}
 	return &keystore.Key{Signer: ima.CryptoSigner(private), Public: public, Provider: name}
+}
+
+// openP256 returns nil for any other key.
+func openP256(private crypto.Signer, public *ima.PublicKey) *keystore.Key {
+	ours, ok := private.(*ecdsa.PrivateKey)
+	certified, same := public.Public().(*ecdsa.PublicKey)
+	if !ok || !same {
+		return nil
+	}
+	signer, err := p256.NewSigner(ours, certified)
+	if err != nil {
+		return nil
+	}
+	return &keystore.Key{Signer: signer, Public: public, Provider: "crypto/ecdsa"}
 }
 
 // provider is what libcrypto makes of a key.

@@ -1,0 +1,59 @@
+package p256
+
+import (
+	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// ErrVerify means that a signature just made does not verify with the public key
+// that it has to: the certificate's.
+var ErrVerify = errors.New("the signature does not verify with the certificate's public key")
+
+// ErrCurve means that a key is not one on P-256.
+var ErrCurve = errors.New("not a P-256 key")
+
+// Signer makes ASN.1 DER signatures and verifies each. It is safe for concurrent use.
+type Signer struct {
+	private *ecdsa.PrivateKey
+	public  *ecdsa.PublicKey
+	table   func() (*multiples, error)
+}
+
+// NewSigner returns a signer with private whose signatures are verified with public:
+// the certificate's key. The error is [ErrCurve].
+func NewSigner(private *ecdsa.PrivateKey, public *ecdsa.PublicKey) (*Signer, error) {
+	if private.Curve != elliptic.P256() || public.Curve != elliptic.P256() {
+		return nil, ErrCurve
+	}
+	return &Signer{private, public, sync.OnceValues(func() (*multiples, error) { return newMultiples(public) })}, nil
+}
+
+// VerifiesWith reports whether Sign verifies with exactly this public key.
+func (s *Signer) VerifiesWith(public crypto.PublicKey) bool { return s.public.Equal(public) }
+
+// Sign returns one signature a digest, the same at every call, verified already. The
+// context is obeyed between signatures. Errors wrap [ErrVerify] or are crypto/ecdsa's.
+func (s *Signer) Sign(ctx context.Context, h crypto.Hash, digests [][]byte) ([][]byte, error) {
+	table, err := s.table()
+	if err != nil {
+		return nil, err
+	}
+	signatures := make([][]byte, len(digests))
+	for i, digest := range digests {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if signatures[i], err = s.private.Sign(nil, digest, h); err != nil {
+			return nil, fmt.Errorf("p256: sign: %w", err)
+		}
+	}
+	if !table.verify(digests, signatures) {
+		return nil, fmt.Errorf("p256: %w", ErrVerify)
+	}
+	return signatures, nil
+}
