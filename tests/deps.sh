@@ -41,6 +41,7 @@ packages="
 	softhsm2
 	squashfs-tools
 	swtpm
+	time
 	tpm2-openssl
 	tpm2-tools
 	umoci

@@ -42,7 +42,7 @@ func BenchmarkPackages(b *testing.B) {
 				})
 				floor += copied + hashed + float64(digests)/rate
 				ours += timed(func() {
-					r := harness.Run(b, program, "rpm", "sign", "--progress=none", "--output-dir", out,
+					r := harness.RunMeasured(b, program, "rpm", "sign", "--progress=none", "--output-dir", out,
 						"--key", filepath.Join(keys, "x509_ima.key"), "--cert", filepath.Join(keys, "x509_ima.crt"), packages)
 					if rss = max(rss, r.MaxRSS); r.Code != 0 {
 						b.Fatal(r.Err)

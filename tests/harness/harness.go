@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -59,8 +60,8 @@ func Tool(t testing.TB, name string) string {
 // Result is how a command ended.
 type Result struct {
 	Out, Err string
-	Code     int // exit code, -1 when a signal ended it
-	MaxRSS   int64
+	Code     int   // exit code, -1 when a signal ended it
+	MaxRSS   int64 // bytes, of a command that is Measured
 }
 
 // Run runs a command to its end, whatever its exit code.
@@ -73,14 +74,40 @@ func Run(t testing.TB, program string, args ...string) Result {
 func RunCommand(t testing.TB, cmd *exec.Cmd) Result {
 	t.Helper()
 	var out, err bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &err
+	if cmd.Stderr = &err; cmd.Stdout == nil {
+		cmd.Stdout = &out
+	}
 	failed := cmd.Run()
 	var exit *exec.ExitError
 	if failed != nil && !errors.As(failed, &exit) {
 		t.Fatalf("%s: %v", cmd, failed)
 	}
-	usage, _ := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	return Result{out.String(), err.String(), cmd.ProcessState.ExitCode(), usage.Maxrss * 1024}
+	return Result{Out: out.String(), Err: err.String(), Code: cmd.ProcessState.ExitCode()}
+}
+
+// RunMeasured is Run with the most memory that was resident. GNU time starts the
+// program: one that this process starts inherits its own peak (execve(2) keeps it).
+func RunMeasured(t testing.TB, program string, args ...string) Result {
+	t.Helper()
+	return RunCommandMeasured(t, exec.Command(program, args...))
+}
+
+// RunCommandMeasured is RunMeasured for a command that was prepared. Output that goes
+// elsewhere already does not come back.
+func RunCommandMeasured(t testing.TB, cmd *exec.Cmd) Result {
+	t.Helper()
+	peak := filepath.Join(t.TempDir(), "peak")
+	cmd.Path, cmd.Args = Tool(t, "time"), append([]string{"time", "-q", "-f", "%M", "-o", peak, cmd.Path}, cmd.Args[1:]...)
+	r := RunCommand(t, cmd)
+	kilobytes, err := os.ReadFile(peak)
+	if err == nil {
+		r.MaxRSS, err = strconv.ParseInt(strings.TrimSpace(string(kilobytes)), 10, 64)
+	}
+	if err != nil {
+		t.Fatalf("%s: memory: %v", cmd, err)
+	}
+	r.MaxRSS *= 1024
+	return r
 }
 
 // Must runs a command that has to exit with 0 and returns its standard output.
