@@ -50,8 +50,8 @@ the tree's root with all below it, "cache/" what is below any directory of that
 name, "**" any number of directories, "{bin,sbin}" alternatives.`
 
 type rootfsSignOptions struct {
-	key                           keyFlags
-	engine                        engineFlags
+	signerFlags
+
 	choice                        selectFlags
 	selection                     string
 	output, restoreFile, manifest string
@@ -59,10 +59,7 @@ type rootfsSignOptions struct {
 }
 
 func (o *rootfsSignOptions) add(flags *pflag.FlagSet) {
-	o.key.add(flags)
-	o.engine.addHash(flags)
-	o.engine.addJobs(flags)
-	o.engine.addForce(flags)
+	o.signerFlags.add(flags)
 	o.choice.add(flags)
 	flags.StringVar(&o.selection, "select", "all", "which `files` to sign: all regular ones, or executable ones")
 	flags.StringVar(&o.output, "output", "xattr", "where signatures `go`: xattr, restore (a file for setfattr --restore) or none")
@@ -116,23 +113,13 @@ func runRootfsSign(ctx context.Context, a *app, o rootfsSignOptions, dir string)
 	if err := o.check(a); err != nil {
 		return err
 	}
-	key, err := o.key.open(ctx, a)
-	if err != nil {
-		return err
-	}
-	if key != nil {
-		defer key.Close() //nolint:errcheck // nothing is left to be lost
-	}
-	public, err := o.key.public(key)
-	if err != nil {
-		return err
-	}
 	progress := a.newProgress()
 	defer progress.close()
-	engine, err := o.engine.engine(key, public, progress.observer)
+	s, err := newSigner(ctx, a, &o.signerFlags, progress.observer)
 	if err != nil {
 		return err
 	}
+	defer s.close()
 	tree, err := o.choice.open(dir, o.selection, progress.observer)
 	if err != nil {
 		return err
@@ -144,11 +131,11 @@ func runRootfsSign(ctx context.Context, a *app, o rootfsSignOptions, dir string)
 		}
 	}
 	run := newChange(a, "rootfs sign", dir, progress, o.dryRun)
-	run.public, run.manifest = public, o.manifest
+	run.public, run.manifest = s.public, o.manifest
 	if o.output == "restore" && o.restoreFile == "-" && !o.dryRun || o.manifest == "-" {
 		run.summary = a.err // standard output is the file
 	}
-	return run.do(ctx, func() (*signing.Plan, error) { return engine.Plan(ctx, tree) }, o.attach(a, tree))
+	return run.do(ctx, func() (*signing.Plan, error) { return s.Plan(ctx, tree) }, o.attach(a, tree))
 }
 
 // attach is what --output asks for.

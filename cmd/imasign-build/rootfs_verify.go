@@ -55,32 +55,17 @@ func runRootfsVerify(ctx context.Context, a *app, o rootfsVerifyOptions, dir str
 	if o.manifest != "" && len(o.choice.include)+len(o.choice.exclude)+len(o.choice.hashed) > 0 {
 		return usagef("--manifest says itself which files are signed: leave out --include, --exclude and --hashed")
 	}
-	ring, err := o.trust.ring(a)
+	v, err := newVerifier(a, &o.trust, o.manifest, &o.engine)
 	if err != nil {
 		return err
 	}
-	index, closeIndex, err := openIndex(o.manifest)
-	if err != nil {
-		return err
-	}
-	defer closeIndex()
-	progress := a.newProgress()
-	defer progress.close()
-	engine, err := o.engine.engine(nil, nil, progress.observer)
-	if err != nil {
-		return err
-	}
-	tree, err := o.choice.open(dir, o.require, progress.observer)
+	defer v.close()
+	tree, err := o.choice.open(dir, o.require, v.progress.observer)
 	if err != nil {
 		return err
 	}
 	defer tree.Close() //nolint:errcheck // opened for reading
-	report := verifyReport{app: a, Command: "rootfs verify"}
-	if err := engine.Verify(ctx, tree, ring, index, report.take); err != nil {
-		return err
-	}
-	progress.close()
-	return report.finish(dir)
+	return v.verify(ctx, tree, &verifyReport{app: a, Command: "rootfs verify"}, dir)
 }
 
 // openIndex opens the manifest in file, nil for "".

@@ -6,8 +6,6 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/imasign/imasign-build/pkg/ima"
-	"github.com/imasign/imasign-build/pkg/keystore"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
@@ -64,17 +62,15 @@ func runRPMSign(ctx context.Context, a *app, o rpmSignOptions, paths []string) e
 
 // packageSigning is all that signing packages needs, opened.
 type packageSigning struct {
-	key      *keystore.Key
-	public   *ima.PublicKey
+	signer
+
 	progress *progress
 	signing  *rpmsign.Signing
 }
 
 func (s *packageSigning) close() {
 	s.progress.close()
-	if s.key != nil {
-		_ = s.key.Close() // nothing is left to be lost
-	}
+	s.signer.close()
 }
 
 func (o *rpmSignOptions) check(a *app) error {
@@ -105,23 +101,16 @@ func (o *rpmSignOptions) open(ctx context.Context, a *app, s *packageSigning) (e
 	if s.signing, err = o.packages.signing(s.progress.observer); err != nil {
 		return err
 	}
-	if s.key, err = o.key.open(ctx, a); err != nil {
-		return err
-	}
-	if s.public, err = o.key.public(s.key); err != nil {
+	o.engine.jobs = o.packages.jobs
+	if err = s.open(ctx, a, &o.key, &o.engine, s.progress.observer); err != nil {
 		return err
 	}
 	if s.signing.Options.OpenPGP, err = o.openpgp.open(ctx, a); err != nil {
 		return err
 	}
-	o.engine.jobs = o.packages.jobs
-	engine, err := o.engine.engine(s.key, s.public, s.progress.observer)
-	if err != nil {
-		return err
-	}
 	if s.public != nil {
 		s.signing.Longest = s.public.MaxValueSize()
 	}
-	s.signing.Plan = func(ctx context.Context, p *rpmsign.Package) (*signing.Plan, error) { return engine.Plan(ctx, p) }
+	s.signing.Plan = func(ctx context.Context, p *rpmsign.Package) (*signing.Plan, error) { return s.Plan(ctx, p) }
 	return nil
 }

@@ -15,9 +15,9 @@ import (
 )
 
 type tarCreateOptions struct {
+	signerFlags
+
 	sign      bool
-	key       keyFlags
-	engine    engineFlags
 	choice    selectFlags
 	selection string
 	output    tarOutputFlags
@@ -27,10 +27,7 @@ type tarCreateOptions struct {
 
 func (o *tarCreateOptions) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.sign, "sign", false, "sign the files on the way; the tree itself stays as it is")
-	o.key.add(flags)
-	o.engine.addHash(flags)
-	o.engine.addJobs(flags)
-	o.engine.addForce(flags)
+	o.signerFlags.add(flags)
 	o.choice.add(flags)
 	flags.StringVar(&o.selection, "select", "all", "with --sign, sign `all` regular files, or executable ones")
 	o.output.add(flags)
@@ -107,29 +104,19 @@ func runTarCreate(ctx context.Context, a *app, o tarCreateOptions, dir string) e
 // runTarCreateSigned plans the tree's signatures and has them written into the
 // archive.
 func runTarCreateSigned(ctx context.Context, a *app, o tarCreateOptions, dir string, progress *progress, c *tarCreation) error {
-	key, err := o.key.open(ctx, a)
+	s, err := newSigner(ctx, a, &o.signerFlags, progress.observer)
 	if err != nil {
 		return err
 	}
-	if key != nil {
-		defer key.Close() //nolint:errcheck // nothing is left to be lost
-	}
-	public, err := o.key.public(key)
-	if err != nil {
-		return err
-	}
-	engine, err := o.engine.engine(key, public, progress.observer)
-	if err != nil {
-		return err
-	}
+	defer s.close()
 	source, err := o.choice.open(dir, o.selection, progress.observer)
 	if err != nil {
 		return err
 	}
 	defer source.Close() //nolint:errcheck // opened for reading
 	run := newRewrite(a, "tar create", "tree", dir, o.output.file, progress, o.dryRun)
-	run.public, run.manifest, run.name = public, o.manifest, ""
-	return run.do(ctx, func() (*signing.Plan, error) { return engine.Plan(ctx, source) }, c.write)
+	run.public, run.manifest, run.name = s.public, o.manifest, ""
+	return run.do(ctx, func() (*signing.Plan, error) { return s.Plan(ctx, source) }, c.write)
 }
 
 // tarCreation is one archive being made.

@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/oci"
 	"github.com/imasign/imasign-build/pkg/signing"
 	"github.com/imasign/imasign-build/pkg/tarball"
@@ -135,16 +134,16 @@ func (f *tarInputFlags) openOCI(dir string, observe signing.Observer, jobs int, 
 	})
 }
 
-func runTarVerifyOCI(ctx context.Context, a *app, o tarVerifyOptions, dir string, engine *signing.Engine, ring *ima.Keyring, progress *progress) error {
-	layout, err := o.input.openOCI(dir, progress.observer, o.engine.jobs, true)
+func runTarVerifyOCI(ctx context.Context, a *app, o tarVerifyOptions, dir string, v *verifier) error {
+	layout, err := o.input.openOCI(dir, v.progress.observer, o.engine.jobs, true)
 	if err != nil {
 		return err
 	}
 	report := verifyReport{app: a, Command: "tar verify"}
 	err = layout.Layers(ctx, func(ctx context.Context, digest string, layer *tarball.Archive) error {
-		return engine.Verify(ctx, layer, ring, nil, func(v signing.Verdict) error {
-			v.Path = digest + "/" + v.Path
-			return report.take(v)
+		return v.Verify(ctx, layer, v.ring, nil, func(verdict signing.Verdict) error {
+			verdict.Path = digest + "/" + verdict.Path
+			return report.take(verdict)
 		})
 	})
 	if err != nil {
@@ -153,6 +152,6 @@ func runTarVerifyOCI(ctx context.Context, a *app, o tarVerifyOptions, dir string
 		}
 		return err
 	}
-	progress.close()
+	v.progress.close()
 	return report.finish(dir)
 }

@@ -11,8 +11,8 @@ import (
 )
 
 type tarSignOptions struct {
-	key      keyFlags
-	engine   engineFlags
+	signerFlags
+
 	input    tarInputFlags
 	oci      bool
 	output   tarOutputFlags
@@ -21,10 +21,7 @@ type tarSignOptions struct {
 }
 
 func (o *tarSignOptions) add(flags *pflag.FlagSet) {
-	o.key.add(flags)
-	o.engine.addHash(flags)
-	o.engine.addJobs(flags)
-	o.engine.addForce(flags)
+	o.signerFlags.add(flags)
 	o.input.add(flags)
 	o.output.add(flags)
 	addOCI(flags, &o.oci)
@@ -65,27 +62,17 @@ func runTarSign(ctx context.Context, a *app, o tarSignOptions, file string) erro
 	if err := o.output.check(a, o.dryRun, o.oci); err != nil {
 		return err
 	}
-	key, err := o.key.open(ctx, a)
-	if err != nil {
-		return err
-	}
-	if key != nil {
-		defer key.Close() //nolint:errcheck // nothing is left to be lost
-	}
-	public, err := o.key.public(key)
-	if err != nil {
-		return err
-	}
 	progress := a.newProgress()
 	defer progress.close()
-	engine, err := o.engine.engine(key, public, progress.observer)
+	s, err := newSigner(ctx, a, &o.signerFlags, progress.observer)
 	if err != nil {
 		return err
 	}
+	defer s.close()
 	if o.oci {
 		run := newRewrite(a, "tar sign", "layer", file, o.output.file, progress, o.dryRun)
-		run.manifest, run.public, o.output.jobs = o.manifest, public, o.engine.jobs
-		return runTarOCI(ctx, run, o.input, o.output, engine.Plan)
+		run.manifest, run.public, o.output.jobs = o.manifest, s.public, o.engine.jobs
+		return runTarOCI(ctx, run, o.input, o.output, s.Plan)
 	}
 	archive, closeArchive, err := o.input.open(ctx, a, file, tarball.Options{Observe: progress.observer})
 	if err != nil {
@@ -93,7 +80,7 @@ func runTarSign(ctx context.Context, a *app, o tarSignOptions, file string) erro
 	}
 	defer closeArchive()
 	run := newRewrite(a, "tar sign", "tar", file, o.output.file, progress, o.dryRun)
-	run.public, run.manifest = public, o.manifest
+	run.public, run.manifest = s.public, o.manifest
 	o.output.jobs = o.engine.jobs
-	return run.do(ctx, func() (*signing.Plan, error) { return engine.Plan(ctx, archive) }, o.output.rewrite(a, archive))
+	return run.do(ctx, func() (*signing.Plan, error) { return s.Plan(ctx, archive) }, o.output.rewrite(a, archive))
 }

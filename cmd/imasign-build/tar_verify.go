@@ -45,33 +45,18 @@ func runTarVerify(ctx context.Context, a *app, o tarVerifyOptions, file string) 
 	if o.oci && o.manifest != "" {
 		return usagef("--manifest holds one archive against a manifest, --oci names several")
 	}
-	ring, err := o.trust.ring(a)
+	v, err := newVerifier(a, &o.trust, o.manifest, &o.engine)
 	if err != nil {
 		return err
 	}
-	index, closeIndex, err := openIndex(o.manifest)
-	if err != nil {
-		return err
-	}
-	defer closeIndex()
-	progress := a.newProgress()
-	defer progress.close()
-	engine, err := o.engine.engine(nil, nil, progress.observer)
-	if err != nil {
-		return err
-	}
+	defer v.close()
 	if o.oci {
-		return runTarVerifyOCI(ctx, a, o, file, engine, ring, progress)
+		return runTarVerifyOCI(ctx, a, o, file, v)
 	}
-	archive, closeArchive, err := o.input.open(ctx, a, file, tarball.Options{Observe: progress.observer, EveryRecord: true})
+	archive, closeArchive, err := o.input.open(ctx, a, file, tarball.Options{Observe: v.progress.observer, EveryRecord: true})
 	if err != nil {
 		return err
 	}
 	defer closeArchive()
-	report := verifyReport{app: a, Command: "tar verify"}
-	if err := engine.Verify(ctx, archive, ring, index, report.take); err != nil {
-		return err
-	}
-	progress.close()
-	return report.finish(file)
+	return v.verify(ctx, archive, &verifyReport{app: a, Command: "tar verify"}, file)
 }

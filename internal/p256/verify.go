@@ -56,8 +56,8 @@ func (m *multiples) verify(digests, signatures [][]byte) bool {
 		}
 	}
 	invert(list)
-	for i := range list {
-		if !m.verifyOne(digests[i], &list[i]) {
+	for i, digest := range digests {
+		if !m.verifyOne(digest, &list[i]) {
 			return false
 		}
 	}

@@ -22,6 +22,7 @@ import (
 
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/signing"
+	"github.com/imasign/imasign-build/tests/harness"
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
@@ -29,12 +30,7 @@ func TestMain(m *testing.M) {
 	if asChild() {
 		return
 	}
-	code := m.Run()
-	if err := packages.Remove(); err != nil && code == 0 {
-		os.Stderr.WriteString(err.Error() + "\n")
-		code = 1
-	}
-	os.Exit(code)
+	harness.Main(m, packages.Remove)
 }
 
 func check(t testing.TB, err error) {

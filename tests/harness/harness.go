@@ -5,6 +5,7 @@ package harness
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,11 +17,34 @@ import (
 	"testing"
 )
 
+// Main runs a test binary's tests, removes the program that they had built, and what
+// else remove does, and ends the process: TestMain's body.
+func Main(m *testing.M, remove ...func() error) {
+	code := m.Run()
+	for _, remove := range append(remove, removeProgram) {
+		if err := remove(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = max(code, 1)
+		}
+	}
+	os.Exit(code)
+}
+
+var built string // the directory of the program, "" for none
+
+func removeProgram() error {
+	if built == "" {
+		return nil
+	}
+	return os.RemoveAll(built)
+}
+
 var build = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "imasign-build-*")
 	if err != nil {
 		return "", err
 	}
+	built = dir
 	program := filepath.Join(dir, "imasign-build")
 	cmd := exec.Command("go", "build", "-o", program, "github.com/imasign/imasign-build/cmd/imasign-build")
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -16,11 +16,7 @@ import (
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	_ = packages.Remove()
-	os.Exit(code)
-}
+func TestMain(m *testing.M) { harness.Main(m, packages.Remove) }
 
 // program runs imasign-build, demands an exit code, and that no secret is in what
 // it prints.

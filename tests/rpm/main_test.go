@@ -1,19 +1,14 @@
 package rpm
 
 import (
-	"os"
 	"testing"
 
+	"github.com/imasign/imasign-build/tests/harness"
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if err := packages.Remove(); err != nil && code == 0 {
-		os.Stderr.WriteString(err.Error() + "\n")
-		code = 1
-	}
-	os.Exit(code)
+	harness.Main(m, packages.Remove)
 }
 
 func check(t testing.TB, err error) {

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/pflag"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/keystore"
+	"github.com/imasign/imasign-build/pkg/manifest"
+	"github.com/imasign/imasign-build/pkg/signing"
+)
+
+// signerFlags are what every command that signs files has.
+type signerFlags struct {
+	key    keyFlags
+	engine engineFlags
+}
+
+func (f *signerFlags) add(flags *pflag.FlagSet) {
+	f.key.add(flags)
+	f.engine.addHash(flags)
+	f.engine.addJobs(flags)
+	f.engine.addForce(flags)
+}
+
+// signer is all that signing takes, opened.
+type signer struct {
+	*signing.Engine
+
+	key    *keystore.Key  // nil in a dry run without one
+	public *ima.PublicKey // nil when no certificate was named either
+}
+
+// newSigner opens what the flags name; close ends it.
+func newSigner(ctx context.Context, a *app, f *signerFlags, observe signing.Observer) (*signer, error) {
+	var s signer
+	err := s.open(ctx, a, &f.key, &f.engine, observe)
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	return &s, nil
+}
+
+func (s *signer) open(ctx context.Context, a *app, key *keyFlags, engine *engineFlags, observe signing.Observer) (err error) {
+	if s.key, err = key.open(ctx, a); err != nil {
+		return err
+	}
+	if s.public, err = key.public(s.key); err != nil {
+		return err
+	}
+	s.Engine, err = engine.engine(s.key, s.public, observe)
+	return err
+}
+
+func (s *signer) close() {
+	if s.key != nil {
+		_ = s.key.Close() // nothing is left to be lost
+	}
+}
+
+// verifier is all that verifying takes, opened.
+type verifier struct {
+	*signing.Engine
+
+	ring       *ima.Keyring
+	index      *manifest.Index // nil without a manifest
+	closeIndex func()
+	progress   *progress
+}
+
+// newVerifier opens what the flags name; close ends it.
+func newVerifier(a *app, trust *trustFlags, manifest string, engine *engineFlags) (*verifier, error) {
+	var (
+		v   verifier
+		err error
+	)
+	if v.ring, err = trust.ring(a); err != nil {
+		return nil, err
+	}
+	if v.index, v.closeIndex, err = openIndex(manifest); err != nil {
+		return nil, err
+	}
+	v.progress = a.newProgress()
+	if v.Engine, err = engine.engine(nil, nil, v.progress.observer); err != nil {
+		v.close()
+		return nil, err
+	}
+	return &v, nil
+}
+
+func (v *verifier) close() {
+	v.progress.close()
+	v.closeIndex()
+}
+
+// verify takes every verdict on src into the report and prints it.
+func (v *verifier) verify(ctx context.Context, src signing.Source, report *verifyReport, name string) error {
+	if err := v.Verify(ctx, src, v.ring, v.index, report.take); err != nil {
+		return err
+	}
+	v.progress.close()
+	return report.finish(name)
+}

@@ -1,0 +1,9 @@
+package pseudo
+
+import (
+	"testing"
+
+	"github.com/imasign/imasign-build/tests/harness"
+)
+
+func TestMain(m *testing.M) { harness.Main(m) }

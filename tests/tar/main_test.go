@@ -1,0 +1,9 @@
+package tar
+
+import (
+	"testing"
+
+	"github.com/imasign/imasign-build/tests/harness"
+)
+
+func TestMain(m *testing.M) { harness.Main(m) }
