@@ -169,6 +169,7 @@ found something wrong.`,
 		newGroup("manifest", "Work with manifests", newManifestSign(a), newManifestApply(a), newManifestDiff(a)),
 		newGroup("key", "Make and inspect keys and certificates", newKeyInit(a), newKeyShow(a), newKeyCheck(a)),
 		newGroup("policy", "Check and write IMA policies", newPolicyCheck(a), newPolicyGenerate(a), newPolicySimulate(a)),
+		newGroup("initramfs", "Make what an initramfs needs", newInitramfsBundle(a)),
 		newVersion(a), newCompletion(),
 	)
 	return root

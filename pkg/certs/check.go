@@ -84,6 +84,32 @@ func CheckCA(cert *x509.Certificate, cas []*x509.Certificate, kernel Kernel) []F
 	return c.findings
 }
 
+// CheckSecondaryCA is CheckCA for a certificate that is loaded into the secondary
+// keyring of a running kernel, which takes none without an issuer: a self-signed one
+// has to be in cas already.
+func CheckSecondaryCA(cert *x509.Certificate, cas []*x509.Certificate, kernel Kernel) []Finding {
+	findings := CheckCA(cert, cas, kernel)
+	if selfSigned(cert) {
+		c := &checker{kernel: kernel, findings: findings}
+		c.issuer(cert, cas)
+		return c.findings
+	}
+	return findings
+}
+
+// CheckRevoked is Check for a certificate that is to be loaded into .ima_blacklist, so
+// that signatures by its key no longer count. What the certificate may be used for makes
+// no difference there. cas are those in the builtin keyring alone (ima_mok_init in the
+// kernel's security/integrity/ima/ima_mok.c).
+func CheckRevoked(cert *x509.Certificate, cas []*x509.Certificate, kernel Kernel) []Finding {
+	c := &checker{kernel: kernel}
+	c.identity(cert)
+	c.key(cert.PublicKey, cert)
+	c.signature(cert)
+	c.issuer(cert, cas)
+	return c.findings
+}
+
 // CheckShared returns a finding for every two certificates of different keys
 // whose key ids are equal: the kernel tries only one of them.
 func CheckShared(list []*x509.Certificate) []Finding {

@@ -1,0 +1,238 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/imasign/imasign-build/pkg/certs"
+	"github.com/imasign/imasign-build/pkg/initramfs"
+	"github.com/imasign/imasign-build/pkg/policy"
+)
+
+type initramfsBundleOptions struct {
+	output                        string
+	certs, secondary, revoked, ca []string
+	policy, busybox, hook, kernel string
+	switchRoot                    string
+	allowOff                      bool
+}
+
+func newInitramfsBundle(a *app) *cobra.Command {
+	var o initramfsBundleOptions
+	cmd := &cobra.Command{
+		Use:   "bundle -o OUT --cert FILE",
+		Short: "Make the certificates, policies and hook of an initramfs",
+		Long: `Bundle makes what an initramfs needs for appraisal: certificates in /etc/keys,
+policies in /etc/ima, and the hook that loads them and hands over to the root file
+system. Everything is checked by the kernel's rules first, and a private key anywhere
+is an error.
+
+OUT is a directory, or an archive by its name (.cpio, .cpio.gz, .cpio.zst, .cpio.xz,
+.cpio.bz2, .cpio.lz4): an initramfs of its own, or one to append to another. It appears
+when it is complete. Equal inputs give equal bytes; SOURCE_DATE_EPOCH is the time of
+all files, 1970 without it.
+
+The first --cert becomes /etc/keys/x509_ima.der, which the kernel loads by itself; for
+further ones, --secondary and --revoked the initramfs needs keyctl.
+
+  standalone           /init: mounts what root= names; --busybox brings the shell
+  initramfs-framework  /init.d/95-imasign, for OE-core's initramfs-framework
+  dracut               a directory to copy to /, with the module imasign`,
+		Example: `  imasign-build initramfs bundle -o initramfs.cpio.gz --cert keys/x509_ima.crt --ca keys/system_trusted_key.crt --busybox /bin/busybox
+  imasign-build initramfs bundle -o bundle/ --hook dracut --cert keys/x509_ima.crt --policy ima_policy`,
+		Args: usageArgs(cobra.NoArgs),
+		RunE: func(cmd *cobra.Command, _ []string) error { return runInitramfsBundle(cmd.Context(), a, o) },
+	}
+	flags := cmd.Flags()
+	flags.StringVarP(&o.output, "output", "o", "", "write to this archive or directory")
+	flags.StringArrayVar(&o.certs, "cert", nil, "a certificate for .ima, a PEM or DER `file`; may be repeated")
+	flags.StringArrayVar(&o.secondary, "secondary", nil, "a CA for .secondary_trusted_keys, a PEM or DER `file`; may be repeated")
+	flags.StringArrayVar(&o.revoked, "revoked", nil, "a certificate for .ima_blacklist, a PEM or DER `file`; may be repeated")
+	flags.StringArrayVar(&o.ca, "ca", nil, "a CA of the kernel, to check issuers with, a PEM or DER `file`; may be repeated")
+	flags.StringVar(&o.policy, "policy", "", "a policy that is loaded instead of the default one, a `file`")
+	flags.StringVar(&o.hook, "hook", string(initramfs.Standalone), "for which `initramfs`: initramfs-framework, dracut or standalone")
+	flags.BoolVar(&o.allowOff, "allow-off", false, "let ima_appraise=off on the kernel's command line skip the policy")
+	flags.StringVar(&o.switchRoot, "switch-root", initramfs.DefaultSwitchRoot, "`path` of the signed, static switch_root in the root file system")
+	flags.StringVar(&o.busybox, "busybox", "", "a static busybox for the standalone hook, a `file`")
+	flags.StringVar(&o.kernel, "kernel", "", "kernel `version` whose rules count, such as 6.1 (default: the newest known, "+policy.Newest+")")
+	return cmd
+}
+
+// Limits of what is read: far beyond what such files have.
+const (
+	maxCertificate = 1 << 20
+	maxPolicy      = policy.MaxSize
+	maxBusybox     = 64 << 20
+)
+
+func (o *initramfsBundleOptions) compression() (c initramfs.Compression, archive bool, err error) {
+	c, archive = initramfs.CompressionOf(o.output)
+	suffix := path.Ext(o.output)
+	switch {
+	case o.output == "":
+		return c, archive, usagef("where to? -o FILE.cpio, FILE.cpio.gz and so on, or a directory")
+	case len(o.certs) == 0:
+		return c, archive, usagef("which certificate? --cert FILE, of the key that signs the root file system")
+	case archive && o.hook == string(initramfs.Dracut):
+		return c, archive, usagef("the dracut hook is installed by dracut, when it makes an initramfs: give -o a directory")
+	case !archive && slices.Contains([]string{".gz", ".zst", ".xz", ".bz2", ".lz4", ".tar", ".img"}, suffix):
+		return c, archive, usagef("-o %s: an archive's name ends in .cpio, or .cpio.gz, .zst, .xz, .bz2 or .lz4", printable(o.output))
+	}
+	return c, archive, nil
+}
+
+func (o *initramfsBundleOptions) read() (initramfs.Options, error) {
+	var p initramfs.Options
+	var err error
+	if p.Hook, err = initramfs.ParseHook(o.hook); err != nil {
+		return p, usageError{fmt.Errorf("--hook: %w", err)}
+	}
+	if o.kernel != "" {
+		if p.Kernel, err = certs.ParseKernel(o.kernel); err != nil {
+			return p, usageError{fmt.Errorf("--kernel: %w", err)}
+		}
+	}
+	p.AllowOff, p.SwitchRoot = o.allowOff, o.switchRoot
+	for _, list := range []struct {
+		files  []string
+		inputs *[]initramfs.Input
+	}{{o.certs, &p.Certificates}, {o.secondary, &p.Secondary}, {o.revoked, &p.Revoked}} {
+		for _, file := range list.files {
+			in, err := readInput(file, maxCertificate)
+			if err != nil {
+				return p, err
+			}
+			*list.inputs = append(*list.inputs, *in)
+		}
+	}
+	for _, file := range o.ca {
+		more, err := certs.Read(file)
+		if err != nil {
+			return p, err
+		}
+		p.CAs = append(p.CAs, more...)
+	}
+	if o.policy != "" {
+		if p.Policy, err = readInput(o.policy, maxPolicy); err != nil {
+			return p, err
+		}
+	}
+	if o.busybox != "" {
+		p.Busybox, err = readInput(o.busybox, maxBusybox)
+	}
+	return p, err
+}
+
+func readInput(name string, limit int64) (*initramfs.Input, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // opened for reading
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, err
+	}
+	if int64(len(data)) > limit {
+		return nil, fmt.Errorf("%s: larger than %s, which no such file is", printable(name), size(limit))
+	}
+	return &initramfs.Input{Name: name, Data: data}, nil
+}
+
+type initramfsBundleReport struct {
+	Command  string                `json:"command"`
+	jsonPath                       // of the output
+	Hook     string                `json:"hook"`
+	Kernel   string                `json:"kernel"`
+	Files    []initramfsBundleFile `json:"files"`
+	Findings []initramfs.Finding   `json:"findings"`
+}
+
+type initramfsBundleFile struct {
+	Path string `json:"path"`
+	Mode string `json:"mode"`
+	Size int    `json:"size"`
+}
+
+func runInitramfsBundle(ctx context.Context, a *app, o initramfsBundleOptions) error {
+	compression, archive, err := o.compression()
+	if err != nil {
+		return err
+	}
+	mtime, err := a.date()
+	if err != nil {
+		return err
+	}
+	if mtime.IsZero() {
+		mtime = time.Unix(0, 0)
+	}
+	options, err := o.read()
+	if err != nil {
+		return err
+	}
+	bundle, err := initramfs.New(options)
+	if errors.Is(err, initramfs.ErrOption) {
+		return usageError{err}
+	} else if err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	if archive {
+		err = a.writeOutput(o.output, func(w io.Writer) error { return writeBundle(w, bundle, compression, mtime) })
+	} else {
+		err = bundle.WriteDir(o.output, mtime)
+	}
+	if err != nil {
+		return err
+	}
+	return a.printBundle(bundle, o, policy.Kernel{Version: options.Kernel})
+}
+
+func writeBundle(w io.Writer, bundle *initramfs.Bundle, c initramfs.Compression, mtime time.Time) error {
+	z, err := initramfs.Compress(w, c)
+	if err != nil {
+		return err
+	}
+	if err := bundle.WriteCPIO(z, mtime); err != nil {
+		return err
+	}
+	return z.Close()
+}
+
+func (a *app) printBundle(bundle *initramfs.Bundle, o initramfsBundleOptions, kernel policy.Kernel) error {
+	report := initramfsBundleReport{Command: "initramfs bundle", jsonPath: pathJSON(o.output), Hook: o.hook, Kernel: kernelName(kernel), Findings: bundle.Findings}
+	for _, f := range bundle.Files {
+		report.Files = append(report.Files, initramfsBundleFile{f.Path, f.Mode.String(), len(f.Data)})
+	}
+	if a.json {
+		if report.Findings == nil {
+			report.Findings = []initramfs.Finding{}
+		}
+		return a.printJSON(report)
+	}
+	var b strings.Builder
+	for _, f := range bundle.Findings {
+		if f.Severity == string(certs.Note) && !a.verbose {
+			continue
+		}
+		fmt.Fprintf(&b, "%-6s %s: %s: %s\n", f.Severity, printable(f.File), f.Rule, printable(f.Detail))
+	}
+	for _, f := range bundle.Files {
+		if !f.Mode.IsDir() {
+			fmt.Fprintf(&b, "%s %7d %s\n", f.Mode, len(f.Data), f.Path)
+		}
+	}
+	_, err := fmt.Fprintf(a.out, "%s%s: %s, for kernel %s\n", b.String(), printable(o.output), o.hook, report.Kernel)
+	return err
+}

@@ -1,0 +1,88 @@
+package initramfs
+
+import (
+	"embed"
+	"fmt"
+	"io/fs"
+	"strings"
+)
+
+// Hook is the kind of initramfs that a bundle is for.
+type Hook string
+
+// The hooks.
+const (
+	// Framework is a module of OE-core's initramfs-framework, in place of 99-finish.
+	Framework Hook = "initramfs-framework"
+	// Dracut is a directory for /usr/lib/dracut/modules.d, for an initramfs whose init is
+	// not systemd.
+	Dracut Hook = "dracut"
+	// Standalone is an initramfs of its own: /init, which mounts what root= names.
+	Standalone Hook = "standalone"
+)
+
+// Hooks returns all of them.
+func Hooks() []Hook { return []Hook{Framework, Dracut, Standalone} }
+
+// ParseHook refuses any other word with ErrOption.
+func ParseHook(word string) (Hook, error) {
+	for _, h := range Hooks() {
+		if string(h) == word {
+			return h, nil
+		}
+	}
+	return "", fmt.Errorf("%w: hook %q: there are %s", ErrOption, word, list(Hooks()))
+}
+
+// dracutModule is where dracut finds a module. 98 comes after what installs an init.
+const dracutModule = "usr/lib/dracut/modules.d/98imasign"
+
+// sources are the hooks: a common body, and behind it what fits it to one kind. The
+// BitBake layer installs the same files.
+//
+//go:embed hooks/*.sh
+var sources embed.FS
+
+// script returns a hook as one file.
+func (o *Options) script(kind string) ([]byte, error) {
+	var text []byte
+	for _, name := range []string{"body", kind} {
+		part, err := sources.ReadFile("hooks/" + name + ".sh")
+		if err != nil {
+			return nil, fmt.Errorf("the hook's source: %w", err)
+		}
+		text = append(text, part...)
+	}
+	off := "no"
+	if o.AllowOff {
+		off = "yes"
+	}
+	return []byte(strings.NewReplacer("@SWITCH_ROOT@", o.SwitchRoot, "@ALLOW_OFF@", off).Replace(string(text))), nil
+}
+
+func (b *builder) hook() error {
+	switch b.options.Hook {
+	case Framework:
+		return b.addScript("framework", "init.d/95-imasign")
+	case Standalone:
+		for _, dir := range []string{"dev", "proc", "run", "sys", "sysroot"} {
+			b.put(File{Path: dir, Mode: fs.ModeDir | 0o755})
+		}
+		return b.addScript("standalone", "init")
+	}
+	setup, err := sources.ReadFile("hooks/module-setup.sh")
+	if err != nil {
+		return fmt.Errorf("the hook's source: %w", err)
+	}
+	b.put(File{Path: b.prefix + "module-setup.sh", Mode: 0o755, Data: setup})
+	return b.addScript("dracut", b.prefix+"imasign.sh")
+}
+
+func (b *builder) addScript(kind, name string) error {
+	text, err := b.options.script(kind)
+	if err != nil {
+		return err
+	}
+	b.put(File{Path: name, Mode: 0o755, Data: text})
+	return nil
+}

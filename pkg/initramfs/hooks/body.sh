@@ -1,0 +1,244 @@
+#!/bin/sh
+# Loads IMA certificates and the IMA policy, then hands over to the root file system.
+#
+# Nothing in an initramfs can carry a signature. From the moment that the policy is
+# loaded the kernel executes none of it any more, so that all that runs other programs
+# comes before, what comes after is done by builtins of this shell, and the next
+# program is the signed, static switch_root of the root file system.
+#
+# Behind this follows what fits it to one kind of initramfs. That sets imasign_root, the
+# mount point of the root file system, defines imasign_before_moves, which ends what
+# must not go on, and calls imasign_main INIT [ARGUMENT…].
+
+IMASIGN_SWITCH_ROOT=@SWITCH_ROOT@
+IMASIGN_ALLOW_OFF=@ALLOW_OFF@
+IMASIGN_KEYS=/etc/keys
+IMASIGN_POLICIES=/etc/ima
+IMASIGN_SECURITYFS=/sys/kernel/security
+IMASIGN_CONSOLE=/dev/console
+
+imasign_state="the policy was not loaded"
+
+imasign_say() {
+	if [ -c "$IMASIGN_CONSOLE" ]; then
+		printf 'imasign: %s\n' "$*" >"$IMASIGN_CONSOLE"
+	elif [ -c "$imasign_root$IMASIGN_CONSOLE" ]; then # /dev was moved
+		printf 'imasign: %s\n' "$*" >"$imasign_root$IMASIGN_CONSOLE"
+	else
+		printf 'imasign: %s\n' "$*" >&2
+	fi
+}
+
+# Says what failed, and in which state the device is. The end of the first process is a
+# kernel panic, and panic=SECONDS on the command line makes that a reboot.
+imasign_stop() {
+	imasign_say "$*"
+	imasign_say "stopped: $imasign_state"
+	trap - 0 # no emergency shell either
+	exit 1
+}
+
+# Of two words the last one counts, as for the kernel.
+imasign_read_off() {
+	imasign_off=no
+	imasign_line=
+	read -r imasign_line </proc/cmdline || [ -n "$imasign_line" ] || imasign_stop "cannot read /proc/cmdline"
+	set -f
+	for imasign_word in $imasign_line; do
+		case $imasign_word in
+		--) break ;;
+		ima_appraise=off) imasign_off=yes ;;
+		ima_appraise=*) imasign_off=no ;;
+		esac
+	done
+	set +f
+	[ "$imasign_off" = yes ] || return 0
+	if [ "$IMASIGN_ALLOW_OFF" = yes ]; then
+		imasign_say "ima_appraise=off: NO POLICY IS LOADED, files are executed whether they are signed or not"
+		imasign_state="ima_appraise=off, no policy is loaded"
+	else
+		imasign_say "ima_appraise=off is ignored and the policy loaded: this initramfs was built without --allow-off"
+		imasign_off=no
+	fi
+}
+
+# What would otherwise show when it is too late.
+imasign_check_rootfs() {
+	for imasign_dir in dev proc sys run; do
+		[ -d "$imasign_root/$imasign_dir" ] ||
+			imasign_stop "the root file system at $imasign_root has no /$imasign_dir to move the mount to: was it mounted?"
+	done
+	[ ! -h "$imasign_root$IMASIGN_SWITCH_ROOT" ] ||
+		imasign_stop "$IMASIGN_SWITCH_ROOT of the root file system is a symbolic link, which leads elsewhere from here: build the initramfs with the path of the program itself (--switch-root)"
+	[ -x "$imasign_root$IMASIGN_SWITCH_ROOT" ] ||
+		imasign_stop "the root file system has no $IMASIGN_SWITCH_ROOT: add a signed static switch_root to it (in Yocto packagegroup-imasign), or name another one with --switch-root"
+	imasign_can_execute ||
+		imasign_stop "$IMASIGN_SWITCH_ROOT of the root file system does not run: is it static, and for this machine?"
+	# A link may be absolute, which leads elsewhere from here.
+	[ -x "$imasign_root$1" ] || [ -h "$imasign_root$1" ] ||
+		imasign_stop "the root file system has no $1: is init= right?"
+}
+
+# A refused exec would end the shell without a word, a refused child does not.
+imasign_can_execute() {
+	"$imasign_root$IMASIGN_SWITCH_ROOT" --version >/dev/null 2>&1
+	[ $? -lt 126 ]
+}
+
+# Which policy, and whether this shell can load it without running a program.
+imasign_choose_policy() {
+	imasign_policy=$IMASIGN_POLICIES/ima_policy
+	[ -e "$imasign_policy" ] || imasign_policy=$IMASIGN_POLICIES/ima_policy.default
+	[ -s "$imasign_policy" ] || imasign_stop "the initramfs has no policy, or an empty one, in $imasign_policy"
+	for imasign_word in printf read '['; do
+		case $(type "$imasign_word") in
+		*builtin* | *built-in*) ;;
+		*) imasign_stop "$imasign_word is no builtin of this shell, and a program cannot be run once the policy is loaded: use dash, bash or the ash of busybox" ;;
+		esac
+	done
+}
+
+imasign_mount_securityfs() {
+	[ -d "$IMASIGN_SECURITYFS/ima" ] || mount -t securityfs securityfs "$IMASIGN_SECURITYFS" ||
+		imasign_stop "cannot mount securityfs: does the kernel have CONFIG_SECURITYFS?"
+	[ -d "$IMASIGN_SECURITYFS/ima" ] ||
+		imasign_stop "the kernel has no IMA: is CONFIG_IMA set?"
+	[ -e "$IMASIGN_SECURITYFS/ima/policy" ] || [ "$imasign_off" = yes ] ||
+		imasign_stop "the kernel takes no policy: one was loaded already, and it has no CONFIG_IMA_WRITE_POLICY"
+}
+
+# Sets imasign_keys to the number of keys in a keyring: "" without the keyring, "empty"
+# without keys.
+imasign_count_keys() {
+	imasign_keys=
+	[ -r /proc/keys ] || imasign_stop "cannot read /proc/keys: does the kernel have CONFIG_KEYS?"
+	while read -r _ _ _ _ _ _ _ imasign_type imasign_name imasign_count; do
+		if [ "$imasign_type $imasign_name" = "keyring $1:" ]; then imasign_keys=$imasign_count; fi
+	done </proc/keys
+}
+
+imasign_keyring_filled() {
+	imasign_count_keys "$1"
+	[ -n "$imasign_keys" ] && [ "$imasign_keys" != empty ]
+}
+
+# imasign_add KEYRING CERTIFICATE
+imasign_add() {
+	command -v keyctl >/dev/null ||
+		imasign_stop "$2 cannot be loaded into $1 without keyctl: add it to the initramfs (keyutils)"
+	imasign_why=$(keyctl padd asymmetric "" "%:$1" <"$2" 2>&1 >/dev/null) ||
+		imasign_stop "the kernel refused $2 for $1 ($imasign_why): who signed it has to be in the kernel (CONFIG_SYSTEM_TRUSTED_KEYS), or in a secondary certificate; imasign-build key check tells more"
+}
+
+# imasign_load KEYRING PREFIX: the certificates of the initramfs, then those of the root
+# file system that the initramfs does not have.
+imasign_load() {
+	for imasign_cert in "$IMASIGN_KEYS/$2"*.der "$imasign_root$IMASIGN_KEYS/$2"*.der; do
+		if [ ! -f "$imasign_cert" ]; then
+			[ ! -h "$imasign_cert" ] || imasign_say "$imasign_cert is a symbolic link that leads nowhere from here, and is not loaded"
+			continue
+		fi
+		case $imasign_cert in
+		"$IMASIGN_KEYS/x509_ima.der") ! imasign_keyring_filled "$1" || continue ;;
+		"$IMASIGN_KEYS/"*) ;;
+		*) ! cmp -s "$imasign_cert" "$IMASIGN_KEYS/${imasign_cert##*/}" || continue ;;
+		esac
+		imasign_add "$1" "$imasign_cert"
+	done
+}
+
+# imasign_needs KEYRING PREFIX SYMBOL: the keyring, if there is a certificate for it.
+imasign_needs() {
+	imasign_count_keys "$1"
+	[ -z "$imasign_keys" ] || return 0
+	for imasign_cert in "$IMASIGN_KEYS/$2"*.der "$imasign_root$IMASIGN_KEYS/$2"*.der; do
+		[ ! -f "$imasign_cert" ] ||
+			imasign_stop "$imasign_cert cannot be loaded: the kernel has no keyring $1 ($3)"
+	done
+}
+
+# What is revoked comes first: from then on its signatures count nowhere. Secondary CAs
+# come before what they signed. The kernel itself loads x509_ima.der, and no other
+# (CONFIG_IMA_LOAD_X509).
+imasign_load_certificates() {
+	imasign_needs .ima_blacklist x509_revoked CONFIG_IMA_BLACKLIST_KEYRING
+	imasign_load .ima_blacklist x509_revoked
+	imasign_needs .secondary_trusted_keys x509_secondary CONFIG_SECONDARY_TRUSTED_KEYRING
+	imasign_load .secondary_trusted_keys x509_secondary
+	[ -s "$IMASIGN_KEYS/x509_ima.der" ] || imasign_stop "the initramfs has no $IMASIGN_KEYS/x509_ima.der"
+	imasign_keyring=.ima
+	imasign_count_keys .ima
+	if [ -z "$imasign_keys" ]; then
+		command -v keyctl >/dev/null ||
+			imasign_stop "the kernel has no .ima keyring (CONFIG_INTEGRITY_TRUSTED_KEYRING), and _ima, which takes its place, cannot be made without keyctl"
+		imasign_say "the kernel has no .ima keyring (CONFIG_INTEGRITY_TRUSTED_KEYRING): certificates go into _ima, where nobody asks who signed them and root may add others"
+		keyctl newring _ima @u >/dev/null || imasign_stop "cannot make the keyring _ima"
+		imasign_keyring=_ima
+	fi
+	imasign_load "$imasign_keyring" x509_ima
+	imasign_keyring_filled "$imasign_keyring" ||
+		imasign_stop "the keyring $imasign_keyring is empty: the kernel refused $IMASIGN_KEYS/x509_ima.der"
+}
+
+# Before the policy and not after it: mount is a program.
+imasign_move_mounts() {
+	imasign_before_moves
+	for imasign_dir in dev proc sys run; do
+		mount --move "/$imasign_dir" "$imasign_root/$imasign_dir" ||
+			imasign_stop "cannot move /$imasign_dir to the root file system"
+	done
+	cd "$imasign_root" || imasign_stop "cannot enter $imasign_root"
+}
+
+# From here on only builtins. The kernel takes a rule a write, and drops all of them when
+# one was wrong; they count from the moment that the file is closed.
+imasign_load_policy() {
+	imasign_number=0
+	imasign_rules=0
+	imasign_signed_policies=no
+	while IFS= read -r imasign_rule || [ -n "$imasign_rule" ]; do
+		imasign_number=$((imasign_number + 1))
+		case $imasign_rule in
+		'' | '#'*) continue ;;
+		appraise*func=POLICY_CHECK*) imasign_signed_policies=yes ;;
+		esac
+		printf '%s\n' "$imasign_rule" ||
+			imasign_stop "the kernel refused line $imasign_number of $imasign_policy, and with it the file: $imasign_rule (imasign-build policy check says why; a policy that is in force already may demand signed ones)"
+		imasign_rules=$((imasign_rules + 1))
+	done <"$imasign_policy" >"$imasign_root$IMASIGN_SECURITYFS/ima/policy" ||
+		imasign_stop "the kernel takes no policy: one was loaded already, and it has no CONFIG_IMA_WRITE_POLICY"
+	[ "$imasign_rules" -gt 0 ] || imasign_stop "$imasign_policy has no rule"
+	imasign_state="the policy $imasign_policy IS LOADED, and nothing unsigned can be executed"
+}
+
+# The kernel reads these itself, from where the root file system is mounted, and wants
+# their signatures if a rule says so.
+imasign_load_signed_policies() {
+	for imasign_file in "$imasign_root$IMASIGN_POLICIES"/ima_policy*; do
+		[ -f "$imasign_file" ] || continue
+		if [ "$imasign_signed_policies" = no ]; then
+			imasign_say "$imasign_file is not loaded: $imasign_policy has no rule appraise func=POLICY_CHECK, so the kernel would not look at its signature"
+			continue
+		fi
+		printf '%s\n' "$imasign_file" >"$imasign_root$IMASIGN_SECURITYFS/ima/policy" ||
+			imasign_stop "the kernel refused the policy $imasign_file: is it signed, by a key whose certificate is loaded, and does the kernel have CONFIG_IMA_WRITE_POLICY? imasign-build policy check tells about its rules"
+		imasign_say "loaded the signed policy $imasign_file"
+	done
+}
+
+# imasign_main INIT [ARGUMENT…]
+imasign_main() {
+	imasign_read_off
+	imasign_check_rootfs "$1"
+	imasign_choose_policy
+	imasign_mount_securityfs
+	imasign_load_certificates
+	imasign_move_mounts
+	if [ "$imasign_off" = no ]; then
+		imasign_load_policy
+		imasign_load_signed_policies
+		imasign_can_execute ||
+			imasign_stop "the kernel refused $IMASIGN_SWITCH_ROOT of the root file system: is it signed, by a key whose certificate is loaded?"
+	fi
+	exec "$imasign_root$IMASIGN_SWITCH_ROOT" "$imasign_root" "$@"
+}
