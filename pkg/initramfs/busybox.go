@@ -28,7 +28,12 @@ func (b *builder) busybox() error {
 
 // static refuses a program that asks for a dynamic loader, which the initramfs does not
 // have: the kernel would say that /init does not exist, and panic.
-func static(data []byte) error {
+func static(data []byte) (err error) {
+	defer func() {
+		if recover() != nil { // debug/elf is not made for files that somebody has prepared
+			err = fmt.Errorf("%w: its ELF headers are damaged", ErrBusybox)
+		}
+	}()
 	f, err := elf.NewFile(bytes.NewReader(data))
 	if err != nil {
 		return fmt.Errorf("%w: it is no ELF file (%w)", ErrBusybox, err)

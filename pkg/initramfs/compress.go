@@ -45,7 +45,8 @@ var ErrCompression = errors.New("no such compression")
 // Compress returns a writer to w that is complete once it is closed; w stays open. It
 // makes what the kernel's decompressors read (lib/decompress_*.c), which is less than
 // what the formats allow: one stream, xz with CRC32 and without a filter, lz4 in the
-// legacy format (lz4 -l).
+// legacy format (lz4 -l). That has no mark of its end: what is appended to such an
+// archive needs four zero bytes before it.
 func Compress(w io.Writer, c Compression) (io.WriteCloser, error) {
 	switch c {
 	case None:

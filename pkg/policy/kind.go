@@ -103,6 +103,7 @@ func (k *kind) byName(name string) {
 	case "etc/ima/ima-policy", "etc/ima/ima-policy.signed", "etc/sysconfig/ima-policy", "etc/ima-policy", "etc/ima_policy":
 		k.policy = true // systemd, dracut, meta-integrity
 	}
+	k.policy = k.policy || strings.HasPrefix(name, "etc/ima/ima_policy") // the hook of pkg/initramfs
 	for _, image := range []string{"vmlinuz", "bzImage", "Image", "zImage", "uImage"} {
 		k.kernel = k.kernel || strings.HasPrefix(name, "boot/") && !strings.Contains(name[5:], "/") && strings.HasPrefix(base, image)
 	}

@@ -4,19 +4,25 @@ LIC_FILES_CHKSUM = "file://${COMMON_LICENSE_DIR}/MIT;md5=0835ade698e0bcf8506ecda
 
 PACKAGE_ARCH = "${MACHINE_ARCH}"
 
-SRC_URI = "file://imasign"
+# What `imasign-build initramfs bundle --hook initramfs-framework` makes, of the same
+# files.
+FILESEXTRAPATHS:prepend := "${IMASIGN_LAYERDIR}/pkg/initramfs/hooks:"
+SRC_URI = "file://body.sh file://framework.sh"
 S = "${@d.getVar('UNPACKDIR') or d.getVar('WORKDIR')}"
 INHIBIT_DEFAULT_DEPS = "1"
 
 # After 91-overlayroot, before 99-finish. The name of a module may have no dash.
 IMASIGN_MODULE_NUMBER ?= "95"
+# "1" lets ima_appraise=off on the kernel's command line skip the policy.
+IMASIGN_ALLOW_OFF ?= "0"
 
 do_configure[noexec] = "1"
 do_compile[noexec] = "1"
 
 do_install () {
     install -d ${D}/init.d
-    sed 's,@SWITCH_ROOT@,${base_sbindir}/switch_root.static,' ${S}/imasign > ${D}/init.d/${IMASIGN_MODULE_NUMBER}-imasign
+    cat ${S}/body.sh ${S}/framework.sh | sed -e 's,@SWITCH_ROOT@,${base_sbindir}/switch_root.static,' \
+        -e 's,@ALLOW_OFF@,${@'yes' if bb.utils.to_boolean(d.getVar('IMASIGN_ALLOW_OFF')) else 'no'},' > ${D}/init.d/${IMASIGN_MODULE_NUMBER}-imasign
     chmod 0755 ${D}/init.d/${IMASIGN_MODULE_NUMBER}-imasign
 }
 

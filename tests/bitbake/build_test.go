@@ -518,7 +518,13 @@ func (l *lab) initramfs(t *testing.T) {
 		t.Errorf("exit %d:\n%s", r.Code, tail(r.Out))
 	}
 	harness.Must(t, "sh", "-c", `cat "$1" "$2" >"$3"`, "-", l.path("keys/system_trusted_key.crt"), l.path("rotated/system_trusted_key.crt"), l.path("both.crt"))
-	l.build(t, extra+fmt.Sprintf("IMASIGN_SYSTEM_CERT = \"%s\"\n", l.path("both.crt")), "test-initramfs")
+	extra += fmt.Sprintf("IMASIGN_SYSTEM_CERT = \"%s\"\nIMASIGN_POLICY = \"%s\"\n", l.path("both.crt"), l.path("own-policy"))
+	write(t, l.path("own-policy"), "appraise func=WRONG\n")
+	if r := l.bitbake(t, extra, "test-initramfs"); r.Code == 0 || !strings.Contains(r.Out, "own-policy:1:10: refuse bad-value") {
+		t.Errorf("exit %d:\n%s", r.Code, tail(r.Out))
+	}
+	write(t, l.path("own-policy"), "appraise func=BPRM_CHECK euid=0 appraise_type=imasig\nappraise func=POLICY_CHECK appraise_type=imasig\n")
+	l.build(t, extra, "test-initramfs")
 	dir := t.TempDir()
 	cpio := l.path(filepath.Join(images, "test-initramfs-qemux86-64.rootfs.cpio"))
 	if _, err := os.Stat(cpio); err != nil {
@@ -528,8 +534,9 @@ func (l *lab) initramfs(t *testing.T) {
 	for file, want := range map[string]string{
 		"etc/keys/x509_ima.der":          read(t, l.path("keys/x509_ima.der")),
 		"etc/keys/x509_ima_x509_ima.der": read(t, l.path("rotated/x509_ima.der")),
-		"etc/ima/ima-policy":             read(t, filepath.Join(root, "recipes/imasign-policy/files/ima-policy")),
-		"init.d/95-imasign":              strings.ReplaceAll(read(t, filepath.Join(root, "recipes/initramfs-module-imasign/files/imasign")), "@SWITCH_ROOT@", "/sbin/switch_root.static"),
+		"etc/ima/ima_policy.default":     read(t, filepath.Join(root, "recipes/imasign-policy/files/ima_policy.default")),
+		"etc/ima/ima_policy":             read(t, l.path("own-policy")),
+		"init.d/95-imasign":              moduleText(t),
 	} {
 		// Releases with usrmerge have no other /sbin.
 		if strings.Replace(read(t, filepath.Join(dir, file)), "=/usr/sbin/", "=/sbin/", 1) != want {
@@ -537,7 +544,7 @@ func (l *lab) initramfs(t *testing.T) {
 		}
 	}
 	t.Run("private key", func(t *testing.T) {
-		r := l.bitbake(t, extra+"IMASIGN_SYSTEM_CERT = \""+l.path("both.crt")+"\"\nIMASIGN_SHIP_PRIVATE_KEY = \"1\"\nPACKAGE_INSTALL:append = \" imasign-key-store-ima-privkey\"\n", "test-initramfs")
+		r := l.bitbake(t, extra+"IMASIGN_SHIP_PRIVATE_KEY = \"1\"\nPACKAGE_INSTALL:append = \" imasign-key-store-ima-privkey\"\n", "test-initramfs")
 		if r.Code == 0 || !strings.Contains(r.Out, "the signing key itself") || !strings.Contains(r.Out, "can sign for every device") {
 			t.Errorf("exit %d:\n%s", r.Code, tail(r.Out))
 		}

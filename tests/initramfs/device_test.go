@@ -1,0 +1,217 @@
+package initramfs
+
+import (
+	"bufio"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"github.com/imasign/imasign-build/tests/harness"
+)
+
+// shells are those that an initramfs may have as /bin/sh.
+var shells = []string{"busybox", "dash", "bash"}
+
+// device is an initramfs in a directory, and in its /fake what the kernel would show.
+type device struct {
+	t   *testing.T
+	dir string
+}
+
+// keyrings is /proc/keys after a boot that loaded x509_ima.der.
+const keyrings = `00a2c3b4 I------     1 perm 1f0f0000     0     0 keyring   .secondary_trusted_keys: 1
+0e3d1e3f I------     1 perm 1f0b0000     0     0 keyring   .ima: 1
+1f1d1e3f I------     1 perm 1f0f0000     0     0 keyring   .ima_blacklist: empty
+2f6d1e3f I------     1 perm 1f030000     0     0 asymmetri Device: 9a1f33d0: X509.rsa 33d0aa12 []
+`
+
+// newDevice makes a bundle, and a device around it that boots well.
+func newDevice(t *testing.T, shell, hook string, flags ...string) *device {
+	t.Helper()
+	harness.Root(t)
+	d := &device{t, filepath.Join(t.TempDir(), "initramfs")}
+	args := append([]string{"initramfs", "bundle", "-o", d.dir, "--hook", hook, "--cert", sharedPath(t, "keys/x509_ima.crt")}, flags...)
+	if hook == "standalone" {
+		args = append(args, "--busybox", harness.Tool(t, "busybox"))
+	}
+	harness.Must(t, harness.Program(t), args...)
+	for _, dir := range []string{"proc", "dev", "sys/kernel/security", "run", "rootfs/dev", "rootfs/proc", "rootfs/sys", "rootfs/run"} {
+		d.mkdir("fake/" + dir)
+	}
+	for _, dir := range []string{"proc", "dev", "sys", "run", "sysroot"} {
+		d.mkdir(dir)
+	}
+	d.copy("/bin/busybox", "fake/busybox")
+	d.copy("testdata/mount.sh", "sbin/mount")
+	d.copy("testdata/keyctl.sh", "usr/bin/keyctl")
+	d.copy(sharedPath(t, "switch_root"), "fake/rootfs/sbin/switch_root.static")
+	d.write("fake/rootfs/sbin/init", "init")
+	d.write("fake/proc/keys", keyrings)
+	d.write("fake/proc/cmdline", "quiet root=/dev/vda ro\n")
+	d.mkdir("fake/securityfs/ima")
+	d.node("fake/securityfs/ima/policy", syscall.S_IFIFO, 0)
+	d.node("fake/dev/vda", syscall.S_IFBLK, 7<<8)
+	d.node("fake/dev/null", syscall.S_IFCHR, 1<<8|3)
+	d.shell(shell)
+	return d
+}
+
+// shared is what all tests use: a key set in its directory keys, and switch_root.
+var shared = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "initramfs-*") })
+
+var makeShared sync.Once
+
+func sharedPath(t *testing.T, name string) string {
+	t.Helper()
+	dir, err := shared()
+	if err != nil {
+		t.Fatal(err)
+	}
+	makeShared.Do(func() {
+		harness.Must(t, harness.Program(t), "key", "init", "--with", "rpm,secondary", filepath.Join(dir, "keys"))
+		harness.Must(t, harness.Tool(t, "gcc"), "-static", "-o", filepath.Join(dir, "switch_root"), "testdata/switch_root.c")
+	})
+	return filepath.Join(dir, name)
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if dir, err := shared(); err != nil || os.RemoveAll(dir) != nil {
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func (d *device) check(err error) {
+	d.t.Helper()
+	if err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func (d *device) path(name string) string { return filepath.Join(d.dir, name) }
+
+func (d *device) mkdir(name string) {
+	d.t.Helper()
+	d.check(os.MkdirAll(d.path(name), 0o755))
+}
+
+func (d *device) write(name, text string) {
+	d.t.Helper()
+	d.mkdir(filepath.Dir(name))
+	d.check(os.WriteFile(d.path(name), []byte(text), 0o755))
+}
+
+func (d *device) copy(from, to string) {
+	d.t.Helper()
+	data, err := os.ReadFile(from)
+	d.check(err)
+	d.write(to, string(data))
+}
+
+func (d *device) remove(name string) {
+	d.t.Helper()
+	d.check(os.RemoveAll(d.path(name)))
+}
+
+func (d *device) node(name string, kind uint32, device int) {
+	d.t.Helper()
+	d.remove(name)
+	d.check(syscall.Mknod(d.path(name), kind|0o666, device))
+}
+
+// shell makes /bin/sh, with the libraries that it is linked with.
+func (d *device) shell(name string) {
+	d.t.Helper()
+	d.mkdir("bin")
+	d.remove("bin/sh")
+	program := harness.Tool(d.t, name)
+	d.copy(program, "bin/"+name)
+	d.check(os.Symlink(name, d.path("bin/sh")))
+	if name == "busybox" {
+		return
+	}
+	for _, library := range regexp.MustCompile(`/\S+`).FindAllString(harness.Must(d.t, "ldd", program), -1) {
+		d.copy(library, library[1:])
+	}
+}
+
+// boot is what came of one.
+type boot struct {
+	harness.Result
+	log, policy string
+}
+
+// boot runs /init, in a namespace whose mounts end with it.
+func (d *device) boot(args ...string) boot {
+	d.t.Helper()
+	d.write("fake/log", "")
+	policy := d.listen()
+	cmd := exec.Command("unshare", append([]string{"-m", "chroot", d.dir, "/init"}, args...)...)
+	cmd.Env = []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}
+	r := harness.RunCommand(d.t, cmd)
+	log, err := os.ReadFile(d.path("fake/log"))
+	d.check(err)
+	return boot{r, string(log), policy()}
+}
+
+// listen reads what is written to securityfs' ima/policy, where that is a FIFO.
+func (d *device) listen() (stop func() string) {
+	d.t.Helper()
+	name := d.path("fake/securityfs/ima/policy")
+	if info, err := os.Stat(name); err != nil || info.Mode()&os.ModeNamedPipe == 0 {
+		return func() string { return "" }
+	}
+	fifo, err := os.OpenFile(name, os.O_RDWR, 0)
+	d.check(err)
+	var text strings.Builder
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for lines := bufio.NewScanner(fifo); lines.Scan() && lines.Text() != "END"; {
+			text.WriteString(lines.Text() + "\n")
+		}
+	}()
+	return func() string {
+		_, err := fifo.WriteString("END\n")
+		d.check(err)
+		<-done
+		d.check(fifo.Close())
+		return text.String()
+	}
+}
+
+// everyShell runs a test in each.
+func everyShell(t *testing.T, test func(t *testing.T, shell string)) { inShells(t, shells, test) }
+
+func inShells(t *testing.T, shells []string, test func(t *testing.T, shell string)) {
+	for _, shell := range shells {
+		t.Run(shell, func(t *testing.T) {
+			t.Parallel()
+			test(t, shell)
+		})
+	}
+}
+
+// stopped fails the test unless the boot ended with this message and the state in which
+// it leaves the device.
+func (b boot) stopped(t *testing.T, message, state string) {
+	t.Helper()
+	want := regexp.MustCompile(`(?m)^imasign: .*` + message + `.*\nimasign: stopped: .*` + state)
+	if b.Code != 1 || !want.MatchString(b.Err) || strings.Contains(b.Out, "SWITCHED") {
+		t.Errorf("exit %d, want 1 and %q, %q:\n%s%s\n%s", b.Code, message, state, b.Out, b.Err, b.log)
+	}
+}
+
+// switched fails the test unless the boot reached switch_root with these arguments.
+func (b boot) switched(t *testing.T, args string) {
+	t.Helper()
+	if b.Code != 0 || !strings.Contains(b.Out, args+"\n") {
+		t.Errorf("exit %d, not SWITCHED %s:\n%s%s\n%s", b.Code, args, b.Out, b.Err, b.log)
+	}
+}
