@@ -13,6 +13,7 @@ packages="
 	createrepo-c
 	dash
 	dnf
+	dracut-core
 	e2fsprogs
 	erofs-utils
 	fakeroot
@@ -41,6 +42,7 @@ packages="
 	softhsm2
 	squashfs-tools
 	swtpm
+	systemd
 	time
 	tpm2-openssl
 	tpm2-tools

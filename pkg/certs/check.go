@@ -201,11 +201,18 @@ func (c *checker) signature(cert *x509.Certificate) {
 	case x509.SHA1WithRSA, x509.ECDSAWithSHA1:
 		c.add(RuleSignature, Warn, "signed with %s: kernels from 6.7 on may refuse SHA-1 certificates", cert.SignatureAlgorithm)
 	case x509.UnknownSignatureAlgorithm:
+		if signatureOID(cert) == rsaPSS { // crypto/x509 knows those with the usual parameters alone
+			c.add(RuleSignature, Refuse, "signed with RSA-PSS: the kernel verifies RSA PKCS #1 v1.5 and ECDSA signatures of certificates only")
+			return
+		}
 		c.add(RuleSignature, Warn, "signed with algorithm %s, which is not judged here", signatureOID(cert))
 	default:
 		c.add(RuleSignature, Refuse, "signed with %s: the kernel verifies RSA PKCS #1 v1.5 and ECDSA signatures of certificates only", cert.SignatureAlgorithm)
 	}
 }
+
+// rsaPSS is id-RSASSA-PSS (RFC 4055).
+const rsaPSS = "1.2.840.113549.1.1.10"
 
 func signatureOID(cert *x509.Certificate) string {
 	var outer struct {

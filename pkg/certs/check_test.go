@@ -10,6 +10,9 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -187,4 +190,52 @@ func TestCheckShared(t *testing.T) {
 	same := selfSigned(t, b, id(2, 9, 9, 9, 9))
 	has(t, certs.CheckShared([]*x509.Certificate{one, selfSigned(t, a, id(3, 9, 9, 9, 9)), selfSigned(t, b, nil), selfSigned(t, b, id(1, 9, 9, 9, 8))}))
 	has(t, certs.CheckShared([]*x509.Certificate{one, same}), "shared-key-id warn")
+}
+
+// TestCheckSecondaryCA: a self-signed CA is compiled in, and no running kernel takes it.
+func TestCheckSecondaryCA(t *testing.T) {
+	other, err := certs.NewCA(ecKey(t, elliptic.P256()), certs.Request{Subject: pkix.Name{CommonName: "other"}})
+	check(t, err)
+	ca, err := certs.NewCA(rsaKey(), certs.Request{Subject: pkix.Name{CommonName: "CA"}})
+	check(t, err)
+	second, err := certs.Issuer{Certificate: ca, Key: rsaKey()}.SecondaryCA(ecKey(t, elliptic.P256()).Public(), certs.Request{Subject: pkix.Name{CommonName: "second"}})
+	check(t, err)
+	cas := []*x509.Certificate{ca}
+	has(t, certs.CheckSecondaryCA(ca, cas, certs.Kernel{}), "authority-key-id note")
+	has(t, certs.CheckSecondaryCA(second, cas, certs.Kernel{}), "ecdsa note")
+	has(t, certs.CheckSecondaryCA(other, cas, certs.Kernel{}), "authority-key-id note", "ecdsa note", "issuer refuse")
+	has(t, certs.CheckSecondaryCA(other, nil, certs.Kernel{}), "ecdsa note", "issuer note")
+}
+
+// TestCheckRevoked: .ima_blacklist asks who signed a certificate, and for no usage.
+func TestCheckRevoked(t *testing.T) {
+	key := ecKey(t, elliptic.P256())
+	ca, err := certs.NewCA(key, certs.Request{Subject: pkix.Name{CommonName: "CA"}})
+	check(t, err)
+	issuer := certs.Issuer{Certificate: ca, Key: key}
+	second, err := issuer.SecondaryCA(rsaKey().Public(), certs.Request{Subject: pkix.Name{CommonName: "second"}})
+	check(t, err)
+	leaf, err := certs.Issuer{Certificate: second, Key: rsaKey()}.Signer(ecKey(t, elliptic.P256()).Public(), certs.Request{Subject: pkix.Name{CommonName: "leaf"}})
+	check(t, err)
+	cas := []*x509.Certificate{ca}
+	has(t, certs.CheckRevoked(second, cas, certs.Kernel{}), "ecdsa note") // of its CA
+	has(t, certs.CheckRevoked(leaf, cas, certs.Kernel{}), "ecdsa note", "issuer refuse")
+	has(t, certs.CheckRevoked(leaf, nil, certs.Kernel{}), "ecdsa note", "issuer note")
+}
+
+// TestCheckPSSOfOpenSSL: crypto/x509 does not recognise RSA-PSS with the salt that
+// openssl takes by itself.
+func TestCheckPSSOfOpenSSL(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "pss.crt")
+	cmd := exec.Command("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", os.DevNull, "-sigopt", "rsa_padding_mode:pss",
+		"-subj", "/CN=pss", "-days", "1000", "-addext", "keyUsage=digitalSignature", "-addext", "basicConstraints=CA:FALSE", "-out", file)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	list, err := certs.Read(file)
+	check(t, err)
+	if list[0].SignatureAlgorithm != x509.UnknownSignatureAlgorithm {
+		t.Fatalf("it is recognised as %s", list[0].SignatureAlgorithm)
+	}
+	has(t, certs.Check(list[0], nil, certs.Kernel{}), "signature-algorithm refuse", "issuer note")
 }

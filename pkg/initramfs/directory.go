@@ -39,10 +39,12 @@ func (b *Bundle) WriteDir(dir string, mtime time.Time) (err error) {
 			return err
 		}
 	}
-	if err := os.Rename(part, dir); errors.Is(err, syscall.ENOTEMPTY) || errors.Is(err, fs.ErrExist) || errors.Is(err, syscall.ENOTDIR) {
-		return fmt.Errorf("%s: %w", dir, ErrExists)
-	} else if err != nil {
-		return err
+	// os.Rename would refuse an empty directory.
+	switch err := syscall.Rename(part, filepath.Clean(dir)); {
+	case errors.Is(err, syscall.ENOTEMPTY), errors.Is(err, syscall.EEXIST), errors.Is(err, syscall.ENOTDIR):
+		return fmt.Errorf("%s: %w", dir, ErrExists) // since it was looked at
+	case err != nil:
+		return &os.LinkError{Op: "rename", Old: part, New: dir, Err: err}
 	}
 	return nil
 }

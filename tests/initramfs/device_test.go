@@ -40,6 +40,14 @@ func newDevice(t *testing.T, shell, hook string, flags ...string) *device {
 		args = append(args, "--busybox", harness.Tool(t, "busybox"))
 	}
 	harness.Must(t, harness.Program(t), args...)
+	d.surround()
+	d.shell(shell)
+	return d
+}
+
+// surround makes what the kernel would show, and the programs that stand for others.
+func (d *device) surround() {
+	d.t.Helper()
 	for _, dir := range []string{"proc", "dev", "sys/kernel/security", "run", "rootfs/dev", "rootfs/proc", "rootfs/sys", "rootfs/run"} {
 		d.mkdir("fake/" + dir)
 	}
@@ -49,7 +57,7 @@ func newDevice(t *testing.T, shell, hook string, flags ...string) *device {
 	d.copy("/bin/busybox", "fake/busybox")
 	d.copy("testdata/mount.sh", "sbin/mount")
 	d.copy("testdata/keyctl.sh", "usr/bin/keyctl")
-	d.copy(sharedPath(t, "switch_root"), "fake/rootfs/sbin/switch_root.static")
+	d.copy(sharedPath(d.t, "switch_root"), "fake/rootfs/sbin/switch_root.static")
 	d.write("fake/rootfs/sbin/init", "init")
 	d.write("fake/proc/keys", keyrings)
 	d.write("fake/proc/cmdline", "quiet root=/dev/vda ro\n")
@@ -57,8 +65,6 @@ func newDevice(t *testing.T, shell, hook string, flags ...string) *device {
 	d.node("fake/securityfs/ima/policy", syscall.S_IFIFO, 0)
 	d.node("fake/dev/vda", syscall.S_IFBLK, 7<<8)
 	d.node("fake/dev/null", syscall.S_IFCHR, 1<<8|3)
-	d.shell(shell)
-	return d
 }
 
 // shared is what all tests use: a key set in its directory keys, and switch_root.

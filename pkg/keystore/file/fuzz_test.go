@@ -52,6 +52,18 @@ func FuzzLoad(f *testing.F) {
 	})
 }
 
+// FuzzHoldsPrivateKey: what Open takes holds a key.
+func FuzzHoldsPrivateKey(f *testing.F) {
+	seeds(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		holds := HoldsPrivateKey(data)
+		private, _, err := load(context.Background(), "fuzz.key", data, keystore.Options{})
+		if err == nil && private != nil && !holds {
+			t.Error("the key is not noticed")
+		}
+	})
+}
+
 // FuzzUnlock has the derivation left out, whose time is bounded but long.
 func FuzzUnlock(f *testing.F) {
 	seeds(f)

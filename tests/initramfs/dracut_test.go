@@ -1,0 +1,103 @@
+package initramfs
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/imasign/imasign-build/tests/harness"
+)
+
+// dracut runs the real one, which finds the bundle's module beside its own.
+func dracut(t *testing.T, image string, flags ...string) harness.Result {
+	t.Helper()
+	harness.Root(t)
+	dir := filepath.Join(t.TempDir(), "bundle")
+	harness.Must(t, harness.Program(t), "initramfs", "bundle", "-o", dir, "--hook", "dracut", "--cert", sharedPath(t, "keys/x509_ima.crt"))
+	own := filepath.Join(t.TempDir(), "dracut")
+	harness.Must(t, "cp", "-a", "/usr/lib/dracut", own)
+	harness.Must(t, "cp", "-a", filepath.Join(dir, "usr/lib/dracut/modules.d/98imasign"), filepath.Join(own, "modules.d"))
+	args := []string{"-m", "sh", "-euc", `mount --bind "$1" /usr/lib/dracut; shift; exec dracut "$@"`, "-", own}
+	args = append(args, "--no-kernel", "--no-hostonly", "--no-early-microcode", "--no-compress", "--force")
+	return harness.Run(t, harness.Tool(t, "unshare"), append(append(args, flags...), image, "6.12.0")...)
+}
+
+// TestDracut has dracut make an initramfs with the module, and runs the hook in it by
+// dracut's own functions.
+func TestDracut(t *testing.T) {
+	harness.Tool(t, "dracut")
+	image := filepath.Join(t.TempDir(), "image")
+	if r := dracut(t, image, "--modules", "bash base fs-lib rootfs-block imasign"); r.Code != 0 {
+		t.Fatalf("exit %d:\n%s%s", r.Code, r.Out, r.Err)
+	}
+	d := &device{t, filepath.Join(t.TempDir(), "initramfs")}
+	d.mkdir(".")
+	harness.Must(t, "sh", "-euc", `cd "$1" && cpio -idm --quiet --no-absolute-filenames <"$2"`, "-", d.dir, image)
+	want, err := os.ReadFile(sharedPath(t, "keys/x509_ima.der"))
+	if got, err2 := os.ReadFile(d.path("etc/keys/x509_ima.der")); err != nil || err2 != nil || string(got) != string(want) {
+		t.Errorf("the certificate is not in it (%v, %v)", err, err2)
+	}
+	d.remove("usr/sbin/mount")
+	d.surround()
+	d.copy("testdata/mount.sh", "usr/sbin/mount")
+	d.write("fake/proc/cmdline", "root=/dev/vda init=/sbin/init console=ttyS0 systemd.unit=x 3\n")
+	d.write("usr/sbin/udevadm", "#!/fake/busybox sh\necho \"udevadm $*\" >>/fake/log\n")
+	d.write("usr/lib/dracut/hooks/cleanup/50-x.sh", "echo cleanup >>/fake/log\n")
+	d.remove("init")
+	d.write("init", `#!/bin/sh
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
+mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs devtmpfs /dev; mount -t tmpfs tmpfs /run
+NEWROOT=/sysroot
+. /lib/dracut-lib.sh
+mount -o ro /dev/vda $NEWROOT
+source_hook pre-pivot
+echo "the hook came back"
+`)
+	b := d.boot()
+	b.switched(t, "SWITCHED in /sysroot: /sysroot /sbin/init systemd.unit=x 3")
+	if b.policy != rules(defaultPolicy(t)) {
+		t.Errorf("written:\n%s", b.policy)
+	}
+	if want := "cleanup\nudevadm control --exit\nudevadm info --cleanup-db\nmount --move /dev /sysroot/dev\n"; !strings.Contains(b.log, want) {
+		t.Errorf("not %s in\n%s", want, b.log)
+	}
+	d = newDevice(t, "dash", "standalone") // with another init, the hook of the dracut bundle
+	bundle := filepath.Join(t.TempDir(), "bundle")
+	harness.Must(t, harness.Program(t), "initramfs", "bundle", "-o", bundle, "--hook", "dracut", "--cert", sharedPath(t, "keys/x509_ima.crt"))
+	d.copy(filepath.Join(bundle, "usr/lib/dracut/modules.d/98imasign/imasign.sh"), "hook")
+	d.write("init", "#!/bin/sh\nNEWROOT=/sysroot DRACUT_SYSTEMD=1\n. /hook\n")
+	d.boot().stopped(t, "systemd is the init of this initramfs", "the policy was not loaded")
+}
+
+// TestDracutWithSystemd: dracut itself ends, and makes no image.
+func TestDracutWithSystemd(t *testing.T) {
+	harness.Tool(t, "systemctl")
+	image := filepath.Join(t.TempDir(), "image")
+	r := dracut(t, image, "--modules", "base systemd systemd-initrd imasign")
+	if r.Code == 0 || !strings.Contains(r.Err, "imasign: an initramfs whose init is systemd cannot load the IMA policy: add --omit") {
+		t.Errorf("exit %d:\n%s", r.Code, r.Err)
+	}
+	if _, err := os.Stat(image); err == nil {
+		t.Error("an image is there")
+	}
+}
+
+// TestHooksAreClean: shellcheck finds nothing in a hook as it is installed.
+func TestHooksAreClean(t *testing.T) {
+	shellcheck := harness.Tool(t, "shellcheck")
+	for hook, files := range map[string][]string{
+		"standalone": {"init"}, "initramfs-framework": {"init.d/95-imasign"},
+		"dracut": {"usr/lib/dracut/modules.d/98imasign/imasign.sh", "usr/lib/dracut/modules.d/98imasign/module-setup.sh"},
+	} {
+		dir := filepath.Join(t.TempDir(), "bundle")
+		harness.Must(t, harness.Program(t), "initramfs", "bundle", "-o", dir, "--hook", hook, "--cert", sharedPath(t, "keys/x509_ima.crt"))
+		for _, file := range files {
+			// SC2154: dracut and initramfs-framework set variables for their hooks.
+			if r := harness.RunCommand(t, exec.Command(shellcheck, "-e", "SC2154", filepath.Join(dir, file))); r.Code != 0 {
+				t.Errorf("%s: %s", file, r.Out)
+			}
+		}
+	}
+}
