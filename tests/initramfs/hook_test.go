@@ -151,10 +151,32 @@ func TestWithoutTrustedKeyring(t *testing.T) {
 		d := newDevice(t, shell, "standalone")
 		d.write("etc/keys/x509_ima.der", "first\n")
 		d.write("fake/proc/keys", strings.ReplaceAll(keyrings, " .ima: 1", " .other: 1"))
+		// Whoever can write to the root file system could bring a key of their own.
+		d.write("fake/rootfs/etc/keys/x509_ima_other.der", "other\n")
 		b := d.boot()
 		b.switched(t, "/sysroot /sbin/init")
+		if strings.Contains(b.log, "load %:_ima other") || !strings.Contains(b.Err, "x509_ima_other.der is not loaded") {
+			t.Errorf("%s%s", b.log, b.Err)
+		}
 		if !strings.Contains(b.log, "newring _ima @u\nload %:_ima first\n") || !strings.Contains(b.Err, "no .ima keyring") {
 			t.Errorf("%s%s", b.log, b.Err)
+		}
+	})
+}
+
+// TestNothingUnsignedRuns: with the policy not loaded yet, the root file system may be
+// anybody's, and nothing of it is executed.
+func TestNothingUnsignedRuns(t *testing.T) {
+	everyShell(t, func(t *testing.T, shell string) {
+		d := newDevice(t, shell, "standalone")
+		for _, name := range []string{"sbin/switch_root.static", "sbin/init", "bin/sh", "bin/mount", "usr/bin/keyctl"} {
+			d.write("fake/rootfs/"+name, "#!/fake/busybox sh\necho ran "+name+" >>/fake/log\n")
+		}
+		d.node("fake/securityfs/ima/policy", syscall.S_IFCHR, 1<<8|7) // refuses
+		b := d.boot()
+		b.stopped(t, "the kernel refused line", "the policy was not loaded")
+		if strings.Contains(b.log, "ran ") {
+			t.Error(b.log)
 		}
 	})
 }
@@ -200,7 +222,7 @@ func TestFailures(t *testing.T) {
 		},
 		"dynamic switch_root": {
 			// A loader that is not there fails as that of a dynamic program does.
-			func(d *device) { d.write("fake/rootfs/sbin/switch_root.static", "#!/nonexistent\n") }, "does not run: is it static", before,
+			func(d *device) { d.write("fake/rootfs/sbin/switch_root.static", "#!/nonexistent\n") }, "does not run: is it a static program", after,
 		},
 		"no init":   {func(d *device) { d.remove("fake/rootfs/sbin/init") }, "has no /sbin/init", before},
 		"no policy": {func(d *device) { d.remove("etc/ima/ima_policy.default") }, "no policy, or an empty one", before},

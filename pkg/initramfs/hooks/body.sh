@@ -62,7 +62,8 @@ imasign_read_off() {
 	fi
 }
 
-# What would otherwise show when it is too late.
+# What would otherwise show when it is too late. Nothing of the root file system is
+# executed here: nobody has looked at its signatures yet.
 imasign_check_rootfs() {
 	for imasign_dir in dev proc sys run; do
 		[ -d "$imasign_root/$imasign_dir" ] ||
@@ -72,17 +73,9 @@ imasign_check_rootfs() {
 		imasign_stop "$IMASIGN_SWITCH_ROOT of the root file system is a symbolic link, which leads elsewhere from here: build the initramfs with the path of the program itself (--switch-root)"
 	[ -x "$imasign_root$IMASIGN_SWITCH_ROOT" ] ||
 		imasign_stop "the root file system has no $IMASIGN_SWITCH_ROOT: add a signed static switch_root to it (in Yocto packagegroup-imasign), or name another one with --switch-root"
-	imasign_can_execute ||
-		imasign_stop "$IMASIGN_SWITCH_ROOT of the root file system does not run: is it static, and for this machine?"
 	# A link may be absolute, which leads elsewhere from here.
 	[ -x "$imasign_root$1" ] || [ -h "$imasign_root$1" ] ||
 		imasign_stop "the root file system has no $1: is init= right?"
-}
-
-# A refused exec would end the shell without a word, a refused child does not.
-imasign_can_execute() {
-	"$imasign_root$IMASIGN_SWITCH_ROOT" --version >/dev/null 2>&1
-	[ $? -lt 126 ]
 }
 
 # Which policy, and whether this shell can load it without running a program.
@@ -131,7 +124,7 @@ imasign_add() {
 }
 
 # imasign_load KEYRING PREFIX: the certificates of the initramfs, then those of the root
-# file system that the initramfs does not have.
+# file system that the initramfs does not have; the kernel looks who signed them.
 imasign_load() {
 	for imasign_cert in "$IMASIGN_KEYS/$2"*.der "$imasign_root$IMASIGN_KEYS/$2"*.der; do
 		if [ ! -f "$imasign_cert" ]; then
@@ -141,7 +134,13 @@ imasign_load() {
 		case $imasign_cert in
 		"$IMASIGN_KEYS/x509_ima.der") ! imasign_keyring_filled "$1" || continue ;;
 		"$IMASIGN_KEYS/"*) ;;
-		*) ! cmp -s "$imasign_cert" "$IMASIGN_KEYS/${imasign_cert##*/}" || continue ;;
+		*)
+			! cmp -s "$imasign_cert" "$IMASIGN_KEYS/${imasign_cert##*/}" || continue
+			if [ "$1" = _ima ]; then
+				imasign_say "$imasign_cert is not loaded: who signed it is not looked at in _ima"
+				continue
+			fi
+			;;
 		esac
 		imasign_add "$1" "$imasign_cert"
 	done
@@ -226,6 +225,15 @@ imasign_load_signed_policies() {
 	done
 }
 
+# A refused exec would end the shell without a word, a refused child does not.
+imasign_check_switch_root() {
+	"$imasign_root$IMASIGN_SWITCH_ROOT" --version >"$imasign_root/dev/null" 2>&1
+	case $? in
+	126) imasign_stop "the kernel refused $IMASIGN_SWITCH_ROOT of the root file system: is it signed, by a key whose certificate is loaded, and is it for this machine?" ;;
+	127) imasign_stop "$IMASIGN_SWITCH_ROOT of the root file system does not run: is it a static program?" ;;
+	esac
+}
+
 # imasign_main INIT [ARGUMENT…]
 imasign_main() {
 	imasign_read_off
@@ -237,8 +245,7 @@ imasign_main() {
 	if [ "$imasign_off" = no ]; then
 		imasign_load_policy
 		imasign_load_signed_policies
-		imasign_can_execute ||
-			imasign_stop "the kernel refused $IMASIGN_SWITCH_ROOT of the root file system: is it signed, by a key whose certificate is loaded?"
 	fi
+	imasign_check_switch_root
 	exec "$imasign_root$IMASIGN_SWITCH_ROOT" "$imasign_root" "$@"
 }
