@@ -24,7 +24,7 @@ not do what it is for, or keeps the device from booting; both mean exit code 3.
 
 With --kernel-config what the configuration decides is judged, without it named. - is
 standard input.`,
-		Example: `  imasign-build policy check --kernel 6.12 --kernel-config .config ima-policy`,
+		Example: `  imasign-build policy check --kernel 6.12 --kernel-config .config ima_policy`,
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE:    func(_ *cobra.Command, args []string) error { return runPolicyCheck(a, kernel, args[0]) },
 	}

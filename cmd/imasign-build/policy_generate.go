@@ -42,7 +42,7 @@ func newPolicyGenerate(a *app) *cobra.Command {
 With --sign the file gets a signature in security.ima, as "rootfs sign" gives one: under
 a rule for func=POLICY_CHECK the kernel takes no policy without. --restore-file has it
 in a file for "setfattr --restore" instead, where security.ima may not be set.`,
-		Example: `  imasign-build policy generate -o rootfs/etc/ima/ima-policy --sign --key x509_ima.key --cert x509_ima.crt`,
+		Example: `  imasign-build policy generate -o rootfs/etc/ima/ima_policy --sign --key x509_ima.key --cert x509_ima.crt`,
 		Args:    usageArgs(cobra.NoArgs),
 		RunE:    func(cmd *cobra.Command, _ []string) error { return runPolicyGenerate(cmd.Context(), a, o) },
 	}

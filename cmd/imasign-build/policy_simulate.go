@@ -37,7 +37,7 @@ what could not be judged.
 
 What is missing of init, the shell and modprobe, with the loaders and libraries that
 they name, is marked: the device does not come up without.`,
-		Example: `  imasign-build policy simulate rootfs/etc/ima/ima-policy --rootfs rootfs --cert x509_ima.crt --fs squashfs`,
+		Example: `  imasign-build policy simulate rootfs/etc/ima/ima_policy --rootfs rootfs --cert x509_ima.crt --fs squashfs`,
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runPolicySimulate(cmd.Context(), a, o, args[0])

@@ -66,6 +66,7 @@ imasign_mount_root() {
 	imasign_tries=0
 	until imasign_find_root; do
 		[ "$imasign_tries" != "$imasign_wait" ] || imasign_stop "root=$imasign_device was not there within $imasign_wait seconds (rootwait waits for ever): does the kernel have its driver?"
+		[ "$imasign_tries" != 0 ] || imasign_say "waiting for root=$imasign_device"
 		imasign_tries=$((imasign_tries + 1))
 		sleep 1
 	done

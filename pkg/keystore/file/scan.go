@@ -58,10 +58,10 @@ func HoldsPrivateKey(data []byte) bool {
 
 // isEncrypted recognises EncryptedPrivateKeyInfo of PKCS #8, and PKCS #12.
 func isEncrypted(content []byte) bool {
-	switch shape := outline(content); {
-	case shape == "is", shape == "iss":
+	switch outline(content) {
+	case "is", "iss":
 		return true
-	case shape == "so":
+	case "so":
 		var algorithm struct {
 			OID        asn1.ObjectIdentifier
 			Parameters asn1.RawValue `asn1:"optional"`
