@@ -1,7 +1,6 @@
 package initramfs
 
 import (
-	"bytes"
 	"crypto/x509"
 	"fmt"
 	"path"
@@ -168,9 +167,6 @@ func single(in Input) (*x509.Certificate, error) {
 	}
 	if len(found) > 1 {
 		return nil, fmt.Errorf("%s: %w: it has %d certificates, and the kernel takes one a file: give each in a file of its own", in.Name, ErrOption, len(found))
-	}
-	if bytes.Equal(found[0].Raw, nil) {
-		return nil, fmt.Errorf("%s: %w", in.Name, certs.ErrNoCertificate)
 	}
 	return found[0], nil
 }

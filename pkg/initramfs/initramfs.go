@@ -14,7 +14,6 @@
 package initramfs
 
 import (
-	"bytes"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -183,7 +182,7 @@ func refused(name string, reasons []string) error {
 }
 
 func list[T ~string](words []T) string {
-	var b bytes.Buffer
+	var b strings.Builder
 	for i, w := range words {
 		switch {
 		case i > 0 && i == len(words)-1:

@@ -279,6 +279,7 @@ func TestFailures(t *testing.T) {
 		"unsigned switch_root": {func(d *device) { d.write("fake/refuse", "") }, "the kernel refused /sbin/switch_root.static", after},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			inShells(t, []string{"busybox", "dash"}, func(t *testing.T, shell string) {
 				d := newDevice(t, shell, "standalone")
 				c.prepare(d)
