@@ -15,6 +15,10 @@ IMASIGN_KEY_PASS ?= ""
 IMASIGN_SYSTEM_CERT ?= "${@imasign_in_keys_dir(d, 'system_trusted_key.crt')}"
 # Further certificates for the device's .ima keyring, absolute paths.
 IMASIGN_EXTRA_CERTS ?= ""
+# CAs for its .secondary_trusted_keys keyring, which may have issued those.
+IMASIGN_SECONDARY_CERTS ?= ""
+# Certificates for its .ima_blacklist keyring, whose signatures count no longer.
+IMASIGN_REVOKED_CERTS ?= ""
 
 # Digest algorithm of signatures on files.
 IMASIGN_HASH ?= "sha256"

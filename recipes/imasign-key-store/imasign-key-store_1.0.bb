@@ -24,40 +24,35 @@ KEYS_DIR = "${sysconfdir}/keys"
 do_configure[noexec] = "1"
 do_compile[depends] += "imasign-build-native:do_populate_sysroot"
 do_compile[cleandirs] = "${B}/keys"
-do_compile[file-checksums] += "${@imasign_checksums(d, 'IMASIGN_ROOTFS_CERT', 'IMASIGN_RPM_CERT', 'IMASIGN_SYSTEM_CERT', 'IMASIGN_EXTRA_CERTS')}"
+do_compile[file-checksums] += "${@imasign_checksums(d, 'IMASIGN_ROOTFS_CERT', 'IMASIGN_RPM_CERT', 'IMASIGN_SYSTEM_CERT', 'IMASIGN_EXTRA_CERTS', 'IMASIGN_SECONDARY_CERTS', 'IMASIGN_REVOKED_CERTS')}"
 
 python do_compile () {
-    def der(path):
-        """Return the one certificate of a file, as the kernel reads it."""
-        with open(path, 'rb') as f:
-            content = f.read()
-        if b'-----BEGIN' not in content:
-            return content
-        blocks = content.decode().split('-----BEGIN CERTIFICATE-----')[1:]
-        if len(blocks) != 1:
-            bb.fatal('%s has %d certificates: name each in a file of its own' % (path, len(blocks)))
-        import base64
-        return base64.b64decode(blocks[0].split('-----END')[0])
+    import shutil
 
+    certs = [d.getVar('IMASIGN_ROOTFS_CERT')]
+    if d.getVar('IMASIGN_RPM_CERT') != d.getVar('IMASIGN_ROOTFS_CERT'):
+        certs.append(d.getVar('IMASIGN_RPM_CERT'))
+    certs += (d.getVar('IMASIGN_EXTRA_CERTS') or '').split()
     imasign_check_certificate(d, 'IMASIGN_ROOTFS_CERT')
     imasign_check_certificate(d, 'IMASIGN_SYSTEM_CERT')
-    system = d.getVar('IMASIGN_SYSTEM_CERT')
-    # The kernel loads x509_ima.der by itself, the initramfs what else matches x509_ima*.der.
-    names = {'x509_ima.der': d.getVar('IMASIGN_ROOTFS_CERT')}
-    if d.getVar('IMASIGN_RPM_CERT') != d.getVar('IMASIGN_ROOTFS_CERT'):
-        imasign_check_certificate(d, 'IMASIGN_RPM_CERT')
-        names['x509_ima_rpm.der'] = d.getVar('IMASIGN_RPM_CERT')
-    for path in (d.getVar('IMASIGN_EXTRA_CERTS') or '').split():
-        imasign_check_certificate(d, 'IMASIGN_EXTRA_CERTS', path)
-        names['x509_ima_%s.der' % os.path.splitext(os.path.basename(path))[0]] = path
-    kernel = ['--kernel', d.getVar('IMASIGN_KERNEL_VERSION')] if d.getVar('IMASIGN_KERNEL_VERSION') else []
-    for name, path in names.items():
-        # Better now than on the device: a certificate that .ima refuses is a device that does not boot.
-        imasign_run(d, ['key', 'check', '--ca', system, *kernel, path])
-        with open(os.path.join(d.getVar('B'), 'keys', name), 'wb') as f:
-            f.write(der(path))
-    with open(system, 'rb') as f, open(os.path.join(d.getVar('B'), 'keys', 'system_trusted_key.crt'), 'wb') as g:
-        g.write(f.read())
+    flags = ['--ca', d.getVar('IMASIGN_SYSTEM_CERT')]
+    for flag, paths in (('--cert', certs),
+                        ('--secondary', (d.getVar('IMASIGN_SECONDARY_CERTS') or '').split()),
+                        ('--revoked', (d.getVar('IMASIGN_REVOKED_CERTS') or '').split())):
+        for path in paths:
+            if not os.path.isabs(path):
+                bb.fatal('%s: give an absolute path, tasks run in other directories' % path)
+            flags += [flag, path]
+    if d.getVar('IMASIGN_KERNEL_VERSION'):
+        flags += ['--kernel', d.getVar('IMASIGN_KERNEL_VERSION')]
+    # Checks them by the kernel's rules, and names them as the hook looks for them. Better
+    # now than on the device: a certificate that .ima refuses is a device that does not boot.
+    bundle = os.path.join(d.getVar('B'), 'keys', 'bundle')
+    imasign_run(d, ['initramfs', 'bundle', '--hook', 'initramfs-framework', '-o', bundle, *flags])
+    for name in os.listdir(os.path.join(bundle, 'etc', 'keys')):
+        os.rename(os.path.join(bundle, 'etc', 'keys', name), os.path.join(d.getVar('B'), 'keys', name))
+    shutil.rmtree(bundle)
+    shutil.copyfile(d.getVar('IMASIGN_SYSTEM_CERT'), os.path.join(d.getVar('B'), 'keys', 'system_trusted_key.crt'))
 }
 do_compile[vardeps] += "IMASIGN_KERNEL_VERSION"
 
@@ -84,7 +79,7 @@ python imasign_warn_private_key () {
 }
 
 PACKAGES = "${PN}-ima-cert ${PN}-system-trusted-cert"
-SUMMARY:${PN}-ima-cert = "Certificates for the .ima keyring"
-FILES:${PN}-ima-cert = "${KEYS_DIR}/x509_ima*.der"
+SUMMARY:${PN}-ima-cert = "Certificates for the .ima keyring, secondary CAs and revoked ones"
+FILES:${PN}-ima-cert = "${KEYS_DIR}/x509_*.der"
 SUMMARY:${PN}-system-trusted-cert = "The certificate that the kernel has built in, to look at"
 FILES:${PN}-system-trusted-cert = "${KEYS_DIR}/system_trusted_key.crt"

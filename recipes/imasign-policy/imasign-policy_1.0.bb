@@ -36,9 +36,9 @@ do_compile[vardepsexclude] += "IMASIGN_POLICY"
 
 do_install () {
     install -D -m 0644 ${S}/ima_policy.default ${D}${sysconfdir}/ima/ima_policy.default
-    if [ -n "${IMASIGN_POLICY}" ]; then
-        install -m 0644 "${IMASIGN_POLICY}" ${D}${sysconfdir}/ima/ima_policy
-    fi
+    for policy in ${IMASIGN_POLICY}; do
+        install -m 0644 $policy ${D}${sysconfdir}/ima/ima_policy
+    done
 }
 do_install[file-checksums] += "${@imasign_checksums(d, 'IMASIGN_POLICY')}"
 do_install[vardepsexclude] += "IMASIGN_POLICY"

@@ -514,11 +514,12 @@ func (l *lab) wic(t *testing.T) {
 func (l *lab) initramfs(t *testing.T) {
 	extra := fmt.Sprintf("IMASIGN_EXTRA_CERTS = \"%s\"\n", l.path("rotated/x509_ima.crt"))
 	// Another issuer than that of the first certificate: the kernel would refuse it.
-	if r := l.bitbake(t, extra, "test-initramfs"); r.Code == 0 || !strings.Contains(r.Out, "key check") {
+	if r := l.bitbake(t, extra, "test-initramfs"); r.Code == 0 || !strings.Contains(r.Out, "rotated/x509_ima.crt: the kernel would refuse it") {
 		t.Errorf("exit %d:\n%s", r.Code, tail(r.Out))
 	}
 	harness.Must(t, "sh", "-c", `cat "$1" "$2" >"$3"`, "-", l.path("keys/system_trusted_key.crt"), l.path("rotated/system_trusted_key.crt"), l.path("both.crt"))
-	extra += fmt.Sprintf("IMASIGN_SYSTEM_CERT = \"%s\"\nIMASIGN_POLICY = \"%s\"\n", l.path("both.crt"), l.path("own-policy"))
+	l.lostKey(t)
+	extra += fmt.Sprintf("IMASIGN_SYSTEM_CERT = \"%s\"\nIMASIGN_POLICY = \"%s\"\nIMASIGN_REVOKED_CERTS = \"%s\"\n", l.path("both.crt"), l.path("own-policy"), l.path("lost/x509_ima.crt"))
 	write(t, l.path("own-policy"), "appraise func=WRONG\n")
 	if r := l.bitbake(t, extra, "test-initramfs"); r.Code == 0 || !strings.Contains(r.Out, "own-policy:1:10: refuse bad-value") {
 		t.Errorf("exit %d:\n%s", r.Code, tail(r.Out))
@@ -532,11 +533,12 @@ func (l *lab) initramfs(t *testing.T) {
 	}
 	harness.Must(t, "sh", "-c", `cd "$1" && cpio -idm --quiet --no-absolute-filenames <"$2"`, "-", dir, cpio)
 	for file, want := range map[string]string{
-		"etc/keys/x509_ima.der":          read(t, l.path("keys/x509_ima.der")),
-		"etc/keys/x509_ima_x509_ima.der": read(t, l.path("rotated/x509_ima.der")),
-		"etc/ima/ima_policy.default":     read(t, filepath.Join(root, "recipes/imasign-policy/files/ima_policy.default")),
-		"etc/ima/ima_policy":             read(t, l.path("own-policy")),
-		"init.d/95-imasign":              moduleText(t),
+		"etc/keys/x509_ima.der":      read(t, l.path("keys/x509_ima.der")),
+		"etc/keys/x509_ima_2.der":    read(t, l.path("rotated/x509_ima.der")),
+		"etc/keys/x509_revoked.der":  read(t, l.path("lost/x509_ima.der")),
+		"etc/ima/ima_policy.default": read(t, filepath.Join(root, "recipes/imasign-policy/files/ima_policy.default")),
+		"etc/ima/ima_policy":         read(t, l.path("own-policy")),
+		"init.d/95-imasign":          moduleText(t),
 	} {
 		// Releases with usrmerge have no other /sbin.
 		if strings.Replace(read(t, filepath.Join(dir, file)), "=/usr/sbin/", "=/sbin/", 1) != want {
@@ -549,6 +551,13 @@ func (l *lab) initramfs(t *testing.T) {
 			t.Errorf("exit %d:\n%s", r.Code, tail(r.Out))
 		}
 	})
+}
+
+// lostKey makes lost/x509_ima.{crt,der}, of another CA, which both.crt then has, too.
+func (l *lab) lostKey(t *testing.T) {
+	t.Helper()
+	l.keys(t, "lost")
+	harness.Must(t, "sh", "-c", `cat "$1" >>"$2"`, "-", l.path("lost/system_trusted_key.crt"), l.path("both.crt"))
 }
 
 // noSecrets searches everything that was built, compressed or not, for the
