@@ -53,7 +53,7 @@ further ones, --secondary and --revoked the initramfs needs keyctl.
 		RunE: func(cmd *cobra.Command, _ []string) error { return runInitramfsBundle(cmd.Context(), a, o) },
 	}
 	flags := cmd.Flags()
-	flags.StringVarP(&o.output, "output", "o", "", "write to this archive or directory")
+	flags.StringVarP(&o.output, "output", "o", "", "write to this `path`, an archive or a directory")
 	flags.StringArrayVar(&o.certs, "cert", nil, "a certificate for .ima, a PEM or DER `file`; may be repeated")
 	flags.StringArrayVar(&o.secondary, "secondary", nil, "a CA for .secondary_trusted_keys, a PEM or DER `file`; may be repeated")
 	flags.StringArrayVar(&o.revoked, "revoked", nil, "a certificate for .ima_blacklist, a PEM or DER `file`; may be repeated")
