@@ -86,11 +86,13 @@ func sharedPath(t *testing.T, name string) string {
 }
 
 func TestMain(m *testing.M) {
-	code := m.Run()
-	if dir, err := shared(); err != nil || os.RemoveAll(dir) != nil {
-		code = 1
-	}
-	os.Exit(code)
+	harness.Main(m, func() error {
+		dir, err := shared()
+		if err != nil {
+			return err
+		}
+		return os.RemoveAll(dir)
+	})
 }
 
 func (d *device) check(err error) {
