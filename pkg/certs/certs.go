@@ -30,6 +30,8 @@ const maxSize = 1 << 20
 var (
 	// ErrNoCertificate: something else is where a certificate should be.
 	ErrNoCertificate = errors.New("no certificate there")
+	// ErrCurve: a key on a curve that neither crypto/x509 nor the kernel knows.
+	ErrCurve = errors.New("the kernel verifies ECDSA on P-256, P-384 and P-521 (6.12 and later) alone, and this key is on another curve")
 	// ErrTooLarge: more bytes than certificates have.
 	ErrTooLarge = errors.New("too large")
 	// ErrOption: an option of a request is wrong, before anything was done.
@@ -78,10 +80,18 @@ func Parse(data []byte) ([]*x509.Certificate, error) {
 		return nil, fmt.Errorf("%w: it is neither PEM nor DER", ErrNoCertificate)
 	}
 	list, err := x509.ParseCertificates(data)
-	if err != nil {
+	switch {
+	case otherCurve(err):
+		return nil, ErrCurve
+	case err != nil:
 		return nil, fmt.Errorf("%w: its DER is of something else, or damaged: %w", ErrNoCertificate, err)
 	}
 	return list, nil
+}
+
+// otherCurve: crypto/x509 has no value for this error.
+func otherCurve(err error) bool {
+	return err != nil && err.Error() == "x509: unsupported elliptic curve"
 }
 
 func parsePEM(data []byte) ([]*x509.Certificate, error) {
@@ -97,7 +107,10 @@ func parsePEM(data []byte) ([]*x509.Certificate, error) {
 			continue
 		}
 		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
+		switch {
+		case otherCurve(err):
+			return nil, fmt.Errorf("certificate %d: %w", len(list)+1, ErrCurve)
+		case err != nil:
 			return nil, fmt.Errorf("certificate %d is damaged: %w", len(list)+1, err)
 		}
 		list = append(list, cert)

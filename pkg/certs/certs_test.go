@@ -103,9 +103,23 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// brainpool is a certificate of OpenSSL's with a key on brainpoolP256r1.
+const brainpool = `-----BEGIN CERTIFICATE-----
+MIIBbzCCARagAwIBAgIUVwi1/2pkjQEgqca1yIs7RCVtwqgwCgYIKoZIzj0EAwIw
+DTELMAkGA1UEAwwCYnAwHhcNMjYxMTI1MDM1MDIyWhcNMjYxMjI1MDM1MDIyWjAN
+MQswCQYDVQQDDAJicDBaMBQGByqGSM49AgEGCSskAwMCCAEBBwNCAAQWOHh7Ii3C
+ZWVTKyJtG3ZEzaRXle29lM++r4Wiw8Gu8YVKxRW/K8KAq8H+HO+ZJORvKSG9dnxi
+h2ZjiNA3VnJao1MwUTAdBgNVHQ4EFgQU+gLtXuVHXcnHLUt23vEVAvUbq8AwHwYD
+VR0jBBgwFoAU+gLtXuVHXcnHLUt23vEVAvUbq8AwDwYDVR0TAQH/BAUwAwEB/zAK
+BggqhkjOPQQDAgNHADBEAiA/Xeb5Qpwiju0u9lVZacFcTGgCz5Ign3yLBaRQBNmX
+ygIge7ZSyKAEW2D6ZtmNaihVleVeX2y9DN6657YQ1Vfyi9w=
+-----END CERTIFICATE-----
+`
+
 func TestReadRefuses(t *testing.T) {
 	cert := selfSigned(t, ecKey(t, elliptic.P256()), nil)
 	whole := armor("CERTIFICATE", cert.Raw)
+	der, _ := pem.Decode([]byte(brainpool))
 	for name, c := range map[string]struct {
 		data []byte
 		is   error
@@ -124,6 +138,8 @@ func TestReadRefuses(t *testing.T) {
 		"request":        {armor("CERTIFICATE REQUEST", []byte{1}), certs.ErrNoCertificate, "has yet to sign"},
 		"trusted":        {armor("TRUSTED CERTIFICATE", []byte{1}), certs.ErrNoCertificate, "openssl x509"},
 		"PKCS #7":        {armor("PKCS7", []byte{1}), certs.ErrNoCertificate, "openssl pkcs7"},
+		"other curve":    {[]byte(brainpool), certs.ErrCurve, "certificate 1"},
+		"its DER":        {der.Bytes, certs.ErrCurve, "another curve"},
 		"other PEM":      {armor("X509 CRL", []byte{1}), certs.ErrNoCertificate, `"X509 CRL"`},
 	} {
 		path := filepath.Join(t.TempDir(), "cert.pem")
