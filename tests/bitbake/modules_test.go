@@ -24,26 +24,31 @@ func TestModuleListIsCurrent(t *testing.T) {
 }
 
 // TestOfflineBuild builds the program from the listed modules and nothing else, laid
-// out as BitBake's gomod fetcher does, and then from a proxy of them.
+// out as BitBake's gomod fetcher does, and then from a proxy of them. Both have the
+// same paths, so that what the second one loads and checks is not compiled again.
 func TestOfflineBuild(t *testing.T) {
-	listed := filepath.Join(t.TempDir(), "listed")
+	dir := t.TempDir()
+	listed, source, cache := filepath.Join(dir, "listed"), filepath.Join(dir, "source"), filepath.Join(dir, "mod")
 	writeModules(t, listed)
-	for name, env := range map[string][]string{
-		"module cache": {"GOPROXY=off", "GOFLAGS=-modcacherw", "GOMODCACHE=" + cacheOf(t, listed)},
-		"proxy":        {"GOPROXY=file://" + listed, "GOFLAGS=-mod=mod -modcacherw", "GOMODCACHE=" + filepath.Join(t.TempDir(), "mod")},
+	copySources(t, source)
+	for _, c := range []struct {
+		name, proxy, flags string
+		prepare            func()
+	}{
+		{"module cache", "off", "-modcacherw", func() { asCache(t, listed, cache) }},
+		{"proxy", "file://" + listed, "-mod=mod -modcacherw", func() { harness.Must(t, "rm", "-rf", cache) }},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(c.name, func(t *testing.T) {
+			c.prepare()
 			program := filepath.Join(t.TempDir(), "imasign-build")
-			// -mod=mod may write go.mod: not this one.
-			source := filepath.Join(t.TempDir(), "source")
-			copySources(t, source)
 			cmd := exec.Command("go", "build", "-o", program, "./cmd/imasign-build")
 			cmd.Dir = source
-			cmd.Env = append(append(os.Environ(), "GOWORK=off", "GOSUMDB=off", "GOTOOLCHAIN=local"), env...)
+			cmd.Env = append(os.Environ(), "GOWORK=off", "GOSUMDB=off", "GOTOOLCHAIN=local", "GOPROXY="+c.proxy, "GOFLAGS="+c.flags, "GOMODCACHE="+cache)
 			if r := harness.RunCommand(t, cmd); r.Code != 0 {
 				t.Fatal(r.Err)
 			}
 			harness.Must(t, program, "version")
+			// -mod=mod may write go.mod.
 			if read(t, filepath.Join(source, "go.mod")) != read(t, filepath.Join(root, "go.mod")) {
 				t.Error("the build changed go.mod")
 			}
@@ -81,15 +86,13 @@ func writeModules(t *testing.T, dir string) {
 	}
 }
 
-// cacheOf returns a module cache that has the files of a proxy and nothing else.
-func cacheOf(t *testing.T, proxy string) string {
+// asCache makes a module cache that has the files of a proxy and nothing else.
+func asCache(t *testing.T, proxy, cache string) {
 	t.Helper()
-	cache := filepath.Join(t.TempDir(), "mod")
 	if err := os.MkdirAll(filepath.Join(cache, "cache"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	harness.Must(t, "cp", "-r", proxy, filepath.Join(cache, "cache", "download"))
-	return cache
+	harness.Must(t, "cp", "-rl", proxy, filepath.Join(cache, "cache", "download"))
 }
 
 // copySources copies what the recipe takes from the layer.
