@@ -1,0 +1,237 @@
+package bitbake
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/imasign/imasign-build/tests/harness"
+)
+
+// olderClass is how meta-integrity's ima-evm-rootfs.bbclass (meta-security) signs a
+// root file system and looks at it afterwards: its commands, with $KEY for
+// IMA_EVM_PRIVKEY and $CERT for IMA_EVM_X509.
+var olderClass = map[string]struct {
+	keys  []string // what its ima-gen-CA-signed.sh tells `openssl req` to make
+	signs string
+	evm   bool // security.evm as well
+	sha1  bool // in security.ima
+}{
+	// Branches scarthgap to wrynose, IMA_EVM_IMA_XATTR_OPT being --imasig.
+	"imasig and EVM": {
+		[]string{"-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"},
+		`evmctl sign --imasig --portable -a sha256 --key "$KEY" -r "$PWD/rootfs"
+evmctl ima_verify --key "$CERT" rootfs/lib/libc.so.6
+evmctl verify --key "$CERT" rootfs/lib/libc.so.6`,
+		true, false,
+	},
+	// Branches dunfell to kirkstone, with its default find expression. Their evmctl was
+	// patched to take more than one file, hence -n 1 here; its default digest was SHA-1.
+	"find and xargs": {
+		[]string{"-newkey", "rsa:2048"},
+		`cd rootfs; find . -type f | xargs -d "\n" --no-run-if-empty --verbose -n 1 evmctl ima_sign -a sha1 --key "$KEY"`,
+		false, true,
+	},
+}
+
+// olderKeys makes a CA and privkey_ima.pem with x509_ima.der as the scripts of
+// meta-integrity do, the extensions included.
+func olderKeys(t *testing.T, dir string, kind []string) {
+	t.Helper()
+	in := func(name string) string { return filepath.Join(dir, name) }
+	write(t, in("genkey"), `[ req ]
+distinguished_name = name
+prompt = no
+[ name ]
+O = example.com
+CN = signing key
+[ ca ]
+basicConstraints=CA:TRUE
+subjectKeyIdentifier=hash
+authorityKeyIdentifier=keyid:always,issuer
+keyUsage = cRLSign, keyCertSign
+[ usr ]
+basicConstraints=critical,CA:FALSE
+keyUsage=digitalSignature
+extendedKeyUsage=critical,codeSigning
+subjectKeyIdentifier=hash
+authorityKeyIdentifier=keyid
+`)
+	ssl := func(args ...string) { harness.Must(t, harness.Tool(t, "openssl"), args...) }
+	req := []string{"req", "-new", "-nodes", "-utf8", "-sha256", "-batch", "-config", in("genkey")}
+	ssl(append(append(req, "-x509", "-days", "36500", "-extensions", "ca", "-out", in("ima-local-ca.pem"), "-keyout", in("ima-local-ca.priv")), kind...)...)
+	ssl(append(append(req, "-out", in("csr_ima.pem"), "-keyout", in("privkey_ima.pem")), kind...)...)
+	ssl("x509", "-req", "-in", in("csr_ima.pem"), "-days", "36500", "-extfile", in("genkey"), "-extensions", "usr",
+		"-CA", in("ima-local-ca.pem"), "-CAkey", in("ima-local-ca.priv"), "-CAcreateserial", "-outform", "DER", "-out", in("x509_ima.der"))
+}
+
+// oldTree is a root file system that both sign, made under pseudo. The class wants a
+// C library in it.
+const oldTree = `rm -rf rootfs; mkdir -p rootfs/lib rootfs/usr/bin rootfs/etc/ima
+cp -L /lib/x86_64-linux-gnu/libc.so.6 rootfs/lib/
+cp /usr/bin/env rootfs/usr/bin/; chmod 4755 rootfs/usr/bin/env; ln rootfs/usr/bin/env rootfs/usr/bin/link
+echo policy > rootfs/etc/ima/ima-policy; : > rootfs/etc/empty; ln -s empty rootfs/etc/symlink
+echo x > "rootfs/etc/a name"; chown 12:34 "rootfs/etc/a name"; chmod 0000 "rootfs/etc/a name"
+`
+
+// handOver is a Builder with a tree and two key sets: the older class's and another.
+type handOver struct {
+	*harness.Builder
+	names int // of regular files
+}
+
+func newHandOver(t *testing.T, kind []string) handOver {
+	t.Helper()
+	b := harness.NewBuilder(t)
+	olderKeys(t, b.Path("old"), kind)
+	olderKeys(t, b.Path("new"), kind)
+	harness.Must(t, "chown", "-R", "--reference", b.Path("bin"), b.Path("old"), b.Path("new"))
+	b.OK(b.Pseudo(oldTree))
+	return handOver{b, 6}
+}
+
+// sh runs a script under pseudo with the variables of the older class.
+func (h handOver) sh(keys, script string) harness.Result {
+	return h.Pseudo(fmt.Sprintf("KEY=%[1]s/privkey_ima.pem CERT=%[1]s/x509_ima.der\n%s", h.Path(keys), script))
+}
+
+// counts runs imasign-build with --json and returns what it counted.
+func (h handOver) counts(t *testing.T, keys, command string) map[string]any {
+	t.Helper()
+	var counts map[string]any
+	if err := json.Unmarshal([]byte(h.OK(h.sh(keys, "imasign-build "+command+" --json rootfs"))), &counts); err != nil {
+		t.Fatal(err)
+	}
+	return counts
+}
+
+const signWith = `rootfs sign --key "$KEY" --cert "$CERT"`
+
+// survey is every xattr of the tree.
+func (h handOver) survey() string {
+	return h.OK(h.Pseudo("getfattr -R -h -d -m - -e hex rootfs"))
+}
+
+// accepts runs evmctl on every file of the tree, as users of the class do: what
+// verifies is the command, ima_verify or verify. evmctl's exit code says little.
+func (h handOver) accepts(keys, command string) int {
+	r := h.sh(keys, `find rootfs -type f -print0 | xargs -0 -n 1 evmctl `+command+` --key "$CERT" || true`)
+	return strings.Count(r.Out+r.Err, "verification is OK")
+}
+
+// TestHandOver moves a tree from the older class to this layer and back: what one
+// has signed the other verifies, leaves as it is, or signs anew when told.
+func TestHandOver(t *testing.T) {
+	for name, old := range olderClass {
+		t.Run(name+", from the older class", func(t *testing.T) {
+			h := newHandOver(t, old.keys)
+			h.OK(h.sh("old", old.signs))
+			fromOlderClass(t, h, old.sha1)
+			anotherKey(t, h, old.evm)
+		})
+		t.Run(name+", to the older class", func(t *testing.T) { toOlderClass(t, newHandOver(t, old.keys), old.signs, old.evm) })
+	}
+}
+
+// fromOlderClass verifies what the class signed, and signs with the same key.
+func fromOlderClass(t *testing.T, h handOver, sha1 bool) {
+	if c := h.counts(t, "old", `rootfs verify --cert "$CERT"`); c["ok"] != float64(h.names) || c["unsigned"] != 0. {
+		t.Errorf("verify: %v", c)
+	}
+	before := h.survey()
+	// The names of a hard link are one file to sign.
+	signed, unchanged := 0., float64(h.names-1)
+	if sha1 { // another digest is another signature
+		signed, unchanged = unchanged, signed
+	}
+	if c := h.counts(t, "old", signWith); c["signed"] != signed || c["unchanged"] != unchanged {
+		t.Errorf("signed again by the same key: %v", c)
+	}
+	if (h.survey() == before) == sha1 {
+		t.Error("the xattrs are not what they should be after signing by the same key")
+	}
+}
+
+// anotherKey signs only when told so, and security.evm does not fit any more.
+func anotherKey(t *testing.T, h handOver, evm bool) {
+	if n := h.accepts("old", "verify"); evm && n != h.names {
+		t.Errorf("evmctl accepts %d security.evm, not %d", n, h.names)
+	}
+	before := h.survey()
+	if strings.Contains(before, "security.evm") != evm {
+		t.Errorf("security.evm, want %v:\n%s", evm, before)
+	}
+	if r := h.sh("new", "imasign-build "+signWith+" rootfs"); r.Code != 1 || !strings.Contains(r.Err, "--force") || h.survey() != before {
+		t.Errorf("another key: exit %d: %s", r.Code, r.Err)
+	}
+	r := h.sh("new", "imasign-build "+signWith+" --force rootfs")
+	h.OK(r)
+	if strings.Contains(r.Err, "security.evm that covers their old security.ima") != evm {
+		t.Errorf("a warning about security.evm, want %v: %s", evm, r.Err)
+	}
+	if n := h.accepts("new", "ima_verify"); n != h.names {
+		t.Errorf("evmctl accepts %d files of the new key, not %d", n, h.names)
+	}
+	if n := h.accepts("old", "verify"); n != 0 {
+		t.Errorf("evmctl accepts %d security.evm of other signatures", n)
+	}
+}
+
+func toOlderClass(t *testing.T, h handOver, signs string, evm bool) {
+	h.OK(h.sh("old", "imasign-build "+signWith+" rootfs"))
+	if n := h.accepts("old", "ima_verify"); n != h.names {
+		t.Errorf("evmctl accepts %d files, not %d", n, h.names)
+	}
+	if n := h.accepts("new", "ima_verify"); n != 0 {
+		t.Errorf("evmctl accepts %d files by another certificate", n)
+	}
+	// The class runs again on a tree that it did not sign before.
+	h.OK(h.sh("old", signs))
+	if c := h.counts(t, "old", `rootfs verify --cert "$CERT"`); c["ok"] != float64(h.names) {
+		t.Errorf("verify: %v", c)
+	}
+	if n := h.accepts("old", "verify"); evm && n != h.names {
+		t.Errorf("evmctl accepts %d security.evm, not %d", n, h.names)
+	}
+}
+
+// olderClass builds an image with the class itself, of the meta-security checkout in
+// META_SECURITY_DIR: this program verifies every file of it and has nothing to sign.
+func (l *lab) olderClass(t *testing.T) {
+	layer := os.Getenv("META_SECURITY_DIR")
+	if layer == "" {
+		t.Skip("NOT RUN: META_SECURITY_DIR names no checkout")
+	}
+	harness.Must(t, "install", "-D", "-m", "0644", filepath.Join(layer, "meta-integrity/classes/ima-evm-rootfs.bbclass"), l.path("meta-test/classes/ima-evm-rootfs.bbclass"))
+	olderKeys(t, l.path("older"), []string{"-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"})
+	harness.Must(t, "chown", "-R", fmt.Sprint(uid), l.path("older"))
+	setup := `IMASIGN_IMAGE = "0"
+TEST_FSTYPES = "ext4"
+DISTRO_FEATURES:append = " ima"
+IMAGE_CLASSES += "ima-evm-rootfs"
+IMA_EVM_KEY_DIR = "` + l.path("older") + `"
+HOSTTOOLS += "evmctl"
+`
+	libc := "libc() {\n\tinstall -D -m 0755 /lib/x86_64-linux-gnu/libc.so.6 ${IMAGE_ROOTFS}/lib/libc.so.6\n}\nROOTFS_POSTPROCESS_COMMAND += \"libc\"\n"
+	l.inRecipe(t, libc, func() { l.build(t, setup, "test-image") })
+	dir := t.TempDir()
+	harness.Must(t, "mount", "-o", "loop,ro", l.path(filepath.Join(images, image+".ext4")), dir)
+	defer harness.Must(t, "umount", dir)
+	files := len(harness.Files(t, dir))
+	cert := l.path("older/x509_ima.der")
+	for _, args := range [][]string{
+		{"rootfs", "verify", "--cert", cert},
+		{"rootfs", "sign", "--dry-run", "--key", l.path("older/privkey_ima.pem"), "--cert", cert},
+	} {
+		var counts map[string]any
+		if err := json.Unmarshal([]byte(harness.Must(t, harness.Program(t), append(args, "--json", dir)...)), &counts); err != nil {
+			t.Fatal(err)
+		}
+		if args[1] == "verify" && counts["ok"] != float64(files) || args[1] == "sign" && (counts["signed"] != 0. || counts["unchanged"] == 0.) {
+			t.Errorf("%d files, %v: %v", files, args[1], counts)
+		}
+	}
+}
