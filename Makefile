@@ -24,11 +24,13 @@ test: deps ## everything, against the real peers
 
 # Not a part of test: there is no BitBake and OE-core in the repository. BITBAKE_DIR and
 # OECORE_DIR are checkouts of the same release, for instance branches 2.18 and wrynose.
+# WIC_DIR, a checkout of wic, and META_SECURITY_DIR are for two more steps.
 bitbake: ## the layer with real BitBake and OE-core: make bitbake BITBAKE_DIR=… OECORE_DIR=…
 	test -n "$(BITBAKE_DIR)" && test -n "$(OECORE_DIR)"
 	./tests/deps.sh bitbake
 	locale -a | grep -qix 'en_us.utf-\?8' || localedef -i en_US -f UTF-8 en_US.UTF-8
-	BITBAKE_DIR="$(BITBAKE_DIR)" OECORE_DIR="$(OECORE_DIR)" $(GO) test -timeout 90m -count=1 -v -run 'TestBuild|TestParse' ./tests/bitbake
+	BITBAKE_DIR="$(BITBAKE_DIR)" OECORE_DIR="$(OECORE_DIR)" WIC_DIR="$(WIC_DIR)" META_SECURITY_DIR="$(META_SECURITY_DIR)" \
+		$(GO) test -timeout 90m -count=1 -v -run 'TestBuild|TestParse' ./tests/bitbake
 
 lint: ## linters, pinned in tools/go.mod
 	$(LINT) golangci-lint run --allow-parallel-runners ./...

@@ -22,6 +22,11 @@ IMASIGN_INCLUDE ?= ""
 IMASIGN_EXCLUDE ?= ""
 IMASIGN_HASHED ?= ""
 
+# "1": a file that the policy of the initramfs would make the kernel refuse fails the
+# build. FLAGS are further ones of `imasign-build policy simulate`, such as --fs ext4.
+IMASIGN_SIMULATE ?= "0"
+IMASIGN_SIMULATE_FLAGS ?= ""
+
 # Image types that were seen to keep security.ima, those that cannot, and which of the
 # latter are wanted all the same, unsigned. A type in neither list gets a warning.
 IMASIGN_FSTYPES ?= "btrfs erofs erofs-lz4 erofs-lz4hc ext2 ext3 ext4 jffs2 squashfs squashfs-lz4 squashfs-lzo squashfs-xz squashfs-zst tar wic wicenv"
@@ -78,7 +83,16 @@ python () {
     d.appendVarFlag('do_image', 'postfuncs', ' imasign_check_image imasign_sign_image')
     d.appendVarFlag('do_image', 'depends', ' imasign-build-native:do_populate_sysroot')
     d.appendVarFlag('do_image', 'file-checksums', ' ' + imasign_checksums(d, 'IMASIGN_ROOTFS_CERT'))
+    if bb.utils.to_boolean(d.getVar('IMASIGN_SIMULATE')):
+        d.appendVarFlag('do_image', 'postfuncs', ' imasign_simulate_image')
+        d.appendVarFlag('do_image', 'file-checksums', ' %s:True %s' % (imasign_policy(d), imasign_checksums(d, 'IMASIGN_RPM_CERT', 'IMASIGN_EXTRA_CERTS')))
 }
+
+def imasign_policy(d):
+    """Return the path of the policy that recipes/imasign-policy installs."""
+    return d.getVar('IMASIGN_POLICY') or os.path.join(d.getVar('IMASIGN_LAYERDIR'), 'recipes/imasign-policy/files/ima_policy.default')
+# Its content is in file-checksums.
+imasign_policy[vardepsexclude] += "IMASIGN_POLICY"
 
 def imasign_patterns(d):
     """Return the flags that choose files."""
@@ -128,6 +142,17 @@ def imasign_verify_image(d, rootfs, manifest):
     """Read everything back, as the image types will read it: the tree is what the manifest says."""
     imasign_run(d, ['rootfs', 'verify', '--cert', d.getVar('IMASIGN_ROOTFS_CERT'), '--manifest', manifest, *imasign_common_flags(d), rootfs])
 
+python imasign_simulate_image () {
+    # The certificates that recipes/imasign-key-store gives to the initramfs.
+    paths = (d.getVar(v) or '' for v in ('IMASIGN_ROOTFS_CERT', 'IMASIGN_RPM_CERT', 'IMASIGN_EXTRA_CERTS'))
+    certificates = list(dict.fromkeys(path for words in paths for path in words.split()))
+    flags = [word for path in certificates for word in ('--cert', path)] + (d.getVar('IMASIGN_SIMULATE_FLAGS') or '').split()
+    if d.getVar('IMASIGN_KERNEL_VERSION'):
+        flags += ['--kernel', d.getVar('IMASIGN_KERNEL_VERSION')]
+    bb.note(imasign_run(d, ['policy', 'simulate', imasign_policy(d), '--rootfs', d.getVar('IMAGE_ROOTFS'), *flags, *imasign_common_flags(d)]))
+}
+imasign_simulate_image[vardeps] += "IMASIGN_SIMULATE_FLAGS IMASIGN_KERNEL_VERSION"
+
 def imasign_link(d, path):
     """Give a deployed file its name without a version, as images have it."""
     name, link = d.getVar('IMAGE_NAME'), d.getVar('IMAGE_LINK_NAME')
@@ -164,7 +189,7 @@ python imasign_check_wic () {
     if value is None:
         return
     image = os.path.join(d.getVar('IMGDEPLOYDIR'), d.getVar('IMAGE_NAME') + '.wic')
-    for offset in imasign_ext_partitions(image):
+    for offset in imasign_ext_partitions(image, int(d.getVar('WIC_SECTOR_SIZE') or 512)):
         found = imasign_ext_fstab(image, offset)
         if found is not None and found != value:
             bb.fatal('%s: /etc/fstab in the partition at byte %d was written after signing, the kernel would refuse it. Leave --no-fstab-update in WIC_CREATE_EXTRA_ARGS and let base-files have the final fstab' % (image, offset))
@@ -182,11 +207,11 @@ def imasign_manifest_value(manifest, path):
                 return bytes.fromhex(value) if value else None
     return None
 
-def imasign_ext_partitions(image):
+def imasign_ext_partitions(image, sector):
     """Yield the byte offsets of the ext2, ext3 and ext4 partitions of a disk image.
 
-    The table is an MBR or a GPT with 512-byte sectors, as wic writes them; the file
-    systems are known by their magic number, 0xEF53 at byte 1080."""
+    The table is an MBR or a GPT, as wic writes them, and counts in sectors of so many
+    bytes; the file systems are known by their magic number, 0xEF53 at byte 1080."""
     with open(image, 'rb') as f:
         def at(offset, size):
             f.seek(offset)
@@ -194,23 +219,23 @@ def imasign_ext_partitions(image):
         number = lambda b: int.from_bytes(b, 'little')
         entries = [at(446 + 16 * i, 16) for i in range(4)]
         if any(e[4:5] == b'\xee' for e in entries):
-            header = at(512, 92)
+            header = at(sector, 92)
             if header[:8] != b'EFI PART':
-                bb.fatal('%s: a protective MBR without a GPT' % image)
+                bb.fatal('%s: a protective MBR without a GPT; does WIC_SECTOR_SIZE fit?' % image)
             first, count, size = number(header[72:80]), number(header[80:84]), number(header[84:88])
-            starts = [number(at(first * 512 + i * size, 48)[32:40]) for i in range(min(count, 128))]
+            starts = [number(at(first * sector + i * size, 48)[32:40]) for i in range(min(count, 128))]
         else:
             starts = [number(e[8:12]) for e in entries]
             # Logical partitions: a chain of tables inside the extended partition.
             for extended in [number(e[8:12]) for e in entries if e[4:5] in (b'\x05', b'\x0f', b'\x85')]:
                 table = extended
                 while table:
-                    logical, following = at(table * 512 + 446, 16), at(table * 512 + 462, 16)
+                    logical, following = at(table * sector + 446, 16), at(table * sector + 462, 16)
                     starts.append(table + number(logical[8:12]))
                     table = extended + number(following[8:12]) if number(following[8:12]) else 0
         for start in starts:
-            if start and at(start * 512 + 1080, 2) == b'\x53\xef':
-                yield start * 512
+            if start and at(start * sector + 1080, 2) == b'\x53\xef':
+                yield start * sector
 
 def imasign_ext_fstab(image, offset):
     """Return security.ima of /etc/fstab in an ext file system, b'' without one, None without the file."""

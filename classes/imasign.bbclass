@@ -11,10 +11,16 @@ IMASIGN_KEY ?= "${@imasign_in_keys_dir(d, 'x509_ima.key')}"
 IMASIGN_CERT ?= "${@imasign_in_keys_dir(d, 'x509_ima.crt')}"
 # The file that holds the key's passphrase, file:/path; never the passphrase.
 IMASIGN_KEY_PASS ?= ""
+# Names of variables that the module of a hardware key reads from its environment, such
+# as SOFTHSM2_CONF. BitBake cleans the environment of tasks: give them their values in
+# the configuration. They are in no task's hash.
+IMASIGN_KEY_ENV ?= ""
 # The certificates of the kernel's builtin keyring, PEM: what issued IMASIGN_CERT.
 IMASIGN_SYSTEM_CERT ?= "${@imasign_in_keys_dir(d, 'system_trusted_key.crt')}"
 # Further certificates for the device's .ima keyring, absolute paths.
 IMASIGN_EXTRA_CERTS ?= ""
+# The kernel whose rules count; empty: the newest that the program knows.
+IMASIGN_KERNEL_VERSION ?= ""
 # CAs for its .secondary_trusted_keys keyring, which may have issued those.
 IMASIGN_SECONDARY_CERTS ?= ""
 # Certificates for its .ima_blacklist keyring, whose signatures count no longer.
@@ -58,6 +64,9 @@ def imasign_check_key(d, prefix):
     if path is not None and not os.path.isfile(path):
         bb.fatal('%s: %s_KEY: %s is not a file' % (who, prefix, path))
     imasign_check_certificate(d, prefix + '_CERT')
+    for name in (d.getVar('IMASIGN_KEY_ENV') or '').split():
+        if not d.getVar(name):
+            bb.fatal('%s: IMASIGN_KEY_ENV names %s, which has no value: set it in local.conf, or name it in BB_ENV_PASSTHROUGH_ADDITIONS of the shell that has it' % (who, name))
     if not passphrase:
         return
     kind, _, where = passphrase.partition(':')
@@ -92,8 +101,8 @@ def imasign_run(d, arguments, key=None, unload=False):
     """Run imasign-build and return its standard output; a failure is fatal.
 
     key is a prefix as for imasign_check_key: the key, certificate and passphrase
-    source are added. unload runs it without pseudo, for files that pseudo does not
-    track."""
+    source are added, and the variables that IMASIGN_KEY_ENV names are in its
+    environment. unload runs it without pseudo, for files that pseudo does not track."""
     import subprocess
     # Never the caller's: IMASIGN_KEY of a shell must not decide.
     env = {k: v for k, v in os.environ.items() if not k.startswith('IMASIGN_')}
@@ -101,6 +110,7 @@ def imasign_run(d, arguments, key=None, unload=False):
         env['PSEUDO_UNLOAD'] = '1'
     command = ['imasign-build', *arguments[:2], '--progress=none']
     if key:
+        env.update({name: d.getVar(name) for name in (d.getVar('IMASIGN_KEY_ENV') or '').split()})
         for flag, part in (('--key', '_KEY'), ('--cert', '_CERT'), ('--key-pass', '_KEY_PASS')):
             value = d.getVar(key + part)
             if value:

@@ -33,6 +33,7 @@ packages="
 	opensc
 	opensc-pkcs11
 	openssl
+	parted
 	pseudo
 	python3
 	rpm
@@ -53,7 +54,7 @@ packages="
 # What BitBake needs in place of native recipes (make bitbake).
 bitbake="
 	btrfs-progs chrpath cpio diffstat dosfstools fdisk file g++ gawk gdisk git libpseudo locales
-	lz4 make mtd-utils mtools parted patch perl rpcsvc-proto rpm2cpio wget xz-utils zstd
+	lz4 make mtd-utils mtools patch perl rpcsvc-proto rpm2cpio wget xz-utils zstd
 "
 [ "${1:-}" != bitbake ] || packages="$packages $bitbake"
 missing=""

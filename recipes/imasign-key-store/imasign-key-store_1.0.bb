@@ -8,8 +8,6 @@ inherit imasign
 
 IMASIGN_ROOTFS_CERT ?= "${IMASIGN_CERT}"
 IMASIGN_RPM_CERT ?= "${IMASIGN_CERT}"
-# The kernel whose rules certificates have to pass; empty: the newest that the program knows.
-IMASIGN_KERNEL_VERSION ?= ""
 
 # "1" puts the private key itself on the device, for boards that sign their own files
 # in development. It is then in the package, in sstate and in every image.

@@ -52,10 +52,14 @@ func TestBuild(t *testing.T) {
 	t.Run("other digest", l.otherDigest)
 	t.Run("OpenPGP", l.besideOpenPGP)
 	t.Run("excluded recipe", l.excludedRecipe)
+	t.Run("hardware keys", l.hardwareKeys)
 	t.Run("refusals", l.refusals)
 	t.Run("initramfs", l.initramfs)
 	t.Run("wic", l.wic)
+	t.Run("simulation", l.simulation)
+	t.Run("older class", l.olderClass)
 	t.Run("secrets", l.noSecrets)
+	t.Run("pseudo", l.noComplaints)
 }
 
 // manifest is what imasign-image deployed: path to security.ima.
@@ -334,9 +338,7 @@ func (l *lab) imageCertificate(t *testing.T) {
 			t.Errorf("%s ran", task)
 		}
 	}
-	dir := t.TempDir()
-	harness.Must(t, "tar", "-C", dir, "--xattrs", "--xattrs-include=*", "-xpf", l.path(filepath.Join(images, image+".tar")))
-	verifyTree(t, dir, l.path("rotated/x509_ima.der"), l.manifest(t))
+	l.verifyTar(t, l.path("rotated/x509_ima.der"))
 }
 
 // packageCertificate signs packages with another key: they are written again, and
@@ -481,32 +483,25 @@ func (l *lab) inRecipe(t *testing.T, lines string, do func()) {
 	do()
 }
 
-// wic makes a disk image. Where the release's wic is a project of its own, the
-// machine has none.
-func (l *lab) wic(t *testing.T) {
-	if _, err := os.Stat(l.path("oe-core/scripts/lib/wic")); err != nil {
-		t.Skipf("NOT RUN: the wic of %s is not in OE-core", l.release)
+// simulation fails the build where the policy of the initramfs would make the kernel
+// refuse a file.
+func (l *lab) simulation(t *testing.T) {
+	simulate := "IMASIGN_SIMULATE = \"1\"\n"
+	l.build(t, simulate, "test-image")
+	l.nothingRuns(t, simulate)
+	unsigned := simulate + "IMASIGN_EXCLUDE = \"/usr/bin/hello.sh /usr/share/test/f20\"\n"
+	r := l.bitbake(t, unsigned, "test-image")
+	if r.Code == 0 || !strings.Contains(r.Out, "refused   usr/bin/hello.sh: BPRM_CHECK") || strings.Contains(r.Out, "refused   usr/bin/hello-setuid") {
+		t.Errorf("an unsigned program: exit %d\n%s", r.Code, tail(r.Out))
 	}
-	write(t, l.path("meta-test/test.wks"), "part / --source rootfs --fstype=ext4 --label root --align 1024\npart /data --fstype=ext4 --fixed-size 8M --label data\nbootloader --ptable gpt\n")
-	setup := "TEST_FSTYPES = \"wic\"\nWKS_FILE = \"" + l.path("meta-test/test.wks") + "\"\nWKS_FILE_DEPENDS = \"\"\nASSUME_PROVIDED += \"syslinux\"\nHOSTTOOLS += \"parted mcopy mkfs.vfat sgdisk sfdisk mmd e2fsck dumpe2fs tune2fs resize2fs\"\n"
-	l.build(t, setup, "test-image")
-	dir := t.TempDir()
-	harness.Must(t, "mount", "-o", "loop,ro,offset=1048576", l.path(filepath.Join(images, image+".wic")), dir)
-	defer harness.Must(t, "umount", dir)
-	want := l.manifest(t)
-	if err := os.Remove(filepath.Join(dir, "lost+found")); err == nil {
-		t.Error("mounted for writing")
-	}
-	verifyTree(t, dir, l.path("keys/x509_ima.der"), want)
-	t.Run("fstab without its signature", func(t *testing.T) {
-		// What wic does without --no-fstab-update; it then fails by itself here, because
-		// debugfs leaves behind what its fsck corrects.
-		l.inRecipe(t, "IMAGE_CMD:wic:append () {\n\tdebugfs -w -R 'ea_rm /etc/fstab security.ima' \"$out.wic?offset=1048576\"\n}\n", func() {
-			r := l.bitbake(t, setup, "test-image")
-			if r.Code == 0 || !strings.Contains(r.Out, "was written after signing") {
-				t.Errorf("exit %d:\n%s", r.Code, tail(r.Out))
-			}
-		})
+	t.Run("other policy", func(t *testing.T) {
+		write(t, l.path("policy"), "appraise func=BPRM_CHECK fowner=12345 appraise_type=imasig\n")
+		l.build(t, unsigned+"IMASIGN_POLICY = \""+l.path("policy")+"\"\n", "test-image")
+		// Its content is in the hash of the task.
+		write(t, l.path("policy"), "appraise func=BPRM_CHECK appraise_type=imasig\n")
+		if r := l.bitbake(t, unsigned+"IMASIGN_POLICY = \""+l.path("policy")+"\"\n", "test-image"); r.Code == 0 || !strings.Contains(r.Out, "refused   usr/bin/hello.sh") {
+			t.Errorf("a changed policy: exit %d\n%s", r.Code, tail(r.Out))
+		}
 	})
 }
 
@@ -558,70 +553,4 @@ func (l *lab) lostKey(t *testing.T) {
 	t.Helper()
 	l.keys(t, "lost")
 	harness.Must(t, "sh", "-c", `cat "$1" >>"$2"`, "-", l.path("lost/system_trusted_key.crt"), l.path("both.crt"))
-}
-
-// noSecrets searches everything that was built, compressed or not, for the
-// passphrase, and finds the word that was put into the metadata.
-func (l *lab) noSecrets(t *testing.T) {
-	control := map[string]int{}
-	searched := 0
-	for _, file := range l.files(t, "build") {
-		content := []byte(read(t, file))
-		if bytes.HasPrefix(content, []byte{0x28, 0xb5, 0x2f, 0xfd}) {
-			content = []byte(harness.Must(t, "zstd", "-dcq", file))
-		}
-		searched++
-		if bytes.Contains(content, []byte(passphrase)) {
-			t.Errorf("%s holds the passphrase", file)
-		}
-		if bytes.Contains(content, []byte(controlWord)) {
-			control[kind(file)]++
-		}
-	}
-	t.Logf("%d files searched; the control word is in %v", searched, control)
-	for _, where := range []string{"sigdata", "log"} {
-		if control[where] == 0 {
-			t.Errorf("the control word was not found in any %s: the search is broken", where)
-		}
-	}
-}
-
-func kind(file string) string {
-	base := filepath.Base(file)
-	switch {
-	case strings.Contains(base, ".sigdata."):
-		return "sigdata"
-	case strings.HasSuffix(base, ".siginfo"):
-		return "siginfo"
-	case strings.HasPrefix(base, "log."):
-		return "log"
-	}
-	return "other"
-}
-
-// TestParse parses all of OE-core with the layer and with DISTRO_FEATURES ima, so
-// that every bbappend meets its recipe.
-func TestParse(t *testing.T) {
-	l := newLab(t)
-	local := read(t, l.path("build/conf/local.conf"))
-	local = regexp.MustCompile(`(?m)^(BBMASK|require|HOSTTOOLS|TEST_RECIPES|GO\w+:).*\n`).ReplaceAllString(local, "")
-	write(t, l.path("build/conf/local.conf"), local+"DISTRO_FEATURES:append = \" ima\"\nASSUME_PROVIDED += \"imasign-build-native\"\n")
-	layers := l.path("build/conf/bblayers.conf")
-	write(t, layers, strings.Replace(read(t, layers), " "+l.path("meta-test"), "", 1))
-	r := l.build(t, "", "-p")
-	if m := regexp.MustCompile(`, (\d+) masked, 0 errors`).FindStringSubmatch(r.Out); m == nil || m[1] != "0" {
-		t.Errorf("not everything was parsed:\n%s", tail(r.Out))
-	}
-	if strings.Contains(r.Out, "WARNING") {
-		t.Errorf("warnings:\n%s", tail(r.Out))
-	}
-	for recipe, want := range map[string]string{
-		"util-linux": `switch_root\.static`, "rpm": `macros\.imasign`, "linux-yocto": `imasign\.cfg`,
-		"base-files": `IMASIGN_IVERSION`, "imasign-policy": `etc/ima`, "imasign-key-store": `x509_ima`,
-		"initramfs-module-imasign": `95-imasign`, "packagegroup-imasign": `util-linux-switch-root\.static`,
-	} {
-		if out := l.bitbake(t, "", "-e", recipe).Out; !regexp.MustCompile(want).MatchString(out) {
-			t.Errorf("%s: %q is not in it", recipe, want)
-		}
-	}
 }

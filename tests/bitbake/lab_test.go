@@ -22,7 +22,8 @@ const passphrase = "correct-horse-battery-staple-4711"
 // and a user without privileges who builds in it.
 type lab struct {
 	dir     string
-	release string // as LAYERSERIES_CORENAMES has it
+	release string   // as LAYERSERIES_CORENAMES has it
+	env     []string // of bitbake, beyond what every user has
 }
 
 // uid and gid of who builds: BitBake refuses root. Nobody needs to be called that.
@@ -36,7 +37,7 @@ func newLab(t *testing.T) *lab {
 		t.Skip("NOT RUN: BITBAKE_DIR and OECORE_DIR name no checkouts; `make bitbake` says how")
 	}
 	harness.Root(t)
-	for _, tool := range []string{"pseudo", "rpmbuild", "createrepo_c", "dnf", "gpg", "zstd", "mkfs.erofs", "mksquashfs", "mkfs.btrfs", "mkfs.jffs2", "evmctl", "chrpath", "diffstat", "gawk", "lz4", "rpcgen"} {
+	for _, tool := range []string{"pseudo", "rpmbuild", "createrepo_c", "dnf", "gpg", "zstd", "mkfs.erofs", "mksquashfs", "mkfs.btrfs", "mkfs.jffs2", "evmctl", "chrpath", "diffstat", "gawk", "lz4", "rpcgen", "softhsm2-util", "swtpm"} {
 		harness.Tool(t, tool)
 	}
 	// Not t.TempDir: its parent is nobody else's to enter.
@@ -214,7 +215,7 @@ func (l *lab) bitbake(t *testing.T, extra string, args ...string) result {
 	}
 	cmd := exec.Command("bash", append([]string{"-c", `umask 022; . ./oe-core/oe-init-build-env build bitbake >/dev/null; exec "$@"`, "--", "bitbake"}, args...)...)
 	cmd.Dir = l.dir
-	cmd.Env = []string{"HOME=" + l.path("home"), "USER=builder", "LOGNAME=builder", "LANG=en_US.UTF-8", "PATH=" + l.path("bin") + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+	cmd.Env = append([]string{"HOME=" + l.path("home"), "USER=builder", "LOGNAME=builder", "LANG=en_US.UTF-8", "PATH=" + l.path("bin") + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, l.env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 	r := result{Result: harness.RunCommand(t, cmd)}
 	r.Out += r.Err // errors go to the latter, warnings to either

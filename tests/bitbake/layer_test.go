@@ -61,7 +61,7 @@ func TestSecretsAreOutOfHashes(t *testing.T) {
 	ignored := setting(t, read(t, filepath.Join(root, "conf/layer.conf")), "BB_BASEHASH_IGNORE_VARS:append")
 	found := 0
 	for _, name := range variables(t) {
-		secret := regexp.MustCompile(`_(KEY|CERT|CERTS|KEY_PASS|KEYS_DIR)$`).MatchString(name) && name != "IMASIGN_SHIP_PRIVATE_KEY"
+		secret := regexp.MustCompile(`_(KEY|CERT|CERTS|KEY_PASS|KEY_ENV|KEYS_DIR)$`).MatchString(name) && name != "IMASIGN_SHIP_PRIVATE_KEY"
 		if !secret {
 			continue
 		}
@@ -92,6 +92,18 @@ func TestVariablesAreDocumented(t *testing.T) {
 		if !slices.Contains(all, name) {
 			t.Errorf("docs/yocto.md describes %s, which nothing sets", name)
 		}
+	}
+}
+
+// TestPolicyIsTheSame: what IMASIGN_SIMULATE tries by default is what the recipe
+// installs.
+func TestPolicyIsTheSame(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(root, "recipes/imasign-policy/files/*"))
+	if err != nil || len(files) != 1 {
+		t.Fatalf("policies: %v, %v", files, err)
+	}
+	if name, _ := filepath.Rel(root, files[0]); !strings.Contains(classFunction(t, "imasign-image", "imasign_policy"), "'"+name+"'") {
+		t.Errorf("imasign_policy of classes/imasign-image.bbclass does not name %s", name)
 	}
 }
 

@@ -94,6 +94,18 @@ func allFunctions(t *testing.T) []function {
 	return all
 }
 
+// classFunction is the source of a def of a class.
+func classFunction(t *testing.T, class, name string) string {
+	t.Helper()
+	for _, f := range functions(t, filepath.Join(root, "classes", class+".bbclass")) {
+		if f.kind == "def" && f.name == name {
+			return f.body
+		}
+	}
+	t.Fatalf("classes/%s.bbclass has no %s", class, name)
+	return ""
+}
+
 var assignment = regexp.MustCompile(`(?m)^(?:export +)?(IMASIGN_[A-Z0-9_]+)(?::[\w:-]+)? *(?:\?\?=|\?=|:=|\+=|=)`)
 
 // variables are those of the layer that are assigned somewhere.

@@ -1,0 +1,85 @@
+package bitbake
+
+import (
+	"bytes"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/imasign/imasign-build/tests/harness"
+)
+
+// noSecrets searches everything that was built, compressed or not, for the
+// passphrase and the like, and finds the word that was put into the metadata.
+func (l *lab) noSecrets(t *testing.T) {
+	control := map[string]int{}
+	searched := 0
+	for _, file := range l.files(t, "build") {
+		content, err := os.ReadFile(file)
+		if errors.Is(err, fs.ErrNotExist) { // BitBake's server ends a little later
+			continue
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		if bytes.HasPrefix(content, []byte{0x28, 0xb5, 0x2f, 0xfd}) {
+			r := harness.Run(t, "zstd", "-dcq", file)
+			// A Go module has damaged ones for its own tests.
+			if r.Code != 0 && !strings.Contains(file, "/pkg/mod/") {
+				t.Errorf("zstd: %s: %s", file, r.Err)
+			}
+			content = append(content, r.Out...)
+		}
+		searched++
+		for _, secret := range []string{passphrase, pin, tpmValue} {
+			if bytes.Contains(content, []byte(secret)) {
+				t.Errorf("%s holds %s", file, secret)
+			}
+		}
+		if bytes.Contains(content, []byte(controlWord)) {
+			control[kind(file)]++
+		}
+	}
+	t.Logf("%d files searched; the control word is in %v", searched, control)
+	for _, where := range []string{"sigdata", "log"} {
+		if control[where] == 0 {
+			t.Errorf("the control word was not found in any %s: the search is broken", where)
+		}
+	}
+}
+
+// noComplaints reads what pseudo wrote: a file that went past it, changed by the
+// program, the key's module or anything else, would be named there.
+func (l *lab) noComplaints(t *testing.T) {
+	logs := 0
+	for _, file := range l.files(t, "build/tmp/work") {
+		if filepath.Base(file) != "pseudo.log" {
+			continue
+		}
+		logs++
+		for line := range strings.Lines(read(t, file)) {
+			if regexp.MustCompile(`(?i)mismatch|abort|replaces existing|err :`).MatchString(line) {
+				t.Errorf("%s: %s", file, line)
+			}
+		}
+	}
+	if logs == 0 {
+		t.Error("pseudo wrote no log")
+	}
+}
+
+func kind(file string) string {
+	base := filepath.Base(file)
+	switch {
+	case strings.Contains(base, ".sigdata."):
+		return "sigdata"
+	case strings.HasSuffix(base, ".siginfo"):
+		return "siginfo"
+	case strings.HasPrefix(base, "log."):
+		return "log"
+	}
+	return "other"
+}
