@@ -63,7 +63,7 @@ func defaultProfile() []part {
 		{"Programs and scripts that root runs.", "appraise func=BPRM_CHECK euid=0 appraise_type=imasig"},
 		{"Kernel modules, by whomever they are loaded. init_module gets EACCES from now on:\nonly finit_module shows the kernel a file. Compressed modules need\nCONFIG_MODULE_DECOMPRESS.",
 			"appraise func=MODULE_CHECK appraise_type=imasig"},
-		{"Firmware files. A device without its firmware gets ENOENT.", "appraise func=FIRMWARE_CHECK appraise_type=imasig"},
+		{"Firmware files. A device goes without what is refused.", "appraise func=FIRMWARE_CHECK appraise_type=imasig"},
 		{"Further policies: signed, and loaded by path. Rules written as text get EACCES.", "appraise func=POLICY_CHECK appraise_type=imasig"},
 	}
 }

@@ -5,10 +5,8 @@ LIC_FILES_CHKSUM = "file://${COMMON_LICENSE_DIR}/MIT;md5=0835ade698e0bcf8506ecda
 inherit imasign
 
 # A policy of your own, an absolute path, which the initramfs prefers to the default
-# one; that appraises what runs as root.
+# one; that is what `imasign-build policy generate` writes.
 IMASIGN_POLICY ?= ""
-# The kernel whose rules it has to pass; empty: the newest that the program knows.
-IMASIGN_KERNEL_VERSION ?= ""
 
 INHIBIT_DEFAULT_DEPS = "1"
 # Which policy a device has may depend on the machine.

@@ -165,28 +165,11 @@ func TestShellIsClean(t *testing.T) {
 	}
 }
 
-// TestPolicyExplainsItself: every rule has a comment before it, and the five that
-// the documentation promises are there.
-func TestPolicyExplainsItself(t *testing.T) {
-	var rules []string
-	commented := false
-	for line := range strings.Lines(read(t, filepath.Join(root, "recipes/imasign-policy/files/ima_policy.default"))) {
-		line = strings.TrimSpace(line)
-		switch {
-		case strings.HasPrefix(line, "#"):
-			commented = true
-		case line != "":
-			if !commented {
-				t.Errorf("no comment before: %s", line)
-			}
-			rules, commented = append(rules, line), false
-		}
-	}
-	var want []string
-	for _, check := range []string{"MMAP", "BPRM", "MODULE", "FIRMWARE", "POLICY"} {
-		want = append(want, "appraise func="+check+"_CHECK euid=0 appraise_type=imasig")
-	}
-	if !slices.Equal(rules, want) {
-		t.Errorf("rules:\n%s\nwant:\n%s", strings.Join(rules, "\n"), strings.Join(want, "\n"))
+// TestPolicyIsTheProfile: the layer's policy is the one of policy generate, which each
+// of its lines explains.
+func TestPolicyIsTheProfile(t *testing.T) {
+	const file = "recipes/imasign-policy/files/ima_policy.default"
+	if read(t, filepath.Join(root, file)) != harness.Must(t, harness.Program(t), "policy", "generate") {
+		t.Errorf("%s is another: imasign-build policy generate -o %s", file, file)
 	}
 }
