@@ -105,6 +105,12 @@ func (d *device) run(s Simulation, policy string) *Result {
 	return result
 }
 
+// withECDSA sets what the key of a device needs.
+func withECDSA(c *Config, value string) *Config {
+	c.values["CONFIG_CRYPTO_ECDSA"] = value
+	return c
+}
+
 func TestSimulate(t *testing.T) {
 	d := newDevice(t)
 	script := "#!/bin/sh\n"
@@ -147,8 +153,14 @@ func TestSimulate(t *testing.T) {
 		{policy: bprm + " fowner=1000 fsmagic=0x9fa0" + imasig},
 		{policy: "dont_appraise fsmagic=0x9fa0\n" + bprm + " fowner=1000" + imasig, want: []string{"bin/unsigned "}},
 		{policy: bprm + " appraise_algos=sha256 fowner=0" + imasig, want: []string{"bin/digest ", "bin/long denied-hash-algorithm", "bin/other "}},
-		{policy: bprm + " fowner=0" + imasig, s: Simulation{Kernel: Kernel{Config: &Config{values: map[string]string{"CONFIG_CRYPTO_SHA256": "y"}}}}, want: []string{"bin/digest ", "bin/long built without sha512", "bin/other "}},
-		{policy: bprm + " fowner=0" + imasig, s: Simulation{Kernel: Kernel{Config: config(t, "6.1")}}, want: []string{"bin/digest ", "?bin/long module of the kernel", "bin/other "}},
+		{policy: bprm + " fowner=0" + imasig, s: Simulation{Kernel: Kernel{Config: &Config{values: map[string]string{"CONFIG_CRYPTO_SHA256": "y", "CONFIG_CRYPTO_ECDSA": "y"}}}}, want: []string{"bin/digest ", "bin/long built without sha512", "bin/other "}},
+		{policy: bprm + " fowner=0" + imasig, s: Simulation{Kernel: Kernel{Config: withECDSA(config(t, "6.1"), "y")}}, want: []string{"bin/digest ", "?bin/long module of the kernel", "bin/other "}},
+		{policy: bprm + " fowner=0" + imasig, s: Simulation{Kernel: Kernel{Config: withECDSA(config(t, "6.1"), "m")}},
+			want: []string{"bin/digest ", "?bin/long ECDSA is a module", "bin/other ", "?bin/signed ECDSA is a module"}},
+		{policy: bprm + " fowner=0" + imasig, s: Simulation{Kernel: Kernel{Config: withECDSA(config(t, "6.1"), "")}},
+			want: []string{"bin/digest ", "bin/long without ECDSA", "bin/other ", "bin/signed without ECDSA"}},
+		{policy: bprm + " fowner=0" + imasig, s: Simulation{Kernel: Kernel{Version: version(t, "5.12")}},
+			want: []string{"bin/digest ", "bin/long since Linux 5.13", "bin/other ", "bin/signed p256 keys are verified since Linux 5.13"}},
 		{policy: bprm + " fowner=0" + imasig, s: Simulation{Keyring: ima.NewKeyring()}, want: []string{"bin/digest ", "bin/long unknown key", "bin/other unknown key", "bin/signed unknown key"}},
 		{policy: bprm + " fowner=0 digest_type=verity appraise_type=sigv3\n",
 			want: []string{"bin/digest verity-signature", "bin/long ", "bin/other ", "bin/signed verity-signature-required"}},
@@ -157,7 +169,7 @@ func TestSimulate(t *testing.T) {
 		{policy: "appraise func=MODULE_CHECK appraise_type=imasig|modsig\n", want: []string{"lib/modules/6/a.ko ", "?lib/modules/6/packed.ko.xz "}},
 		{policy: "appraise func=MODULE_CHECK" + imasig, s: Simulation{Kernel: Kernel{Config: config(t, "6.12")}},
 			want: []string{"lib/modules/6/a.ko ", "lib/modules/6/modsig.ko ", "lib/modules/6/packed.ko.xz built without CONFIG_MODULE_DECOMPRESS"}},
-		{policy: "appraise func=MODULE_CHECK" + imasig, s: Simulation{Kernel: Kernel{Config: changedConfig(t, "+CONFIG_MODULE_SIG_FORCE")}}, want: []string{"lib/modules/6/a.ko ", "lib/modules/6/modsig.ko "}},
+		{policy: "appraise func=MODULE_CHECK" + imasig, s: Simulation{Kernel: Kernel{Config: withECDSA(changedConfig(t, "+CONFIG_MODULE_SIG_FORCE"), "y")}}, want: []string{"lib/modules/6/a.ko ", "lib/modules/6/modsig.ko "}},
 		{policy: "appraise func=MODULE_CHECK" + imasig, s: Simulation{Kernel: Kernel{Version: version(t, "5.15")}},
 			want: []string{"lib/modules/6/a.ko ", "lib/modules/6/modsig.ko ", "lib/modules/6/packed.ko.xz since Linux 5.17"}},
 		{policy: "appraise func=FIRMWARE_CHECK" + imasig, want: []string{"usr/lib/firmware/f.bin "}},

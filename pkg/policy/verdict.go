@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/imasign/imasign-build/pkg/certs"
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
@@ -19,7 +20,8 @@ type found struct {
 	has  bool
 	kind ima.Type
 	hash ima.HashID
-	err  error // of the keyring; nil for a signature that holds
+	by   string // algorithm of the key of a signature that holds
+	err  error  // of the keyring; nil for a signature that holds
 }
 
 // verify holds the value against the content, which is read once.
@@ -45,7 +47,9 @@ func (s Simulation) verify(ctx context.Context, f *os.File, value []byte, size i
 	case n != size:
 		return r, fmt.Errorf("it had %d bytes and has %d", size, n)
 	}
-	r.err = s.Keyring.Verify(value, h.Sum(nil))
+	if r.err = s.Keyring.Verify(value, h.Sum(nil)); r.err == nil {
+		r.by = s.Keyring.Lookup(v.KeyID)[0].Algorithm()
+	}
 	return r, nil
 }
 
@@ -122,7 +126,33 @@ func (s Simulation) value(r *Rule, hook Func, sub *subject) (reason string, cert
 	if r.Algorithms != nil && !slices.Contains(r.Algorithms, f.hash) {
 		return fmt.Sprintf("%s is not among appraise_algos (denied-hash-algorithm)", f.hash), true
 	}
-	return s.hashable(f.hash)
+	reason, certain = s.verifiable(f.by)
+	if other, sure := s.hashable(f.hash); reason == "" || other != "" && sure && !certain {
+		return other, sure
+	}
+	return reason, certain
+}
+
+// verifiable says whether the kernel has the algorithm of a key: it takes certificates
+// into its keyrings without.
+func (s Simulation) verifiable(by string) (reason string, certain bool) {
+	if !strings.HasPrefix(by, "p") {
+		return "", true
+	}
+	since := certs.Kernel{Major: 5, Minor: 13}
+	if by == "p521" {
+		since = certs.Kernel{Major: 6, Minor: 10}
+	}
+	const symbol = "CONFIG_CRYPTO_ECDSA"
+	switch c := s.Kernel.Config; {
+	case older(s.Kernel.Version, since):
+		return fmt.Sprintf("signatures by %s keys are verified since Linux %s", by, since), true
+	case c == nil, c.builtin(symbol):
+		return "", true
+	case c.Value(symbol) == "m":
+		return fmt.Sprintf("ECDSA is a module of the kernel (%s=m), which must be loaded by then", symbol), false
+	}
+	return fmt.Sprintf("the kernel is built without ECDSA (%s)", symbol), true
 }
 
 // hashable says whether the kernel has the digest algorithm.
