@@ -6,7 +6,7 @@ FUZZTIME ?= 30s
 
 VULNDB ?= https://vuln.go.dev
 
-.PHONY: all build demo test bitbake check lint docs vuln bench fuzz deps clean
+.PHONY: all build demo test kernel bitbake check lint docs vuln bench fuzz deps clean
 
 all: build
 
@@ -16,11 +16,14 @@ build: ## bin/imasign-build
 demo: build ## the main job on real files, in under a minute
 	./tests/demo.sh bin/imasign-build
 
-test: deps ## everything, against the real peers
+test: deps kernel ## everything, against the real peers
 	$(GO) vet ./...
 	CGO_ENABLED=0 $(GO) test ./cmd/... ./internal/libcrypto ./pkg/certs ./pkg/ima ./pkg/keystore/...
 	$(GO) test -race -timeout 25m ./cmd/... ./internal/... ./pkg/...
 	$(GO) test -race -timeout 25m -count=1 ./tests/...
+
+kernel: deps ## the kernels that tests/kernel boots, unless they are cached
+	./tests/kernel/build.sh
 
 # Not a part of test: there is no BitBake and OE-core in the repository. BITBAKE_DIR and
 # OECORE_DIR are checkouts of the same release, for instance branches 2.18 and wrynose.

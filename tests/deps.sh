@@ -5,6 +5,8 @@ set -eu
 packages="
 	acl
 	attr
+	bc
+	bison
 	bsdutils
 	busybox-static
 	bzip2
@@ -17,16 +19,21 @@ packages="
 	e2fsprogs
 	erofs-utils
 	fakeroot
+	flex
 	gcc
 	gnupg
 	gnutls-bin
 	gpg-agent
 	gzip
 	ima-evm-utils
+	keyutils
 	libarchive-tools
 	libc6-dev
 	libcap2-bin
+	libelf-dev
+	libssl-dev
 	libssl3
+	linux-source-6.12
 	lz4
 	make
 	mount
@@ -36,8 +43,10 @@ packages="
 	parted
 	pseudo
 	python3
+	qemu-system-x86
 	rpm
 	rpm-common
+	seabios
 	shellcheck
 	skopeo
 	softhsm2

@@ -112,7 +112,7 @@ func Query(t testing.TB, path, format string) string {
 func Install(t testing.TB, root, path string, flags ...string) {
 	t.Helper()
 	harness.Root(t)
-	args := append([]string{"-i", "--root", root, "--nodeps", "--noscripts", "--notriggers", "--nosignature", "--define", "__plugindir " + pluginDir(t)}, flags...)
+	args := append([]string{"-i", "--root", root, "--nodeps", "--noscripts", "--notriggers", "--nosignature", "--define", "__plugindir " + PluginDir(t)}, flags...)
 	ctx, cancel := context.WithTimeout(t.Context(), hung)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "rpm", append(args, path)...)
@@ -122,7 +122,8 @@ func Install(t testing.TB, root, path string, flags ...string) {
 	}
 }
 
-func pluginDir(t testing.TB) string {
+// PluginDir is where rpm's plugins are.
+func PluginDir(t testing.TB) string {
 	t.Helper()
 	arch := map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[runtime.GOARCH]
 	dir := "/usr/lib/" + arch + "-linux-gnu/rpm-plugins"

@@ -43,7 +43,7 @@ func (d DNF) Run(t testing.TB, args ...string) harness.Result {
 	if err := os.WriteFile(filepath.Join(home, "dnf.conf"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	macros := "%__plugindir " + pluginDir(t) + "\n"
+	macros := "%__plugindir " + PluginDir(t) + "\n"
 	if err := os.WriteFile(filepath.Join(home, ".rpmmacros"), []byte(macros), 0o644); err != nil {
 		t.Fatal(err)
 	}

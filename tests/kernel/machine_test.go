@@ -1,0 +1,170 @@
+package kernel
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/imasign/imasign-build/pkg/certs"
+	"github.com/imasign/imasign-build/pkg/policy"
+	"github.com/imasign/imasign-build/tests/harness"
+)
+
+// hung is when a machine is given up; a boot takes some seconds.
+const hung = 5 * time.Minute
+
+// kernel is one that build.sh has made.
+type kernel struct {
+	dir     string
+	image   string
+	module  string // that nothing of it needs
+	release string // as policy check takes it
+}
+
+func (k kernel) config() string { return filepath.Join(k.dir, "config") }
+
+// judged is the kernel as policy check knows it.
+func (k kernel) judged(t *testing.T) policy.Kernel {
+	t.Helper()
+	version, err := certs.ParseKernel(k.release)
+	check(t, err)
+	f, err := os.Open(k.config())
+	check(t, err)
+	defer f.Close()
+	config, err := policy.ReadConfig(f)
+	check(t, err)
+	return policy.Kernel{Version: version, Config: config}
+}
+
+var kernels = sync.OnceValues(func() ([]string, error) {
+	out, err := exec.Command("./build.sh", "where").Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return nil, fmt.Errorf("%s", exit.Stderr)
+	}
+	return strings.Fields(string(out)), err
+})
+
+// built is Linux 6.12 with the layer's configuration.
+func built(t *testing.T) kernel {
+	t.Helper()
+	dirs, err := kernels()
+	check(t, err)
+	return kernel{dirs[0], filepath.Join(dirs[0], "bzImage"), filepath.Join(dirs[0], "test_firmware.ko"), "6.12"}
+}
+
+// debian is Debian's unmodified 6.1.
+func debian(t *testing.T) kernel {
+	t.Helper()
+	dirs, err := kernels()
+	check(t, err)
+	return kernel{dirs[1], filepath.Join(dirs[1], "vmlinuz"), filepath.Join(dirs[1], "modules/crc-itu-t.ko"), "6.1"}
+}
+
+// machine is what boots.
+type machine struct {
+	kernel    kernel
+	initramfs string // a file
+	disk      string // an image that may be written to; "" for none
+	line      string // more of the kernel's command line
+}
+
+// boot runs a machine to its end and returns what its console said. It fails the test
+// with the console's end unless the last word is DONE.
+func (m machine) boot(t *testing.T) *console {
+	t.Helper()
+	said := m.run(t)
+	c := parse(said)
+	if !c.done {
+		t.Fatalf("the machine did not come to its end:\n%s", tail(said, 60))
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the console:\n%s", tail(verdictLine.ReplaceAllString(said, ""), 150))
+		}
+	})
+	return c
+}
+
+func (m machine) run(t *testing.T) string {
+	t.Helper()
+	args := []string{
+		"-accel", "tcg", "-machine", "pc", "-cpu", "max", "-m", "512", "-nographic", "-no-reboot", "-net", "none",
+		"-kernel", m.kernel.image, "-initrd", m.initramfs,
+		"-append", "console=ttyS0 panic=-1 loglevel=6 " + m.line,
+	}
+	if m.disk != "" {
+		args = append(args, "-drive", "file="+m.disk+",format=raw,if=virtio,cache=unsafe")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), hung)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, harness.Tool(t, "qemu-system-x86_64"), args...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	start := time.Now()
+	err := cmd.Run()
+	said := strings.ReplaceAll(out.String(), "\r", "")
+	if err != nil {
+		t.Fatalf("qemu: %v\n%s", err, tail(said, 60))
+	}
+	t.Logf("booted and ended in %.1f s", time.Since(start).Seconds())
+	return said
+}
+
+func tail(text string, lines int) string {
+	all := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+// console is what a machine said.
+type console struct {
+	said     string
+	results  map[string][]string // of the steps of a phase, in their order
+	verdicts []string
+	refusals []refusal
+	done     bool
+}
+
+// refusal is a record of the kernel about a file that it refused.
+type refusal struct{ cause, path string }
+
+// record is what integrity_audit_message prints.
+var record = regexp.MustCompile(`op=appraise_data cause=(\S+) .*?name="([^"]*)"`)
+
+var verdictLine = regexp.MustCompile(`\n*VERDICT\t.*`)
+
+func parse(said string) *console {
+	c := &console{said: said, results: map[string][]string{}}
+	for line := range strings.Lines(said) {
+		line = strings.TrimSuffix(line, "\n")
+		words := strings.Split(line, "\t")
+		switch {
+		case words[0] == "RESULT":
+			c.results[words[1]] = append(c.results[words[1]], words[len(words)-1])
+		case words[0] == "VERDICT":
+			c.verdicts = append(c.verdicts, words[2])
+		case line == "DONE":
+			c.done = true
+		}
+		if m := record.FindStringSubmatch(line); m != nil {
+			c.refusals = append(c.refusals, refusal{m[1], m[2]})
+		}
+	}
+	return c
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}

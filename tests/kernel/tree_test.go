@@ -1,0 +1,196 @@
+package kernel
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/imasign/imasign-build/tests/harness"
+)
+
+func write(t testing.TB, file, text string) {
+	t.Helper()
+	check(t, os.MkdirAll(filepath.Dir(file), 0o755))
+	check(t, os.WriteFile(file, []byte(text), 0o644))
+}
+
+// copyTo copies a file, which may be a link, with its mode.
+func copyTo(t testing.TB, from, to string) {
+	t.Helper()
+	content, err := os.ReadFile(from)
+	check(t, err)
+	info, err := os.Stat(from)
+	check(t, err)
+	check(t, os.MkdirAll(filepath.Dir(to), 0o755))
+	check(t, os.WriteFile(to, content, info.Mode().Perm()))
+}
+
+// programs are made once: guest and imasign-build without cgo, for a machine without
+// libraries, and the least that can be executed or mapped.
+var programs = map[string][]string{
+	"guest":         {"go", "build", "-ldflags=-s -w", "-o", "guest", "./guest"},
+	"imasign-build": {"go", "build", "-ldflags=-s -w", "-o", "imasign-build", "../../cmd/imasign-build"},
+	"program":       {"gcc", "-nostdlib", "-Os", "-Wl,--build-id=none", "-static", "-o", "program", "testdata/program.c"},
+	"library.so":    {"gcc", "-nostdlib", "-Os", "-Wl,--build-id=none", "-shared", "-fPIC", "-o", "library.so", "testdata/program.c"},
+}
+
+// program copies one of programs to a path.
+func program(t testing.TB, name, to string) {
+	t.Helper()
+	made := filepath.Join(scratch, name)
+	if _, err := os.Stat(made); err != nil {
+		args := slices.Clone(programs[name])
+		args[slices.Index(args, "-o")+1] = made
+		cmd := exec.Command(harness.Tool(t, args[0]), args[1:]...)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if r := harness.RunCommand(t, cmd); r.Code != 0 {
+			t.Fatalf("%s: %s%s", cmd, r.Out, r.Err)
+		}
+	}
+	copyTo(t, made, to)
+}
+
+// libraries copies a program or plugin of this machine and what it loads.
+func libraries(t testing.TB, file, root string) {
+	t.Helper()
+	for _, word := range strings.Fields(harness.Must(t, "ldd", file)) {
+		if filepath.IsAbs(word) {
+			copyTo(t, word, filepath.Join(root, word))
+		}
+	}
+	copyTo(t, file, filepath.Join(root, file))
+}
+
+// cpio packs a directory as an initramfs that is added to others.
+func cpio(t testing.TB, dir string) string {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "initramfs.cpio.gz")
+	cmd := exec.Command("sh", "-c", `find . | LC_ALL=C sort | cpio --quiet -o -H newc -R 0:0 | gzip -1 >"$0"`, out)
+	cmd.Dir = dir
+	if r := harness.RunCommand(t, cmd); r.Code != 0 {
+		t.Fatalf("cpio: %s%s", r.Out, r.Err)
+	}
+	return out
+}
+
+// joined is a file of several initramfs files, which the kernel unpacks one after
+// the other.
+func joined(t testing.TB, files ...string) string {
+	t.Helper()
+	var all strings.Builder
+	for _, file := range files {
+		content, err := os.ReadFile(file)
+		check(t, err)
+		all.Write(content)
+		all.WriteString(strings.Repeat("\x00", -len(content)&3))
+	}
+	out := filepath.Join(t.TempDir(), "initramfs")
+	write(t, out, all.String())
+	return out
+}
+
+// variants of a file, by what becomes of its signature.
+var variants = []string{"signed", "unsigned", "tampered", "otherkey", "hashonly", "sigbit"}
+
+// algorithms of keys and digests; each signs a program.
+var algorithms = []struct{ key, hash string }{
+	{"rsa2048", "sha256"}, {"rsa2048", "sha384"}, {"rsa2048", "sha512"}, {"rsa4096", "sha256"}, {"p256", "sha256"}, {"p384", "sha384"},
+}
+
+// newTree makes the root file system, without a signature. Everything exists for one
+// kind of refusal or another.
+func newTree(t *testing.T, k kernel) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "root")
+	for _, sub := range []string{"dev", "proc", "sys", "run", "tmp", "etc/ima"} {
+		check(t, os.MkdirAll(filepath.Join(dir, sub), 0o755))
+	}
+	program(t, "guest", filepath.Join(dir, "sbin/init"))
+	copyTo(t, harness.Tool(t, "busybox"), filepath.Join(dir, "bin/busybox"))
+	check(t, os.Symlink("busybox", filepath.Join(dir, "bin/sh")))
+	copyTo(t, harness.Tool(t, "busybox"), filepath.Join(dir, "sbin/switch_root"))
+	for _, a := range algorithms {
+		program(t, "program", filepath.Join(dir, "usr/bin", a.key+"-"+a.hash))
+	}
+	for _, name := range slices.Concat([]string{"revoked", "secondary"}, variants, changeNames()) {
+		program(t, "program", filepath.Join(dir, "usr/bin", name))
+	}
+	for _, name := range variants {
+		program(t, "library.so", filepath.Join(dir, "usr/lib", name+".so"))
+		copyTo(t, k.module, filepath.Join(dir, "lib/modules/test", name, filepath.Base(k.module)))
+		write(t, filepath.Join(dir, "lib/firmware", name+".bin"), "firmware "+name+"\n")
+		write(t, filepath.Join(dir, "etc/policies", name), "audit func=KEXEC_KERNEL_CHECK\n")
+		script := filepath.Join(dir, "usr/bin", name+".sh")
+		write(t, script, "#!/bin/sh\nexit 42 # "+name+"\n")
+		check(t, os.Chmod(script, 0o755))
+	}
+	return dir
+}
+
+// sign runs `imasign-build rootfs sign` with a key of the device.
+func sign(t *testing.T, dir string, key keySet, flags ...string) {
+	t.Helper()
+	harness.Must(t, harness.Program(t), append([]string{"rootfs", "sign", "--progress=none", "--force", "--key", key.file("key"), "--cert", key.file("crt"), dir}, flags...)...)
+}
+
+// spoil makes of a tree that is signed by the sample key what the variants say.
+func spoil(t *testing.T, dir string) {
+	t.Helper()
+	for _, a := range algorithms {
+		sign(t, dir, keys(t)[a.key], "--hash", a.hash, "--include", "/usr/bin/"+a.key+"-"+a.hash)
+	}
+	for _, name := range []string{"revoked", "secondary"} {
+		sign(t, dir, keys(t)[name], "--include", "/usr/bin/"+name)
+	}
+	sign(t, dir, keys(t)["rogue"], "--include", "*otherkey*")
+	for _, file := range harness.Files(t, dir) {
+		switch variant := variantOf(file); variant {
+		case "unsigned":
+			check(t, unix.Removexattr(file, "security.ima"))
+		case "hashonly":
+			harness.Must(t, harness.Tool(t, "evmctl"), "ima_hash", "-a", "sha256", file)
+		case "tampered":
+			f, err := os.OpenFile(file, os.O_WRONLY|os.O_APPEND, 0)
+			check(t, err)
+			_, err = f.WriteString("\n")
+			check(t, err)
+			check(t, f.Close())
+		case "sigbit":
+			value := make([]byte, 1024)
+			n, err := unix.Getxattr(file, "security.ima", value)
+			check(t, err)
+			value[n-1] ^= 1
+			check(t, unix.Setxattr(file, "security.ima", value[:n], 0))
+		}
+	}
+}
+
+// variantOf is the variant that a path of the tree belongs to, "" for none.
+func variantOf(file string) string {
+	for _, part := range strings.FieldsFunc(file, func(r rune) bool { return r == '/' || r == '.' }) {
+		for _, v := range variants {
+			if part == v {
+				return v
+			}
+		}
+	}
+	return ""
+}
+
+// makers of images from a tree.
+var makers = map[string]func(t *testing.T, dir, image string){
+	"ext4": func(t *testing.T, dir, image string) {
+		harness.Must(t, harness.Tool(t, "mkfs.ext4"), "-q", "-d", dir, image, "128M")
+	},
+	"squashfs": func(t *testing.T, dir, image string) {
+		harness.Must(t, harness.Tool(t, "mksquashfs"), dir, image, "-quiet", "-no-progress", "-comp", "gzip", "-Xcompression-level", "1")
+	},
+	"erofs": func(t *testing.T, dir, image string) {
+		harness.Must(t, harness.Tool(t, "mkfs.erofs"), "--quiet", image, dir)
+	},
+}
