@@ -1,8 +1,9 @@
 #!/bin/sh
 # Asks Debian's kernels 6.1 and 6.12, booted in QEMU, what they say to every rule of
 # pkg/policy/testdata/{corpus,random}.tsv, and freezes their verdicts and what counts
-# of their configurations. Needs qemu-system-x86 and cpio, a Debian 12 with its
-# security archive, no root, 250 MB in $1 and a minute.
+# of their configurations. tests/kernel compares the same rules with the kernels that it
+# boots, at every run; this is for a new rule, or a new kernel. Needs qemu-system-x86 and
+# cpio, a Debian 12 with its security archive, no root, 250 MB in $1 and a minute.
 #
 #	tests/policy/freeze.sh /tmp/policy-freeze
 set -eu
@@ -11,7 +12,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 data=$here/../../pkg/policy/testdata
 mkdir -p "$work"
 cd "$here"
-CGO_ENABLED=0 go build -o "$work/init" ./guest
+CGO_ENABLED=0 go build -o "$work/init" ../kernel/guest
 go build -o "$work/freeze" ./freeze
 cd "$work"
 
@@ -23,12 +24,13 @@ for version in 6.1 6.12; do
 	release=${package#linux-image-}
 	{
 		echo "# What decides about IMA policies in the configuration of Debian's $release."
-		grep -E '^CONFIG_(IMA|INTEGRITY|AUDIT|FS_VERITY|MODULE_SIG|SECURITY_(SELINUX|SMACK|APPARMOR)|CRYPTO_(MD4|MD5|SHA|RMD|WP512|SM3|STREEBOG))' \
+		grep -E '^CONFIG_(IMA|INTEGRITY|AUDIT|FS_VERITY|MODULE_SIG|SECURITY_(SELINUX|SMACK|APPARMOR)|CRYPTO_(ECDSA|MD4|MD5|SHA|RMD|WP512|SM3|STREEBOG))' \
 			"$package/boot/config-$release"
 	} >"$data/config-$version"
 	for table in corpus random; do
 		rm -rf root && mkdir root && cp init root/
 		./freeze lines "$data/$table.tsv" >root/rules
+		printf 'verdicts\t/rules\n' >root/plan
 		(cd root && find . | cpio --quiet -o -H newc | gzip -1) >initrd
 		timeout 300 qemu-system-x86_64 -accel tcg -machine pc -cpu max -m 512 -nographic -no-reboot \
 			-kernel "$package/boot/vmlinuz-$release" -initrd initrd -append "console=ttyS0 quiet loglevel=1 panic=-1" \
