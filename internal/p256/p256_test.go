@@ -88,6 +88,12 @@ func TestRefuses(t *testing.T) {
 	if _, err := s.Sign(ctx, crypto.SHA256, digests(32, 1)); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Sign(t.Context(), crypto.SHA256, digests(32, 1)); !errors.Is(err, ErrClosed) {
+		t.Errorf("closed: %v", err)
+	}
 	p384, _ := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 	if _, err := NewSigner(p384, &p384.PublicKey); !errors.Is(err, ErrCurve) {
 		t.Errorf("P-384: %v", err)

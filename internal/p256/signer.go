@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 )
 
 // ErrVerify means that a signature just made does not verify with the public key
@@ -17,9 +18,13 @@ var ErrVerify = errors.New("the signature does not verify with the certificate's
 // ErrCurve means that a key is not one on P-256.
 var ErrCurve = errors.New("not a P-256 key")
 
-// Signer makes ASN.1 DER signatures and verifies each. It is safe for concurrent use.
+// ErrClosed means that a signer was used after Close.
+var ErrClosed = errors.New("the key is closed")
+
+// Signer makes ASN.1 DER signatures and verifies each. It is safe for concurrent use,
+// and signs until Close.
 type Signer struct {
-	private *ecdsa.PrivateKey
+	private atomic.Pointer[ecdsa.PrivateKey] // nil once closed
 	public  *ecdsa.PublicKey
 	table   func() (*multiples, error)
 }
@@ -30,15 +35,29 @@ func NewSigner(private *ecdsa.PrivateKey, public *ecdsa.PublicKey) (*Signer, err
 	if private.Curve != elliptic.P256() || public.Curve != elliptic.P256() {
 		return nil, ErrCurve
 	}
-	return &Signer{private, public, sync.OnceValues(func() (*multiples, error) { return newMultiples(public) })}, nil
+	s := &Signer{public: public, table: sync.OnceValues(func() (*multiples, error) { return newMultiples(public) })}
+	s.private.Store(private)
+	return s, nil
+}
+
+// Close lets go of the private key, which Go's runtime clears when it uses the memory
+// again.
+func (s *Signer) Close() error {
+	s.private.Store(nil)
+	return nil
 }
 
 // VerifiesWith reports whether Sign verifies with exactly this public key.
 func (s *Signer) VerifiesWith(public crypto.PublicKey) bool { return s.public.Equal(public) }
 
 // Sign returns one signature a digest, the same at every call, verified already. The
-// context is obeyed between signatures. Errors wrap [ErrVerify] or are crypto/ecdsa's.
+// context is obeyed between signatures. Errors wrap [ErrVerify] or [ErrClosed], or are
+// crypto/ecdsa's.
 func (s *Signer) Sign(ctx context.Context, h crypto.Hash, digests [][]byte) ([][]byte, error) {
+	private := s.private.Load()
+	if private == nil {
+		return nil, fmt.Errorf("p256: %w", ErrClosed)
+	}
 	table, err := s.table()
 	if err != nil {
 		return nil, err
@@ -48,7 +67,7 @@ func (s *Signer) Sign(ctx context.Context, h crypto.Hash, digests [][]byte) ([][
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		if signatures[i], err = s.private.Sign(nil, digest, h); err != nil {
+		if signatures[i], err = private.Sign(nil, digest, h); err != nil {
 			return nil, fmt.Errorf("p256: sign: %w", err)
 		}
 	}

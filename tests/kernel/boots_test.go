@@ -285,7 +285,7 @@ func TestHookStops(t *testing.T) {
 	k := built(t)
 	dir := newTree(t, k)
 	sign(t, dir, keys(t)["rsa2048"], "--exclude", "/sbin/switch_root")
-	said := machine{
+	said, _ := machine{
 		kernel: k, disk: image(t, "ext4", dir), line: "root=/dev/vda",
 		initramfs: bundle(t, t.TempDir(), flags("--cert", trusted(t, "rsa2048"))...),
 	}.run(t)

@@ -78,27 +78,30 @@ type machine struct {
 	line      string // more of the kernel's command line
 }
 
-// boot runs a machine to its end and returns what its console said. It fails the test
-// with the console's end unless the last word is DONE.
+// boot runs a machine to its end and returns what was said. It fails the test with the
+// end of that unless the guest's last word is DONE.
 func (m machine) boot(t *testing.T) *console {
 	t.Helper()
-	said := m.run(t)
-	c := parse(said)
+	said, report := m.run(t)
+	c := parse(said, report)
 	if !c.done {
-		t.Fatalf("the machine did not come to its end:\n%s", tail(said, 60))
+		t.Fatalf("the machine did not come to its end:\n%s\n%s", tail(report, 20), tail(said, 60))
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("the console:\n%s", tail(verdictLine.ReplaceAllString(said, ""), 150))
+			t.Logf("the console:\n%s", tail(said, 150))
 		}
 	})
 	return c
 }
 
-func (m machine) run(t *testing.T) string {
+// run returns what the kernel and the initramfs said, and what the guest reported.
+func (m machine) run(t *testing.T) (said, report string) {
 	t.Helper()
+	reports := filepath.Join(t.TempDir(), "report")
 	args := []string{
-		"-accel", "tcg", "-machine", "pc", "-cpu", "max", "-m", "512", "-nographic", "-no-reboot", "-net", "none",
+		"-accel", "tcg", "-machine", "pc", "-cpu", "max", "-m", "512", "-no-reboot", "-net", "none",
+		"-display", "none", "-monitor", "none", "-serial", "stdio", "-serial", "file:" + reports,
 		"-kernel", m.kernel.image, "-initrd", m.initramfs,
 		"-append", "console=ttyS0 panic=-1 loglevel=6 " + m.line,
 	}
@@ -112,12 +115,14 @@ func (m machine) run(t *testing.T) string {
 	cmd.Stdout, cmd.Stderr = &out, &out
 	start := time.Now()
 	err := cmd.Run()
-	said := strings.ReplaceAll(out.String(), "\r", "")
+	said = strings.ReplaceAll(out.String(), "\r", "")
 	if err != nil {
 		t.Fatalf("qemu: %v\n%s", err, tail(said, 60))
 	}
 	t.Logf("booted and ended in %.1f s", time.Since(start).Seconds())
-	return said
+	b, err := os.ReadFile(reports)
+	check(t, err)
+	return said, strings.ReplaceAll(string(b), "\r", "")
 }
 
 func tail(text string, lines int) string {
@@ -125,7 +130,8 @@ func tail(text string, lines int) string {
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
-// console is what a machine said.
+// console is what a machine said: the kernel and the initramfs on its console, the
+// guest in its report.
 type console struct {
 	said     string
 	results  map[string][]string // of the steps of a phase, in their order
@@ -140,11 +146,12 @@ type refusal struct{ cause, path string }
 // record is what integrity_audit_message prints.
 var record = regexp.MustCompile(`op=appraise_data cause=(\S+) .*?name="([^"]*)"`)
 
-var verdictLine = regexp.MustCompile(`\n*VERDICT\t.*`)
-
-func parse(said string) *console {
+func parse(said, report string) *console {
 	c := &console{said: said, results: map[string][]string{}}
-	for line := range strings.Lines(said) {
+	for _, m := range record.FindAllStringSubmatch(said, -1) {
+		c.refusals = append(c.refusals, refusal{m[1], m[2]})
+	}
+	for line := range strings.Lines(report) {
 		line = strings.TrimSuffix(line, "\n")
 		words := strings.Split(line, "\t")
 		switch {
@@ -154,9 +161,6 @@ func parse(said string) *console {
 			c.verdicts = append(c.verdicts, words[2])
 		case line == "DONE":
 			c.done = true
-		}
-		if m := record.FindStringSubmatch(line); m != nil {
-			c.refusals = append(c.refusals, refusal{m[1], m[2]})
 		}
 	}
 	return c

@@ -32,10 +32,10 @@ for version in 6.1 6.12; do
 		./freeze lines "$data/$table.tsv" >root/rules
 		printf 'verdicts\t/rules\n' >root/plan
 		(cd root && find . | cpio --quiet -o -H newc | gzip -1) >initrd
-		timeout 300 qemu-system-x86_64 -accel tcg -machine pc -cpu max -m 512 -nographic -no-reboot \
+		timeout 300 qemu-system-x86_64 -accel tcg -machine pc -cpu max -m 512 -no-reboot -display none -monitor none -serial null -serial stdio \
 			-kernel "$package/boot/vmlinuz-$release" -initrd initrd -append "console=ttyS0 quiet loglevel=1 panic=-1" \
-			</dev/null >console
-		./freeze verdicts "$data/$table.tsv" "$column" <console
+			</dev/null >report
+		./freeze verdicts "$data/$table.tsv" "$column" <report
 	done
 	column=$((column + 1))
 done

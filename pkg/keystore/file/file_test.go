@@ -194,8 +194,8 @@ func TestProviderIsNamed(t *testing.T) {
 			t.Errorf("%s: its own verification is not used", got)
 		}
 		check(t, key.Close())
-		if _, err := key.Sign(context.Background(), crypto.SHA256, [][]byte{make([]byte, 32)}); got != c.alone && err == nil {
-			t.Error("libcrypto still has the key after Close")
+		if _, err := key.Sign(context.Background(), crypto.SHA256, [][]byte{make([]byte, 32)}); err == nil {
+			t.Errorf("%s still has the key after Close", got)
 		}
 	}
 }

@@ -44,7 +44,7 @@ func openP256(private crypto.Signer, public *ima.PublicKey) *keystore.Key {
 	if err != nil {
 		return nil
 	}
-	return &keystore.Key{Signer: signer, Public: public, Provider: "crypto/ecdsa"}
+	return &keystore.Key{Signer: signer, Public: public, Provider: "crypto/ecdsa", Release: signer.Close}
 }
 
 // provider is what libcrypto makes of a key.

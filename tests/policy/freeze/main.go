@@ -2,7 +2,7 @@
 // verdicts into it.
 //
 //	freeze lines FILE            prints the rules, quoted, one a line
-//	freeze verdicts FILE COLUMN  reads a console's output, replaces the column (from 0)
+//	freeze verdicts FILE COLUMN  reads the guest's report, replaces the column (from 0)
 package main
 
 import (
