@@ -56,32 +56,40 @@ func (m *multiples) verify(digests, signatures [][]byte) bool {
 		}
 	}
 	invert(list)
+	var room scratch
 	for i, digest := range digests {
-		if !m.verifyOne(digest, &list[i]) {
+		if !m.verifyOne(digest, &list[i], &room) {
 			return false
 		}
 	}
 	return true
 }
 
-func (m *multiples) verifyOne(digest []byte, p *parsed) bool {
+// scratch is what one verification leaves to the next.
+type scratch struct {
+	z, u   big.Int
+	u1, u2 [scalarSize]byte
+	sum    nistec.P256Point
+}
+
+func (m *multiples) verifyOne(digest []byte, p *parsed, room *scratch) bool {
 	n := elliptic.P256().Params().N
 	// The leftmost 256 bits of a longer digest, all of a shorter one.
-	z := new(big.Int).SetBytes(digest[:min(len(digest), scalarSize)])
-	var u1, u2 [scalarSize]byte
-	z.Mul(z, &p.w).Mod(z, n).FillBytes(u1[:])
-	new(big.Int).Mod(p.w.Mul(&p.r, &p.w), n).FillBytes(u2[:])
-	sum, err := nistec.NewP256Point().ScalarBaseMult(u1[:])
-	if err != nil {
+	room.z.SetBytes(digest[:min(len(digest), scalarSize)])
+	room.u.Mul(&room.z, &p.w)
+	room.z.Mod(&room.u, n).FillBytes(room.u1[:])
+	room.u.Mul(&p.r, &p.w)
+	room.z.Mod(&room.u, n).FillBytes(room.u2[:])
+	if _, err := room.sum.ScalarBaseMult(room.u1[:]); err != nil {
 		return false
 	}
-	m.add(sum, &u2)
-	x, err := sum.BytesX()
+	m.add(&room.sum, &room.u2)
+	x, err := room.sum.BytesX()
 	if err != nil { // the point at infinity has none
 		return false
 	}
-	v := new(big.Int).SetBytes(x)
-	return v.Mod(v, n).Cmp(&p.r) == 0
+	room.u.SetBytes(x)
+	return room.z.Mod(&room.u, n).Cmp(&p.r) == 0
 }
 
 // parsed is a signature: r, s and, once inverted, w = 1/s.
