@@ -3,6 +3,7 @@
 GO ?= go
 LINT = $(GO) tool -modfile=tools/go.mod
 FUZZTIME ?= 30s
+BITBAKE_TESTS ?= TestBuild|TestParse|TestHostTools
 
 VULNDB ?= https://vuln.go.dev
 
@@ -33,7 +34,7 @@ bitbake: ## the layer with real BitBake and OE-core: make bitbake BITBAKE_DIR=â€
 	./tests/deps.sh bitbake
 	locale -a | grep -qix 'en_us.utf-\?8' || localedef -i en_US -f UTF-8 en_US.UTF-8
 	BITBAKE_DIR="$(BITBAKE_DIR)" OECORE_DIR="$(OECORE_DIR)" WIC_DIR="$(WIC_DIR)" META_SECURITY_DIR="$(META_SECURITY_DIR)" \
-		$(GO) test -timeout 90m -count=1 -v -run 'TestBuild|TestParse' ./tests/bitbake
+		$(GO) test -timeout 90m -count=1 -v -run '$(BITBAKE_TESTS)' ./tests/bitbake
 
 lint: ## linters, pinned in tools/go.mod
 	$(LINT) golangci-lint run --allow-parallel-runners ./...

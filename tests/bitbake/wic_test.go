@@ -31,7 +31,7 @@ func (l *lab) wicProject(t *testing.T) string {
 func (l *lab) wic(t *testing.T) {
 	tools := l.wicProject(t)
 	write(t, l.path("meta-test/test.wks"), "part / --source rootfs --fstype=ext4 --label root --align 1024\npart /data --fstype=ext4 --fixed-size 8M --label data\nbootloader --ptable gpt\n")
-	setup := "TEST_FSTYPES = \"wic\"\nWKS_FILE = \"" + l.path("meta-test/test.wks") + "\"\nWKS_FILE_DEPENDS = \"\"\nASSUME_PROVIDED += \"syslinux\"\nHOSTTOOLS += \"parted mcopy mkfs.vfat sgdisk sfdisk mmd e2fsck dumpe2fs tune2fs resize2fs" + tools + "\"\n"
+	setup := "TEST_FSTYPES = \"wic\"\nWKS_FILE = \"" + l.path("meta-test/test.wks") + "\"\nWKS_FILE_DEPENDS = \"\"\nASSUME_PROVIDED += \"syslinux\"\nHOSTTOOLS += \"" + wicTools + tools + "\"\n"
 	l.build(t, setup, "test-image")
 	dir := t.TempDir()
 	harness.Must(t, "mount", "-o", "loop,ro,offset=1048576", l.path(filepath.Join(images, image+".wic")), dir)

@@ -1,0 +1,72 @@
+#!/bin/sh
+# Runs a command in a new Debian 12 that has make and Go, and nothing else: what the
+# project needs beyond that must come from tests/deps.sh.
+#
+#	tests/fresh.sh .ci/run
+#	tests/fresh.sh make demo
+#	tests/fresh.sh make bitbake BITBAKE_DIR=… OECORE_DIR=… BITBAKE_TESTS=TestHostTools
+#
+# Needs root, debootstrap and a mirror (IMASIGN_DEBIAN_MIRROR). The checkout is what git
+# has committed. Directories named in BITBAKE_DIR=…, OECORE_DIR=…, WIC_DIR=… and
+# META_SECURITY_DIR=… appear under the same names; Go's caches and the kernels are shared.
+set -eu
+here=$(cd "$(dirname "$0")/.." && pwd)
+mirror=${IMASIGN_DEBIAN_MIRROR:-http://deb.debian.org/debian}
+cache=${IMASIGN_KERNEL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/imasign-build/kernel}
+
+fail() {
+	echo "tests/fresh.sh: $*" >&2
+	exit 1
+}
+
+[ "$#" != 0 ] || fail "which command?"
+[ "$(id -u)" = 0 ] || fail "a chroot needs root"
+command -v debootstrap >/dev/null || fail "debootstrap is missing: apt-get install debootstrap"
+
+# Everything is mounted in a mount namespace of its own, which takes its mounts along
+# when it ends: nothing below the directory is another's when it is removed.
+if [ "${FRESH_ROOT:-}" = "" ]; then
+	FRESH_ROOT=$(mktemp -d "${TMPDIR:-/tmp}/imasign-fresh-XXXXXX")
+	export FRESH_ROOT
+	trap 'rm -rf --one-file-system "$FRESH_ROOT"' EXIT
+	trap 'exit 1' HUP INT TERM
+	unshare --mount --pid --fork --kill-child --propagation private "$0" "$@"
+	exit
+fi
+
+root=$FRESH_ROOT
+debootstrap --variant=minbase --include=ca-certificates,make bookworm "$root" "$mirror" >"$root.log" 2>&1 || {
+	tail -n 20 "$root.log" >&2
+	fail "debootstrap failed"
+}
+rm -f "$root.log"
+
+# same shows a directory of this machine under its own name.
+same() {
+	mkdir -p "$1" "$root$1"
+	mount --bind "$1" "$root$1"
+}
+
+same "$(go env GOROOT)"
+same "$(go env GOMODCACHE)"
+same "$(go env GOCACHE)"
+same "$cache"
+for word; do
+	case $word in
+	BITBAKE_DIR=/* | OECORE_DIR=/* | WIC_DIR=/* | META_SECURITY_DIR=/*) same "${word#*=}" ;;
+	esac
+done
+mount -t proc proc "$root/proc"
+mount --rbind /sys "$root/sys"
+mount --rbind /dev "$root/dev"
+mount -t tmpfs tmpfs "$root/run"
+for file in /etc/resolv.conf /etc/hosts; do
+	cat "$file" >"$root$file"
+done
+mkdir "$root/src"
+git -C "$here" -c safe.directory="$here" archive HEAD | tar -x -C "$root/src"
+chroot "$root" /usr/bin/env -i HOME=/root TERM=dumb \
+	PATH="$(go env GOROOT)/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" \
+	GOMODCACHE="$(go env GOMODCACHE)" GOCACHE="$(go env GOCACHE)" GOFLAGS=-buildvcs=false \
+	IMASIGN_KERNEL_CACHE="$cache" \
+	sh -c 'cd /src && exec "$@"' -- "$@"
