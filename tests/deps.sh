@@ -62,7 +62,7 @@ packages="
 "
 # What BitBake needs in place of native recipes (make bitbake).
 bitbake="
-	btrfs-progs chrpath cpio diffstat dosfstools fdisk file g++ gawk gdisk git libpseudo locales
+	btrfs-progs chrpath cpio diffstat dosfstools f2fs-tools fdisk file g++ gawk gdisk git libpseudo locales
 	lz4 make mtd-utils mtools patch perl rpcsvc-proto rpm2cpio wget xz-utils zstd
 "
 [ "${1:-}" != bitbake ] || packages="$packages $bitbake"

@@ -6,12 +6,13 @@
 #	tests/fresh.sh make demo
 #	tests/fresh.sh make bitbake BITBAKE_DIR=… OECORE_DIR=… BITBAKE_TESTS=TestHostTools
 #
-# Needs root, debootstrap and a mirror (IMASIGN_DEBIAN_MIRROR). The checkout is what git
+# Needs root, debootstrap and a mirror (IMASIGN_DEBIAN_MIRROR, IMASIGN_DEBIAN_SECURITY). The checkout is what git
 # has committed. Directories named in BITBAKE_DIR=…, OECORE_DIR=…, WIC_DIR=… and
 # META_SECURITY_DIR=… appear under the same names; Go's caches and the kernels are shared.
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 mirror=${IMASIGN_DEBIAN_MIRROR:-http://deb.debian.org/debian}
+security=${IMASIGN_DEBIAN_SECURITY:-http://deb.debian.org/debian-security}
 cache=${IMASIGN_KERNEL_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/imasign-build/kernel}
 
 fail() {
@@ -40,6 +41,13 @@ debootstrap --variant=minbase --include=ca-certificates,make bookworm "$root" "$
 	fail "debootstrap failed"
 }
 rm -f "$root.log"
+
+chmod 0755 "$root" # apt fetches as a user of its own
+# As an installation has them.
+for suite in bookworm bookworm-updates; do
+	echo "deb $mirror $suite main"
+done >"$root/etc/apt/sources.list"
+echo "deb $security bookworm-security main" >>"$root/etc/apt/sources.list"
 
 # same shows a directory of this machine under its own name.
 same() {
