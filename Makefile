@@ -7,7 +7,7 @@ BITBAKE_TESTS ?= TestBuild|TestParse|TestHostTools
 
 VULNDB ?= https://vuln.go.dev
 
-.PHONY: all build demo test kernel bitbake check lint docs vuln bench fuzz deps clean
+.PHONY: all build demo test kernel bitbake check nightly lint docs vuln bench fuzz deps clean
 
 all: build
 
@@ -47,6 +47,15 @@ vuln: ## known vulnerabilities; offline with VULNDB=file:///a/copy/of/the/databa
 	$(LINT) govulncheck -db $(VULNDB) ./...
 
 check: lint test ## what a change must pass
+
+# What takes too long for every change. BitBake comes last: it needs its checkouts.
+nightly: deps kernel ## long runs: make nightly BITBAKE_DIR=… OECORE_DIR=… [FUZZTIME=5m]
+	IMASIGN_NIGHTLY=1 $(GO) test -race -timeout 60m -count=1 ./cmd/... ./internal/... ./pkg/... ./tests/...
+	./tests/fuzz.sh $(FUZZTIME)
+	./tests/fresh.sh make demo
+	./tests/fresh.sh .ci/run
+	./tests/fresh.sh make bitbake BITBAKE_DIR="$(BITBAKE_DIR)" OECORE_DIR="$(OECORE_DIR)" BITBAKE_TESTS=TestHostTools
+	$(MAKE) bitbake
 
 bench: deps ## against evmctl and openssl in one run, as ratios
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m -count=1 ./tests/bench

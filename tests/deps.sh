@@ -14,6 +14,7 @@ packages="
 	cpio
 	createrepo-c
 	dash
+	debootstrap
 	dnf
 	dracut-core
 	e2fsprogs
