@@ -32,8 +32,9 @@ func newRPMSign(a *app) *cobra.Command {
 		Use:   "sign PATH…",
 		Short: "Sign the files of packages, in their signature headers",
 		Long: `Sign writes a signature for every file into the signature header of each package
-(directories: every *.rpm below them), from the digests that its main header states.
-Main header and payload keep every byte, and OpenPGP signatures stay valid.
+(directories: every *.rpm below them, symbolic links followed), from the digests that
+its main header states. Main header and payload keep every byte, and OpenPGP
+signatures stay valid. In place, nothing outside of the paths given is written to.
 
 A package is checked first, and replaced whole or not at all. One whose files are
 signed by this key already is left alone; another key's signatures are an error, or

@@ -22,8 +22,8 @@ func newRPMVerify(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify PATH…",
 		Short: "Verify the file signatures in packages",
-		Long: `Verify checks that every file of each package (directories: every *.rpm below them)
-has a signature by a trusted certificate for the digest that the package states, that
+		Long: `Verify checks that every file of each package (directories: every *.rpm below them,
+symbolic links followed) has a signature by a trusted certificate for the digest that the package states, that
 rpm will find it, and that the package is whole. Each file, or package, that fails is
 named with the reason. --check files also holds the digests against the payload.
 

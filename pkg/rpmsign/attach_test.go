@@ -292,17 +292,17 @@ func TestShare(t *testing.T) {
 	out := filepath.Join(dir, "out.rpm")
 	link := filepath.Join(dir, "link.rpm")
 	check(t, os.Symlink(path, link))
-	for _, u := range []Unit{{path, out}, {path, out}, {path, path}, {link, filepath.Join(dir, "by-link.rpm")}} {
+	for _, u := range []Unit{{Path: path, Output: out}, {Path: path, Output: out}, {Path: path, Output: path}, {Path: link, Output: filepath.Join(dir, "by-link.rpm")}} {
 		check(t, s.Run(t.Context(), u).Err)
 		if info, err := os.Lstat(u.Output); err != nil || !info.Mode().IsRegular() || !same(path, u.Output) {
 			t.Errorf("%+v: %v, %v", u, info, err)
 		}
 	}
 	check(t, os.WriteFile(filepath.Join(dir, "old.rpm"), []byte("old"), 0o644))
-	check(t, s.Run(t.Context(), Unit{path, filepath.Join(dir, "old.rpm")}).Err)
+	check(t, s.Run(t.Context(), Unit{Path: path, Output: filepath.Join(dir, "old.rpm")}).Err)
 	verify(t, filepath.Join(dir, "old.rpm"), "p256")
 	source := packages.Copy(t, "source", t.TempDir())
-	check(t, s.Run(t.Context(), Unit{source, filepath.Join(dir, "source.rpm")}).Err)
+	check(t, s.Run(t.Context(), Unit{Path: source, Output: filepath.Join(dir, "source.rpm")}).Err)
 	if !same(source, filepath.Join(dir, "source.rpm")) {
 		t.Error("a source package is copied")
 	}
@@ -331,7 +331,7 @@ func TestLinkOrCopy(t *testing.T) {
 // otherwise.
 func TestResume(t *testing.T) {
 	dir := t.TempDir()
-	u := Unit{packages.Copy(t, "openpgp-rsa", dir), filepath.Join(dir, "signed.rpm")}
+	u := Unit{Path: packages.Copy(t, "openpgp-rsa", dir), Output: filepath.Join(dir, "signed.rpm")}
 	s := signer(t, "p256")
 	check(t, s.Resume(t.Context(), u).Err)
 	was, sys := stat(t, u.Output)
@@ -360,7 +360,7 @@ func TestResume(t *testing.T) {
 	check(t, os.Truncate(u.Output, 3000))
 	check(t, s.Resume(t.Context(), u).Err)
 	verify(t, u.Output, "p256")
-	if r := s.Resume(t.Context(), Unit{filepath.Join(dir, "none"), u.Output}); !errors.Is(r.Err, fs.ErrNotExist) {
+	if r := s.Resume(t.Context(), Unit{Path: filepath.Join(dir, "none"), Output: u.Output}); !errors.Is(r.Err, fs.ErrNotExist) {
 		t.Error(r.Err)
 	}
 }

@@ -91,7 +91,14 @@ type Package struct {
 // headers; what they state about the content is for Check. Errors wrap ErrNotRPM,
 // ErrTruncated or ErrMalformed.
 func Open(path string, o Options) (*Package, error) {
-	// O_NONBLOCK: a FIFO that is called .rpm must not hold everything up.
+	// Looked at before it is opened, which makes some devices do things, and opened
+	// with O_NONBLOCK: a FIFO that is called .rpm must not hold everything up.
+	switch info, err := os.Stat(path); {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("read %s: %w: it is not a regular file", path, ErrNotRPM)
+	}
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err

@@ -5,86 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
-	"strings"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/imasign/imasign-build/pkg/signing"
 )
-
-// Unit is one package of many.
-type Unit struct {
-	Path   string
-	Output string // where to write it; "" for in place
-}
-
-// ErrSameOutput means that two packages would be written to one path.
-var ErrSameOutput = errors.New("two packages would be written to one file")
-
-// FindUnits lists the packages at paths: files as they are named, directories with
-// every regular file called *.rpm below them, sorted, each once. Below outputDir,
-// unless that is "", a file gets its base name, and what was found in a directory
-// its path from there.
-func FindUnits(paths []string, outputDir string) ([]Unit, error) {
-	var units []Unit
-	for _, path := range paths {
-		found, err := findBelow(path)
-		if err != nil {
-			return nil, err
-		}
-		for _, file := range found {
-			u := Unit{Path: file}
-			if outputDir != "" {
-				name := filepath.Base(file)
-				if rel, err := filepath.Rel(path, file); err == nil && rel != "." {
-					name = rel
-				}
-				u.Output = filepath.Join(outputDir, name)
-			}
-			units = append(units, u)
-		}
-	}
-	slices.SortStableFunc(units, func(a, b Unit) int { return strings.Compare(a.Path, b.Path) })
-	units = slices.CompactFunc(units, func(a, b Unit) bool { return filepath.Clean(a.Path) == filepath.Clean(b.Path) })
-	return units, distinct(units)
-}
-
-func distinct(units []Unit) error {
-	met := map[string]string{}
-	for _, u := range units {
-		if u.Output == "" {
-			continue
-		}
-		if other, taken := met[u.Output]; taken {
-			return fmt.Errorf("%w: %s and %s to %s", ErrSameOutput, other, u.Path, u.Output)
-		}
-		met[u.Output] = u.Path
-	}
-	return nil
-}
-
-func findBelow(path string) ([]string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.IsDir() {
-		return []string{path}, nil
-	}
-	var found []string
-	// The slash has a symbolic link to a directory followed.
-	err = filepath.WalkDir(path+"/", func(file string, d fs.DirEntry, err error) error {
-		if err == nil && d.Type().IsRegular() && strings.HasSuffix(file, ".rpm") {
-			found = append(found, file)
-		}
-		return err
-	})
-	return found, err
-}
 
 // Signing is how packages are signed, stripped or given what a manifest states.
 type Signing struct {
@@ -156,20 +83,32 @@ func (s *Signing) run(ctx context.Context, p *Package, r *Result) error {
 		return err
 	}
 	if plan.Attachable() != nil { // without a key
-		r.Changed = true
-		return nil
+		return r.change()
 	}
 	raw, err := p.signatureHeader(plan)
 	if err != nil {
 		return fmt.Errorf("sign %s: %w", p.path, err)
 	}
-	if r.Changed = raw != nil; r.Changed {
+	if raw != nil {
+		if err := r.change(); err != nil {
+			return err
+		}
 		r.Grows = padded(int64(len(raw))) - padded(int64(len(p.sig.raw)))
 	}
 	if s.DryRun {
 		return nil
 	}
 	return p.replace(ctx, raw, r.Counts.Pending())
+}
+
+// change notes that the package is to be written anew. One outside of what was named
+// is not.
+func (r *Result) change() error {
+	if r.Outside != "" {
+		return fmt.Errorf("write %s, which is %s: %w", r.Path, r.Outside, ErrOutside)
+	}
+	r.Changed = true
+	return nil
 }
 
 // copySource has a source package be among the output as it is.

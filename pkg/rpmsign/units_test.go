@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -18,65 +17,14 @@ import (
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
-// tree is a directory with files that are called like packages, and other things.
-func tree(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	for _, name := range []string{"b.rpm", "a.rpm", "sub/c.rpm", "sub/b.rpm", "readme", "sub/x.rpm.bak"} {
-		check(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))
-		check(t, os.WriteFile(filepath.Join(dir, name), nil, 0o644))
-	}
-	check(t, os.Mkdir(filepath.Join(dir, "dir.rpm"), 0o755))
-	check(t, os.Symlink("a.rpm", filepath.Join(dir, "link.rpm")))
-	return dir
-}
-
-func relative(dir string, units []Unit) (list []string) {
-	for _, u := range units {
-		list = append(list, strings.TrimPrefix(u.Path, dir+"/")+">"+u.Output)
-	}
-	return list
-}
-
-func TestFindUnits(t *testing.T) {
-	dir := tree(t)
-	link := filepath.Join(t.TempDir(), "link")
-	check(t, os.Symlink(dir, link))
-	for _, c := range []struct {
-		paths []string
-		out   string
-		want  []string
-	}{
-		{[]string{dir}, "", []string{"a.rpm>", "b.rpm>", "sub/b.rpm>", "sub/c.rpm>"}},
-		{[]string{dir, dir + "/a.rpm", dir + "//sub"}, "", []string{"a.rpm>", "b.rpm>", "sub/b.rpm>", "sub/c.rpm>"}},
-		{[]string{dir + "/readme", dir + "/link.rpm"}, "", []string{"link.rpm>", "readme>"}},
-		{[]string{dir}, "out", []string{"a.rpm>out/a.rpm", "b.rpm>out/b.rpm", "sub/b.rpm>out/sub/b.rpm", "sub/c.rpm>out/sub/c.rpm"}},
-		{[]string{dir + "/sub/c.rpm"}, "out", []string{"sub/c.rpm>out/c.rpm"}},
-	} {
-		units, err := FindUnits(c.paths, c.out)
-		if got := relative(dir, units); err != nil || !slices.Equal(got, c.want) {
-			t.Errorf("%s: %q, %v", c.paths, got, err)
-		}
-	}
-	if units, err := FindUnits([]string{link}, ""); err != nil || len(units) != 4 {
-		t.Errorf("through a link: %v, %v", units, err)
-	}
-	if _, err := FindUnits([]string{dir + "/b.rpm", dir + "/sub/b.rpm"}, "out"); !errors.Is(err, ErrSameOutput) {
-		t.Error(err)
-	}
-	if _, err := FindUnits([]string{dir + "/none.rpm"}, ""); !errors.Is(err, fs.ErrNotExist) {
-		t.Error(err)
-	}
-}
-
 func TestMakeOutputDirs(t *testing.T) {
 	dir := t.TempDir()
-	check(t, MakeOutputDirs([]Unit{{"a", dir + "/x/y/a"}, {"b", dir + "/x/b"}, {"c", ""}}))
+	check(t, MakeOutputDirs([]Unit{{Path: "a", Output: dir + "/x/y/a"}, {Path: "b", Output: dir + "/x/b"}, {Path: "c"}}))
 	if got := names(t, dir+"/x"); got != "y" {
 		t.Error(got)
 	}
 	check(t, os.WriteFile(dir+"/file", nil, 0o644))
-	if err := MakeOutputDirs([]Unit{{"a", dir + "/file/a"}}); err == nil {
+	if err := MakeOutputDirs([]Unit{{Path: "a", Output: dir + "/file/a"}}); err == nil {
 		t.Error("a directory below a file")
 	}
 }

@@ -1,0 +1,248 @@
+package rpmsign
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/imasign/imasign-build/tests/rpm/packages"
+)
+
+// tree is a directory with files that are called like packages, and other things.
+func tree(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, name := range []string{"b.rpm", "a.rpm", "sub/c.rpm", "sub/b.rpm", "readme", "sub/x.rpm.bak"} {
+		check(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))
+		check(t, os.WriteFile(filepath.Join(dir, name), nil, 0o644))
+	}
+	check(t, os.Mkdir(filepath.Join(dir, "dir.rpm"), 0o755))
+	check(t, os.Symlink("a.rpm", filepath.Join(dir, "link.rpm")))
+	return dir
+}
+
+func relative(dir string, units []Unit) (list []string) {
+	for _, u := range units {
+		list = append(list, strings.TrimPrefix(u.Path, dir+"/")+">"+u.Output)
+	}
+	return list
+}
+
+func TestFindUnits(t *testing.T) {
+	dir := tree(t)
+	link := filepath.Join(t.TempDir(), "link")
+	check(t, os.Symlink(dir, link))
+	for _, c := range []struct {
+		paths []string
+		out   string
+		want  []string
+	}{
+		{[]string{dir}, "", []string{"a.rpm>", "b.rpm>", "sub/b.rpm>", "sub/c.rpm>"}},
+		{[]string{dir, dir + "/a.rpm", dir + "//sub"}, "", []string{"a.rpm>", "b.rpm>", "sub/b.rpm>", "sub/c.rpm>"}},
+		{[]string{dir + "/readme", dir + "/link.rpm"}, "", []string{"link.rpm>", "readme>"}},
+		{[]string{dir}, "out", []string{"a.rpm>out/a.rpm", "b.rpm>out/b.rpm", "link.rpm>out/link.rpm", "sub/b.rpm>out/sub/b.rpm", "sub/c.rpm>out/sub/c.rpm"}},
+		{[]string{dir + "/sub/c.rpm"}, "out", []string{"sub/c.rpm>out/c.rpm"}},
+	} {
+		units, err := FindUnits(c.paths, c.out)
+		if got := relative(dir, units); err != nil || !slices.Equal(got, c.want) {
+			t.Errorf("%s: %q, %v", c.paths, got, err)
+		}
+	}
+	if units, err := FindUnits([]string{link}, ""); err != nil || len(units) != 4 {
+		t.Errorf("through a link: %v, %v", units, err)
+	}
+	if _, err := FindUnits([]string{dir + "/b.rpm", dir + "/sub/b.rpm"}, "out"); !errors.Is(err, ErrSameOutput) {
+		t.Error(err)
+	}
+	if _, err := FindUnits([]string{dir + "/none.rpm"}, ""); !errors.Is(err, fs.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
+// link makes a symbolic link called name below dir.
+func link(t *testing.T, to, dir, name string) {
+	t.Helper()
+	check(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o755))
+	check(t, os.Symlink(to, filepath.Join(dir, name)))
+}
+
+// linkedTree is a directory with links of every kind, beside a pool that some of them
+// lead to.
+func linkedTree(t *testing.T) (dir, pool string) {
+	t.Helper()
+	top := t.TempDir()
+	dir, pool = filepath.Join(top, "dir"), filepath.Join(top, "pool")
+	for _, name := range []string{"dir/a.rpm", "dir/z/e.rpm", "dir/.hidden/h.rpm", "dir/UPPER.RPM", "pool/b.rpm", "pool/sub/c.rpm", "pool/text"} {
+		check(t, os.MkdirAll(filepath.Dir(filepath.Join(top, name)), 0o755))
+		check(t, os.WriteFile(filepath.Join(top, name), nil, 0o644))
+	}
+	link(t, "a.rpm", dir, "again.rpm")
+	link(t, dir+"/a.rpm", dir, "absolute.rpm")
+	link(t, "../pool/b.rpm", dir, "b.rpm")
+	link(t, "b.rpm", dir, "chain.rpm")
+	link(t, "../pool/text", dir, "text.rpm")
+	link(t, "../pool/b.rpm", dir, "no-package")
+	link(t, "../pool/sub", dir, "linked.rpm")
+	link(t, "z", dir, "alias")
+	link(t, "..", dir, "z/up")
+	link(t, "../..", dir, "z/top")
+	link(t, "nowhere", dir, "dangling.rpm")
+	link(t, "circle.rpm", dir, "circle.rpm")
+	link(t, "nowhere", dir, "dangling")
+	check(t, unix.Mkfifo(filepath.Join(dir, "fifo.rpm"), 0o644))
+	check(t, os.Link(filepath.Join(dir, "a.rpm"), filepath.Join(dir, "hard.rpm")))
+	return dir, pool
+}
+
+// TestFindUnitsThroughLinks: what createrepo_c indexes is found, each file once and by
+// its own name, and what lies elsewhere is known to.
+func TestFindUnitsThroughLinks(t *testing.T) {
+	dir, pool := linkedTree(t)
+	units, err := FindUnits([]string{dir}, "")
+	check(t, err)
+	var got []string
+	for _, u := range units {
+		line := strings.TrimPrefix(u.Path, dir+"/")
+		if u.Outside != "" {
+			line += " is " + strings.TrimPrefix(u.Outside, filepath.Dir(dir)+"/")
+		}
+		got = append(got, line)
+	}
+	// By z/top the pool's own names are reached as well, all through links.
+	want := []string{
+		".hidden/h.rpm", "UPPER.RPM", "a.rpm", "b.rpm is pool/b.rpm", "circle.rpm", "dangling.rpm", "fifo.rpm", "hard.rpm",
+		"linked.rpm/c.rpm is pool/sub/c.rpm", "text.rpm is pool/text", "z/e.rpm",
+	}
+	for i, line := range got { // b.rpm has several names, none better than another
+		if strings.HasSuffix(line, " is pool/b.rpm") {
+			got[i] = "b.rpm is pool/b.rpm"
+		}
+		if strings.HasSuffix(line, " is pool/sub/c.rpm") {
+			got[i] = "linked.rpm/c.rpm is pool/sub/c.rpm"
+		}
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("%s", strings.Join(got, "\n"))
+	}
+	units, err = FindUnits([]string{dir, pool, pool + "/text"}, "")
+	check(t, err)
+	for _, u := range units {
+		if u.Outside != "" {
+			t.Errorf("%s was named, with %s", u.Path, u.Outside)
+		}
+	}
+}
+
+// TestFindUnitsForCopies: every path to a package has an output of its own, so that
+// the copy has what the directory has.
+func TestFindUnitsForCopies(t *testing.T) {
+	dir, _ := linkedTree(t)
+	check(t, os.Remove(filepath.Join(dir, "z/top")))
+	units, err := FindUnits([]string{dir}, "out")
+	check(t, err)
+	var got []string
+	for _, u := range units {
+		if u.Outside != "" {
+			t.Errorf("%s is outside, and its copy is not", u.Path)
+		}
+		got = append(got, strings.TrimPrefix(u.Output, "out/"))
+	}
+	want := []string{
+		".hidden/h.rpm", "UPPER.RPM", "a.rpm", "absolute.rpm", "again.rpm", "alias/e.rpm", "b.rpm", "chain.rpm", "circle.rpm", "dangling.rpm",
+		"fifo.rpm", "hard.rpm", "linked.rpm/c.rpm", "text.rpm", "z/e.rpm",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%s", strings.Join(got, "\n"))
+	}
+	// A copy to where it came from is none.
+	units, err = FindUnits([]string{dir}, dir)
+	check(t, err)
+	outside := 0
+	for _, u := range units {
+		if u.Outside != "" {
+			outside++
+		}
+	}
+	if outside != 4 {
+		t.Errorf("%d units are outside: %v", outside, units)
+	}
+}
+
+// TestFindUnitsByWayOfLinks: a path is taken as the kernel takes it, also where
+// lexical shortcuts would end elsewhere.
+func TestFindUnitsByWayOfLinks(t *testing.T) {
+	dir, pool := linkedTree(t)
+	units, err := FindUnits([]string{dir + "/linked.rpm/.."}, "")
+	check(t, err)
+	if len(units) != 2 || units[0].Outside != "" {
+		t.Errorf("%v instead of those of %s", units, pool)
+	}
+	for _, u := range units {
+		if _, err := os.Stat(u.Path); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Chdir(pool)
+	units, err = FindUnits([]string{"."}, "")
+	check(t, err)
+	if len(units) != 2 || units[0].Path != "b.rpm" || units[0].Outside != "" {
+		t.Errorf("%v", units)
+	}
+}
+
+// TestFindUnitsAmongManyLinks: a few directories that link to each other make more
+// paths than anybody can visit.
+func TestFindUnitsAmongManyLinks(t *testing.T) {
+	dir := t.TempDir()
+	for i := range 12 {
+		for k := range 12 {
+			link(t, fmt.Sprintf("../%d", k), dir, fmt.Sprintf("%d/%d", i, k))
+		}
+		check(t, os.WriteFile(fmt.Sprintf("%s/%d/p.rpm", dir, i), nil, 0o644))
+	}
+	units, err := FindUnits([]string{dir}, "")
+	if err != nil || len(units) != 12 {
+		t.Errorf("%d packages, %v", len(units), err)
+	}
+	if _, err := FindUnits([]string{dir}, "out"); !errors.Is(err, ErrManyLinks) {
+		t.Error(err)
+	}
+}
+
+// TestRunLeavesOutsideAlone: in place, nothing is written through a link out of the
+// directory; what needs no change there is in order.
+func TestRunLeavesOutsideAlone(t *testing.T) {
+	pool, dir := t.TempDir(), t.TempDir()
+	path := packages.Copy(t, "zstd", pool)
+	link(t, path, dir, "p.rpm")
+	units, err := FindUnits([]string{dir}, "")
+	check(t, err)
+	before := content(t, path)
+	s := signer(t, "p256")
+	for _, dry := range []bool{true, false} {
+		s.DryRun = dry
+		if r := s.Run(t.Context(), units[0]); !errors.Is(r.Err, ErrOutside) || r.Changed || !slices.Equal(content(t, path), before) {
+			t.Errorf("dry run %t: %+v", dry, r)
+		}
+	}
+	run(t, s, path)
+	if r := s.Run(context.Background(), units[0]); r.Err != nil || r.Changed {
+		t.Errorf("%+v", r)
+	}
+	if r := stripper(t).Run(t.Context(), units[0]); !errors.Is(r.Err, ErrOutside) {
+		t.Errorf("%+v", r)
+	}
+	out := Unit{Path: units[0].Path, Output: filepath.Join(dir, "out.rpm")}
+	if r := stripper(t).Run(t.Context(), out); r.Err != nil || !slices.Equal(content(t, out.Output), before) {
+		t.Errorf("%+v", r)
+	}
+}
