@@ -141,7 +141,8 @@ func (k *Keyring) VerifyEVM(value, digest []byte) error {
 	}
 	switch v.Type {
 	case TypeEVMPortable, TypeSignature:
-		return k.verify(&v, 2, digest)
+		_, err = k.verify(&v, 2, digest)
+		return err
 	case TypeEVMHMAC:
 		return fmt.Errorf("ima: %w: only the machine that made it can check it", ErrHMAC)
 	}

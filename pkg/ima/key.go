@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"fmt"
+	"math/big"
 )
 
 // PublicKey is a key that signatures are checked against, with the id that
@@ -109,6 +110,29 @@ func (p *PublicKey) Verify(h crypto.Hash, digest, sig []byte) error {
 		return nil
 	}
 	return p.explainECDSA(sig)
+}
+
+// Made reports whether this key made a raw signature, whatever the content was.
+// An RSA signature tells that for certain: undone with the public key, only one of
+// this key shows a PKCS#1 v1.5 block. An ECDSA signature does not name its maker
+// without its content; then certain is false, and made is true for every signature
+// that a key over this curve can have made.
+func (p *PublicKey) Made(sig []byte) (made, certain bool) {
+	switch pub := p.key.(type) {
+	case *rsa.PublicKey:
+		if len(sig) != pub.Size() {
+			return false, true
+		}
+		_, made = recoverDigestInfo(pub, sig)
+		return made, true
+	case *ecdsa.PublicKey:
+		var rs struct{ R, S *big.Int }
+		rest, err := asn1.Unmarshal(sig, &rs)
+		n := pub.Curve.Params().N
+		made = err == nil && len(rest) == 0 && rs.R.Sign() > 0 && rs.S.Sign() > 0 && rs.R.Cmp(n) < 0 && rs.S.Cmp(n) < 0
+		return made, !made
+	}
+	return false, false
 }
 
 // explainRSA says what is wrong with a signature that did not verify.

@@ -2,8 +2,10 @@ package ima
 
 import (
 	"bytes"
+	"crypto"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Keyring is a set of trusted keys, found by key id. Two keys may share an id;
@@ -41,19 +43,47 @@ func (k *Keyring) Lookup(id KeyID) []*PublicKey { return k.keys[id] }
 //   - [ErrUnknownKey], [ErrUnsupportedVersion]
 //   - [ErrVerity], [ErrEVMValue]: the value belongs to another check
 func (k *Keyring) Verify(value, digest []byte) error {
+	_, err := k.VerifyWith(value, digest)
+	return err
+}
+
+// VerifyWith is [Keyring.Verify] that also returns the key which the signature is
+// by, nil with an error.
+func (k *Keyring) VerifyWith(value, digest []byte) (*PublicKey, error) {
 	v, err := Parse(value)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	switch v.Type {
 	case TypeSignature:
 		return k.verify(&v, 2, digest)
 	case TypeDigest, TypeDigestNG:
-		return verifyHashOnly(&v, digest)
+		return nil, verifyHashOnly(&v, digest)
 	case TypeVerity:
-		return fmt.Errorf("ima: %w: needs the fs-verity digest, not that of the content", ErrVerity)
+		return nil, fmt.Errorf("ima: %w: needs the fs-verity digest, not that of the content", ErrVerity)
 	}
-	return fmt.Errorf("ima: %w in %s: %s", ErrEVMValue, XattrIMA, v)
+	return nil, fmt.Errorf("ima: %w in %s: %s", ErrEVMValue, XattrIMA, v)
+}
+
+// Shared returns the ids that different keys of the ring have in common, in
+// ascending order. The kernel looks a key up by its id alone and tries the first
+// that it finds (request_asymmetric_key in security/integrity/digsig_asymmetric.c);
+// which one that is, nobody chooses, so it refuses what the other signed.
+func (k *Keyring) Shared() []KeyID {
+	var ids []KeyID
+	for id, keys := range k.keys {
+		if slices.ContainsFunc(keys[1:], func(other *PublicKey) bool { return !other.Equal(keys[0]) }) {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// Equal reports whether both are the same key, whatever certificate each has.
+func (p *PublicKey) Equal(o *PublicKey) bool {
+	key, ok := p.key.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && key.Equal(o.key)
 }
 
 // verifyHashOnly always refuses; whether the digest matches decides with what.
@@ -68,23 +98,23 @@ func verifyHashOnly(v *Value, digest []byte) error {
 }
 
 // verify checks a signature value of the one version that its type allows.
-func (k *Keyring) verify(v *Value, version uint8, digest []byte) error {
+func (k *Keyring) verify(v *Value, version uint8, digest []byte) (*PublicKey, error) {
 	if v.Version != version {
-		return fmt.Errorf("ima: %w: %d in a value of type %s, only %d is verified", ErrUnsupportedVersion, v.Version, v.Type, version)
+		return nil, fmt.Errorf("ima: %w: %d in a value of type %s, only %d is verified", ErrUnsupportedVersion, v.Version, v.Type, version)
 	}
 	h, ok := v.Hash.CryptoHash()
 	if !ok {
-		return fmt.Errorf("ima: %w: %s", ErrUnsupportedHash, v.Hash)
+		return nil, fmt.Errorf("ima: %w: %s", ErrUnsupportedHash, v.Hash)
 	}
 	keys := k.keys[v.KeyID]
 	if len(keys) == 0 {
-		return fmt.Errorf("ima: %w: %s is not among %d trusted keys", ErrUnknownKey, v.KeyID, k.size)
+		return nil, fmt.Errorf("ima: %w: %s is not among %d trusted keys", ErrUnknownKey, v.KeyID, k.size)
 	}
 	var refused error
 	for _, key := range keys {
 		err := key.Verify(h, digest, v.Signature)
 		if err == nil {
-			return nil
+			return key, nil
 		}
 		// A mismatch proves that this key made the signature, so it says more
 		// than the refusal of any other key of the same id.
@@ -92,7 +122,7 @@ func (k *Keyring) verify(v *Value, version uint8, digest []byte) error {
 			refused = err
 		}
 	}
-	return refused
+	return nil, refused
 }
 
 // checkDigest makes sure that a digest can be one of this hash, without which

@@ -71,5 +71,6 @@ func (k *Keyring) VerifyVerity(value, verityDigest []byte) error {
 	if err != nil {
 		return err
 	}
-	return k.verify(&v, 3, digest)
+	_, err = k.verify(&v, 3, digest)
+	return err
 }

@@ -104,8 +104,9 @@ func (a *applier) work(ctx context.Context, d *digester, j *job) {
 		return
 	}
 	value := line.Xattrs[ima.XattrIMA]
-	if j.err = a.check(j, value); j.err == nil {
-		j.err = a.judge(j, value)
+	key, err := a.check(j, value)
+	if j.err = err; err == nil {
+		j.err = a.judge(j, value, key)
 	}
 }
 
@@ -151,8 +152,8 @@ func (a *applier) linked(j *job) {
 }
 
 // check holds that value is valid for the digest: nothing is attached that was
-// not verified.
-func (a *applier) check(j *job, value []byte) error {
+// not verified. It returns the key that made it, nil for a digest.
+func (a *applier) check(j *job, value []byte) (key *ima.PublicKey, err error) {
 	v, err := ima.Parse(value)
 	j.HashOnly = err == nil && v.Type == ima.TypeDigestNG
 	switch {
@@ -161,27 +162,28 @@ func (a *applier) check(j *job, value []byte) error {
 		err = fmt.Errorf("the value is over %s, the digest stated is %s", v.Hash, j.Hash)
 	case j.HashOnly && bytes.Equal(v.Digest, j.Digest):
 	default:
-		err = a.ring.Verify(value, j.Digest)
+		key, err = a.ring.VerifyWith(value, j.Digest)
 	}
 	if err != nil {
-		return fmt.Errorf("%s: %w: %w", j.Path, ErrMismatch, err)
+		return nil, fmt.Errorf("%s: %w: %w", j.Path, ErrMismatch, err)
 	}
-	return nil
+	return key, nil
 }
 
-func (a *applier) judge(j *job, value []byte) error {
+// judge decides whether a value of key, nil for a digest, takes the place of what is
+// there.
+func (a *applier) judge(j *job, value []byte, key *ima.PublicKey) error {
 	old := j.Xattrs[ima.XattrIMA]
 	if bytes.Equal(old, value) {
 		j.decide(Unchanged, ima.XattrIMA, value)
 		return nil
 	}
-	now, err := ima.Parse(value)
-	if err != nil {
-		return err
+	was := a.compare(old, j, key)
+	if was.refusal != nil && !a.engine.force {
+		return a.engine.refuse(j.Path, was.refusal)
 	}
-	was, err := ima.Parse(old)
-	if err == nil && was.IsSignature() && (j.HashOnly || was.KeyID != now.KeyID) && !a.engine.force {
-		return otherKey(j.Path, was)
+	if j.replaced = was.replaced; was.refusal != nil {
+		j.replaced = NotOurs
 	}
 	status := Signed
 	if j.HashOnly {
@@ -189,6 +191,34 @@ func (a *applier) judge(j *job, value []byte) error {
 	}
 	j.decide(status, ima.XattrIMA, value)
 	return nil
+}
+
+// compare is Engine.compare for a value that was made elsewhere, by key. A key of
+// the same id whose signature holds is not the one that made the new value.
+func (a *applier) compare(old []byte, j *job, key *ima.PublicKey) prior {
+	switch {
+	case len(old) == 0:
+		return prior{}
+	case isDigest(old):
+		return compareDigest(old, j)
+	}
+	v, err := ima.Parse(old)
+	if err != nil {
+		return unreadable(old, err)
+	}
+	if key == nil && v.IsSignature() { // a digest takes no signature's place
+		return prior{refusal: fmt.Errorf("%w (%s)", ErrOtherKey, v)}
+	}
+	if err := ownForm(&v, key); err != nil {
+		return prior{refusal: err}
+	}
+	if by, err := a.ring.VerifyWith(old, j.Digest); err == nil && v.Hash == j.Hash {
+		if by != key && !key.Equal(by) {
+			return prior{refusal: fmt.Errorf("%w, of the same key id (%s)", ErrOtherKey, v)}
+		}
+		return prior{replaced: Stale} // another signature of the same content
+	}
+	return madeBy(key, &v, j.Hash)
 }
 
 // missing names what the manifest has values for and the container does not have.

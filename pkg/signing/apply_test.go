@@ -57,7 +57,6 @@ func TestApply(t *testing.T) {
 		{"digest", hashed, nil, false, signing.Hashed},
 		{"there already", value, value, false, signing.Unchanged},
 		{"ours of other content", value, mine, false, signing.Signed},
-		{"damaged", value, value[:20], false, signing.Signed},
 		{"theirs, forced", value, theirs, true, signing.Signed},
 		{"digest over theirs, forced", hashed, theirs, true, signing.Hashed},
 	} {

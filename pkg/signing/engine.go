@@ -2,7 +2,6 @@ package signing
 
 import (
 	"context"
-	"crypto"
 	"errors"
 	"fmt"
 	"runtime"
@@ -41,7 +40,8 @@ type Options struct {
 	// Jobs is how many files are digested at a time, Signers how many batches are
 	// signed at a time; zero stands for one a core.
 	Jobs, Signers int
-	// Force lets signatures of other keys be replaced.
+	// Force lets values be replaced that are, or may be, somebody else's
+	// (ErrOtherKey, ErrNotOurs).
 	Force bool
 	// From, unless it is zero, makes Plan a rotation: signatures of the key with this
 	// id, and nothing else, are replaced by new ones. What has no signature stays so.
@@ -138,12 +138,15 @@ func (e *Engine) digestAndJudge(ctx context.Context, d *digester, j *job) {
 		return
 	}
 	old := j.Xattrs[ima.XattrIMA]
-	other, ours := e.compare(old, j)
+	now := e.compare(old, j)
+	if j.replaced = now.replaced; now.refusal != nil && e.force {
+		j.replaced = NotOurs
+	}
 	switch {
-	case ours:
+	case now.unchanged:
 		j.decide(Unchanged, ima.XattrIMA, old)
-	case other != nil && !e.force:
-		j.err = other
+	case now.refusal != nil && !e.force:
+		j.err = e.refuse(j.Path, now.refusal)
 	case e.from != 0 && !e.rotates(j, old):
 	case j.HashOnly:
 		j.decide(Hashed, ima.XattrIMA, ima.DigestValue(j.Hash, j.Digest))
@@ -166,6 +169,8 @@ func (e *Engine) rotates(j *job, old []byte) bool {
 		j.err = fmt.Errorf("%s: replace signatures of key %s: %w", j.Path, e.from, err)
 	case !v.IsSignature():
 		j.Reason = "it has a digest and no signature to replace"
+	case j.replaced == OtherHash:
+		j.err = fmt.Errorf("%s: replace signatures of key %s: it has one of key %s, over %s instead of %s", j.Path, e.from, v.KeyID, v.Hash, j.Hash)
 	case v.KeyID != e.from: // ours, or without a key to compare somebody's
 		j.err = fmt.Errorf("%s: replace signatures of key %s: %w: that of key %s does not hold", j.Path, e.from, ima.ErrBadSignature, v.KeyID)
 	default:
@@ -179,37 +184,4 @@ func unsignable(h ima.HashID) error {
 		return ima.ErrSHA1
 	}
 	return ima.ErrUnsupportedHash
-}
-
-// otherKey is the refusal to replace somebody else's signature.
-func otherKey(path string, v ima.Value) error {
-	return fmt.Errorf("%s: %w (%s): --force replaces it", path, ErrOtherKey, v)
-}
-
-// compare looks at the security.ima value that an entry has. ours means that it
-// is what this plan would attach; other is ErrOtherKey for somebody else's
-// signature.
-func (e *Engine) compare(old []byte, j *job) (other error, ours bool) {
-	if len(old) == 0 {
-		return nil, false
-	}
-	if j.HashOnly && string(old) == string(ima.DigestValue(j.Hash, j.Digest)) {
-		return nil, true
-	}
-	v, err := ima.Parse(old)
-	if err != nil || !v.IsSignature() || e.public == nil {
-		return nil, false //nolint:nilerr // a damaged value is replaced
-	}
-	if v.KeyID == e.from && v.Type == ima.TypeSignature {
-		return nil, false
-	}
-	if v.KeyID != e.public.ID() || v.Type != ima.TypeSignature {
-		return otherKey(j.Path, v), false
-	}
-	h, ok := v.Hash.CryptoHash()
-	return nil, ok && !j.HashOnly && v.Version == 2 && v.Hash == j.Hash && e.verifies(h, j.Digest, v.Signature)
-}
-
-func (e *Engine) verifies(h crypto.Hash, digest, sig []byte) bool {
-	return e.public.Verify(h, digest, sig) == nil
 }

@@ -20,19 +20,20 @@ const window = 1024
 // job is an entry on its way through the loop.
 type job struct {
 	Entry
-	err    error
-	status Status
-	values map[string][]byte
-	slot   *slot // the signature to come, for Signed
-	stated bool  // Digest is the container's, for a verification
-	sums   []sum // further digests of the content
-	found  found // by a verification
-	bytes  int64 // content digested
-	nth    int   // of its path's entries, where a manifest is at hand
-	line   manifest.Line
-	listed bool // line is there
-	first  *job // of the hard-link group, for its other names
-	done   chan struct{}
+	err      error
+	status   Status
+	replaced Replaced
+	values   map[string][]byte
+	slot     *slot // the signature to come, for Signed
+	stated   bool  // Digest is the container's, for a verification
+	sums     []sum // further digests of the content
+	found    found // by a verification
+	bytes    int64 // content digested
+	nth      int   // of its path's entries, where a manifest is at hand
+	line     manifest.Line
+	listed   bool // line is there
+	first    *job // of the hard-link group, for its other names
+	done     chan struct{}
 }
 
 // sum is one digest of an entry's content.
@@ -68,7 +69,7 @@ func (j *job) adopt() {
 	}
 	f := j.first
 	j.Xattrs, j.Hash, j.Digest, j.Reason = f.Xattrs, f.Hash, f.Digest, f.Reason
-	j.status, j.values, j.slot, j.stated, j.sums, j.found = f.status, f.values, f.slot, f.stated, f.sums, f.found
+	j.status, j.replaced, j.values, j.slot, j.stated, j.sums, j.found = f.status, f.replaced, f.values, f.slot, f.stated, f.sums, f.found
 }
 
 // worker is what is done with entries; it reports in the jobs. listed (may be nil)

@@ -32,6 +32,10 @@ type Counts struct {
 	Signed, Hashed, Unchanged, Skipped, Stripped int64
 	Links                                        int64 // further names of counted inodes
 	Bytes                                        int64 // content digested
+
+	// Of those signed and hashed: Rehashed replace what the same key made over another
+	// hash, Forced what only Options.Force replaces.
+	Rehashed, Forced int64
 }
 
 func (c *Counts) add(r *Record, bytes int64) {
@@ -43,13 +47,38 @@ func (c *Counts) add(r *Record, bytes int64) {
 		c.Links++
 	case r.Status == Signed:
 		c.Signed++
+		c.replaces(r.Replaced)
 	case r.Status == Hashed:
 		c.Hashed++
+		c.replaces(r.Replaced)
 	case r.Status == Unchanged:
 		c.Unchanged++
 	case r.Status == Stripped:
 		c.Stripped++
 	}
+}
+
+func (c *Counts) replaces(what Replaced) {
+	switch what {
+	case OtherHash:
+		c.Rehashed++
+	case NotOurs:
+		c.Forced++
+	case Nothing, Stale, MaybeOurs:
+	}
+}
+
+// Sum adds what o counted.
+func (c *Counts) Sum(o Counts) {
+	c.Signed += o.Signed
+	c.Hashed += o.Hashed
+	c.Unchanged += o.Unchanged
+	c.Skipped += o.Skipped
+	c.Stripped += o.Stripped
+	c.Links += o.Links
+	c.Bytes += o.Bytes
+	c.Rehashed += o.Rehashed
+	c.Forced += o.Forced
 }
 
 // Pending returns how many records attaching would change.
@@ -178,14 +207,14 @@ func (p *planner) next(ctx context.Context, j *job) error {
 // write spools the records in order. It alone counts, collects errors and speaks
 // to the observer.
 func (p *planner) write(ctx context.Context, failures *Errors) error {
-	var evm int64
+	var evm, maybe int64
 	for item := range p.out {
 		j := item.job
 		if j.err != nil {
 			failures.add(j.err)
 			continue
 		}
-		r := Record{Entry: j.Entry, Status: j.status, Values: j.values}
+		r := Record{Entry: j.Entry, Status: j.status, Replaced: j.replaced, Values: j.values}
 		if item.slot != nil {
 			value, err := p.value(ctx, item.slot)
 			if err != nil {
@@ -196,6 +225,9 @@ func (p *planner) write(ctx context.Context, failures *Errors) error {
 		if _, covered := r.Xattrs[ima.XattrEVM]; covered && r.Pending() && r.Status != Stripped {
 			evm++
 		}
+		if r.Replaced == MaybeOurs && r.Pending() {
+			maybe++
+		}
 		if err := p.plan.add(&r, j.bytes); err != nil {
 			return err
 		}
@@ -203,6 +235,9 @@ func (p *planner) write(ctx context.Context, failures *Errors) error {
 	}
 	if evm > 0 {
 		p.engine.observe.Warn("", fmt.Sprintf("%d files have a security.evm that covers their old security.ima: a kernel with EVM will refuse them until it is made anew", evm))
+	}
+	if maybe > 0 {
+		p.engine.observe.Warn("", fmt.Sprintf("%d files have a signature with this key's id that does not hold for their content, and get a new one: they have changed since, or another key has the same id (an ECDSA signature does not tell which)", maybe))
 	}
 	return nil
 }

@@ -93,6 +93,8 @@ func (s Status) String() string {
 type Record struct {
 	Entry
 	Status Status
+	// Replaced says what a new value takes the place of.
+	Replaced Replaced
 	// Values are the xattrs by name that the entry has once the plan is attached;
 	// nil values are removed. They are missing from a dry run without a key.
 	Values map[string][]byte

@@ -28,7 +28,7 @@ func check(t testing.TB, err error) {
 
 // key is a signer with its public key.
 type key struct {
-	private *ecdsa.PrivateKey
+	private crypto.Signer
 	public  *ima.PublicKey
 }
 

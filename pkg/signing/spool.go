@@ -45,13 +45,14 @@ type spooled struct {
 	Reason   string
 	Token    []byte
 	Values   map[string][]byte
+	Replaced Replaced
 }
 
 func (s *spool) add(r *Record) error {
 	text, err := cbor.Marshal(&spooled{
 		Index: r.Index, Status: r.Status, Path: []byte(r.Path), Mode: r.Mode, UID: r.UID, GID: r.GID, Size: r.Size,
 		Xattrs: r.Xattrs, Same: []byte(r.Same), Hash: r.Hash, Digest: r.Digest, HashOnly: r.HashOnly,
-		Reason: r.Reason, Token: r.Token, Values: r.Values,
+		Reason: r.Reason, Token: r.Token, Values: r.Values, Replaced: r.Replaced,
 	})
 	if err != nil {
 		return fmt.Errorf("spool %s: %w", r.Path, err)
@@ -166,6 +167,6 @@ func decode(dec *cbor.Decoder) (Record, error) {
 			Xattrs: x.Xattrs, Same: string(x.Same), Hash: x.Hash, Digest: x.Digest, HashOnly: x.HashOnly,
 			Reason: x.Reason, Token: x.Token,
 		},
-		Status: x.Status, Values: x.Values, offset: at,
+		Status: x.Status, Values: x.Values, Replaced: x.Replaced, offset: at,
 	}, nil
 }
