@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/imasign/imasign-build/internal/libc"
 	"github.com/imasign/imasign-build/pkg/keystore"
 	"github.com/imasign/imasign-build/pkg/keystore/file"
 	"github.com/imasign/imasign-build/pkg/keystore/pkcs11"
@@ -68,11 +69,30 @@ type app struct {
 func newApp() *app {
 	tokens, tpms := pkcs11.New(), tpm.New() // of each one in the whole program: devices are shared
 	return &app{
-		in: os.Stdin, out: &results{Writer: os.Stdout}, err: os.Stderr, getenv: os.LookupEnv, terminal: isTerminal,
+		in: stream(os.Stdin, closed("standard input")), out: &results{Writer: stream(os.Stdout, closed("standard output"))}, err: os.Stderr, getenv: os.LookupEnv, terminal: isTerminal,
 		backends:   map[string]keystore.Backend{"file": file.Open, "pkcs11": tokens.Open, "tpm2": tpms.Open},
 		generators: map[string]keystore.Generator{"pkcs11": tokens.Generate, "tpm2": tpms.Generate},
 	}
 }
+
+// stream returns a standard stream, or otherwise where it was closed when the program
+// started: the Go runtime then has /dev/null there, where results would get lost, and
+// nothing would be taken for an empty input.
+func stream(f *os.File, otherwise io.ReadWriter) io.ReadWriter {
+	if libc.ClosedAtStart(int(f.Fd())) {
+		return otherwise
+	}
+	return f
+}
+
+// closed is a stream that there is not.
+type closed string
+
+// Read always fails.
+func (c closed) Read([]byte) (int, error) { return 0, fmt.Errorf("%s is closed", string(c)) }
+
+// Write always fails.
+func (c closed) Write([]byte) (int, error) { return 0, fmt.Errorf("%s is closed", string(c)) }
 
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)

@@ -19,6 +19,11 @@ import (
 // Linked reports whether this build calls the C library.
 const Linked = true
 
+// ClosedAtStart reports whether standard input (0), output (1) or error (2) was closed
+// when the program started; the descriptor is /dev/null since. A build without cgo
+// cannot tell, and reports false.
+func ClosedAtStart(fd int) bool { return fd >= 0 && fd <= 2 && C.il_closed_at_start(C.int(fd)) != 0 }
+
 // Stat and struct il_stat have the same fields; this holds their sizes.
 var _ [unsafe.Sizeof(Stat{})]byte = [C.sizeof_struct_il_stat]byte{}
 

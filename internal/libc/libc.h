@@ -59,4 +59,8 @@ int il_rename(const char *from, const char *to);
 int il_link(const char *from, const char *to);
 int il_unlink(const char *path);
 
+// il_closed_at_start tells whether standard input (0), output (1) or error (2) was
+// closed when the program started.
+int il_closed_at_start(int fd);
+
 #endif
