@@ -132,6 +132,8 @@ type changeReport struct {
 	Skipped   int64         `json:"skipped"`
 	Cached    int64         `json:"cached"`
 	Stripped  int64         `json:"stripped,omitempty"`
+	Rehashed  int64         `json:"rehashed,omitempty"` // of signed and hashed, that the same key made over another hash before
+	Forced    int64         `json:"forced,omitempty"`   // of signed and hashed, that replace what takes --force
 	Links     int64         `json:"links,omitempty"`
 	Bytes     int64         `json:"bytes"`
 	Seconds   float64       `json:"seconds"`
@@ -154,7 +156,7 @@ func (c *change) report(n signing.Counts, records iter.Seq2[signing.Record, erro
 	}
 	report := changeReport{
 		Command: c.command, DryRun: c.dryRun, Signed: n.Signed, Hashed: n.Hashed, Unchanged: n.Unchanged, Skipped: n.Skipped,
-		Stripped: n.Stripped, Links: n.Links, Bytes: n.Bytes, Seconds: time.Since(c.started).Seconds(),
+		Stripped: n.Stripped, Rehashed: n.Rehashed, Forced: n.Forced, Links: n.Links, Bytes: n.Bytes, Seconds: time.Since(c.started).Seconds(),
 	}
 	if c.public != nil {
 		report.KeyID = c.public.ID().String()
@@ -171,6 +173,9 @@ func (c *change) report(n signing.Counts, records iter.Seq2[signing.Record, erro
 }
 
 func (c *change) printChange(n signing.Counts, records iter.Seq2[signing.Record, error]) error {
+	if c.manifest == "-" { // standard output is the manifest
+		c.summary = c.err
+	}
 	if c.verbose {
 		for r, err := range records {
 			if err != nil {
@@ -192,6 +197,7 @@ func (c *change) printChange(n signing.Counts, records iter.Seq2[signing.Record,
 			parts = append(parts, fmt.Sprintf("%s %s", count(part.n), part.word))
 		}
 	}
+	parts = append(parts, replaced(n)...)
 	seconds := time.Since(c.started).Seconds()
 	line := fmt.Sprintf("%s: %s; %s in %.1f s", c.from, join(parts, "nothing to do"), size(n.Bytes), seconds)
 	if c.public != nil {
@@ -199,4 +205,15 @@ func (c *change) printChange(n signing.Counts, records iter.Seq2[signing.Record,
 	}
 	fmt.Fprintln(c.summary, line)
 	return nil
+}
+
+// replaced says how many of the new values take the place of another.
+func replaced(n signing.Counts) (parts []string) {
+	if n.Rehashed > 0 {
+		parts = append(parts, fmt.Sprintf("%s of them over another hash before", count(n.Rehashed)))
+	}
+	if n.Forced > 0 {
+		parts = append(parts, fmt.Sprintf("%s of them in place of what may be somebody else's", count(n.Forced)))
+	}
+	return parts
 }

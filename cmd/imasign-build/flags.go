@@ -25,6 +25,7 @@ func (f *keyFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.key, "key", "", "signing key: a `path`, or a file:, pkcs11: or tpm2: URI (environment: IMASIGN_KEY)")
 	flags.StringVar(&f.cert, "cert", "", "its certificate, a PEM or DER `file`; fixes the key id (environment: IMASIGN_CERT)")
 	f.addPass(flags)
+	once(flags, "key", "cert", "key-pass")
 }
 
 func (f *keyFlags) addPass(flags *pflag.FlagSet) {
@@ -41,7 +42,11 @@ func (f *keyFlags) fromEnvironment(a *app) {
 
 // open opens the key, nil when none was named.
 func (f *keyFlags) open(ctx context.Context, a *app) (*keystore.Key, error) {
-	if f.key == "" {
+	switch {
+	case f.key != "":
+	case f.pass != "":
+		return nil, usagef("--key-pass has no effect: there is no --key")
+	default:
 		return nil, nil
 	}
 	secret, err := a.secret(f.pass)
@@ -124,7 +129,11 @@ func (f *trustFlags) ring(a *app) (*ima.Keyring, error) {
 			keys = append(keys, key)
 		}
 	}
-	return ima.NewKeyring(keys...), nil
+	ring := ima.NewKeyring(keys...)
+	for _, id := range ring.Shared() {
+		a.note("warning: different certificates have the key id %s: the kernel looks for a key by that id alone and tries one of them, so that it may refuse what the other signed", id)
+	}
+	return ring, nil
 }
 
 // engineFlags are how much is done at a time, and with which digests.
@@ -144,8 +153,14 @@ func (f *engineFlags) addHash(flags *pflag.FlagSet) {
 }
 
 func (f *engineFlags) addForce(flags *pflag.FlagSet) {
-	flags.BoolVar(&f.force, "force", false, "replace signatures of other keys")
+	flags.BoolVar(&f.force, "force", false, "replace what is, or may be, somebody else's signature")
+}
+
+// addReplace adds what decides about signatures that are there.
+func (f *engineFlags) addReplace(flags *pflag.FlagSet) {
+	f.addForce(flags)
 	flags.StringVar(&f.from, "from-key-id", "", "only replace signatures of the key with this `id`; what is unsigned stays so")
+	once(flags, "from-key-id")
 }
 
 // engine makes the engine; key and public may be nil.
@@ -183,4 +198,19 @@ func (f *engineFlags) engine(key *keystore.Key, public *ima.PublicKey, observe s
 		}
 	}
 	return signing.New(o)
+}
+
+// addAllowEmpty adds the flag without which a verification that judged no file fails:
+// a wrong directory or pattern is more likely than that there is nothing to verify.
+func addAllowEmpty(flags *pflag.FlagSet, allow *bool) {
+	flags.BoolVar(allow, "allow-empty", false, "accept that there is no file at all to judge")
+}
+
+// nothing says that no file in what is called name was judged.
+func (a *app) nothing(name string, allowed bool) {
+	hint := "; --allow-empty accepts that"
+	if allowed {
+		hint = ""
+	}
+	a.note("warning: there was nothing to verify in %s%s", name, hint)
 }

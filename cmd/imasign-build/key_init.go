@@ -57,6 +57,7 @@ file or in a device of its own, no CA is made, and that one certifies the keys.`
 	flags.StringVar(&o.ca.key, "ca-key", "", "make no CA: this key certifies, a `path` or URI")
 	flags.StringVar(&o.ca.cert, "ca", "", "its certificate, a PEM or DER `file`")
 	flags.StringVar(&o.ca.pass, "ca-pass", "", "where the passphrase or PIN of --ca-key comes from")
+	once(flags, "key-pass", "on", "ca-key", "ca", "ca-pass")
 	return cmd
 }
 

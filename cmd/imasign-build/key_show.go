@@ -65,6 +65,9 @@ func runKeyShow(ctx context.Context, a *app, flags keyFlags, uri string) error {
 func describe(ctx context.Context, a *app, flags keyFlags, uri string) ([]keyReport, error) {
 	guardMemory() // it may be a key
 	list, err := certs.Read(uri)
+	if err == nil && flags.pass != "" {
+		return nil, usagef("--key-pass has no effect: %s is a certificate", uri)
+	}
 	if err == nil {
 		var reports []keyReport
 		for _, cert := range list {

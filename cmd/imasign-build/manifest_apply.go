@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/manifest"
@@ -22,6 +24,7 @@ type manifestApplyOptions struct {
 	input       tarInputFlags
 	output      tarOutputFlags
 	dryRun      bool
+	allowEmpty  bool
 }
 
 func newManifestApply(a *app) *cobra.Command {
@@ -43,7 +46,7 @@ named and stay as they are.`,
   imasign-build manifest apply --cert C signed.jsonl RPMS/`,
 		Args: usageArgs(cobra.MinimumNArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runManifestApply(cmd.Context(), a, o, args[0], args[1:])
+			return runManifestApply(cmd.Context(), a, o, cmd.Flags(), args[0], args[1:])
 		},
 	}
 	flags := cmd.Flags()
@@ -52,13 +55,42 @@ named and stay as they are.`,
 	o.engine.addForce(flags)
 	flags.BoolVar(&o.crossMounts, "cross-mounts", false, "enter file systems that are mounted inside the tree")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "check everything, change nothing")
+	flags.BoolVar(&o.allowEmpty, "allow-empty", false, "accept that there is nothing at all to attach")
 	o.packages.addApply(flags)
 	o.input.add(flags)
 	o.output.add(flags)
 	return cmd
 }
 
-func runManifestApply(ctx context.Context, a *app, o manifestApplyOptions, file string, targets []string) error {
+// errNothingToApply means that a manifest has no value for anything in its target.
+var errNothingToApply = errors.New("the manifest has nothing to attach there: was it signed, and is it of this container? --allow-empty accepts that")
+
+// check refuses flags that mean nothing for what a manifest of that kind goes to.
+func (o *manifestApplyOptions) check(flags *pflag.FlagSet, kind string) error {
+	tar, packages, tree := []string{"unpack-limit", "compression"}, []string{"check", "rpm-max-header", "output-dir"}, []string{"cross-mounts"}
+	switch {
+	case o.output.file != "":
+		return errors.Join(idle(flags, "packages", packages...), idle(flags, "trees", tree...))
+	case kind == "tree":
+		return errors.Join(idle(flags, "archives", tar...), idle(flags, "packages", packages...))
+	}
+	return errors.Join(idle(flags, "archives", tar...), idle(flags, "trees", tree...))
+}
+
+// plan applies the manifest to a container; one that has no value for it is an error.
+func (o *manifestApplyOptions) plan(ctx context.Context, engine *signing.Engine, src signing.Source, index *manifest.Index, ring *ima.Keyring) (*signing.Plan, error) {
+	plan, err := engine.Apply(ctx, src, index, ring)
+	if err != nil || o.allowEmpty {
+		return plan, err
+	}
+	if n := plan.Counts(); n.Pending()+n.Unchanged == 0 {
+		_ = plan.Close()
+		return nil, errNothingToApply
+	}
+	return plan, nil
+}
+
+func runManifestApply(ctx context.Context, a *app, o manifestApplyOptions, flags *pflag.FlagSet, file string, targets []string) error {
 	ring, err := o.trust.ring(a)
 	if err != nil {
 		return err
@@ -68,6 +100,9 @@ func runManifestApply(ctx context.Context, a *app, o manifestApplyOptions, file 
 		return err
 	}
 	defer closeCatalog()
+	if err := o.check(flags, catalog.Headers()[0].Container); err != nil {
+		return err
+	}
 	toTar := o.output.file != ""
 	switch kind := catalog.Headers()[0].Container; {
 	case toTar && (kind == "tree" || kind == "tar"):
@@ -116,6 +151,9 @@ func applyToPackages(ctx context.Context, a *app, o manifestApplyOptions, ring *
 		return engine.Apply(ctx, p, index, ring)
 	}
 	run := &packageChange{app: a, Command: "manifest apply"}
+	if !o.allowEmpty {
+		run.empty = errNothingToApply
+	}
 	return run.units(ctx, paths, &o.packages, s)
 }
 
@@ -146,7 +184,7 @@ func applyToTree(ctx context.Context, a *app, o manifestApplyOptions, ring *ima.
 		}
 	}
 	run := newChange(a, "manifest apply", dir, progress, o.dryRun)
-	return run.do(ctx, func() (*signing.Plan, error) { return engine.Apply(ctx, tree, index, ring) }, tree.Attach)
+	return run.do(ctx, func() (*signing.Plan, error) { return o.plan(ctx, engine, tree, index, ring) }, tree.Attach)
 }
 
 // applyToTar attaches the manifest's values to a copy of an archive.
@@ -155,7 +193,7 @@ func applyToTar(ctx context.Context, a *app, o manifestApplyOptions, ring *ima.K
 	if len(files) != 1 || len(headers) != 1 {
 		return usagef("a manifest of one archive or tree goes to one archive: this one has %d, for %d", len(headers), len(files))
 	}
-	if err := o.output.check(a, o.dryRun, false); err != nil {
+	if err := o.output.check(a, o.dryRun, false, ""); err != nil {
 		return err
 	}
 	index, err := catalog.Index(headers[0].Name)
@@ -175,7 +213,7 @@ func applyToTar(ctx context.Context, a *app, o manifestApplyOptions, ring *ima.K
 	defer closeArchive()
 	run := newRewrite(a, "manifest apply", "tar", files[0], o.output.file, progress, o.dryRun)
 	o.output.jobs = o.engine.jobs
-	return run.do(ctx, func() (*signing.Plan, error) { return engine.Apply(ctx, archive, index, ring) }, o.output.rewrite(a, archive))
+	return run.do(ctx, func() (*signing.Plan, error) { return o.plan(ctx, engine, archive, index, ring) }, o.output.rewrite(a, archive))
 }
 
 // openCatalog opens a manifest of any number of containers.

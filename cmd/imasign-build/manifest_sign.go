@@ -36,8 +36,9 @@ Signatures that hold stay as they are; another key's are an error without --forc
 	}
 	o.key.add(cmd.Flags())
 	o.engine.addJobs(cmd.Flags())
-	o.engine.addForce(cmd.Flags())
+	o.engine.addReplace(cmd.Flags())
 	cmd.Flags().StringVarP(&o.output, "output", "o", "-", "write the signed manifest to this `file`, - for standard output")
+	once(cmd.Flags(), "output")
 	return cmd
 }
 
@@ -108,12 +109,7 @@ func (s *manifestSigning) container(ctx context.Context, header manifest.Header,
 		return err
 	}
 	defer plan.Close() //nolint:errcheck // its file has no name
-	n := plan.Counts()
-	s.counts.Signed += n.Signed
-	s.counts.Hashed += n.Hashed
-	s.counts.Unchanged += n.Unchanged
-	s.counts.Skipped += n.Skipped
-	s.counts.Links += n.Links
+	s.counts.Sum(plan.Counts())
 	return plan.WriteManifest(out, signing.Description{Tool: tool, Container: header.Container, Name: header.Name, Date: s.date})
 }
 
@@ -122,6 +118,7 @@ func (s *manifestSigning) report(keyID, output string) error {
 	if s.json {
 		return s.printJSON(changeReport{
 			Command: "manifest sign", Signed: n.Signed, Hashed: n.Hashed, Unchanged: n.Unchanged, Skipped: n.Skipped, Links: n.Links,
+			Rehashed: n.Rehashed, Forced: n.Forced,
 			Seconds: time.Since(s.started).Seconds(), KeyID: keyID,
 		})
 	}
@@ -129,6 +126,7 @@ func (s *manifestSigning) report(keyID, output string) error {
 	if output == "-" {
 		summary = s.err
 	}
-	fmt.Fprintf(summary, "%s: %s signed, %s unchanged, %s skipped, key id %s\n", output, count(n.Signed), count(n.Unchanged), count(n.Skipped), keyID)
+	parts := append([]string{count(n.Signed) + " signed", count(n.Unchanged) + " unchanged", count(n.Skipped) + " skipped"}, replaced(n)...)
+	fmt.Fprintf(summary, "%s: %s, key id %s\n", output, join(parts, ""), keyID)
 	return nil
 }

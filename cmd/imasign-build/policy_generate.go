@@ -44,7 +44,14 @@ a rule for func=POLICY_CHECK the kernel takes no policy without. --restore-file 
 in a file for "setfattr --restore" instead, where security.ima may not be set.`,
 		Example: `  imasign-build policy generate -o rootfs/etc/ima/ima_policy --sign --key x509_ima.key --cert x509_ima.crt`,
 		Args:    usageArgs(cobra.NoArgs),
-		RunE:    func(cmd *cobra.Command, _ []string) error { return runPolicyGenerate(cmd.Context(), a, o) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !o.sign {
+				if err := idle(cmd.Flags(), "--sign", "restore-file", "key", "cert", "key-pass", "hash"); err != nil {
+					return err
+				}
+			}
+			return runPolicyGenerate(cmd.Context(), a, o)
+		},
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.profile, "profile", "default", "which `profile`")
@@ -53,14 +60,15 @@ in a file for "setfattr --restore" instead, where security.ima may not be set.`,
 	flags.StringVar(&o.restoreFile, "restore-file", "", "write the signature to this `file` instead of security.ima")
 	o.key.add(flags)
 	o.engine.addHash(flags)
+	once(flags, "output", "restore-file")
 	return cmd
 }
 
 func (o *policyGenerateOptions) check(a *app) error {
 	o.key.fromEnvironment(a)
 	switch {
-	case o.restoreFile != "" && !o.sign:
-		return usagef("--restore-file is for --sign")
+	case o.output == "-" && a.json:
+		return usagef("--json and the policy both go to standard output: give --output")
 	case !o.sign:
 		return nil
 	case o.output == "-":

@@ -19,6 +19,7 @@ type policySimulateOptions struct {
 	trust      trustFlags
 	rootfs, fs string
 	jobs       engineFlags
+	allowEmpty bool
 }
 
 func newPolicySimulate(a *app) *cobra.Command {
@@ -49,6 +50,7 @@ they name, is marked: the device does not come up without.`,
 	o.trust.add(flags)
 	o.kernel.add(flags)
 	o.jobs.addJobs(flags)
+	addAllowEmpty(flags, &o.allowEmpty)
 	return cmd
 }
 
@@ -132,7 +134,10 @@ func runPolicySimulate(ctx context.Context, a *app, o policySimulateOptions, nam
 	if err := a.printSimulation(result, name, kernelName(kernel)); err != nil {
 		return err
 	}
-	if result.Wrong() {
+	if result.Files == 0 {
+		a.nothing(o.rootfs, o.allowEmpty)
+	}
+	if result.Wrong() || result.Files == 0 && !o.allowEmpty {
 		return errWrong
 	}
 	return nil

@@ -38,6 +38,7 @@ left out with a warning.`,
 	flags.StringVarP(&o.output, "output", "o", "", "write the signed repository to this `directory`, which must not exist")
 	flags.BoolVar(&o.swap, "swap", false, "exchange the signed repository with DIR in the end: --output is the old one then")
 	flags.BoolVar(&o.inPlace, "in-place", false, "sign below DIR itself: clients fail until the metadata are made anew")
+	once(flags, "output")
 	o.sign.add(flags, "each package and of repomd.xml")
 	return cmd
 }

@@ -66,6 +66,7 @@ func (o *rootfsSignOptions) add(flags *pflag.FlagSet) {
 	flags.StringVar(&o.restoreFile, "restore-file", "-", "where --output restore writes, a `file` or - for standard output")
 	flags.StringVar(&o.manifest, "manifest", "", "write the manifest to this `file`")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "change nothing; without --key digest only")
+	once(flags, "output", "restore-file", "manifest")
 }
 
 func newRootfsSign(a *app) *cobra.Command {
@@ -85,6 +86,11 @@ restored.
   imasign-build rootfs sign --dry-run --manifest digests.jsonl rootfs/`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if o.output != "restore" {
+				if err := idle(cmd.Flags(), "--output restore", "restore-file"); err != nil {
+					return err
+				}
+			}
 			return runRootfsSign(cmd.Context(), a, o, args[0])
 		},
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/manifest"
+	"github.com/imasign/imasign-build/pkg/rootfs"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
@@ -19,6 +20,8 @@ type rootfsVerifyOptions struct {
 	choice   selectFlags
 	require  string
 	manifest string
+
+	allowEmpty bool
 }
 
 func (o *rootfsVerifyOptions) add(flags *pflag.FlagSet) {
@@ -27,6 +30,8 @@ func (o *rootfsVerifyOptions) add(flags *pflag.FlagSet) {
 	o.choice.add(flags)
 	flags.StringVar(&o.require, "require", "all", "which `files` must be signed: all regular ones, or executable ones")
 	flags.StringVar(&o.manifest, "manifest", "", "the tree must also be what this manifest `file` says")
+	addAllowEmpty(flags, &o.allowEmpty)
+	once(flags, "manifest")
 }
 
 func newRootfsVerify(a *app) *cobra.Command {
@@ -52,8 +57,8 @@ Exit code 3 means that something was wrong, 1 that something could not be read.
 }
 
 func runRootfsVerify(ctx context.Context, a *app, o rootfsVerifyOptions, dir string) error {
-	if o.manifest != "" && len(o.choice.include)+len(o.choice.exclude)+len(o.choice.hashed) > 0 {
-		return usagef("--manifest says itself which files are signed: leave out --include, --exclude and --hashed")
+	if o.manifest != "" && (len(o.choice.include)+len(o.choice.exclude)+len(o.choice.hashed) > 0 || o.require == string(rootfs.Executable)) {
+		return usagef("--manifest says itself which files are signed: leave out --include, --exclude, --hashed and --require")
 	}
 	v, err := newVerifier(a, &o.trust, o.manifest, &o.engine)
 	if err != nil {
@@ -65,7 +70,7 @@ func runRootfsVerify(ctx context.Context, a *app, o rootfsVerifyOptions, dir str
 		return err
 	}
 	defer tree.Close() //nolint:errcheck // opened for reading
-	return v.verify(ctx, tree, &verifyReport{app: a, Command: "rootfs verify"}, dir)
+	return v.verify(ctx, tree, &verifyReport{app: a, Command: "rootfs verify", allowEmpty: o.allowEmpty}, dir)
 }
 
 // openIndex opens the manifest in file, nil for "".
@@ -96,6 +101,8 @@ type verifyReport struct {
 	Hashed   int64         `json:"hashed"`
 	Ignored  int64         `json:"ignored"`
 	Entries  []verifyEntry `json:"entries"`
+
+	allowEmpty bool
 }
 
 type verifyEntry struct {
@@ -150,8 +157,9 @@ func reason(err error) string {
 }
 
 func (r *verifyReport) finish(dir string) error {
-	if r.OK+r.Hashed+r.Unsigned+r.Bad == 0 {
-		r.note("warning: there was nothing to verify in %s", dir)
+	empty := r.OK+r.Hashed+r.Unsigned+r.Bad == 0
+	if empty {
+		r.nothing(dir, r.allowEmpty)
 	}
 	if r.json {
 		if r.Entries == nil {
@@ -166,7 +174,7 @@ func (r *verifyReport) finish(dir string) error {
 		}
 		fmt.Fprintf(r.out, "%s: %s ok, %s hashed, %s unsigned, %s bad\n", dir, count(r.OK), count(r.Hashed), count(r.Unsigned), count(r.Bad))
 	}
-	if r.Unsigned+r.Bad > 0 {
+	if r.Unsigned+r.Bad > 0 || empty && !r.allowEmpty {
 		return errWrong
 	}
 	return nil

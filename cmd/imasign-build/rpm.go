@@ -38,6 +38,7 @@ func (f *packageFlags) addSign(flags *pflag.FlagSet) {
 	f.addLimit(flags)
 	flags.BoolVar(&f.dryRun, "dry-run", false, "say what would change, change nothing")
 	flags.StringVar(&f.manifest, "manifest", "", "write the manifest, one header a package, to this `file`")
+	once(flags, "manifest")
 }
 
 // addApply adds those of what gives packages signatures that were made elsewhere.
@@ -53,6 +54,7 @@ func (f *packageFlags) addLimit(flags *pflag.FlagSet) {
 
 func (f *packageFlags) addOutput(flags *pflag.FlagSet) {
 	flags.StringVar(&f.outputDir, "output-dir", "", "write packages below this `directory` instead of in place")
+	once(flags, "output-dir")
 }
 
 func (f *packageFlags) level() (rpmsign.Level, error) {
@@ -73,6 +75,8 @@ func (f *packageFlags) parallel() int {
 	return f.jobs
 }
 
+var errNoPackages = errors.New("no packages")
+
 // units finds the packages and the directories that their copies go to.
 func (f *packageFlags) units(paths []string) ([]rpmsign.Unit, error) {
 	units, err := rpmsign.FindUnits(paths, f.outputDir)
@@ -82,7 +86,7 @@ func (f *packageFlags) units(paths []string) ([]rpmsign.Unit, error) {
 	case err != nil:
 		return nil, err
 	case len(units) == 0:
-		return nil, fmt.Errorf("no packages: there is no file called *.rpm below %s", paths)
+		return nil, fmt.Errorf("%w: there is no file called *.rpm below %s", errNoPackages, paths)
 	}
 	return units, nil
 }
@@ -92,6 +96,9 @@ func (f *packageFlags) signing(observe signing.Observer) (*rpmsign.Signing, erro
 	level, err := f.level()
 	if err != nil {
 		return nil, err
+	}
+	if f.manifest == "-" {
+		return nil, usagef("--manifest -: that of packages goes to a file")
 	}
 	limit, err := rpmsign.ParseHeaderLimit(f.limit)
 	if err != nil {
@@ -106,11 +113,16 @@ type openPGPFlags struct{ key, pass string }
 func (f *openPGPFlags) add(flags *pflag.FlagSet, what string) {
 	flags.StringVar(&f.key, "openpgp-key", "", "make the OpenPGP signature of "+what+" anew with the secret key in this `file`")
 	flags.StringVar(&f.pass, "openpgp-pass", "", "where that key's passphrase comes from: env:NAME, file:PATH or fd:N (a terminal is asked otherwise)")
+	once(flags, "openpgp-key", "openpgp-pass")
 }
 
 // open reads the key, nil when none was named.
 func (f *openPGPFlags) open(ctx context.Context, a *app) (*rpmsign.OpenPGPKey, error) {
-	if f.key == "" {
+	switch {
+	case f.key != "":
+	case f.pass != "":
+		return nil, usagef("--openpgp-pass has no effect: there is no --openpgp-key")
+	default:
 		return nil, nil
 	}
 	date, err := a.date()
@@ -149,6 +161,8 @@ type packageChange struct {
 	Skipped   int64         `json:"skipped"`
 	Cached    int64         `json:"cached"`
 	Stripped  int64         `json:"stripped,omitempty"`
+	Rehashed  int64         `json:"rehashed,omitempty"` // see changeReport
+	Forced    int64         `json:"forced,omitempty"`
 	Bytes     int64         `json:"bytes"`
 	Seconds   float64       `json:"seconds"`
 	KeyID     string        `json:"key_id,omitempty"`
@@ -162,6 +176,7 @@ type packageChange struct {
 	manifest *atomicfile.File
 	listed   map[string][sha256.Size]byte // by name, what the manifest says
 	errs     []error
+	empty    error // what it is that no package has any file to change; nil where that is fine
 }
 
 type packageLine struct {
@@ -212,6 +227,9 @@ func (c *packageChange) do(ctx context.Context, f *packageFlags, s *packageSigni
 	if len(c.errs) > 0 {
 		return errors.Join(err, c.failures())
 	}
+	if err == nil && c.Signed+c.Hashed+c.Unchanged == 0 {
+		err = c.empty
+	}
 	if err == nil && c.manifest != nil {
 		err = c.manifest.Commit()
 	}
@@ -256,6 +274,9 @@ func (c *packageChange) take(r rpmsign.Result) error {
 		c.Unchanged += n.Unchanged
 		c.Skipped += n.Skipped
 		c.Stripped += n.Stripped
+		c.Hashed += n.Hashed
+		c.Rehashed += n.Rehashed
+		c.Forced += n.Forced
 		for _, d := range r.Defects {
 			c.note("warning: %s: its file signatures were defective (%s): %s", printable(r.Path), d.Flaw, d.Detail)
 		}
@@ -307,6 +328,7 @@ func (c *packageChange) report() error {
 			files = append(files, fmt.Sprintf("%s %s", count(part.n), part.word))
 		}
 	}
+	files = append(files, replaced(signing.Counts{Rehashed: c.Rehashed, Forced: c.Forced})...)
 	fmt.Fprintf(c.out, "%s, %d %schanged, %s larger; files: %s; %.1f s", packages(c.Total), c.Changed, would, size(c.Grows), join(files, "none"), c.Seconds)
 	if c.KeyID != "" {
 		fmt.Fprintf(c.out, ", key id %s", c.KeyID)

@@ -36,6 +36,7 @@ apply" then puts the signatures into the packages.`,
 	}
 	o.packages.addRead(cmd.Flags())
 	cmd.Flags().StringVarP(&o.output, "output", "o", "-", "write the manifest to this `file`, - for standard output")
+	once(cmd.Flags(), "output")
 	return cmd
 }
 

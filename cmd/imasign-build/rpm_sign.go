@@ -21,7 +21,7 @@ func (o *rpmSignOptions) add(flags *pflag.FlagSet, signed string) {
 	o.key.add(flags)
 	o.packages.addSign(flags)
 	o.openpgp.add(flags, signed)
-	o.engine.addForce(flags)
+	o.engine.addReplace(flags)
 	flags.StringVar(&o.engine.hash, "hash", "", "")
 	_ = flags.MarkHidden("hash") // it is there
 }

@@ -15,6 +15,8 @@ import (
 type rpmVerifyOptions struct {
 	trust    trustFlags
 	packages packageFlags
+
+	allowEmpty bool
 }
 
 func newRPMVerify(a *app) *cobra.Command {
@@ -34,6 +36,7 @@ Exit code 3 means that something was wrong, 1 that something could not be read.`
 	}
 	o.trust.add(cmd.Flags())
 	o.packages.addRead(cmd.Flags())
+	addAllowEmpty(cmd.Flags(), &o.allowEmpty)
 	return cmd
 }
 
@@ -52,7 +55,8 @@ type rpmVerifyReport struct {
 	Broken   int              `json:"broken"` // packages that are wrong themselves
 	Entries  []rpmVerifyEntry `json:"entries"`
 
-	errs []error
+	allowEmpty bool
+	errs       []error
 }
 
 type rpmVerifyEntry struct {
@@ -80,7 +84,7 @@ func runRPMVerify(ctx context.Context, a *app, o rpmVerifyOptions, paths []strin
 		return err
 	}
 	units, err := o.packages.units(paths)
-	if err != nil {
+	if err != nil && !errors.Is(err, errNoPackages) {
 		return err
 	}
 	progress := a.newProgress()
@@ -89,7 +93,7 @@ func runRPMVerify(ctx context.Context, a *app, o rpmVerifyOptions, paths []strin
 	if err != nil {
 		return err
 	}
-	report := &rpmVerifyReport{app: a, Command: "rpm verify", Packages: len(units), Entries: []rpmVerifyEntry{}}
+	report := &rpmVerifyReport{app: a, Command: "rpm verify", Packages: len(units), Entries: []rpmVerifyEntry{}, allowEmpty: o.allowEmpty}
 	err = rpmsign.Each(ctx, o.packages.parallel(), units, func(ctx context.Context, u rpmsign.Unit) packageVerdict {
 		return verifyPackage(ctx, a, engine, ring, level, u)
 	}, report.take)
@@ -97,7 +101,7 @@ func runRPMVerify(ctx context.Context, a *app, o rpmVerifyOptions, paths []strin
 	if err != nil {
 		return err
 	}
-	return report.finish()
+	return report.finish(paths)
 }
 
 func verifyPackage(ctx context.Context, a *app, engine *signing.Engine, ring *ima.Keyring, level rpmsign.Level, u rpmsign.Unit) packageVerdict {
@@ -166,7 +170,11 @@ func (r *rpmVerifyReport) add(v packageVerdict, e verifyEntry) {
 	r.Entries = append(r.Entries, rpmVerifyEntry{v.unit.Path, e})
 }
 
-func (r *rpmVerifyReport) finish() error {
+func (r *rpmVerifyReport) finish(paths []string) error {
+	empty := r.OK+r.Unsigned+r.Bad+int64(r.Broken) == 0 && len(r.errs) == 0
+	if empty {
+		r.nothing(fmt.Sprint(paths), r.allowEmpty)
+	}
 	if r.json {
 		if err := r.printJSON(r); err != nil {
 			return err
@@ -185,7 +193,7 @@ func (r *rpmVerifyReport) finish() error {
 	if len(r.errs) > 0 {
 		return errors.Join(r.errs...)
 	}
-	if r.Unsigned+r.Bad > 0 || r.Broken > 0 {
+	if r.Unsigned+r.Bad > 0 || r.Broken > 0 || empty && !r.allowEmpty {
 		return errWrong
 	}
 	return nil

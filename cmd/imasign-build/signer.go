@@ -21,7 +21,7 @@ func (f *signerFlags) add(flags *pflag.FlagSet) {
 	f.key.add(flags)
 	f.engine.addHash(flags)
 	f.engine.addJobs(flags)
-	f.engine.addForce(flags)
+	f.engine.addReplace(flags)
 }
 
 // signer is all that signing takes, opened.

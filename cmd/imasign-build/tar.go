@@ -61,10 +61,14 @@ type tarOutputFlags struct {
 func (f *tarOutputFlags) add(flags *pflag.FlagSet) {
 	flags.StringVarP(&f.file, "output", "o", "", "write the archive to this `file`, - for standard output")
 	flags.StringVar(&f.compression, "compression", "auto", "`auto` (by the output's name), none, gzip, zstd, xz, bzip2 or lz4")
+	once(flags, "output")
 }
 
 // check refuses what cannot become an output, before any work is done for it.
-func (f *tarOutputFlags) check(a *app, dryRun, oci bool) error {
+func (f *tarOutputFlags) check(a *app, dryRun, oci bool, manifest string) error {
+	if manifest == "-" && (a.json || f.file == "-" && !dryRun) {
+		return usagef("--manifest - is not alone on standard output: name a file")
+	}
 	if oci {
 		return f.checkOCI(dryRun)
 	}
@@ -78,7 +82,7 @@ func (f *tarOutputFlags) check(a *app, dryRun, oci bool) error {
 		return usagef("where to? -o FILE, or -o - for standard output")
 	case f.file == "-" && a.json:
 		return usagef("--json and -o - both write to standard output: give -o a file")
-	case f.file == "-" && a.terminal(a.out):
+	case f.file == "-" && a.terminal(a.out.Writer):
 		return usagef("an archive is nothing for a terminal: give -o a file, or redirect")
 	case f.file == "-":
 		return nil

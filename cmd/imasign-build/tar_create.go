@@ -33,10 +33,13 @@ func (o *tarCreateOptions) add(flags *pflag.FlagSet) {
 	o.output.add(flags)
 	flags.StringVar(&o.manifest, "manifest", "", "with --sign, write the manifest to this `file`")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "with --sign, write no archive; without --key digest only")
+	once(flags, "manifest")
 }
 
 // signingFlags mean nothing without --sign.
-var signingFlags = [...]string{"key", "cert", "key-pass", "hash", "force", "include", "exclude", "hashed", "select", "manifest", "dry-run"}
+func signingFlags() []string {
+	return []string{"key", "cert", "key-pass", "hash", "force", "from-key-id", "include", "exclude", "hashed", "select", "manifest", "dry-run"}
+}
 
 func newTarCreate(a *app) *cobra.Command {
 	var o tarCreateOptions
@@ -56,9 +59,9 @@ OUT appears when it is complete. It is compressed as its name says (.tar, .tar.g
   imasign-build tar create --sign --key x509_ima.key --cert x509_ima.crt rootfs/ -o signed.tar`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			for _, name := range signingFlags {
-				if !o.sign && cmd.Flags().Changed(name) {
-					return usagef("--%s is for --sign", name)
+			if !o.sign {
+				if err := idle(cmd.Flags(), "--sign", signingFlags()...); err != nil {
+					return err
 				}
 			}
 			return runTarCreate(cmd.Context(), a, o, args[0])
@@ -78,7 +81,7 @@ func runTarCreate(ctx context.Context, a *app, o tarCreateOptions, dir string) e
 	if err != nil {
 		return err
 	}
-	if err := o.output.check(a, o.dryRun, false); err != nil {
+	if err := o.output.check(a, o.dryRun, false, o.manifest); err != nil {
 		return err
 	}
 	progress := a.newProgress()

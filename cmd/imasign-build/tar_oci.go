@@ -47,14 +47,7 @@ func (l *layers) close() {
 
 func (l *layers) counts() (sum signing.Counts) {
 	for _, p := range l.plans {
-		n := p.Counts()
-		sum.Signed += n.Signed
-		sum.Hashed += n.Hashed
-		sum.Unchanged += n.Unchanged
-		sum.Skipped += n.Skipped
-		sum.Stripped += n.Stripped
-		sum.Links += n.Links
-		sum.Bytes += n.Bytes
+		sum.Sum(p.Counts())
 	}
 	return sum
 }
@@ -139,7 +132,7 @@ func runTarVerifyOCI(ctx context.Context, a *app, o tarVerifyOptions, dir string
 	if err != nil {
 		return err
 	}
-	report := verifyReport{app: a, Command: "tar verify"}
+	report := verifyReport{app: a, Command: "tar verify", allowEmpty: o.allowEmpty}
 	err = layout.Layers(ctx, func(ctx context.Context, digest string, layer *tarball.Archive) error {
 		return v.Verify(ctx, layer, v.ring, nil, func(verdict signing.Verdict) error {
 			verdict.Path = digest + "/" + verdict.Path

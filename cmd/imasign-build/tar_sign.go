@@ -27,6 +27,7 @@ func (o *tarSignOptions) add(flags *pflag.FlagSet) {
 	addOCI(flags, &o.oci)
 	flags.StringVar(&o.manifest, "manifest", "", "write the manifest to this `file`")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "write no archive; without --key digest only")
+	once(flags, "manifest")
 }
 
 func newTarSign(a *app) *cobra.Command {
@@ -59,7 +60,7 @@ func runTarSign(ctx context.Context, a *app, o tarSignOptions, file string) erro
 	if o.key.key == "" && !o.dryRun {
 		return usagef("which key? --key URI, or --dry-run to digest only")
 	}
-	if err := o.output.check(a, o.dryRun, o.oci); err != nil {
+	if err := o.output.check(a, o.dryRun, o.oci, o.manifest); err != nil {
 		return err
 	}
 	progress := a.newProgress()

@@ -39,11 +39,12 @@ else changes: an archive that was signed and stripped is the one that it was.
 	addOCI(flags, &o.oci)
 	flags.StringVar(&o.manifest, "manifest", "", "write the manifest to this `file`")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "write no archive")
+	once(flags, "manifest")
 	return cmd
 }
 
 func runTarStrip(ctx context.Context, a *app, o tarStripOptions, file string) error {
-	if err := o.output.check(a, o.dryRun, o.oci); err != nil {
+	if err := o.output.check(a, o.dryRun, o.oci, o.manifest); err != nil {
 		return err
 	}
 	progress := a.newProgress()

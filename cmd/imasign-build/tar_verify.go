@@ -14,6 +14,8 @@ type tarVerifyOptions struct {
 	input    tarInputFlags
 	oci      bool
 	manifest string
+
+	allowEmpty bool
 }
 
 func newTarVerify(a *app) *cobra.Command {
@@ -38,6 +40,8 @@ Exit code 3 means that something was wrong, 1 that the archive could not be read
 	o.input.add(flags)
 	addOCI(flags, &o.oci)
 	flags.StringVar(&o.manifest, "manifest", "", "the archive must also be what this manifest `file` says")
+	addAllowEmpty(flags, &o.allowEmpty)
+	once(flags, "manifest")
 	return cmd
 }
 
@@ -58,5 +62,5 @@ func runTarVerify(ctx context.Context, a *app, o tarVerifyOptions, file string) 
 		return err
 	}
 	defer closeArchive()
-	return v.verify(ctx, archive, &verifyReport{app: a, Command: "tar verify"}, file)
+	return v.verify(ctx, archive, &verifyReport{app: a, Command: "tar verify", allowEmpty: o.allowEmpty}, file)
 }

@@ -28,6 +28,7 @@ type Result struct {
 	Rules   []Tally
 	Refused []Verdict // by path, then by rule
 	Unknown []string  // what could not be judged, a sentence each
+	Files   int       // how many regular files the tree has
 }
 
 // Tally counts the files that an appraise rule decides about.
@@ -78,7 +79,7 @@ type verdict struct {
 // that cannot be read is an error.
 func (s Simulation) Run(ctx context.Context, t *tree.Tree, rules []*Rule) (*Result, error) {
 	var subjects []*subject
-	mounts := 0
+	mounts, files := 0, 0
 	for node, err := range t.Walk(ctx) {
 		if err != nil {
 			return nil, err
@@ -87,6 +88,9 @@ func (s Simulation) Run(ctx context.Context, t *tree.Tree, rules []*Rule) (*Resu
 			mounts++
 			continue
 		}
+		if node.Mode.IsRegular() {
+			files++
+		}
 		if node.Mode.IsRegular() || node.Mode&fs.ModeSymlink != 0 {
 			subjects = append(subjects, &subject{node: node})
 		}
@@ -94,7 +98,7 @@ func (s Simulation) Run(ctx context.Context, t *tree.Tree, rules []*Rule) (*Resu
 	if err := s.examineAll(ctx, t, rules, subjects); err != nil {
 		return nil, err
 	}
-	r := &Result{}
+	r := &Result{Files: files}
 	r.tally(rules, subjects)
 	l := newLinker(subjects)
 	r.refusals(subjects, l)

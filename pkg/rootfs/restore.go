@@ -9,7 +9,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// WriteRestore writes what the plan would attach in the form that
+// WriteRestore writes what the plan attaches, and what is attached already, in the form that
 // `setfattr -h --restore=` reads, with paths relative to the tree: it is to be run
 // in the tree's root directory, with -h so that it follows no symbolic link that
 // has taken a file's place since. Every name of a hard link is written.
@@ -22,7 +22,7 @@ func WriteRestore(w io.Writer, plan *signing.Plan) error {
 		if err != nil {
 			return err
 		}
-		if r.Status != signing.Signed && r.Status != signing.Hashed {
+		if r.Status == signing.Skipped || r.Status == signing.Stripped {
 			continue
 		}
 		_, _ = fmt.Fprintf(buf, "# file: %s\n", quote(r.Path))
