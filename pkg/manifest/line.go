@@ -36,6 +36,10 @@ func (l *Line) check() error {
 	switch {
 	case l.Path == "":
 		return errors.New("an entry has either path or path_b64")
+	case !local(l.Path):
+		return fmt.Errorf("path %q: %w", l.Path, errNotLocal)
+	case l.Same != "" && !local(l.Same):
+		return fmt.Errorf("same %q: %w", l.Same, errNotLocal)
 	case !slices.Contains(kinds[:], l.Kind):
 		return fmt.Errorf("kind %q: none of %s", l.Kind, strings.Join(kinds[:], ", "))
 	case l.Size < 0:
@@ -53,6 +57,23 @@ func (l *Line) check() error {
 		}
 	}
 	return nil
+}
+
+var errNotLocal = errors.New("a path is relative, and has no empty name, \".\" or \"..\" between its slashes")
+
+// local reports whether path can only lead below the container's root, and is the one
+// way to write it: a reader that compares paths and one that opens them then mean the
+// same file. "." alone is the root, which the package called filesystem has.
+func local(path string) bool {
+	if path == "." {
+		return true
+	}
+	for name := range strings.SplitSeq(path, "/") {
+		if name == "" || name == "." || name == ".." {
+			return false
+		}
+	}
+	return strings.IndexByte(path, 0) < 0
 }
 
 func (j *lineJSON) line() (l Line, err error) {

@@ -50,7 +50,9 @@ type Header struct {
 
 // Line is one entry.
 type Line struct {
-	Path     string // raw bytes, relative, slash-separated
+	// Path is relative and slash-separated, in raw bytes. Names between the slashes
+	// are not empty, "." or "..": such a line is neither written nor read.
+	Path     string
 	Kind     string // "file", "directory", "symlink", "fifo", "socket", "char", "block"
 	Size     int64  // bytes of content
 	Mode     uint32 // permission bits as in st_mode & 07777

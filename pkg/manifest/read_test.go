@@ -15,7 +15,9 @@ import (
 const (
 	head  = `{"imasign_manifest":1,"tool":"t","container":"tree","entries":%d}` + "\n"
 	lineA = `{"path":"a","kind":"file","size":1,"mode":"0644","uid":0,"gid":0,"hash":"sha256","digest":"0101010101010101010101010101010101010101010101010101010101010101"}` + "\n"
-	lineB = `{"path":"b","kind":"file","size":1,"mode":"0644","uid":0,"gid":0}` + "\n"
+	// of lines whose path is not one below the container's root
+	notLocal = "a path is relative, and has no empty name"
+	lineB    = `{"path":"b","kind":"file","size":1,"mode":"0644","uid":0,"gid":0}` + "\n"
 )
 
 func entries(n int, lines ...string) string {
@@ -51,6 +53,24 @@ func TestReaderIsStrict(t *testing.T) {
 		{"base64 of what is UTF-8", replace(`"path":"a"`, `"path_b64":"YQ=="`), "line 2: not a valid manifest: not in canonical form"},
 		{"both paths", replace(`"path":"a"`, `"path":"a","path_b64":"//8="`), "line 2: not a valid manifest: not in canonical form"},
 		{"no path", replace(`"path":"a",`, ``), "line 2: not a valid manifest: an entry has either path or path_b64"},
+		{"path to the parent", replace(`"a"`, `".."`), notLocal},
+		{"path through the parent", replace(`"a"`, `"a/../b"`), notLocal},
+		{"path out of the tree", replace(`"a"`, `"../a"`), notLocal},
+		{"path that ends in the parent", replace(`"a"`, `"a/.."`), notLocal},
+		{"absolute path", replace(`"a"`, `"/a"`), notLocal},
+		{"the root", replace(`"a"`, `"/"`), notLocal},
+		{"./ path", replace(`"a"`, `"./a"`), notLocal},
+		{"/./ path", replace(`"a"`, `"a/./b"`), notLocal},
+		{"/. path", replace(`"a"`, `"a/."`), notLocal},
+		{". in a tree", replace(`"a"`, `"."`), notLocal},
+		{"two slashes", replace(`"a"`, `"a//b"`), notLocal},
+		{"slash at the end", replace(`"a"`, `"a/"`), notLocal},
+		{"NUL", replace(`"a"`, `"a\u0000b"`), notLocal},
+		{"path_b64 through the parent", replace(`"path":"a"`, `"path_b64":"/y8uLi9h"`), notLocal},
+		{"absolute path_b64", replace(`"path":"a"`, `"path_b64":"L/8="`), notLocal},
+		{"in a tar", tar(replace(`"a"`, `"../a"`)), notLocal},
+		{"same", replace("}\n", `,"same":"../a"}`+"\n"), notLocal},
+		{"same_b64", replace("}\n", `,"same_b64":"L/8="}`+"\n"), notLocal},
 		{"kind", replace(`"file"`, `"door"`), `line 2: not a valid manifest: kind "door"`},
 		{"size", replace(`"size":1`, `"size":-1`), "line 2: not a valid manifest: size: -1"},
 		{"huge size", replace(`"size":1`, `"size":9223372036854775808`), "line 2"},

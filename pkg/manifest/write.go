@@ -88,6 +88,8 @@ func (o *order) next(path string) error {
 	switch {
 	case path < o.last:
 		return fmt.Errorf("%q comes after %q: entries are sorted by the bytes of their paths", path, o.last)
+	case path == "." && !o.repeats:
+		return fmt.Errorf("path %q: %w", path, errNotLocal)
 	case path == o.last && !o.repeats:
 		return fmt.Errorf("%q is there twice", path)
 	}
