@@ -14,6 +14,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/imasign/imasign-build/internal/libc"
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/keystore"
 	"github.com/imasign/imasign-build/pkg/keystore/file"
 	"github.com/imasign/imasign-build/pkg/keystore/pkcs11"
@@ -48,6 +49,8 @@ func (r *results) Write(b []byte) (int, error) {
 
 // usageError is a wrong command line.
 type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
@@ -137,7 +140,7 @@ func (a *app) exit(err error) int {
 
 // note tells a person something, on standard error.
 func (a *app) note(format string, args ...any) {
-	fmt.Fprintf(a.err, "imasign-build: "+format+"\n", args...)
+	quote.Fprintf(a.err, "imasign-build: "+format+"\n", args...)
 }
 
 // date is when outputs say that they were made: never the clock, so that the same

@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"path/filepath"
 	"time"
 
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
@@ -52,19 +54,19 @@ func (c *change) do(ctx context.Context, plan func() (*signing.Plan, error), att
 		if context.Cause(ctx) != nil {
 			return fmt.Errorf("%w while planning: %s is as it was", context.Cause(ctx), c.target())
 		}
-		return fmt.Errorf("%w\nnothing was changed", err)
+		return errors.Join(err, errors.New("nothing was changed"))
 	}
 	defer p.Close() //nolint:errcheck // its file has no name
 	commit, discard, err := c.prepareManifest(p)
 	if err != nil {
-		return fmt.Errorf("%w\nnothing was changed", err)
+		return errors.Join(err, errors.New("nothing was changed"))
 	}
 	defer discard()
 	if err := c.attach(ctx, p, attach); err != nil {
 		return err
 	}
 	if err := commit(); err != nil {
-		return fmt.Errorf("%w\nthe manifest is missing, everything else is done: run it again", err)
+		return errors.Join(err, errors.New("the manifest is missing, everything else is done: run it again"))
 	}
 	c.progress.close()
 	return c.report(p.Counts(), p.Records())
@@ -203,7 +205,7 @@ func (c *change) printChange(n signing.Counts, records iter.Seq2[signing.Record,
 	if c.public != nil {
 		line += ", key id " + c.public.ID().String()
 	}
-	fmt.Fprintln(c.summary, line)
+	quote.Fprintf(c.summary, "%s\n", line)
 	return nil
 }
 

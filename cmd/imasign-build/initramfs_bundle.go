@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/certs"
 	"github.com/imasign/imasign-build/pkg/initramfs"
 	"github.com/imasign/imasign-build/pkg/policy"
@@ -226,13 +227,13 @@ func (a *app) printBundle(bundle *initramfs.Bundle, o initramfsBundleOptions, ke
 		if f.Severity == string(certs.Note) && !a.verbose {
 			continue
 		}
-		fmt.Fprintf(&b, "%-6s %s: %s: %s\n", f.Severity, printable(f.File), f.Rule, printable(f.Detail))
+		quote.Fprintf(&b, "%-6s %s: %s: %s\n", f.Severity, printable(f.File), f.Rule, printable(f.Detail))
 	}
 	for _, f := range bundle.Files {
 		if !f.Mode.IsDir() {
-			fmt.Fprintf(&b, "%s %7d %s\n", f.Mode, len(f.Data), f.Path)
+			quote.Fprintf(&b, "%s %7d %s\n", f.Mode, len(f.Data), f.Path)
 		}
 	}
-	_, err := fmt.Fprintf(a.out, "%s%s: %s, for kernel %s\n", b.String(), printable(o.output), o.hook, report.Kernel)
-	return err
+	quote.Fprintf(&b, "%s: %s, for kernel %s\n", printable(o.output), o.hook, report.Kernel)
+	return a.printText(b.String())
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/certs"
 )
 
@@ -80,12 +81,12 @@ func (a *app) printFindings(report keyCheckReport, file string) error {
 		return a.printJSON(report)
 	}
 	for _, f := range report.Findings {
-		fmt.Fprintf(a.out, "%-6s %s: %s\n", f.Severity, f.Rule, f.Detail)
+		quote.Fprintf(a.out, "%-6s %s: %s\n", f.Severity, f.Rule, f.Detail)
 	}
 	verdict := "takes"
 	if certs.Refused(report.Findings) {
 		verdict = "refuses"
 	}
-	fmt.Fprintf(a.out, "%s: kernel %s %s it\n", file, report.Kernel, verdict)
+	quote.Fprintf(a.out, "%s: kernel %s %s it\n", file, report.Kernel, verdict)
 	return nil
 }

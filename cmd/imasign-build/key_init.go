@@ -3,11 +3,11 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/certs"
 	"github.com/imasign/imasign-build/pkg/keystore/pkcs11"
 	"github.com/imasign/imasign-build/pkg/keystore/tpm"
@@ -112,9 +112,9 @@ func runKeyInit(ctx context.Context, a *app, o keyInitOptions, dir string) error
 		return a.printJSON(report)
 	}
 	for _, key := range report.Keys {
-		fmt.Fprintf(a.out, "%-18s key id %s  %s\n", key.Name, key.KeyID, strings.Join(key.Files, " "))
+		quote.Fprintf(a.out, "%-18s key id %s  %s\n", key.Name, key.KeyID, strings.Join(key.Files, " "))
 		if key.URI != "" {
-			fmt.Fprintf(a.out, "%-18s %s\n", "", key.URI)
+			quote.Fprintf(a.out, "%-18s %s\n", "", key.URI)
 		}
 	}
 	return nil

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/certs"
 	"github.com/imasign/imasign-build/pkg/ima"
 )
@@ -113,10 +114,10 @@ func (a *app) printKey(r keyReport) {
 		{"serial", r.Serial}, {"valid from", r.NotBefore}, {"valid until", r.NotAfter}, {"signs by", r.Provider},
 	} {
 		if line[1] != "" {
-			fmt.Fprintf(a.out, "%-15s %s\n", line[0], line[1])
+			quote.Fprintf(a.out, "%-15s %s\n", line[0], line[1])
 		}
 	}
 	if r.CA {
-		fmt.Fprintf(a.out, "%-15s it signs certificates, not files\n", "ca")
+		quote.Fprintf(a.out, "%-15s it signs certificates, not files\n", "ca")
 	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/manifest"
 )
 
@@ -66,14 +67,14 @@ func (a *app) printDiff(report diffReport) {
 		if d.raw == "" {
 			path = "header"
 		}
-		fmt.Fprintf(a.out, "%s %s", sign[d.Change], path)
+		quote.Fprintf(a.out, "%s %s", sign[d.Change], path)
 		for i, field := range d.Fields {
 			separator := ": "
 			if i > 0 {
 				separator = ", "
 			}
-			fmt.Fprint(a.out, separator, field)
+			quote.Fprintf(a.out, "%s%s", separator, field)
 		}
-		fmt.Fprintln(a.out)
+		quote.Fprintf(a.out, "\n")
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
@@ -127,6 +128,6 @@ func (s *manifestSigning) report(keyID, output string) error {
 		summary = s.err
 	}
 	parts := append([]string{count(n.Signed) + " signed", count(n.Unchanged) + " unchanged", count(n.Skipped) + " skipped"}, replaced(n)...)
-	fmt.Fprintf(summary, "%s: %s, key id %s\n", output, join(parts, ""), keyID)
+	quote.Fprintf(summary, "%s: %s, key id %s\n", output, join(parts, ""), keyID)
 	return nil
 }

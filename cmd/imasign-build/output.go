@@ -1,15 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/imasign/imasign-build/internal/atomicfile"
+	"github.com/imasign/imasign-build/internal/quote"
 )
 
 // jsonPath is a path in a JSON document; one that is not UTF-8 goes into
@@ -28,27 +29,34 @@ func pathJSON(path string) jsonPath {
 }
 
 func (a *app) printJSON(document any) error {
-	enc := json.NewEncoder(a.out)
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
-	return enc.Encode(document)
+	if err := enc.Encode(document); err != nil {
+		return err
+	}
+	_, err := a.out.Write(quote.JSON(text.Bytes()))
+	return err
+}
+
+// printText prints lines that are quoted already.
+func (a *app) printText(lines string) error {
+	_, err := io.WriteString(a.out, lines)
+	return err
 }
 
 func printEntry(w io.Writer, status, path, reason string) {
 	if reason != "" {
 		reason = ": " + reason
 	}
-	fmt.Fprintf(w, "%-9s %s%s\n", status, printable(path), reason)
+	quote.Fprintf(w, "%-9s %s%s\n", status, printable(path), reason)
 }
 
-// printable shows a path on one line and sends no control sequence to a terminal,
-// whatever a file is called.
+// printable shows a path so that its beginning and end are seen, whatever a file is
+// called.
 func printable(path string) string {
-	plain := utf8.ValidString(path) && !strings.ContainsFunc(path, func(r rune) bool { return !unicode.IsPrint(r) })
-	if plain {
-		return path
-	}
-	return strconv.Quote(path)
+	return quote.Name(path)
 }
 
 // writeOutput writes a file whole or not at all; - stands for standard output.
@@ -105,6 +113,17 @@ func size(n int64) string {
 		value, units = value/1000, units[1:]
 	}
 	return fmt.Sprintf("%.1f %s", value, units[0])
+}
+
+// growth says how much larger something became, or smaller.
+func growth(n int64) string {
+	switch {
+	case n == 0:
+		return "as large as before"
+	case n < 0:
+		return size(-n) + " smaller"
+	}
+	return size(n) + " larger"
 }
 
 func join(parts []string, otherwise string) string {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/policy"
 )
 
@@ -79,15 +80,14 @@ func (a *app) printPolicyCheck(report policyCheckReport) error {
 	if report.Refused {
 		verdict = fmt.Sprintf("refuses it (%d refusals)", number[policy.Refuse])
 	}
-	_, err := fmt.Fprintf(a.out, "%s%s: kernel %s %s; errors: %d, warnings: %d, notes: %d\n", findingLines(report.Findings, report.raw),
-		printable(report.raw), report.Kernel, verdict, number[policy.Error], number[policy.Warn], number[policy.Note])
-	return err
+	return a.printText(findingLines(report.Findings, report.raw) + quote.Sprintf("%s: kernel %s %s; errors: %d, warnings: %d, notes: %d\n",
+		printable(report.raw), report.Kernel, verdict, number[policy.Error], number[policy.Warn], number[policy.Note]))
 }
 
 func findingLines(findings []policy.Finding, name string) string {
 	var b strings.Builder
 	for _, f := range findings {
-		fmt.Fprintf(&b, "%s: %s %s: %s\n", place(name, f), f.Severity, f.Rule, printable(f.Detail))
+		quote.Fprintf(&b, "%s: %s %s: %s\n", place(name, f), f.Severity, f.Rule, printable(f.Detail))
 	}
 	return b.String()
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"iter"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/imasign/imasign-build/internal/atomicfile"
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/policy"
 	"github.com/imasign/imasign-build/pkg/rootfs"
@@ -31,7 +33,7 @@ func newPolicyGenerate(a *app) *cobra.Command {
 	var o policyGenerateOptions
 	var list strings.Builder
 	for _, p := range policy.Profiles() {
-		fmt.Fprintf(&list, "  %-8s %s\n", p.Name, p.Summary)
+		quote.Fprintf(&list, "  %-8s %s\n", p.Name, p.Summary)
 	}
 	cmd := &cobra.Command{
 		Use:   "generate",
@@ -97,8 +99,7 @@ func runPolicyGenerate(ctx context.Context, a *app, o policyGenerateOptions) err
 		return usageError{fmt.Errorf("--profile: %w", err)}
 	}
 	if o.output == "-" {
-		_, err := a.out.Write(text)
-		return err
+		return a.printText(string(text))
 	}
 	report := policyGenerateReport{Command: "policy generate", jsonPath: pathJSON(o.output), Profile: o.profile, Signed: o.sign}
 	if p, err := policy.Parse(text); err == nil {
@@ -120,7 +121,7 @@ func runPolicyGenerate(ctx context.Context, a *app, o policyGenerateOptions) err
 	if o.sign {
 		key = ", signed with key id " + report.KeyID
 	}
-	_, err = fmt.Fprintf(a.out, "%s: profile %s, %d rules%s\n", printable(o.output), o.profile, report.Rules, key)
+	_, err = quote.Fprintf(a.out, "%s: profile %s, %d rules%s\n", printable(o.output), o.profile, report.Rules, key)
 	return err
 }
 
@@ -166,7 +167,7 @@ func (o *policyGenerateOptions) attach(plan *signing.Plan, dir, name string, tex
 	}
 	defer t.Close() //nolint:errcheck // opened for reading
 	if err := t.ProbeXattr(t.Root(), ".", ima.XattrIMA, []byte{byte(ima.TypeSignature)}); err != nil {
-		return fmt.Errorf("%w\nnothing was written; --restore-file has the signature where security.ima cannot be set", err)
+		return errors.Join(err, errors.New("nothing was written; --restore-file has the signature where security.ima cannot be set"))
 	}
 	var value []byte
 	for r, err := range plan.Records() {

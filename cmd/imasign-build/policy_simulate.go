@@ -3,13 +3,12 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/policy"
 	"github.com/imasign/imasign-build/pkg/tree"
 )
@@ -76,9 +75,8 @@ func (a *app) printUnloadable(findings []policy.Finding, name, kernel string) er
 		}
 		return errors.Join(errWrong, a.printJSON(report))
 	}
-	text := findingLines(refused, name) + fmt.Sprintf("%s: kernel %s refuses the policy: no file would be appraised by it\n", printable(name), kernel)
-	_, err := io.WriteString(a.out, text)
-	return errors.Join(errWrong, err)
+	text := findingLines(refused, name) + quote.Sprintf("%s: kernel %s refuses the policy: no file would be appraised by it\n", printable(name), kernel)
+	return errors.Join(errWrong, a.printText(text))
 }
 
 type simulatedRule struct {
@@ -145,8 +143,7 @@ func runPolicySimulate(ctx context.Context, a *app, o policySimulateOptions, nam
 
 func (a *app) printSimulation(result *policy.Result, name, kernel string) error {
 	if !a.json {
-		_, err := io.WriteString(a.out, simulationLines(result, name))
-		return err
+		return a.printText(simulationLines(result, name))
 	}
 	report := policySimulateReport{
 		Command: "policy simulate", jsonPath: pathJSON(name), Kernel: kernel,
@@ -181,14 +178,14 @@ func simulationLines(result *policy.Result, name string) string {
 		if v.Boot {
 			more += "; the device does not come up without"
 		}
-		fmt.Fprintf(&b, "%-9s %s: %s, line %d: %s%s\n", status, printable(v.Path), v.Func, v.Line, v.Reason, more)
+		quote.Fprintf(&b, "%-9s %s: %s, line %d: %s%s\n", status, printable(v.Path), v.Func, v.Line, v.Reason, more)
 	}
 	for _, t := range result.Rules {
-		fmt.Fprintf(&b, "%s:%d: %s: %s pass, %s refused, %s depend\n", printable(name), t.Rule.Line, printable(t.Rule.String()),
+		quote.Fprintf(&b, "%s:%d: %s: %s pass, %s refused, %s depend\n", printable(name), t.Rule.Line, printable(t.Rule.String()),
 			count(int64(t.Passed)), count(int64(t.Refused)), count(int64(t.Possible)))
 	}
 	for _, text := range result.Unknown {
-		fmt.Fprintln(&b, "not judged:", printable(text))
+		quote.Fprintf(&b, "not judged: %s\n", text)
 	}
 	return b.String()
 }

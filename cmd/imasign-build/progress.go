@@ -9,6 +9,7 @@ import (
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
@@ -110,7 +111,7 @@ func (p *progress) warn(e signing.Event) {
 	if e.Path != "" {
 		about = printable(e.Path) + " "
 	}
-	fmt.Fprintf(out, "imasign-build: warning: %s%s\n", about, e.Message)
+	quote.Fprintf(out, "imasign-build: warning: %s%s\n", about, e.Message)
 }
 
 func (p *progress) String() string {

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/rootfs"
@@ -172,7 +173,7 @@ func (r *verifyReport) finish(dir string) error {
 		for _, e := range r.Entries {
 			printEntry(r.out, e.Status, e.raw, e.Detail)
 		}
-		fmt.Fprintf(r.out, "%s: %s ok, %s hashed, %s unsigned, %s bad\n", dir, count(r.OK), count(r.Hashed), count(r.Unsigned), count(r.Bad))
+		quote.Fprintf(r.out, "%s: %s ok, %s hashed, %s unsigned, %s bad\n", dir, count(r.OK), count(r.Hashed), count(r.Unsigned), count(r.Bad))
 	}
 	if r.Unsigned+r.Bad > 0 || empty && !r.allowEmpty {
 		return errWrong

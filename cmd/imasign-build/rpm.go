@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/imasign/imasign-build/internal/atomicfile"
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
@@ -329,11 +330,11 @@ func (c *packageChange) report() error {
 		}
 	}
 	files = append(files, replaced(signing.Counts{Rehashed: c.Rehashed, Forced: c.Forced})...)
-	fmt.Fprintf(c.out, "%s, %d %schanged, %s larger; files: %s; %.1f s", packages(c.Total), c.Changed, would, size(c.Grows), join(files, "none"), c.Seconds)
+	key := ""
 	if c.KeyID != "" {
-		fmt.Fprintf(c.out, ", key id %s", c.KeyID)
+		key = ", key id " + c.KeyID
 	}
-	fmt.Fprintln(c.out)
+	quote.Fprintf(c.out, "%s, %d %schanged, %s; files: %s; %.1f s%s\n", packages(c.Total), c.Changed, would, growth(c.Grows), join(files, "none"), c.Seconds, key)
 	return nil
 }
 
@@ -346,5 +347,5 @@ func (c *packageChange) failures() error {
 	if c.manifest != nil {
 		manifest = "; no manifest was written"
 	}
-	return fmt.Errorf("%d of %s failed and are as they were%s:\n%w", len(c.errs), packages(c.Total), manifest, errors.Join(c.errs...))
+	return errors.Join(fmt.Errorf("%d of %s failed and are as they were%s:", len(c.errs), packages(c.Total), manifest), errors.Join(c.errs...))
 }

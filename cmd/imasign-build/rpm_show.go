@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
 )
 
@@ -71,7 +72,7 @@ func (a *app) printPackage(i packageInfo) {
 	if i.Source {
 		source = ", source package: its files carry no signatures"
 	}
-	fmt.Fprintf(a.out, "%s\n", printable(i.raw))
+	quote.Fprintf(a.out, "%s\n", printable(i.raw))
 	lines := [][2]string{
 		{"name", printable(i.Name)},
 		{"summary", printable(i.Summary)},
@@ -89,7 +90,7 @@ func (a *app) printPackage(i packageInfo) {
 		lines = append(lines, [2]string{"defect", fmt.Sprintf("%s: %s", d.Flaw, printable(d.Detail))})
 	}
 	for _, l := range lines {
-		fmt.Fprintf(a.out, "  %-17s %s\n", l[0], l[1])
+		quote.Fprintf(a.out, "  %-17s %s\n", l[0], l[1])
 	}
 }
 

@@ -3,10 +3,10 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
 	"github.com/imasign/imasign-build/pkg/signing"
@@ -173,7 +173,7 @@ func (r *rpmVerifyReport) add(v packageVerdict, e verifyEntry) {
 func (r *rpmVerifyReport) finish(paths []string) error {
 	empty := r.OK+r.Unsigned+r.Bad+int64(r.Broken) == 0 && len(r.errs) == 0
 	if empty {
-		r.nothing(fmt.Sprint(paths), r.allowEmpty)
+		r.nothing(quote.Sprintf("%s", paths), r.allowEmpty)
 	}
 	if r.json {
 		if err := r.printJSON(r); err != nil {
@@ -187,7 +187,7 @@ func (r *rpmVerifyReport) finish(paths []string) error {
 			}
 			printEntry(r.out, e.Status, path, e.Detail)
 		}
-		fmt.Fprintf(r.out, "%s: %s files ok, %s unsigned, %s bad, %s without a digest\n",
+		quote.Fprintf(r.out, "%s: %s files ok, %s unsigned, %s bad, %s without a digest\n",
 			packages(r.Packages), count(r.OK), count(r.Unsigned), count(r.Bad), count(r.Ignored))
 	}
 	if len(r.errs) > 0 {

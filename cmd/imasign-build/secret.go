@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
@@ -58,12 +59,12 @@ func (a *app) ask(ctx context.Context, terminal *os.File, prompt string) (_ []by
 		err  error
 	}
 	answers := make(chan answer, 1)
-	fmt.Fprintf(a.err, "%s: ", prompt)
+	quote.Fprintf(a.err, "%s: ", prompt)
 	go func() {
 		text, err := term.ReadPassword(fd)
 		answers <- answer{text, err}
 	}()
-	defer fmt.Fprintln(a.err)
+	defer quote.Fprintf(a.err, "\n") //nolint:errcheck // nobody could be told
 	select {
 	case got := <-answers:
 		if got.err == nil && len(got.text) == 0 {

@@ -2,13 +2,13 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/signing"
 	"github.com/imasign/imasign-build/pkg/tarball"
 	"github.com/imasign/imasign-build/pkg/tree"
@@ -157,6 +157,6 @@ func (c *tarCreation) report(dir string, took time.Duration) error {
 	if c.output.file == "-" {
 		out = c.err
 	}
-	fmt.Fprintf(out, "%s: %s entries, %s of them signed before; %s in %.1f s\n", dir, count(n.Entries), count(n.Signed), size(n.Bytes), took.Seconds())
+	quote.Fprintf(out, "%s: %s entries, %s of them signed before; %s in %.1f s\n", dir, count(n.Entries), count(n.Signed), size(n.Bytes), took.Seconds())
 	return nil
 }

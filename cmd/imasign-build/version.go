@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/imasign/imasign-build/internal/libcrypto"
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/keystore/pkcs11"
 )
 
@@ -48,7 +49,7 @@ func runVersion(a *app) error {
 	if !r.PKCS11 {
 		keys = "files, TPM 2.0; not PKCS#11 tokens, which need a build with cgo"
 	}
-	fmt.Fprintf(a.out, "%s (%s, %s%s)\nRSA signatures by %s\nKeys: %s\n", tool, r.Go, r.Platform, built, r.RSA, keys)
+	quote.Fprintf(a.out, "%s (%s, %s%s)\nRSA signatures by %s\nKeys: %s\n", tool, r.Go, r.Platform, built, r.RSA, keys)
 	return nil
 }
 

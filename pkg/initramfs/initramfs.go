@@ -23,6 +23,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/certs"
 	"github.com/imasign/imasign-build/pkg/keystore/file"
 )
@@ -178,7 +179,7 @@ func (b *builder) bundle() *Bundle {
 // refused is the error about an input that the kernel would not take: all reasons, a
 // line each.
 func refused(name string, reasons []string) error {
-	return fmt.Errorf("%s: %w:\n  %s", name, ErrRefused, strings.Join(reasons, "\n  "))
+	return quote.Below(fmt.Errorf("%s: %w:", name, ErrRefused), reasons...)
 }
 
 func list[T ~string](words []T) string {

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/imasign/imasign-build/internal/atomicfile"
+	"github.com/imasign/imasign-build/internal/quote"
 )
 
 // Files beside repomd.xml that tell who made it.
@@ -57,7 +58,7 @@ func (o *Options) execute(ctx context.Context, dir, program string, args ...stri
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		return fmt.Errorf("make the metadata of %s: %s: %w\n%s", dir, program, err, strings.TrimSpace(said.String()))
+		return quote.Below(fmt.Errorf("make the metadata of %s: %s: %w", dir, program, err), strings.Split(strings.TrimSpace(said.String()), "\n")...)
 	}
 	return nil
 }

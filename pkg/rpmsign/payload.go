@@ -19,6 +19,8 @@ import (
 	"github.com/sassoftware/go-rpmutils/cpio"
 	"github.com/ulikunitz/xz/lzma"
 	"github.com/xi2/xz"
+
+	"github.com/imasign/imasign-build/internal/quote"
 )
 
 // maxWindow bounds what a decompressor may hold: rpmbuild's largest presets
@@ -226,9 +228,9 @@ func (c *fileCheck) result() error {
 	if c.number == 0 {
 		return nil
 	}
-	more := ""
-	if c.number > len(c.wrong) {
-		more = fmt.Sprintf("\n  … and %d more", c.number-len(c.wrong))
+	lines := c.wrong
+	if c.number > len(lines) {
+		lines = append(lines, fmt.Sprintf("… and %d more", c.number-len(lines)))
 	}
-	return fmt.Errorf("%w: %d files:\n  %s%s", ErrDigest, c.number, strings.Join(c.wrong, "\n  "), more)
+	return quote.Below(fmt.Errorf("%w: %d files:", ErrDigest, c.number), lines...)
 }
