@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/imasign/imasign-build/internal/input"
 	"github.com/imasign/imasign-build/internal/libc"
 	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/keystore"
@@ -106,7 +107,7 @@ func isTerminal(w io.Writer) bool {
 func run(a *app, args []string) int {
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
-	a.interrupts = watchInterrupts(stop, a.note)
+	a.interrupts = watchInterrupts(stop, a.note, func() { os.Exit(exitFailed) })
 	defer a.interrupts.close()
 	root := newRootCommand(a)
 	root.SetArgs(args)
@@ -141,6 +142,14 @@ func (a *app) exit(err error) int {
 // note tells a person something, on standard error.
 func (a *app) note(format string, args ...any) {
 	quote.Fprintf(a.err, "imasign-build: "+format+"\n", args...)
+}
+
+// stdin is standard input; reads from it end with ctx.
+func (a *app) stdin(ctx context.Context) io.Reader {
+	if f, ok := a.in.(*os.File); ok {
+		return input.Stream(ctx, f, "standard input")
+	}
+	return a.in
 }
 
 // date is when outputs say that they were made: never the clock, so that the same

@@ -53,7 +53,7 @@ func (f *keyFlags) open(ctx context.Context, a *app) (*keystore.Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	cert, err := f.certificate()
+	cert, err := f.certificate(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -69,11 +69,11 @@ func (f *keyFlags) open(ctx context.Context, a *app) (*keystore.Key, error) {
 	return key, err
 }
 
-func (f *keyFlags) certificate() (*x509.Certificate, error) {
+func (f *keyFlags) certificate(ctx context.Context) (*x509.Certificate, error) {
 	if f.cert == "" {
 		return nil, nil
 	}
-	list, err := certs.Read(f.cert)
+	list, err := certs.Read(ctx, f.cert)
 	if err != nil {
 		return nil, err
 	}
@@ -85,11 +85,11 @@ func (f *keyFlags) certificate() (*x509.Certificate, error) {
 
 // public returns the key that signatures are checked with: that of the opened key,
 // or without one (nil), as in a dry run, of the certificate if one was named.
-func (f *keyFlags) public(key *keystore.Key) (*ima.PublicKey, error) {
+func (f *keyFlags) public(ctx context.Context, key *keystore.Key) (*ima.PublicKey, error) {
 	if key != nil {
 		return key.Public, nil
 	}
-	cert, err := f.certificate()
+	cert, err := f.certificate(ctx)
 	if err != nil || cert == nil {
 		return nil, err
 	}
@@ -107,7 +107,7 @@ func (f *trustFlags) add(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.certs, "cert", nil, "trust this certificate, a PEM or DER `file`; may be repeated (environment: IMASIGN_CERT)")
 }
 
-func (f *trustFlags) ring(a *app) (*ima.Keyring, error) {
+func (f *trustFlags) ring(ctx context.Context, a *app) (*ima.Keyring, error) {
 	files := f.certs
 	if value, set := a.getenv("IMASIGN_CERT"); len(files) == 0 && set && value != "" {
 		files = []string{value}
@@ -117,7 +117,7 @@ func (f *trustFlags) ring(a *app) (*ima.Keyring, error) {
 	}
 	var keys []*ima.PublicKey
 	for _, file := range files {
-		list, err := certs.Read(file)
+		list, err := certs.Read(ctx, file)
 		if err != nil {
 			return nil, err
 		}

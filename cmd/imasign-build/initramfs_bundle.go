@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/imasign/imasign-build/internal/input"
 	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/certs"
 	"github.com/imasign/imasign-build/pkg/initramfs"
@@ -91,7 +91,7 @@ func (o *initramfsBundleOptions) compression() (c initramfs.Compression, archive
 	return c, archive, nil
 }
 
-func (o *initramfsBundleOptions) read() (initramfs.Options, error) {
+func (o *initramfsBundleOptions) read(ctx context.Context) (initramfs.Options, error) {
 	var p initramfs.Options
 	var err error
 	if p.Hook, err = initramfs.ParseHook(o.hook); err != nil {
@@ -108,7 +108,7 @@ func (o *initramfsBundleOptions) read() (initramfs.Options, error) {
 		inputs *[]initramfs.Input
 	}{{o.certs, &p.Certificates}, {o.secondary, &p.Secondary}, {o.revoked, &p.Revoked}} {
 		for _, file := range list.files {
-			in, err := readInput(file, maxCertificate)
+			in, err := readInput(ctx, file, maxCertificate)
 			if err != nil {
 				return p, err
 			}
@@ -116,35 +116,27 @@ func (o *initramfsBundleOptions) read() (initramfs.Options, error) {
 		}
 	}
 	for _, file := range o.ca {
-		more, err := certs.Read(file)
+		more, err := certs.Read(ctx, file)
 		if err != nil {
 			return p, err
 		}
 		p.CAs = append(p.CAs, more...)
 	}
 	if o.policy != "" {
-		if p.Policy, err = readInput(o.policy, maxPolicy); err != nil {
+		if p.Policy, err = readInput(ctx, o.policy, maxPolicy); err != nil {
 			return p, err
 		}
 	}
 	if o.busybox != "" {
-		p.Busybox, err = readInput(o.busybox, maxBusybox)
+		p.Busybox, err = readInput(ctx, o.busybox, maxBusybox)
 	}
 	return p, err
 }
 
-func readInput(name string, limit int64) (*initramfs.Input, error) {
-	f, err := os.Open(name)
+func readInput(ctx context.Context, name string, limit int64) (*initramfs.Input, error) {
+	data, err := input.ReadFile(ctx, name, limit)
 	if err != nil {
 		return nil, err
-	}
-	defer f.Close() //nolint:errcheck // opened for reading
-	data, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err != nil {
-		return nil, err
-	}
-	if int64(len(data)) > limit {
-		return nil, fmt.Errorf("%s: larger than %s, which no such file is", printable(name), size(limit))
 	}
 	return &initramfs.Input{Name: name, Data: data}, nil
 }
@@ -176,7 +168,7 @@ func runInitramfsBundle(ctx context.Context, a *app, o initramfsBundleOptions) e
 	if mtime.IsZero() {
 		mtime = time.Unix(0, 0)
 	}
-	options, err := o.read()
+	options, err := o.read(ctx)
 	if err != nil {
 		return err
 	}

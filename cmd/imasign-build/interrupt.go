@@ -7,22 +7,27 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // errInterrupted is the cause of a context that a signal cancelled.
 var errInterrupted = errors.New("interrupted")
 
-// interrupts turns signals into a cancelled context. While a container is being
-// changed the first signal is ignored, because finishing is what leaves it whole;
-// the second one has everything restored.
+// interrupts turns signals into a cancelled context, and ends the process where that
+// is not enough. While a container is being changed the first signal is ignored,
+// because finishing is what leaves it whole, and the second one has everything
+// restored. Any further signal ends the process, whatever hangs: a pipe that nobody
+// reads, a module of a token, a file system.
 type interrupts struct {
 	signals chan os.Signal
 	cancel  context.CancelCauseFunc
 	note    func(string, ...any)
+	end     func() // of the process, after grace
 
-	mu      sync.Mutex
-	phase   interruptPhase
-	ignored bool // a signal came while attaching
+	mu       sync.Mutex
+	phase    interruptPhase
+	ignored  bool // a signal came while attaching
+	insisted bool // a signal has been acted upon, or came too late to be
 }
 
 type interruptPhase int
@@ -33,9 +38,16 @@ const (
 	attached                        // signals come too late
 )
 
-func watchInterrupts(cancel context.CancelCauseFunc, note func(string, ...any)) *interrupts {
+// grace is what cleaning up may take once the process is told to end. One Ctrl-C can
+// come as two signals, from the terminal and from sudo.
+const grace = 500 * time.Millisecond
+
+// patience is after how long somebody is told that one signal was not enough.
+const patience = 3 * time.Second
+
+func watchInterrupts(cancel context.CancelCauseFunc, note func(string, ...any), end func()) *interrupts {
 	// Room for several, or the second of two quick ones is lost.
-	i := &interrupts{signals: make(chan os.Signal, 8), cancel: cancel, note: note}
+	i := &interrupts{signals: make(chan os.Signal, 8), cancel: cancel, note: note, end: end}
 	// A closed pipe is an error of that write. Left alone the signal would end the
 	// program between two files: in `… 2>&1 | tee log`, Ctrl-C ends tee as well.
 	// Taken rather than ignored: programs that are started would ignore it too.
@@ -53,17 +65,23 @@ func watchInterrupts(cancel context.CancelCauseFunc, note func(string, ...any)) 
 	return i
 }
 
+// take acts upon a signal. It writes nothing by itself: standard error may be what
+// hangs.
 func (i *interrupts) take() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	switch {
-	case i.phase == planning:
-		i.cancel(errInterrupted)
+	case i.insisted, i.phase == attached && i.ignored:
+		time.AfterFunc(grace, i.end)
 	case i.phase == attaching && !i.ignored:
 		i.ignored = true
-		i.note("attaching is under way and will be finished; interrupt again to have it undone")
-	case i.phase == attaching:
+		go i.note("attaching is under way and will be finished; interrupt again to have it undone")
+	case i.phase == attached: // the report is all that is left
+		i.insisted = true
+	default:
+		i.insisted = true
 		i.cancel(errInterrupted)
+		time.AfterFunc(patience, func() { i.note("interrupted, and something does not come to its end; interrupt again to leave it") })
 	}
 }
 

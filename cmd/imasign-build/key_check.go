@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/x509"
 	"fmt"
 
@@ -27,7 +28,7 @@ func newKeyCheck(a *app) *cobra.Command {
 With --ca, the CAs that are compiled into the kernel, the issuer is checked too.`,
 		Example: `  imasign-build key check --ca keys/system_trusted_key.crt --kernel 6.12 keys/x509_ima.crt`,
 		Args:    usageArgs(cobra.ExactArgs(1)),
-		RunE:    func(_ *cobra.Command, args []string) error { return runKeyCheck(a, o, args[0]) },
+		RunE:    func(cmd *cobra.Command, args []string) error { return runKeyCheck(cmd.Context(), a, o, args[0]) },
 	}
 	cmd.Flags().StringArrayVar(&o.cas, "ca", nil, "a CA of the kernel, a PEM or DER `file`; may be repeated")
 	cmd.Flags().StringVar(&o.kernel, "kernel", "", "kernel `version`, such as 6.1 (default: the newest known, "+certs.Kernel{}.String()+")")
@@ -40,7 +41,7 @@ type keyCheckReport struct {
 	Findings []certs.Finding `json:"findings"`
 }
 
-func runKeyCheck(a *app, o keyCheckOptions, file string) error {
+func runKeyCheck(ctx context.Context, a *app, o keyCheckOptions, file string) error {
 	var kernel certs.Kernel
 	var err error
 	if o.kernel != "" {
@@ -48,13 +49,13 @@ func runKeyCheck(a *app, o keyCheckOptions, file string) error {
 			return usageError{fmt.Errorf("--kernel: %w", err)}
 		}
 	}
-	list, err := certs.Read(file)
+	list, err := certs.Read(ctx, file)
 	if err != nil {
 		return err
 	}
 	var cas []*x509.Certificate
 	for _, ca := range o.cas {
-		more, err := certs.Read(ca)
+		more, err := certs.Read(ctx, ca)
 		if err != nil {
 			return err
 		}

@@ -65,7 +65,7 @@ func runKeyShow(ctx context.Context, a *app, flags keyFlags, uri string) error {
 // for a key.
 func describe(ctx context.Context, a *app, flags keyFlags, uri string) ([]keyReport, error) {
 	guardMemory() // it may be a key
-	list, err := certs.Read(uri)
+	list, err := certs.Read(ctx, uri)
 	if err == nil && flags.pass != "" {
 		return nil, usagef("--key-pass has no effect: %s is a certificate", uri)
 	}

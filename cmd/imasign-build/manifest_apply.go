@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/imasign/imasign-build/internal/input"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
@@ -91,11 +92,11 @@ func (o *manifestApplyOptions) plan(ctx context.Context, engine *signing.Engine,
 }
 
 func runManifestApply(ctx context.Context, a *app, o manifestApplyOptions, flags *pflag.FlagSet, file string, targets []string) error {
-	ring, err := o.trust.ring(a)
+	ring, err := o.trust.ring(ctx, a)
 	if err != nil {
 		return err
 	}
-	catalog, closeCatalog, err := openCatalog(file)
+	catalog, closeCatalog, err := openCatalog(ctx, file)
 	if err != nil {
 		return err
 	}
@@ -217,8 +218,8 @@ func applyToTar(ctx context.Context, a *app, o manifestApplyOptions, ring *ima.K
 }
 
 // openCatalog opens a manifest of any number of containers.
-func openCatalog(file string) (*manifest.Catalog, func(), error) {
-	f, size, err := openManifest(file)
+func openCatalog(ctx context.Context, file string) (*manifest.Catalog, func(), error) {
+	f, size, err := openManifest(ctx, file)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -230,16 +231,16 @@ func openCatalog(file string) (*manifest.Catalog, func(), error) {
 	return catalog, func() { _ = f.Close() }, nil
 }
 
+// maxManifest bounds a manifest that comes through a pipe: some 10 million entries.
+const maxManifest = 4 << 30
+
 // openManifest opens a manifest for reading at any offset.
-func openManifest(file string) (*os.File, int64, error) {
-	f, err := os.Open(file)
+func openManifest(ctx context.Context, file string) (*os.File, int64, error) {
+	f, err := input.Seekable(ctx, file, maxManifest)
 	if err != nil {
 		return nil, 0, fmt.Errorf("open manifest: %w", err)
 	}
 	info, err := f.Stat()
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s: a manifest is read more than once and must be a regular file", file)
-	}
 	if err != nil {
 		_ = f.Close()
 		return nil, 0, err

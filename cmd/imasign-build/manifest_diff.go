@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -16,7 +17,9 @@ func newManifestDiff(a *app) *cobra.Command {
 		Long: `Diff prints what differs between two manifests: a path that only one has (- or +)
 or whose line differs (~), and in what. Exit code 3 means that they differ.`,
 		Args: usageArgs(cobra.ExactArgs(2)),
-		RunE: func(_ *cobra.Command, args []string) error { return runManifestDiff(a, args[0], args[1]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runManifestDiff(cmd.Context(), a, args[0], args[1])
+		},
 	}
 }
 
@@ -31,13 +34,13 @@ type diffEntry struct {
 	Fields []string `json:"fields,omitempty"`
 }
 
-func runManifestDiff(a *app, from, to string) error {
-	old, _, err := openManifest(from)
+func runManifestDiff(ctx context.Context, a *app, from, to string) error {
+	old, _, err := openManifest(ctx, from)
 	if err != nil {
 		return err
 	}
 	defer old.Close() //nolint:errcheck // opened for reading
-	now, _, err := openManifest(to)
+	now, _, err := openManifest(ctx, to)
 	if err != nil {
 		return err
 	}

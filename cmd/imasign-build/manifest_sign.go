@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/imasign/imasign-build/internal/input"
 	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/signing"
@@ -66,7 +66,7 @@ func runManifestSign(ctx context.Context, a *app, o manifestSignOptions, file st
 	if err != nil {
 		return err
 	}
-	in, err := os.Open(file)
+	in, err := input.Open(ctx, file)
 	if err != nil {
 		return fmt.Errorf("open manifest: %w", err)
 	}

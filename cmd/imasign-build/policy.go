@@ -1,12 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/spf13/pflag"
 
+	"github.com/imasign/imasign-build/internal/input"
 	"github.com/imasign/imasign-build/pkg/certs"
 	"github.com/imasign/imasign-build/pkg/policy"
 )
@@ -19,7 +20,7 @@ func (f *kernelFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.config, "kernel-config", "", "the kernel's configuration, a `file` like .config or /boot/config-*")
 }
 
-func (f *kernelFlags) kernel() (policy.Kernel, error) {
+func (f *kernelFlags) kernel(ctx context.Context) (policy.Kernel, error) {
 	var k policy.Kernel
 	var err error
 	if f.version != "" {
@@ -30,7 +31,7 @@ func (f *kernelFlags) kernel() (policy.Kernel, error) {
 	if f.config == "" {
 		return k, nil
 	}
-	file, err := os.Open(f.config)
+	file, err := input.Open(ctx, f.config)
 	if err != nil {
 		return k, err
 	}
@@ -50,10 +51,10 @@ func kernelName(k policy.Kernel) string {
 }
 
 // readPolicy reads a policy from a file, or - for standard input.
-func (a *app) readPolicy(name string) (*policy.Policy, error) {
-	in := a.in
+func (a *app) readPolicy(ctx context.Context, name string) (*policy.Policy, error) {
+	in := a.stdin(ctx)
 	if name != "-" {
-		file, err := os.Open(name)
+		file, err := input.Open(ctx, name)
 		if err != nil {
 			return nil, err
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -27,7 +28,9 @@ With --kernel-config what the configuration decides is judged, without it named.
 standard input.`,
 		Example: `  imasign-build policy check --kernel 6.12 --kernel-config .config ima_policy`,
 		Args:    usageArgs(cobra.ExactArgs(1)),
-		RunE:    func(_ *cobra.Command, args []string) error { return runPolicyCheck(a, kernel, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runPolicyCheck(cmd.Context(), a, kernel, args[0])
+		},
 	}
 	kernel.add(cmd.Flags())
 	return cmd
@@ -42,12 +45,12 @@ type policyCheckReport struct {
 	Findings []policy.Finding `json:"findings"`
 }
 
-func runPolicyCheck(a *app, flags kernelFlags, name string) error {
-	kernel, err := flags.kernel()
+func runPolicyCheck(ctx context.Context, a *app, flags kernelFlags, name string) error {
+	kernel, err := flags.kernel(ctx)
 	if err != nil {
 		return err
 	}
-	p, err := a.readPolicy(name)
+	p, err := a.readPolicy(ctx, name)
 	if err != nil {
 		return err
 	}

@@ -104,15 +104,15 @@ func runPolicySimulate(ctx context.Context, a *app, o policySimulateOptions, nam
 	case o.jobs.jobs < 0:
 		return usagef("--jobs %d: at least 1", o.jobs.jobs)
 	}
-	kernel, err := o.kernel.kernel()
+	kernel, err := o.kernel.kernel(ctx)
 	if err != nil {
 		return err
 	}
-	ring, err := o.trust.ring(a)
+	ring, err := o.trust.ring(ctx, a)
 	if err != nil {
 		return err
 	}
-	p, err := a.readPolicy(name)
+	p, err := a.readPolicy(ctx, name)
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ func runRootfsVerify(ctx context.Context, a *app, o rootfsVerifyOptions, dir str
 	if o.manifest != "" && (len(o.choice.include)+len(o.choice.exclude)+len(o.choice.hashed) > 0 || o.require == string(rootfs.Executable)) {
 		return usagef("--manifest says itself which files are signed: leave out --include, --exclude, --hashed and --require")
 	}
-	v, err := newVerifier(a, &o.trust, o.manifest, &o.engine)
+	v, err := newVerifier(ctx, a, &o.trust, o.manifest, &o.engine)
 	if err != nil {
 		return err
 	}
@@ -75,11 +75,11 @@ func runRootfsVerify(ctx context.Context, a *app, o rootfsVerifyOptions, dir str
 }
 
 // openIndex opens the manifest in file, nil for "".
-func openIndex(file string) (*manifest.Index, func(), error) {
+func openIndex(ctx context.Context, file string) (*manifest.Index, func(), error) {
 	if file == "" {
 		return nil, func() {}, nil
 	}
-	f, size, err := openManifest(file)
+	f, size, err := openManifest(ctx, file)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -5,13 +5,13 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"time"
 
 	"github.com/spf13/pflag"
 
 	"github.com/imasign/imasign-build/internal/atomicfile"
+	"github.com/imasign/imasign-build/internal/input"
 	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
 	"github.com/imasign/imasign-build/pkg/signing"
@@ -134,7 +134,7 @@ func (f *openPGPFlags) open(ctx context.Context, a *app) (*rpmsign.OpenPGPKey, e
 	if err != nil {
 		return nil, err
 	}
-	file, err := os.Open(f.key)
+	file, err := input.Open(ctx, f.key)
 	if err != nil {
 		return nil, err
 	}

@@ -79,7 +79,7 @@ func runRPMVerify(ctx context.Context, a *app, o rpmVerifyOptions, paths []strin
 	if err != nil {
 		return err
 	}
-	ring, err := o.trust.ring(a)
+	ring, err := o.trust.ring(ctx, a)
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func (s *signer) open(ctx context.Context, a *app, key *keyFlags, engine *engine
 	if s.key, err = key.open(ctx, a); err != nil {
 		return err
 	}
-	if s.public, err = key.public(s.key); err != nil {
+	if s.public, err = key.public(ctx, s.key); err != nil {
 		return err
 	}
 	s.Engine, err = engine.engine(s.key, s.public, observe)
@@ -71,15 +71,15 @@ type verifier struct {
 }
 
 // newVerifier opens what the flags name; close ends it.
-func newVerifier(a *app, trust *trustFlags, manifest string, engine *engineFlags) (*verifier, error) {
+func newVerifier(ctx context.Context, a *app, trust *trustFlags, manifest string, engine *engineFlags) (*verifier, error) {
 	var (
 		v   verifier
 		err error
 	)
-	if v.ring, err = trust.ring(a); err != nil {
+	if v.ring, err = trust.ring(ctx, a); err != nil {
 		return nil, err
 	}
-	if v.index, v.closeIndex, err = openIndex(manifest); err != nil {
+	if v.index, v.closeIndex, err = openIndex(ctx, manifest); err != nil {
 		return nil, err
 	}
 	v.progress = a.newProgress()

@@ -4,11 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/spf13/pflag"
 
 	"github.com/imasign/imasign-build/internal/atomicfile"
+	"github.com/imasign/imasign-build/internal/input"
 	"github.com/imasign/imasign-build/pkg/signing"
 	"github.com/imasign/imasign-build/pkg/tarball"
 )
@@ -32,10 +32,10 @@ func (f *tarInputFlags) open(ctx context.Context, a *app, file string, o tarball
 		return nil, nil, usagef("--unpack-limit %d: at least 1", f.unpackLimit)
 	}
 	o.UnpackLimit = f.unpackLimit
-	in, name := a.in, "standard input"
+	in, name := a.stdin(ctx), "standard input"
 	closeInput := func() {}
 	if file != "-" {
-		opened, err := os.Open(file)
+		opened, err := input.Open(ctx, file)
 		if err != nil {
 			return nil, nil, err
 		}

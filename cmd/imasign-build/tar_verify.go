@@ -49,7 +49,7 @@ func runTarVerify(ctx context.Context, a *app, o tarVerifyOptions, file string) 
 	if o.oci && o.manifest != "" {
 		return usagef("--manifest holds one archive against a manifest, --oci names several")
 	}
-	v, err := newVerifier(a, &o.trust, o.manifest, &o.engine)
+	v, err := newVerifier(ctx, a, &o.trust, o.manifest, &o.engine)
 	if err != nil {
 		return err
 	}

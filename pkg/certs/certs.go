@@ -14,13 +14,13 @@ package certs
 
 import (
 	"bytes"
+	"context"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
-	"os"
-	"syscall"
+
+	"github.com/imasign/imasign-build/internal/input"
 )
 
 // maxSize bounds a file of certificates; all those of a browser are 0.2 MB.
@@ -44,17 +44,13 @@ var (
 	ErrRefused = errors.New("the kernel would refuse this certificate")
 )
 
-// Read returns the certificates of a file, at least one; see Parse.
-func Read(path string) ([]*x509.Certificate, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("read certificate: %w", err)
-	}
-	defer f.Close() //nolint:errcheck // opened for reading
-	data, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+// Read returns the certificates of a file, at least one; see Parse. A pipe will do as
+// well, and waiting for it ends with ctx.
+func Read(ctx context.Context, path string) ([]*x509.Certificate, error) {
+	data, err := input.ReadFile(ctx, path, maxSize)
 	switch {
-	case errors.Is(err, syscall.EISDIR):
-		return nil, fmt.Errorf("read certificate %s: it is a directory: name the file in it", path)
+	case errors.Is(err, input.ErrTooLarge):
+		return nil, fmt.Errorf("read certificate %s: %w: more than %d bytes", path, ErrTooLarge, maxSize)
 	case err != nil:
 		return nil, fmt.Errorf("read certificate: %w", err)
 	}

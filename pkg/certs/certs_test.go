@@ -90,7 +90,7 @@ func TestParse(t *testing.T) {
 	} {
 		path := filepath.Join(t.TempDir(), "cert")
 		check(t, os.WriteFile(path, c.data, 0o644))
-		got, err := certs.Read(path)
+		got, err := certs.Read(t.Context(), path)
 		if err != nil || len(got) != len(c.want) {
 			t.Errorf("%s: %d certificates, %v", name, len(got), err)
 			continue
@@ -144,15 +144,15 @@ func TestReadRefuses(t *testing.T) {
 	} {
 		path := filepath.Join(t.TempDir(), "cert.pem")
 		check(t, os.WriteFile(path, c.data, 0o644))
-		_, err := certs.Read(path)
+		_, err := certs.Read(t.Context(), path)
 		if err == nil || c.is != nil && !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), path) {
 			t.Errorf("%s: got %v, want %v with %q", name, err, c.is, c.says)
 		}
 	}
-	if _, err := certs.Read(t.TempDir()); err == nil || !strings.Contains(err.Error(), "it is a directory") {
+	if _, err := certs.Read(t.Context(), t.TempDir()); err == nil || !strings.Contains(err.Error(), "is a directory") {
 		t.Errorf("got %v", err)
 	}
-	if _, err := certs.Read("/nowhere.crt"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := certs.Read(t.Context(), "/nowhere.crt"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v", err)
 	}
 }

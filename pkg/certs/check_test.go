@@ -232,7 +232,7 @@ func TestCheckPSSOfOpenSSL(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	list, err := certs.Read(file)
+	list, err := certs.Read(t.Context(), file)
 	check(t, err)
 	if list[0].SignatureAlgorithm != x509.UnknownSignatureAlgorithm {
 		t.Fatalf("it is recognised as %s", list[0].SignatureAlgorithm)

@@ -76,7 +76,7 @@ func TestInit(t *testing.T) {
 				t.Errorf("%s has mode %v", path, info.Mode())
 			}
 			if want == 0o644 {
-				list, err := certs.Read(path)
+				list, err := certs.Read(t.Context(), path)
 				if err != nil || !list[0].Equal(p.Certificate) {
 					t.Errorf("%s: %v", path, err)
 				}

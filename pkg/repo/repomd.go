@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/imasign/imasign-build/internal/input"
 )
 
 // maxRepomd bounds repomd.xml, which lists a dozen files.
@@ -44,7 +46,7 @@ func repomdPath(dir string) string { return filepath.Join(dir, "repodata", "repo
 
 // readRepomd reads the metadata's index of the repository in dir.
 func readRepomd(dir string) (*repomd, error) {
-	f, err := os.Open(repomdPath(dir))
+	f, err := input.Regular(repomdPath(dir))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w: it has no repodata/repomd.xml; createrepo_c makes one, and `rpm sign` signs packages that are no repository", dir, ErrNoRepository)
 	}

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/imasign/imasign-build/internal/atomicfile"
+	"github.com/imasign/imasign-build/internal/input"
 )
 
 // LinkOrCopy makes to, which must not exist, the same file as from: by a hard
@@ -21,7 +22,7 @@ func LinkOrCopy(from, to string) error {
 	if !errors.Is(err, unix.EXDEV) && !errors.Is(err, unix.EPERM) && !errors.Is(err, unix.EMLINK) {
 		return &os.LinkError{Op: "link", Old: from, New: to, Err: err}
 	}
-	source, err := os.Open(from)
+	source, err := input.Regular(from)
 	if err != nil {
 		return err
 	}

@@ -71,7 +71,7 @@ func demand(t *testing.T, name, text string, ca bool) {
 func TestSubjectKeyIDIsThatOfOpenSSL(t *testing.T) {
 	dir, pairs := keySet(t, certs.InitOptions{Algorithm: "p256"})
 	openssl(t, dir, "req", "-x509", "-new", "-key", pairs[1].Key, "-subj", "/CN=x", "-out", "own.crt")
-	own, err := certs.Read(filepath.Join(dir, "own.crt"))
+	own, err := certs.Read(t.Context(), filepath.Join(dir, "own.crt"))
 	check(t, err)
 	if string(own[0].SubjectKeyId) != string(pairs[1].Certificate.SubjectKeyId) {
 		t.Errorf("%x, openssl has %x", pairs[1].Certificate.SubjectKeyId, own[0].SubjectKeyId)
@@ -113,7 +113,7 @@ func TestCheckOfOpenSSLsCertificates(t *testing.T) {
 		"key of RSA-PSS": {"req -x509 -newkey rsa-pss -keyout pss.key -nodes -subj /CN=x -out test.crt", true},
 	} {
 		openssl(t, dir, strings.Fields(c.args)...)
-		list, err := certs.Read(filepath.Join(dir, "test.crt"))
+		list, err := certs.Read(t.Context(), filepath.Join(dir, "test.crt"))
 		check(t, err)
 		findings := certs.Check(list[0], []*x509.Certificate{pairs[0].Certificate}, certs.Kernel{Major: 6, Minor: 12})
 		if certs.Refused(findings) != c.refused {
