@@ -193,7 +193,7 @@ func TestSecondSignalEnds(t *testing.T) {
 		args []string
 		err  bool // standard error hangs as well
 	}{
-		"before it is signed":       {[]string{"rootfs", "verify", "--progress=none", "--cert", filepath.Join(keys, "x509_ima.crt"), "-v", tree}, false},
+		"before it is signed":       {[]string{"rootfs", "verify", "--progress=none", "--cert", filepath.Join(keys, "x509_ima.crt"), "--json", "-v", tree}, false},
 		"after it is signed":        {signArgs(keys, tree, "--json", "-v"), false},
 		"and standard error, later": {signArgs(keys, tree, "--json", "-v", "--force"), true},
 	} {
