@@ -42,14 +42,17 @@ apply" then puts the signatures into the packages.`,
 
 // digestSet collects distinct digests.
 type digestSet struct {
+	app   *app
 	lines map[string]manifest.Line
 	errs  []error
 }
 
 // packageDigests is what one package adds to a digestSet.
 type packageDigests struct {
-	files []rpmsign.File
-	err   error
+	path    string
+	files   []rpmsign.File
+	defects []rpmsign.Defect
+	err     error
 }
 
 func runRPMDigests(ctx context.Context, a *app, o rpmDigestsOptions, paths []string) error {
@@ -61,10 +64,11 @@ func runRPMDigests(ctx context.Context, a *app, o rpmDigestsOptions, paths []str
 	if err != nil {
 		return err
 	}
-	set := &digestSet{lines: map[string]manifest.Line{}}
+	set := &digestSet{app: a, lines: map[string]manifest.Line{}}
 	err = rpmsign.Each(ctx, o.packages.parallel(), units, func(ctx context.Context, u rpmsign.Unit) packageDigests {
-		files, err := digestsOf(ctx, u, level)
-		return packageDigests{files, err}
+		d := packageDigests{path: u.Path}
+		d.err = d.read(ctx, level)
+		return d
 	}, set.take)
 	if err == nil && len(set.errs) > 0 {
 		err = errors.Join(fmt.Errorf("%d of %s failed; nothing was written:", len(set.errs), packages(len(units))), errors.Join(set.errs...))
@@ -81,26 +85,32 @@ func runRPMDigests(ctx context.Context, a *app, o rpmDigestsOptions, paths []str
 	})
 }
 
-// digestsOf returns a package's files, none for a source package.
-func digestsOf(ctx context.Context, u rpmsign.Unit, level rpmsign.Level) ([]rpmsign.File, error) {
-	p, err := rpmsign.Open(u.Path, rpmsign.Options{})
+// read reads a package's files, none of a source package.
+func (d *packageDigests) read(ctx context.Context, level rpmsign.Level) error {
+	p, err := rpmsign.Open(d.path, rpmsign.Options{})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer p.Close() //nolint:errcheck // opened for reading
 	if err := p.Check(ctx, level); err != nil {
-		return nil, err
+		return err
 	}
 	if p.Source() {
-		return nil, nil
+		return nil
 	}
-	return p.Files(), p.Signable(0)
+	d.files, d.defects = p.Files(), p.Defects()
+	return p.Signable(0)
 }
 
 func (s *digestSet) take(p packageDigests) error {
 	if p.err != nil {
 		s.errs = append(s.errs, p.err)
 		return nil //nolint:nilerr // all are reported in the end
+	}
+	for _, defect := range p.defects {
+		if defect.Flaw == rpmsign.FlawMain || defect.Flaw == rpmsign.FlawBoth { // no signature can be applied
+			s.app.note("warning: %s: %s: %s", printable(p.path), defect.Flaw, defect.Detail)
+		}
 	}
 	for _, f := range p.files {
 		if f.Digest != nil {

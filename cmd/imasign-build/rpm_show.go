@@ -95,8 +95,15 @@ func (a *app) printPackage(i packageInfo) {
 }
 
 func fileSignatureLine(i packageInfo) string {
-	if i.Signed == 0 {
+	if i.Signed == 0 && i.In == "" {
 		return "none"
 	}
-	return fmt.Sprintf("key id %s, at most %d bytes", join(i.KeyIDs, "none"), i.Length)
+	where := ""
+	switch i.In {
+	case rpmsign.InMain:
+		where = ", in the main header"
+	case rpmsign.InBoth:
+		where = ", in both headers"
+	}
+	return fmt.Sprintf("key id %s, at most %d bytes%s", join(i.KeyIDs, "none"), i.Length, where)
 }

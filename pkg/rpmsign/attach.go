@@ -49,7 +49,7 @@ func (p *Package) replace(ctx context.Context, raw []byte, entries int64) error 
 		}
 	}
 	if raw == nil {
-		raw = p.sig.raw
+		raw = slices.Concat(p.sig.raw, p.pad)
 	}
 	p.options.Observe.Tell(signing.Event{Kind: signing.Attaching, Entries: entries})
 	switch err := p.write(ctx, raw); {
@@ -62,10 +62,14 @@ func (p *Package) replace(ctx context.Context, raw []byte, entries int64) error 
 	return nil
 }
 
-// signatureHeader returns the new signature header, nil where the old one is as
-// it should be.
+// signatureHeader returns the new signature header with its padding, nil where the old
+// one is as it should be.
 func (p *Package) signatureHeader(plan *signing.Plan) ([]byte, error) {
-	own, err := p.planned(plan)
+	values, err := p.planned(plan)
+	if err != nil {
+		return nil, err
+	}
+	own, err := p.besideMain(values)
 	if err != nil {
 		return nil, err
 	}
@@ -77,17 +81,41 @@ func (p *Package) signatureHeader(plan *signing.Plan) ([]byte, error) {
 			return nil, err
 		}
 		if !current {
-			own, tags, same = append(own, signatures...), append(tags, openPGPTags()...), false
+			return p.rebuilt(append(own, signatures...), append(tags, openPGPTags()...))
 		}
 	}
 	if same {
 		return nil, nil
 	}
+	if base := p.peculiar(); base != nil {
+		if err := base.checkInserted(own, p.options.MaxHeader); err != nil {
+			return nil, err
+		}
+		return slices.Concat(base.insert(own), p.pad), nil
+	}
+	return p.rebuilt(own, tags)
+}
+
+// peculiar returns the signature header without file signatures if it is one that
+// keeps its layout (insert), nil for one that is laid out anew.
+func (p *Package) peculiar() *header {
+	if p.sig.has(tagFileSignatures) || p.sig.has(tagFileSignatureLength) {
+		return p.sig.withoutInserted(p.pad)
+	}
+	if p.sig.restorable(p.pad) {
+		return nil
+	}
+	return p.sig
+}
+
+// rebuilt lays the header out anew, with own in place of what it has of the tags.
+func (p *Package) rebuilt(own []value, tags []Tag) ([]byte, error) {
 	values := p.sig.withReserve(p.sig.kept(tags...), own, p.sig.having(tags...))
 	if err := checkLimit(values, p.options.MaxHeader); err != nil {
 		return nil, err
 	}
-	return build(values), nil
+	raw := build(values)
+	return append(raw, make([]byte, padded(int64(len(raw)))-int64(len(raw)))...), nil
 }
 
 func (v value) equal(o value) bool {
@@ -102,8 +130,9 @@ func (p *Package) misplaced() bool {
 	})
 }
 
-// planned returns the file signatures that the plan states.
-func (p *Package) planned(plan *signing.Plan) ([]value, error) {
+// planned returns the file signatures that the plan states, nil for one that takes
+// them away.
+func (p *Package) planned(plan *signing.Plan) ([][]byte, error) {
 	values, stripped := make([][]byte, len(p.files)), plan.Strips()
 	at := 0
 	for r, err := range plan.Records() {
@@ -122,10 +151,10 @@ func (p *Package) planned(plan *signing.Plan) ([]value, error) {
 	if stripped {
 		return nil, nil
 	}
-	return fileSignatureValues(values), nil
+	return values, nil
 }
 
-// write writes the package with a signature header in place of its own.
+// write writes the package with a signature header, padded, in place of its own.
 func (p *Package) write(ctx context.Context, raw []byte) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
@@ -135,7 +164,7 @@ func (p *Package) write(ctx context.Context, raw []byte) error {
 		return err
 	}
 	defer f.Abort()
-	for _, part := range [][]byte{p.lead, raw, make([]byte, padded(int64(len(raw)))-int64(len(raw)))} {
+	for _, part := range [][]byte{p.lead, raw} {
 		if _, err := f.Write(part); err != nil {
 			return err
 		}

@@ -195,7 +195,8 @@ func (p *Package) checkPayload(ctx context.Context) error {
 }
 
 // checkSignatureTypes holds tags of the signature header against the types and
-// sizes that rpm demands of them: rpmvfytags of lib/rpmvs.cc.
+// sizes that rpm demands of them: rpmvfytags of lib/rpmvs.cc, and where it merges the
+// headers.
 func checkSignatureTypes(h *header) error {
 	for _, e := range h.entries {
 		var typ dataType
@@ -213,8 +214,10 @@ func checkSignatureTypes(h *header) error {
 			typ, length = typeInt64, 8
 		case tagDSA, tagRSA, tagPGP, tagGPG, tagReserved, tagReservedSpace:
 			typ, length = typeBin, e.length
-		case tagOpenPGP:
+		case tagOpenPGP, tagVeritySignatures:
 			typ, length = typeStringArray, e.length
+		case tagVerityAlgorithm:
+			typ, length = typeInt32, 4
 		default:
 			continue
 		}

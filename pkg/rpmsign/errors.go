@@ -19,6 +19,9 @@ var (
 	ErrSource = errors.New("source package: its files carry no signatures")
 	// ErrWeakDigest means file digests that are too weak to be signed.
 	ErrWeakDigest = errors.New("file digests too weak to sign")
+	// ErrMainHeader means file signatures in the main header that would have to
+	// change: every digest and OpenPGP signature of the package covers it.
+	ErrMainHeader = errors.New("its file signatures are in the main header, as rpm 4.13 wrote them, where they cannot be changed: build the package again")
 	// ErrHeaderTooLarge means that rpm would refuse the signed package.
 	ErrHeaderTooLarge = errors.New("signature header too large")
 	// ErrChanged means that the file is not the one that was read.

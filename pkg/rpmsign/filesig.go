@@ -44,6 +44,11 @@ const (
 	FlawOutside Flaw = "outside-region"
 	// FlawUnsorted: the signature header's tags are not in order.
 	FlawUnsorted Flaw = "unsorted"
+	// FlawMain: the signatures are in the main header, which digests and OpenPGP
+	// signatures cover.
+	FlawMain Flaw = "main-header"
+	// FlawBoth: signatures are in both headers; rpm 4.17 and later refuse the package.
+	FlawBoth Flaw = "both-headers"
 )
 
 // Defect is a flaw found in one package.
@@ -52,7 +57,7 @@ type Defect struct {
 	Detail string `json:"detail"`
 }
 
-// fileSignatures is what a signature header says about the files.
+// fileSignatures is what the headers say about the signatures of files.
 type fileSignatures struct {
 	present bool
 	values  [][]byte // by file; nil where there is none, or where rpm takes none
@@ -63,32 +68,33 @@ func (s *fileSignatures) flaw(f Flaw, format string, args ...any) {
 	s.defects = append(s.defects, Defect{f, fmt.Sprintf(format, args...)})
 }
 
-// readFileSignatures reads the signatures of files and everything that is wrong
-// with them.
-func readFileSignatures(h *header, files []File) fileSignatures {
-	s := fileSignatures{present: h.has(tagFileSignatures) || h.has(tagFileSignatureLength)}
+// readFileSignatures reads the signatures of files, from where rpm takes them, and
+// everything that is wrong with them.
+func (p *Package) readFileSignatures() fileSignatures {
+	list, length := p.taken(tagFileSignatures), p.taken(tagFileSignatureLength)
+	s := fileSignatures{present: list.there() || length.there()}
 	if !s.present {
 		return s
 	}
-	s.checkPlace(h)
-	if s.values = s.read(h, files); s.values == nil {
+	s.checkPlace(p)
+	if s.values = s.read(list, length, p.files); s.values == nil {
 		return s
 	}
-	s.checkLength(h)
-	s.checkValues(files)
+	s.checkLength(length)
+	s.checkValues(p.files)
 	return s
 }
 
-func (s *fileSignatures) read(h *header, files []File) [][]byte {
-	for _, t := range []Tag{tagFileSignatures, tagFileSignatureLength} {
-		if n := h.times(t); n > 1 {
-			s.flaw(FlawRepeated, "%s is there %d times", signatureTagName(t), n)
+func (s *fileSignatures) read(list, length place, files []File) [][]byte {
+	for _, at := range []place{list, length} {
+		if n := at.h.times(at.tag); n > 1 {
+			s.flaw(FlawRepeated, "%s is there %d times", signatureTagName(at.tag), n)
 		}
 	}
-	if h.times(tagFileSignatures) > 1 {
+	if list.h.times(list.tag) > 1 {
 		return nil
 	}
-	e, ok := h.find(tagFileSignatures)
+	e, ok := list.entry()
 	if !ok {
 		s.flaw(FlawLength, "FILESIGNATURELENGTH without FILESIGNATURES")
 		return nil
@@ -97,7 +103,7 @@ func (s *fileSignatures) read(h *header, files []File) [][]byte {
 		s.flaw(FlawType, "FILESIGNATURES has type %d, not an array of strings", e.typ)
 		return nil
 	}
-	texts := h.strings(tagFileSignatures)
+	texts := list.h.strings(list.tag)
 	if len(texts) != len(files) {
 		s.flaw(FlawCount, "%d signatures for %d files", len(texts), len(files))
 		return nil
@@ -136,14 +142,23 @@ func (s *fileSignatures) decode(texts []string, files []File) [][]byte {
 	return values
 }
 
-func (s *fileSignatures) checkPlace(h *header) {
-	outside, unsorted := 0, false
+func (s *fileSignatures) checkPlace(p *Package) {
+	switch {
+	case p.doubled():
+		s.flaw(FlawBoth, "rpm 4.17 and later refuse the package; strip removes those of the signature header")
+	case p.taken(tagFileSignatures).inMain(), p.taken(tagFileSignatureLength).inMain():
+		s.flaw(FlawMain, "where rpm 4.13 wrote them: they can be verified, not replaced")
+	}
+	h, outside, unsorted := p.sig, 0, false
 	for i, e := range h.entries {
 		ours := e.tag == tagFileSignatures || e.tag == tagFileSignatureLength
 		if ours && (h.inRegion == 0 || i >= h.inRegion) {
 			outside++
 		}
 		unsorted = unsorted || ours && i > 0 && h.entries[i-1].tag > e.tag
+	}
+	if (outside > 0 || unsorted) && h.withoutInserted(p.pad) != nil {
+		return // the header was like that before it was signed
 	}
 	if outside > 0 {
 		s.flaw(FlawOutside, "%d of the tags with file signatures", outside)
@@ -153,18 +168,15 @@ func (s *fileSignatures) checkPlace(h *header) {
 	}
 }
 
-func (s *fileSignatures) checkLength(h *header) {
-	longest := 0
-	for _, v := range s.values {
-		longest = max(longest, len(v))
-	}
-	e, there := h.find(tagFileSignatureLength)
-	n, _ := h.number(tagFileSignatureLength)
+func (s *fileSignatures) checkLength(length place) {
+	longest := longestValue(s.values)
+	e, there := length.entry()
+	n, _ := length.h.number(length.tag)
 	switch {
 	case !there && longest > 0:
 		s.flaw(FlawNoLength, "FILESIGNATURELENGTH is missing")
-	case there && e.typ != typeInt32:
-		s.flaw(FlawType, "FILESIGNATURELENGTH has type %d, not a 32-bit number", e.typ)
+	case there && (e.typ != typeInt32 || e.count != 1):
+		s.flaw(FlawType, "FILESIGNATURELENGTH has type %d and %d items, not one 32-bit number", e.typ, e.count)
 	case there && n != uint64(longest):
 		s.flaw(FlawLength, "FILESIGNATURELENGTH is %d, the longest signature has %d bytes", n, longest)
 	}
@@ -207,5 +219,5 @@ func (s *fileSignatures) checkValues(files []File) {
 
 // Harmless reports whether rpm and the kernel take the signatures all the same.
 func (f Flaw) Harmless() bool {
-	return f == FlawOutside || f == FlawUnsorted || f == FlawUpperCase
+	return f == FlawOutside || f == FlawUnsorted || f == FlawUpperCase || f == FlawMain
 }

@@ -33,10 +33,11 @@ type Info struct {
 	Tags       []string  `json:"signature_tags"`
 	Hash       string    `json:"file_digest_algorithm,omitempty"`
 	Files      int       `json:"files"`
-	Digests    int       `json:"digests"`  // files with a digest, which can be signed
-	Signed     int       `json:"signed"`   // files with a signature
-	Length     int       `json:"length"`   // FILESIGNATURELENGTH: bytes of the longest signature
-	KeyIDs     []string  `json:"key_ids"`  // of the file signatures
+	Digests    int       `json:"digests"` // files with a digest, which can be signed
+	Signed     int       `json:"signed"`  // files with a signature
+	Length     int       `json:"length"`  // FILESIGNATURELENGTH: bytes of the longest signature
+	KeyIDs     []string  `json:"key_ids"` // of the file signatures
+	In         Header    `json:"file_signatures_in,omitempty"`
 	OpenPGP    []Signer  `json:"openpgp"`  // who signed the package
 	Verity     bool      `json:"fsverity"` // fs-verity signatures are there
 	Defects    []Defect  `json:"defects"`  // of the file signatures
@@ -61,6 +62,7 @@ func (p *Package) Info() Info {
 		Name: p.Name(), Format: p.Format(), Source: p.Source(), Size: p.size, Signature: len(p.sig.raw), Reserve: max(0, reserve-1),
 		Main: len(p.main.raw), Payload: p.size - p.payload, Compressor: p.main.text(tagPayloadCompressor), Files: len(p.files),
 		KeyIDs: []string{}, OpenPGP: p.signers(), Verity: p.sig.has(tagVeritySignatures), Defects: append([]Defect{}, p.values.defects...),
+		In: p.signaturesIn(),
 	}
 	if tag == 0 {
 		info.Reserve = 0
@@ -71,7 +73,8 @@ func (p *Package) Info() Info {
 	if len(p.files) > 0 {
 		info.Hash = p.Hash().String()
 	}
-	if n, ok := p.sig.number(tagFileSignatureLength); ok {
+	length := p.taken(tagFileSignatureLength)
+	if n, ok := length.h.number(length.tag); ok {
 		info.Length = int(min(n, 1<<31))
 	}
 	p.count(&info)

@@ -6,17 +6,13 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
-	"crypto/md5"
 	"crypto/rand"
 	"crypto/rsa"
-	"crypto/sha1"
-	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"testing"
 
@@ -141,34 +137,10 @@ func verify(t testing.TB, path, name string) (signed int) {
 	return signed
 }
 
-// pack makes a package of its parts, with a region in both headers, after bringing
-// up to date what the parts state of each other: sizes and digests, where there are
-// any.
-func pack(f *packages.File) []byte {
-	sum := sha256.Sum256(f.Payload)
-	set(f.Header, uint32(tagPayloadSHA256), hexText(sum[:]))
-	header := packages.Compose(packages.TagImmutable, f.Header)
-	return slices.Concat(f.Lead, composeSignature(f, header), header, f.Payload)
-}
+// pack makes a package of its parts.
+func pack(f *packages.File) []byte { return f.Pack() }
 
-func composeSignature(f *packages.File, header []byte) []byte {
-	all := slices.Concat(header, f.Payload)
-	s1, s256, m5 := sha1.Sum(header), sha256.Sum256(header), md5.Sum(all)
-	set(f.Signature, packages.TagSHA1, hexText(s1[:]))
-	set(f.Signature, packages.TagSHA256, hexText(s256[:]))
-	set(f.Signature, packages.TagMD5, m5[:])
-	set(f.Signature, packages.TagSize, binary.BigEndian.AppendUint32(nil, uint32(len(all))))
-	signature := packages.Compose(packages.TagSignatures, f.Signature)
-	return append(signature, make([]byte, -len(signature)&7)...)
-}
-
-func set(tags []packages.Tag, tag uint32, data []byte) {
-	for i := range tags {
-		if tags[i].Tag == tag {
-			tags[i].Data = data
-		}
-	}
-}
+func set(tags []packages.Tag, tag uint32, data []byte) { packages.Set(tags, tag, data) }
 
 func hexText(b []byte) []byte { return append(hex.AppendEncode(nil, b), 0) }
 
@@ -180,14 +152,7 @@ func parts(t testing.TB, name string) *packages.File {
 	return f
 }
 
-// insert adds a tag where it belongs by its number.
-func insert(tags []packages.Tag, tag packages.Tag) []packages.Tag {
-	i := slices.IndexFunc(tags, func(t packages.Tag) bool { return t.Tag > tag.Tag })
-	if i < 0 {
-		i = len(tags)
-	}
-	return slices.Insert(slices.Clone(tags), i, tag)
-}
+func insert(tags []packages.Tag, tag packages.Tag) []packages.Tag { return packages.Insert(tags, tag) }
 
 func strings0(list ...string) (data []byte) {
 	for _, s := range list {

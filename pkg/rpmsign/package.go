@@ -80,6 +80,7 @@ type Package struct {
 	size    int64
 	lead    []byte
 	sig     *header
+	pad     []byte // behind it
 	main    *header
 	mainAt  int64 // offsets in the file
 	payload int64
@@ -144,6 +145,9 @@ func (p *Package) read(r io.ReaderAt, size int64) error {
 		return fmt.Errorf("signature header: %w", err)
 	}
 	p.mainAt = leadSize + padded(int64(len(p.sig.raw)))
+	if p.pad, err = readPadding(r, leadSize+int64(len(p.sig.raw)), min(p.mainAt, size)); err != nil {
+		return err
+	}
 	if p.main, err = readHeader(r, p.mainAt, size, mainLimits()); err != nil {
 		return fmt.Errorf("main header: %w", err)
 	}
@@ -157,8 +161,17 @@ func (p *Package) read(r io.ReaderAt, size int64) error {
 	if p.files, err = readFiles(p.main); err != nil {
 		return err
 	}
-	p.values = readFileSignatures(p.sig, p.files)
+	if err := p.checkMerged(); err != nil {
+		return err
+	}
+	p.values = p.readFileSignatures()
 	return nil
+}
+
+func readPadding(r io.ReaderAt, from, to int64) ([]byte, error) {
+	pad := make([]byte, to-from)
+	_, err := io.ReadFull(io.NewSectionReader(r, from, to-from), pad)
+	return pad, err
 }
 
 // checkLead is rpmLeadCheck of rpm up to 4.18.

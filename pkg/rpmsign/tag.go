@@ -58,6 +58,7 @@ const (
 	tagFileLinkTos       Tag = 1036
 	tagFileFlags         Tag = 1037
 	tagSourceRPM         Tag = 1044
+	tagArchiveSize       Tag = 1046 // payload unpacked, bytes; of rpm 3
 	tagFileDevices       Tag = 1095
 	tagFileInodes        Tag = 1096
 	tagSourcePackage     Tag = 1106
@@ -68,18 +69,22 @@ const (
 	tagPayloadCompressor Tag = 1125
 	tagLongFileSizes     Tag = 5008
 	tagFileDigestAlgo    Tag = 5011
-	tagPayloadSHA256     Tag = 5092
-	tagPayloadSHA256Algo Tag = 5093
-	tagPayloadSHA256Alt  Tag = 5097
-	tagCompressedSize    Tag = 5112 // payload as it lies in the file, bytes (v6)
-	tagRPMFormat         Tag = 5114
-	tagPayloadSHA512     Tag = 5121
-	tagPayloadSHA512Alt  Tag = 5122
-	tagPayloadSHA3       Tag = 5123
-	tagPayloadSHA3Alt    Tag = 5124
+	// Where rpm before 4.14 wrote file signatures, and later ones still read them.
+	tagMainFileSignatures      Tag = 5090
+	tagMainFileSignatureLength Tag = 5091
+	tagPayloadSHA256           Tag = 5092
+	tagPayloadSHA256Algo       Tag = 5093
+	tagPayloadSHA256Alt        Tag = 5097
+	tagCompressedSize          Tag = 5112 // payload as it lies in the file, bytes (v6)
+	tagRPMFormat               Tag = 5114
+	tagPayloadSHA512           Tag = 5121
+	tagPayloadSHA512Alt        Tag = 5122
+	tagPayloadSHA3             Tag = 5123
+	tagPayloadSHA3Alt          Tag = 5124
 )
 
-// signatureTagName names the tags of a signature header as rpm does.
+// signatureTagName names the tags of a signature header, and those that stand for
+// them in a main header, as rpm does.
 func signatureTagName(t Tag) string {
 	switch t {
 	case tagHeaderSignatures:
@@ -96,9 +101,9 @@ func signatureTagName(t Tag) string {
 		return "LONGARCHIVESIZE"
 	case tagSHA256:
 		return "SHA256HEADER"
-	case tagFileSignatures:
+	case tagFileSignatures, tagMainFileSignatures:
 		return "FILESIGNATURES"
-	case tagFileSignatureLength:
+	case tagFileSignatureLength, tagMainFileSignatureLength:
 		return "FILESIGNATURELENGTH"
 	case tagVeritySignatures:
 		return "VERITYSIGNATURES"

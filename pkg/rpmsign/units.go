@@ -87,7 +87,7 @@ func (s *Signing) run(ctx context.Context, p *Package, r *Result) error {
 	}
 	raw, err := p.signatureHeader(plan)
 	if err != nil {
-		return fmt.Errorf("sign %s: %w", p.path, err)
+		return fmt.Errorf("write %s: %w", p.path, err)
 	}
 	if raw != nil {
 		if err := r.change(); err != nil {

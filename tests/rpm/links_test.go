@@ -32,7 +32,9 @@ func indexed(t *testing.T, dir string) (files []string) {
 func TestLinkedPackages(t *testing.T) {
 	keys, program := harness.Keys(t, "p256"), harness.Program(t)
 	cert := []string{"--progress=none", "--cert", filepath.Join(keys, "x509_ima.crt")}
-	verify := func(path string) int { return harness.Run(t, program, append([]string{"rpm", "verify", path}, cert...)...).Code }
+	verify := func(path string) int {
+		return harness.Run(t, program, append([]string{"rpm", "verify", path}, cert...)...).Code
+	}
 	top := t.TempDir()
 	dir, pool := filepath.Join(top, "dir"), filepath.Join(top, "pool")
 	for _, d := range []string{dir, dir + "/sub", pool + "/more"} {

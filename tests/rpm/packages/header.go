@@ -2,7 +2,11 @@ package packages
 
 import (
 	"bytes"
+	"crypto/md5"
+	"crypto/sha1"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
@@ -187,3 +191,44 @@ func appendEntry(b []byte, fields ...uint32) []byte {
 }
 
 func magic() []byte { return []byte{0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0} }
+
+// Pack makes a package of its parts, with a region in both headers, after bringing up
+// to date what the parts state of each other: sizes and digests, where there are any.
+func (f *File) Pack() []byte {
+	sum := sha256.Sum256(f.Payload)
+	Set(f.Header, tagPayloadDigest, hexText(sum[:]))
+	header := Compose(TagImmutable, f.Header)
+	f.cover(header)
+	signature := Compose(TagSignatures, f.Signature)
+	return slices.Concat(f.Lead, signature, make([]byte, padding(len(signature))), header, f.Payload)
+}
+
+// cover brings up to date what the signature header states of the rest.
+func (f *File) cover(header []byte) {
+	all := slices.Concat(header, f.Payload)
+	s1, s256, m5 := sha1.Sum(header), sha256.Sum256(header), md5.Sum(all)
+	Set(f.Signature, TagSHA1, hexText(s1[:]))
+	Set(f.Signature, TagSHA256, hexText(s256[:]))
+	Set(f.Signature, TagMD5, m5[:])
+	Set(f.Signature, TagSize, binary.BigEndian.AppendUint32(nil, uint32(len(all))))
+}
+
+// Set replaces the data of the entries with that tag.
+func Set(tags []Tag, tag uint32, data []byte) {
+	for i := range tags {
+		if tags[i].Tag == tag {
+			tags[i].Data = data
+		}
+	}
+}
+
+// Insert adds a tag where it belongs by its number.
+func Insert(tags []Tag, tag Tag) []Tag {
+	i := slices.IndexFunc(tags, func(t Tag) bool { return t.Tag > tag.Tag })
+	if i < 0 {
+		i = len(tags)
+	}
+	return slices.Insert(slices.Clone(tags), i, tag)
+}
+
+func hexText(b []byte) []byte { return append(hex.AppendEncode(nil, b), 0) }
