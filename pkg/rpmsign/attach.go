@@ -87,25 +87,43 @@ func (p *Package) signatureHeader(plan *signing.Plan) ([]byte, error) {
 	if same {
 		return nil, nil
 	}
-	if base := p.peculiar(); base != nil {
-		if err := base.checkInserted(own, p.options.MaxHeader); err != nil {
-			return nil, err
-		}
-		return slices.Concat(base.insert(own), p.pad), nil
+	if base, pad := p.peculiar(); base != nil {
+		return inserted(base, pad, own, p.options.MaxHeader)
 	}
 	return p.rebuilt(own, tags)
 }
 
-// peculiar returns the signature header without file signatures if it is one that
-// keeps its layout (insert), nil for one that is laid out anew.
-func (p *Package) peculiar() *header {
-	if p.sig.has(tagFileSignatures) || p.sig.has(tagFileSignatureLength) {
-		return p.sig.withoutInserted(p.pad)
+// peculiar returns the signature header without file signatures, and the padding
+// behind it, if it is one that keeps its layout (insert); nil for one that is laid out
+// anew. rpm takes those of version 6 in one layout alone.
+func (p *Package) peculiar() (base *header, pad []byte) {
+	switch {
+	case p.Format() >= 6:
+		return nil, nil
+	case p.sig.has(tagFileSignatures) || p.sig.has(tagFileSignatureLength):
+		return p.sig.withoutInserted()
+	case p.sig.restorable(p.pad):
+		return nil, nil
 	}
-	if p.sig.restorable(p.pad) {
-		return nil
+	return p.sig, p.pad
+}
+
+// inserted returns a peculiar header with file signatures, padded; without any it is
+// as it was.
+func inserted(base *header, pad []byte, own []value, limit HeaderLimit) ([]byte, error) {
+	if len(own) == 0 {
+		return withZeros(slices.Concat(base.raw, pad)), nil
 	}
-	return p.sig
+	own = withPadding(own, pad)
+	if err := base.checkInserted(own, limit); err != nil {
+		return nil, err
+	}
+	return withZeros(base.insert(own)), nil
+}
+
+// withZeros pads a signature header.
+func withZeros(raw []byte) []byte {
+	return append(raw, make([]byte, padded(int64(len(raw)))-int64(len(raw)))...)
 }
 
 // rebuilt lays the header out anew, with own in place of what it has of the tags.
@@ -114,8 +132,7 @@ func (p *Package) rebuilt(own []value, tags []Tag) ([]byte, error) {
 	if err := checkLimit(values, p.options.MaxHeader); err != nil {
 		return nil, err
 	}
-	raw := build(values)
-	return append(raw, make([]byte, padded(int64(len(raw)))-int64(len(raw)))...), nil
+	return withZeros(build(values)), nil
 }
 
 func (v value) equal(o value) bool {

@@ -90,8 +90,8 @@ func (p *Package) signable(longest int) error {
 		{tagFileSignatures, typeStringArray, uint32(len(p.files)), text},
 		{tagFileSignatureLength, typeInt32, 1, make([]byte, 4)},
 	}
-	if base := p.peculiar(); base != nil {
-		return base.checkInserted(own, p.options.MaxHeader)
+	if base, pad := p.peculiar(); base != nil {
+		return base.checkInserted(withPadding(own, pad), p.options.MaxHeader)
 	}
 	return checkLimit(p.sig.withReserve(p.sig.kept(fileSignatureTags()...), own, p.sig.having(fileSignatureTags()...)), p.options.MaxHeader)
 }

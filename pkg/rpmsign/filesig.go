@@ -157,8 +157,10 @@ func (s *fileSignatures) checkPlace(p *Package) {
 		}
 		unsorted = unsorted || ours && i > 0 && h.entries[i-1].tag > e.tag
 	}
-	if (outside > 0 || unsorted) && h.withoutInserted(p.pad) != nil {
-		return // the header was like that before it was signed
+	if outside > 0 || unsorted {
+		if base, _ := h.withoutInserted(); base != nil {
+			return // the header was like that before it was signed
+		}
 	}
 	if outside > 0 {
 		s.flaw(FlawOutside, "%d of the tags with file signatures", outside)

@@ -139,11 +139,11 @@ func (h *header) checkRegion(region Tag) error {
 	return nil
 }
 
-// checkEntries is hdrblobVerifyInfo of rpm's lib/header.cc, and measures every
-// entry's data.
+// checkEntries is hdrblobVerifyInfo of rpm's lib/header.cc, measures every entry's
+// data, and holds, as hdrblobImport does, that there are no other ones.
 func (h *header) checkEntries() error {
 	var end uint32
-	first := 0
+	first, all := 0, 0
 	if h.inRegion > 0 {
 		first = 1
 	}
@@ -156,10 +156,16 @@ func (h *header) checkEntries() error {
 		if e.length, ok = e.measure(h.data[e.offset:]); !ok {
 			return fmt.Errorf("%w: entry %d, tag %d: its data end outside of the header", ErrMalformed, i, e.tag)
 		}
-		end = e.offset + e.length
+		end, all = e.offset+e.length, e.typ.align(all)+int(e.length)
 		if h.inRegion > 0 && end > h.regionData-trailerSize && e.offset < h.regionData {
 			return fmt.Errorf("%w: entry %d, tag %d: its data overlap the region's trailer", ErrMalformed, i, e.tag)
 		}
+	}
+	if h.inRegion > 0 {
+		all += trailerSize
+	}
+	if all != len(h.data) {
+		return fmt.Errorf("%w: %d bytes of data, its entries have %d", ErrMalformed, len(h.data), all)
 	}
 	return nil
 }

@@ -6,15 +6,11 @@ import (
 	"slices"
 )
 
-// A signature header that is not laid out as rpm lays it out today (unsorted tags,
-// gaps, no region, entries or bytes behind it) could not be restored if it were laid
-// out anew. File signatures are inserted into such a one: every other entry keeps its
-// place in the index, every other byte of data its place among the others, and what
-// was inserted can be found and removed again.
-
-// chunkAlign is what the length of inserted data is a multiple of, so that the data
-// behind them, and the header's padding, stay aligned.
-const chunkAlign = 8
+// A signature header that is not laid out as rpm lays it out today (unsorted tags, no
+// region, tags behind it, something else than zeros where nothing is stored) could not
+// be restored if it were laid out anew. File signatures are inserted into such a one
+// as its last entries: all others, and all their data, stay where they are, so that
+// what was inserted can be found and removed again.
 
 // restorable reports whether a header without file signatures, and the padding behind
 // it, come back byte for byte when signatures that build put in are left out.
@@ -24,93 +20,56 @@ func (h *header) restorable(pad []byte) bool {
 
 func zero(b []byte) bool { return !slices.ContainsFunc(b, func(c byte) bool { return c != 0 }) }
 
-// insert returns the header with own, file signatures, among its entries: where they
-// belong by their tags, or behind the others where those are not sorted.
-func (h *header) insert(own []value) []byte {
-	if len(own) == 0 {
-		return h.raw
+// withPadding adds a reserve, where rpm looks at no byte, to values that are inserted.
+// It keeps the padding behind the old header, unless that is the usual one.
+func withPadding(own []value, pad []byte) []value {
+	if zero(pad) {
+		return own
 	}
-	at, offset := h.place(own[0].tag)
-	entries, chunk := make([]entry, 0, len(own)), []byte(nil)
-	for _, v := range own {
-		start := v.typ.align(offset + len(chunk))
-		chunk = append(chunk, make([]byte, start-offset-len(chunk))...)
-		entries = append(entries, entry{tag: v.tag, typ: v.typ, offset: uint32(start), count: v.count})
-		chunk = append(chunk, v.data...)
-	}
-	chunk = append(chunk, make([]byte, h.chunkLength(len(chunk))-len(chunk))...)
-	index := slices.Insert(h.moved(offset, len(chunk)), at, entries...)
-	data := slices.Insert(slices.Clone(h.data), offset, chunk...)
-	return h.assemble(index, data, len(own), len(chunk))
+	return append(slices.Clip(own), value{tagReservedSpace, typeBin, uint32(len(pad)), pad})
 }
 
-// checkInserted holds that rpm will read insert(own).
-func (h *header) checkInserted(own []value, limit HeaderLimit) error {
-	_, offset := h.place(tagFileSignatures)
-	end := offset
-	for _, v := range own {
-		end = v.typ.align(end) + len(v.data)
-	}
-	return checkSize(len(h.entries)+len(own), len(h.data)+h.chunkLength(end-offset), limit)
-}
-
-// chunkLength is the length of the chunk for n bytes of data and alignment. It is
-// longer in a header with a reserve that starts with onTop as rpm left it, which tells
-// the chunk from signatures that build put on top of a reserve.
-func (h *header) chunkLength(n int) int {
-	n = (n + chunkAlign - 1) / chunkAlign * chunkAlign
-	if e, ok := h.reserveEntry(); ok && h.bytes(e)[0] == onTop {
-		n += chunkAlign
-	}
-	return n
-}
-
-// place returns where in the index a tag is inserted, and where in the data.
-func (h *header) place(t Tag) (at, offset int) {
-	from, to := 0, len(h.entries)
-	if h.inRegion > 0 {
-		from, to = 1, h.inRegion
-	}
-	at = to
-	if within := h.entries[from:to]; slices.IsSortedFunc(within, byTag) {
-		if i := slices.IndexFunc(within, func(e entry) bool { return e.tag > t }); i >= 0 {
-			at = from + i
-		}
-	}
-	return at, h.dataAt(at)
-}
-
-func byTag(a, b entry) int { return int(a.tag) - int(b.tag) }
-
-// dataAt is where the data of the entries before at end, with the gap behind them.
-func (h *header) dataAt(at int) int {
-	offset := len(h.data)
-	if at < len(h.entries) {
-		offset = int(h.entries[at].offset)
-	}
-	if h.inRegion > 0 && at <= h.inRegion {
-		offset = min(offset, int(h.regionData)-trailerSize)
-	}
-	return offset
-}
-
-// moved returns the entries with their data moved by some bytes from an offset on.
-func (h *header) moved(from, by int) []entry {
+// insert returns the header with more entries: the last ones of the region, or of the
+// header where entries are behind its region.
+func (h *header) insert(values []value) []byte {
+	end := h.end()
+	data := append(make([]byte, 0, len(h.data)+insertedSize(end, values)), h.data[:end]...)
 	index := slices.Clone(h.entries)
-	for i := range index {
-		if int(index[i].offset) >= from {
-			index[i].offset += uint32(by)
-		}
+	for _, v := range values {
+		data = append(data, make([]byte, v.typ.align(len(data))-len(data))...)
+		index = append(index, entry{tag: v.tag, typ: v.typ, offset: uint32(len(data)), count: v.count})
+		data = append(data, v.data...)
 	}
-	return index
+	return h.assemble(index, append(data, h.data[end:]...))
 }
 
-// assemble makes a header of an index and data. Both are those of h but for some
-// entries more (or fewer) in the region, and bytes of data.
-func (h *header) assemble(index []entry, data []byte, entries, moved int) []byte {
-	if h.inRegion > 0 {
-		trailer := int(h.regionData) - trailerSize + moved
-		binary.BigEndian.PutUint32(data[trailer+8:], -uint32((h.inRegion+entries)*entrySize))
+// end is where the data of the last entry end.
+func (h *header) end() int {
+	if h.inRegion > 0 && h.inRegion == len(h.entries) {
+		return len(h.data) - trailerSize
+	}
+	return len(h.data)
+}
+
+func insertedSize(end int, values []value) int {
+	at := end
+	for _, v := range values {
+		at = v.typ.align(at) + len(v.data)
+	}
+	return at - end
+}
+
+// checkInserted holds that rpm will read insert(values).
+func (h *header) checkInserted(values []value, limit HeaderLimit) error {
+	return checkSize(len(h.entries)+len(values), len(h.data)+insertedSize(h.end(), values), limit)
+}
+
+// assemble makes a header of an index and data, both those of h but for their ends.
+func (h *header) assemble(index []entry, data []byte) []byte {
+	if h.inRegion > 0 && h.inRegion == len(h.entries) {
+		trailer := len(data) - trailerSize
+		index[0].offset = uint32(trailer)
+		binary.BigEndian.PutUint32(data[trailer+8:], -uint32(len(index)*entrySize))
 	}
 	raw := make([]byte, 0, introSize+len(index)*entrySize+len(data))
 	raw = append(raw, headerMagic...)
@@ -122,37 +81,25 @@ func (h *header) assemble(index []entry, data []byte, entries, moved int) []byte
 	return append(raw, data...)
 }
 
-// withoutInserted returns the header that insert made this one of, nil for one that
-// it did not make. pad is the padding behind it.
-func (h *header) withoutInserted(pad []byte) *header {
+// withoutInserted returns the header that file signatures were inserted into, and the
+// padding that was behind it; nil where nothing was inserted.
+func (h *header) withoutInserted() (base *header, pad []byte) {
 	at := slices.IndexFunc(h.entries, func(e entry) bool { return e.tag == tagFileSignatures })
-	if at < 0 {
-		return nil
+	if at < 0 || len(h.entries)-at > 3 {
+		return nil, nil
 	}
-	n := 1
-	if at+1 < len(h.entries) && h.entries[at+1].tag == tagFileSignatureLength {
-		n++
+	if last := h.entries[len(h.entries)-1]; last.tag == tagReservedSpace {
+		pad = h.bytes(last)
 	}
-	base := h.remove(at, n)
-	own := h.having(fileSignatureTags()...)
-	if base == nil || base.has(tagFileSignatures) || base.has(tagFileSignatureLength) || base.restorable(pad) || !bytes.Equal(base.insert(own), h.raw) {
-		return nil
+	start, end := int(h.entries[at].offset), h.end()
+	data := slices.Concat(h.data[:start], h.data[end:])
+	base, err := parseHeader(h.assemble(slices.Clone(h.entries[:at]), data), signatureLimits())
+	if err != nil || base.has(tagFileSignatures) || base.has(tagFileSignatureLength) || base.restorable(pad) {
+		return nil, nil
 	}
-	return base
-}
-
-// remove takes n entries and their data out of the header; nil where that cannot be.
-func (h *header) remove(at, n int) *header {
-	offset := int(h.entries[at].offset)
-	size := h.dataAt(at+n) - offset
-	if size%chunkAlign != 0 || h.inRegion > 0 && at+n > h.inRegion {
-		return nil
+	own := withPadding(h.having(fileSignatureTags()...), pad)
+	if !bytes.Equal(base.insert(own), h.raw) {
+		return nil, nil
 	}
-	data := slices.Delete(slices.Clone(h.data), offset, offset+size)
-	index := slices.Delete(h.moved(offset+size, -size), at, at+n)
-	base, err := parseHeader(h.assemble(index, data, -n, -size), signatureLimits())
-	if err != nil {
-		return nil
-	}
-	return base
+	return base, pad
 }

@@ -33,9 +33,7 @@ func (p *Package) metadata() (*rpm.Package, error) {
 			values = append(values, value{t.tag, e.typ, e.count, p.main.bytes(e)})
 		}
 	}
-	none := build(nil)
-	none = append(none, make([]byte, padded(int64(len(none)))-int64(len(none)))...)
-	headers := bytes.Join([][]byte{p.lead, none, build(values)}, nil)
+	headers := bytes.Join([][]byte{p.lead, withZeros(build(nil)), build(values)}, nil)
 	m, err := rpm.Read(bytes.NewReader(headers))
 	if err != nil {
 		return nil, fmt.Errorf("read metadata of %s: %w", p.path, err)
