@@ -95,10 +95,10 @@ func (r *rewriter) find(token []byte) (*member, error) {
 }
 
 // attach writes the member's extended header with values in it, unless that is
-// what it has. The header goes right before the entry's own, behind GNU's long
-// names: POSIX has it describe what follows next.
+// what it has. A new one goes before GNU's long names: tar2sqfs forgets those
+// that an extended header follows.
 func (r *rewriter) attach(ctx context.Context, m *member, values map[string][]byte) error {
-	old := extension{start: m.header, end: m.header}
+	old := extension{start: m.start, end: m.start}
 	if m.pax != nil {
 		old = *m.pax
 	} else {
@@ -182,8 +182,16 @@ func (r *rewriter) copy(ctx context.Context, to int64) error {
 }
 
 // tail writes what follows the last entry: as it is, or, where it is but zeros
-// that fill a record up, as many zeros as fill the record up now.
+// that fill a record up, as many zeros as fill the record up now. An archive
+// without the two zero blocks that end it gets them.
 func (r *rewriter) tail(ctx context.Context) error {
+	if missing := r.end + 2*blockSize - r.size; missing > 0 {
+		if err := r.copy(ctx, r.size); err != nil {
+			return err
+		}
+		_, err := io.CopyN(r.out, zeroReader{}, missing)
+		return err
+	}
 	if r.grown%recordSize == 0 || r.size%recordSize != 0 || !r.fillsRecord() {
 		return r.copy(ctx, r.size)
 	}
