@@ -11,9 +11,13 @@ const blockSize = 512
 
 // Type flags, from POSIX.1-2017 pax and from GNU tar's tar.h.
 const (
+	typeRegular    = '0'
+	typeRegularV7  = 0
 	typeLink       = '1'
 	typeSymlink    = '2'
+	typeDirectory  = '5'
 	typeFIFO       = '6'
+	typeContiguous = '7'
 	typePax        = 'x'
 	typePaxSolaris = 'X'
 	typePaxGlobal  = 'g'
@@ -27,8 +31,11 @@ const (
 	typeDump       = 'D'
 )
 
-// magicGNU stands where ustar has "ustar\x0000".
-const magicGNU = "ustar  \x00"
+// Magic numbers. The version "00" follows ustar's; GNU's fills that field, too.
+const (
+	magicUSTAR = "ustar\x00"
+	magicGNU   = "ustar  \x00"
+)
 
 // block is a header block. Only what decides about the archive's structure is
 // read here; the rest is archive/tar's.
@@ -41,6 +48,8 @@ func (b *block) isZero() bool { return *b == zeroBlock }
 func (b *block) typeflag() byte { return b[156] }
 
 func (b *block) isGNU() bool { return string(b[257:265]) == magicGNU }
+
+func (b *block) isUSTAR() bool { return string(b[257:263]) == magicUSTAR }
 
 // checksumHolds accepts the sum over unsigned bytes, as POSIX has it, and over
 // signed ones, as old programs did.
@@ -80,39 +89,50 @@ func (b *block) resize(size int64) {
 		b[135] = 0
 	}
 	copy(b[124:135], fmt.Sprintf("%011o", size))
+	b.sum()
+}
+
+// sum sets the checksum.
+func (b *block) sum() {
 	sum, _ := b.checksums()
 	copy(b[148:156], fmt.Sprintf("%06o\x00 ", sum))
 }
 
-// number reads a numeric field: octal digits between spaces and zeros, or, with
-// the first bit set, a two's complement big-endian number (GNU's base-256).
+// number reads a numeric field in the forms that all programs read alike: octal
+// digits with spaces before them and spaces or zeros behind, nothing but zeros, or,
+// with the first bit set, a two's complement big-endian number (GNU's base-256).
+// Signs, blanks alone, and anything behind the end mean one thing to one program
+// and another to the next.
 func number(field []byte) (int64, error) {
-	if field[0]&0x80 != 0 {
+	switch {
+	case field[0] == 0x80 || field[0] == 0xff:
 		return base256(field)
-	}
-	field = bytes.Trim(field, " \x00")
-	field, _, _ = bytes.Cut(field, []byte{0})
-	if len(field) == 0 {
+	case isZero(field):
 		return 0, nil
 	}
-	return strconv.ParseInt(string(field), 8, 64)
+	digits := bytes.TrimLeft(bytes.TrimRight(field, " \x00"), " ")
+	for _, c := range digits {
+		if c < '0' || c > '7' {
+			return 0, strconv.ErrSyntax
+		}
+	}
+	return strconv.ParseInt(string(digits), 8, 64)
 }
 
+// base256 reads GNU's numbers, which begin with 0x80, or with 0xff for negative
+// ones; to bsdtar the other bits of the first byte count, too.
 func base256(field []byte) (int64, error) {
-	var sign byte
-	if field[0]&0x40 != 0 {
+	sign := field[0] & 0x7f
+	if sign != 0 {
 		sign = 0xff
 	}
-	last := len(field) - 8
-	for i, c := range field[:last] {
-		if i == 0 {
-			c = c&0x7f | sign&0x80
-		}
+	last := max(len(field)-8, 1)
+	for _, c := range field[1:last] {
 		if c != sign {
 			return 0, strconv.ErrRange
 		}
 	}
-	var n uint64
+	n := uint64(int64(int8(sign)))
 	for _, c := range field[last:] {
 		n = n<<8 | uint64(c)
 	}

@@ -67,24 +67,29 @@ func CompressionOf(name string) (c Compression, ok bool) {
 // recognise tells by the first bytes how they are compressed.
 func recognise(head []byte) Compression {
 	for magic, c := range map[string]Compression{
-		"\x1f\x8b": Gzip, "\x28\xb5\x2f\xfd": Zstd, "\xfd7zXZ\x00": XZ, "BZh": Bzip2, "\x04\x22\x4d\x18": LZ4,
+		"\x1f\x8b": Gzip, "\x28\xb5\x2f\xfd": Zstd, "\xfd7zXZ\x00": XZ, "\x04\x22\x4d\x18": LZ4,
 	} {
 		if bytes.HasPrefix(head, []byte(magic)) {
 			return c
 		}
 	}
+	if level, found := bytes.CutPrefix(head, []byte("BZh")); found && len(level) > 0 && '1' <= level[0] && level[0] <= '9' {
+		next := string(level[1:min(len(level), 7)])
+		if strings.HasPrefix("1AY&SY", next) || strings.HasPrefix("\x17\x72\x45\x38\x50\x90", next) {
+			return Bzip2
+		}
+	}
 	return None
 }
 
-// decompress returns the content of r and what ends it.
+// decompress returns the content of r and what ends it. The content ends with an
+// error where more than zeros stands behind the compressed data.
 func decompress(r *bufio.Reader, c Compression) (content io.Reader, stop func(), err error) {
 	stop = func() {}
+	in := &input{Reader: r}
 	switch c {
 	case Gzip:
-		var z *pgzip.Reader
-		if z, err = pgzip.NewReader(r); err == nil {
-			content, stop = z, func() { _ = z.Close() }
-		}
+		content, stop, err = newGzip(r)
 	case Zstd:
 		var z *zstd.Decoder
 		if z, err = zstd.NewReader(r, zstd.WithDecoderMaxWindow(maxWindow), zstd.WithDecoderConcurrency(0)); err == nil {
@@ -93,9 +98,10 @@ func decompress(r *bufio.Reader, c Compression) (content io.Reader, stop func(),
 	case XZ:
 		content, err = xzr.NewReader(r, maxWindow)
 	case Bzip2:
-		content = bzip2.NewReader(r)
+		in.spare = 1
+		content = &zeroEnd{bzip2.NewReader(in), in, isBzip2End}
 	case LZ4:
-		content = lz4.NewReader(r)
+		content = &zeroEnd{lz4.NewReader(in), in, isLZ4End}
 	default:
 		return r, stop, nil
 	}
@@ -111,6 +117,8 @@ func decompressError(c Compression, err error) error {
 		return fmt.Errorf("%s: %w: decompressing takes more than %d MiB of memory", c, ErrTooLarge, maxWindow>>20)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("%s: %w", c, ErrTruncated)
+	case errors.Is(err, zstd.ErrMagicMismatch):
+		return fmt.Errorf("%w zstd: what stands behind the last frame is none, and no zstd decoder takes it", ErrCompression)
 	}
 	return fmt.Errorf("%w %s: %w", ErrCompression, c, err)
 }

@@ -63,7 +63,7 @@ type listing struct {
 // list yields what becomes of one member: nothing, an entry, or two.
 func (l *listing) list(m *member, yield func(signing.Entry, error) bool) bool {
 	switch m.typeflag {
-	case typePaxGlobal, typeVolume, typeNames:
+	case typePaxGlobal, typeVolume:
 		return true
 	}
 	h, err := l.header(m)
@@ -96,12 +96,11 @@ func (l *listing) complete(m *member, h *tar.Header, e *signing.Entry) (other []
 			return nil, err
 		}
 	}
-	if e.Mode.IsDir() && m.size > 0 && m.typeflag != typeDump {
-		return nil, fmt.Errorf("%w: a directory with content", ErrFormat)
-	}
 	if m.typeflag == typeLink {
-		l.link(cleanPath(h.Linkname), e)
-	} else if e.Reason = unsigned(m, e, l.opts.Whiteouts); e.Reason == "" {
+		if err := l.link(cleanPath(h.Linkname), e); err != nil {
+			return nil, err
+		}
+	} else if e.Reason = unsigned(e, l.opts.Whiteouts); e.Reason == "" {
 		e.Size, e.Open = h.Size, l.opener(m)
 		if err := l.addHoles(e.Size - m.size); err != nil {
 			return nil, err
@@ -124,24 +123,19 @@ func (l *listing) addHoles(size int64) error {
 }
 
 // unsigned says why an entry that is no hard link is not signed.
-func unsigned(m *member, e *signing.Entry, whiteouts bool) string {
+func unsigned(e *signing.Entry, whiteouts bool) string {
 	switch {
-	case m.typeflag == typeMulti:
-		return "continued from another volume"
 	case !e.Mode.IsRegular():
 		return manifest.Kind(e.Mode)
 	case whiteouts && strings.HasPrefix(path.Base(e.Path), ".wh."):
 		return "whiteout"
 	}
-	switch m.typeflag {
-	case tar.TypeReg, 0, tar.TypeCont, typeSparse:
-		return ""
-	}
-	return fmt.Sprintf("entry of type %q", m.typeflag)
+	return ""
 }
 
-// link completes a hard link.
-func (l *listing) link(target string, e *signing.Entry) {
+// link completes a hard link. A record of its own is about the file that it
+// names, which therefore has to be known.
+func (l *listing) link(target string, e *signing.Entry) error {
 	file, known := l.files[target]
 	_, hasIMA := e.Xattrs[ima.XattrIMA]
 	_, hasEVM := e.Xattrs[ima.XattrEVM]
@@ -156,6 +150,10 @@ func (l *listing) link(target string, e *signing.Entry) {
 	default:
 		e.Same = file.first
 	}
+	if e.Reason != "" && (hasIMA || hasEVM) {
+		return fmt.Errorf("%w: signed %s", ErrAmbiguous, e.Reason)
+	}
+	return nil
 }
 
 // remember keeps what a later hard link may name, which survey has found out.
@@ -229,8 +227,12 @@ func (m *member) owner(key string, id int) uint32 {
 	return uint32(id)
 }
 
+// modeOf goes by the type flag, as all programs do: type bits in the mode field
+// mean nothing.
 func modeOf(m *member, h *tar.Header) fs.FileMode {
-	mode := h.FileInfo().Mode()
+	plain := *h
+	plain.Mode &= 0o7777
+	mode := plain.FileInfo().Mode()
 	// A name with a slash at the end is a directory's, in archives from before
 	// there was a type for them.
 	if m.typeflag == typeDump || mode.IsRegular() && m.typeflag != typeLink && strings.HasSuffix(h.Name, "/") {

@@ -18,7 +18,7 @@ func FuzzArchive(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		out, _, err := rewritten(text, testEngine(t, 7, true).Plan)
 		if err != nil {
-			for _, known := range []error{ErrFormat, ErrTruncated, ErrTooLarge} {
+			for _, known := range []error{ErrFormat, ErrAmbiguous, ErrTruncated, ErrTooLarge} {
 				if errors.Is(err, known) {
 					return
 				}

@@ -20,11 +20,13 @@ func (a *Archive) load(ctx context.Context, in io.Reader) error {
 		}
 	}
 	buf := bufio.NewReaderSize(in, 1<<20)
-	head, err := buf.Peek(8)
+	head, err := buf.Peek(blockSize)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	a.compression = recognise(head)
+	if a.compression = recognise(head); a.compression != None && len(head) == blockSize && (*block)(head).checksumHolds() {
+		return fmt.Errorf("%w: it begins as a tar archive does and as %s does", ErrAmbiguous, a.compression)
+	}
 	content, stop, err := decompress(buf, a.compression)
 	if err != nil {
 		return err
@@ -44,7 +46,7 @@ func (a *Archive) loadFile(f *os.File) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	head := make([]byte, 8)
+	head := make([]byte, 10)
 	n, err := f.ReadAt(head, start)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return false, err

@@ -15,6 +15,7 @@ import (
 const (
 	maxExtension = 1 << 20 // bytes of one extended header
 	maxSparse    = 8 << 20 // bytes of sparse map after an old GNU header
+	maxRun       = 24      // headers before one entry; bsdtar reads 32
 )
 
 // member is one entry of the archive with the extended headers before it. The
@@ -30,7 +31,9 @@ type member struct {
 	prefix   []byte // the blocks between start and header
 	block    block
 	pax      *extension // its pax extended header, nil for none
-	uid, gid string     // of a global header; "" for none
+	longName string     // of GNU's headers; "" for none
+	longLink string
+	uid, gid string // of the global header before it; "" for none
 }
 
 // extension is a pax extended header and where it lies.
@@ -45,15 +48,18 @@ type extension struct {
 type scanner struct {
 	file   io.ReaderAt
 	size   int64
+	stored int64 // bytes of size that are there; what follows are zeros that were left out
 	offset int64 // of the next block
-	global []record
+	run    int   // headers that are extended, global ones and labels since the last entry
+
+	uid, gid string // of the last global header; "" for none
 
 	window   []byte
 	windowAt int64
 }
 
 func (a *Archive) scan() *scanner {
-	return &scanner{file: a.file, size: a.size, window: make([]byte, 0, 16*blockSize)}
+	return &scanner{file: a.file, size: a.size, stored: a.stored, window: make([]byte, 0, 16*blockSize)}
 }
 
 // next returns the next member, and io.EOF at the end of the archive, with
@@ -75,7 +81,7 @@ func (s *scanner) next() (*member, error) {
 		}
 		kind := m.block.typeflag()
 		switch kind {
-		case typePax, typePaxSolaris, typeLongName, typeLongLink, typeACLSolaris:
+		case typePax, typePaxSolaris, typeLongName, typeLongLink:
 			if kind == typePaxSolaris {
 				kind = typePax
 			}
@@ -84,14 +90,14 @@ func (s *scanner) next() (*member, error) {
 			}
 			met[kind] = true
 			if err := s.extend(m, at); err != nil {
-				return nil, err
+				return nil, fmt.Errorf("extended header at byte %d: %w", at, err)
 			}
 			continue
 		}
 		if err := s.finish(m, at); err != nil {
-			return nil, fmt.Errorf("entry at byte %d: %w", at, err)
+			return nil, fmt.Errorf("entry %q at byte %d: %w", m.name(), at, err)
 		}
-		return m, nil
+		return m, s.count(m, len(met))
 	}
 }
 
@@ -107,19 +113,28 @@ func (s *scanner) read(b *block, offset int64) (more bool, err error) {
 	if copy(b[:], text); b.isZero() {
 		return false, nil
 	}
-	if !b.checksumHolds() {
-		if offset == 0 {
-			return false, fmt.Errorf("%w, nor compressed in a way known here", ErrFormat)
+	switch {
+	case offset+blockSize > s.stored:
+		return false, s.cutInHeader()
+	case b.checksumHolds():
+		if err := b.check(); err != nil {
+			return false, fmt.Errorf("header %q at byte %d: %w", b.name(), offset, err)
 		}
-		return false, fmt.Errorf("%w: at byte %d is no header (its checksum does not hold)", ErrFormat, offset)
+		return true, nil
+	case offset == 0:
+		return false, fmt.Errorf("%w, nor compressed in a way known here", ErrFormat)
 	}
-	return true, nil
+	return false, fmt.Errorf("%w: at byte %d is no header (its checksum does not hold)", ErrFormat, offset)
+}
+
+func (s *scanner) cutInHeader() error {
+	return fmt.Errorf("%w: it ends at byte %d inside a header", ErrTruncated, s.stored)
 }
 
 // bytes returns n bytes at offset, valid until the next call.
 func (s *scanner) bytes(offset int64, n int) ([]byte, error) {
 	if offset+int64(n) > s.size {
-		return nil, fmt.Errorf("%w: it ends at byte %d inside a header", ErrTruncated, s.size)
+		return nil, s.cutInHeader()
 	}
 	if offset < s.windowAt || offset+int64(n) > s.windowAt+int64(len(s.window)) {
 		s.windowAt = offset
@@ -135,41 +150,60 @@ func (s *scanner) bytes(offset int64, n int) ([]byte, error) {
 
 // extend takes an extended header and its payload into the member.
 func (s *scanner) extend(m *member, at int64) error {
-	payload, err := s.payload(&m.block, at)
+	payload, padding, err := s.payload(&m.block, at)
 	if err != nil {
-		return fmt.Errorf("extended header at byte %d: %w", at, err)
+		return err
 	}
-	kind := m.block.typeflag()
-	if kind == typePax || kind == typePaxSolaris {
-		records, err := parseRecords(payload)
-		if err != nil {
-			return fmt.Errorf("extended header at byte %d: %w", at, err)
+	switch kind := m.block.typeflag(); kind {
+	case typeLongName:
+		m.longName, err = longName(payload, padding)
+	case typeLongLink:
+		m.longLink, err = longName(payload, padding)
+	default:
+		m.pax = &extension{start: at, end: s.offset, block: m.block}
+		if m.pax.records, err = parseRecords(payload); err == nil {
+			err = checkRecords(m.pax.records)
 		}
-		m.pax = &extension{start: at, end: s.offset, block: m.block, records: records}
+		if kind == typePaxSolaris { // which archive/tar does not know
+			m.block[156] = typePax
+			m.block.sum()
+		}
 	}
-	m.prefix = append(m.prefix, m.block[:]...)
-	m.prefix = append(m.prefix, payload...)
-	m.prefix = append(m.prefix, make([]byte, padded(int64(len(payload)))-int64(len(payload)))...)
-	return nil
+	m.prefix = slices.Concat(m.prefix, m.block[:], payload, padding)
+	return err
 }
 
-// payload reads the content of the extended header b, and leaves s after it.
-func (s *scanner) payload(b *block, at int64) ([]byte, error) {
+// payload reads the content of the extended header b with what fills its last
+// block, and leaves s after it.
+func (s *scanner) payload(b *block, at int64) (payload, padding []byte, err error) {
 	size, err := b.size()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if size > maxExtension {
-		return nil, fmt.Errorf("%d bytes: %w (%d)", size, ErrTooLarge, maxExtension)
+		return nil, nil, fmt.Errorf("%d bytes: %w (%d)", size, ErrTooLarge, maxExtension)
 	}
-	payload := make([]byte, min(size, s.size))
-	if s.offset = at + blockSize + padded(size); s.offset > s.size {
-		return nil, fmt.Errorf("%w: it ends at byte %d", ErrTruncated, s.size)
+	if s.offset = at + blockSize + padded(size); s.offset > s.stored {
+		return nil, nil, fmt.Errorf("%w: it ends at byte %d", ErrTruncated, s.stored)
 	}
-	if n, err := s.file.ReadAt(payload, at+blockSize); n < len(payload) {
-		return nil, fmt.Errorf("read: %w", err)
+	text := make([]byte, padded(size))
+	if n, err := s.file.ReadAt(text, at+blockSize); n < len(text) {
+		return nil, nil, fmt.Errorf("read: %w", err)
 	}
-	return payload, nil
+	return text[:size:size], text[size:], nil
+}
+
+// count refuses a run of headers before an entry in which bsdtar gives up.
+func (s *scanner) count(m *member, extended int) error {
+	s.run += extended
+	if m.typeflag != typePaxGlobal && m.typeflag != typeVolume {
+		s.run = 0
+		return nil
+	}
+	if s.run++; s.run > maxRun {
+		return fmt.Errorf("%w: more than %d headers in a row before byte %d, none of an entry", ErrAmbiguous, maxRun, m.end)
+	}
+	return nil
 }
 
 // finish completes the member whose header block is at.
@@ -178,30 +212,41 @@ func (s *scanner) finish(m *member, at int64) (err error) {
 	if m.typeflag == typePaxGlobal {
 		return s.finishGlobal(m)
 	}
+	var sm sparseMap
 	if m.typeflag == typeSparse {
-		if err := s.skipSparseMap(m); err != nil {
+		if sm, err = s.oldMap(m); err != nil {
 			return err
 		}
 	}
 	if m.size, err = m.contentSize(); err != nil {
 		return err
 	}
-	if m.size > math.MaxInt64-blockSize-m.content || m.content+padded(m.size) > s.size {
-		return fmt.Errorf("%w: %d bytes of content from byte %d on, the archive has %d", ErrTruncated, m.size, m.content, s.size)
+	if err := m.check(); err != nil {
+		return err
+	}
+	if m.size > math.MaxInt64-blockSize-m.content || m.content+m.size > s.stored {
+		return fmt.Errorf("%w: %d bytes of content from byte %d on, the archive ends at byte %d", ErrTruncated, m.size, m.content, s.stored)
 	}
 	m.end = m.content + padded(m.size)
-	m.uid, m.gid = value(s.global, "uid"), value(s.global, "gid")
-	s.offset = m.end
-	return nil
+	m.uid, m.gid = s.uid, s.gid
+	if s.offset = m.end; !m.isSparse() {
+		return nil
+	}
+	if sm.stored = m.size; m.typeflag != typeSparse {
+		if sm, err = s.paxMap(m); err != nil {
+			return err
+		}
+	}
+	return sm.check()
 }
 
 // finishGlobal reads a global header. What would change the meaning of later
 // entries in ways that programs disagree about is refused.
 func (s *scanner) finishGlobal(m *member) error {
 	if m.header != m.start {
-		return fmt.Errorf("%w: a global header between an extended header and its entry", ErrFormat)
+		return fmt.Errorf("%w: a global header between an extended header and its entry", ErrAmbiguous)
 	}
-	payload, err := s.payload(&m.block, m.header)
+	payload, _, err := s.payload(&m.block, m.header)
 	if err != nil {
 		return err
 	}
@@ -209,60 +254,18 @@ func (s *scanner) finishGlobal(m *member) error {
 	if err != nil {
 		return err
 	}
-	for _, r := range records {
-		switch _, isXattr := r.xattr(); {
-		case isXattr, r.key() == "path", r.key() == "linkpath", r.key() == "size", r.isSparse():
-			return fmt.Errorf("%w: a global header sets %q for all entries", ErrFormat, r.key())
-		case r.key() == "uid", r.key() == "gid":
-			s.global = append(s.global, r)
-		}
-	}
-	if m.end = s.offset; len(s.global) > 1000 {
-		return fmt.Errorf("%w: more than a thousand owners in global headers", ErrTooLarge)
-	}
-	return nil
+	m.end, s.uid, s.gid = s.offset, value(records, "uid"), value(records, "gid")
+	return checkGlobal(records)
 }
 
-// skipSparseMap moves the content's offset behind an old GNU sparse file's
-// extension blocks.
-func (s *scanner) skipSparseMap(m *member) error {
-	if !m.block.isGNU() {
-		return fmt.Errorf("%w: a sparse file in a form that is not GNU's", ErrFormat)
-	}
-	for extended := m.block[482] != 0; extended; m.content += blockSize {
-		if m.content-m.header > maxSparse {
-			return fmt.Errorf("sparse map: %w (%d bytes)", ErrTooLarge, maxSparse)
-		}
-		b, err := s.bytes(m.content, blockSize)
-		if err != nil {
-			return err
-		}
-		extended = b[504] != 0
-	}
-	return nil
-}
-
-// contentSize is how many bytes follow the header. Hard links have none, whatever
-// their size field says, to GNU tar, archive/tar and Python alike; about other
-// kinds of entry with a size the programs, and even listing and extracting,
-// disagree.
+// contentSize is how many bytes follow the header.
 func (m *member) contentSize() (int64, error) {
-	if m.typeflag == typeLink {
-		return 0, nil
-	}
 	size, err := m.block.size()
-	if err != nil {
-		return 0, err
+	if err != nil || m.pax == nil {
+		return size, err
 	}
-	if m.pax != nil {
-		if text := value(m.pax.records, "size"); text != "" {
-			if size, err = parseSize(text); err != nil {
-				return 0, err
-			}
-		}
-	}
-	if size > 0 && typeSymlink <= m.typeflag && m.typeflag <= typeFIFO {
-		return 0, fmt.Errorf("%w: an entry of type %q with content", ErrFormat, m.typeflag)
+	if text := value(m.pax.records, "size"); text != "" {
+		return parseSize(text)
 	}
 	return size, nil
 }
@@ -289,7 +292,10 @@ func (a *Archive) reader(m *member) (*tar.Reader, *tar.Header, error) {
 	r := tar.NewReader(io.MultiReader(bytes.NewReader(text), io.NewSectionReader(a.file, after, m.end-after)))
 	h, err := r.Next()
 	if err != nil && !errors.Is(err, tar.ErrInsecurePath) {
-		return nil, nil, fmt.Errorf("entry at byte %d: %w: %w", m.header, ErrFormat, err)
+		return nil, nil, fmt.Errorf("entry %q at byte %d: %w: %w", m.name(), m.header, ErrFormat, err)
+	}
+	if h.Name != m.name() || m.isLink() && h.Linkname != m.linkname() || m.isFile() && !m.isSparse() && h.Size != m.size {
+		return nil, nil, fmt.Errorf("entry %q at byte %d: %w: Go's archive/tar takes it for %q", m.name(), m.header, ErrAmbiguous, h.Name)
 	}
 	return r, h, nil
 }

@@ -31,6 +31,9 @@ var (
 	// ErrFormat means input that is not a tar archive, or one whose parts
 	// contradict each other.
 	ErrFormat = errors.New("not a valid tar archive")
+	// ErrAmbiguous means an archive that GNU tar, bsdtar and archive/tar do not read
+	// alike, or that only some of them read: no signature holds for all.
+	ErrAmbiguous = errors.New("programs read this differently")
 	// ErrTruncated means an archive that ends inside an entry.
 	ErrTruncated = errors.New("the archive is cut short")
 	// ErrTooLarge means input that exceeds a limit of Options or of this package.
@@ -66,7 +69,8 @@ type Options struct {
 type Archive struct {
 	name        string
 	file        io.ReaderAt
-	size        int64
+	size        int64 // of whole blocks
+	stored      int64 // how much of it is there, the rest are zeros that were left out
 	compression Compression
 	opts        Options
 	targets     map[string]bool // paths that hard links name
@@ -115,6 +119,10 @@ func (a *Archive) errorf(err error) error { return fmt.Errorf("%s: %w", a.name, 
 // entries hard links name, which a listing has to know before it meets the links.
 func (a *Archive) survey(ctx context.Context) error {
 	a.targets = map[string]bool{}
+	a.fill()
+	if err := a.checkBeginning(); err != nil {
+		return err
+	}
 	s := a.scan()
 	for {
 		m, err := s.next()
@@ -136,7 +144,10 @@ func (a *Archive) survey(ctx context.Context) error {
 		return fmt.Errorf("%w: it is empty", ErrFormat)
 	}
 	trailing, err := a.trailing(ctx)
-	if trailing {
+	switch {
+	case trailing && a.entries == 0:
+		return fmt.Errorf("%w: the archive ends before its first entry, and more than zeros follow", ErrAmbiguous)
+	case trailing:
 		a.opts.Observe.Warn(a.name, fmt.Sprintf("has more than zeros after the archive's end at byte %d, perhaps another archive: nothing there is signed or verified", a.end))
 	}
 	return err

@@ -179,6 +179,7 @@ func TestHostile(t *testing.T) {
 				b[156] = 'S'
 				copy(b[257:], "ustar  \x00")
 				copy(b[386:], "00000000000\x0000000000007\x00")
+				copy(b[410:], "\x80\x00\x00\x00\x00\x0f\xff\xff\xff\xff\xff\xff00000000000\x00")
 				copy(b[483:], "\x80\x00\x00\x00\x00\x0f\xff\xff\xff\xff\xff\xff")
 			}, 0)
 		}, "unpack-limit"},

@@ -1,0 +1,131 @@
+package tarball
+
+import (
+	"bufio"
+	"bytes"
+	"compress/bzip2"
+	"errors"
+	"io"
+
+	"github.com/klauspost/pgzip"
+	"github.com/pierrec/lz4/v4"
+)
+
+// What stands behind compressed data. bsdtar fills its output to a pipe up with
+// zeros; it and the decompressors that GNU tar runs take that for gzip and bzip2,
+// bsdtar for lz4, and xz has it in its format. Nobody does for zstd.
+
+var errBehind = errors.New("more than zeros behind the compressed data")
+
+// gzipReader reads gzip's members one after the other.
+type gzipReader struct {
+	*pgzip.Reader
+	in *bufio.Reader
+}
+
+func newGzip(in *bufio.Reader) (content io.Reader, stop func(), err error) {
+	z, err := pgzip.NewReader(in)
+	if err != nil {
+		return nil, nil, err
+	}
+	z.Multistream(false)
+	return &gzipReader{z, in}, func() { _ = z.Close() }, nil
+}
+
+func (g *gzipReader) Read(b []byte) (int, error) {
+	n, err := g.Reader.Read(b)
+	if !errors.Is(err, io.EOF) || n > 0 {
+		return n, ignoreEnd(err)
+	}
+	magic, err := g.in.Peek(2)
+	if recognise(magic) != Gzip {
+		return 0, zerosToEnd(g.in, err)
+	}
+	if err := g.Reset(g.in); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		return 0, err
+	}
+	g.Multistream(false)
+	return 0, nil
+}
+
+// ignoreEnd lets the next Read say so.
+func ignoreEnd(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// zerosToEnd reads on to the end and returns io.EOF if it meets but zeros.
+func zerosToEnd(r io.Reader, err error) error {
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	for buf := make([]byte, 32<<10); ; {
+		n, err := r.Read(buf)
+		if !isZero(buf[:n]) {
+			return errBehind
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// input counts the zeros that a decoder read last.
+type input struct {
+	*bufio.Reader
+	zeros int
+	spare int // zeros that are added to one at the end
+}
+
+func (i *input) ReadByte() (byte, error) {
+	c, err := i.Reader.ReadByte()
+	switch {
+	case errors.Is(err, io.EOF) && i.zeros > 0 && i.spare > 0:
+		i.spare--
+		c, err = 0, nil
+	case err != nil:
+		return 0, err
+	}
+	if i.zeros++; c != 0 {
+		i.zeros = 0
+	}
+	return c, err
+}
+
+func (i *input) Read(b []byte) (int, error) {
+	n, err := i.Reader.Read(b)
+	if rest := bytes.TrimRight(b[:n], "\x00"); len(rest) > 0 {
+		i.zeros = -len(rest)
+	}
+	i.zeros += n
+	return n, err
+}
+
+// zeroEnd takes zeros behind compressed data for its end, where a decoder looks
+// for more data and isEnd tells its complaint.
+type zeroEnd struct {
+	io.Reader
+	in    *input
+	isEnd func(error, int) bool
+}
+
+func (z *zeroEnd) Read(b []byte) (int, error) {
+	n, err := z.Reader.Read(b)
+	if err != nil && z.isEnd(err, z.in.zeros) {
+		err = zerosToEnd(z.in, nil)
+	}
+	return n, err
+}
+
+// isBzip2End is of the two bytes in which bzip2 looks for another stream.
+func isBzip2End(err error, zeros int) bool {
+	return errors.Is(err, bzip2.StructuralError("bad magic value in continuation file")) && zeros >= 2
+}
+
+// isLZ4End is of the four bytes in which lz4 looks for another frame.
+func isLZ4End(err error, zeros int) bool { return errors.Is(err, lz4.ErrInvalidFrame) && zeros >= 4 }
