@@ -52,6 +52,7 @@ packages="
 	skopeo
 	softhsm2
 	squashfs-tools
+	squashfs-tools-ng
 	swtpm
 	systemd
 	time
