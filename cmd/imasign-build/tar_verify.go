@@ -57,7 +57,7 @@ func runTarVerify(ctx context.Context, a *app, o tarVerifyOptions, file string) 
 	if o.oci {
 		return runTarVerifyOCI(ctx, a, o, file, v)
 	}
-	archive, closeArchive, err := o.input.open(ctx, a, file, tarball.Options{Observe: v.progress.observer, EveryRecord: true})
+	archive, closeArchive, err := o.input.open(ctx, a, file, tarball.Options{Observe: v.progress.observer, EveryRecord: true, Filled: true})
 	if err != nil {
 		return err
 	}

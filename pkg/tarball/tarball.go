@@ -58,6 +58,9 @@ type Options struct {
 	// security.ima differ, so that a verification judges both: which of them is
 	// extracted depends on the program. Plans are made without.
 	EveryRecord bool
+	// Filled refuses an archive whose last entry does not fill its block: GNU tar
+	// extracts it without content. Rewrite fills it up.
+	Filled bool
 	// Whiteouts takes names that begin with ".wh." for what they are in layers of
 	// container images, marks of deletion, which are not signed.
 	Whiteouts bool
@@ -142,6 +145,9 @@ func (a *Archive) survey(ctx context.Context) error {
 	}
 	if a.end = s.offset; a.size == 0 {
 		return fmt.Errorf("%w: it is empty", ErrFormat)
+	}
+	if a.opts.Filled && a.end > a.stored {
+		return fmt.Errorf("%w: zeros are missing behind the last entry's content, and GNU tar does not extract it; signing adds them", ErrTruncated)
 	}
 	trailing, err := a.trailing(ctx)
 	switch {

@@ -1,0 +1,250 @@
+package tar
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/rootfs"
+	"github.com/imasign/imasign-build/pkg/signing"
+	"github.com/imasign/imasign-build/pkg/tarball"
+	"github.com/imasign/imasign-build/tests/harness"
+)
+
+// mutations is how many mutated archives TestDifferential makes.
+func mutations() int {
+	if os.Getenv("IMASIGN_NIGHTLY") == "1" {
+		return 50_000
+	}
+	return 800
+}
+
+// TestDifferential has GNU tar and bsdtar extract each archive that a verification
+// passes, as it is or after signing: every regular file that one of them leaves
+// has a signature that holds. What is refused is refused for a known reason.
+func TestDifferential(t *testing.T) {
+	harness.Root(t)
+	harness.Tool(t, "bsdtar")
+	d := newDifferential(t)
+	type input struct {
+		name string
+		text []byte
+	}
+	inputs := make(chan input)
+	var workers sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for in := range inputs {
+				d.try(in.name, in.text)
+			}
+		})
+	}
+	for name, text := range handMade() {
+		inputs <- input{name, text}
+	}
+	seeds := d.seeds()
+	for seed := range mutations() {
+		name, text := mutated(uint64(seed), seeds)
+		inputs <- input{name, text}
+	}
+	close(inputs)
+	workers.Wait()
+	t.Logf("%d archives passed and were extracted twice, %d were refused", d.passed, d.refused)
+	if d.passed < 500 {
+		t.Errorf("only %d archives passed", d.passed)
+	}
+}
+
+// differential is what the workers share.
+type differential struct {
+	t      *testing.T
+	engine *signing.Engine
+	ring   *ima.Keyring
+	dir    string // in memory
+
+	lock            sync.Mutex
+	passed, refused int
+	next            int
+}
+
+func newDifferential(t *testing.T) *differential {
+	t.Helper()
+	scalar := make([]byte, 32)
+	scalar[31] = 7
+	private, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), scalar)
+	check(t, err)
+	public, err := ima.BareKey(private.Public())
+	check(t, err)
+	engine, err := signing.New(signing.Options{Signer: ima.CryptoSigner(private), Public: public, Force: true, Jobs: 1, Signers: 1})
+	check(t, err)
+	dir, err := os.MkdirTemp("/dev/shm", "imasign-tar-*")
+	if err != nil {
+		dir = t.TempDir()
+	}
+	t.Cleanup(func() { check(t, os.RemoveAll(dir)) })
+	return &differential{t: t, engine: engine, ring: ima.NewKeyring(public), dir: dir}
+}
+
+// try is the test of one archive.
+func (d *differential) try(name string, text []byte) {
+	out, err := d.sign(text)
+	if err == nil {
+		if err := d.verify(out); err != nil {
+			d.t.Errorf("%s: what was signed does not verify: %v", name, err)
+			return
+		}
+		d.extract(name+", signed", out)
+	} else {
+		d.lock.Lock()
+		d.refused++
+		d.lock.Unlock()
+	}
+	known := []error{nil, errUnsigned, tarball.ErrFormat, tarball.ErrAmbiguous, tarball.ErrTruncated, tarball.ErrTooLarge, tarball.ErrCompression}
+	verified := d.verify(text)
+	for _, failed := range []error{err, verified} {
+		if !isAny(failed, known) {
+			d.t.Errorf("%s: refused without a known reason: %v", name, failed)
+		}
+	}
+	if verified == nil {
+		d.extract(name, text)
+	}
+}
+
+func isAny(err error, all []error) bool {
+	for _, known := range all {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	return false
+}
+
+var errUnsigned = errors.New("not all entries verify")
+
+func (d *differential) open(text []byte) (*tarball.Archive, error) {
+	return tarball.Open(d.t.Context(), bytes.NewReader(text), "archive", tarball.Options{UnpackLimit: 4 << 20, SpoolDir: d.dir, EveryRecord: true, Filled: true})
+}
+
+func (d *differential) sign(text []byte) ([]byte, error) {
+	a, err := tarball.Open(d.t.Context(), bytes.NewReader(text), "archive", tarball.Options{UnpackLimit: 4 << 20, SpoolDir: d.dir})
+	if err != nil {
+		return nil, err
+	}
+	defer a.Close()
+	plan, err := d.engine.Plan(d.t.Context(), a)
+	if err != nil {
+		return nil, err
+	}
+	defer plan.Close()
+	var out bytes.Buffer
+	err = a.Rewrite(d.t.Context(), plan, &out)
+	return out.Bytes(), err
+}
+
+func (d *differential) verify(text []byte) error {
+	a, err := d.open(text)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	return d.judge(a)
+}
+
+// judge verifies a container.
+func (d *differential) judge(src signing.Source) error {
+	var wrong []string
+	err := d.engine.Verify(d.t.Context(), src, d.ring, nil, func(v signing.Verdict) error {
+		if v.Outcome.Wrong() {
+			wrong = append(wrong, fmt.Sprintf("%q %s", v.Path, v.Outcome))
+		}
+		return nil
+	})
+	if err == nil && len(wrong) > 0 {
+		err = fmt.Errorf("%w: %s", errUnsigned, strings.Join(wrong, ", "))
+	}
+	return err
+}
+
+// extract has both programs unpack an archive that passed, and verifies the trees.
+func (d *differential) extract(name string, text []byte) {
+	d.lock.Lock()
+	d.passed++
+	d.next++
+	dir := filepath.Join(d.dir, fmt.Sprint(d.next))
+	d.lock.Unlock()
+	archive := filepath.Join(dir, "archive")
+	defer func() { check(d.t, exec.Command("rm", "-rf", dir).Run()) }()
+	for program, command := range extractors {
+		to := filepath.Join(dir, program)
+		check(d.t, os.MkdirAll(to, 0o755))
+		check(d.t, os.WriteFile(archive, text, 0o600))
+		cmd := command(archive, to)
+		said, _ := cmd.CombinedOutput() // what it refuses, it does not extract
+		if err := d.judgeTree(to); err != nil {
+			d.t.Errorf("%s: passes, and %s extracts a file that does not: %v\n%.500s%s", name, program, err, said, d.keep(name, text))
+		}
+	}
+}
+
+// judgeTree verifies a tree. A program that fails may leave files without a mode,
+// which stand for links that it meant to make at the end.
+func (d *differential) judgeTree(dir string) error {
+	tree, err := rootfs.Open(dir, rootfs.Options{})
+	if err != nil {
+		return err
+	}
+	defer tree.Close()
+	return d.judge(tree)
+}
+
+// keep stores an archive where IMASIGN_KEEP says.
+func (d *differential) keep(name string, text []byte) string {
+	dir := os.Getenv("IMASIGN_KEEP")
+	if dir == "" {
+		return ""
+	}
+	file := filepath.Join(dir, strings.Map(func(c rune) rune {
+		if strings.ContainsRune(" /\"\x00", c) {
+			return '_'
+		}
+		return c
+	}, fmt.Sprintf("%.80s", name)))
+	check(d.t, os.WriteFile(file, text, 0o600))
+	return "\nkept as " + file
+}
+
+// seeds are archives that verify, for mutations to begin with.
+func (d *differential) seeds() [][]byte {
+	var seeds [][]byte
+	paths, err := filepath.Glob("../../pkg/tarball/testdata/*.tar")
+	check(d.t, err)
+	for _, path := range paths {
+		seeds = append(seeds, []byte(read(d.t, path)))
+	}
+	for _, text := range bases() {
+		seeds = append(seeds, text)
+	}
+	all := seeds
+	for _, text := range seeds {
+		out, err := d.sign(text)
+		check(d.t, err)
+		all = append(all, out)
+	}
+	return all
+}
+
+var _ = context.Background
+var _ = rand.New
