@@ -155,7 +155,7 @@ func (r *rpmVerifyReport) take(v packageVerdict) error {
 			continue
 		}
 		broken = true
-		r.add(v, verifyEntry{Status: "bad", Reason: string(d.Flaw), Detail: fmt.Sprintf("%s: %s", d.Flaw, d.Detail)})
+		r.add(v, verifyEntry{Status: "bad", Reason: string(d.Flaw), Detail: quote.Sprintf("%s: %s", d.Flaw, d.Detail)})
 	}
 	if broken {
 		r.Broken++
