@@ -69,7 +69,7 @@ func (p *Plan) byPath() iter.Seq2[Record, error] {
 		}
 		slices.SortStableFunc(places, func(a, b place) int { return cmp.Compare(a.path, b.path) })
 		for _, at := range places {
-			if r, err := p.spool.record(at.offset); !yield(r, err) || err != nil {
+			if r, err := p.spool.record(at.offset, at.path); !yield(r, err) || err != nil {
 				return
 			}
 		}

@@ -320,7 +320,7 @@ func TestSpoolKeepsEveryField(t *testing.T) {
 	var list []signing.Entry
 	pad := strings.Repeat("p", 4000)
 	for i := range 600 { // about 2.5 MB, memory takes 1 MiB
-		list = append(list, strange(i, fmt.Sprintf("\xff\xfe/%s/%04d", pad, i)))
+		list = append(list, strange(i, fmt.Sprintf("\xff\xfe/%04d/%s", i, pad)))
 	}
 	list = append(list, signing.Entry{Path: "z", Reason: "excluded by \xff*", Same: "\xfe"})
 	p := plan(t, k.engine(t, signing.Options{SpoolDir: dir}), list...)

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"iter"
 	"os"
+	"strings"
 
 	"github.com/fxamacker/cbor/v2"
 	"golang.org/x/sys/unix"
@@ -25,7 +26,8 @@ type spool struct {
 	dir  string // where the file is made; "" for the system's choice
 	mem  bytes.Buffer
 	file *os.File
-	size int64 // of the file
+	size int64  // of the file
+	last string // the path added last
 }
 
 // spooled is a Record as it lies in the spool.
@@ -33,7 +35,8 @@ type spooled struct {
 	_        struct{} `cbor:",toarray"`
 	Index    int
 	Status   Status
-	Path     []byte // not necessarily UTF-8, which a CBOR text must be
+	Shared   int    // bytes that the path has in common with the record's before it
+	Path     []byte // the rest of it; not necessarily UTF-8, which a CBOR text must be
 	Mode     fs.FileMode
 	UID, GID uint32
 	Size     int64
@@ -49,8 +52,10 @@ type spooled struct {
 }
 
 func (s *spool) add(r *Record) error {
+	shared := common(s.last, r.Path)
+	s.last = r.Path
 	text, err := cbor.Marshal(&spooled{
-		Index: r.Index, Status: r.Status, Path: []byte(r.Path), Mode: r.Mode, UID: r.UID, GID: r.GID, Size: r.Size,
+		Index: r.Index, Status: r.Status, Shared: shared, Path: []byte(r.Path[shared:]), Mode: r.Mode, UID: r.UID, GID: r.GID, Size: r.Size,
 		Xattrs: r.Xattrs, Same: []byte(r.Same), Hash: r.Hash, Digest: r.Digest, HashOnly: r.HashOnly,
 		Reason: r.Reason, Token: r.Token, Values: r.Values, Replaced: r.Replaced,
 	})
@@ -128,8 +133,9 @@ func (s *spool) all() iter.Seq2[Record, error] {
 			yield(Record{}, err)
 			return
 		}
+		var path pathReader
 		for dec := records.NewDecoder(s.from(0)); ; {
-			r, err := decode(dec)
+			r, err := decode(dec, path.next)
 			if err == io.EOF || !yield(r, err) || err != nil { //nolint:errorlint // the decoder's own
 				return
 			}
@@ -137,13 +143,47 @@ func (s *spool) all() iter.Seq2[Record, error] {
 	}
 }
 
-// record reads the one record at offset.
-func (s *spool) record(offset int64) (Record, error) {
+// record reads the one record at offset, which is known to be path's.
+func (s *spool) record(offset int64, path string) (Record, error) {
 	records, err := decoding()
 	if err != nil {
 		return Record{}, err
 	}
-	return decode(records.NewDecoder(s.from(offset)))
+	return decode(records.NewDecoder(s.from(offset)), func(int, []byte) (string, error) { return path, nil })
+}
+
+// common returns how many bytes two paths begin with in common.
+func common(a, b string) int {
+	n, at := min(len(a), len(b)), 0
+	for block := 4096; block > 0; {
+		switch {
+		case at+block <= n && a[at:at+block] == b[at:at+block]:
+			at += block
+		default:
+			block /= 2
+		}
+	}
+	return at
+}
+
+// pathReader puts paths together again. Each shares its memory with the one before
+// where it goes on from that one's end, as a chain of directories does.
+type pathReader struct{ b strings.Builder }
+
+var errSpooledPath = errors.New("read the spooled plan: a path has lost its beginning")
+
+func (p *pathReader) next(shared int, rest []byte) (string, error) {
+	last := p.b.String()
+	if shared < 0 || shared > len(last) {
+		return "", errSpooledPath
+	}
+	if shared < len(last) {
+		p.b = strings.Builder{}
+		p.b.Grow(shared + len(rest))
+		p.b.WriteString(last[:shared])
+	}
+	p.b.Write(rest)
+	return p.b.String(), nil
 }
 
 // decoding takes texts that are not UTF-8: names of xattrs and reasons come from
@@ -152,7 +192,7 @@ func decoding() (cbor.DecMode, error) {
 	return cbor.DecOptions{UTF8: cbor.UTF8DecodeInvalid}.DecMode()
 }
 
-func decode(dec *cbor.Decoder) (Record, error) {
+func decode(dec *cbor.Decoder, pathOf func(shared int, rest []byte) (string, error)) (Record, error) {
 	at := int64(dec.NumBytesRead())
 	var x spooled
 	switch err := dec.Decode(&x); {
@@ -161,9 +201,13 @@ func decode(dec *cbor.Decoder) (Record, error) {
 	case err != nil:
 		return Record{}, fmt.Errorf("read the spooled plan: %w", err)
 	}
+	path, err := pathOf(x.Shared, x.Path)
+	if err != nil {
+		return Record{}, err
+	}
 	return Record{
 		Entry: Entry{
-			Index: x.Index, Path: string(x.Path), Mode: x.Mode, UID: x.UID, GID: x.GID, Size: x.Size,
+			Index: x.Index, Path: path, Mode: x.Mode, UID: x.UID, GID: x.GID, Size: x.Size,
 			Xattrs: x.Xattrs, Same: string(x.Same), Hash: x.Hash, Digest: x.Digest, HashOnly: x.HashOnly,
 			Reason: x.Reason, Token: x.Token,
 		},

@@ -2,7 +2,6 @@ package tree
 
 import (
 	"errors"
-	"io/fs"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -44,9 +43,6 @@ func (t *Tree) Readlink(n Node) (string, error) {
 // openNode opens n for its path alone and holds that it is the inode that the walk
 // met.
 func (t *Tree) openNode(n Node) (*os.File, error) {
-	if !local(n.Path) {
-		return nil, &os.PathError{Op: "open", Path: t.Name(n.Path), Err: fs.ErrInvalid}
-	}
 	fd, err := t.openFD(n.Path, pathFlags)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: t.Name(n.Path), Err: err}

@@ -23,7 +23,7 @@ const passFlags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
 // exclude (ErrMountPoint), and what is neither a file nor a directory
 // (ErrNotFile).
 func (t *Tree) Open(path string) (*os.File, error) {
-	f, err := t.openLocal(path, readFlags)
+	f, err := t.open(path, readFlags)
 	if err != nil {
 		return nil, err
 	}
@@ -40,17 +40,19 @@ func (t *Tree) Open(path string) (*os.File, error) {
 
 // OpenDir is Open for directories alone; anything else is ENOTDIR.
 func (t *Tree) OpenDir(path string) (*os.File, error) {
-	return t.openLocal(path, readFlags|unix.O_DIRECTORY)
-}
-
-func (t *Tree) openLocal(path string, flags int) (*os.File, error) {
-	if !local(path) {
-		return nil, &os.PathError{Op: "open", Path: t.Name(path), Err: fs.ErrInvalid}
-	}
-	return t.open(path, flags)
+	return t.open(path, readFlags|unix.O_DIRECTORY)
 }
 
 func (t *Tree) open(path string, flags int) (*os.File, error) {
+	fd, err := t.openFor(path, flags)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), t.Name(path)), nil
+}
+
+// openFor opens path for reading.
+func (t *Tree) openFor(path string, flags int) (int, error) {
 	fd, err := t.openFD(path, flags|unix.O_NOATIME)
 	if errors.Is(err, unix.EPERM) { // only the owner may ask for O_NOATIME
 		fd, err = t.openFD(path, flags)
@@ -59,9 +61,9 @@ func (t *Tree) open(path string, flags int) (*os.File, error) {
 		err = ErrMountPoint
 	}
 	if err != nil {
-		return nil, &os.PathError{Op: "open", Path: t.Name(path), Err: err}
+		return -1, &os.PathError{Op: "open", Path: t.Name(path), Err: err}
 	}
-	return os.NewFile(uintptr(fd), t.Name(path)), nil
+	return fd, nil
 }
 
 // local reports whether path has the form in which Walk yields paths.
@@ -77,26 +79,21 @@ func local(path string) bool {
 	return true
 }
 
-// openFD opens path in parts that the kernel takes: PATH_MAX bounds the length of
-// one call's path, not the depth of a tree.
+// openFD opens path from the root in one call, or in parts where it is longer than
+// the kernel takes: PATH_MAX bounds the length of one call's path, not the depth of a
+// tree.
 func (t *Tree) openFD(path string, flags int) (int, error) {
-	at := int(t.root.Fd())
-	for len(path) >= unix.PathMax {
-		cut := strings.LastIndexByte(path[:unix.PathMax], '/')
-		if cut < 0 {
-			t.closeUnlessRoot(at)
-			return -1, unix.ENAMETOOLONG
-		}
-		next, err := t.openPart(at, path[:cut], passFlags)
-		t.closeUnlessRoot(at)
-		if err != nil {
-			return -1, err
-		}
-		at, path = next, path[cut+1:]
+	limit := unix.PathMax
+	if !t.openat2 {
+		limit = partLength // every name is a call
 	}
-	fd, err := t.openPart(at, path, flags)
-	t.closeUnlessRoot(at)
-	return fd, err
+	if len(path) < limit {
+		if !local(path) {
+			return -1, fs.ErrInvalid
+		}
+		return t.openPart(int(t.root.Fd()), path, flags)
+	}
+	return t.anchors.open(path, flags)
 }
 
 // openPart has the kernel hold the containment (openat2), or opens the components
@@ -157,12 +154,6 @@ func (t *Tree) openComponent(at int, name string, flags int) (int, error) {
 		return -1, unix.EXDEV
 	}
 	return fd, err
-}
-
-func (t *Tree) closeUnlessRoot(fd int) {
-	if fd != int(t.root.Fd()) {
-		_ = unix.Close(fd)
-	}
 }
 
 // retry repeats a system call that a signal interrupted, as network and FUSE

@@ -58,12 +58,12 @@ func (p *pretended) absolute(path string) string {
 
 // pretend replaces, in what the kernel said of a directory's names, what a preloaded
 // library pretends. Each answer must be about the very inode that the kernel named.
-func (w *walker) pretend(names []string, steps []step) {
+func (w *walker) pretend(path string, names []string, steps []step) {
 	through := w.tree.through
 	if through == nil {
 		return
 	}
-	stats, err := libc.LstatAll(through.absolute(strings.TrimSuffix(string(w.path), "/")), names)
+	stats, err := libc.LstatAll(through.absolute(strings.TrimSuffix(path, "/")), names)
 	for i := range steps {
 		s := &steps[i]
 		if s.err != nil {
@@ -73,7 +73,7 @@ func (w *walker) pretend(names []string, steps []step) {
 			s.err = s.node.pretend(&stats[i])
 		}
 		if s.err != nil {
-			*s = step{name: s.name, err: &os.PathError{Op: "stat", Path: w.tree.Name(w.join(s.name)), Err: s.err}}
+			*s = step{name: s.name, err: &os.PathError{Op: "stat", Path: w.tree.Name(path + s.name), Err: s.err}}
 		}
 	}
 }

@@ -60,6 +60,7 @@ type Tree struct {
 	preload string     // "pseudo", "fakeroot" or ""
 	through *pretended // nil where the kernel's metadata is all there is
 	xattrs  xattrs
+	anchors anchors
 }
 
 // Open opens the tree below dir. A symbolic link given as dir itself is followed:
@@ -79,6 +80,7 @@ func Open(dir string, opts Options) (*Tree, error) {
 	t.mount = mountOf(fd)
 	t.openat2 = hasOpenat2(fd)
 	t.xattrs = raw{t}
+	t.anchors.root, t.anchors.part = fd, t.openPart
 	if preload != "" || opts.CLibrary {
 		if t.through, err = openPretended(t); err != nil {
 			return nil, errors.Join(err, t.Close())
@@ -93,7 +95,10 @@ func Open(dir string, opts Options) (*Tree, error) {
 func (t *Tree) Preload() string { return t.preload }
 
 // Close releases the tree's descriptor. Files opened from it stay open.
-func (t *Tree) Close() error { return t.root.Close() }
+func (t *Tree) Close() error {
+	t.anchors.close()
+	return t.root.Close()
+}
 
 // Dir returns the directory as it was given to Open.
 func (t *Tree) Dir() string { return t.dir }

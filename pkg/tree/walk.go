@@ -3,6 +3,7 @@ package tree
 import (
 	"cmp"
 	"context"
+	"errors"
 	"iter"
 	"os"
 	"slices"
@@ -25,17 +26,51 @@ func (t *Tree) Walk(ctx context.Context) iter.Seq2[Node, error] {
 			return
 		}
 		w := walker{tree: t, ctx: ctx, yield: yield}
-		w.walk(st)
+		if !w.enter("", st) {
+			return
+		}
+		for len(w.levels) > 0 && w.step() {
+		}
 	}
 }
 
-// walker is one walk. It keeps one path, of the directory that it is in: a deep
-// tree with a path a level would take memory by the square of its depth.
+// walker is one walk. It keeps what is left to do in each directory that it is in,
+// and no more than that: time and memory grow with the number of names, whatever
+// their depth.
 type walker struct {
-	tree  *Tree
-	ctx   context.Context //nolint:containedctx // of one call, not of an object that stays
-	yield func(Node, error) bool
-	path  []byte // of the directory, with a slash behind it; empty for the root
+	tree   *Tree
+	ctx    context.Context //nolint:containedctx // of one call, not of an object that stays
+	yield  func(Node, error) bool
+	levels []level // from the root down to where the walk is
+	paths  paths
+}
+
+// level is a directory with steps left.
+type level struct {
+	path  string // with a slash behind it; "" for the root
+	steps []step
+}
+
+// paths makes paths that share memory: a chain of directories takes as much as the
+// path of its last one.
+type paths struct{ b *strings.Builder }
+
+// join returns prefix + name. Where prefix was the last result, the two share memory.
+func (p *paths) join(prefix, name string) string {
+	now := ""
+	if p.b != nil {
+		now = p.b.String()
+	}
+	switch {
+	case len(now) == len(prefix)+len(name) && now[:len(prefix)] == prefix && now[len(prefix):] == name:
+		return now
+	case p.b == nil || now != prefix:
+		p.b = &strings.Builder{}
+		p.b.Grow(len(prefix) + len(name) + 1)
+		p.b.WriteString(prefix)
+	}
+	p.b.WriteString(name)
+	return p.b.String()
 }
 
 // step is one thing to do in a directory: to yield a child, or to enter it.
@@ -56,6 +91,9 @@ func (s *step) compare(o *step) int {
 	return cmp.Compare(s.at(n), o.at(n))
 }
 
+// leads reports whether the step is one to a directory that will be entered.
+func (s *step) leads() bool { return s.err == nil && s.node.Mode.IsDir() && !s.node.MountPoint }
+
 func (s *step) at(i int) int {
 	switch {
 	case i < len(s.name):
@@ -66,27 +104,44 @@ func (s *step) at(i int) int {
 	return -1
 }
 
-// walk yields what is below the directory that w.path names, and reports whether
-// the walk goes on.
-func (w *walker) walk(dir Stamp) bool {
-	steps, err := w.list(dir)
+// enter reads the directory that path names, with a slash behind it, and reports
+// whether the walk goes on.
+func (w *walker) enter(path string, dir Stamp) bool {
+	steps, err := w.list(path, dir)
 	if w.ctx.Err() != nil {
 		return w.cancelled()
 	}
 	if err != nil {
-		return w.yield(Node{Path: strings.TrimSuffix(string(w.path), "/")}, err)
+		return w.yield(Node{Path: strings.TrimSuffix(path, "/")}, err)
 	}
-	for i := range steps {
-		s := steps[i]
-		steps[i] = step{} // a wide tree's names need not outlive their turn
-		if w.ctx.Err() != nil {
-			return w.cancelled()
-		}
-		if !w.take(&s) {
-			return false
-		}
+	if len(steps) > 0 {
+		w.levels = append(w.levels, level{path, steps})
 	}
 	return true
+}
+
+// step takes the next step, and reports whether the walk goes on. A directory is left
+// before its last step.
+func (w *walker) step() bool {
+	if w.ctx.Err() != nil {
+		return w.cancelled()
+	}
+	here := &w.levels[len(w.levels)-1]
+	path, s := here.path, here.steps[0]
+	here.steps[0] = step{} // a wide tree's names need not outlive their turn
+	if here.steps = here.steps[1:]; len(here.steps) == 0 {
+		*here = level{}
+		w.levels = w.levels[:len(w.levels)-1]
+	}
+	switch {
+	case s.enter:
+		return w.enter(w.paths.join(w.paths.join(path, s.name), "/"), s.node.Stamp)
+	case s.leads():
+		s.node.Path = w.paths.join(path, s.name)
+	default:
+		s.node.Path = path + s.name
+	}
+	return w.yield(s.node, s.err)
 }
 
 func (w *walker) cancelled() bool {
@@ -94,41 +149,27 @@ func (w *walker) cancelled() bool {
 	return false
 }
 
-func (w *walker) take(s *step) bool {
-	if !s.enter {
-		s.node.Path = w.join(s.name)
-		return w.yield(s.node, s.err)
-	}
-	here := len(w.path)
-	w.path = append(append(w.path, s.name...), '/')
-	goesOn := w.walk(s.node.Stamp)
-	w.path = w.path[:here]
-	return goesOn
-}
-
-func (w *walker) join(name string) string { return string(w.path) + name }
-
 // list reads one directory and closes it again, so that depth costs no descriptors.
-func (w *walker) list(dir Stamp) ([]step, error) {
-	f, err := w.open(dir)
+func (w *walker) list(path string, dir Stamp) ([]step, error) {
+	f, err := w.open(strings.TrimSuffix(path, "/"), dir)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close() //nolint:errcheck // opened for reading
 	names, err := f.Readdirnames(-1)
 	if err != nil {
-		return nil, err
+		return nil, w.named(path, err)
 	}
 	steps := make([]step, 0, len(names)+len(names)/4)
 	for _, name := range names {
 		if w.ctx.Err() != nil {
 			return nil, nil
 		}
-		steps = append(steps, w.examine(int(f.Fd()), dir, name))
+		steps = append(steps, w.examine(int(f.Fd()), dir, path, name))
 	}
-	w.pretend(names, steps)
+	w.pretend(path, names, steps)
 	for _, s := range steps {
-		if s.err == nil && s.node.Mode.IsDir() && !s.node.MountPoint {
+		if s.leads() {
 			s.enter = true
 			steps = append(steps, s)
 		}
@@ -137,28 +178,31 @@ func (w *walker) list(dir Stamp) ([]step, error) {
 	return steps, nil
 }
 
-func (w *walker) examine(fd int, dir Stamp, name string) step {
+func (w *walker) examine(fd int, dir Stamp, path, name string) step {
 	node, err := w.tree.stat(fd, name)
 	if err != nil {
-		return step{name: name, err: &os.PathError{Op: "stat", Path: w.tree.Name(w.join(name)), Err: err}}
+		return step{name: name, err: &os.PathError{Op: "stat", Path: w.tree.Name(path + name), Err: err}}
 	}
-	node.MountPoint = !w.tree.opts.CrossMounts && w.tree.isMountPoint(&node, dir.Dev, func() string { return w.join(name) })
+	node.MountPoint = !w.tree.opts.CrossMounts && w.tree.isMountPoint(&node, dir.Dev, func() string { return path + name })
 	return step{name: name, node: node}
 }
 
-// open opens the directory that w.path names for reading its names and holds that
-// it is the one that the walk met.
-func (w *walker) open(dir Stamp) (*os.File, error) {
-	path := "."
-	if len(w.path) > 0 {
-		path = string(w.path[:len(w.path)-1])
+// open opens a directory for reading its names and holds that it is the one that the
+// walk met. The file has no name: to make one costs as much as its path is long.
+func (w *walker) open(path string, dir Stamp) (*os.File, error) {
+	if path == "" {
+		path = "."
 	}
-	f, err := w.tree.open(path, readFlags|unix.O_DIRECTORY)
+	fd, err := w.tree.openFor(path, readFlags|unix.O_DIRECTORY)
 	if err != nil {
 		return nil, err
 	}
+	f := os.NewFile(uintptr(fd), "")
 	now, err := StampOf(f)
-	if err == nil && !now.SameInode(dir) {
+	switch {
+	case err != nil:
+		err = w.named(path, err)
+	case !now.SameInode(dir):
 		err = &os.PathError{Op: "read directory", Path: w.tree.Name(path), Err: ErrChanged}
 	}
 	if err != nil {
@@ -166,4 +210,16 @@ func (w *walker) open(dir Stamp) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// named adds the path to an error about a file without a name.
+func (w *walker) named(path string, err error) error {
+	var failed *os.PathError
+	if path = strings.TrimSuffix(path, "/"); path == "" {
+		path = "."
+	}
+	if errors.As(err, &failed) {
+		failed.Path = w.tree.Name(path)
+	}
+	return err
 }

@@ -202,8 +202,8 @@ func TestWalkVanishedName(t *testing.T) {
 		f, err := tr.OpenDir("d")
 		ok(t, err)
 		defer f.Close()
-		w := walker{tree: tr, ctx: t.Context(), path: []byte("d/")}
-		s := w.examine(int(f.Fd()), Stamp{}, "gone") // listed, and removed since
+		w := walker{tree: tr, ctx: t.Context()}
+		s := w.examine(int(f.Fd()), Stamp{}, "d/", "gone") // listed, and removed since
 		if !errors.Is(s.err, fs.ErrNotExist) || !strings.Contains(s.err.Error(), filepath.Join(dir, "d/gone")) {
 			t.Errorf("got %v", s.err)
 		}
@@ -213,7 +213,8 @@ func TestWalkVanishedName(t *testing.T) {
 			}
 			return true
 		}
-		if !w.take(&s) {
+		w.levels = []level{{"d/", []step{s}}}
+		if !w.step() {
 			t.Error("the walk ends")
 		}
 	})
