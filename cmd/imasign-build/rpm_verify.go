@@ -29,7 +29,8 @@ symbolic links followed) has a signature by a trusted certificate for the digest
 rpm will find it, and that the package is whole. Each file, or package, that fails is
 named with the reason. --check files also holds the digests against the payload.
 
-Exit code 3 means that something was wrong, 1 that something could not be read.`,
+Exit code 3 means that something was wrong, or that no package had a file to judge,
+1 that something could not be read.`,
 		Example: `  imasign-build rpm verify --cert x509_ima.crt RPMS/`,
 		Args:    usageArgs(cobra.MinimumNArgs(1)),
 		RunE:    func(cmd *cobra.Command, args []string) error { return runRPMVerify(cmd.Context(), a, o, args) },

@@ -9,10 +9,11 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// WriteRestore writes what the plan attaches, and what is attached already, in the form that
-// `setfattr -h --restore=` reads, with paths relative to the tree: it is to be run
-// in the tree's root directory, with -h so that it follows no symbolic link that
-// has taken a file's place since. Every name of a hard link is written.
+// WriteRestore writes the values that the tree's files have once the plan is attached,
+// those that are there already among them, in the form that `setfattr -h --restore=`
+// reads, with paths relative to the tree: it is to be run in the tree's root directory,
+// with -h so that it follows no symbolic link that has taken a file's place since.
+// Every name of a hard link is written.
 func WriteRestore(w io.Writer, plan *signing.Plan) error {
 	if err := plan.Attachable(); err != nil {
 		return err
