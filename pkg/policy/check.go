@@ -2,7 +2,6 @@ package policy
 
 import (
 	"bytes"
-	"fmt"
 	"strings"
 )
 
@@ -17,21 +16,18 @@ const (
 // policies in use have some hundred.
 const MaxRules = 1000
 
-// pageSize is the kernel's on most machines. A write to the policy file of
-// securityfs is cut to one byte less.
-const pageSize = 4096
-
 // Check returns what a kernel refuses of a policy, what contradicts itself, and what
 // is risky, in the order of the file. The kernel refuses a file at the first line
 // that it does not take; Check goes on to the last. Contradictions and risks are
 // judged over the lines that are taken.
 func Check(p *Policy, k Kernel) []Finding {
 	rules, findings := k.Rules(p)
-	findings = append(findings, file(p, len(rules) > 0 || Refused(findings))...)
+	findings = append(findings, k.file(p, len(rules) > 0 || Refused(findings))...)
+	findings = append(findings, k.signedOnly()...)
 	findings = append(findings, release(k)...)
 	if len(rules) > MaxRules { // each is held against each
-		findings = append(findings, Finding{RuleTooMany, Warn, rules[MaxRules].Line, 0,
-			fmt.Sprintf("more than %d rules: contradictions and risks are not judged from here on", MaxRules)})
+		findings = append(findings, newFinding(RuleTooMany, Warn, rules[MaxRules].Line, 0,
+			"more than %d rules: contradictions and risks are not judged from here on", MaxRules))
 		rules = rules[:MaxRules]
 	}
 	findings = append(findings, contradictions(rules)...)
@@ -60,10 +56,10 @@ func (k Kernel) Rules(p *Policy) ([]*Rule, []Finding) {
 }
 
 // file judges what is not one rule's: ima_read_policy and ima_write_policy.
-func file(p *Policy, rules bool) []Finding {
+func (k Kernel) file(p *Policy, rules bool) []Finding {
 	var findings []Finding
 	if !rules {
-		findings = append(findings, Finding{RuleEmpty, Refuse, 0, 0, "no rules: the kernel drops the update"})
+		findings = append(findings, newFinding(RuleEmpty, Refuse, 0, 0, "no rules: the kernel drops the update"))
 	}
 	for i, line := range p.Lines {
 		last := i == len(p.Lines)-1
@@ -72,15 +68,12 @@ func file(p *Policy, rules bool) []Finding {
 		ended := last && nul >= 0 && nul == len(line.Text)-1 && line.End == ""
 		switch {
 		case nul >= 0 && !ended:
-			findings = append(findings, Finding{RuleByte, Refuse, line.Number, nul + 1, "a NUL byte: the kernel reads no further and refuses the file"})
-		case last && line.End == "" && !ended:
-			findings = append(findings, Finding{RuleNewline, Refuse, line.Number, len(line.Text) + 1,
-				"no newline at the end of the file: the kernel refuses the policy when it is loaded by its path"})
+			findings = append(findings, newFinding(RuleByte, Refuse, line.Number, nul+1, "a NUL byte: the kernel reads no further and refuses the file"))
+		case last && line.End == "" && !ended && !k.Early:
+			findings = append(findings, newFinding(RuleNewline, Refuse, line.Number, len(line.Text)+1,
+				"no newline at the end of the file: the kernel refuses the policy when it is loaded by its path"))
 		}
-		if len(line.Text) >= pageSize-1 {
-			findings = append(findings, Finding{RuleLength, Warn, line.Number, pageSize,
-				"more than 4,094 bytes: written to securityfs as text, the line is cut here; the policy must be loaded by its path"})
-		}
+		findings = append(findings, k.length(line.Number, line.Text)...)
 	}
 	return findings
 }
@@ -91,9 +84,9 @@ func release(k Kernel) []Finding {
 	switch {
 	case v.Major == 0:
 	case before(v, 6, 1):
-		return []Finding{{RuleKernel, Note, 0, 0, fmt.Sprintf("Linux %s is judged by the rules of %s, and by when each word was introduced; releases before 5.9 take combinations that are refused here", v, Oldest)}}
+		return []Finding{newFinding(RuleKernel, Note, 0, 0, "Linux %s is judged by the rules of %s, and by when each word was introduced; releases before 5.9 take combinations that are refused here", v, Oldest)}
 	case !before(v, 6, 13):
-		return []Finding{{RuleKernel, Note, 0, 0, fmt.Sprintf("Linux %s is judged by the rules of %s, the newest that are known here", v, Newest)}}
+		return []Finding{newFinding(RuleKernel, Note, 0, 0, "Linux %s is judged by the rules of %s, the newest that are known here", v, Newest)}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"math/bits"
+	"slices"
 	"strings"
 
 	"github.com/imasign/imasign-build/pkg/certs"
@@ -12,6 +13,13 @@ import (
 type Kernel struct {
 	Version certs.Kernel // the zero value stands for the newest that is known
 	Config  *Config      // nil when it is not known
+
+	// Early says that the policy is the first one that is loaded, and that the hook of
+	// pkg/initramfs loads it: as text, a line a write. What is uncertain otherwise is
+	// certain then.
+	Early bool
+	// Labels says that with Early, too, a security module has its own policy by then.
+	Labels bool
 }
 
 // flag is a bit that ima_parse_rule sets in a rule's flags, and
@@ -61,24 +69,69 @@ type refusal struct {
 	word   Token
 	rule   string
 	detail string
+	alike  string
 }
 
 func refuse(word Token, rule, format string, args ...any) *refusal {
-	return &refusal{word, rule, fmt.Sprintf(format, args...)}
+	return &refusal{word, rule, fmt.Sprintf(format, args...), impersonal(word.Text, format, args)}
 }
 
 // compile returns the rule of a line, nil if the kernel refuses it, and what is to
 // say about it.
 func (k Kernel) compile(line *Line) (*Rule, []Finding) {
-	c := &compiler{kernel: k, line: line.Number, rule: Rule{Line: line.Number}}
-	r := c.words(line.Words)
-	if r == nil {
-		r = c.validate(line.Words[0])
+	words, carriage := withoutCarriageReturn(line.Words)
+	c, r := k.try(line.Number, line.Words)
+	if carriage {
+		r = c.carriageReturn(r, line.Words, words)
 	}
 	if r != nil {
-		return nil, []Finding{{r.rule, Refuse, line.Number, r.word.Column, r.detail}}
+		return nil, []Finding{{Rule: r.rule, Severity: Refuse, Line: line.Number, Column: r.word.Column, Detail: r.detail, alike: r.alike}}
 	}
 	return &c.rule, c.aside
+}
+
+func (k Kernel) try(line int, words []Token) (*compiler, *refusal) {
+	c := &compiler{kernel: k, line: line, rule: Rule{Line: line}}
+	r := c.words(words)
+	if r == nil {
+		r = c.validate(words[0])
+	}
+	return c, r
+}
+
+// withoutCarriageReturn returns what a line that ends in CR LF was meant to be; ok is
+// false for any other.
+func withoutCarriageReturn(words []Token) (meant []Token, ok bool) {
+	last := len(words) - 1
+	text, ok := strings.CutSuffix(words[last].Text, "\r")
+	if !ok {
+		return words, false
+	}
+	meant = slices.Clone(words)
+	meant[last].Text = text
+	if text == "" {
+		meant = meant[:last]
+	}
+	return meant, true
+}
+
+// carriageReturn judges a line that ends in CR LF: that is why it is refused if it
+// would be taken otherwise, and what is wrong with it if it is taken.
+func (c *compiler) carriageReturn(r *refusal, words, meant []Token) *refusal {
+	const what = "the line ends in CR LF, and the carriage return is part of its last word: save the file with Unix line ends"
+	last := words[len(words)-1]
+	if r == nil {
+		if key := leading(last.Text); key != "fsuuid" { // of which the kernel does not read the rest
+			c.remark(last, RuleNewline, Error, "%s; the kernel takes it, and it matches nothing", what)
+		}
+		return nil
+	}
+	if len(meant) > 0 {
+		if _, other := c.kernel.try(c.line, meant); other != nil {
+			return r
+		}
+	}
+	return refuse(last, RuleNewline, "%s", what)
 }
 
 func (c *compiler) words(words []Token) *refusal {
@@ -96,7 +149,9 @@ func (c *compiler) mark(f flag, word Token) {
 }
 
 func (c *compiler) remark(word Token, rule string, severity Severity, format string, args ...any) {
-	c.aside = append(c.aside, Finding{rule, severity, c.line, word.Column, fmt.Sprintf(format, args...)})
+	f := newFinding(rule, severity, c.line, word.Column, format, args...)
+	f.alike = impersonal(word.Text, format, args)
+	c.aside = append(c.aside, f)
 }
 
 // word takes one word: what match_token finds in policy_tokens.
@@ -150,10 +205,8 @@ func lookup(text string) (*Word, string) {
 
 // unknown says what is wrong with a word that is none, as far as that can be told.
 func unknown(word Token) *refusal {
-	text := strings.TrimSuffix(word.Text, "\r")
+	text := word.Text
 	switch {
-	case text != word.Text:
-		return refuse(word, RuleNewline, "the line ends in CR LF: the carriage return is part of the last word; save the file with Unix line ends")
 	case strings.HasPrefix(text, "#"):
 		return refuse(word, RuleWord, "%q: a comment is a line of its own, not the end of a rule", text)
 	case strings.HasPrefix(text, "fs_subtype="):
@@ -212,21 +265,13 @@ func (c *compiler) setFunc(word Token, value string) *refusal {
 		c.mark(flagFunc, word)
 		return nil
 	}
-	hint := carriageReturn(value)
+	hint := ""
 	for _, f := range funcWords {
-		if strings.EqualFold(f.Text, strings.TrimSuffix(value, "\r")) && hint == "" {
+		if strings.EqualFold(f.Text, value) {
 			hint = "; it is written " + f.Text
 		}
 	}
 	return refuse(word, RuleValue, "func=%s: there is no such func%s", value, hint)
-}
-
-// carriageReturn is a hint at what cannot be seen.
-func carriageReturn(value string) string {
-	if strings.HasSuffix(value, "\r") {
-		return "; the line ends in CR LF, the carriage return is part of the value"
-	}
-	return ""
 }
 
 func (c *compiler) setMask(word Token, value string) *refusal {
@@ -243,7 +288,7 @@ func (c *compiler) setMask(word Token, value string) *refusal {
 		c.mark(flagMask, word)
 		return nil
 	}
-	return refuse(word, RuleValue, "mask=%s: it is MAY_EXEC, MAY_WRITE, MAY_READ or MAY_APPEND, with ^ before it or not%s", value, carriageReturn(value))
+	return refuse(word, RuleValue, "mask=%s: it is MAY_EXEC, MAY_WRITE, MAY_READ or MAY_APPEND, with ^ before it or not", value)
 }
 
 // needs asks for a symbol of the configuration that the rule is refused without.

@@ -17,12 +17,12 @@ func contradictions(rules []*Rule) []Finding {
 		at[i] = rule.moments()
 		switch when := at[i]; {
 		case rule.Func == SetxattrCheck && setxattr > 0:
-			findings = append(findings, Finding{RuleSecondAlgos, Error, rule.Line, 0,
-				fmt.Sprintf("the kernel keeps the first SETXATTR_CHECK rule, of line %d, and ignores this one", setxattr)})
+			findings = append(findings, newFinding(RuleSecondAlgos, Error, rule.Line, 0,
+				"the kernel keeps the first SETXATTR_CHECK rule, of line %d, and ignores this one", setxattr))
 		case rule.Func == SetxattrCheck:
 			setxattr = rule.Line
 		case when == 0:
-			findings = append(findings, Finding{RuleUnreachable, Error, rule.Line, 0, "matches nothing: " + unreachable(rule)})
+			findings = append(findings, newFinding(RuleUnreachable, Error, rule.Line, 0, "matches nothing: %s", unreachable(rule)))
 		default:
 			findings = append(findings, against(rule, when, rules[:i], at)...)
 			findings = append(findings, mixed(rule, when, rules)...)
@@ -67,11 +67,11 @@ func against(rule *Rule, when moments, earlier []*Rule, at []moments) []Finding 
 		}
 		switch {
 		case e.weaker(rule):
-			return []Finding{{RuleFirstMatch, Error, rule.Line, 0, fmt.Sprintf(
-				"line %d comes first and takes a digest: what matches both rules needs no signature; put the stricter rule before it", e.Line)}}
+			return []Finding{newFinding(RuleFirstMatch, Error, rule.Line, 0,
+				"line %d comes first and takes a digest: what matches both rules needs no signature; put the stricter rule before it", e.Line)}
 		case e.Action.does() && !rule.Action.does():
-			return []Finding{{RuleFirstMatch, Warn, rule.Line, 0, fmt.Sprintf(
-				"line %d comes first: what matches both rules is not excepted; exceptions stand before the rule they are from", e.Line)}}
+			return []Finding{newFinding(RuleFirstMatch, Warn, rule.Line, 0,
+				"line %d comes first: what matches both rules is not excepted; exceptions stand before the rule they are from", e.Line)}
 		}
 	}
 	return nil
@@ -88,10 +88,13 @@ func shadow(rule *Rule, by []*Rule) Finding {
 	if len(by) > 1 {
 		where = "lines " + strings.Join(lines, ", ")
 	}
+	severity, format := Error, "is never reached: %s decides first about everything that it matches"
 	if same {
-		return Finding{RuleShadowed, Warn, rule.Line, 0, "does what " + where + " did already"}
+		severity, format = Warn, "does what %s did already"
 	}
-	return Finding{RuleShadowed, Error, rule.Line, 0, "is never reached: " + where + " decides first about everything that it matches"}
+	f := newFinding(RuleShadowed, severity, rule.Line, 0, format, where)
+	f.alike = format // whichever lines they are
+	return f
 }
 
 // mixed finds rules whose fs-verity option lands on an appraise rule that wants
@@ -107,7 +110,7 @@ func mixed(rule *Rule, when moments, rules []*Rule) []Finding {
 	if i < 0 {
 		return nil
 	}
-	return []Finding{{RuleVerityMixed, Error, rule.Line, 0, fmt.Sprintf(
+	return []Finding{newFinding(RuleVerityMixed, Error, rule.Line, 0,
 		"line %d has digest_type=verity for the same files, and the kernel adds up the options of all rules that match: it then refuses their %s signatures (verity-signature-required)",
-		rules[i].Line, rule.AppraiseType)}}
+		rules[i].Line, rule.AppraiseType)}
 }

@@ -15,7 +15,7 @@ func kernels(t *testing.T) []Kernel {
 	t.Helper()
 	var list []Kernel
 	for _, name := range []string{"6.1", "6.12"} {
-		list = append(list, Kernel{version(t, name), config(t, name)})
+		list = append(list, Kernel{Version: version(t, name), Config: config(t, name)})
 	}
 	return list
 }

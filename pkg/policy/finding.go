@@ -2,7 +2,9 @@ package policy
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
+	"strings"
 )
 
 // Severity says what a finding costs.
@@ -23,6 +25,35 @@ type Finding struct {
 	Line     int      `json:"line"`   // from 1; 0 for the file as a whole
 	Column   int      `json:"column"` // in bytes, from 1; 0 for the line as a whole
 	Detail   string   `json:"detail"`
+	// Lines are all lines that have the finding, where [Group] made one of several;
+	// Line, Column and Detail are the first one's.
+	Lines []int `json:"lines,omitempty"`
+
+	alike string // Detail without what the line itself says
+}
+
+// newFinding makes a finding. Numbers of other lines do not make it another one.
+func newFinding(rule string, severity Severity, line, column int, format string, args ...any) Finding {
+	return Finding{
+		Rule: rule, Severity: severity, Line: line, Column: column,
+		Detail: fmt.Sprintf(format, args...), alike: impersonal("", format, args),
+	}
+}
+
+// impersonal fills in a sentence without numbers, and without what it quotes of a word.
+func impersonal(word, format string, args []any) string {
+	masked := slices.Clone(args)
+	for i, arg := range args {
+		switch v := arg.(type) {
+		case int, uint64:
+			masked[i] = "N"
+		case string:
+			if word != "" && v != "" && strings.HasSuffix(word, v) {
+				masked[i] = "WORD"
+			}
+		}
+	}
+	return fmt.Sprintf(format, masked...)
 }
 
 // Why the kernel refuses a line.

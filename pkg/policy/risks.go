@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 )
@@ -33,7 +32,7 @@ func (j *judge) add(r *Rule, rule string, severity Severity, format string, args
 	if r != nil {
 		line = r.Line
 	}
-	j.findings = append(j.findings, Finding{rule, severity, line, 0, fmt.Sprintf(format, args...)})
+	j.findings = append(j.findings, newFinding(rule, severity, line, 0, format, args...))
 }
 
 // first returns the first rule that does an action at one of the moments.
@@ -151,10 +150,14 @@ func (j *judge) excepting(r *Rule, later []*Rule) {
 func (j *judge) pseudo(r *Rule, earlier []*Rule) {
 	except := map[Action]Action{Appraise: DontAppraise, Measure: DontMeasure}[r.Action]
 	open := r.moments() & asks(FileCheck)
-	if except == "" || open == 0 || !r.anywhere() || !r.FOwner.has(0) || !r.UID.has(0) {
+	if except == "" || open == 0 || !r.FOwner.has(0) || !r.UID.has(0) {
 		return
 	}
 	all, vital := pseudo()
+	if !r.anywhere() {
+		j.named(r, earlier, all, vital)
+		return
+	}
 	severity := Warn
 	var missing []string
 	for _, f := range all {
@@ -181,5 +184,22 @@ func (j *judge) pseudo(r *Rule, earlier []*Rule) {
 		j.add(r, RulePseudo, severity, "no %s before it for %s: their files have no security.ima and get EACCES, and the device does not boot", except, list)
 	default:
 		j.add(r, RulePseudo, severity, "no %s before it for %s: their files change all the time, and each content is an entry in kernel memory", except, list)
+	}
+}
+
+// named warns of rules for one of these file systems by its name.
+func (j *judge) named(r *Rule, earlier []*Rule, all []fileSystem, vital []string) {
+	excepted := func(e *Rule) bool { return e.Action == DontAppraise && e.covers(r) }
+	if r.Action != Appraise || r.FSUUID != nil || len(r.Labels) > 0 || slices.ContainsFunc(earlier, excepted) {
+		return
+	}
+	for _, f := range all {
+		switch {
+		case !f.names(r):
+		case f.name != "tmpfs" && f.name != "ramfs" && slices.Contains(vital, f.name):
+			j.add(r, RulePseudo, Error, "appraises files of %s, which have no security.ima and get EACCES: the device does not boot", f.name)
+		default:
+			j.add(r, RulePseudo, Warn, "appraises files of %s, where whoever makes a file gives it no security.ima: it gets EACCES", f.name)
+		}
 	}
 }

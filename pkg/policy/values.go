@@ -30,16 +30,13 @@ func (c *compiler) setFileSystem(word Token, key, value string) *refusal {
 		}
 		magic, err := number(value, 16)
 		if err != nil {
-			return refuse(word, RuleNumber, "fsmagic=%s: it is a hexadecimal number of at most 64 bits%s", value, carriageReturn(value))
+			return refuse(word, RuleNumber, "fsmagic=%s: it is a hexadecimal number of at most 64 bits", value)
 		}
 		c.rule.FSMagic = &magic
 		c.mark(flagFSMagic, word)
 	case "fsname":
 		if c.rule.FSName != "" {
 			c.remark(word, RuleIgnored, Warn, "fsname= is given twice: the kernel keeps the last, fsname=%s", value)
-		}
-		if carriageReturn(value) != "" {
-			c.remark(word, RuleNewline, Error, "fsname=%q%s: the kernel takes it, and it matches no file system", value, carriageReturn(value))
 		}
 		c.rule.FSName = value
 		c.mark(flagFSName, word)
@@ -106,7 +103,7 @@ func (c *compiler) setID(word Token, key string, op byte, value string) *refusal
 	case err != nil && strings.HasPrefix(value, "="):
 		return refuse(word, RuleNumber, "%s: there is no %c=; %s%c%s would do", word.Text, op, key, op, neighbour(op, value[1:]))
 	case err != nil:
-		return refuse(word, RuleNumber, "%s: %s takes a decimal number, not a name%s", word.Text, key, carriageReturn(value))
+		return refuse(word, RuleNumber, "%s: %s takes a decimal number, not a name", word.Text, key)
 	case n >= none:
 		return refuse(word, RuleNumber, "%s: ids end at 4294967294", word.Text)
 	}
@@ -153,7 +150,7 @@ func (c *compiler) setPCR(word Token, value string) *refusal {
 	text, minus := strings.CutPrefix(value, "-")
 	n, err := number(text, 10)
 	if err != nil || minus && strings.HasPrefix(text, "+") || n >= 64 || minus && n > 0 {
-		return refuse(word, RuleNumber, "pcr=%s: it is a decimal number from 0 to 63, and to 31 on 32-bit kernels%s", value, carriageReturn(value))
+		return refuse(word, RuleNumber, "pcr=%s: it is a decimal number from 0 to 63, and to 31 on 32-bit kernels", value)
 	}
 	if c.set&flagPCR != 0 {
 		c.remark(word, RuleIgnored, Warn, "pcr= is given twice: the kernel keeps the last, pcr=%d", n)
@@ -189,7 +186,7 @@ func (c *compiler) setTemplate(word Token, value string) *refusal {
 	case value == "ima-sigv3":
 		return refuse(word, RuleValue, "template=ima-sigv3: no kernel has it, though its documentation names it; ima-sigv2 is meant")
 	case name == "":
-		return refuse(word, RuleValue, "template=%s: no template of the kernel%s", value, carriageReturn(value))
+		return refuse(word, RuleValue, "template=%s: no template of the kernel", value)
 	case (name == "ima-ngv2" || name == "ima-sigv2") && before(c.kernel.Version, 5, 19):
 		return refuse(word, RuleNewer, "template=%s is understood since Linux 5.19", value)
 	case name == "evm-sig" && before(c.kernel.Version, 5, 14):
@@ -208,7 +205,7 @@ func (c *compiler) setAppraisal(word Token, key, value string) *refusal {
 			return refuse(word, RuleOrder, "digest_type= stands after appraise_type=: the kernel takes it before only")
 		}
 		if value != "verity" {
-			return refuse(word, RuleValue, "digest_type=%s: it is verity, or left out%s", value, carriageReturn(value))
+			return refuse(word, RuleValue, "digest_type=%s: it is verity, or left out", value)
 		}
 		c.rule.Verity = true
 		c.mark(flagVerity, word)
@@ -240,7 +237,7 @@ func (c *compiler) setType(word Token, value string) *refusal {
 			return refuse(word, RuleValue, "appraise_type=%s with digest_type=verity: its signatures are appraise_type=sigv3", value)
 		}
 	default:
-		return refuse(word, RuleValue, "appraise_type=%s: it is imasig, imasig|modsig or sigv3%s", value, carriageReturn(value))
+		return refuse(word, RuleValue, "appraise_type=%s: it is imasig, imasig|modsig or sigv3", value)
 	}
 	if kind == IMASigOrModsig {
 		c.mark(flagModsig, word)
@@ -265,7 +262,7 @@ func (c *compiler) setFlag(word Token, value string) *refusal {
 		return r
 	}
 	if !strings.Contains(value, "blacklist") {
-		return refuse(word, RuleValue, "appraise_flag=%s: it is check_blacklist%s", value, carriageReturn(value))
+		return refuse(word, RuleValue, "appraise_flag=%s: it is check_blacklist", value)
 	}
 	c.rule.CheckBlacklist = true
 	c.mark(flagBlacklist, word)
@@ -310,7 +307,7 @@ func (c *compiler) setAlgorithms(word Token, value string) *refusal {
 		case name == "":
 			return refuse(word, RuleValue, "appraise_algos=%s: a name is empty", value)
 		case err != nil || name != hash.String():
-			return refuse(word, RuleValue, "appraise_algos=%s: %s is no hash algorithm of the kernel%s", value, strconv.Quote(name), carriageReturn(name))
+			return refuse(word, RuleValue, "appraise_algos=%s: %s is no hash algorithm of the kernel", value, strconv.Quote(name))
 		case hash >= ima.SHA3_256 && before(c.kernel.Version, 6, 7):
 			return refuse(word, RuleNewer, "appraise_algos=%s: %s is understood since Linux 6.7", value, name)
 		}
@@ -341,53 +338,5 @@ func (c *compiler) algorithm(word Token, hash ima.HashID) *refusal {
 	case config.provided(symbol) == "":
 		return refuse(word, RuleConfig, "%s needs %s, which the kernel is built without", hash, symbol)
 	}
-	return nil
-}
-
-func (c *compiler) setSecurityLabel(word Token, label Label, value string) *refusal {
-	if _, met := c.rule.Labels[label]; met {
-		return refuse(word, RuleRepeated, "%s= is given twice", label)
-	}
-	if r := c.module(word, label); r != nil {
-		return r
-	}
-	if c.rule.Labels == nil {
-		c.rule.Labels = map[Label]string{}
-	}
-	c.rule.Labels[label] = value
-	c.mark(flagSubjObj, word)
-	return nil
-}
-
-// module asks for a security module that has such labels. The first policy that is
-// loaded is refused for a label that none knows; later ones are taken, and the rule
-// matches nothing.
-func (c *compiler) module(word Token, label Label) *refusal {
-	const later = "; a later policy is taken, and the rule never matches"
-	config := c.kernel.Config
-	if config == nil {
-		c.remark(word, RuleLabel, Warn, "%s needs CONFIG_IMA_LSM_RULES and a running security module that knows the label; otherwise the first policy to be loaded is refused%s", word.Text, later)
-		return nil
-	}
-	if !config.builtin("CONFIG_IMA_LSM_RULES") {
-		return refuse(word, RuleLabel, "%s needs CONFIG_IMA_LSM_RULES, which the kernel is built without: it refuses the first policy with such a rule%s", word.Text, later)
-	}
-	var known []string
-	for _, m := range []struct {
-		name, symbol string
-		labels       []Label
-	}{
-		{"SELinux", "CONFIG_SECURITY_SELINUX", labels()},
-		{"Smack", "CONFIG_SECURITY_SMACK", []Label{ObjUser, SubjUser}},
-		{"AppArmor", "CONFIG_SECURITY_APPARMOR", []Label{SubjRole}},
-	} {
-		if config.builtin(m.symbol) && slices.Contains(m.labels, label) {
-			known = append(known, m.name)
-		}
-	}
-	if len(known) == 0 {
-		return refuse(word, RuleLabel, "%s: no security module in this kernel has %s: it refuses the first policy with such a rule%s", word.Text, label, later)
-	}
-	c.remark(word, RuleLabel, Warn, "%s is refused unless %s is running and knows the label when the policy is loaded", word.Text, strings.Join(known, " or "))
 	return nil
 }

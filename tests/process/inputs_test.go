@@ -188,7 +188,7 @@ func ends(t *testing.T, dir, command string, code int) {
 func TestSecondSignalEnds(t *testing.T) {
 	harness.Root(t)
 	keys := harness.Keys(t, "p256")
-	tree, _ := manyFiles(t, 4_000)
+	tree, _ := manyFiles(t, 2_000)
 	for name, c := range map[string]struct {
 		args []string
 		err  bool // standard error hangs as well

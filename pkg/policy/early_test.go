@@ -1,0 +1,75 @@
+package policy
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestEarly: what is uncertain of a policy in general, and certain when the hook of the
+// initramfs loads it. tests/kernel has booted kernels say the same.
+func TestEarly(t *testing.T) {
+	const audit = "audit func=BPRM_CHECK\n"
+	long := audit[:len(audit)-1] + strings.Repeat(" ", 4075) + "fowner=0\n" // 4,104 bytes
+	for _, c := range []struct {
+		text   string
+		rule   string // that refuses; "" for none
+		config string
+		labels bool
+	}{
+		{text: "audit obj_type=bin_t\n", rule: RuleLabel},
+		{text: "audit obj_role=object_r\n", rule: RuleLabel},
+		{text: "audit subj_type=init_t\n", rule: RuleLabel},
+		{text: "audit subj_role=system_r\n", rule: RuleLabel},
+		{text: "audit obj_user=system_u\n", rule: RuleLabel},
+		{text: "audit subj_user=system_u\n", rule: RuleLabel},
+		{text: "audit obj_type=bin_t\n", labels: true},
+		{text: audit + "# a comment\n\naudit func=MMAP_CHECK subj_type=init_t\n", rule: RuleLabel},
+		// Smack makes labels; it takes no others.
+		{text: "audit obj_user=System\n"},
+		{text: "audit subj_user=_\n"},
+		{text: "audit obj_user=a/b\n", rule: RuleLabel},
+		{text: "audit obj_user=-a\n", rule: RuleLabel},
+		{text: "audit obj_user=" + strings.Repeat("x", 256) + "\n", rule: RuleLabel},
+		{text: "audit obj_user=system_u\n", config: "+CONFIG_SECURITY_SMACK"},
+		{text: "audit obj_user=System\n", config: "-CONFIG_SECURITY_SMACK", rule: RuleLabel},
+		{text: "audit obj_type=System\n", config: "+CONFIG_SECURITY_SMACK", rule: RuleLabel},
+		// AppArmor has one profile from the start.
+		{text: "audit subj_role=unconfined\n"},
+		{text: "audit subj_role=unconfined\n", config: "-CONFIG_SECURITY_APPARMOR", rule: RuleLabel},
+		{text: "audit subj_role=/usr/bin/man\n", rule: RuleLabel},
+		// A write takes a page less one byte. Comments of the first column are not written.
+		{text: long, rule: RuleLength},
+		{text: long, config: "+CONFIG_ARM64_64K_PAGES"},
+		{text: audit[:len(audit)-1] + strings.Repeat(" ", 5000) + "\n"},
+		{text: "#" + strings.Repeat("x", 5000) + "\n" + audit},
+		{text: " #" + strings.Repeat("x", 5000) + "\n" + audit, rule: RuleLength},
+		// The hook writes the newline.
+		{text: strings.TrimSuffix(audit, "\n")},
+		{text: "# nothing\n", rule: RuleEmpty},
+		// What a kernel that wants signatures does with text.
+		{text: audit, config: "+CONFIG_IMA_APPRAISE_REQUIRE_POLICY_SIGS", rule: RuleRequired},
+		{text: "appraise func=POLICY_CHECK appraise_type=imasig\n" + audit},
+	} {
+		config := changedConfig(t, strings.Replace(c.config, "-CONFIG_SECURITY_SMACK", "+NO_SMACK", 1))
+		k := Kernel{Config: config, Early: true, Labels: c.labels}
+		if c.config == "-CONFIG_SECURITY_SMACK" {
+			delete(config.values, "CONFIG_SECURITY_SMACK")
+		}
+		findings := Check(parse(t, c.text), k)
+		i := slices.IndexFunc(findings, func(f Finding) bool { return f.Severity == Refuse })
+		got := ""
+		if i >= 0 {
+			got = findings[i].Rule
+		}
+		if got != c.rule {
+			t.Errorf("%.60q (%s): refused by %q, want %q", c.text, c.config, got, c.rule)
+		}
+	}
+	// In general only a warning.
+	for _, text := range []string{"audit obj_type=bin_t\n", long} {
+		if findings := Check(parse(t, text), Kernel{}); Refused(findings) || len(findings) == 0 {
+			t.Errorf("%.60q: %v", text, findings)
+		}
+	}
+}
