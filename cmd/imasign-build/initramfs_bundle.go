@@ -23,8 +23,9 @@ type initramfsBundleOptions struct {
 	output                        string
 	certs, secondary, revoked, ca []string
 	policy, busybox, hook, kernel string
-	switchRoot                    string
+	switchRoot, config            string
 	allowOff                      bool
+	shellElsewhere, labelsKnown   bool
 }
 
 func newInitramfsBundle(a *app) *cobra.Command {
@@ -45,6 +46,9 @@ all files, 1970 without it.
 The first --cert becomes /etc/keys/x509_ima.der, which the kernel loads by itself; for
 further ones, --secondary and --revoked the initramfs needs keyctl.
 
+With --kernel-config what the configuration decides is judged: of the policy, of what
+the hook needs, and which compression and busybox fit.
+
   standalone           /init: mounts what root= names; --busybox brings the shell
   initramfs-framework  /init.d/95-imasign, for OE-core's initramfs-framework
   dracut               a directory to copy to /, with the module imasign`,
@@ -64,6 +68,9 @@ further ones, --secondary and --revoked the initramfs needs keyctl.
 	flags.BoolVar(&o.allowOff, "allow-off", false, "let ima_appraise=off on the kernel's command line skip the policy")
 	flags.StringVar(&o.switchRoot, "switch-root", initramfs.DefaultSwitchRoot, "`path` of the signed, static switch_root in the root file system")
 	flags.StringVar(&o.busybox, "busybox", "", "a static busybox for the standalone hook, a `file`")
+	flags.BoolVar(&o.shellElsewhere, "shell-elsewhere", false, "another archive brings the shell, mount and mkdir that /init needs")
+	flags.BoolVar(&o.labelsKnown, "labels-known", false, "a security module has its policy when the hook runs, and knows the labels of --policy")
+	flags.StringVar(&o.config, "kernel-config", "", "the kernel's configuration, a `file` like .config or /boot/config-*")
 	flags.StringVar(&o.kernel, "kernel", "", "kernel `version` whose rules count, such as 6.1 (default: the newest known, "+policy.Newest+")")
 	return cmd
 }
@@ -97,12 +104,12 @@ func (o *initramfsBundleOptions) read(ctx context.Context) (initramfs.Options, e
 	if p.Hook, err = initramfs.ParseHook(o.hook); err != nil {
 		return p, usageError{fmt.Errorf("--hook: %w", err)}
 	}
-	if o.kernel != "" {
-		if p.Kernel, err = certs.ParseKernel(o.kernel); err != nil {
-			return p, usageError{fmt.Errorf("--kernel: %w", err)}
-		}
+	kernel, err := (&kernelFlags{o.kernel, o.config}).kernel(ctx)
+	if err != nil {
+		return p, err
 	}
-	p.AllowOff, p.SwitchRoot = o.allowOff, o.switchRoot
+	p.Kernel, p.Config = kernel.Version, kernel.Config
+	p.AllowOff, p.SwitchRoot, p.ShellElsewhere, p.LabelsKnown = o.allowOff, o.switchRoot, o.shellElsewhere, o.labelsKnown
 	for _, list := range []struct {
 		files  []string
 		inputs *[]initramfs.Input
@@ -172,9 +179,16 @@ func runInitramfsBundle(ctx context.Context, a *app, o initramfsBundleOptions) e
 	if err != nil {
 		return err
 	}
+	if archive {
+		if err := options.CheckCompression(compression); err != nil {
+			return err
+		}
+	}
 	bundle, err := initramfs.New(options)
 	if errors.Is(err, initramfs.ErrOption) {
 		return usageError{err}
+	} else if errors.Is(err, initramfs.ErrNoShell) {
+		return usagef("%w (--busybox FILE); with --shell-elsewhere they come in another archive", err)
 	} else if err != nil {
 		return err
 	}
@@ -203,6 +217,22 @@ func writeBundle(w io.Writer, bundle *initramfs.Bundle, c initramfs.Compression,
 	return z.Close()
 }
 
+func bundlePlace(f initramfs.Finding) string {
+	names := f.Files
+	if len(names) == 0 {
+		names = []string{f.File}
+	}
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = printable(name)
+	}
+	place := strings.Join(quoted, ", ")
+	if f.Line > 0 {
+		place += fmt.Sprintf(":%d", f.Line)
+	}
+	return place
+}
+
 func (a *app) printBundle(bundle *initramfs.Bundle, o initramfsBundleOptions, kernel policy.Kernel) error {
 	report := initramfsBundleReport{Command: "initramfs bundle", jsonPath: pathJSON(o.output), Hook: o.hook, Kernel: kernelName(kernel), Findings: bundle.Findings}
 	for _, f := range bundle.Files {
@@ -219,7 +249,7 @@ func (a *app) printBundle(bundle *initramfs.Bundle, o initramfsBundleOptions, ke
 		if f.Severity == string(certs.Note) && !a.verbose {
 			continue
 		}
-		quote.Fprintf(&b, "%-6s %s: %s: %s\n", f.Severity, printable(f.File), f.Rule, printable(f.Detail))
+		quote.Fprintf(&b, "%-6s %s: %s: %s%s\n", f.Severity, bundlePlace(f), f.Rule, printable(f.Detail), inBrackets(policy.Finding{Lines: f.Lines}.Also()))
 	}
 	for _, f := range bundle.Files {
 		if !f.Mode.IsDir() {

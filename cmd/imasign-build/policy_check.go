@@ -12,7 +12,7 @@ import (
 )
 
 func newPolicyCheck(a *app) *cobra.Command {
-	var kernel kernelFlags
+	var o policyCheckOptions
 	cmd := &cobra.Command{
 		Use:   "check FILE",
 		Short: "Say what the kernel would refuse of an IMA policy, and what is risky",
@@ -22,18 +22,26 @@ each other and rules that are risky.
 
 "refuse" is what that kernel does not take; "error" is a policy that loads and does
 not do what it is for, or keeps the device from booting; both mean exit code 3.
-"warn" and "note" are for what is likely not wanted and what is worth knowing.
+"warn" and "note" are for what is likely not wanted and what is worth knowing. What
+is to say about many lines is said once; -v says it of each.
 
-With --kernel-config what the configuration decides is judged, without it named. - is
-standard input.`,
+With --kernel-config what the configuration decides is judged, without it named. With
+--initramfs the policy is the one that the hook of initramfs bundle loads: before any
+other, as text, and before a security module has its own policy. - is standard input.`,
 		Example: `  imasign-build policy check --kernel 6.12 --kernel-config .config ima_policy`,
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runPolicyCheck(cmd.Context(), a, kernel, args[0])
+			return runPolicyCheck(cmd.Context(), a, o, args[0])
 		},
 	}
-	kernel.add(cmd.Flags())
+	o.kernel.add(cmd.Flags())
+	cmd.Flags().BoolVar(&o.early, "initramfs", false, "judge it as the policy of the initramfs")
 	return cmd
+}
+
+type policyCheckOptions struct {
+	kernel kernelFlags
+	early  bool
 }
 
 type policyCheckReport struct {
@@ -45,8 +53,8 @@ type policyCheckReport struct {
 	Findings []policy.Finding `json:"findings"`
 }
 
-func runPolicyCheck(ctx context.Context, a *app, flags kernelFlags, name string) error {
-	kernel, err := flags.kernel(ctx)
+func runPolicyCheck(ctx context.Context, a *app, o policyCheckOptions, name string) error {
+	kernel, err := o.kernel.kernel(ctx)
 	if err != nil {
 		return err
 	}
@@ -54,9 +62,13 @@ func runPolicyCheck(ctx context.Context, a *app, flags kernelFlags, name string)
 	if err != nil {
 		return err
 	}
+	kernel.Early = o.early
 	rules, _ := kernel.Rules(p)
 	report := policyCheckReport{
 		Command: "policy check", jsonPath: pathJSON(name), Kernel: kernelName(kernel), Rules: len(rules), Findings: policy.Check(p, kernel),
+	}
+	if !a.verbose {
+		report.Findings = policy.Group(report.Findings)
 	}
 	report.Refused = policy.Refused(report.Findings)
 	if err := a.printPolicyCheck(report); err != nil {
@@ -90,9 +102,16 @@ func (a *app) printPolicyCheck(report policyCheckReport) error {
 func findingLines(findings []policy.Finding, name string) string {
 	var b strings.Builder
 	for _, f := range findings {
-		quote.Fprintf(&b, "%s: %s %s: %s\n", place(name, f), f.Severity, f.Rule, printable(f.Detail))
+		quote.Fprintf(&b, "%s: %s %s: %s%s\n", place(name, f), f.Severity, f.Rule, printable(f.Detail), inBrackets(f.Also()))
 	}
 	return b.String()
+}
+
+func inBrackets(text string) string {
+	if text == "" {
+		return ""
+	}
+	return " (" + text + ")"
 }
 
 // place is where a finding is, as editors understand it.

@@ -67,7 +67,7 @@ type policySimulateReport struct {
 // printUnloadable reports a policy that the kernel refuses, so that no file is
 // appraised by it.
 func (a *app) printUnloadable(findings []policy.Finding, name, kernel string) error {
-	refused := slices.DeleteFunc(findings, func(f policy.Finding) bool { return f.Severity != policy.Refuse })
+	refused := policy.Group(slices.DeleteFunc(findings, func(f policy.Finding) bool { return f.Severity != policy.Refuse }))
 	if a.json {
 		report := policySimulateReport{
 			Command: "policy simulate", jsonPath: pathJSON(name), Kernel: kernel, Findings: refused,

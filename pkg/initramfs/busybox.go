@@ -5,36 +5,139 @@ import (
 	"debug/elf"
 	"fmt"
 	"io/fs"
+	"slices"
+	"strings"
+
+	"github.com/imasign/imasign-build/pkg/keystore/file"
 )
 
-// applets are what the standalone hook runs before the policy is loaded. The shell is
-// the one that must be there: /init begins with #!/bin/sh.
-var applets = []string{"cmp", "findfs", "insmod", "mkdir", "modprobe", "mount", "sh", "sleep", "umount"}
+// applets are what the standalone hook runs before the policy is loaded: always, and
+// where the command line, /etc/modules or the root file system ask for it.
+func applets() (needed, optional []string) {
+	return []string{"mkdir", "mount", "sh"}, []string{"cmp", "findfs", "insmod", "modprobe", "sleep", "umount"}
+}
 
-// busybox puts the program and its links in.
+// busybox puts the program and its links in. Without a shell the boot ends in a panic:
+// /init begins with #!/bin/sh.
 func (b *builder) busybox() error {
-	in := b.options.Busybox
-	if in == nil {
+	o := &b.options
+	if o.Hook != Standalone || o.ShellElsewhere {
 		return nil
 	}
-	if err := static(in.Data); err != nil {
+	in := o.Busybox
+	if in == nil {
+		return ErrNoShell
+	}
+	if file.HoldsPrivateKey(in.Data) { // the worst of what it can be
+		return fmt.Errorf("%s: %w", in.Name, ErrPrivateKey)
+	}
+	if err := b.runs(in); err != nil {
 		return fmt.Errorf("%s: %w", in.Name, err)
 	}
-	for _, name := range applets {
+	links, err := b.links(in)
+	if err != nil {
+		return fmt.Errorf("%s: %w", in.Name, err)
+	}
+	for _, name := range links {
 		b.put(File{Path: "bin/" + name, Mode: fs.ModeSymlink | 0o777, Data: []byte("busybox")})
 	}
 	return b.add("bin/busybox", 0o755, in.Data, in.Name)
 }
 
-// static refuses a program that asks for a dynamic loader, which the initramfs does not
-// have: the kernel would say that /init does not exist, and panic.
-func static(data []byte) (err error) {
+// links returns which of the applets it has, those that are needed at least.
+func (b *builder) links(in *Input) ([]string, error) {
+	needed, optional := applets()
+	all := slices.Sorted(slices.Values(slices.Concat(needed, optional)))
+	if bytes.Contains(in.Data, []byte("UPX!")) {
+		b.findings = append(b.findings, Finding{File: in.Name, Severity: "warn", Rule: "applets", Detail: "it is compressed (UPX), so that nobody can see which applets it has"})
+		return all, nil
+	}
+	var has func([]byte, string) bool
+	switch {
+	case bytes.Contains(in.Data, []byte("BusyBox v")):
+		has = listed
+	case bytes.Contains(in.Data, []byte("toybox")):
+		has = func(data []byte, name string) bool { return bytes.Contains(data, []byte(name+"\x00")) }
+	default:
+		return nil, fmt.Errorf("%w: it is neither busybox nor toybox", ErrApplets)
+	}
+	missing := func(names []string) []string {
+		return slices.DeleteFunc(slices.Clone(names), func(name string) bool { return has(in.Data, name) })
+	}
+	if lack := missing(needed); len(lack) > 0 {
+		return nil, fmt.Errorf("%w: it has no applet %s", ErrApplets, strings.Join(lack, ", "))
+	}
+	lack := missing(optional)
+	if len(lack) > 0 {
+		b.findings = append(b.findings, Finding{
+			File: in.Name, Severity: "warn", Rule: "applets",
+			Detail: "it has no applet " + strings.Join(lack, ", ") + ": /init fails where it comes to need one",
+		})
+	}
+	return slices.DeleteFunc(all, func(name string) bool { return slices.Contains(lack, name) }), nil
+}
+
+// listed reports whether busybox's applet_names has a name: they stand there one after
+// the other, each with a NUL behind it, in the order of strcmp.
+func listed(data []byte, name string) bool {
+	entry := append(append([]byte{0}, name...), 0)
+	for from := 0; ; {
+		i := bytes.Index(data[from:], entry)
+		if i < 0 {
+			return false
+		}
+		at := from + i + 1
+		before := appletBefore(data, at-1)
+		after := appletAfter(data, at+len(name)+1)
+		if before != "" && before < name || after != "" && after > name {
+			return true
+		}
+		from = at
+	}
+}
+
+const longestApplet = 32
+
+// appletBefore returns the name that ends before a NUL, "" for what is none.
+func appletBefore(data []byte, end int) string {
+	start := end
+	for start > 0 && end-start <= longestApplet && data[start-1] != 0 {
+		start--
+	}
+	return applet(data[start:end])
+}
+
+func appletAfter(data []byte, start int) string {
+	end := start
+	for end < len(data) && end-start <= longestApplet && data[end] != 0 {
+		end++
+	}
+	return applet(data[start:end])
+}
+
+func applet(name []byte) string {
+	for _, c := range name {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', strings.IndexByte("[_-.+", c) >= 0:
+		default:
+			return ""
+		}
+	}
+	if len(name) > longestApplet {
+		return ""
+	}
+	return string(name)
+}
+
+// runs refuses what the kernel would not execute by itself: it would say that /init
+// does not exist, and panic.
+func (b *builder) runs(in *Input) (err error) {
 	defer func() {
 		if recover() != nil { // debug/elf is not made for files that somebody has prepared
 			err = fmt.Errorf("%w: its ELF headers are damaged", ErrBusybox)
 		}
 	}()
-	f, err := elf.NewFile(bytes.NewReader(data))
+	f, err := elf.NewFile(bytes.NewReader(in.Data))
 	if err != nil {
 		return fmt.Errorf("%w: it is no ELF file (%w)", ErrBusybox, err)
 	}
@@ -42,10 +145,31 @@ func static(data []byte) (err error) {
 	if f.Type != elf.ET_EXEC && f.Type != elf.ET_DYN {
 		return fmt.Errorf("%w: an ELF file of type %s is not executed", ErrBusybox, f.Type)
 	}
+	if err := static(f, uint64(len(in.Data))); err != nil {
+		return err
+	}
+	return b.machine(f)
+}
+
+func static(f *elf.File, size uint64) error {
+	const dynamic = "%w: it needs %s, which the initramfs does not have; Debian's busybox-static is one that does not"
+	starts := false
 	for _, p := range f.Progs {
-		if p.Type == elf.PT_INTERP {
-			return fmt.Errorf("%w: it needs a dynamic loader and libraries, which the initramfs does not have; Debian's busybox-static is one that does not", ErrBusybox)
+		switch {
+		case p.Type == elf.PT_INTERP:
+			return fmt.Errorf(dynamic, ErrBusybox, "a dynamic loader and libraries")
+		case p.Type != elf.PT_LOAD:
+		case p.Off > size || p.Filesz > size-p.Off:
+			return fmt.Errorf("%w: it is cut off: %d bytes, and a segment ends at %d", ErrBusybox, size, p.Off+p.Filesz)
+		case p.Flags&elf.PF_X != 0 && f.Entry >= p.Vaddr && f.Entry-p.Vaddr < p.Memsz:
+			starts = true
 		}
+	}
+	if libraries, err := f.ImportedLibraries(); err == nil && len(libraries) > 0 {
+		return fmt.Errorf(dynamic, ErrBusybox, strings.Join(libraries, ", "))
+	}
+	if !starts || f.Type == elf.ET_DYN && f.Entry == 0 {
+		return fmt.Errorf("%w: nothing in it can be executed (a library?)", ErrBusybox)
 	}
 	return nil
 }

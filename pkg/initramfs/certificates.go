@@ -34,6 +34,11 @@ func (b *builder) certificates() error {
 		return err
 	}
 	b.note(b.options.Certificates[0].Name, certs.CheckShared(certificatesOf(trusted)))
+	byHook := slices.Concat(trusted[1:], secondary, revoked)
+	if c := b.options.Config; c != nil && c.Value("CONFIG_IMA_LOAD_X509") != "y" {
+		byHook = slices.Concat(trusted[:1], byHook)
+	}
+	b.keyctl(byHook)
 	if err := b.judge(trusted, secondary, revoked); err != nil {
 		return err
 	}
@@ -43,6 +48,19 @@ func (b *builder) certificates() error {
 		}
 	}
 	return nil
+}
+
+// keyctl tells what a bundle does not bring, and the hook loads certificates with. In
+// dracut the module sees to it.
+func (b *builder) keyctl(entries []entry) {
+	for _, e := range entries {
+		if b.options.Hook != Dracut {
+			b.findings = append(b.findings, Finding{
+				File: e.input, Severity: string(certs.Warn), Rule: "keyctl",
+				Detail: "is loaded by keyctl, which the initramfs must get from elsewhere: the hook stops without it",
+			})
+		}
+	}
 }
 
 // judge takes the certificates in the order in which the hook loads them.
@@ -100,6 +118,9 @@ func (b *builder) refuse(e entry, findings []certs.Finding) error {
 	}
 	if len(reasons) > 0 {
 		return refused(e.input, reasons)
+	}
+	if c := b.options.Config; c != nil && e.cert.PublicKeyAlgorithm == x509.ECDSA && c.Value("CONFIG_CRYPTO_ECDSA") == "" {
+		return refused(e.input, []string{"ecdsa: CONFIG_CRYPTO_ECDSA is not set: the kernel knows no ECDSA keys"})
 	}
 	b.note(e.input, findings)
 	return nil

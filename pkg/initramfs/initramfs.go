@@ -26,6 +26,7 @@ import (
 	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/certs"
 	"github.com/imasign/imasign-build/pkg/keystore/file"
+	"github.com/imasign/imasign-build/pkg/policy"
 )
 
 // What a caller may want to tell apart.
@@ -36,8 +37,12 @@ var (
 	ErrPrivateKey = errors.New("it holds a private key, which belongs on no device")
 	// ErrRefused: the kernel would refuse a certificate or a policy.
 	ErrRefused = errors.New("the kernel would refuse it")
-	// ErrBusybox: not a static program.
+	// ErrBusybox: not a static program that the kernel can execute.
 	ErrBusybox = errors.New("not a static program")
+	// ErrApplets: a program, but not the one that /init needs.
+	ErrApplets = errors.New("not what /init needs")
+	// ErrNoShell: nothing that runs the /init of a standalone initramfs.
+	ErrNoShell = errors.New("a standalone initramfs needs a shell, mount and mkdir, or the kernel cannot run its /init: a static busybox brings them")
 	// ErrExists: a directory that is not empty, or something else, is where the output goes.
 	ErrExists = errors.New("exists already and is not overwritten")
 	// ErrTime: a time that a cpio archive cannot hold.
@@ -74,10 +79,17 @@ type Options struct {
 	SwitchRoot string
 	// AllowOff has ima_appraise=off on the kernel's command line skip the policy.
 	AllowOff bool
-	// Busybox is a static busybox for the standalone hook; nil for none.
-	Busybox *Input
-	// Kernel is by whose rules certificates and policies are judged.
+	// Busybox is a static busybox for the standalone hook, which needs one unless
+	// ShellElsewhere says that another archive brings a shell, mount and mkdir.
+	Busybox        *Input
+	ShellElsewhere bool
+	// LabelsKnown says that a security module has its own policy when the hook runs. It
+	// has none as a rule, and the kernel refuses a policy with labels then.
+	LabelsKnown bool
+	// Kernel is by whose rules certificates and policies are judged, Config its
+	// configuration; nil where that is not known.
 	Kernel certs.Kernel
+	Config *policy.Config
 }
 
 // File is an entry of a bundle: a directory, a symbolic link or a regular file.
@@ -89,11 +101,13 @@ type File struct {
 
 // Finding is what the kernel would take with consequences.
 type Finding struct {
-	File     string `json:"file"`           // the Input's name
-	Line     int    `json:"line,omitempty"` // of a policy
-	Severity string `json:"severity"`       // of certs.Severity and policy.Severity
-	Rule     string `json:"rule"`
-	Detail   string `json:"detail"`
+	File     string   `json:"file"`            // the Input's name
+	Files    []string `json:"files,omitempty"` // all of them, where the finding is about several
+	Line     int      `json:"line,omitempty"`  // of a policy
+	Lines    []int    `json:"lines,omitempty"` // all of them, where the finding is about several
+	Severity string   `json:"severity"`        // of certs.Severity and policy.Severity
+	Rule     string   `json:"rule"`
+	Detail   string   `json:"detail"`
 }
 
 // Bundle is what goes into an initramfs.
@@ -105,7 +119,7 @@ type Bundle struct {
 }
 
 // New checks everything and makes a bundle. Errors wrap ErrOption, ErrPrivateKey,
-// ErrRefused, ErrBusybox, or what certs.Parse returns.
+// ErrRefused, ErrBusybox, ErrApplets, ErrNoShell, or what certs.Parse returns.
 func New(o Options) (*Bundle, error) {
 	if o.SwitchRoot == "" {
 		o.SwitchRoot = DefaultSwitchRoot
@@ -117,7 +131,7 @@ func New(o Options) (*Bundle, error) {
 	if o.Hook == Dracut {
 		b.prefix = dracutModule + "/"
 	}
-	for _, step := range []func() error{b.certificates, b.policies, b.hook, b.busybox} {
+	for _, step := range []func() error{b.certificates, b.policies, b.configured, b.hook, b.busybox} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -136,8 +150,10 @@ func (o *Options) check() error {
 		return fmt.Errorf("%w: a certificate is needed, of the key that signs the root file system", ErrOption)
 	case !plainPath.MatchString(o.SwitchRoot) || path.Clean(o.SwitchRoot) != o.SwitchRoot:
 		return fmt.Errorf("%w: switch_root %q: an absolute path of letters, digits and ._+- is needed", ErrOption, o.SwitchRoot)
-	case o.Busybox != nil && o.Hook != Standalone:
+	case (o.Busybox != nil || o.ShellElsewhere) && o.Hook != Standalone:
 		return fmt.Errorf("%w: busybox is for the standalone hook, the initramfs of %s has a shell", ErrOption, o.Hook)
+	case o.Busybox != nil && o.ShellElsewhere:
+		return fmt.Errorf("%w: busybox brings a shell, and another archive is said to", ErrOption)
 	}
 	return nil
 }
@@ -168,12 +184,31 @@ func (b *builder) put(f File) {
 }
 
 func (b *builder) bundle() *Bundle {
-	out := &Bundle{Findings: b.findings}
+	out := &Bundle{Findings: together(b.findings)}
 	for _, f := range b.files {
 		out.Files = append(out.Files, f)
 	}
 	slices.SortFunc(out.Files, func(x, y File) int { return strings.Compare(x.Path, y.Path) })
 	return out
+}
+
+// together makes one finding of those that say the same about several files.
+func together(findings []Finding) []Finding {
+	var all []Finding
+	for _, f := range findings {
+		i := slices.IndexFunc(all, func(o Finding) bool {
+			return o.Line == 0 && f.Line == 0 && o.Severity == f.Severity && o.Rule == f.Rule && o.Detail == f.Detail
+		})
+		if i < 0 {
+			all = append(all, f)
+			continue
+		}
+		if all[i].Files == nil {
+			all[i].Files = []string{all[i].File}
+		}
+		all[i].Files = append(all[i].Files, f.File)
+	}
+	return all
 }
 
 // refused is the error about an input that the kernel would not take: all reasons, a

@@ -18,6 +18,7 @@ import (
 
 	"github.com/imasign/imasign-build/pkg/certs"
 	"github.com/imasign/imasign-build/pkg/initramfs"
+	"github.com/imasign/imasign-build/pkg/policy"
 )
 
 func check(t testing.TB, err error) {
@@ -95,6 +96,54 @@ func program(kind elf.Type, segment elf.ProgType) []byte {
 	return b.Bytes()
 }
 
+// busybox is a program that is as much of busybox as a bundle looks at.
+func busybox(applets ...string) *initramfs.Input {
+	const headers = 64 + 56
+	names := "BusyBox v1.36.1\x00text of it\x00[\x00[[\x00" + strings.Join(applets, "\x00") + "\x00zcat\x00"
+	var b bytes.Buffer
+	header := elf.Header64{Type: uint16(elf.ET_EXEC), Machine: uint16(elf.EM_AARCH64), Version: 1, Entry: 0x1000 + headers, Phoff: 64, Ehsize: 64, Phentsize: 56, Phnum: 1}
+	copy(header.Ident[:], "\x7fELF\x02\x01\x01")
+	_ = binary.Write(&b, binary.LittleEndian, header)
+	size := uint64(headers + len(names))
+	_ = binary.Write(&b, binary.LittleEndian, elf.Prog64{Type: uint32(elf.PT_LOAD), Flags: uint32(elf.PF_R | elf.PF_X), Vaddr: 0x1000, Filesz: size, Memsz: size})
+	b.WriteString(names)
+	return &initramfs.Input{Name: "busybox", Data: b.Bytes()}
+}
+
+// whole has all that /init may run.
+func whole() *initramfs.Input {
+	return busybox("cmp", "findfs", "insmod", "mkdir", "modprobe", "mount", "sh", "sleep", "umount")
+}
+
+// pie is whole as a static PIE.
+func pie() *initramfs.Input {
+	in := whole()
+	in.Data[16] = byte(elf.ET_DYN)
+	return in
+}
+
+// config is that of a kernel with all that a bundle needs, and with or without (-) more.
+func config(t testing.TB, symbols ...string) *policy.Config {
+	t.Helper()
+	var text strings.Builder
+	for _, symbol := range []string{
+		"IMA", "IMA_APPRAISE", "BLK_DEV_INITRD", "SECURITYFS", "PROC_FS", "SYSFS", "KEYS", "BINFMT_SCRIPT", "BINFMT_ELF", "DEVTMPFS", "TMPFS",
+		"IMA_BLACKLIST_KEYRING", "SECONDARY_TRUSTED_KEYRING", "RD_GZIP", "CRYPTO_ECDSA", "IMA_LOAD_X509",
+	} {
+		if !slices.Contains(symbols, "-"+symbol) {
+			fmt.Fprintf(&text, "CONFIG_%s=y\n", symbol)
+		}
+	}
+	for _, symbol := range symbols {
+		if !strings.HasPrefix(symbol, "-") {
+			fmt.Fprintf(&text, "CONFIG_%s=y\n", symbol)
+		}
+	}
+	c, err := policy.ReadConfig(strings.NewReader(text.String()))
+	check(t, err)
+	return c
+}
+
 func paths(b *initramfs.Bundle) []string {
 	var all []string
 	for _, f := range b.Files {
@@ -122,7 +171,7 @@ func TestFiles(t *testing.T) {
 	} {
 		b, err := initramfs.New(initramfs.Options{
 			Hook: hook, Certificates: []initramfs.Input{inPEM("a.crt", a.signer("a"))}, CAs: a.list(), SwitchRoot: "/usr/sbin/switch_root.static", AllowOff: true,
-			Policy: &initramfs.Input{Name: "mine", Data: []byte("appraise func=POLICY_CHECK appraise_type=imasig\n")},
+			Policy: &initramfs.Input{Name: "mine", Data: []byte("appraise func=POLICY_CHECK appraise_type=imasig\n")}, ShellElsewhere: hook == initramfs.Standalone,
 		})
 		check(t, err)
 		if got := paths(b); !slices.Equal(got, want) {
@@ -264,12 +313,65 @@ func TestRefusals(t *testing.T) {
 				o.Busybox = &initramfs.Input{Name: "busybox", Data: program(elf.ET_REL, elf.PT_LOAD)}
 			}, initramfs.ErrBusybox, "ET_REL is not executed",
 		},
+		"a library": {
+			func(o *initramfs.Options) {
+				o.Busybox = &initramfs.Input{Name: "busybox", Data: program(elf.ET_DYN, elf.PT_LOAD)}
+			}, initramfs.ErrBusybox, "nothing in it can be executed",
+		},
+		"half of busybox": {
+			func(o *initramfs.Options) { o.Busybox = whole(); o.Busybox.Data = o.Busybox.Data[:150] }, initramfs.ErrBusybox, "it is cut off",
+		},
+		"another program": {
+			func(o *initramfs.Options) {
+				o.Busybox = whole()
+				o.Busybox.Data = bytes.Replace(o.Busybox.Data, []byte("BusyBox v"), []byte("AnyBox v."), 1)
+			}, initramfs.ErrApplets, "neither busybox nor toybox",
+		},
+		"busybox without a shell": {
+			func(o *initramfs.Options) { o.Busybox = busybox("mkdir", "mount") }, initramfs.ErrApplets, "no applet sh",
+		},
+		"busybox without mount": {
+			func(o *initramfs.Options) { o.Busybox = busybox("mkdir", "sh", "umount") }, initramfs.ErrApplets, "no applet mount",
+		},
+		"busybox for another processor": {
+			func(o *initramfs.Options) { o.Busybox, o.Config = whole(), config(t, "X86_64") }, initramfs.ErrBusybox, "EM_AARCH64",
+		},
+		"no busybox": {func(o *initramfs.Options) { o.Busybox = nil }, initramfs.ErrNoShell, ""},
+		"two shells": {func(o *initramfs.Options) { o.Busybox, o.ShellElsewhere = whole(), true }, initramfs.ErrOption, "another archive"},
+		"labels": {
+			func(o *initramfs.Options) {
+				o.Policy = &initramfs.Input{Name: "mine", Data: []byte("dont_measure obj_type=a_t\ndont_measure obj_type=b_t\nmeasure uid=0\n")}
+			}, initramfs.ErrRefused, "mine: the kernel would refuse it:\n  line 1: label: obj_type=: in the initramfs no security module has its policy yet",
+		},
+		"labels for dracut": {
+			func(o *initramfs.Options) {
+				o.Hook, o.Busybox = initramfs.Dracut, nil
+				o.Policy = &initramfs.Input{Name: "mine", Data: []byte("dont_measure subj_type=a_t\nmeasure uid=0\n")}
+			}, initramfs.ErrRefused, "line 1: label: ",
+		},
+		"a kernel for signed policies": {
+			func(o *initramfs.Options) { o.Config = config(t, "ARM64", "IMA_APPRAISE_REQUIRE_POLICY_SIGS") }, initramfs.ErrRefused, "required: ",
+		},
+		"a kernel without securityfs": {
+			func(o *initramfs.Options) { o.Config = config(t, "ARM64", "-SECURITYFS") }, initramfs.ErrRefused, "CONFIG_SECURITYFS is not set",
+		},
+		"a kernel without scripts": {
+			func(o *initramfs.Options) { o.Config = config(t, "ARM64", "-BINFMT_SCRIPT") }, initramfs.ErrRefused, "/init is a script",
+		},
+		"a kernel without ECDSA": {
+			func(o *initramfs.Options) { o.Config = config(t, "ARM64", "-CRYPTO_ECDSA") }, initramfs.ErrRefused, "leaf.crt: the kernel would refuse it:\n  ecdsa: ",
+		},
+		"a kernel without a blacklist": {
+			func(o *initramfs.Options) {
+				o.Config, o.Revoked = config(t, "ARM64", "-IMA_BLACKLIST_KEYRING"), []initramfs.Input{der("r.der", a.signer("r"))}
+			}, initramfs.ErrRefused, "CONFIG_IMA_BLACKLIST_KEYRING",
+		},
 		"a script": {
 			func(o *initramfs.Options) { o.Busybox = &initramfs.Input{Name: "busybox", Data: []byte("#!/bin/sh\n")} }, initramfs.ErrBusybox, "no ELF file",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := initramfs.Options{Hook: initramfs.Standalone, Certificates: []initramfs.Input{der("leaf.crt", leaf)}, CAs: a.list()}
+			o := initramfs.Options{Hook: initramfs.Standalone, Certificates: []initramfs.Input{der("leaf.crt", leaf)}, CAs: a.list(), Busybox: whole()}
 			c.change(&o)
 			if _, err := initramfs.New(o); !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.says) {
 				t.Errorf("%v, want %v: %q", err, c.is, c.says)
@@ -287,12 +389,28 @@ func TestTaken(t *testing.T) {
 		"issuer not known": {Certificates: []initramfs.Input{der("x", newAuthority(t).signer("x"))}},
 		"chain":            {Certificates: []initramfs.Input{der("x", third.signer("x"))}, Secondary: []initramfs.Input{der("1", second.issuer.Certificate), der("2", third.issuer.Certificate)}, CAs: a.list()},
 		"revoked CA":       {Certificates: []initramfs.Input{der("x", a.signer("x"))}, Revoked: []initramfs.Input{der("ca", second.issuer.Certificate)}, CAs: a.list()},
-		"static-pie":       {Certificates: []initramfs.Input{der("x", a.signer("x"))}, Busybox: &initramfs.Input{Name: "b", Data: program(elf.ET_DYN, elf.PT_DYNAMIC)}},
+		"static-pie":       {Certificates: []initramfs.Input{der("x", a.signer("x"))}, Busybox: pie()},
+		"labels, known":    {Certificates: []initramfs.Input{der("x", a.signer("x"))}, Policy: &initramfs.Input{Name: "mine", Data: []byte("measure obj_type=a_t\n")}, LabelsKnown: true},
+		"no last newline":  {Certificates: []initramfs.Input{der("x", a.signer("x"))}, Policy: &initramfs.Input{Name: "mine", Data: []byte("measure uid=0")}},
+		"whole kernel":     {Certificates: []initramfs.Input{der("x", a.signer("x"))}, Config: config(t, "ARM64")},
+		"32 bits on 64":    {Certificates: []initramfs.Input{der("x", a.signer("x"))}, Config: config(t, "ARM64", "COMPAT")},
 		"CA before 6.6":    {Certificates: []initramfs.Input{der("x", a.issuer.Certificate)}, Kernel: certs.Kernel{Major: 6, Minor: 1}},
 	} {
 		o.Hook = initramfs.Standalone
+		if o.Busybox == nil {
+			o.Busybox = whole()
+		}
 		if _, err := initramfs.New(o); err != nil {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestCompression(t *testing.T) {
+	o := initramfs.Options{Config: config(t, "ARM64")}
+	for c, taken := range map[initramfs.Compression]bool{initramfs.None: true, initramfs.Gzip: true, initramfs.Zstd: false, initramfs.LZ4: false, initramfs.Bzip2: false, initramfs.XZ: false} {
+		if err := o.CheckCompression(c); (err == nil) != taken || err != nil && !errors.Is(err, initramfs.ErrRefused) {
+			t.Errorf("%s: %v", c, err)
 		}
 	}
 }
@@ -301,15 +419,17 @@ func TestTaken(t *testing.T) {
 func TestFindings(t *testing.T) {
 	a := newAuthority(t)
 	b, err := initramfs.New(initramfs.Options{
-		Hook: initramfs.Standalone, Certificates: []initramfs.Input{der("x.der", a.signer("x"))}, Kernel: certs.Kernel{Major: 6, Minor: 1},
-		Policy: &initramfs.Input{Name: "mine", Data: []byte("appraise func=BPRM_CHECK\n")},
+		Hook: initramfs.Standalone, Certificates: []initramfs.Input{der("x.der", a.signer("x")), der("y.der", a.signer("y"))}, Kernel: certs.Kernel{Major: 6, Minor: 1},
+		Busybox: busybox("mkdir", "mount", "sh", "sleep"), Policy: &initramfs.Input{Name: "mine", Data: []byte("appraise func=BPRM_CHECK\n")},
 	})
 	check(t, err)
 	var got []string
 	for _, f := range b.Findings {
-		got = append(got, fmt.Sprintf("%s:%d %s %s", f.File, f.Line, f.Severity, f.Rule))
+		got = append(got, fmt.Sprintf("%s:%d %s %s %v", f.File, f.Line, f.Severity, f.Rule, f.Files))
 	}
-	for _, want := range []string{"x.der:0 note ecdsa", "x.der:0 note issuer", "mine:1 warn digest"} {
+	for _, want := range []string{
+		"x.der:0 note ecdsa []", "x.der:0 note issuer [x.der y.der]", "y.der:0 warn keyctl []", "mine:1 warn digest []", "busybox:0 warn applets []",
+	} {
 		if !slices.Contains(got, want) {
 			t.Errorf("no %q in %q", want, got)
 		}
@@ -318,13 +438,14 @@ func TestFindings(t *testing.T) {
 
 func FuzzBusybox(f *testing.F) {
 	f.Add(program(elf.ET_EXEC, elf.PT_LOAD))
+	f.Add(whole().Data)
 	f.Add(program(elf.ET_DYN, elf.PT_INTERP))
 	leaf := newAuthority(f).signer("leaf")
 	f.Fuzz(func(t *testing.T, data []byte) {
 		b, err := initramfs.New(initramfs.Options{
 			Hook: initramfs.Standalone, Certificates: []initramfs.Input{der("leaf", leaf)}, Busybox: &initramfs.Input{Name: "busybox", Data: data},
 		})
-		if err != nil && !errors.Is(err, initramfs.ErrBusybox) && !errors.Is(err, initramfs.ErrPrivateKey) {
+		if err != nil && !errors.Is(err, initramfs.ErrBusybox) && !errors.Is(err, initramfs.ErrApplets) && !errors.Is(err, initramfs.ErrPrivateKey) {
 			t.Error(err)
 		}
 		if err == nil && !slices.Contains(paths(b), "-rwxr-xr-x bin/busybox") {

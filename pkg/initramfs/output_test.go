@@ -18,7 +18,7 @@ import (
 
 func standalone(t testing.TB) *initramfs.Bundle {
 	t.Helper()
-	b, err := initramfs.New(initramfs.Options{Hook: initramfs.Standalone, Certificates: []initramfs.Input{der("leaf.crt", newAuthority(t).signer("leaf"))}})
+	b, err := initramfs.New(initramfs.Options{Hook: initramfs.Standalone, ShellElsewhere: true, Certificates: []initramfs.Input{der("leaf.crt", newAuthority(t).signer("leaf"))}})
 	check(t, err)
 	return b
 }

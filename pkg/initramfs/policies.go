@@ -27,7 +27,8 @@ func (b *builder) policies() error {
 	return b.policy(customPolicy, *b.options.Policy)
 }
 
-// policy judges one as `policy check` does. Warnings about the default one are known.
+// policy judges one as `policy check --initramfs` does. Warnings about the default one
+// are known.
 func (b *builder) policy(name string, in Input) error {
 	if file.HoldsPrivateKey(in.Data) { // it is named before its lines are taken for rules
 		return fmt.Errorf("%s: %w", in.Name, ErrPrivateKey)
@@ -37,15 +38,27 @@ func (b *builder) policy(name string, in Input) error {
 		return fmt.Errorf("%s: %w", in.Name, err)
 	}
 	var reasons []string
-	for _, f := range policy.Check(p, policy.Kernel{Version: b.options.Kernel}) {
+	kernel := policy.Kernel{Version: b.options.Kernel, Config: b.options.Config, Early: true, Labels: b.options.LabelsKnown}
+	for _, f := range policy.Group(policy.Check(p, kernel)) {
 		if f.Severity == policy.Refuse || f.Severity == policy.Error {
-			reasons = append(reasons, fmt.Sprintf("line %d: %s: %s", f.Line, f.Rule, f.Detail))
+			reasons = append(reasons, reason(f))
 		} else if name == customPolicy {
-			b.findings = append(b.findings, Finding{in.Name, f.Line, string(f.Severity), f.Rule, f.Detail})
+			b.findings = append(b.findings, Finding{File: in.Name, Line: f.Line, Lines: f.Lines, Severity: string(f.Severity), Rule: f.Rule, Detail: f.Detail})
 		}
 	}
 	if len(reasons) > 0 {
 		return refused(in.Name, reasons)
 	}
 	return b.add(b.prefix+"etc/ima/"+name, 0o644, in.Data, in.Name)
+}
+
+func reason(f policy.Finding) string {
+	text := f.Rule + ": " + f.Detail
+	if f.Line > 0 {
+		text = fmt.Sprintf("line %d: %s", f.Line, text)
+	}
+	if also := f.Also(); also != "" {
+		text += " (" + also + ")"
+	}
+	return text
 }

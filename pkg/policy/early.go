@@ -53,8 +53,8 @@ func (k Kernel) page() int {
 	return 4 << 10
 }
 
-// length judges a line by what the kernel takes of a write: a page less one byte. What
-// is behind that, less one byte more, is taken for another rule.
+// length judges a line by what the kernel takes of a write: a page less one byte. The
+// next byte is lost, and what is behind that is taken for another rule.
 func (k Kernel) length(line int, text string) []Finding {
 	most := k.page() - 1
 	switch {
@@ -65,7 +65,7 @@ func (k Kernel) length(line int, text string) []Finding {
 			"more than %d bytes: written to securityfs as text, the line is cut here; the policy must be loaded by its path", most)}
 	case !strings.HasPrefix(text, "#"): // comments of this form are not written
 		return []Finding{newFinding(RuleLength, Refuse, line, most+1,
-			"more than %d bytes: the hook of the initramfs writes a line at a time, the kernel takes no more of a write, and what follows is no rule", most)}
+			"more than %d bytes: the hook of the initramfs writes a line at a time, the kernel takes no more of a write, and the rest is lost or refused", most)}
 	}
 	return nil
 }

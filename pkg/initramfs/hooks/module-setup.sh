@@ -26,7 +26,22 @@ install() {
 	for file in "$moddir"/etc/ima/*; do
 		inst_simple "$file" "/etc/ima/${file##*/}" || exit 1
 	done
-	inst_multiple mount
-	inst_multiple -o keyctl cmp
+	# Labels are known once a security module has its policy; the module selinux loads it
+	# at pre-pivot 50.
+	if grep -Eqs '^[^#]*(obj|subj)_(user|role|type)=' "$moddir/etc/ima/ima_policy" && ! dracut_module_included selinux; then
+		dfatal "imasign: the IMA policy has labels, and the kernel refuses it unless the module selinux is in the initramfs: add it, or leave the labels out"
+		exit 1
+	fi
+	inst_multiple mount || exit 1
+	inst_multiple -o cmp
+	# The kernel itself loads x509_ima.der and no other.
+	if [ "$(find "$moddir/etc/keys" -name '*.der' | wc -l)" -gt 1 ]; then
+		inst_multiple keyctl || {
+			dfatal "imasign: further certificates are loaded by keyctl, which is not here: install keyutils"
+			exit 1
+		}
+	else
+		inst_multiple -o keyctl
+	fi
 	inst_hook pre-pivot 99 "$moddir/imasign.sh"
 }

@@ -1,0 +1,101 @@
+package initramfs
+
+import (
+	"debug/elf"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// symbols are what a hook needs of a kernel, with what it is needed for.
+type symbols []struct{ name, why string }
+
+// configured refuses a kernel whose configuration is known and lacks what the hook stops
+// without.
+func (b *builder) configured() error {
+	o := &b.options
+	if o.Config == nil {
+		return nil
+	}
+	needs := symbols{
+		{"CONFIG_BLK_DEV_INITRD", "there is no initramfs"}, {"CONFIG_SECURITYFS", "policies are written to securityfs"},
+		{"CONFIG_PROC_FS", "the hook reads /proc"}, {"CONFIG_SYSFS", "securityfs is mounted below /sys"}, {"CONFIG_KEYS", "certificates go into keyrings"},
+	}
+	if o.Hook == Standalone {
+		needs = append(needs, symbols{
+			{"CONFIG_BINFMT_SCRIPT", "/init is a script"}, {"CONFIG_BINFMT_ELF", "busybox is a program"},
+			{"CONFIG_DEVTMPFS", "/init mounts /dev"}, {"CONFIG_TMPFS", "/init mounts /run"},
+		}...)
+	}
+	if len(o.Revoked) > 0 {
+		needs = append(needs, symbols{{"CONFIG_IMA_BLACKLIST_KEYRING", "there is no keyring for revoked certificates"}}...)
+	}
+	if len(o.Secondary) > 0 {
+		needs = append(needs, symbols{{"CONFIG_SECONDARY_TRUSTED_KEYRING", "there is no keyring for secondary CAs"}}...)
+	}
+	var reasons []string
+	for _, s := range needs {
+		if o.Config.Value(s.name) != "y" {
+			reasons = append(reasons, fmt.Sprintf("configuration: %s is not set: %s", s.name, s.why))
+		}
+	}
+	if len(reasons) > 0 {
+		return refused("the kernel's configuration", reasons)
+	}
+	return nil
+}
+
+// CheckCompression returns ErrRefused where a kernel with the configuration of the
+// options cannot unpack an archive that is compressed so.
+func (o *Options) CheckCompression(c Compression) error {
+	symbol := "CONFIG_RD_" + strings.ToUpper(string(c))
+	if o.Config == nil || c == None || o.Config.Value(symbol) == "y" {
+		return nil
+	}
+	return refused("the archive", []string{fmt.Sprintf("configuration: %s is not set: compress it otherwise, by its name", symbol)})
+}
+
+// processor is for which machines a kernel runs programs; for others than its own if a
+// symbol says so.
+type processor struct {
+	symbol   string
+	programs []elf.Machine
+	also     string
+	others   []elf.Machine
+}
+
+func processors() []processor {
+	return []processor{
+		{"CONFIG_X86_64", []elf.Machine{elf.EM_X86_64}, "CONFIG_IA32_EMULATION", []elf.Machine{elf.EM_386}},
+		{"CONFIG_X86_32", []elf.Machine{elf.EM_386}, "", nil},
+		{"CONFIG_ARM64", []elf.Machine{elf.EM_AARCH64}, "CONFIG_COMPAT", []elf.Machine{elf.EM_ARM}},
+		{"CONFIG_ARM", []elf.Machine{elf.EM_ARM}, "", nil},
+		{"CONFIG_RISCV", []elf.Machine{elf.EM_RISCV}, "", nil},
+		{"CONFIG_PPC", []elf.Machine{elf.EM_PPC, elf.EM_PPC64}, "", nil},
+		{"CONFIG_MIPS", []elf.Machine{elf.EM_MIPS}, "", nil},
+		{"CONFIG_S390", []elf.Machine{elf.EM_S390}, "", nil},
+		{"CONFIG_LOONGARCH", []elf.Machine{elf.EM_LOONGARCH}, "", nil},
+	}
+}
+
+// machine refuses a program of another architecture than the kernel's, if that is known.
+func (b *builder) machine(f *elf.File) error {
+	config := b.options.Config
+	if config == nil {
+		return nil
+	}
+	for _, m := range processors() {
+		if config.Value(m.symbol) != "y" {
+			continue
+		}
+		programs := m.programs
+		if config.Value(m.also) == "y" {
+			programs = slices.Concat(programs, m.others)
+		}
+		if !slices.Contains(programs, f.Machine) {
+			return fmt.Errorf("%w: it is for another processor (%s) than the kernel (%s)", ErrBusybox, f.Machine, m.symbol)
+		}
+		return nil
+	}
+	return nil
+}
