@@ -90,7 +90,7 @@ func TestCompressed(t *testing.T) {
 func TestDate(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "x.cpio")
 	run := func(date string) harness.Result {
-		cmd := exec.Command(harness.Program(t), "initramfs", "bundle", "-o", out, "--cert", sharedPath(t, "keys/x509_ima.crt"))
+		cmd := exec.Command(harness.Program(t), "initramfs", "bundle", "-o", out, "--shell-elsewhere", "--cert", sharedPath(t, "keys/x509_ima.crt"))
 		cmd.Env = append(os.Environ(), "SOURCE_DATE_EPOCH="+date)
 		return harness.RunCommand(t, cmd)
 	}

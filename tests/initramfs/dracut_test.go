@@ -10,16 +10,17 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// dracut runs the real one, which finds the bundle's module beside its own.
-func dracut(t *testing.T, image string, flags ...string) harness.Result {
+// dracut runs the real one on a bundle, which it finds beside its own modules.
+func dracut(t *testing.T, image string, bundle []string, flags ...string) harness.Result {
 	t.Helper()
 	harness.Root(t)
 	dir := filepath.Join(t.TempDir(), "bundle")
-	harness.Must(t, harness.Program(t), "initramfs", "bundle", "-o", dir, "--hook", "dracut", "--cert", sharedPath(t, "keys/x509_ima.crt"))
+	harness.Must(t, harness.Program(t), append([]string{"initramfs", "bundle", "-o", dir, "--hook", "dracut", "--cert", sharedPath(t, "keys/x509_ima.crt")}, bundle...)...)
 	own := filepath.Join(t.TempDir(), "dracut")
 	harness.Must(t, "cp", "-a", "/usr/lib/dracut", own)
 	harness.Must(t, "cp", "-a", filepath.Join(dir, "usr/lib/dracut/modules.d/98imasign"), filepath.Join(own, "modules.d"))
-	args := []string{"-m", "sh", "-euc", `mount --bind "$1" /usr/lib/dracut; shift; exec dracut "$@"`, "-", own}
+	args := []string{"-m", "sh", "-euc", `mount --bind "$1" /usr/lib/dracut; shift
+		[ -z "${WITHOUT-}" ] || mount --bind /dev/null "$WITHOUT"; exec dracut "$@"`, "-", own}
 	args = append(args, "--no-kernel", "--no-hostonly", "--no-early-microcode", "--no-compress", "--force")
 	return harness.Run(t, harness.Tool(t, "unshare"), append(append(args, flags...), image, "6.12.0")...)
 }
@@ -29,7 +30,7 @@ func dracut(t *testing.T, image string, flags ...string) harness.Result {
 func TestDracut(t *testing.T) {
 	harness.Tool(t, "dracut")
 	image := filepath.Join(t.TempDir(), "image")
-	if r := dracut(t, image, "--modules", "bash base fs-lib rootfs-block imasign"); r.Code != 0 {
+	if r := dracut(t, image, nil, "--modules", "bash base fs-lib rootfs-block imasign"); r.Code != 0 {
 		t.Fatalf("exit %d:\n%s%s", r.Code, r.Out, r.Err)
 	}
 	d := &device{t, filepath.Join(t.TempDir(), "initramfs")}
@@ -75,12 +76,44 @@ echo "the hook came back"
 func TestDracutWithSystemd(t *testing.T) {
 	harness.Tool(t, "systemctl")
 	image := filepath.Join(t.TempDir(), "image")
-	r := dracut(t, image, "--modules", "base systemd systemd-initrd imasign")
+	r := dracut(t, image, nil, "--modules", "base systemd systemd-initrd imasign")
 	if r.Code == 0 || !strings.Contains(r.Err, "imasign: an initramfs whose init is systemd cannot load the IMA policy: add --omit") {
 		t.Errorf("exit %d:\n%s", r.Code, r.Err)
 	}
 	if _, err := os.Stat(image); err == nil {
 		t.Error("an image is there")
+	}
+}
+
+// TestDracutBringsWhatTheHookNeeds: keyctl for further certificates, and for labels the
+// module that has them known. dracut itself ends without.
+func TestDracutBringsWhatTheHookNeeds(t *testing.T) {
+	harness.Tool(t, "keyctl")
+	policy := filepath.Join(t.TempDir(), "policy")
+	rules := "# obj_type=x\ndont_measure obj_type=var_log_t\nmeasure func=BPRM_CHECK uid=0\n"
+	if err := os.WriteFile(policy, []byte(rules), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	flags := []string{"--policy", policy, "--labels-known", "--secondary", sharedPath(t, "keys/x509_secondary.crt")}
+	image := filepath.Join(t.TempDir(), "image")
+	r := dracut(t, image, flags, "--modules", "bash base imasign")
+	if r.Code == 0 || !strings.Contains(r.Err, "imasign: the IMA policy has labels") {
+		t.Errorf("exit %d:\n%s", r.Code, r.Err)
+	}
+	if _, err := os.Stat(image); err == nil {
+		t.Error("an image is there")
+	}
+	if r = dracut(t, image, flags, "--modules", "bash base selinux imasign"); r.Code != 0 {
+		t.Fatalf("exit %d:\n%s", r.Code, r.Err)
+	}
+	if listed := harness.Must(t, "cpio", "-t", "--quiet", "-F", image); !strings.Contains(listed, "bin/keyctl\n") {
+		t.Errorf("no keyctl in\n%s", listed)
+	}
+	// Without keyctl, as on a machine without keyutils.
+	t.Setenv("WITHOUT", harness.Tool(t, "keyctl"))
+	r = dracut(t, filepath.Join(t.TempDir(), "other"), flags[3:], "--modules", "bash base imasign")
+	if r.Code == 0 || !strings.Contains(r.Err, "install keyutils") {
+		t.Errorf("exit %d:\n%s", r.Code, r.Err)
 	}
 }
 
@@ -92,7 +125,11 @@ func TestHooksAreClean(t *testing.T) {
 		"dracut": {"usr/lib/dracut/modules.d/98imasign/imasign.sh", "usr/lib/dracut/modules.d/98imasign/module-setup.sh"},
 	} {
 		dir := filepath.Join(t.TempDir(), "bundle")
-		harness.Must(t, harness.Program(t), "initramfs", "bundle", "-o", dir, "--hook", hook, "--cert", sharedPath(t, "keys/x509_ima.crt"))
+		args := []string{"initramfs", "bundle", "-o", dir, "--hook", hook, "--cert", sharedPath(t, "keys/x509_ima.crt")}
+		if hook == "standalone" {
+			args = append(args, "--shell-elsewhere")
+		}
+		harness.Must(t, harness.Program(t), args...)
 		for _, file := range files {
 			// SC2154: dracut and initramfs-framework set variables for their hooks.
 			if r := harness.RunCommand(t, exec.Command(shellcheck, "-e", "SC2154", filepath.Join(dir, file))); r.Code != 0 {
