@@ -6,8 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/imasign/imasign-build/internal/quote"
-	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
@@ -25,12 +23,16 @@ func newRPMVerify(a *app) *cobra.Command {
 		Use:   "verify PATH…",
 		Short: "Verify the file signatures in packages",
 		Long: `Verify checks that every file of each package (directories: every *.rpm below them,
-symbolic links followed) has a signature by a trusted certificate for the digest that the package states, that
-rpm will find it, and that the package is whole. Each file, or package, that fails is
-named with the reason. --check files also holds the digests against the payload.
+symbolic links followed) has a signature by a trusted certificate for the digest that
+the package states, that rpm will find it, and that the package is whole. --check
+files also compares the digests with the payload.
+
+Each package gets a line, with counts of its files and what is wrong with them. The
+files themselves are listed with --verbose, or when there is one package alone.
 
 Exit code 3 means that something was wrong, or that no package had a file to judge,
-1 that something could not be read.`,
+1 that something could not be read: a file, or a package that is truncated or
+otherwise broken.`,
 		Example: `  imasign-build rpm verify --cert x509_ima.crt RPMS/`,
 		Args:    usageArgs(cobra.MinimumNArgs(1)),
 		RunE:    func(cmd *cobra.Command, args []string) error { return runRPMVerify(cmd.Context(), a, o, args) },
@@ -39,40 +41,6 @@ Exit code 3 means that something was wrong, or that no package had a file to jud
 	o.packages.addRead(cmd.Flags())
 	addAllowEmpty(cmd.Flags(), &o.allowEmpty)
 	return cmd
-}
-
-// rpmVerifyReport is the JSON document: the verdicts on files, and the packages
-// that are wrong themselves.
-type rpmVerifyReport struct {
-	*app `json:"-"`
-
-	Command  string           `json:"command"`
-	OK       int64            `json:"ok"`
-	Unsigned int64            `json:"unsigned"`
-	Bad      int64            `json:"bad"`
-	Ignored  int64            `json:"ignored"`
-	Packages int              `json:"packages"`
-	Sources  int              `json:"sources"`
-	Broken   int              `json:"broken"` // packages that are wrong themselves
-	Entries  []rpmVerifyEntry `json:"entries"`
-
-	allowEmpty bool
-	errs       []error
-}
-
-type rpmVerifyEntry struct {
-	Package string `json:"package"`
-	verifyEntry
-}
-
-// packageVerdict is what verifying one package found.
-type packageVerdict struct {
-	unit    rpmsign.Unit
-	report  verifyReport
-	source  bool
-	broken  error // the package is wrong
-	err     error // it could not be looked at
-	defects []rpmsign.Defect
 }
 
 func runRPMVerify(ctx context.Context, a *app, o rpmVerifyOptions, paths []string) error {
@@ -103,99 +71,4 @@ func runRPMVerify(ctx context.Context, a *app, o rpmVerifyOptions, paths []strin
 		return err
 	}
 	return report.finish(paths)
-}
-
-func verifyPackage(ctx context.Context, a *app, engine *signing.Engine, ring *ima.Keyring, level rpmsign.Level, u rpmsign.Unit) packageVerdict {
-	v := packageVerdict{unit: u, report: verifyReport{app: a}}
-	p, err := rpmsign.Open(u.Path, rpmsign.Options{})
-	if err != nil {
-		return v.fail(err)
-	}
-	defer p.Close() //nolint:errcheck // opened for reading
-	if err := p.Check(ctx, level); err != nil {
-		return v.fail(err)
-	}
-	v.defects = p.Defects()
-	if v.source = p.Source(); v.source {
-		return v
-	}
-	v.err = engine.Verify(ctx, p, ring, nil, v.report.take)
-	return v
-}
-
-// fail tells a package that is not as it should be from one that could not be read.
-func (v packageVerdict) fail(err error) packageVerdict {
-	for _, wrong := range []error{rpmsign.ErrNotRPM, rpmsign.ErrTruncated, rpmsign.ErrOversized, rpmsign.ErrMalformed, rpmsign.ErrDigest} {
-		if errors.Is(err, wrong) {
-			v.broken = err
-			return v
-		}
-	}
-	v.err = err
-	return v
-}
-
-func (r *rpmVerifyReport) take(v packageVerdict) error {
-	r.OK += v.report.OK
-	r.Unsigned += v.report.Unsigned
-	r.Bad += v.report.Bad
-	r.Ignored += v.report.Ignored
-	if v.source {
-		r.Sources++
-	}
-	if v.err != nil {
-		r.errs = append(r.errs, v.err)
-	}
-	broken := v.broken != nil
-	if broken {
-		r.add(v, verifyEntry{Status: "bad", Reason: "broken package", Detail: v.broken.Error()})
-	}
-	for _, d := range v.defects {
-		if d.Flaw.Harmless() {
-			r.note("warning: %s: %s: %s", printable(v.unit.Path), d.Flaw, d.Detail)
-			continue
-		}
-		broken = true
-		r.add(v, verifyEntry{Status: "bad", Reason: string(d.Flaw), Detail: quote.Sprintf("%s: %s", d.Flaw, d.Detail)})
-	}
-	if broken {
-		r.Broken++
-	}
-	for _, e := range v.report.Entries {
-		r.add(v, e)
-	}
-	return nil
-}
-
-func (r *rpmVerifyReport) add(v packageVerdict, e verifyEntry) {
-	r.Entries = append(r.Entries, rpmVerifyEntry{v.unit.Path, e})
-}
-
-func (r *rpmVerifyReport) finish(paths []string) error {
-	empty := r.OK+r.Unsigned+r.Bad+int64(r.Broken) == 0 && len(r.errs) == 0
-	if empty {
-		r.nothing(quote.Sprintf("%s", paths), r.allowEmpty)
-	}
-	if r.json {
-		if err := r.printJSON(r); err != nil {
-			return err
-		}
-	} else {
-		for _, e := range r.Entries {
-			path := e.Package
-			if e.raw != "" {
-				path += ": " + e.raw
-			}
-			printEntry(r.out, e.Status, path, e.Detail)
-		}
-		quote.Fprintf(r.out, "%s: %s files ok, %s unsigned, %s bad, %s without a digest\n",
-			packages(r.Packages), count(r.OK), count(r.Unsigned), count(r.Bad), count(r.Ignored))
-	}
-	if len(r.errs) > 0 {
-		return errors.Join(r.errs...)
-	}
-	if r.Unsigned+r.Bad > 0 || r.Broken > 0 || empty && !r.allowEmpty {
-		return errWrong
-	}
-	return nil
 }

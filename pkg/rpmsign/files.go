@@ -21,6 +21,12 @@ type File struct {
 	Inode  uint64 // same for the names of one hard link; 0 where the header has none
 }
 
+// undigested reports whether rpm will not install the file because the header states
+// no digest of it, or zeros. Of empty files, old packages had none.
+func (f *File) undigested() bool {
+	return f.Digest == nil && f.Mode.IsRegular() && f.Flags&FileGhost == 0 && (f.Size > 0 || f.Hash != ima.MD5)
+}
+
 // Flags of files.
 const (
 	FileConfig uint32 = 1 << 0

@@ -44,6 +44,9 @@ const (
 	FlawOutside Flaw = "outside-region"
 	// FlawUnsorted: the signature header's tags are not in order.
 	FlawUnsorted Flaw = "unsorted"
+	// FlawUndigested: the header states no digest of regular files, or zeros, so that
+	// they cannot be signed.
+	FlawUndigested Flaw = "file-without-digest"
 	// FlawMain: the signatures are in the main header, which digests and OpenPGP
 	// signatures cover.
 	FlawMain Flaw = "main-header"
@@ -73,6 +76,7 @@ func (s *fileSignatures) flaw(f Flaw, format string, args ...any) {
 func (p *Package) readFileSignatures() fileSignatures {
 	list, length := p.taken(tagFileSignatures), p.taken(tagFileSignatureLength)
 	s := fileSignatures{present: list.there() || length.there()}
+	s.checkDigests(p.files)
 	if !s.present {
 		return s
 	}
@@ -83,6 +87,20 @@ func (p *Package) readFileSignatures() fileSignatures {
 	s.checkLength(length)
 	s.checkValues(p.files)
 	return s
+}
+
+func (s *fileSignatures) checkDigests(files []File) {
+	n, first := 0, ""
+	for i := range files {
+		if files[i].undigested() {
+			if n++; n == 1 {
+				first = files[i].Path
+			}
+		}
+	}
+	if n > 0 {
+		s.flaw(FlawUndigested, "nothing can be signed of %d regular files, %s the first; rpm refuses to install them", n, first)
+	}
 }
 
 func (s *fileSignatures) read(list, length place, files []File) [][]byte {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/imasign/imasign-build/internal/input"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
@@ -92,16 +93,11 @@ type Package struct {
 // headers; what they state about the content is for Check. Errors wrap ErrNotRPM,
 // ErrTruncated or ErrMalformed.
 func Open(path string, o Options) (*Package, error) {
-	// Looked at before it is opened, which makes some devices do things, and opened
-	// with O_NONBLOCK: a FIFO that is called .rpm must not hold everything up.
-	switch info, err := os.Stat(path); {
+	f, err := input.Regular(path)
+	switch {
+	case errors.Is(err, input.ErrNotRegular):
+		return nil, fmt.Errorf("read: %w: %w", ErrNotRPM, err)
 	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("read %s: %w: it is not a regular file", path, ErrNotRPM)
-	}
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
 		return nil, err
 	}
 	p := &Package{path: path, options: o, file: f}
@@ -118,9 +114,6 @@ func (p *Package) open() error {
 	var err error
 	if p.stat, err = p.file.Stat(); err != nil {
 		return err
-	}
-	if !p.stat.Mode().IsRegular() {
-		return fmt.Errorf("%w: it is not a regular file", ErrNotRPM)
 	}
 	return p.read(p.file, p.stat.Size())
 }

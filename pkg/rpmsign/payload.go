@@ -202,6 +202,8 @@ func (c *fileCheck) compare(r io.Reader, i int) error {
 		switch {
 		case f.Size != c.files[i].Size:
 			c.complain("%s has %d bytes, not %d", f.Path, c.files[i].Size, f.Size)
+		case f.undigested():
+			c.complain("%s has no digest in the header", f.Path)
 		case f.Digest != nil && sum == nil:
 			c.complain("%s: %s cannot be computed here", f.Path, f.Hash)
 		case f.Digest != nil && !bytes.Equal(sum.Sum(nil), f.Digest):

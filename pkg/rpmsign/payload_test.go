@@ -22,6 +22,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 
 	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/tests/harness"
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
@@ -249,5 +250,37 @@ func TestPayloadFormats(t *testing.T) {
 	set(f.Header, uint32(tagPayloadFormat), strings0("drpm"))
 	if _, payload, files := checked(t, pack(f)); payload != nil || !errors.Is(files, ErrMalformed) {
 		t.Errorf("payload %v, files %v", payload, files)
+	}
+}
+
+// TestUndigested: a regular file without a digest, or with zeros, cannot be signed, and
+// rpm does not install it.
+func TestUndigested(t *testing.T) {
+	for name, digest := range map[string]string{"none": "", "zeros": strings.Repeat("0", 64)} {
+		f := parts(t, "zstd")
+		digests, _ := packages.Find(f.Header, uint32(tagFileDigests))
+		list := digests.Strings()
+		list[slices.IndexFunc(list, func(s string) bool { return s != "" })] = digest
+		set(f.Header, uint32(tagFileDigests), strings0(list...))
+		path := put(t, f.Pack())
+		p, err := Open(path, Options{})
+		check(t, err)
+		defer p.Close()
+		if d := p.Defects(); len(d) != 1 || d[0].Flaw != FlawUndigested || d[0].Flaw.Harmless() {
+			t.Errorf("%s: %v", name, d)
+		}
+		check(t, p.Check(t.Context(), CheckPayload))
+		if err := p.Check(t.Context(), CheckFiles); !errors.Is(err, ErrDigest) || !strings.Contains(err.Error(), "has no digest") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if r := harness.Run(t, "rpm", "-i", "--nodeps", "--noscripts", "--root", t.TempDir(), path); r.Code == 0 {
+			t.Errorf("%s: rpm installs it", name)
+		}
+	}
+	for _, name := range []string{"el5", "md5", "rpm3", "rich"} { // whose empty files, ghosts and directories have none
+		p := mustParse(t, content(t, packages.Path(t, name)))
+		if slices.ContainsFunc(p.Defects(), func(d Defect) bool { return d.Flaw == FlawUndigested }) {
+			t.Errorf("%s: %v", name, p.Defects())
+		}
 	}
 }

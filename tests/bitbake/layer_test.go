@@ -75,6 +75,23 @@ func TestSecretsAreOutOfHashes(t *testing.T) {
 	}
 }
 
+// TestConfigurationIsUnsigned: the plugin's macro, by which a configuration file that is
+// edited on the device fails appraisal, is installed when a variable says so.
+func TestConfigurationIsUnsigned(t *testing.T) {
+	inc := read(t, filepath.Join(root, "recipes/rpm/rpm-imasign.inc"))
+	for _, want := range []string{
+		`(?m)^IMASIGN_RPM_CONFIG_FILES \?= "0"$`,
+		`(?m)^RPM_IMA_MACROS = "\$\{@'macros.imasign' if bb.utils.to_boolean\(d.getVar\('IMASIGN_RPM_CONFIG_FILES'\)\) else ''\}"$`,
+	} {
+		if !regexp.MustCompile(want).MatchString(inc) {
+			t.Errorf("rpm-imasign.inc has no %s", want)
+		}
+	}
+	if n := strings.Count(inc, "macros.imasign"); n != 2 { // a comment, and what the variable chooses
+		t.Errorf("rpm-imasign.inc names macros.imasign %d times", n)
+	}
+}
+
 func TestVariablesAreDocumented(t *testing.T) {
 	guide := read(t, filepath.Join(root, "docs/yocto.md"))
 	documented := regexp.MustCompile("(?m)^\\| `(IMASIGN_[A-Z0-9_]+)`").FindAllStringSubmatch(guide, -1)

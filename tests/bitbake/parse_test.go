@@ -31,7 +31,7 @@ func TestParse(t *testing.T) {
 		t.Errorf("warnings:\n%s", tail(r.Out))
 	}
 	for recipe, want := range map[string]string{
-		"util-linux": `switch_root\.static`, "rpm": `macros\.imasign`, "linux-yocto": `imasign\.cfg`,
+		"util-linux": `switch_root\.static`, "rpm": `(?m)^RPM_IMA_MACROS=""$`, "linux-yocto": `imasign\.cfg`,
 		"base-files": `IMASIGN_IVERSION`, "imasign-policy": `etc/ima`, "imasign-key-store": `x509_ima`,
 		"initramfs-module-imasign": `95-imasign`, "packagegroup-imasign": `util-linux-switch-root\.static`,
 	} {

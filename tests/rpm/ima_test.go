@@ -1,11 +1,13 @@
 package rpm
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/imasign/imasign-build/tests/harness"
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
@@ -35,12 +37,21 @@ func TestIMAPlugin(t *testing.T) {
 
 func frozenPath(file string) string { return filepath.Join(frozenDir, file) }
 
-// TestIMAPluginConfig: with its macro the plugin signs all configuration too.
+// TestIMAPluginConfig: with its macro the plugin signs all configuration too, and what
+// is edited keeps a signature that no longer holds; without it there is none.
 func TestIMAPluginConfig(t *testing.T) {
-	root := t.TempDir()
-	packages.Install(t, root, frozenPath("v4/rich.rsa2048.rpm"), "--define", "_ima_sign_config_files 1")
-	if packages.SecurityIMA(t, filepath.Join(root, "/etc/rich/rich.conf")) == "" {
-		t.Error("no security.ima on configuration")
+	for _, flags := range [][]string{{"--define", "_ima_sign_config_files 1"}, nil} {
+		root, signed := t.TempDir(), flags != nil
+		packages.Install(t, root, frozenPath("v4/rich.rsa2048.rpm"), flags...)
+		conf := filepath.Join(root, "/etc/rich/rich.conf")
+		check(t, os.WriteFile(conf, []byte("edited\n"), 0o644))
+		if there := packages.SecurityIMA(t, conf) != ""; there != signed {
+			t.Errorf("with the macro %t, configuration has security.ima: %t", signed, there)
+		}
+		r := harness.Run(t, harness.Program(t), "rootfs", "verify", "--include", "/etc/rich/rich.conf", "--cert", frozenPath("keys/rsa2048.crt"), root)
+		if r.Code != 3 || strings.Contains(r.Out, "bad ") != signed {
+			t.Errorf("with the macro %t, edited configuration: exit %d\n%s", signed, r.Code, r.Out)
+		}
 	}
 }
 
