@@ -3,12 +3,14 @@ package tarball
 import (
 	"archive/tar"
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"iter"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -49,7 +51,7 @@ func Create(ctx context.Context, w io.Writer, t *tree.Tree, plan *signing.Plan, 
 	defer c.stop()
 	o.Observe.Tell(signing.Event{Kind: signing.Attaching})
 	buf := bufio.NewWriterSize(onlyWriter{w}, 1<<20)
-	c.out = tar.NewWriter(buf)
+	c.buf, c.out = buf, tar.NewWriter(buf)
 	err := c.write(ctx)
 	if err == nil {
 		err = c.out.Close()
@@ -67,6 +69,7 @@ func inodeOf(s tree.Stamp) inode { return inode{s.Dev, s.Ino} }
 type creator struct {
 	tree    *tree.Tree
 	opts    CreateOptions
+	buf     *bufio.Writer // what out writes to
 	out     *tar.Writer
 	links   map[inode]string // the names that files with several have in the archive
 	counts  Counts
@@ -175,7 +178,7 @@ func (c *creator) add(ctx context.Context, f *file, values map[string][]byte) er
 		h.Linkname = f.target
 	}
 	h.PAXRecords = records(h, f.xattrs, values, linked)
-	if err := c.out.WriteHeader(h); err != nil {
+	if err := c.writeHeader(h); err != nil {
 		return fmt.Errorf("%s: %w", c.tree.Name(n.Path), err)
 	}
 	c.counts.Entries++
@@ -188,6 +191,27 @@ func (c *creator) add(ctx context.Context, f *file, values map[string][]byte) er
 		return nil
 	}
 	return f.copy(ctx, c.out, c.copying)
+}
+
+// writeHeader writes a header by archive/tar, which leaves all that is not ASCII
+// out of the field for a link's target. It is not to be empty: bsdtar makes a file
+// of such a link (see scanner.primes).
+func (c *creator) writeHeader(h *tar.Header) error {
+	if h.Linkname == "" || strings.ContainsFunc(h.Linkname, func(r rune) bool { return r < utf8.RuneSelf }) {
+		return c.out.WriteHeader(h)
+	}
+	if err := c.out.Flush(); err != nil {
+		return err
+	}
+	var text bytes.Buffer
+	if err := tar.NewWriter(&text).WriteHeader(h); err != nil {
+		return err
+	}
+	b := (*block)(text.Bytes()[text.Len()-blockSize:])
+	copy(b[157:257], h.Linkname)
+	b.sum()
+	_, err := c.buf.Write(text.Bytes())
+	return err
 }
 
 func (c *creator) header(n *tree.Node) *tar.Header {

@@ -84,9 +84,8 @@ func (m *member) checkType() error {
 		if m.size > 0 {
 			return fmt.Errorf("%w: an entry of type %q with content", ErrAmbiguous, m.typeflag)
 		}
-		if m.typeflag == typeLink && (mode&typeBits == directory || m.block[157] == 0) {
-			// To bsdtar, a link whose header names nothing is a file.
-			return fmt.Errorf("%w: a hard link with the mode of a directory, or with its target in an extended header alone", ErrAmbiguous)
+		if m.typeflag == typeLink && mode&typeBits == directory {
+			return fmt.Errorf("%w: a hard link with the mode of a directory", ErrAmbiguous)
 		}
 	case m.typeflag == typeMulti:
 		return fmt.Errorf("%w: a file continued from another volume", ErrAmbiguous)

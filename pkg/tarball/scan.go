@@ -52,6 +52,7 @@ type scanner struct {
 	offset int64 // of the next block
 	run    int   // headers that are extended, global ones and labels since the last entry
 
+	linked   bool   // an entry's header named a target
 	uid, gid string // of the last global header; "" for none
 
 	window   []byte
@@ -228,6 +229,9 @@ func (s *scanner) finish(m *member, at int64) (err error) {
 		return fmt.Errorf("%w: %d bytes of content from byte %d on, the archive ends at byte %d", ErrTruncated, m.size, m.content, s.stored)
 	}
 	m.end = m.content + padded(m.size)
+	if err := s.primes(m); err != nil {
+		return err
+	}
 	m.uid, m.gid = s.uid, s.gid
 	if s.offset = m.end; !m.isSparse() {
 		return nil
@@ -238,6 +242,16 @@ func (s *scanner) finish(m *member, at int64) (err error) {
 		}
 	}
 	return sm.check()
+}
+
+// primes refuses a link whose header names no target, before any header did:
+// bsdtar makes a file of it, even where an extended header has the target.
+func (s *scanner) primes(m *member) error {
+	if m.block[157] == 0 && m.isLink() && !s.linked {
+		return fmt.Errorf("%w: a link whose own header names no target, which is a file to bsdtar", ErrAmbiguous)
+	}
+	s.linked = s.linked || m.block[157] != 0 || m.isLink()
+	return nil
 }
 
 // finishGlobal reads a global header. What would change the meaning of later
