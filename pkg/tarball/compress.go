@@ -98,7 +98,7 @@ func decompress(r *bufio.Reader, c Compression) (content io.Reader, stop func(),
 	case XZ:
 		content, err = xzr.NewReader(r, maxWindow)
 	case Bzip2:
-		in.spare = 1
+		in.spare = 2 // it looks for two bytes at once
 		content = &zeroEnd{bzip2.NewReader(in), in, isBzip2End}
 	case LZ4:
 		content = &zeroEnd{lz4.NewReader(in), in, isLZ4End}

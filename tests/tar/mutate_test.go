@@ -124,7 +124,7 @@ func headers(text []byte) (offsets []int) {
 	for at := 0; at+512 <= len(text) && text[at] != 0; {
 		offsets = append(offsets, at)
 		size, err := strconv.ParseInt(strings.Trim(string(text[at+124:at+136]), " \x00"), 8, 32)
-		if err != nil {
+		if err != nil || size < 0 {
 			size = 0
 		}
 		at += 512 + (int(size)+511)/512*512
@@ -223,7 +223,7 @@ func mutateRecords(r *rand.Rand, text []byte, at int) (string, []byte) {
 	kind := pick(r, []string{"x", "x", "x", "x", "g", "X"})
 	if text[at+156] == 'x' && r.IntN(2) == 0 { // into the header that is there
 		size, _ := strconv.ParseInt(strings.Trim(string(text[at+124:at+136]), " \x00"), 8, 32)
-		if old := at + 512 + int(size); old <= len(text) {
+		if old := at + 512 + int(size); size >= 0 && old <= len(text) {
 			new := bytes.Join([][]byte{[]byte(strings.Join(records, "")), text[at+512 : old]}, nil)
 			if r.IntN(2) == 0 {
 				new = bytes.Join([][]byte{text[at+512 : old], []byte(strings.Join(records, ""))}, nil)
