@@ -9,8 +9,8 @@
 // Create makes a reproducible archive of a directory tree. Compression is
 // recognised by content and written by parallel encoders.
 //
-// What an archive's headers mean (names, sparse maps, numbers) is archive/tar's
-// word; digesting, signing and the plan are pkg/signing's, walking a tree is
+// What an archive's headers mean is GNU tar's, bsdtar's and archive/tar's word:
+// archives about which they disagree are refused (ErrAmbiguous); digesting, signing and the plan are pkg/signing's, walking a tree is
 // pkg/tree's, and a file that appears whole or not at all is the caller's.
 package tarball
 

@@ -103,3 +103,22 @@ func TestSelection(t *testing.T) {
 		}
 	}
 }
+
+// TestCreateLinksWithoutASCII makes an archive whose first link has a target that
+// archive/tar leaves out of the header: bsdtar makes a file of a link without one.
+func TestCreateLinksWithoutASCII(t *testing.T) {
+	keys, tree := newKeys(t), t.TempDir()
+	write(t, filepath.Join(tree, "file"), "content")
+	for name, target := range map[string]string{"a": "漢", "b": "é", "c": "\xe9\xe8", "d": strings.Repeat("漢", 60), "e": "file"} {
+		check(t, os.Symlink(target, filepath.Join(tree, name)))
+	}
+	out := filepath.Join(t.TempDir(), "out.tar")
+	keys.sign(t, []string{"tar", "create", "--sign"}, tree, "-o", out)
+	t.Setenv("LC_ALL", "C.UTF-8")
+	for program := range extractors {
+		if d := difference(list(t, tree), list(t, extracted(t, program, out))); d != "" {
+			t.Errorf("%s extracts another tree:\n%s", program, d)
+		}
+	}
+	harness.Must(t, harness.Program(t), "tar", "verify", "--cert", keys.certificate(), out)
+}
