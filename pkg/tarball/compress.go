@@ -74,9 +74,10 @@ func recognise(head []byte) Compression {
 		}
 	}
 	if level, found := bytes.CutPrefix(head, []byte("BZh")); found && len(level) > 0 && '1' <= level[0] && level[0] <= '9' {
-		next := string(level[1:min(len(level), 7)])
-		if strings.HasPrefix("1AY&SY", next) || strings.HasPrefix("\x17\x72\x45\x38\x50\x90", next) {
-			return Bzip2
+		for _, magic := range []string{"1AY&SY", "\x17\x72\x45\x38\x50\x90"} { // of a block, of the end
+			if next := level[1:min(len(level), 7)]; bytes.HasPrefix([]byte(magic), next) {
+				return Bzip2
+			}
 		}
 	}
 	return None

@@ -74,31 +74,34 @@ func (l *listing) list(m *member, yield func(signing.Entry, error) bool) bool {
 	if e.Path == "" {
 		return true
 	}
-	other, err := l.complete(m, h, &e)
+	second, err := l.complete(m, h, &e)
 	if err != nil {
 		return yield(e, fmt.Errorf("%s: %s: %w", l.name, e.Path, err))
 	}
 	if !yield(e, nil) {
 		return false
 	}
-	if other == nil || e.Reason != "" || !l.opts.EveryRecord {
+	if second == nil || e.Reason != "" || !l.opts.EveryRecord {
 		return true
 	}
-	e.Same, e.Xattrs = "", map[string][]byte{ima.XattrIMA: other}
+	e.Same, e.Xattrs = "", second
 	return yield(e, nil)
 }
 
 // complete adds to the entry its xattrs, and content or the reason for having
-// none. other is a second security.ima.
-func (l *listing) complete(m *member, h *tar.Header, e *signing.Entry) (other []byte, err error) {
+// none. second are other xattrs that programs see.
+func (l *listing) complete(m *member, h *tar.Header, e *signing.Entry) (second map[string][]byte, err error) {
 	if m.pax != nil {
-		if e.Xattrs, other, err = xattrs(m.pax.records); err != nil {
+		if e.Xattrs, second, err = xattrs(m.pax.records); err != nil {
 			return nil, err
 		}
 	}
 	if m.typeflag == typeLink {
 		if err := l.link(cleanPath(h.Linkname), e); err != nil {
 			return nil, err
+		}
+		if len(second) == 0 { // GNU tar takes no records of links
+			second = nil
 		}
 	} else if e.Reason = unsigned(e, l.opts.Whiteouts); e.Reason == "" {
 		e.Size, e.Open = h.Size, l.opener(m)
@@ -107,7 +110,7 @@ func (l *listing) complete(m *member, h *tar.Header, e *signing.Entry) (other []
 		}
 	}
 	l.remember(m, e)
-	return other, nil
+	return second, nil
 }
 
 // addHoles counts what a sparse file has less in the archive: a header of a few

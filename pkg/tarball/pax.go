@@ -112,10 +112,11 @@ func parseSize(text string) (int64, error) {
 	return n, nil
 }
 
-// xattrs is what the records say of the security.* xattrs. other is the
-// security.ima of a LIBARCHIVE record that differs from the SCHILY one.
-func xattrs(records []record) (values map[string][]byte, other []byte, err error) {
-	byKey := map[string]map[string][]byte{}
+// xattrs is what the records say of the security.* xattrs. second is what some
+// programs see in their place, nil where all see the same: another security.ima of
+// a LIBARCHIVE record, or none, which is what GNU tar finds in such records.
+func xattrs(records []record) (values, second map[string][]byte, err error) {
+	byKey := map[string]map[string][]byte{keySCHILY: {}, keyLIBARCHIVE: {}}
 	for _, r := range records {
 		name, ok := r.xattr()
 		if !ok || !strings.HasPrefix(name, "security.") {
@@ -129,24 +130,22 @@ func xattrs(records []record) (values map[string][]byte, other []byte, err error
 		if strings.HasPrefix(r.key(), keyLIBARCHIVE) {
 			kind = keyLIBARCHIVE
 		}
-		if byKey[kind] == nil {
-			byKey[kind] = map[string][]byte{}
-		}
 		byKey[kind][name] = v
 	}
-	if values = byKey[keySCHILY]; values == nil {
-		return byKey[keyLIBARCHIVE], nil, nil
-	}
+	values = byKey[keySCHILY]
 	for name, v := range byKey[keyLIBARCHIVE] {
 		old, there := values[name]
 		switch {
-		case !there:
+		case !there && name == ima.XattrIMA:
+			second = map[string][]byte{}
+		case there && name == ima.XattrIMA && !bytes.Equal(old, v):
+			second = map[string][]byte{name: v}
+		}
+		if !there {
 			values[name] = v
-		case name == ima.XattrIMA && !bytes.Equal(old, v):
-			other = v
 		}
 	}
-	return values, other, nil
+	return values, second, nil
 }
 
 // edit returns the records with the xattrs of values set, or removed for nil

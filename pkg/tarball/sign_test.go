@@ -7,6 +7,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -259,8 +260,15 @@ func TestLibarchiveRecords(t *testing.T) {
 			t.Error("stripping leaves a record")
 		}
 		alone := build(t, map[string]string{key: staleB64}, nil)
-		if lines := verdicts(t, alone); strings.Join(lines, ",") != "file bad" {
+		if lines := verdicts(t, alone); strings.Join(lines, ",") != "file bad,file unsigned" {
 			t.Errorf("a LIBARCHIVE record alone is %q", lines)
+		}
+		unseen := build(t, map[string]string{key: base64.StdEncoding.EncodeToString(values[0])}, nil)
+		if lines := verdicts(t, unseen); strings.Join(lines, ",") != "file ok,file unsigned" {
+			t.Errorf("a signature that GNU tar does not see is %q", lines)
+		}
+		if lines := verdicts(t, signed(t, unseen)); strings.Join(lines, ",") != "file ok" {
+			t.Errorf("signed again it is %q", lines)
 		}
 		if lines := verdicts(t, signed(t, alone)); strings.Join(lines, ",") != "file ok" {
 			t.Errorf("signed it is %q", lines)

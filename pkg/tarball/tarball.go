@@ -10,8 +10,9 @@
 // recognised by content and written by parallel encoders.
 //
 // What an archive's headers mean is GNU tar's, bsdtar's and archive/tar's word:
-// archives about which they disagree are refused (ErrAmbiguous); digesting, signing and the plan are pkg/signing's, walking a tree is
-// pkg/tree's, and a file that appears whole or not at all is the caller's.
+// archives about which they disagree are refused (ErrAmbiguous). Digesting, signing
+// and the plan are pkg/signing's, walking a tree is pkg/tree's, and a file that
+// appears whole or not at all is the caller's.
 package tarball
 
 import (
@@ -55,8 +56,8 @@ type Options struct {
 	// SpoolDir is where they are spooled; "" stands for os.TempDir.
 	SpoolDir string
 	// EveryRecord lists an entry twice when its SCHILY and LIBARCHIVE records of
-	// security.ima differ, so that a verification judges both: which of them is
-	// extracted depends on the program. Plans are made without.
+	// security.ima differ, or it has the latter alone, so that a verification judges
+	// both: which of them is extracted depends on the program. Plans are made without.
 	EveryRecord bool
 	// Filled refuses an archive whose last entry does not fill its block: GNU tar
 	// extracts it without content. Rewrite fills it up.
