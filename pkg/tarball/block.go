@@ -23,11 +23,9 @@ const (
 	typePaxGlobal  = 'g'
 	typeLongName   = 'L'
 	typeLongLink   = 'K'
-	typeACLSolaris = 'A'
 	typeSparse     = 'S'
 	typeMulti      = 'M'
 	typeVolume     = 'V'
-	typeNames      = 'N'
 	typeDump       = 'D'
 )
 

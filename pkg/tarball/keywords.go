@@ -26,7 +26,7 @@ var global = []string{"comment", "charset", "atime", "ctime", "mtime", "uid", "g
 
 var paxTime = regexp.MustCompile(`^-?[0-9]+(\.[0-9]*)?$`)
 
-// checkKeyword refuses a record that programs read differently. Those of sparse
+// check refuses a record that programs read differently. Those of sparse
 // files are checked together, with the map.
 func (r record) check() error {
 	key, value := r.key(), r.value()
