@@ -29,7 +29,7 @@ func archives() (everyOf, mutations int) {
 	if os.Getenv("IMASIGN_NIGHTLY") == "1" {
 		return 1, 50_000
 	}
-	return 4, 900
+	return 5, 800
 }
 
 // TestDifferential has GNU tar and bsdtar extract each archive that a verification

@@ -3,6 +3,7 @@ package tar
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/base64"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -160,7 +161,7 @@ func inserted(text []byte, at int, what []byte) []byte {
 
 var mutators = []func(r *rand.Rand, text []byte, at int) (string, []byte){
 	mutateField, mutateField, mutateField, mutateType, mutateType, mutateByte, mutateByte,
-	mutateRecords, mutateRecords, mutateRecords, mutateRecordText, mutateLong, mutateBlocks, mutateOrder, mutateEnd, mutateLink,
+	mutateRecords, mutateRecords, mutateRecords, mutateRecordText, mutateLong, mutateBlocks, mutateOrder, mutateEnd, mutateLink, mutateLink, mutateSignature,
 }
 
 // fields are where a header's are, and how long.
@@ -258,9 +259,9 @@ func mutateBlocks(r *rand.Rand, text []byte, at int) (string, []byte) {
 	blocks := map[string][]byte{
 		"a zero block": make([]byte, 512), "two zero blocks": make([]byte, 1024), "an unsigned file": evil(), "a label": hdr{name: "label", typeflag: "V"}.block(),
 		"a directory": hdr{name: "dir/a", typeflag: "5"}.block(), "a symbolic link": hdr{name: "dir", typeflag: "2", link: "bin"}.block(), "twenty labels": bytes.Repeat(hdr{name: "label", typeflag: "V"}.block(), 20), "forty globals": bytes.Repeat(hdr{name: "g", typeflag: "g"}.file(record("comment", "x")), 40),
-		"a name list": hdr{name: "n", typeflag: "N"}.file("Rename a to b\n"), "an ACL": hdr{name: "acl", typeflag: "A"}.file("1000001\x00user::rwx\x00"),
+		"what Apple adds": hdr{name: "bin/._evil"}.file("\x00\x05\x16\x07\x00\x02\x00\x00"), "a name list": hdr{name: "n", typeflag: "N"}.file("Rename a to b\n"), "an ACL": hdr{name: "acl", typeflag: "A"}.file("1000001\x00user::rwx\x00"),
 	}
-	names := []string{"a zero block", "two zero blocks", "an unsigned file", "a label", "a directory", "a symbolic link", "twenty labels", "forty globals", "a name list", "an ACL"}
+	names := []string{"a zero block", "two zero blocks", "an unsigned file", "a label", "a directory", "a symbolic link", "twenty labels", "forty globals", "a name list", "an ACL", "what Apple adds"}
 	name := pick(r, names)
 	return name, inserted(text, at, blocks[name])
 }
@@ -304,7 +305,48 @@ func gzipped(text []byte) []byte {
 func mutateLink(r *rand.Rand, text []byte, at int) (string, []byte) {
 	h := hdr{name: pick(r, []string{"l", "dir/a", "bin/pad"}), typeflag: pick(r, []string{"1", "1", "2"}), link: pick(r, []string{"dir/a", "./dir/a", "/dir/a", "e", "c:e", "dir/../e", "dir", "nothing", ""}), size: pick(r, []string{"", octal(512), octal(20)})}
 	if r.IntN(2) == 0 {
-		return fmt.Sprintf("link %+v with an xattr", h), inserted(text, at, append(paxHeader(record("SCHILY.xattr.security.ima", pick(r, []string{"\x04\x04stale", "x"}))), h.block()...))
+		signature := pick(r, append(signatures(text), "\x04\x04stale"))
+		return fmt.Sprintf("link %+v with an xattr of %d bytes", h, len(signature)), inserted(text, at, append(paxHeader(record("SCHILY.xattr.security.ima", signature)), h.block()...))
 	}
 	return fmt.Sprintf("link %+v", h), inserted(text, at, h.block())
+}
+
+// signatures are those that an archive has.
+func signatures(text []byte) (all []string) {
+	const key = " SCHILY.xattr.security.ima="
+	for at := bytes.Index(text, []byte(key)); at >= 0; {
+		start := at
+		for start > 0 && '0' <= text[start-1] && text[start-1] <= '9' {
+			start--
+		}
+		length, err := strconv.Atoi(string(text[start:at]))
+		if from := at + len(key); err == nil && start+length-1 >= from && start+length <= len(text) {
+			all = append(all, string(text[from:start+length-1]))
+		}
+		next := bytes.Index(text[at+1:], []byte(key))
+		if at += 1 + next; next < 0 {
+			return all
+		}
+	}
+	return all
+}
+
+// mutateSignature gives an entry another's signature, in a record of either kind.
+func mutateSignature(r *rand.Rand, text []byte, at int) (string, []byte) {
+	all := signatures(text)
+	if len(all) == 0 {
+		return "nothing", text
+	}
+	value := pick(r, all)
+	line := record("SCHILY.xattr.security.ima", value)
+	if r.IntN(2) == 0 {
+		line = record("LIBARCHIVE.xattr.security.ima", base64.RawStdEncoding.EncodeToString([]byte(value)))
+	}
+	if r.IntN(2) == 0 { // in place of the records that are there
+		if size, err := strconv.ParseInt(strings.Trim(string(text[at+124:at+136]), " \x00"), 8, 16); err == nil && text[at+156] == 'x' && size >= 0 && at+512+int(size) <= len(text) {
+			rest := text[min(at+512+(int(size)+511)/512*512, len(text)):]
+			return fmt.Sprintf("alone %.40q", line), bytes.Join([][]byte{text[:at], paxHeader(line), rest}, nil)
+		}
+	}
+	return fmt.Sprintf("signature %.40q", line), inserted(text, at, paxHeader(line))
 }
