@@ -194,7 +194,7 @@ func applyToTar(ctx context.Context, a *app, o manifestApplyOptions, ring *ima.K
 	if len(files) != 1 || len(headers) != 1 {
 		return usagef("a manifest of one archive or tree goes to one archive: this one has %d, for %d", len(headers), len(files))
 	}
-	if err := o.output.check(a, o.dryRun, false, ""); err != nil {
+	if err := o.output.check(a, o.dryRun, false, "", ""); err != nil {
 		return err
 	}
 	index, err := catalog.Index(headers[0].Name)

@@ -20,10 +20,14 @@ compressed as its name says (.tar, .tar.gz, .tgz, .tar.zst, .tar.xz, .tar.bz2,
 --compression decides otherwise.`
 
 // tarInputFlags read an archive.
-type tarInputFlags struct{ unpackLimit int64 }
+type tarInputFlags struct {
+	unpackLimit int64
+	plain       bool
+}
 
 func (f *tarInputFlags) add(flags *pflag.FlagSet) {
 	flags.Int64Var(&f.unpackLimit, "unpack-limit", tarball.DefaultUnpackLimit, "how many `bytes` a pipe, a compressed archive (in TMPDIR) or holes in sparse files may unpack to")
+	flags.BoolVar(&f.plain, "plain", false, "take an archive of a container image for an archive of files, too")
 }
 
 // open opens an archive, - for standard input.
@@ -32,16 +36,16 @@ func (f *tarInputFlags) open(ctx context.Context, a *app, file string, o tarball
 		return nil, nil, usagef("--unpack-limit %d: at least 1", f.unpackLimit)
 	}
 	o.UnpackLimit = f.unpackLimit
-	in, name := a.stdin(ctx), "standard input"
-	closeInput := func() {}
-	if file != "-" {
-		opened, err := input.Open(ctx, file)
-		if err != nil {
-			return nil, nil, err
-		}
-		in, name, closeInput = opened, file, func() { _ = opened.Close() }
+	in, name, closeInput, err := a.openInput(ctx, file)
+	if err != nil {
+		return nil, nil, err
 	}
 	archive, err := tarball.Open(ctx, in, name, o)
+	if err == nil && !f.plain {
+		if err = f.refuseImage(archive, name); err != nil {
+			_ = archive.Close()
+		}
+	}
 	if err != nil {
 		closeInput()
 		if cause := context.Cause(ctx); cause != nil {
@@ -50,6 +54,18 @@ func (f *tarInputFlags) open(ctx context.Context, a *app, file string, o tarball
 		return nil, nil, err
 	}
 	return archive, func() { _ = archive.Close(); closeInput() }, nil
+}
+
+// openInput opens a file, - for standard input, and returns what it is called.
+func (a *app) openInput(ctx context.Context, file string) (in io.Reader, name string, closeInput func(), err error) {
+	if file == "-" {
+		return a.stdin(ctx), "standard input", func() {}, nil
+	}
+	opened, err := input.Open(ctx, file)
+	if err != nil {
+		return nil, "", nil, err
+	}
+	return opened, file, func() { _ = opened.Close() }, nil
 }
 
 // tarOutputFlags write an archive.
@@ -65,13 +81,17 @@ func (f *tarOutputFlags) add(flags *pflag.FlagSet) {
 }
 
 // check refuses what cannot become an output, before any work is done for it.
-func (f *tarOutputFlags) check(a *app, dryRun, oci bool, manifest string) error {
+func (f *tarOutputFlags) check(a *app, dryRun, oci bool, in, manifest string) error {
 	if manifest == "-" && (a.json || f.file == "-" && !dryRun) {
 		return usagef("--manifest - is not alone on standard output: name a file")
 	}
 	if oci {
-		return f.checkOCI(dryRun)
+		return f.checkOCI(a, dryRun, in)
 	}
+	return f.checkArchive(a, dryRun)
+}
+
+func (f *tarOutputFlags) checkArchive(a *app, dryRun bool) error {
 	if _, err := f.choose(tarball.None); err != nil {
 		return err
 	}

@@ -81,7 +81,7 @@ func runTarCreate(ctx context.Context, a *app, o tarCreateOptions, dir string) e
 	if err != nil {
 		return err
 	}
-	if err := o.output.check(a, o.dryRun, false, o.manifest); err != nil {
+	if err := o.output.check(a, o.dryRun, false, "", o.manifest); err != nil {
 		return err
 	}
 	progress := a.newProgress()

@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"iter"
+	"os"
 
 	"github.com/spf13/pflag"
 
@@ -13,17 +15,30 @@ import (
 	"github.com/imasign/imasign-build/pkg/tarball"
 )
 
+const ociHelp = `
+--oci takes container images: a directory with an OCI image layout, an oci-archive, or
+a docker-archive (what docker save and podman save write). Every layer of every image in
+it is taken.`
+
 func addOCI(flags *pflag.FlagSet, oci *bool) {
-	flags.BoolVar(oci, "oci", false, "IN is an OCI image layout directory, of which every layer is taken; OUT a new directory")
+	flags.BoolVar(oci, "oci", false, "IN is an OCI image layout directory, an oci-archive or a docker-archive; every layer of it is taken")
 }
 
-// checkOCI is check for an output that is a directory.
-func (f *tarOutputFlags) checkOCI(dryRun bool) error {
+// isLayoutDir tells a layout directory from an archive of images.
+func isLayoutDir(file string) bool {
+	info, err := os.Stat(file)
+	return file != "-" && err == nil && info.IsDir()
+}
+
+// checkOCI is check for images: a directory becomes a directory.
+func (f *tarOutputFlags) checkOCI(a *app, dryRun bool, in string) error {
 	switch {
+	case !isLayoutDir(in):
+		return f.checkArchive(a, dryRun)
 	case f.compression != "auto":
 		return usagef("--compression is for archives: layers stay compressed as they are")
 	case f.file == "-":
-		return usagef("--oci writes a directory: -o NEWDIR")
+		return usagef("%s is a directory and becomes one: -o NEWDIR", in)
 	case f.file == "" && !dryRun:
 		return usagef("where to? -o NEWDIR")
 	}
@@ -66,29 +81,16 @@ func (l *layers) records() iter.Seq2[signing.Record, error] {
 	}
 }
 
-// runTarOCI plans and rewrites every layer of a layout.
+// runTarOCI plans and rewrites every layer of the images.
 func runTarOCI(ctx context.Context, run *change, in tarInputFlags, out tarOutputFlags, plan planner) error {
-	layout, err := in.openOCI(run.from, run.progress.observer, out.jobs, false)
+	layout, closeLayout, err := in.openOCI(ctx, run.app, run.from, run.progress.observer, out.jobs, false)
 	if err != nil {
-		return err
+		return run.notAttached(ctx, err)
 	}
+	defer closeLayout()
 	var all layers
 	defer all.close()
-	add := func(ctx context.Context, digest string, layer *tarball.Archive) (*signing.Plan, error) {
-		p, err := plan(ctx, layer)
-		if err == nil {
-			all.names, all.plans = append(all.names, digest), append(all.plans, p)
-		}
-		return p, err
-	}
-	if run.dryRun {
-		err = layout.Layers(ctx, func(ctx context.Context, digest string, layer *tarball.Archive) error {
-			_, err := add(ctx, digest, layer)
-			return err
-		})
-	} else {
-		err = layout.Rewrite(ctx, out.file, add)
-	}
+	err = all.rewrite(ctx, run, layout, out, plan)
 	if err != nil {
 		return run.notAttached(ctx, err)
 	}
@@ -97,6 +99,27 @@ func runTarOCI(ctx context.Context, run *change, in tarInputFlags, out tarOutput
 	}
 	run.progress.close()
 	return run.report(all.counts(), all.records())
+}
+
+// rewrite plans every layer and writes the images as they came.
+func (l *layers) rewrite(ctx context.Context, run *change, layout *oci.Layout, out tarOutputFlags, plan planner) error {
+	add := func(ctx context.Context, digest string, layer *tarball.Archive) (*signing.Plan, error) {
+		p, err := plan(ctx, layer)
+		if err == nil {
+			l.names, l.plans = append(l.names, digest), append(l.plans, p)
+		}
+		return p, err
+	}
+	switch {
+	case run.dryRun:
+		return layout.Layers(ctx, func(ctx context.Context, digest string, layer *tarball.Archive) error {
+			_, err := add(ctx, digest, layer)
+			return err
+		})
+	case isLayoutDir(run.from):
+		return layout.Rewrite(ctx, out.file, add)
+	}
+	return out.write(ctx, run.app, layout.Compression(), func(w io.Writer) error { return layout.RewriteArchive(ctx, w, add) })
 }
 
 // writeLayers writes the manifest, of which each layer has its part.
@@ -118,20 +141,56 @@ func (c *change) writeLayers(all *layers) error {
 	})
 }
 
-func (f *tarInputFlags) openOCI(dir string, observe signing.Observer, jobs int, every bool) (*oci.Layout, error) {
-	if f.unpackLimit <= 0 {
-		return nil, usagef("--unpack-limit %d: at least 1", f.unpackLimit)
+// openOCI opens a layout directory, or else an archive of images.
+func (f *tarInputFlags) openOCI(ctx context.Context, a *app, file string, observe signing.Observer, jobs int, every bool) (*oci.Layout, func(), error) {
+	switch {
+	case f.unpackLimit <= 0:
+		return nil, nil, usagef("--unpack-limit %d: at least 1", f.unpackLimit)
+	case f.plain:
+		return nil, nil, usagef("--oci and --plain exclude each other")
 	}
-	return oci.Open(dir, oci.Options{
-		Archive: tarball.Options{UnpackLimit: f.unpackLimit, EveryRecord: every}, Jobs: jobs, Observe: observe,
-	})
+	o := oci.Options{Archive: tarball.Options{UnpackLimit: f.unpackLimit, EveryRecord: every}, Jobs: jobs, Observe: observe}
+	if isLayoutDir(file) {
+		layout, err := oci.Open(file, o)
+		if err != nil {
+			return nil, nil, err
+		}
+		return layout, func() { _ = layout.Close() }, nil
+	}
+	in, name, closeInput, err := a.openInput(ctx, file)
+	if err != nil {
+		return nil, nil, err
+	}
+	layout, err := oci.OpenArchive(ctx, in, name, o)
+	if err != nil {
+		closeInput()
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause
+		}
+		return nil, nil, err
+	}
+	return layout, func() { _ = layout.Close(); closeInput() }, nil
+}
+
+// refuseImage names an archive of a container image: signed as an archive of files,
+// its blobs would get signatures, and the files in its layers none.
+func (f *tarInputFlags) refuseImage(archive *tarball.Archive, name string) error {
+	kind := oci.ArchiveKind(archive)
+	switch kind {
+	case "":
+		return nil
+	case "oci-archive", "docker-archive":
+		return fmt.Errorf("%s is a container image (%s): its layers are the archives to work on: add --oci, or --plain to take it for a plain archive of files", name, kind)
+	}
+	return fmt.Errorf("%s is a container image (%s): unpack it and make a layout of it (skopeo copy dir:DIR oci:LAYOUT:TAG) for --oci, or add --plain to take it for a plain archive of files", name, kind)
 }
 
 func runTarVerifyOCI(ctx context.Context, a *app, o tarVerifyOptions, dir string, v *verifier) error {
-	layout, err := o.input.openOCI(dir, v.progress.observer, o.engine.jobs, true)
+	layout, closeLayout, err := o.input.openOCI(ctx, a, dir, v.progress.observer, o.engine.jobs, true)
 	if err != nil {
 		return err
 	}
+	defer closeLayout()
 	report := verifyReport{app: a, Command: "tar verify", allowEmpty: o.allowEmpty}
 	err = layout.Layers(ctx, func(ctx context.Context, digest string, layer *tarball.Archive) error {
 		return v.Verify(ctx, layer, v.ring, nil, func(verdict signing.Verdict) error {

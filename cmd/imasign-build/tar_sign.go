@@ -42,7 +42,7 @@ other xattrs stay byte for byte. Hard links are signed at their first entry.
 
 Signatures by the same key that hold already stay as they are. OUT appears when it
 is complete, and may be IN.
-` + compressionHelp,
+` + compressionHelp + ociHelp,
 		Example: `  imasign-build tar sign --key x509_ima.key --cert x509_ima.crt rootfs.tar -o signed.tar.zst
   … | imasign-build tar sign --key K --cert C - -o - | …
   tar -x --xattrs --xattrs-include='security.*' -f signed.tar.zst      # as root`,
@@ -60,7 +60,7 @@ func runTarSign(ctx context.Context, a *app, o tarSignOptions, file string) erro
 	if o.key.key == "" && !o.dryRun {
 		return usagef("which key? --key URI, or --dry-run to digest only")
 	}
-	if err := o.output.check(a, o.dryRun, o.oci, o.manifest); err != nil {
+	if err := o.output.check(a, o.dryRun, o.oci, file, o.manifest); err != nil {
 		return err
 	}
 	progress := a.newProgress()

@@ -26,7 +26,7 @@ func newTarStrip(a *app) *cobra.Command {
 		Long: `Strip writes a copy of the archive in which no file has security.ima, whoever
 signed it, nor security.evm, because an EVM signature covers security.ima. Nothing
 else changes: an archive that was signed and stripped is the one that it was.
-` + compressionHelp,
+` + compressionHelp + ociHelp,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runTarStrip(cmd.Context(), a, o, args[0])
@@ -44,7 +44,7 @@ else changes: an archive that was signed and stripped is the one that it was.
 }
 
 func runTarStrip(ctx context.Context, a *app, o tarStripOptions, file string) error {
-	if err := o.output.check(a, o.dryRun, o.oci, o.manifest); err != nil {
+	if err := o.output.check(a, o.dryRun, o.oci, file, o.manifest); err != nil {
 		return err
 	}
 	progress := a.newProgress()

@@ -1,26 +1,29 @@
-// Package oci is an OCI image layout directory as a row of containers: each of
-// its layers is a tar archive, whose entries get signatures. The layers are
-// pkg/tarball's, the layout's files go-containerregistry's; this package keeps
-// digests, sizes and diff ids of configs, manifests and indexes in agreement, and
-// everything else in these documents as it was, known here or not.
+// Package oci is container images at rest as a row of containers: each of their
+// layers is a tar archive, whose entries get signatures. Images come as an OCI image
+// layout directory, as an archive of one (oci-archive) or as what `docker save` and
+// `podman save` write (docker-archive); they are written as they came. The layers
+// are pkg/tarball's. This package keeps digests, sizes and diff ids of configs,
+// manifests and indexes in agreement, takes away annotations that describe the bytes
+// of a blob which changed, and leaves everything else in these documents as it was,
+// known here or not.
+//
+// Content decides, not what a document says about itself: a manifest one of whose
+// layers is a tar archive is an image, whatever its media types, annotations, subject
+// or config are. Documents that two readers could read differently are refused.
 //
 // A rewritten image is another image: signatures and attestations of the old one
-// are left out, and named. Registries are not spoken to.
+// leave the index, and are named. Registries are not spoken to.
+//
+// Formats: OCI image-spec 1.1 (image-layout.md, manifest.md, image-index.md,
+// config.md); moby image/spec v1.2 for manifest.json.
 package oci
 
 import (
 	"context"
-	"encoding/json"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"strings"
-
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/layout"
-	"github.com/google/go-containerregistry/pkg/v1/types"
 
 	"github.com/imasign/imasign-build/pkg/signing"
 	"github.com/imasign/imasign-build/pkg/tarball"
@@ -28,20 +31,22 @@ import (
 
 // Errors that callers decide by.
 var (
-	// ErrFormat means a directory that is no image layout, or one whose parts do
-	// not agree with the digests and sizes that name them.
+	// ErrFormat means what is no image layout, or one whose parts do not agree with
+	// the digests and sizes that name them or could be read in two ways.
 	ErrFormat = errors.New("not a valid OCI image layout")
-	// ErrUnsupported means a layer that cannot be signed: encrypted, or not in the
-	// layout.
+	// ErrUnsupported means a layer that cannot be signed: encrypted, no tar archive,
+	// or not in the layout.
 	ErrUnsupported = errors.New("cannot be signed")
 	// ErrExists means that the output is there already.
 	ErrExists = errors.New("exists already and is not overwritten")
 )
 
-// Limits of documents, which are held in memory, and of indexes in indexes.
+// Limits of documents, which are held in memory, of indexes in indexes, and of
+// manifests that refer to manifests.
 const (
 	maxDocument = 8 << 20
 	maxDepth    = 8
+	maxChain    = 64
 )
 
 // Options of Open.
@@ -54,72 +59,167 @@ type Options struct {
 	Observe signing.Observer
 }
 
-// Layout is an image layout directory, which is only read.
+// Layout is the images in a directory or an archive, which is only read.
 type Layout struct {
-	dir  string
-	path layout.Path
-	opts Options
+	*store
+	opts   Options
+	oci    bool // there is an index.json
+	docker bool // there is docker's manifest.json
 }
 
-// Open opens the layout in dir.
+// Open opens the layout in a directory.
 func Open(dir string, o Options) (*Layout, error) {
-	path, err := layout.FromPath(dir)
-	if err == nil {
-		_, err = os.Stat(filepath.Join(dir, "oci-layout"))
-	}
+	s, err := openDir(dir)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", dir, ErrFormat, err)
+		if !errors.Is(err, ErrFormat) {
+			err = fmt.Errorf("%s: %w: %w", dir, ErrFormat, err)
+		}
+		return nil, err
 	}
-	o.Archive.Whiteouts, o.Archive.Observe = true, o.Observe
-	return &Layout{dir: dir, path: path, opts: o}, nil
+	return newLayout(s, o)
 }
 
-// Visit takes a layer, by its digest, as it is met for the first time.
+// OpenArchive opens an archive of images, called name in errors, which is read as
+// tarball.Open does. The caller closes in, after the Layout.
+func OpenArchive(ctx context.Context, in io.Reader, name string, o Options) (*Layout, error) {
+	o.Archive.Observe = o.Observe
+	s, err := openArchive(ctx, in, name, o.Archive)
+	if err != nil {
+		return nil, err
+	}
+	return newLayout(s, o)
+}
+
+func newLayout(s *store, o Options) (*Layout, error) {
+	o.Archive.Whiteouts, o.Archive.Observe = true, o.Observe
+	l := &Layout{store: s, opts: o}
+	_, hasIndex := s.items["index.json"]
+	_, hasMarker := s.items["oci-layout"]
+	_, hasManifest := s.items["manifest.json"]
+	l.oci, l.docker = hasIndex || hasMarker, hasManifest
+	if err := l.check(); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", s.name, err), s.Close())
+	}
+	return l, nil
+}
+
+// check holds that there are images at all.
+func (l *Layout) check() error {
+	_, legacy := l.items["repositories"]
+	switch {
+	case !l.oci && !l.docker && legacy:
+		return fmt.Errorf("%w: an archive of images from before docker 1.10: docker load it and save it anew", ErrFormat)
+	case !l.oci && !l.docker:
+		return fmt.Errorf("%w: it has neither oci-layout with index.json nor docker's manifest.json", ErrFormat)
+	}
+	if l.oci {
+		text, err := l.text("oci-layout")
+		if err == nil {
+			_, err = parseObject(text, markerKeys)
+		}
+		if err != nil {
+			return asFormat(fmt.Errorf("oci-layout: %w", err))
+		}
+	}
+	if l.docker {
+		_, err := l.dockerImages()
+		return err
+	}
+	return nil
+}
+
+// asFormat makes any error about a part of the layout one about its format.
+func asFormat(err error) error {
+	if err == nil || errors.Is(err, ErrFormat) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrFormat, err)
+}
+
+// Close lets go of the directory or the archive.
+func (l *Layout) Close() error { return l.store.Close() }
+
+// Compression is how an archive was compressed, tarball.None for a directory.
+func (l *Layout) Compression() tarball.Compression {
+	if l.archive == nil {
+		return tarball.None
+	}
+	return l.archive.Compression()
+}
+
+// Visit takes a layer, by its digest, as it is met for the first time. A layer that
+// has no digest, in a docker-archive, goes by that of its decompressed content.
 type Visit func(ctx context.Context, digest string, layer *tarball.Archive) error
 
-// Layers opens every layer of every image in the layout, each once.
+// Layers opens every layer of every image, each once.
 func (l *Layout) Layers(ctx context.Context, visit Visit) error {
-	w := walk{Layout: l, met: map[v1.Hash]rewritten{}, layer: func(ctx context.Context, d descriptor) (rewritten, error) {
-		return rewritten{digest: d.digest}, l.withLayer(ctx, d, func(a *tarball.Archive) error { return visit(ctx, d.digest.String(), a) })
-	}}
-	_, err := w.index(ctx)
+	w := newWalk(l, nil)
+	w.layer = func(ctx context.Context, met *layer, a *tarball.Archive) error {
+		return visit(ctx, string(met.id), a)
+	}
+	_, err := w.all(ctx)
 	return err
 }
 
-// withLayer has use see the layer, after its blob was found to be what its digest
-// says.
-func (l *Layout) withLayer(ctx context.Context, d descriptor, use func(*tarball.Archive) error) error {
-	name := d.digest.String()
-	blob, err := l.path.Blob(d.digest)
-	if err != nil {
-		return fmt.Errorf("%s: layer %s: %w: it is not in the layout: %w", l.dir, name, ErrUnsupported, err)
-	}
-	defer blob.Close() //nolint:errcheck // opened for reading
-	f, ok := blob.(*os.File)
-	if !ok {
-		return fmt.Errorf("%s: layer %s: no file", l.dir, name)
-	}
-	if err := verifyBlob(ctx, f, d); err != nil {
-		return fmt.Errorf("%s: layer %s: %w", l.dir, name, err)
-	}
-	archive, err := tarball.Open(ctx, f, "layer "+name, l.opts.Archive)
-	if err != nil {
-		return err
-	}
-	return errors.Join(use(archive), archive.Close())
+// layer is a layer that was met, and what became of it.
+type layer struct {
+	id        digest // that it goes by
+	name      string // of its file
+	was, now  rewritten
+	isChanged bool
 }
 
-// verifyBlob reads the blob to its end and goes back to its start.
-func verifyBlob(ctx context.Context, f *os.File, d descriptor) error {
-	sum, n, err := v1.SHA256(contextReader{ctx, f})
-	switch {
-	case err != nil:
+// rewritten is a blob before or after.
+type rewritten struct {
+	digest digest
+	size   int64
+	diffID digest // of a layer: of its decompressed content
+}
+
+// withLayer opens a layer, after its blob was found to be what d says, if it
+// stands in a descriptor, and has use see it.
+func (w *walk) withLayer(ctx context.Context, name string, d *descriptor, use func(*layer, *tarball.Archive) error) error {
+	b, err := w.open(name)
+	if err != nil {
 		return err
-	case sum != d.digest || n != d.size:
-		return fmt.Errorf("%w: the blob has %d bytes and the digest %s", ErrFormat, n, sum)
 	}
-	_, err = f.Seek(0, io.SeekStart)
-	return err
+	defer b.Close() //nolint:errcheck // opened for reading
+	met := &layer{name: name, was: rewritten{size: b.size}}
+	label := "layer " + name
+	if d != nil {
+		met.was.digest, label = d.digest, "layer "+string(d.digest)
+		err = b.verify(ctx, d)
+	} else {
+		met.was.digest, err = b.digest(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	archive, err := tarball.Open(ctx, b.reader(), label, w.opts.Archive)
+	if err != nil {
+		return err
+	}
+	met.was.diffID, err = diffID(ctx, archive, met.was.digest)
+	if met.id = met.was.digest; d == nil {
+		met.id = met.was.diffID
+	}
+	if err == nil {
+		err = use(met, archive)
+	}
+	return errors.Join(err, archive.Close())
+}
+
+// diffID is the digest of a layer's content, which that of an uncompressed blob
+// says already.
+func diffID(ctx context.Context, a *tarball.Archive, blob digest) (digest, error) {
+	if a.Compression() == tarball.None && blob.hash().Size() == sha256.Size {
+		return blob, nil
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, contextReader{ctx, a.Content()}); err != nil {
+		return "", err
+	}
+	return digestOf(h), nil
 }
 
 type contextReader struct {
@@ -132,44 +232,4 @@ func (c contextReader) Read(b []byte) (int, error) {
 		return 0, err
 	}
 	return c.r.Read(b)
-}
-
-// document reads a JSON blob, checked against its digest.
-func (l *Layout) document(d descriptor, into any) error {
-	err := func() error {
-		blob, err := l.path.Blob(d.digest)
-		if err != nil {
-			return err
-		}
-		defer blob.Close() //nolint:errcheck // opened for reading
-		text, err := io.ReadAll(io.LimitReader(blob, maxDocument+1))
-		if err != nil {
-			return err
-		}
-		if len(text) > maxDocument {
-			return fmt.Errorf("%w: larger than %d bytes", ErrFormat, maxDocument)
-		}
-		sum, n, err := v1.SHA256(strings.NewReader(string(text)))
-		if err != nil {
-			return err
-		}
-		if sum != d.digest || n != d.size {
-			return fmt.Errorf("%w: the blob has %d bytes and the digest %s", ErrFormat, n, sum)
-		}
-		return json.Unmarshal(text, into)
-	}()
-	if err != nil {
-		return fmt.Errorf("%s: %s: %w", l.dir, d.digest, err)
-	}
-	return nil
-}
-
-// isLayer tells whether a media type is that of a tar archive.
-func isLayer(t types.MediaType) bool {
-	switch t {
-	case types.OCILayer, types.OCILayerZStd, types.OCIUncompressedLayer, types.DockerLayer, types.DockerUncompressedLayer,
-		"application/vnd.docker.image.rootfs.diff.tar.zstd":
-		return true
-	}
-	return false
 }

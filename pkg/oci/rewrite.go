@@ -1,90 +1,160 @@
 package oci
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"os"
+	"path"
 	"path/filepath"
-
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/layout"
-	"golang.org/x/sys/unix"
 
 	"github.com/imasign/imasign-build/pkg/signing"
 	"github.com/imasign/imasign-build/pkg/tarball"
 )
 
-// Plan makes the plan of one layer, which Rewrite does not close.
+// Plan makes the plan of one layer, which Rewrite does not close. What a layer goes by
+// is as for Visit.
 type Plan func(ctx context.Context, digest string, layer *tarball.Archive) (*signing.Plan, error)
 
 // Rewrite writes the layout anew, to a directory that does not exist yet, with
 // what the plans attach. The directory appears whole or not at all. Layers to
 // which nothing is attached keep their bytes, and images of such layers alone
-// their digests.
+// their digests. Whatever is not replaced is copied.
 func (l *Layout) Rewrite(ctx context.Context, dir string, plan Plan) (err error) {
-	out, err := newOutput(dir)
+	out, err := newDirOutput(dir)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, out.discard()) }()
-	w := walk{Layout: l, met: map[v1.Hash]rewritten{}, out: out}
-	w.layer = func(ctx context.Context, d descriptor) (became rewritten, err error) {
-		err = l.withLayer(ctx, d, func(a *tarball.Archive) error {
-			became, err = w.rewriteLayer(ctx, d, a, plan)
-			return err
-		})
-		return became, err
+	if err := l.rewrite(ctx, out, plan); err != nil {
+		return err
 	}
-	index, err := w.index(ctx)
+	return out.publish()
+}
+
+// RewriteArchive is Rewrite into an archive, which is not compressed. After an error
+// what was written is of no use.
+func (l *Layout) RewriteArchive(ctx context.Context, to io.Writer, plan Plan) error {
+	out := newTarOutput(to, l.store)
+	if err := l.rewrite(ctx, out, plan); err != nil {
+		return err
+	}
+	return out.w.Close()
+}
+
+func (l *Layout) rewrite(ctx context.Context, out output, plan Plan) error {
+	w := newWalk(l, out)
+	w.layer = func(ctx context.Context, met *layer, a *tarball.Archive) error {
+		return w.rewriteLayer(ctx, met, a, plan)
+	}
+	for _, i := range l.order {
+		if i.mode.IsDir() {
+			if err := out.special(i, ""); err != nil {
+				return err
+			}
+		}
+	}
+	d, err := w.all(ctx)
 	if err != nil {
 		return err
 	}
-	return out.publish(l, index)
+	if d.index != nil {
+		err = w.putBytes("index.json", l.items["index.json"], d.index)
+	}
+	if err == nil && d.docker != nil {
+		err = w.putBytes("manifest.json", l.items["manifest.json"], d.docker)
+	}
+	if err != nil {
+		return err
+	}
+	return w.rest(ctx)
+}
+
+// rest copies what no document names, and the links, which lead to what their
+// targets became.
+func (w *walk) rest(ctx context.Context) error {
+	for _, i := range w.order {
+		if w.replaced[i.name] != "" || !i.mode.IsRegular() {
+			continue
+		}
+		if err := w.copyFile(ctx, i.name); err != nil {
+			return err
+		}
+	}
+	for _, i := range w.order {
+		if w.replaced[i.name] != "" || !i.isLink() || w.out.has(i.name) {
+			continue
+		}
+		if err := w.copyLink(i); err != nil {
+			return fmt.Errorf("copy %s: %w", i.name, err)
+		}
+	}
+	return nil
+}
+
+func (w *walk) copyLink(i *item) error {
+	target := i.link
+	if now := w.replaced[target]; now != "" {
+		target = now
+	}
+	target, err := filepath.Rel(path.Dir(i.name), target)
+	if err != nil {
+		return err
+	}
+	return w.out.special(i, target)
 }
 
 // rewriteLayer writes a layer as it was compressed, or copies it if nothing
 // changes.
-func (w *walk) rewriteLayer(ctx context.Context, d descriptor, a *tarball.Archive, plan Plan) (rewritten, error) {
-	p, err := plan(ctx, d.digest.String(), a)
+func (w *walk) rewriteLayer(ctx context.Context, met *layer, a *tarball.Archive, plan Plan) error {
+	p, err := plan(ctx, string(met.id), a)
 	if err != nil {
-		return rewritten{}, err
+		return err
 	}
+	met.now = met.was
 	if p.Counts().Pending() == 0 {
-		diff := sha256.New()
-		if err := a.Rewrite(ctx, p, diff); err != nil {
-			return rewritten{}, err
-		}
-		return rewritten{d.digest, d.size, hashOf(diff)}, w.copyBlob(d)
+		return w.copyFile(ctx, met.name)
 	}
-	f, err := os.CreateTemp(w.out.dir, "layer-*")
+	i, err := w.resolve(met.name)
 	if err != nil {
-		return rewritten{}, err
+		return err
 	}
-	defer f.Close() //nolint:errcheck // renamed or removed with the directory
+	f, err := w.out.temporary()
+	if err != nil {
+		return err
+	}
+	if met.now, err = w.compress(ctx, f, a, p); err != nil {
+		w.out.drop(f)
+		return err
+	}
+	met.isChanged = met.now.digest != met.was.digest
+	becomes := renamed(met.name, met.was, met.now)
+	if becomes != met.name {
+		w.replaced[met.name] = becomes
+	}
+	if w.out.has(becomes) { // another layer has become the same
+		w.out.drop(f)
+		return nil
+	}
+	return w.out.adopt(f, becomes, i, met.now.size)
+}
+
+// compress writes a layer with what the plan attaches.
+func (w *walk) compress(ctx context.Context, f *os.File, a *tarball.Archive, p *signing.Plan) (now rewritten, err error) {
 	blob, diff, size := sha256.New(), sha256.New(), &counter{}
 	z, err := tarball.Compress(ctx, io.MultiWriter(f, blob, size), a.Compression(), w.opts.Jobs)
 	if err != nil {
-		return rewritten{}, err
+		return now, err
 	}
 	if err := a.Rewrite(ctx, p, io.MultiWriter(z, diff)); err != nil {
-		return rewritten{}, err
+		return now, err
 	}
 	if err := z.Close(); err != nil {
-		return rewritten{}, err
+		return now, err
 	}
-	became := rewritten{hashOf(blob), size.n, hashOf(diff)}
-	return became, w.out.adopt(f, became.digest)
-}
-
-func hashOf(h hash.Hash) v1.Hash {
-	return v1.Hash{Algorithm: "sha256", Hex: hex.EncodeToString(h.Sum(nil))}
+	return rewritten{digestOf(blob), size.n, digestOf(diff)}, nil
 }
 
 type counter struct{ n int64 }
@@ -92,165 +162,4 @@ type counter struct{ n int64 }
 func (c *counter) Write(b []byte) (int, error) {
 	c.n += int64(len(b))
 	return len(b), nil
-}
-
-// put writes a document that may have changed from before, or copies its blob.
-func (w *walk) put(d descriptor, before []byte, now object) (rewritten, error) {
-	same := rewritten{digest: d.digest, size: d.size}
-	text, err := json.Marshal(now)
-	if err != nil {
-		return rewritten{}, err
-	}
-	if bytes.Equal(text, before) || w.out == nil {
-		return same, w.copyBlob(d)
-	}
-	digest, size, err := v1.SHA256(bytes.NewReader(text))
-	if err != nil {
-		return rewritten{}, err
-	}
-	return rewritten{digest: digest, size: size}, w.out.path.WriteBlob(digest, io.NopCloser(bytes.NewReader(text)))
-}
-
-// copyBlob copies a blob as it is; its digest is checked on the way.
-func (w *walk) copyBlob(d descriptor) error {
-	if w.out == nil {
-		return nil
-	}
-	blob, err := w.path.Blob(d.digest)
-	if err != nil {
-		return fmt.Errorf("%s: %w: it is not in the layout: %w", d.digest, ErrFormat, err)
-	}
-	defer blob.Close() //nolint:errcheck // opened for reading
-	if err := w.out.path.WriteBlob(d.digest, blob); err != nil {
-		return fmt.Errorf("copy %s: %w", d.digest, err)
-	}
-	return nil
-}
-
-func (w *walk) artifact(blobs []descriptor) error {
-	for _, d := range blobs {
-		if err := w.copyBlob(d); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// copyTree copies a manifest with all blobs that it names.
-func (w *walk) copyTree(d descriptor) error {
-	if d.mediaType.IsImage() {
-		var m object
-		if err := w.document(d, &m); err != nil {
-			return err
-		}
-		layers, err := descriptors(m, "layers")
-		if err != nil {
-			return err
-		}
-		var config object
-		if err := m.get("config", &config); err != nil {
-			return err
-		}
-		if len(config) > 0 {
-			c, err := parseDescriptor(config)
-			if err != nil {
-				return err
-			}
-			layers = append(layers, c)
-		}
-		if err := w.artifact(layers); err != nil {
-			return err
-		}
-	}
-	return w.copyBlob(d)
-}
-
-// output is the new directory before it has its name.
-type output struct {
-	target, dir string
-	path        layout.Path
-}
-
-func newOutput(dir string) (*output, error) {
-	if _, err := os.Lstat(dir); err == nil {
-		return nil, fmt.Errorf("create %s: %w", dir, ErrExists)
-	}
-	dir = filepath.Clean(dir)
-	temporary, err := os.MkdirTemp(filepath.Dir(dir), "."+filepath.Base(dir)+"-*")
-	if err != nil {
-		return nil, fmt.Errorf("create %s: %w", dir, err)
-	}
-	if err := os.Chmod(temporary, 0o755); err != nil {
-		return nil, errors.Join(err, os.RemoveAll(temporary))
-	}
-	return &output{target: dir, dir: temporary, path: layout.Path(temporary)}, nil
-}
-
-// adopt makes a temporary file a blob.
-func (o *output) adopt(f *os.File, digest v1.Hash) error {
-	blobs := filepath.Join(o.dir, "blobs", digest.Algorithm)
-	if err := os.MkdirAll(blobs, 0o755); err != nil {
-		return err
-	}
-	if err := f.Chmod(0o644); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), filepath.Join(blobs, digest.Hex))
-}
-
-// publish completes the directory and gives it its name.
-func (o *output) publish(l *Layout, index object) error {
-	marker, err := readFile(l.dir, "oci-layout")
-	if err != nil {
-		return err
-	}
-	text, err := json.MarshalIndent(index, "", "   ")
-	if err != nil {
-		return err
-	}
-	if err := firstError(o.path.WriteFile("oci-layout", marker, 0o644), o.path.WriteFile("index.json", text, 0o644)); err != nil {
-		return err
-	}
-	d, err := os.Open(o.dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close() //nolint:errcheck // nothing was written through it
-	if err := unix.Syncfs(int(d.Fd())); err != nil {
-		return fmt.Errorf("write %s: %w", o.target, err)
-	}
-	err = unix.Renameat2(unix.AT_FDCWD, o.dir, unix.AT_FDCWD, o.target, unix.RENAME_NOREPLACE)
-	if errors.Is(err, unix.EINVAL) { // a file system without that flag: an empty directory is all that a rename replaces
-		err = os.Rename(o.dir, o.target)
-	}
-	if errors.Is(err, os.ErrExist) {
-		err = ErrExists
-	}
-	if err != nil {
-		return fmt.Errorf("create %s: %w", o.target, err)
-	}
-	o.dir = ""
-	return nil
-}
-
-// discard removes what was not published.
-func (o *output) discard() error {
-	if o.dir == "" {
-		return nil
-	}
-	return os.RemoveAll(o.dir)
-}
-
-// readFile reads one of the layout's two files that are no blobs.
-func readFile(dir, name string) ([]byte, error) {
-	f, err := os.Open(filepath.Join(dir, name))
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() //nolint:errcheck // opened for reading
-	text, err := io.ReadAll(io.LimitReader(f, maxDocument+1))
-	if err == nil && len(text) > maxDocument {
-		err = fmt.Errorf("%s: %w: larger than %d bytes", f.Name(), ErrFormat, maxDocument)
-	}
-	return text, err
 }

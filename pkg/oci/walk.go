@@ -1,319 +1,543 @@
 package oci
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
-	"regexp"
+	"io"
+	"path"
+	"strings"
 
-	v1 "github.com/google/go-containerregistry/pkg/v1"
-	"github.com/google/go-containerregistry/pkg/v1/types"
-
-	"github.com/imasign/imasign-build/pkg/signing"
+	"github.com/imasign/imasign-build/pkg/tarball"
 )
 
-// object is a JSON object of which some keys are known.
-type object map[string]json.RawMessage
-
-func (o object) get(key string, into any) error {
-	text, there := o[key]
-	if !there {
-		return nil
-	}
-	if err := json.Unmarshal(text, into); err != nil {
-		return fmt.Errorf("%w: %q: %w", ErrFormat, key, err)
-	}
-	return nil
-}
-
-func (o object) set(key string, value any) error {
-	text, err := json.Marshal(value)
-	o[key] = text
-	return err
-}
-
-// descriptor names a blob, with what else stands beside its digest.
-type descriptor struct {
-	object
-	digest      v1.Hash
-	size        int64
-	mediaType   types.MediaType
-	annotations map[string]string
-}
-
-func parseDescriptor(o object) (d descriptor, err error) {
-	d.object = o
-	for key, into := range map[string]any{"digest": &d.digest, "size": &d.size, "mediaType": &d.mediaType, "annotations": &d.annotations} {
-		if err := o.get(key, into); err != nil {
-			return d, err
-		}
-	}
-	if d.digest.Algorithm != "sha256" {
-		return d, fmt.Errorf("%w: digest %q", ErrFormat, d.digest)
-	}
-	return d, nil
-}
-
-func descriptors(o object, key string) ([]descriptor, error) {
-	var list []object
-	if err := o.get(key, &list); err != nil {
-		return nil, err
-	}
-	all := make([]descriptor, len(list))
-	for i, o := range list {
-		var err error
-		if all[i], err = parseDescriptor(o); err != nil {
-			return nil, err
-		}
-	}
-	return all, nil
-}
-
-// point makes the descriptor name another blob. Embedded content is dropped.
-func (d *descriptor) point(to rewritten) error {
-	if d.digest == to.digest {
-		return nil
-	}
-	delete(d.object, "data")
-	if err := d.set("digest", to.digest.String()); err != nil {
-		return err
-	}
-	return d.set("size", to.size)
-}
-
-// rewritten is what became of a blob.
-type rewritten struct {
-	digest v1.Hash
-	size   int64
-	diffID v1.Hash // of a layer
-}
-
-// walk goes through all images of a layout. Without out it only looks.
+// walk goes through all images of a layout, once for each blob. Without out it only
+// looks.
 type walk struct {
 	*Layout
-	layer func(context.Context, descriptor) (rewritten, error)
-	met   map[v1.Hash]rewritten
-	out   *output
+	out   output
+	layer func(context.Context, *layer, *tarball.Archive) error
+
+	nodes     map[digest]*node
+	sniffed   map[digest]contents
+	sizes     map[digest]int64       // of blobs that are what their digests say
+	layers    map[string]*layer      // by the file's name
+	manifests map[digest]rewritten   // what became of manifests and indexes
+	ids       map[string]*configIDs  // of configs, by the file's name
+	configs   map[[32]byte]rewritten // what became of configs, by name and new diff ids
+	replaced  map[string]string      // files that became another, by name
+	removed   map[string]int         // annotations, how often
+	depth     int                    // of manifests that refer to manifests
 }
 
-// index goes through the layout's own index and returns it.
-func (w *walk) index(ctx context.Context) (object, error) {
-	var index object
-	text, err := readFile(w.dir, "index.json")
+func newWalk(l *Layout, out output) *walk {
+	return &walk{
+		Layout: l, out: out, nodes: map[digest]*node{}, sniffed: map[digest]contents{}, sizes: map[digest]int64{}, layers: map[string]*layer{},
+		manifests: map[digest]rewritten{}, ids: map[string]*configIDs{}, configs: map[[32]byte]rewritten{},
+		replaced: map[string]string{}, removed: map[string]int{},
+	}
+}
+
+func (w *walk) warn(path, message string) { w.opts.Observe.Warn(path, message) }
+
+// documents are the files that list the images; nil where there is none.
+type documents struct{ index, docker []byte }
+
+// all goes through everything, and returns what the documents became.
+func (w *walk) all(ctx context.Context) (d documents, err error) {
+	if w.oci {
+		if d.index, err = w.index(ctx); err != nil {
+			return d, fmt.Errorf("%s: %w", w.name, err)
+		}
+	}
+	if w.docker {
+		if d.docker, err = w.dockerManifest(ctx); err != nil {
+			return d, fmt.Errorf("%s: manifest.json: %w", w.name, err)
+		}
+	}
+	w.tellRemoved()
+	return d, w.unchanged()
+}
+
+// index goes through the layout's own index.
+func (w *walk) index(ctx context.Context) ([]byte, error) {
+	text, err := w.text("index.json")
+	if err != nil {
+		return nil, asFormat(err)
+	}
+	index, err := parseObject(text, indexKeys)
+	if err == nil && index["manifests"] == nil {
+		err = fmt.Errorf("%w: it has no manifests", ErrFormat)
+	}
+	top := &node{}
 	if err == nil {
-		err = json.Unmarshal(text, &index)
+		err = w.classify(ctx, index, top, 0)
+	}
+	if err == nil {
+		err = w.list(ctx, index)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", w.dir, ErrFormat, err)
+		return nil, fmt.Errorf("index.json: %w", err)
 	}
-	if err := w.manifests(ctx, index, 0); err != nil {
-		return nil, fmt.Errorf("%s: %w", w.dir, err)
-	}
-	return index, nil
+	return json.MarshalIndent(index, "", "   ")
 }
 
-// manifests goes through what an index lists: images first, then what refers to
-// them.
-func (w *walk) manifests(ctx context.Context, index object, depth int) error {
-	if depth > maxDepth {
-		return fmt.Errorf("%w: indexes in indexes, more than %d deep", ErrFormat, maxDepth)
-	}
-	list, err := descriptors(index, "manifests")
+// list goes through what an index lists.
+func (w *walk) list(ctx context.Context, index object) error {
+	list, err := index.descriptors("manifests")
 	if err != nil {
 		return err
 	}
-	late := make([]bool, len(list))
+	kept := list[:0]
 	for i := range list {
-		if late[i], err = w.refers(list[i]); err != nil {
-			return err
-		}
-		if late[i] {
-			continue
-		}
-		if err := w.manifest(ctx, &list[i], depth); err != nil {
-			return err
-		}
-	}
-	kept := []object{}
-	for i := range list {
-		keep := true
-		if late[i] {
-			if keep, err = w.reference(list[i]); err != nil {
-				return err
-			}
-		}
-		if keep {
-			kept = append(kept, list[i].object)
-		}
-	}
-	return index.set("manifests", kept)
-}
-
-// cosignTag is how cosign names what belongs to an image.
-var cosignTag = regexp.MustCompile(`^sha256-([0-9a-f]{64})\.(sig|att|sbom)$`)
-
-// refersTo returns the image that a manifest is a signature or attestation of.
-func (w *walk) refersTo(d descriptor) (v1.Hash, error) {
-	if tag := cosignTag.FindStringSubmatch(d.annotations["org.opencontainers.image.ref.name"]); tag != nil {
-		return v1.Hash{Algorithm: "sha256", Hex: tag[1]}, nil
-	}
-	if text := d.annotations["vnd.docker.reference.digest"]; text != "" {
-		return v1.NewHash(text)
-	}
-	if !d.mediaType.IsImage() {
-		return v1.Hash{}, nil
-	}
-	var manifest struct {
-		Subject *struct {
-			Digest v1.Hash `json:"digest"`
-		} `json:"subject"`
-	}
-	if err := w.document(d, &manifest); err != nil || manifest.Subject == nil {
-		return v1.Hash{}, err
-	}
-	return manifest.Subject.Digest, nil
-}
-
-func (w *walk) refers(d descriptor) (bool, error) {
-	to, err := w.refersTo(d)
-	return to != v1.Hash{}, err
-}
-
-// reference keeps what refers to an image that is as it was.
-func (w *walk) reference(d descriptor) (keep bool, err error) {
-	to, err := w.refersTo(d)
-	if err != nil {
-		return false, err
-	}
-	if now, there := w.met[to]; there && now.digest != to {
-		if w.out != nil {
-			w.opts.Observe.Tell(signing.Event{Kind: signing.Warning, Message: fmt.Sprintf("%s is a signature, attestation or the like of %s, which is now %s: left out, make it anew", d.digest, to, now.digest)})
-		}
-		return false, nil
-	}
-	return true, w.copyTree(d)
-}
-
-// manifest goes through one index or image and has d name what became of it.
-func (w *walk) manifest(ctx context.Context, d *descriptor, depth int) error {
-	if done, met := w.met[d.digest]; met {
-		return d.point(done)
-	}
-	var m object
-	if !d.mediaType.IsIndex() && !d.mediaType.IsImage() {
-		return w.copyBlob(*d)
-	}
-	if err := w.document(*d, &m); err != nil {
-		return err
-	}
-	before, err := json.Marshal(m)
-	if err != nil {
-		return err
-	}
-	if d.mediaType.IsIndex() {
-		err = w.manifests(ctx, m, depth+1)
-	} else {
-		err = w.image(ctx, m)
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", d.digest, err)
-	}
-	became, err := w.put(*d, before, m)
-	if err != nil {
-		return err
-	}
-	w.met[d.digest] = became
-	return d.point(became)
-}
-
-// image goes through an image's layers and brings its config up to date.
-func (w *walk) image(ctx context.Context, manifest object) error {
-	var o object
-	if err := manifest.get("config", &o); err != nil {
-		return err
-	}
-	config, err := parseDescriptor(o)
-	if err != nil {
-		return err
-	}
-	layers, err := descriptors(manifest, "layers")
-	if err != nil {
-		return err
-	}
-	if config.mediaType != types.OCIConfigJSON && config.mediaType != types.DockerConfigJSON {
-		return w.artifact(append(layers, config)) // something else in an image's clothes
-	}
-	diffIDs := make([]v1.Hash, len(layers))
-	for i := range layers {
-		if diffIDs[i], err = w.oneLayer(ctx, &layers[i]); err != nil {
-			return err
-		}
-	}
-	if err := w.config(&config, diffIDs); err != nil {
-		return err
-	}
-	list := make([]object, len(layers))
-	for i := range layers {
-		list[i] = layers[i].object
-	}
-	return firstError(manifest.set("layers", list), manifest.set("config", config.object))
-}
-
-func firstError(errs ...error) error {
-	for _, err := range errs {
+		keep, err := w.manifest(ctx, &list[i])
 		if err != nil {
 			return err
 		}
+		if keep {
+			kept = append(kept, list[i])
+		}
+	}
+	if len(kept) == 0 && string(index["manifests"]) == "null" {
+		return nil
+	}
+	return index.setDescriptors("manifests", kept)
+}
+
+// manifest goes through one entry of an index and has d name what became of it. It is
+// not kept if it is a signature or the like of an image that changed.
+func (w *walk) manifest(ctx context.Context, d *descriptor) (keep bool, err error) {
+	n := w.nodes[d.digest]
+	to := w.refersTo(d)
+	now, changed, err := w.target(ctx, to)
+	if err != nil {
+		return false, err
+	}
+	if changed && !n.runs {
+		if w.out != nil {
+			w.warn(string(d.digest), fmt.Sprintf("is a signature, attestation or the like of %s, which is now %s: it is left out of the index; make it anew", to, now.digest))
+		}
+		return false, nil
+	}
+	was := rewritten{digest: d.digest, size: d.size}
+	became, met := w.manifests[d.digest]
+	if !met {
+		if became, err = w.rewriteManifest(ctx, d, n); err != nil {
+			return false, fmt.Errorf("%s: %w", d.digest, err)
+		}
+		w.manifests[d.digest] = became
+	}
+	if changed && d.annotations["vnd.docker.reference.digest"] != "" {
+		d.annotations["vnd.docker.reference.digest"] = string(now.digest)
+		if err := d.set("annotations", d.annotations); err != nil {
+			return false, err
+		}
+	}
+	return true, w.point(d, was, became)
+}
+
+// target is what became of the image that something refers to.
+func (w *walk) target(ctx context.Context, to digest) (now rewritten, changed bool, err error) {
+	n, there := w.nodes[to]
+	if !there || w.out == nil {
+		return now, false, nil
+	}
+	now, met := w.manifests[to]
+	if !met {
+		if w.depth++; w.depth > maxChain {
+			return now, false, fmt.Errorf("%w: manifests that refer to manifests, more than %d in a row", ErrFormat, maxChain)
+		}
+		defer func() { w.depth-- }()
+		d := descriptor{object: object{}, digest: to, size: n.size}
+		if _, err := w.manifest(ctx, &d); err != nil {
+			return now, false, err
+		}
+		now = w.manifests[to]
+	}
+	return now, now.digest != "" && now.digest != to, nil
+}
+
+func (w *walk) rewriteManifest(ctx context.Context, d *descriptor, n *node) (rewritten, error) {
+	same := rewritten{digest: d.digest, size: d.size}
+	if n.kind == other {
+		return same, w.copyBlob(ctx, d)
+	}
+	o, err := w.document(d, indexKeys)
+	if err != nil {
+		return same, err
+	}
+	before, err := json.Marshal(o)
+	if err != nil {
+		return same, err
+	}
+	if n.kind == index {
+		err = w.list(ctx, o)
+	} else {
+		err = w.image(ctx, o, n)
+	}
+	if err != nil {
+		return same, err
+	}
+	return w.put(ctx, d, before, o)
+}
+
+// image goes through a manifest's layers and brings its config up to date.
+func (w *walk) image(ctx context.Context, manifest object, n *node) error {
+	layers, err := manifest.descriptors("layers")
+	if err != nil {
+		return err
+	}
+	met := make([]*layer, len(layers))
+	for i := range layers {
+		if met[i], err = w.ociLayer(ctx, &layers[i]); err != nil {
+			return err
+		}
+	}
+	config, there, err := manifest.one("config")
+	if err != nil {
+		return err
+	}
+	if there {
+		if err := w.ociConfig(ctx, &config, met, n); err != nil {
+			return err
+		}
+		if err := manifest.set("config", config.object); err != nil {
+			return err
+		}
+	}
+	if manifest["layers"] != nil && len(layers) > 0 {
+		err = manifest.setDescriptors("layers", layers)
+	}
+	return firstError(err, w.subject(ctx, manifest), w.afterLayers(manifest, met))
+}
+
+// afterLayers takes away what a manifest says about layers that changed.
+func (w *walk) afterLayers(manifest object, met []*layer) error {
+	for _, l := range met {
+		if l != nil && l.isChanged {
+			return w.cleanOwn(manifest, l.was)
+		}
 	}
 	return nil
 }
 
-// oneLayer has a layer visited or rewritten, the first time that it is met, and
-// returns its diff id, none where it only looks.
-func (w *walk) oneLayer(ctx context.Context, d *descriptor) (v1.Hash, error) {
-	became, met := w.met[d.digest]
-	if !met {
-		if !isLayer(d.mediaType) {
-			return v1.Hash{}, fmt.Errorf("layer %s: %w: it is of type %q", d.digest, ErrUnsupported, d.mediaType)
-		}
-		var err error
-		if became, err = w.layer(ctx, *d); err != nil {
-			return v1.Hash{}, err
-		}
-		w.met[d.digest] = became
+// subject has an image refer to what became of the image that it refers to.
+func (w *walk) subject(ctx context.Context, manifest object) error {
+	d, there, err := manifest.one("subject")
+	if err != nil || !there {
+		return err
 	}
-	return became.diffID, d.point(became)
+	now, changed, err := w.target(ctx, d.digest)
+	if err == nil && changed {
+		err = w.point(&d, rewritten{digest: d.digest}, now)
+	}
+	return firstError(err, manifest.set("subject", d.object))
 }
 
-// config sets the diff ids.
-func (w *walk) config(d *descriptor, diffIDs []v1.Hash) error {
+// ociLayer goes through a layer, the first time that it is met, and has d name what
+// became of it. Blobs that are no tar archives stay; they have no layer.
+func (w *walk) ociLayer(ctx context.Context, d *descriptor) (*layer, error) {
+	name := d.digest.path()
+	if w.sniffed[d.digest] != archive {
+		return nil, w.copyBlob(ctx, d)
+	}
+	met, err := w.anyLayer(ctx, name, d)
+	if err != nil {
+		return nil, fmt.Errorf("layer %s: %w", d.digest, err)
+	}
+	if err := sameSize(d, met.was.size); err != nil {
+		return nil, err
+	}
 	if w.out == nil {
+		return met, nil
+	}
+	if content, there := d.annotations["containerd.io/uncompressed"]; there && met.isChanged && content == string(met.was.diffID) {
+		d.annotations["containerd.io/uncompressed"] = string(met.now.diffID)
+	}
+	return met, w.point(d, met.was, met.now)
+}
+
+// anyLayer goes through the layer in a file, once.
+func (w *walk) anyLayer(ctx context.Context, name string, d *descriptor) (*layer, error) {
+	if met, there := w.layers[name]; there {
+		return met, nil
+	}
+	var met *layer
+	err := w.withLayer(ctx, name, d, func(l *layer, a *tarball.Archive) error {
+		met = l
+		return w.layer(ctx, l, a)
+	})
+	if err != nil {
+		return nil, err
+	}
+	w.layers[name] = met
+	return met, nil
+}
+
+// configIDs are the diff ids in a config, which can be many, by their digest.
+type configIDs struct {
+	n   int
+	sum [32]byte
+}
+
+func sumIDs(ids []string) configIDs {
+	return configIDs{len(ids), sha256.Sum256([]byte(strings.Join(ids, "\n")))}
+}
+
+// diffIDs reads the diff ids in a config's blob, nil for something else than the
+// config of an image.
+func (w *walk) diffIDs(ctx context.Context, d *descriptor) (*configIDs, error) {
+	if err := w.verify(ctx, d); err != nil {
+		return nil, err
+	}
+	name := d.digest.path()
+	if ids, met := w.ids[name]; met {
+		return ids, nil
+	}
+	head, err := w.head(d)
+	if err != nil {
+		return nil, err
+	}
+	var ids *configIDs
+	if isConfig(d.mediaType) || strings.HasPrefix(strings.TrimLeft(string(head), " \t\r\n"), "{") {
+		ids, err = w.idsIn(name)
+	}
+	if err == nil {
+		w.ids[name] = ids
+	}
+	return ids, err
+}
+
+func (w *walk) idsIn(name string) (*configIDs, error) {
+	text, err := w.text(name)
+	if err != nil {
+		return nil, err
+	}
+	_, _, ids, err := parseConfig(text)
+	if err != nil || ids == nil {
+		return nil, err
+	}
+	sum := sumIDs(ids)
+	return &sum, nil
+}
+
+// parseConfig returns the config and its rootfs with its diff ids, nil for none.
+func parseConfig(text []byte) (config, rootfs object, ids []string, err error) {
+	if config, err = parseObject(text, configKeys); err != nil {
+		return nil, nil, nil, err
+	}
+	part, there := config["rootfs"]
+	if !there {
+		return config, nil, nil, nil
+	}
+	if rootfs, err = asObject(part, rootfsKeys); err != nil {
+		return nil, nil, nil, err
+	}
+	if err := rootfs.get("diff_ids", &ids); err != nil {
+		return nil, nil, nil, err
+	}
+	if ids == nil && rootfs["diff_ids"] != nil {
+		ids = []string{}
+	}
+	return config, rootfs, ids, nil
+}
+
+// ociConfig holds that a config's diff ids are those of the layers, and puts those
+// that they got into it.
+func (w *walk) ociConfig(ctx context.Context, d *descriptor, met []*layer, n *node) error {
+	ids, err := w.diffIDs(ctx, d)
+	if err != nil {
+		return fmt.Errorf("config %s: %w", d.digest, err)
+	}
+	if ids == nil && isConfig(d.mediaType) && n.runs {
+		ids = &configIDs{}
+	}
+	if n.kind != image || ids == nil {
+		return w.copyBlob(ctx, d)
+	}
+	if err := ids.check(met); err != nil {
+		return fmt.Errorf("config %s: %w", d.digest, err)
+	}
+	became, err := w.config(d.digest.path(), met)
+	if err != nil || w.out == nil {
+		return err
+	}
+	return w.point(d, rewritten{digest: d.digest, size: d.size}, became)
+}
+
+// check compares the diff ids in a config with those of the layers.
+func (c *configIDs) check(met []*layer) error {
+	was := make([]string, len(met))
+	for i, l := range met {
+		if l != nil {
+			was[i] = string(l.was.diffID)
+		}
+	}
+	if c.n != len(met) {
+		return fmt.Errorf("%w: %d layers, but %d diff ids in the config", ErrFormat, len(met), c.n)
+	}
+	if *c != sumIDs(was) {
+		return fmt.Errorf("%w: the diff ids in the config are not those of the layers", ErrFormat)
+	}
+	return nil
+}
+
+// config writes a config with the diff ids that its layers have got.
+func (w *walk) config(name string, met []*layer) (rewritten, error) {
+	if w.out == nil {
+		return rewritten{}, nil
+	}
+	now := make([]string, len(met))
+	changed := false
+	for i, l := range met {
+		now[i] = string(l.now.diffID)
+		changed = changed || l.was.diffID != l.now.diffID
+	}
+	sum := sumIDs(append(now[:len(now):len(now)], name))
+	if became, there := w.configs[sum.sum]; there {
+		return became, nil
+	}
+	text, err := w.text(name)
+	if err != nil {
+		return rewritten{}, err
+	}
+	became := text
+	if changed {
+		if became, err = changeIDs(text, now); err != nil {
+			return rewritten{}, err
+		}
+	}
+	result := rewritten{digest: digestOfBytes(became), size: int64(len(became))}
+	if named := blobDigest(name); named != "" && bytes.Equal(became, text) {
+		result.digest = named // which may be another algorithm's
+	}
+	w.configs[sum.sum] = result
+	return result, w.putConfig(name, text, became)
+}
+
+func changeIDs(text []byte, ids []string) ([]byte, error) {
+	config, rootfs, _, err := parseConfig(text)
+	if err != nil {
+		return nil, err
+	}
+	if err := firstError(rootfs.set("diff_ids", ids), config.set("rootfs", rootfs)); err != nil {
+		return nil, err
+	}
+	return json.Marshal(config)
+}
+
+// putConfig writes a config under the name that its new content has.
+func (w *walk) putConfig(name string, before, now []byte) error {
+	i, err := w.resolve(name)
+	if err != nil {
+		return err
+	}
+	becomes := renamed(name, rewritten{digest: digestOfBytes(before)}, rewritten{digest: digestOfBytes(now)})
+	if becomes != name {
+		w.replaced[name] = becomes
+	}
+	return w.putBytes(becomes, i, now)
+}
+
+// renamed is a file's name after its content changed: that of the new blob for a
+// blob, the digest of the new content where it has that of the old one in it.
+func renamed(name string, was, now rewritten) string {
+	if was.digest == now.digest {
+		return name
+	}
+	if blobDigest(name) != "" {
+		return now.digest.path()
+	}
+	dir, base := path.Split(name)
+	base = strings.ReplaceAll(base, was.digest.hex(), now.digest.hex())
+	if was.diffID != "" {
+		base = strings.ReplaceAll(base, was.diffID.hex(), now.diffID.hex())
+	}
+	return dir + base
+}
+
+// blobDigest is the digest that a file is called by, "" for a file that is no blob.
+func blobDigest(name string) digest {
+	d, err := parseDigest(path.Base(path.Dir(name)) + ":" + path.Base(name))
+	if err != nil || d.path() != name {
+		return ""
+	}
+	return d
+}
+
+func (w *walk) putBytes(name string, like *item, text []byte) error {
+	if w.out == nil || w.out.has(name) {
 		return nil
 	}
-	var config, rootfs object
-	if err := w.document(*d, &config); err != nil {
-		return err
+	return w.out.put(name, like, int64(len(text)), bytes.NewReader(text))
+}
+
+// put writes a document that may have changed from before, or copies its blob.
+func (w *walk) put(ctx context.Context, d *descriptor, before []byte, now object) (rewritten, error) {
+	same := rewritten{digest: d.digest, size: d.size}
+	text, err := json.Marshal(now)
+	if err != nil {
+		return rewritten{}, err
 	}
-	before, err := json.Marshal(config)
+	if bytes.Equal(text, before) || w.out == nil {
+		return same, w.copyBlob(ctx, d)
+	}
+	became := rewritten{digest: digestOfBytes(text), size: int64(len(text))}
+	w.replaced[d.digest.path()] = became.digest.path()
+	i, err := w.resolve(d.digest.path())
+	if err != nil {
+		return same, err
+	}
+	return became, w.putBytes(became.digest.path(), i, text)
+}
+
+// copyBlob copies a blob as it is; its digest is checked on the way.
+func (w *walk) copyBlob(ctx context.Context, d *descriptor) error {
+	if w.out == nil {
+		return w.verify(ctx, d)
+	}
+	name := d.digest.path()
+	if w.out.has(name) {
+		return w.verify(ctx, d)
+	}
+	b, err := w.blob(d)
 	if err != nil {
 		return err
 	}
-	if err := config.get("rootfs", &rootfs); err != nil {
-		return err
-	}
-	var old []v1.Hash
-	if err := rootfs.get("diff_ids", &old); err != nil {
-		return err
-	}
-	if len(old) != len(diffIDs) || rootfs == nil {
-		return fmt.Errorf("%w: %d layers, but %d diff ids in the config", ErrFormat, len(diffIDs), len(old))
-	}
-	if err := firstError(rootfs.set("diff_ids", diffIDs), config.set("rootfs", rootfs)); err != nil {
-		return err
-	}
-	became, err := w.put(*d, before, config)
+	defer b.Close() //nolint:errcheck // opened for reading
+	i, err := w.resolve(name)
 	if err != nil {
 		return err
 	}
-	return d.point(became)
+	h := d.digest.hash()
+	if err := w.out.put(name, i, b.size, io.TeeReader(contextReader{ctx, b.reader()}, h)); err != nil {
+		return fmt.Errorf("copy %s: %w", d.digest, err)
+	}
+	if err := d.is(b.size, h); err != nil {
+		return err
+	}
+	w.sizes[d.digest] = b.size
+	return nil
+}
+
+// copyFile copies a file under its name.
+func (w *walk) copyFile(ctx context.Context, name string) error {
+	if w.out.has(name) {
+		return nil
+	}
+	i, err := w.resolve(name)
+	if err != nil {
+		return err
+	}
+	b, err := w.open(name)
+	if err != nil {
+		return err
+	}
+	defer b.Close() //nolint:errcheck // opened for reading
+	if err := w.out.put(name, i, b.size, contextReader{ctx, b.reader()}); err != nil {
+		return fmt.Errorf("copy %s: %w", name, err)
+	}
+	return nil
 }

@@ -19,6 +19,9 @@ func (a *Archive) load(ctx context.Context, in io.Reader) error {
 			return err
 		}
 	}
+	if s, ok := in.(*io.SectionReader); ok && a.loadSection(s) {
+		return nil
+	}
 	buf := bufio.NewReaderSize(in, 1<<20)
 	head, err := buf.Peek(blockSize)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -61,6 +64,18 @@ func (a *Archive) loadFile(f *os.File) (done bool, err error) {
 	a.size = max(a.stamp.Size-start, 0)
 	a.file = io.NewSectionReader(f, start, a.size)
 	return true, nil
+}
+
+// loadSection takes a part of something else, such as a layer inside an archive of
+// an image, as it lies there. That it does not change is the caller's to check.
+func (a *Archive) loadSection(s *io.SectionReader) (done bool) {
+	head := make([]byte, 8)
+	n, _ := s.ReadAt(head, 0) // errors come again as the archive is read
+	if recognise(head[:n]) != None {
+		return false
+	}
+	a.compression, a.file, a.size = None, s, s.Size()
+	return true
 }
 
 // toSpool decompresses into a file that has no name, so that no ending of the

@@ -16,12 +16,14 @@
 package tarball
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"slices"
 
 	"github.com/imasign/imasign-build/pkg/signing"
 	"github.com/imasign/imasign-build/pkg/tree"
@@ -79,7 +81,8 @@ type Archive struct {
 	opts        Options
 	targets     map[string]bool // paths that hard links name
 	entries     int64
-	end         int64 // of the last member: where the end-of-archive blocks begin
+	end         int64            // of the last member: where the end-of-archive blocks begin
+	top         map[string]place // files of these names in the archive's root, see Top
 
 	source *os.File // what file reads from where that is the input itself
 	stamp  tree.Stamp
@@ -89,8 +92,9 @@ type Archive struct {
 // Open reads the archive in, called name in errors. A regular file that is not
 // compressed is read where it lies, as often as needed, and must not change
 // meanwhile (tree.ErrChanged); everything else is decompressed into a file
-// without a name. The whole structure is checked before Open returns. The
-// caller closes in, after the Archive.
+// without a name. An io.SectionReader that is not compressed is read where it lies,
+// too. The whole structure is checked before Open returns. The caller closes in,
+// after the Archive.
 func Open(ctx context.Context, in io.Reader, name string, o Options) (*Archive, error) {
 	if o.UnpackLimit == 0 {
 		o.UnpackLimit = DefaultUnpackLimit
@@ -117,12 +121,48 @@ func (a *Archive) Close() error {
 // Compression is how the input was compressed.
 func (a *Archive) Compression() Compression { return a.compression }
 
+// Content is the whole archive, decompressed, until Close.
+func (a *Archive) Content() *io.SectionReader { return io.NewSectionReader(a.file, 0, a.stored) }
+
+// Unchanged fails with tree.ErrChanged if the input is not what it was when it was
+// opened. Whoever reads Content asks at the end.
+func (a *Archive) Unchanged() error {
+	if err := a.unchanged(); err != nil {
+		return a.errorf(err)
+	}
+	return nil
+}
+
+// topNames are the files by which an archive of a container image is known.
+var topNames = []string{"oci-layout", "index.json", "manifest.json", "repositories"}
+
+type place struct{ at, size int64 }
+
+// Top is the content of a file in the archive's root, nil where there is none. Only
+// the files that make an archive one of a container image are kept in mind:
+// oci-layout, index.json, manifest.json and repositories.
+func (a *Archive) Top(name string) *io.SectionReader {
+	s, there := a.top[name]
+	if !there {
+		return nil
+	}
+	return io.NewSectionReader(a.file, s.at, s.size)
+}
+
+// noteTop keeps one of these files in mind.
+func (a *Archive) noteTop(m *member) {
+	name, _, _ := bytes.Cut(m.block[:100], []byte{0})
+	if clean := cleanPath(string(name)); slices.Contains(topNames, clean) {
+		a.top[clean] = place{m.content, m.size}
+	}
+}
+
 func (a *Archive) errorf(err error) error { return fmt.Errorf("%s: %w", a.name, err) }
 
 // survey reads every header once: that the structure holds to its end, and which
 // entries hard links name, which a listing has to know before it meets the links.
 func (a *Archive) survey(ctx context.Context) error {
-	a.targets = map[string]bool{}
+	a.targets, a.top = map[string]bool{}, map[string]place{}
 	a.fill()
 	if err := a.checkBeginning(); err != nil {
 		return err
@@ -142,6 +182,7 @@ func (a *Archive) survey(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		a.noteTop(m)
 		a.entries++
 	}
 	if a.end = s.offset; a.size == 0 {

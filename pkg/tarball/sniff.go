@@ -1,0 +1,66 @@
+package tarball
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// IsArchive tells whether what begins at r's start is a tar archive, compressed or
+// not: its first block is a header, or one of zeros. Bytes that are a header
+// themselves and also begin a compressed stream are an error (ErrFormat), and so is
+// an archive behind a skippable frame of zstd (ErrCompression): programs differ in
+// what they take them for.
+func IsArchive(r io.ReaderAt) (bool, error) {
+	head := make([]byte, blockSize)
+	n, err := r.ReadAt(head, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return false, err
+	}
+	head = head[:n]
+	c := recognise(head)
+	skippable := n >= 4 && head[0]&0xf0 == 0x50 && bytes.Equal(head[1:4], []byte("\x2a\x4d\x18"))
+	if skippable {
+		c = Zstd
+	}
+	plain := isHeader(head)
+	if c == None {
+		return plain, nil
+	}
+	packed := isHeader(unpackedHead(r, c))
+	switch {
+	case plain:
+		return false, fmt.Errorf("%w: it is one as it lies there, and also begins as %s does", ErrFormat, c)
+	case packed && skippable:
+		return false, fmt.Errorf("%w zstd: the stream begins with a skippable frame, which not every program skips", ErrCompression)
+	}
+	return packed, nil
+}
+
+// unpackedHead is the first block of what r decompresses to, shorter where that
+// ends or fails.
+func unpackedHead(r io.ReaderAt, c Compression) []byte {
+	content, stop, err := decompress(bufio.NewReader(io.NewSectionReader(r, 0, 1<<62)), c)
+	if err != nil {
+		return nil
+	}
+	defer stop()
+	head := make([]byte, blockSize)
+	n, _ := io.ReadFull(content, head) // as far as it gets
+	return head[:n]
+}
+
+// isHeader accepts whatever this package or archive/tar reads as a first block.
+func isHeader(head []byte) bool {
+	if len(head) < blockSize {
+		return false
+	}
+	if b := (*block)(head); b.isZero() || b.checksumHolds() {
+		return true
+	}
+	_, err := tar.NewReader(bytes.NewReader(head)).Next()
+	return !errors.Is(err, tar.ErrHeader)
+}
