@@ -122,6 +122,9 @@ func runRootfsSign(ctx context.Context, a *app, o rootfsSignOptions, dir string)
 	}
 	progress := a.newProgress()
 	defer progress.close()
+	if isLayout(dir) {
+		progress.observer.Warn(dir, "is an OCI image layout: its blobs are signed, the files in its layers are not (tar sign --oci signs those)")
+	}
 	s, err := newSigner(ctx, a, &o.signerFlags, progress.observer)
 	if err != nil {
 		return err

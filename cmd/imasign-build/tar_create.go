@@ -107,6 +107,9 @@ func runTarCreate(ctx context.Context, a *app, o tarCreateOptions, dir string) e
 // runTarCreateSigned plans the tree's signatures and has them written into the
 // archive.
 func runTarCreateSigned(ctx context.Context, a *app, o tarCreateOptions, dir string, progress *progress, c *tarCreation) error {
+	if isLayout(dir) {
+		return fmt.Errorf("%s is an OCI image layout: signed as a tree, its blobs would get signatures and the files in its layers none: tar sign --oci signs those", dir)
+	}
 	s, err := newSigner(ctx, a, &o.signerFlags, progress.observer)
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"io"
 	"iter"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/pflag"
 
@@ -170,6 +171,16 @@ func (f *tarInputFlags) openOCI(ctx context.Context, a *app, file string, observ
 		return nil, nil, err
 	}
 	return layout, func() { _ = layout.Close(); closeInput() }, nil
+}
+
+// isLayout tells a tree that is an OCI image layout.
+func isLayout(dir string) bool {
+	for _, name := range []string{"oci-layout", "index.json"} {
+		if info, err := os.Lstat(filepath.Join(dir, name)); err != nil || !info.Mode().IsRegular() {
+			return false
+		}
+	}
+	return true
 }
 
 // refuseImage names an archive of a container image: signed as an archive of files,

@@ -159,8 +159,12 @@ func isLayer(t types.MediaType) bool {
 
 func isConfig(t types.MediaType) bool { return t == types.OCIConfigJSON || t == types.DockerConfigJSON }
 
-// isDocument tells by its beginning whether a blob is meant as JSON.
+// isDocument tells by its beginning whether a blob is meant as JSON. Space without an
+// end may be followed by it.
 func isDocument(head []byte) bool {
-	head = bytes.TrimLeft(head, " \t\r\n")
-	return len(head) > 0 && (head[0] == '{' || head[0] == '[' || bytes.HasPrefix(head, []byte("null")))
+	text := bytes.TrimLeft(head, " \t\r\n")
+	if len(text) == 0 {
+		return len(head) > 0
+	}
+	return text[0] == '{' || text[0] == '[' || bytes.HasPrefix(text, []byte("null"))
 }

@@ -107,8 +107,8 @@ func (w *walk) dockerConfig(name string, met []*layer) error {
 	if err != nil {
 		return err
 	}
-	if ids == nil {
-		ids = &configIDs{}
+	if noIDs := sumIDs(nil); ids == nil {
+		ids = &noIDs
 	}
 	if err := ids.check(met); err != nil {
 		return err

@@ -126,14 +126,17 @@ func (o *dirOutput) discard() error {
 type tarOutput struct {
 	w       *tar.Writer
 	written map[string]bool
-	dots    bool // names begin with "./"
+	prefix  string // of all names
 }
 
 func newTarOutput(w io.Writer, s *store) *tarOutput {
 	o := &tarOutput{w: tar.NewWriter(w), written: map[string]bool{}}
 	for _, i := range s.order {
-		o.dots = o.dots || i.header != nil && strings.HasPrefix(i.header.Name, "./")
+		if strings.HasPrefix(i.header.Name, "./") {
+			o.prefix = "./"
+		}
 	}
+	o.prefix += s.above
 	return o
 }
 
@@ -141,7 +144,7 @@ func (o *tarOutput) has(name string) bool { return o.written[name] }
 
 // begin writes a header with the owner and the times of an item.
 func (o *tarOutput) begin(kind byte, name string, like *item, size int64, link string) error {
-	h := tar.Header{Typeflag: kind, Mode: 0o644, Name: o.spelled(name), Size: size, Linkname: link}
+	h := tar.Header{Typeflag: kind, Mode: 0o644, Name: o.prefix + name, Size: size, Linkname: link}
 	if like != nil {
 		from := like.header
 		h.Mode, h.Uid, h.Gid, h.Uname, h.Gname, h.ModTime = from.Mode, from.Uid, from.Gid, from.Uname, from.Gname, from.ModTime
@@ -151,13 +154,6 @@ func (o *tarOutput) begin(kind byte, name string, like *item, size int64, link s
 	}
 	o.written[name] = true
 	return o.w.WriteHeader(&h)
-}
-
-func (o *tarOutput) spelled(name string) string {
-	if o.dots {
-		return "./" + name
-	}
-	return name
 }
 
 func (o *tarOutput) put(name string, like *item, size int64, content io.Reader) error {
@@ -195,7 +191,7 @@ func (o *tarOutput) drop(f *os.File) { _ = f.Close() }
 
 func (o *tarOutput) special(i *item, target string) error {
 	if i.isLink() && i.header.Typeflag == tar.TypeLink {
-		target = o.spelled(path.Join(path.Dir(i.name), target))
+		target = o.prefix + path.Join(path.Dir(i.name), target)
 	}
 	return o.begin(i.header.Typeflag, i.name, i, 0, target)
 }

@@ -42,6 +42,7 @@ type store struct {
 
 	root    *os.Root         // of a directory
 	archive *tarball.Archive // or an archive
+	above   string           // the directory in it that holds everything, with a slash
 }
 
 func (s *store) Close() error {
@@ -135,7 +136,44 @@ func (s *store) list(ctx context.Context) error {
 			return err
 		}
 	}
-	return s.checkParents()
+	if err := s.checkParents(); err != nil {
+		return err
+	}
+	return s.enter()
+}
+
+// enter takes the only directory of an archive for its root, where that is what the
+// image is in: some archives are made from outside.
+func (s *store) enter() error {
+	top := ""
+	for _, i := range s.order {
+		dir, _, below := strings.Cut(i.name, "/")
+		if !below && !i.mode.IsDir() || top != "" && top != dir {
+			return nil
+		}
+		top = dir
+	}
+	if top == "" {
+		return nil
+	}
+	s.above = top + "/"
+	all := s.order
+	s.items, s.order = map[string]*item{}, nil
+	for _, i := range all {
+		if i.name == top {
+			continue
+		}
+		i.name = strings.TrimPrefix(i.name, s.above)
+		if inside := strings.TrimPrefix(i.link, s.above); inside != i.link {
+			i.link = inside
+		} else {
+			i.link = ""
+		}
+		if err := s.add(i); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *store) entry(h *tar.Header, offset int64) error {

@@ -301,7 +301,7 @@ func (w *walk) diffIDs(ctx context.Context, d *descriptor) (*configIDs, error) {
 		return nil, err
 	}
 	var ids *configIDs
-	if isConfig(d.mediaType) || strings.HasPrefix(strings.TrimLeft(string(head), " \t\r\n"), "{") {
+	if text := strings.TrimLeft(string(head), " \t\r\n"); isConfig(d.mediaType) || text == "" && len(head) > 0 || strings.HasPrefix(text, "{") {
 		ids, err = w.idsIn(name)
 	}
 	if err == nil {
@@ -348,11 +348,12 @@ func parseConfig(text []byte) (config, rootfs object, ids []string, err error) {
 // that they got into it.
 func (w *walk) ociConfig(ctx context.Context, d *descriptor, met []*layer, n *node) error {
 	ids, err := w.diffIDs(ctx, d)
+	noIDs := sumIDs(nil)
 	if err != nil {
 		return fmt.Errorf("config %s: %w", d.digest, err)
 	}
 	if ids == nil && isConfig(d.mediaType) && n.runs {
-		ids = &configIDs{}
+		ids = &noIDs
 	}
 	if n.kind != image || ids == nil {
 		return w.copyBlob(ctx, d)

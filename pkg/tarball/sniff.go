@@ -13,7 +13,8 @@ import (
 // not: its first block is a header, or one of zeros. Bytes that are a header
 // themselves and also begin a compressed stream are an error (ErrFormat), and so is
 // an archive behind a skippable frame of zstd (ErrCompression): programs differ in
-// what they take them for.
+// what they take them for. What begins as a compressed stream and does not decompress
+// is an error, too.
 func IsArchive(r io.ReaderAt) (bool, error) {
 	head := make([]byte, blockSize)
 	n, err := r.ReadAt(head, 0)
@@ -30,27 +31,34 @@ func IsArchive(r io.ReaderAt) (bool, error) {
 	if c == None {
 		return plain, nil
 	}
-	packed := isHeader(unpackedHead(r, c))
-	switch {
-	case plain:
+	if plain {
 		return false, fmt.Errorf("%w: it is one as it lies there, and also begins as %s does", ErrFormat, c)
-	case packed && skippable:
+	}
+	unpacked, err := unpackedHead(r, c)
+	if err != nil {
+		return false, err
+	}
+	packed := isHeader(unpacked)
+	if packed && skippable {
 		return false, fmt.Errorf("%w zstd: the stream begins with a skippable frame, which not every program skips", ErrCompression)
 	}
 	return packed, nil
 }
 
 // unpackedHead is the first block of what r decompresses to, shorter where that
-// ends or fails.
-func unpackedHead(r io.ReaderAt, c Compression) []byte {
+// ends. What does not decompress here may do so elsewhere, and is an error.
+func unpackedHead(r io.ReaderAt, c Compression) ([]byte, error) {
 	content, stop, err := decompress(bufio.NewReader(io.NewSectionReader(r, 0, 1<<62)), c)
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	defer stop()
 	head := make([]byte, blockSize)
-	n, _ := io.ReadFull(content, head) // as far as it gets
-	return head[:n]
+	n, err := io.ReadFull(content, head)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, decompressError(c, err)
+	}
+	return head[:n], nil
 }
 
 // isHeader accepts whatever this package or archive/tar reads as a first block.

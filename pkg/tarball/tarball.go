@@ -24,6 +24,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/imasign/imasign-build/pkg/signing"
 	"github.com/imasign/imasign-build/pkg/tree"
@@ -81,8 +82,8 @@ type Archive struct {
 	opts        Options
 	targets     map[string]bool // paths that hard links name
 	entries     int64
-	end         int64            // of the last member: where the end-of-archive blocks begin
-	top         map[string]place // files of these names in the archive's root, see Top
+	end         int64 // of the last member: where the end-of-archive blocks begin
+	top         tops
 
 	source *os.File // what file reads from where that is the input itself
 	stamp  tree.Stamp
@@ -138,22 +139,44 @@ var topNames = []string{"oci-layout", "index.json", "manifest.json", "repositori
 
 type place struct{ at, size int64 }
 
-// Top is the content of a file in the archive's root, nil where there is none. Only
-// the files that make an archive one of a container image are kept in mind:
-// oci-layout, index.json, manifest.json and repositories.
+// tops are such files in the archive's root, or in the one directory that holds
+// everything.
+type tops struct {
+	files map[string]place
+	dir   string // the first entry's
+	mixed bool   // there are others
+}
+
+// Top is the content of a file in the archive's root, or in the only directory that
+// is there; nil where there is none. Only the files that make an archive one of a
+// container image are kept in mind: oci-layout, index.json, manifest.json and
+// repositories.
 func (a *Archive) Top(name string) *io.SectionReader {
-	s, there := a.top[name]
+	s, there := a.top.files[name]
+	if !there && !a.top.mixed {
+		s, there = a.top.files[a.top.dir+"/"+name]
+	}
 	if !there {
 		return nil
 	}
 	return io.NewSectionReader(a.file, s.at, s.size)
 }
 
-// noteTop keeps one of these files in mind.
-func (a *Archive) noteTop(m *member) {
-	name, _, _ := bytes.Cut(m.block[:100], []byte{0})
-	if clean := cleanPath(string(name)); slices.Contains(topNames, clean) {
-		a.top[clean] = place{m.content, m.size}
+// note keeps one of these files in mind. Their names are short: the header has them.
+func (t *tops) note(m *member) {
+	raw, _, _ := bytes.Cut(m.block[:100], []byte{0})
+	name := cleanPath(string(raw))
+	dir, _, _ := strings.Cut(name, "/")
+	switch {
+	case name == "":
+		return
+	case t.dir == "":
+		t.dir = dir
+	case t.dir != dir:
+		t.mixed = true
+	}
+	if slices.Contains(topNames, name) || slices.Contains(topNames, strings.TrimPrefix(name, t.dir+"/")) {
+		t.files[name] = place{m.content, m.size}
 	}
 }
 
@@ -162,7 +185,7 @@ func (a *Archive) errorf(err error) error { return fmt.Errorf("%s: %w", a.name, 
 // survey reads every header once: that the structure holds to its end, and which
 // entries hard links name, which a listing has to know before it meets the links.
 func (a *Archive) survey(ctx context.Context) error {
-	a.targets, a.top = map[string]bool{}, map[string]place{}
+	a.targets, a.top.files = map[string]bool{}, map[string]place{}
 	a.fill()
 	if err := a.checkBeginning(); err != nil {
 		return err
@@ -182,7 +205,7 @@ func (a *Archive) survey(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		a.noteTop(m)
+		a.top.note(m)
 		a.entries++
 	}
 	if a.end = s.offset; a.size == 0 {
