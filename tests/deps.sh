@@ -42,6 +42,7 @@ packages="
 	opensc-pkcs11
 	openssl
 	parted
+	podman
 	pseudo
 	python3
 	qemu-system-x86

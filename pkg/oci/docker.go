@@ -1,6 +1,7 @@
 package oci
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -20,10 +21,12 @@ func (l *Layout) dockerImages() ([]object, error) {
 	if err := checkJSON(text); err != nil {
 		return nil, fmt.Errorf("manifest.json: %w", err)
 	}
-	list := object{"": text}
-	images, err := list.objects("", dockerKeys)
-	if err != nil || images == nil || string(text) == "null" {
+	if !bytes.HasPrefix(bytes.TrimSpace(text), []byte("[")) {
 		return nil, fmt.Errorf("%w: manifest.json is not docker's list of images (skopeo copy dir:… oci:… makes a layout of what skopeo's dir: is)", ErrFormat)
+	}
+	images, err := object{"": text}.objects("", dockerKeys)
+	if err != nil {
+		return nil, fmt.Errorf("manifest.json, which is not docker's list of images: %w", err)
 	}
 	return images, nil
 }

@@ -146,7 +146,7 @@ func (o object) objects(key string, keys []string) ([]object, error) {
 	for i, text := range texts {
 		var err error
 		if list[i], err = asObject(text, keys); err != nil {
-			return nil, fmt.Errorf("%q: %w", key, err)
+			return nil, fmt.Errorf("%q, number %d: %w", key, i, err)
 		}
 	}
 	return list, nil

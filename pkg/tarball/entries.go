@@ -96,6 +96,9 @@ func (l *listing) complete(m *member, h *tar.Header, e *signing.Entry) (second m
 			return nil, err
 		}
 	}
+	if m.typeflag == typeLink && l.opts.Whiteouts && isWhiteout(cleanPath(h.Linkname)) {
+		return nil, fmt.Errorf("%w: a hard link to a whiteout, which aufs's layers give content to", ErrFormat)
+	}
 	if m.typeflag == typeLink {
 		if err := l.link(cleanPath(h.Linkname), e); err != nil {
 			return nil, err
@@ -130,11 +133,14 @@ func unsigned(e *signing.Entry, whiteouts bool) string {
 	switch {
 	case !e.Mode.IsRegular():
 		return manifest.Kind(e.Mode)
-	case whiteouts && strings.HasPrefix(path.Base(e.Path), ".wh."):
+	case whiteouts && isWhiteout(e.Path):
 		return "whiteout"
 	}
 	return ""
 }
+
+// isWhiteout tells a mark of deletion in a layer of a container image.
+func isWhiteout(name string) bool { return strings.HasPrefix(path.Base(name), ".wh.") }
 
 // link completes a hard link. A record of its own is about the file that it
 // names, which therefore has to be known.
