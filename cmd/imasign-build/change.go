@@ -26,6 +26,7 @@ type change struct {
 	dryRun   bool
 	manifest string         // where to write it, "" for nowhere
 	public   *ima.PublicKey // that signs; nil for none
+	leftOut  map[string]int // annotations about bytes of an image that changed
 	summary  io.Writer
 	started  time.Time
 }
@@ -126,21 +127,23 @@ func (c *change) prepareManifest(p *signing.Plan) (commit func() error, discard 
 
 // changeReport is the JSON document of a command that signs or strips.
 type changeReport struct {
-	Command   string        `json:"command"`
-	DryRun    bool          `json:"dry_run,omitempty"`
-	Signed    int64         `json:"signed"`
-	Hashed    int64         `json:"hashed"`
-	Unchanged int64         `json:"unchanged"`
-	Skipped   int64         `json:"skipped"`
-	Cached    int64         `json:"cached"`
-	Stripped  int64         `json:"stripped,omitempty"`
-	Rehashed  int64         `json:"rehashed,omitempty"` // of signed and hashed, that the same key made over another hash before
-	Forced    int64         `json:"forced,omitempty"`   // of signed and hashed, that replace what takes --force
-	Links     int64         `json:"links,omitempty"`
-	Bytes     int64         `json:"bytes"`
-	Seconds   float64       `json:"seconds"`
-	KeyID     string        `json:"key_id,omitempty"`
-	Entries   []changeEntry `json:"entries,omitempty"`
+	Command   string  `json:"command"`
+	DryRun    bool    `json:"dry_run,omitempty"`
+	Signed    int64   `json:"signed"`
+	Hashed    int64   `json:"hashed"`
+	Unchanged int64   `json:"unchanged"`
+	Skipped   int64   `json:"skipped"`
+	Cached    int64   `json:"cached"`
+	Stripped  int64   `json:"stripped,omitempty"`
+	Rehashed  int64   `json:"rehashed,omitempty"` // of signed and hashed, that the same key made over another hash before
+	Forced    int64   `json:"forced,omitempty"`   // of signed and hashed, that replace what takes --force
+	Links     int64   `json:"links,omitempty"`
+	Bytes     int64   `json:"bytes"`
+	Seconds   float64 `json:"seconds"`
+	KeyID     string  `json:"key_id,omitempty"`
+	// LeftOut are annotations of an image's documents, and how often.
+	LeftOut map[string]int `json:"annotations_left_out,omitempty"`
+	Entries []changeEntry  `json:"entries,omitempty"`
 }
 
 type changeEntry struct {
@@ -159,6 +162,7 @@ func (c *change) report(n signing.Counts, records iter.Seq2[signing.Record, erro
 	report := changeReport{
 		Command: c.command, DryRun: c.dryRun, Signed: n.Signed, Hashed: n.Hashed, Unchanged: n.Unchanged, Skipped: n.Skipped,
 		Stripped: n.Stripped, Rehashed: n.Rehashed, Forced: n.Forced, Links: n.Links, Bytes: n.Bytes, Seconds: time.Since(c.started).Seconds(),
+		LeftOut: c.leftOut,
 	}
 	if c.public != nil {
 		report.KeyID = c.public.ID().String()
@@ -200,6 +204,9 @@ func (c *change) printChange(n signing.Counts, records iter.Seq2[signing.Record,
 		}
 	}
 	parts = append(parts, replaced(n)...)
+	if n := len(c.leftOut); n > 0 {
+		parts = append(parts, fmt.Sprintf("%d kinds of annotations about bytes that changed left out", n))
+	}
 	seconds := time.Since(c.started).Seconds()
 	line := fmt.Sprintf("%s: %s; %s in %.1f s", c.from, join(parts, "nothing to do"), size(n.Bytes), seconds)
 	if c.public != nil {

@@ -99,6 +99,7 @@ func runTarOCI(ctx context.Context, run *change, in tarInputFlags, out tarOutput
 		return err
 	}
 	run.progress.close()
+	run.leftOut = layout.LeftOut()
 	return run.report(all.counts(), all.records())
 }
 

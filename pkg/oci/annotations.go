@@ -24,11 +24,12 @@ var aboutBytes = []string{
 	"dev.cosignproject.cosign/",            // sigstore/cosign: a signature of the blob
 	"dev.sigstore.",                        // the same
 	"org.opencontainers.image.enc.",        // containers/ocicrypt
-	"io.deis.oras.content.digest",          // oras: digest of the content, unpacked
-	"containerd.io/uncompressed",           // containerd: the diff id
 	"io.containers.image.uncompressed",     // a size or digest of the content
 	"io.cncf.notary.x509chain.thumbprint#", // notaryproject: of a signature
 }
+
+// diffIDKeys are annotations whose value is the layer's diff id, which is known.
+var diffIDKeys = []string{"containerd.io/uncompressed", "io.deis.oras.content.digest"}
 
 // aboutOldBytes tells whether an annotation describes the blob that was there: by
 // its name, or because it has the digest of the blob or of its content in it.
@@ -57,22 +58,28 @@ func (w *walk) point(d *descriptor, was, now rewritten) error {
 		delete(d.object, "urls")
 		w.removed["urls"]++
 	}
-	if err := w.cleanAnnotations(d, was); err != nil {
+	if err := w.cleanAnnotations(d, was, now); err != nil {
 		return err
 	}
 	return firstError(d.set("digest", now.digest), d.set("size", now.size))
 }
 
-func (w *walk) cleanAnnotations(d *descriptor, was rewritten) error {
-	kept := maps.Clone(d.annotations)
-	maps.DeleteFunc(kept, func(key, value string) bool { return !isReference(key) && aboutOldBytes(key, value, was) })
-	for key := range d.annotations {
-		if _, stays := kept[key]; !stays {
+// cleanAnnotations brings up to date what a descriptor's annotations say about the
+// bytes of its blob, or removes it.
+func (w *walk) cleanAnnotations(d *descriptor, was, now rewritten) error {
+	kept := map[string]string{}
+	for key, value := range d.annotations {
+		switch {
+		case slices.Contains(diffIDKeys, key) && was.diffID != "" && value == string(was.diffID):
+			kept[key] = string(now.diffID)
+		case isReference(key), !aboutOldBytes(key, value, was):
+			kept[key] = value
+		default:
 			w.removed[key]++
 		}
 	}
 	switch {
-	case len(kept) == len(d.annotations):
+	case maps.Equal(kept, d.annotations):
 		return nil
 	case len(kept) == 0:
 		delete(d.object, "annotations")
@@ -94,7 +101,7 @@ func (w *walk) cleanOwn(o object, was rewritten) error {
 	if err := o.get("annotations", &d.annotations); err != nil {
 		return err
 	}
-	return w.cleanAnnotations(&d, was)
+	return w.cleanAnnotations(&d, was, was)
 }
 
 // tellRemoved names the annotations that went.
@@ -106,5 +113,6 @@ func (w *walk) tellRemoved() {
 	for _, key := range slices.Sorted(maps.Keys(w.removed)) {
 		words = append(words, fmt.Sprintf("%q (%d)", key, w.removed[key]))
 	}
-	w.warn("", "left out, because they were about bytes that changed: "+strings.Join(words, ", "))
+	w.leftOut = maps.Clone(w.removed)
+	w.warn("", "annotations and the like were about bytes that changed, and are left out: "+strings.Join(words, ", "))
 }

@@ -65,6 +65,8 @@ type Layout struct {
 	opts   Options
 	oci    bool // there is an index.json
 	docker bool // there is docker's manifest.json
+
+	leftOut map[string]int
 }
 
 // Open opens the layout in a directory.
@@ -146,6 +148,10 @@ func (l *Layout) Compression() tarball.Compression {
 	}
 	return l.archive.Compression()
 }
+
+// LeftOut is what the last rewriting took away because it described bytes that
+// changed, and how often: annotations by their keys, "data" and "urls" of descriptors.
+func (l *Layout) LeftOut() map[string]int { return l.leftOut }
 
 // Visit takes a layer, by its digest, as it is met for the first time. A layer that
 // has no digest, in a docker-archive, goes by that of its decompressed content.

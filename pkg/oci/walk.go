@@ -253,9 +253,6 @@ func (w *walk) ociLayer(ctx context.Context, d *descriptor) (*layer, error) {
 	if w.out == nil {
 		return met, nil
 	}
-	if content, there := d.annotations["containerd.io/uncompressed"]; there && met.isChanged && content == string(met.was.diffID) {
-		d.annotations["containerd.io/uncompressed"] = string(met.now.diffID)
-	}
 	return met, w.point(d, met.was, met.now)
 }
 

@@ -22,9 +22,9 @@ import (
 )
 
 var (
-	good = harness.Layer("bin/good", "good\n")
-	evil = harness.Layer("bin/evil", "#!/bin/sh\necho evil\n")
-	zero = "sha256:" + strings.Repeat("0", 64)
+	goodLayer = harness.Layer("bin/good", "good\n")
+	evilLayer = harness.Layer("bin/evil", "#!/bin/sh\necho evil\n")
+	zero      = "sha256:" + strings.Repeat("0", 64)
 )
 
 // hostile is a layout that hides an image. says is what a refusal has in it; "" means
@@ -38,7 +38,7 @@ type array = []any
 
 // besides is a layout of a harmless image and another.
 func besides(other func(l *harness.Images) harness.JSON) func(l *harness.Images) {
-	return func(l *harness.Images) { l.Index(l.Image("good", good), other(l)) }
+	return func(l *harness.Images) { l.Index(l.Image("good", goodLayer), other(l)) }
 }
 
 // withManifest is a layout whose second image is of that text.
@@ -50,13 +50,13 @@ func withManifest(mediaType string, text func(l *harness.Images) any) func(l *ha
 
 // changed is a layout whose second image has these keys in its manifest, in pairs.
 func changed(pairs func(l *harness.Images) array) func(l *harness.Images) {
-	return besides(func(l *harness.Images) harness.JSON { return l.Image("evil", evil, pairs(l)...) })
+	return besides(func(l *harness.Images) harness.JSON { return l.Image("evil", evilLayer, pairs(l)...) })
 }
 
 // tagged is a layout whose second image has that annotation.
 func tagged(key, value string) func(l *harness.Images) {
 	return besides(func(l *harness.Images) harness.JSON {
-		d := l.Image("evil", evil)
+		d := l.Image("evil", evilLayer)
 		d["annotations"] = harness.JSON{harness.RefName: "evil", key: value}
 		return d
 	})
@@ -70,7 +70,7 @@ func typed(mediaType, layer string, more ...any) func(l *harness.Images) {
 // replaced is a layout whose second image's manifest is text with from become to.
 func replaced(from, to string) func(l *harness.Images) {
 	return withManifest(harness.OCIManifest, func(l *harness.Images) any {
-		text := l.Text(l.Manifest(evil))
+		text := l.Text(l.Manifest(evilLayer))
 		if !strings.Contains(text, from) {
 			l.Fatalf("%q is not in %s", from, text)
 		}
@@ -111,41 +111,41 @@ var hostiles = map[string]hostile{
 		return array{"subject", harness.JSON{"mediaType": harness.OCIManifest, "digest": zero, "size": 1}}
 	})},
 	"subject in the layout": {make: func(l *harness.Images) {
-		first := l.Image("good", good)
+		first := l.Image("good", goodLayer)
 		subject := harness.JSON{"mediaType": harness.OCIManifest, "digest": first["digest"], "size": first["size"]}
-		l.Index(l.Image("evil", evil, "subject", subject), first)
+		l.Index(l.Image("evil", evilLayer, "subject", subject), first)
 	}},
 	"docker's reference": {make: tagged("vnd.docker.reference.digest", zero)},
 	"cosign's tag":       {make: tagged(harness.RefName, "sha256-"+zero[7:]+".sig")},
 	"referrers tag":      {make: tagged(harness.RefName, "sha256-"+zero[7:])},
 	"artifact type":      {make: changed(func(*harness.Images) array { return array{"artifactType", "application/vnd.example"} })},
 	"config type": {make: changed(func(l *harness.Images) array {
-		return array{"config", l.Blob(harness.ConfigOf(evil), "application/x")}
+		return array{"config", l.Blob(harness.ConfigOf(evilLayer), "application/x")}
 	})},
-	"no config type": {make: changed(func(l *harness.Images) array { return array{"config", l.Blob(harness.ConfigOf(evil), "")} })},
+	"no config type": {make: changed(func(l *harness.Images) array { return array{"config", l.Blob(harness.ConfigOf(evilLayer), "")} })},
 	"empty config": {make: changed(func(l *harness.Images) array {
 		return array{"config", l.Blob("{}", "application/vnd.oci.empty.v1+json", "data", "e30=")}
 	})},
 	"no config":         {make: changed(func(*harness.Images) array { return array{"config", nil} })},
-	"no manifest type":  {make: withManifest("", func(l *harness.Images) any { return l.Manifest(evil) })},
-	"type of an index":  {make: withManifest(harness.OCIIndex, func(l *harness.Images) any { return l.Manifest(evil) })},
-	"foreign type":      {make: withManifest("application/vnd.example", func(l *harness.Images) any { return l.Manifest(evil) })},
-	"type in capitals":  {make: withManifest("Application/VND.OCI.image.manifest.v1+JSON; charset=utf-8", func(l *harness.Images) any { return l.Manifest(evil) })},
-	"docker's types":    {make: typed("application/vnd.docker.image.rootfs.diff.tar.gzip", packed(evil))},
-	"unknown layer":     {make: typed("application/x", evil)},
-	"no layer type":     {make: typed("", evil)},
-	"compressed as not": {make: typed(harness.OCILayer, packed(evil))},
-	"foreign layer":     {make: typed("application/vnd.oci.image.layer.nondistributable.v1.tar", evil, "urls", array{"https://example.invalid/"})},
+	"no manifest type":  {make: withManifest("", func(l *harness.Images) any { return l.Manifest(evilLayer) })},
+	"type of an index":  {make: withManifest(harness.OCIIndex, func(l *harness.Images) any { return l.Manifest(evilLayer) })},
+	"foreign type":      {make: withManifest("application/vnd.example", func(l *harness.Images) any { return l.Manifest(evilLayer) })},
+	"type in capitals":  {make: withManifest("Application/VND.OCI.image.manifest.v1+JSON; charset=utf-8", func(l *harness.Images) any { return l.Manifest(evilLayer) })},
+	"docker's types":    {make: typed("application/vnd.docker.image.rootfs.diff.tar.gzip", packed(evilLayer))},
+	"unknown layer":     {make: typed("application/x", evilLayer)},
+	"no layer type":     {make: typed("", evilLayer)},
+	"compressed as not": {make: typed(harness.OCILayer, packed(evilLayer))},
+	"foreign layer":     {make: typed("application/vnd.oci.image.layer.nondistributable.v1.tar", evilLayer, "urls", array{"https://example.invalid/"})},
 	"index of an image": {make: besides(func(l *harness.Images) harness.JSON {
-		index := harness.JSON{"schemaVersion": 2, "manifests": array{l.Image("inner", evil)}}
+		index := harness.JSON{"schemaVersion": 2, "manifests": array{l.Image("inner", evilLayer)}}
 		return l.Blob(index, harness.OCIManifest, "annotations", harness.JSON{harness.RefName: "evil"})
 	})},
 	"space before": {make: withManifest(harness.OCIManifest, func(l *harness.Images) any {
-		return strings.Repeat(" ", 600) + l.Text(l.Manifest(evil))
+		return strings.Repeat(" ", 600) + l.Text(l.Manifest(evilLayer))
 	})},
 	"escaped key":       {make: replaced(`"layers"`, `"l\u0061yers"`)},
 	"another algorithm": {make: func(l *harness.Images) { other(l) }},
-	"lying data":        {make: typed(harness.OCILayer, evil, "data", base64.StdEncoding.EncodeToString([]byte("else")))},
+	"lying data":        {make: typed(harness.OCILayer, evilLayer, "data", base64.StdEncoding.EncodeToString([]byte("else")))},
 
 	"capitals":            {make: replaced(`"layers"`, `"Layers"`), says: "in case alone"},
 	"capitals besides":    {make: replaced(`"layers"`, `"Layers":[],"layers"`), says: "in case alone"},
@@ -166,52 +166,52 @@ var hostiles = map[string]hostile{
 	"schema 1":            {make: withManifest("", func(*harness.Images) any { return harness.JSON{"schemaVersion": 1, "fsLayers": array{}} }), says: "schema 1"},
 	"huge size":           {make: replaced(`"size":`, `"size":1e30,"x":`), says: "size"},
 	"negative size":       {make: replaced(`"size":`, `"size":-1,"x":`), says: "size"},
-	"wrong size":          {make: typed(harness.OCILayer, evil, "size", 3), says: "the blob has"},
+	"wrong size":          {make: typed(harness.OCILayer, evilLayer, "size", 3), says: "the blob has"},
 	"two sizes": {make: changed(func(l *harness.Images) array {
-		return array{"layers", array{l.Blob(evil, ""), l.Blob(evil, "", "size", 3)}}
+		return array{"layers", array{l.Blob(evilLayer, ""), l.Blob(evilLayer, "", "size", 3)}}
 	}), says: "says 3"},
-	"no digest":           {make: typed(harness.OCILayer, evil, "digest", nil), says: "digest"},
-	"digest with a path":  {make: typed(harness.OCILayer, evil, "digest", "sha256:../../../etc/passwd"), says: "digest"},
-	"digest in capitals":  {make: typed(harness.OCILayer, evil, "digest", "sha256:"+strings.ToUpper(harness.Sum(evil)[7:])), says: "digest"},
+	"no digest":           {make: typed(harness.OCILayer, evilLayer, "digest", nil), says: "digest"},
+	"digest with a path":  {make: typed(harness.OCILayer, evilLayer, "digest", "sha256:../../../etc/passwd"), says: "digest"},
+	"digest in capitals":  {make: typed(harness.OCILayer, evilLayer, "digest", "sha256:"+strings.ToUpper(harness.Sum(evilLayer)[7:])), says: "digest"},
 	"encrypted":           {make: typed(harness.OCILayer+"+gzip+encrypted", "secret"), says: "encrypted"},
-	"encrypted otherwise": {make: typed("application/vnd.oci.image.layer.v1.tar+encrypted", evil), says: "encrypted"},
-	"missing layer":       {make: typed(harness.OCILayer, evil, "digest", zero), says: "not in the layout"},
+	"encrypted otherwise": {make: typed("application/vnd.oci.image.layer.v1.tar+encrypted", evilLayer), says: "encrypted"},
+	"missing layer":       {make: typed(harness.OCILayer, evilLayer, "digest", zero), says: "not in the layout"},
 	"squashfs":            {make: typed("application/vnd.example.squashfs", "hsqs"), says: "no tar archive"},
 	"squashfs besides": {make: changed(func(l *harness.Images) array {
-		return array{"layers", array{l.Blob(evil, harness.OCILayer), l.Blob("hsqs", "")}}
+		return array{"layers", array{l.Blob(evilLayer, harness.OCILayer), l.Blob("hsqs", "")}}
 	}), says: "no tar archive"},
 	"no tar":               {make: typed(harness.OCILayer, "no tar"), says: "no tar archive"},
-	"two in one":           {make: typed(harness.OCILayer, both(evil, good)), says: "as it lies there"},
-	"skippable frame":      {make: typed(harness.OCILayer+"+zstd", "\x50\x2a\x4d\x18\x00\x00\x00\x00"+zpacked(evil)), says: "skippable"},
+	"two in one":           {make: typed(harness.OCILayer, both(evilLayer, goodLayer)), says: "as it lies there"},
+	"skippable frame":      {make: typed(harness.OCILayer+"+zstd", "\x50\x2a\x4d\x18\x00\x00\x00\x00"+zpacked(evilLayer)), says: "skippable"},
 	"broken gzip":          {make: typed("application/x", "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x00\xff\xff\xff"), says: "gzip"},
-	"other diff ids":       {make: changed(func(l *harness.Images) array { return array{"config", l.Config(good)} }), says: "not those of the layers"},
+	"other diff ids":       {make: changed(func(l *harness.Images) array { return array{"config", l.Config(goodLayer)} }), says: "not those of the layers"},
 	"too few diff ids":     {make: changed(func(l *harness.Images) array { return array{"config", l.Config()} }), says: "0 diff ids"},
 	"RootFS":               {make: changed(func(l *harness.Images) array { return array{"config", l.Blob(`{"RootFS":{}}`, harness.OCIConfig)} }), says: "in case alone"},
 	"indexes in indexes":   {make: func(l *harness.Images) { nested(l, 12) }, says: "deep"},
-	"index.json leads out": {make: func(l *harness.Images) { l.Index(l.Image("evil", evil)); leadOut(l, "index.json") }, says: "leads out"},
+	"index.json leads out": {make: func(l *harness.Images) { l.Index(l.Image("evil", evilLayer)); leadOut(l, "index.json") }, says: "leads out"},
 	"a blob leads out": {make: func(l *harness.Images) {
-		l.Index(l.Image("evil", evil))
-		leadOut(l, "blobs/sha256/"+harness.Sum(evil)[7:])
+		l.Index(l.Image("evil", evilLayer))
+		leadOut(l, "blobs/sha256/"+harness.Sum(evilLayer)[7:])
 	}, says: "leads out"},
 	"docker's list is none": {make: func(l *harness.Images) {
-		l.Index(l.Image("evil", evil))
-		l.File("manifest.json", l.Text(l.Manifest(evil)))
+		l.Index(l.Image("evil", evilLayer))
+		l.File("manifest.json", l.Text(l.Manifest(evilLayer)))
 	}, says: "not docker's"},
 }
 
 // other has a layer whose digest is a SHA-512.
 func other(l *harness.Images) {
 	l.Helper()
-	sum := strings.TrimSpace(strings.Fields(harness.Must(l, "sh", "-c", `printf %s "$0" | base64 -d | sha512sum`, base64.StdEncoding.EncodeToString([]byte(evil))))[0])
+	sum := strings.TrimSpace(strings.Fields(harness.Must(l, "sh", "-c", `printf %s "$0" | base64 -d | sha512sum`, base64.StdEncoding.EncodeToString([]byte(evilLayer))))[0])
 	harness.Must(l, "mkdir", filepath.Join(l.Dir, "blobs/sha512"))
-	l.File("blobs/sha512/"+sum, evil)
-	layer := harness.JSON{"mediaType": harness.OCILayer, "digest": "sha512:" + sum, "size": len(evil)}
-	l.Index(l.Image("good", good), l.Image("evil", evil, "layers", array{layer}))
+	l.File("blobs/sha512/"+sum, evilLayer)
+	layer := harness.JSON{"mediaType": harness.OCILayer, "digest": "sha512:" + sum, "size": len(evilLayer)}
+	l.Index(l.Image("good", goodLayer), l.Image("evil", evilLayer, "layers", array{layer}))
 }
 
 func nested(l *harness.Images, depth int) {
 	l.Helper()
-	d := l.Image("evil", evil)
+	d := l.Image("evil", evilLayer)
 	for range depth {
 		d = l.Blob(harness.JSON{"schemaVersion": 2, "manifests": array{d}}, harness.OCIIndex)
 	}
@@ -348,9 +348,9 @@ func TestMutatedImages(t *testing.T) {
 	met := map[bool]int{}
 	for range n {
 		l := harness.NewImages(t)
-		manifest := mutated(random, l.Text(l.Manifest(evil)))
-		l.Index(l.Image("good", good), l.Blob(manifest, harness.OCIManifest, "annotations", harness.JSON{harness.RefName: "evil"}))
-		l.File("index.json", mutatedSometimes(random, read(t, filepath.Join(l.Dir, "index.json"))))
+		manifest := mutatedText(random, l.Text(l.Manifest(evilLayer)))
+		l.Index(l.Image("good", goodLayer), l.Blob(manifest, harness.OCIManifest, "annotations", harness.JSON{harness.RefName: "evil"}))
+		l.File("index.json", mutatedTextSometimes(random, read(t, filepath.Join(l.Dir, "index.json"))))
 		met[keys.differential(t, l.Dir, "")]++
 		if t.Failed() {
 			t.Fatalf("%s\n%s", read(t, filepath.Join(l.Dir, "index.json")), manifest)
@@ -362,15 +362,15 @@ func TestMutatedImages(t *testing.T) {
 	}
 }
 
-func mutatedSometimes(random *rand.Rand, text string) string {
+func mutatedTextSometimes(random *rand.Rand, text string) string {
 	if random.IntN(2) == 0 {
 		return text
 	}
-	return mutated(random, text)
+	return mutatedText(random, text)
 }
 
-// mutated has a word of a document in capitals, gone, twice, null or of another type.
-func mutated(random *rand.Rand, text string) string {
+// mutatedText has a word of a document in capitals, gone, twice, null or of another type.
+func mutatedText(random *rand.Rand, text string) string {
 	words := []string{"layers", "config", "manifests", "digest", "size", "mediaType", "schemaVersion", "annotations", "sha256:", "application/vnd.oci.image.", "manifest", "layer", ".tar", "+json", ":2", "[", "]"}
 	word := words[random.IntN(len(words))]
 	return strings.Replace(text, word, []string{
