@@ -335,3 +335,47 @@ func TestSmallestLimit(t *testing.T) {
 		}
 	}
 }
+
+// TestWhatMayBeAnothersTakesForce: values of a package that are or may be somebody
+// else's are refused, and the package stays as it is.
+func TestWhatMayBeAnothersTakesForce(t *testing.T) {
+	p := mustParse(t, content(t, packages.Path(t, "zstd")))
+	list := valid(t, p)
+	at := slices.IndexFunc(list, func(s string) bool { return s != "" })
+	own := list[at]
+	key := keys["p256"]()
+	e, err := signing.New(signing.Options{Signer: ima.CryptoSigner(key), Public: publicKey(t, key)})
+	check(t, err)
+	s := Signing{Plan: func(ctx context.Context, p *Package) (*signing.Plan, error) { return e.Plan(ctx, p) }}
+	for name, c := range map[string]struct {
+		value string
+		want  error // nil where it is replaced
+	}{
+		"version 1":          {"0301000000000000" + "aabbccddeeff0011" + "01" + "0008" + "ff", signing.ErrOtherKey},
+		"unknown type":       {"07" + own[2:], signing.ErrNotOurs},
+		"cut":                {own[:40], signing.ErrNotOurs},
+		"own fs-verity":      {"0603" + own[4:], signing.ErrNotOurs},
+		"little-endian":      {own[:14] + own[16:18] + own[14:16] + own[18:], signing.ErrNotOurs},
+		"digest":             {"0404" + strings.Repeat("00", 32), nil},
+		"own over something": {list[slices.IndexFunc(list, func(s string) bool { return s != "" && s != own })], nil},
+	} {
+		changed := slices.Clone(list)
+		changed[at] = c.value
+		f := parts(t, "zstd")
+		f.Signature = insert(insert(f.Signature, sig274(changed...)), sig275(longestOf(changed)))
+		path := put(t, pack(f))
+		before := content(t, path)
+		r := s.Run(t.Context(), Unit{Path: path})
+		if !errors.Is(r.Err, c.want) || c.want != nil && !bytes.Equal(before, content(t, path)) {
+			t.Errorf("%s: %v, not %v", name, r.Err, c.want)
+		}
+		if c.want != nil {
+			if r := run(t, signer(t, "p256"), path); r.Counts.Forced != 1 {
+				t.Errorf("%s, forced: %+v", name, r.Counts)
+			}
+		}
+		if n := verify(t, path, "p256"); n != 4 {
+			t.Errorf("%s: %d files hold", name, n)
+		}
+	}
+}
