@@ -20,7 +20,7 @@ var _ signing.Source = (*Tree)(nil)
 // patterns that matched nothing and of files with further names outside.
 func (t *Tree) Entries(ctx context.Context) iter.Seq2[signing.Entry, error] {
 	return func(yield func(signing.Entry, error) bool) {
-		l := listing{Tree: t, links: map[inode]*links{}, hits: map[*pattern]bool{}}
+		l := listing{Tree: t, links: map[inode]*links{}, hits: map[*pattern]bool{}, trail: newTrail(t.include, t.exclude, t.hashed)}
 		for node, err := range t.tree.Walk(ctx) {
 			entry := signing.Entry{Path: node.Path}
 			if err == nil {
@@ -50,6 +50,7 @@ type listing struct {
 	*Tree
 	links map[inode]*links
 	hits  map[*pattern]bool // the patterns that matched anything
+	trail *trail
 }
 
 func (l *listing) entry(n *tree.Node) (signing.Entry, error) {
@@ -92,12 +93,9 @@ func (l *listing) link(n *tree.Node, e *signing.Entry) error {
 
 // treatment evaluates all patterns, so that each one's hits are counted.
 func (l *listing) treatment(n *tree.Node) (reason string, hashOnly bool) {
-	var names []string
-	if len(l.include)+len(l.exclude)+len(l.hashed) > 0 {
-		names = strings.Split(n.Path, "/")
-	}
-	included := len(l.include) == 0 || l.include.decide(names, l.hits) != nil
-	excluded, hashed := l.exclude.decide(names, l.hits), l.hashed.decide(names, l.hits)
+	l.trail.follow(n.Path)
+	included := len(l.include) == 0 || l.include.decide(l.trail.matches, l.hits) != nil
+	excluded, hashed := l.exclude.decide(l.trail.matches, l.hits), l.hashed.decide(l.trail.matches, l.hits)
 	switch {
 	case n.MountPoint:
 		return "mount point, not entered", false

@@ -54,12 +54,12 @@ func compile(flag string, texts []string) (patterns, error) {
 	return list, nil
 }
 
-// decide returns the pattern that decides about a path given by its names, nil
-// for none. It marks in hits every pattern that matches.
-func (list patterns) decide(names []string, hits map[*pattern]bool) *pattern {
+// decide returns the pattern that decides about a path, of which matches tells what
+// alternatives match it; nil for none. It marks in hits every pattern that matches.
+func (list patterns) decide(matches func(*glob) bool, hits map[*pattern]bool) *pattern {
 	var last *pattern
 	for _, p := range list {
-		if p.matches(names) {
+		if p.matches(matches) {
 			hits[p] = true
 			last = p
 		}
@@ -70,9 +70,9 @@ func (list patterns) decide(names []string, hits map[*pattern]bool) *pattern {
 	return last
 }
 
-func (p *pattern) matches(names []string) bool {
+func (p *pattern) matches(matches func(*glob) bool) bool {
 	for i := range p.globs {
-		if p.globs[i].matches(names) {
+		if matches(&p.globs[i]) {
 			return true
 		}
 	}
@@ -111,31 +111,118 @@ func newGlob(text string) (glob, error) {
 	return g, nil
 }
 
-// matches goes back to the last "**" alone when a name does not match: where the
-// names before it match earliest, the rest has the most room. That makes the time
-// at worst the product of both lengths.
-func (g *glob) matches(names []string) bool {
-	at, again, resume := 0, -1, 0 // again: index behind the last "**"; resume: where in names
-	for i := 0; i < len(g.names); {
-		switch {
-		case g.names[i] == anyNames:
-			i++
-			again, resume = i, at
-		case at >= len(names):
-			return false // what starts later has less room still
-		case matchName(g.names[i], names[at]):
-			i, at = i+1, at+1
-		case again >= 0:
-			resume++
-			i, at = again, resume
-		default:
-			return false
+// reached is how far a glob has come along a path.
+type reached struct {
+	next []int // which of its names may match the path's next one, in order; one may be behind the last
+	done bool  // all of them matched, here or further up
+}
+
+func (g *glob) start() reached { return g.arrive([]int{0}) }
+
+// step goes on by one name of the path. However often "**" lets a glob start anew, it
+// takes no more time than the glob has names.
+func (g *glob) step(r reached, name string) reached {
+	if r.done {
+		return r
+	}
+	var next []int
+	for _, i := range r.next {
+		if g.names[i] == anyNames {
+			next = append(next, i)
+		} else if matchName(g.names[i], name) {
+			next = append(next, i+1)
 		}
 	}
-	return !g.below || at < len(names)
+	return g.arrive(next)
+}
+
+// arrive adds what comes behind each "**", which may stand for no name at all. The
+// indexes come in order, some of them twice.
+func (g *glob) arrive(at []int) reached {
+	var r reached
+	last := -1
+	for _, i := range at {
+		for ; i > last; i++ {
+			if last = i; i == len(g.names) {
+				return reached{done: true}
+			}
+			if r.next = append(r.next, i); g.names[i] != anyNames {
+				break
+			}
+		}
+	}
+	return r
 }
 
 func matchName(pattern, name string) bool {
 	matched, _ := path.Match(pattern, name) // newGlob saw that it is well-formed
 	return matched
+}
+
+// trail follows the paths of a walk and remembers how far every glob has come in the
+// directories on the way: what a path takes does not grow with its depth.
+type trail struct {
+	globs []*glob
+	dirs  []bearing // from the root down to where the last path was
+	now   map[*glob]bool
+}
+
+type bearing struct {
+	path string // with a slash behind it; "" for the root
+	at   []reached
+}
+
+func newTrail(lists ...patterns) *trail {
+	t := &trail{now: map[*glob]bool{}}
+	var root bearing
+	for _, list := range lists {
+		for _, p := range list {
+			for i := range p.globs {
+				t.globs = append(t.globs, &p.globs[i])
+				root.at = append(root.at, p.globs[i].start())
+			}
+		}
+	}
+	t.dirs = []bearing{root}
+	return t
+}
+
+// follow goes to a path, relative and slash-separated; matches is about it from there.
+func (t *trail) follow(path string) {
+	if len(t.globs) == 0 {
+		return
+	}
+	dir, name := "", path
+	if slash := strings.LastIndexByte(path, '/'); slash >= 0 {
+		dir, name = path[:slash+1], path[slash+1:]
+	}
+	t.enter(dir)
+	here := t.dirs[len(t.dirs)-1]
+	for i, g := range t.globs {
+		t.now[g] = here.at[i].done || !g.below && g.step(here.at[i], name).done
+	}
+}
+
+func (t *trail) matches(g *glob) bool { return t.now[g] }
+
+// enter goes to a directory, "" or with a slash behind it: up to what it has in common
+// with the last one, and down.
+func (t *trail) enter(dir string) {
+	for !strings.HasPrefix(dir, t.dirs[len(t.dirs)-1].path) {
+		t.dirs = t.dirs[:len(t.dirs)-1]
+	}
+	for {
+		here := &t.dirs[len(t.dirs)-1]
+		from := len(here.path)
+		here.path = dir[:from] // that of the next path is likely to share its memory
+		if from == len(dir) {
+			return
+		}
+		name, _, _ := strings.Cut(dir[from:], "/")
+		below := bearing{path: dir[:from+len(name)+1], at: make([]reached, len(t.globs))}
+		for i, g := range t.globs {
+			below.at[i] = g.step(here.at[i], name)
+		}
+		t.dirs = append(t.dirs, below)
+	}
 }

@@ -14,7 +14,13 @@ func decides(t testing.TB, path string, texts ...string) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return list.decide(strings.Split(path, "/"), map[*pattern]bool{}) != nil
+	return list.decide(trailTo(list, path).matches, map[*pattern]bool{}) != nil
+}
+
+func trailTo(list patterns, path string) *trail {
+	tr := newTrail(list)
+	tr.follow(path)
+	return tr
 }
 
 func TestPatterns(t *testing.T) {
@@ -112,10 +118,48 @@ func TestPatternsHostile(t *testing.T) {
 	}
 }
 
+// TestTrail: wherever a walk comes from, a path is matched as it is by itself.
+func TestTrail(t *testing.T) {
+	list, err := compile("--include", []string{"a/**/b", "/a/b/", "x", "**/b/c", "a*/", "!a/b/c/d"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := newTrail(list)
+	for _, path := range []string{
+		"a", "a-b", "a-b/c", "a/b", "a/b/c", "a/b/c/d", "a/b/c/d/e", "a/b/x", "a/bb", "a/bb/b", "a/x/y/z/b", "aa", "aa/b", "b", "b/c", "x/b/c", "a/b/c", "a", "a/b/c/d/e/f/b", "x",
+	} {
+		tr.follow(path)
+		alone := trailTo(list, path)
+		for _, g := range tr.globs {
+			if got := tr.matches(g); got != alone.matches(g) || got != exhaustive(g, strings.Split(path, "/")) {
+				t.Errorf("%+v on %q: %v", g, path, got)
+			}
+		}
+	}
+}
+
+// TestTrailOfADeepTree: one path more is one name more to match, at any depth.
+func TestTrailOfADeepTree(t *testing.T) {
+	list, err := compile("--include", []string{"*.conf", "d/**/e", "/d/d/x/"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := newTrail(list)
+	whole := strings.Repeat("d/", 20_000) // by the square of it, minutes
+	for i := range 20_000 {
+		if tr.follow(whole[:2*i+1]); list.decide(tr.matches, map[*pattern]bool{}) != nil || len(tr.dirs) != i+1 {
+			t.Fatalf("level %d: %d directories on the way", i, len(tr.dirs))
+		}
+	}
+	if tr.follow(whole + "e"); list.decide(tr.matches, map[*pattern]bool{}) == nil {
+		t.Error("the bottom is not matched")
+	}
+}
+
 func FuzzPatterns(f *testing.F) {
 	for _, seed := range [][2]string{
 		{"*.conf", "etc/a.conf"}, {"a/**/b/**/c/", "a/b/x/b/c/d"}, {"!{a,b{c,d}}[!x]", "bcd"}, {`\!\{[a-z]?**`, "!{ab"}, {"**/x/**", "x/x"},
-		{"\xff/*", "\xff/\xfe"}, {"{a,b}/**/{c,d}", "a/x/c"}, {"**/a/*/b/**/b", "a/a/b/b"},
+		{"**/a/0000", "/a/b/"}, {"\xff/*", "\xff/\xfe"}, {"{a,b}/**/{c,d}", "a/x/c"}, {"**/a/*/b/**/b", "a/a/b/b"},
 	} {
 		f.Add(seed[0], seed[1])
 	}
@@ -129,11 +173,13 @@ func FuzzPatterns(f *testing.F) {
 		}
 		names := strings.Split(name, "/")
 		if len(text)+len(name) > 2000 {
-			list.decide(names, map[*pattern]bool{})
+			list.decide(trailTo(list, name).matches, map[*pattern]bool{})
 			return // the other way takes the square of it
 		}
-		for _, g := range list[0].globs {
-			if got, want := g.matches(names), exhaustive(&g, names); got != want {
+		tr := trailTo(list, name)
+		for i := range list[0].globs {
+			g := &list[0].globs[i]
+			if got, want := tr.matches(g), exhaustive(g, names); got != want {
 				t.Errorf("%+v of %q on %q: %v, trying everything %v", g, text, name, got, want)
 			}
 		}
