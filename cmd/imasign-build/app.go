@@ -152,6 +152,9 @@ func (a *app) stdin(ctx context.Context) io.Reader {
 	return a.in
 }
 
+// warn tells a person what should be known although all went well.
+func (a *app) warn(message string) { a.note("warning: %s", message) }
+
 // date is when outputs say that they were made: never the clock, so that the same
 // inputs give the same bytes.
 func (a *app) date() (time.Time, error) {

@@ -58,7 +58,7 @@ func (f *keyFlags) open(ctx context.Context, a *app) (*keystore.Key, error) {
 		return nil, err
 	}
 	key, err := keystore.Open(ctx, f.key, a.backends, keystore.Options{
-		Certificate: cert, Secret: secret, Getenv: a.getenv, Warn: func(message string) { a.note("warning: %s", message) },
+		Certificate: cert, Secret: secret, Getenv: a.getenv, Warn: a.warn,
 	})
 	switch {
 	case errors.Is(err, keystore.ErrPassphraseNeeded), errors.Is(err, keystore.ErrPINNeeded):

@@ -61,7 +61,7 @@ func (o *keyInitOptions) devices(ctx context.Context, a *app, init *certs.InitOp
 // secret is asked for once, however many keys are made. A token's PIN may come
 // from the terminal; a TPM's new keys have a value of their own only on demand.
 func (d *deviceKeys) secret(source, scheme string) error {
-	d.options = keystore.Options{Getenv: d.getenv, Warn: func(message string) { d.note("warning: %s", message) }}
+	d.options = keystore.Options{Getenv: d.getenv, Warn: d.warn}
 	if source == "" && scheme != "pkcs11" {
 		return nil
 	}

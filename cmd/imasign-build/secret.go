@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -20,7 +21,7 @@ import (
 func (a *app) secret(source string) (keystore.Secret, error) {
 	guardMemory()
 	if source != "" {
-		secret, err := keystore.ParseSecretSource(source, a.getenv)
+		secret, err := keystore.ParseSecretSource(source, a.getenv, a.warn)
 		if err != nil {
 			return nil, usageError{fmt.Errorf("--key-pass: %w", err)}
 		}
@@ -61,7 +62,7 @@ func (a *app) ask(ctx context.Context, terminal *os.File, prompt string) (_ []by
 	answers := make(chan answer, 1)
 	quote.Fprintf(a.err, "%s: ", prompt)
 	go func() {
-		text, err := term.ReadPassword(fd)
+		text, err := readLine(fd)
 		answers <- answer{text, err}
 	}()
 	defer quote.Fprintf(a.err, "\n") //nolint:errcheck // nobody could be told
@@ -76,13 +77,40 @@ func (a *app) ask(ctx context.Context, terminal *os.File, prompt string) (_ []by
 	}
 }
 
-// silence turns the echo off before anybody is asked: ReadPassword does so too
-// late for who answers at once.
+// maxTyped is the longest line that a terminal hands over (N_TTY_BUF_SIZE).
+const maxTyped = 4096
+
+// readLine reads up to the end of a line, into one buffer: term.ReadPassword leaves
+// pieces of what is typed behind, wherever its buffer was before it grew.
+func readLine(fd int) ([]byte, error) {
+	buffer := make([]byte, maxTyped)
+	for n := 0; n < len(buffer); {
+		read, err := unix.Read(fd, buffer[n:])
+		switch {
+		case errors.Is(err, unix.EINTR):
+			continue
+		case err != nil:
+			clear(buffer)
+			return nil, err
+		}
+		n += read
+		if line, ended := bytes.CutSuffix(buffer[:n], []byte("\n")); ended || read == 0 {
+			return bytes.TrimSuffix(line, []byte("\r")), nil
+		}
+	}
+	clear(buffer)
+	return nil, fmt.Errorf("the passphrase is longer than %d bytes", maxTyped-1)
+}
+
+// silence turns the echo off, and has whole lines handed over with signals sent by
+// Ctrl-C, before anybody is asked.
 func silence(fd int) error {
 	settings, err := unix.IoctlGetTermios(fd, unix.TCGETS)
 	if err != nil {
 		return err
 	}
 	settings.Lflag &^= unix.ECHO
+	settings.Lflag |= unix.ICANON | unix.ISIG
+	settings.Iflag |= unix.ICRNL
 	return unix.IoctlSetTermios(fd, unix.TCSETS, settings)
 }

@@ -27,7 +27,7 @@ func Example() {
 	secret, err := keystore.ParseSecretSource("env:IMA_PASS", func(name string) (string, bool) {
 		value, set := environment[name]
 		return value, set
-	})
+	}, nil)
 	if err != nil {
 		panic(err)
 	}

@@ -50,7 +50,7 @@ func (o Options) SecretAt(source string) (Secret, error) {
 	if getenv == nil {
 		getenv = func(string) (string, bool) { return "", false }
 	}
-	return ParseSecretSource(source, getenv)
+	return ParseSecretSource(source, getenv, o.Warn)
 }
 
 // Request is what a key made in a device shall be.

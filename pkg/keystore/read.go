@@ -18,6 +18,14 @@ func ReadFile(ctx context.Context, path string, limit int) ([]byte, fs.FileInfo,
 	return read(ctx, path, limit, func() (*os.File, error) { return os.Open(path) })
 }
 
+// WarnOfMode tells warn, unless it is nil, of a file with a secret that others than its
+// owner may read or write; what says what the file is.
+func WarnOfMode(warn func(string), what, path string, info fs.FileInfo) {
+	if mode := info.Mode(); warn != nil && mode.IsRegular() && mode.Perm()&0o077 != 0 {
+		warn(fmt.Sprintf("%s %s may be read or written by others (mode %04o): chmod 600 it", what, path, mode.Perm()))
+	}
+}
+
 type content struct {
 	data []byte
 	info fs.FileInfo

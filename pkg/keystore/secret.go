@@ -29,21 +29,21 @@ var (
 // a variable up with getenv (os.LookupEnv, which only a program may call),
 // file:PATH and fd:N read to the end. One newline at the end of a file or
 // descriptor is no part of the secret. Nothing is read before the secret is asked
-// for. The error is [ErrSecretSource].
-func ParseSecretSource(src string, getenv func(string) (string, bool)) (Secret, error) {
+// for; warn, unless it is nil, is then told of a file that others may read or write.
+// The error is [ErrSecretSource].
+func ParseSecretSource(src string, getenv func(string) (string, bool), warn func(string)) (Secret, error) {
 	kind, name, _ := strings.Cut(src, ":")
 	switch {
 	case kind == "env" && isVariable(name):
 		return fromEnvironment(name, getenv), nil
 	case kind == "file" && name != "":
-		return fromFile(name), nil
+		return fromFile(name, warn), nil
 	case kind == "fd":
-		return fromDescriptor(name)
+		return fromDescriptor(name, warn)
 	}
 	return nil, ErrSecretSource
 }
 
-// isVariable keeps a secret that was put behind env: out of "is not set".
 func isVariable(name string) bool {
 	for i, c := range []byte(name) {
 		letter := c == '_' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
@@ -55,29 +55,35 @@ func isVariable(name string) bool {
 	return name != ""
 }
 
+// fromEnvironment never repeats the name: it may be the secret itself, put behind env:
+// by mistake.
 func fromEnvironment(name string, getenv func(string) (string, bool)) Secret {
+	const what = "the environment variable that env: names"
 	return func(context.Context, string) ([]byte, error) {
 		value, set := getenv(name)
 		switch {
 		case !set:
-			return nil, fmt.Errorf("environment variable %s: %w: it is not set", name, ErrNoSecret)
+			return nil, fmt.Errorf("%s: %w: it is not set", what, ErrNoSecret)
 		case value == "":
-			return nil, fmt.Errorf("environment variable %s: %w: it is empty", name, ErrNoSecret)
+			return nil, fmt.Errorf("%s: %w: it is empty", what, ErrNoSecret)
 		case len(value) > maxSecret:
-			return nil, fmt.Errorf("environment variable %s: %w: more than %d bytes", name, ErrTooLarge, maxSecret)
+			return nil, fmt.Errorf("%s: %w: more than %d bytes", what, ErrTooLarge, maxSecret)
 		}
 		return []byte(value), nil
 	}
 }
 
-func fromFile(path string) Secret {
+func fromFile(path string, warn func(string)) Secret {
 	return func(ctx context.Context, _ string) ([]byte, error) {
-		data, _, err := ReadFile(ctx, path, maxSecret)
+		data, info, err := ReadFile(ctx, path, maxSecret)
+		if err == nil {
+			WarnOfMode(warn, "passphrase file", path, info)
+		}
 		return oneLine(path, data, err)
 	}
 }
 
-func fromDescriptor(number string) (Secret, error) {
+func fromDescriptor(number string, warn func(string)) (Secret, error) {
 	fd, err := strconv.ParseUint(number, 10, 16)
 	if err != nil {
 		return nil, ErrSecretSource
@@ -87,7 +93,10 @@ func fromDescriptor(number string) (Secret, error) {
 		return nil, fmt.Errorf("%s is an output: %w", name, ErrSecretSource)
 	}
 	return func(ctx context.Context, _ string) ([]byte, error) {
-		data, _, err := read(ctx, name, maxSecret, func() (*os.File, error) { return duplicate(int(fd), name) })
+		data, info, err := read(ctx, name, maxSecret, func() (*os.File, error) { return duplicate(int(fd), name) })
+		if err == nil {
+			WarnOfMode(warn, "passphrase file", name, info)
+		}
 		return oneLine(name, data, err)
 	}, nil
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -22,7 +24,7 @@ func getenv(name string) (string, bool) {
 
 func secret(t *testing.T, source string) (string, error) {
 	t.Helper()
-	s, err := keystore.ParseSecretSource(source, getenv)
+	s, err := keystore.ParseSecretSource(source, getenv, nil)
 	check(t, err)
 	value, err := s(context.Background(), "passphrase of test")
 	return string(value), err
@@ -86,8 +88,9 @@ func TestSecretsThatCannotBe(t *testing.T) {
 		if !errors.Is(err, is) || got != "" {
 			t.Errorf("%s: got %q, %v, want %v", source, got, err, is)
 		}
-		if name := source[strings.Index(source, ":")+1:]; err != nil && !strings.Contains(err.Error(), name) {
-			t.Errorf("%q does not name %s", err, name)
+		kind, name, _ := strings.Cut(source, ":")
+		if err != nil && strings.Contains(err.Error(), name) == (kind == "env") {
+			t.Errorf("%q: a file or descriptor is named, a variable never: it may be the secret", err)
 		}
 	}
 	if _, err := secret(t, "file:"+t.TempDir()); err == nil || !strings.Contains(err.Error(), "is a directory") {
@@ -100,7 +103,7 @@ func TestALiteralSecretIsNotRepeated(t *testing.T) {
 		"hunter2", "pass:hunter2", "env:hunter2 and more", "env:", "file:", "fd:hunter2", "fd:", "fd:-1", "fd:1", "fd:2", "fd:99999999999",
 		"stdin", "", "ENV:hunter2", "env:hunter2=x",
 	} {
-		s, err := keystore.ParseSecretSource(source, getenv)
+		s, err := keystore.ParseSecretSource(source, getenv, nil)
 		if s != nil || !errors.Is(err, keystore.ErrSecretSource) {
 			t.Errorf("%q: got %v", source, err)
 			continue
@@ -111,10 +114,40 @@ func TestALiteralSecretIsNotRepeated(t *testing.T) {
 	}
 }
 
+// TestAFileThatOthersReadIsWarnedAbout: named as a file, by descriptor, or in a URI.
+func TestAFileThatOthersReadIsWarnedAbout(t *testing.T) {
+	path := write(t, "secret")
+	f, err := os.Open(path)
+	check(t, err)
+	defer f.Close()
+	var warnings []string
+	warn := func(message string) { warnings = append(warnings, message) }
+	for mode, want := range map[os.FileMode]bool{0o600: false, 0o400: false, 0o640: true, 0o604: true, 0o620: true, 0o602: true} {
+		check(t, os.Chmod(path, mode))
+		fd := "fd:" + strconv.Itoa(int(f.Fd()))
+		byFile, err := keystore.ParseSecretSource("file:"+path, getenv, warn)
+		check(t, err)
+		byDescriptor, err := keystore.ParseSecretSource(fd, getenv, warn)
+		check(t, err)
+		byURI, err := keystore.Options{Warn: warn}.SecretAt("file://" + path)
+		check(t, err)
+		for i, s := range []keystore.Secret{byFile, byDescriptor, byURI} {
+			_, err := f.Seek(0, io.SeekStart)
+			check(t, err)
+			warnings = nil
+			_, err = s(context.Background(), "")
+			check(t, err)
+			if got := strings.Join(warnings, ""); (got != "") != want || want && !strings.Contains(got, "by others") {
+				t.Errorf("mode %o, source %d: warnings %q", mode, i, warnings)
+			}
+		}
+	}
+}
+
 func TestWaitingForASecretEndsWithTheContext(t *testing.T) {
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	check(t, syscall.Mkfifo(fifo, 0o600))
-	s, err := keystore.ParseSecretSource("file:"+fifo, getenv)
+	s, err := keystore.ParseSecretSource("file:"+fifo, getenv, nil)
 	check(t, err)
 	stop := errors.New("stop")
 	ctx, cancel := context.WithCancelCause(context.Background())

@@ -34,9 +34,9 @@ func loaded(t *testing.T, archive string) string {
 	return run("image", "mount", lines[len(lines)-1])
 }
 
-// archives are the kinds of archives of images, and what writes them from a layout
+// imageArchives are the kinds of archives of images, and what writes them from a layout
 // with the image one.
-var archives = map[string]func(t *testing.T, layout, out string){
+var imageArchives = map[string]func(t *testing.T, layout, out string){
 	"docker-archive by skopeo": func(t *testing.T, layout, out string) {
 		t.Helper()
 		skopeo(t, "oci:"+layout+":one", "docker-archive:"+out+":example/one:1")
@@ -133,7 +133,7 @@ func small(t *testing.T) string {
 // same kind, skopeo and podman read it, and the files are signed as podman unpacks them.
 func TestImageArchives(t *testing.T) {
 	keys, layout := newKeys(t), small(t)
-	for name, make := range archives {
+	for name, make := range imageArchives {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
 			in, out, plain := filepath.Join(dir, "in.tar"), filepath.Join(dir, "out.tar"), filepath.Join(dir, "plain.tar")
@@ -229,7 +229,7 @@ func TestImageArchivesAreNoTrees(t *testing.T) {
 			harness.Must(t, "sh", "-c", `mkdir -p "$0/0123" && cd "$0" && echo '{"a":{"b":"0123"}}' >repositories && echo '{}' >0123/json && tar -cf 0123/layer.tar repositories && tar -cf "$1" *`, old, out)
 		},
 	}
-	for _, all := range []map[string]func(t *testing.T, layout, out string){archives, others} {
+	for _, all := range []map[string]func(t *testing.T, layout, out string){imageArchives, others} {
 		for name, make := range all {
 			t.Run(name, func(t *testing.T) {
 				in, out := filepath.Join(t.TempDir(), "in.tar"), filepath.Join(t.TempDir(), "out")

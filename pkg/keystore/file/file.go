@@ -40,9 +40,7 @@ func Open(ctx context.Context, path string, opts keystore.Options) (*keystore.Ke
 	if err != nil {
 		return nil, fmt.Errorf("open key %s: %w", path, err)
 	}
-	if mode := info.Mode(); mode.IsRegular() && mode.Perm()&0o077 != 0 {
-		opts.Warnf("private key %s may be read or written by others (mode %04o): chmod 600 %[1]s", path, mode.Perm())
-	}
+	keystore.WarnOfMode(opts.Warn, "private key", path, info)
 	return sign(private, public, opts), nil
 }
 

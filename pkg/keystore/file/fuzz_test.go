@@ -72,16 +72,12 @@ func FuzzUnlock(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if found.legacy != nil {
-			_, _ = found.decryptLegacy([]byte("secret"))
-			return
-		}
-		scheme, err := parseEncryption(found.der)
+		scheme, err := found.encryption()
 		if scheme == nil || err != nil {
 			return
 		}
-		scheme.derive = func(_ []byte, size int) ([]byte, error) { return make([]byte, size), nil }
-		if der, err := scheme.decrypt(nil); err == nil {
+		scheme.derive = func(_ context.Context, _ []byte, size int) ([]byte, error) { return make([]byte, size), nil }
+		if der, err := scheme.decrypt(context.Background(), nil); err == nil {
 			_, _ = parse(der)
 		}
 	})

@@ -2,10 +2,10 @@ package file
 
 import (
 	"bytes"
+	"context"
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/des" //nolint:gosec // only to read what `openssl genrsa -des3` wrote
-	"crypto/pbkdf2"
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
@@ -15,8 +15,6 @@ import (
 	"hash"
 	"strings"
 
-	"golang.org/x/crypto/scrypt"
-
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
@@ -25,7 +23,7 @@ import (
 // fit the cipher, derives whatever a file asks for, knows two hash functions, and
 // calls every failure inside a wrong password.
 
-// Bounds of what a file may ask for: some seconds, and 256 MiB. OpenSSL writes
+// Bounds of what a file may ask for: some seconds, and 256 MiB in all. OpenSSL writes
 // 2,048 iterations and 16 MiB.
 const (
 	maxIterations   = 10_000_000
@@ -33,12 +31,13 @@ const (
 	maxScryptWork   = 4 * maxScryptMemory
 )
 
-// pbes2 is how a key is encrypted (RFC 8018).
-type pbes2 struct {
-	derive     func(passphrase []byte, size int) ([]byte, error)
+// encryption is how a key is encrypted: by PBES2 (RFC 8018), or the older way of PEM.
+type encryption struct {
+	derive     func(ctx context.Context, passphrase []byte, size int) ([]byte, error)
 	cipher     cbc
 	iv         []byte
 	ciphertext []byte
+	valid      func(der []byte) bool // what the right passphrase gives
 }
 
 // cbc is a block cipher in that mode.
@@ -48,7 +47,7 @@ type cbc struct {
 }
 
 // parseEncryption returns nil for a key that is not encrypted.
-func parseEncryption(der []byte) (*pbes2, error) {
+func parseEncryption(der []byte) (*encryption, error) {
 	var all asn1.RawValue
 	if _, err := asn1.Unmarshal(der, &all); err != nil || outline(all.Bytes) != "so" {
 		return nil, nil //nolint:nilerr // not this form; parse judges it
@@ -67,7 +66,7 @@ func parseEncryption(der []byte) (*pbes2, error) {
 	if _, err := asn1.Unmarshal(info.Algorithm.Parameters.FullBytes, &params); err != nil {
 		return nil, damaged("encrypted PKCS #8", err)
 	}
-	p := &pbes2{ciphertext: info.Data}
+	p := &encryption{ciphertext: info.Data, valid: isPrivateKeyInfo}
 	if err := p.setCipher(params.Cipher); err != nil {
 		return nil, err
 	}
@@ -76,7 +75,7 @@ func parseEncryption(der []byte) (*pbes2, error) {
 	return p, err
 }
 
-func (p *pbes2) setCipher(a pkix.AlgorithmIdentifier) error {
+func (p *encryption) setCipher(a pkix.AlgorithmIdentifier) error {
 	switch oid := a.Algorithm.String(); oid {
 	case "2.16.840.1.101.3.4.1.2":
 		p.cipher = cbc{16, aes.BlockSize, aes.NewCipher}
@@ -98,12 +97,12 @@ func (p *pbes2) setCipher(a pkix.AlgorithmIdentifier) error {
 	return nil
 }
 
-// decrypt returns PKCS #8 in clear.
-func (p *pbes2) decrypt(passphrase []byte) ([]byte, error) {
-	key, err := p.derive(passphrase, p.cipher.keySize)
+// decrypt returns the key in clear.
+func (p *encryption) decrypt(ctx context.Context, passphrase []byte) ([]byte, error) {
+	key, err := p.derive(ctx, passphrase, p.cipher.keySize)
 	defer clear(key)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", keystore.ErrUnsupportedKey, err)
+		return nil, err
 	}
 	block, err := p.cipher.newBlock(key)
 	if err != nil {
@@ -117,7 +116,7 @@ func (p *pbes2) decrypt(passphrase []byte) ([]byte, error) {
 		return nil, wrongPassphrase()
 	}
 	// Padding is right by chance once in 256 wrong passphrases.
-	if der := plain[:len(plain)-pad]; isPrivateKeyInfo(der) {
+	if der := plain[:len(plain)-pad]; p.valid(der) {
 		return der, nil
 	}
 	clear(plain)
@@ -125,7 +124,7 @@ func (p *pbes2) decrypt(passphrase []byte) ([]byte, error) {
 }
 
 // parseKDF checks the cost of a key derivation before anybody has to bear it.
-func parseKDF(a pkix.AlgorithmIdentifier, size int) (func([]byte, int) ([]byte, error), error) {
+func parseKDF(a pkix.AlgorithmIdentifier, size int) (func(context.Context, []byte, int) ([]byte, error), error) {
 	switch oid := a.Algorithm.String(); oid {
 	case "1.2.840.113549.1.5.12":
 		return parsePBKDF2(a.Parameters.FullBytes, size)
@@ -136,7 +135,7 @@ func parseKDF(a pkix.AlgorithmIdentifier, size int) (func([]byte, int) ([]byte, 
 	}
 }
 
-func parsePBKDF2(der []byte, size int) (func([]byte, int) ([]byte, error), error) {
+func parsePBKDF2(der []byte, size int) (func(context.Context, []byte, int) ([]byte, error), error) {
 	var p struct {
 		Salt       []byte
 		Iterations int
@@ -153,8 +152,8 @@ func parsePBKDF2(der []byte, size int) (func([]byte, int) ([]byte, error), error
 	if err != nil {
 		return nil, err
 	}
-	return func(passphrase []byte, size int) ([]byte, error) {
-		return pbkdf2.Key(prf, string(passphrase), p.Salt, p.Iterations, size)
+	return func(ctx context.Context, passphrase []byte, size int) ([]byte, error) {
+		return pbkdf2Key(ctx, prf, passphrase, p.Salt, p.Iterations, size)
 	}, nil
 }
 
@@ -174,7 +173,7 @@ func hmacHash(oid asn1.ObjectIdentifier) (func() hash.Hash, error) {
 	return nil, cannotDecrypt("PBKDF2 with PRF " + oid.String())
 }
 
-func parseScrypt(der []byte, size int) (func([]byte, int) ([]byte, error), error) {
+func parseScrypt(der []byte, size int) (func(context.Context, []byte, int) ([]byte, error), error) {
 	var p struct {
 		Salt    []byte
 		N, R, P int
@@ -184,17 +183,24 @@ func parseScrypt(der []byte, size int) (func([]byte, int) ([]byte, error), error
 		return nil, notAKey("damaged encrypted PKCS #8: parameters of scrypt")
 	}
 	if !scryptFits(p.N, p.R, p.P) {
-		return nil, cannotDecrypt(fmt.Sprintf("scrypt with N=%d, r=%d, p=%d, %d MiB are the limit here", p.N, p.R, p.P, maxScryptMemory>>20))
+		return nil, cannotDecrypt(fmt.Sprintf("scrypt with N=%d, r=%d, p=%d: more than %d MiB or too much work, or N is no power of two", p.N, p.R, p.P, maxScryptMemory>>20))
 	}
-	return func(passphrase []byte, size int) ([]byte, error) {
-		return scrypt.Key(passphrase, p.Salt, p.N, p.R, p.P, size)
+	return func(ctx context.Context, passphrase []byte, size int) ([]byte, error) {
+		return scryptKey(ctx, passphrase, p.Salt, p.N, p.R, p.P, size)
 	}, nil
 }
 
-// scryptFits divides instead of multiplying, which could overflow.
+// scryptFits bounds memory, a table of n blocks of 128*r bytes, p blocks beside it and
+// two of scratch, and work, all of the table p times. Each factor is bounded first, so
+// that no product overflows.
 func scryptFits(n, r, p int) bool {
-	return n > 1 && r > 0 && p > 0 &&
-		r <= maxScryptMemory/128/n && p <= maxScryptWork/128/n/r
+	const factor = maxScryptWork / 128
+	if n < 2 || n&(n-1) != 0 || r < 1 || p < 1 || n > factor || r > factor || p > factor {
+		return false
+	}
+	block := 128 * uint64(r)
+	memory := block * (uint64(n) + uint64(p) + 2)
+	return memory <= maxScryptMemory && block*uint64(n) <= maxScryptWork/uint64(p)
 }
 
 // cannotDecrypt is for what OpenSSL can: it converts the key.

@@ -46,12 +46,28 @@ func digestInfo(h crypto.Hash, digest []byte) ([]byte, error) {
 	}{pkix.AlgorithmIdentifier{Algorithm: oid, Parameters: asn1.NullRawValue}, digest})
 }
 
-// ecdsaDER makes of r and s side by side, as tokens return them, what X.509 and
-// the kernel take.
-func ecdsaDER(raw []byte) ([]byte, error) {
-	if len(raw) == 0 || len(raw)%2 != 0 {
-		return nil, errors.New("the token returned no ECDSA signature")
+// truncated returns a digest as CKM_ECDSA takes it: no longer than the curve's order,
+// of size bytes (FIPS 186-5, 6.4.1). A digest that the hash does not make is refused.
+func truncated(size int) func(crypto.Hash, []byte) ([]byte, error) {
+	return func(h crypto.Hash, digest []byte) ([]byte, error) {
+		if hashOID(h) == nil || len(digest) != h.Size() {
+			return nil, fmt.Errorf("%w: a digest of %d bytes by %s", keystore.ErrKeyUse, len(digest), h)
+		}
+		return digest[:min(len(digest), size)], nil
 	}
-	half := len(raw) / 2
-	return asn1.Marshal(struct{ R, S *big.Int }{new(big.Int).SetBytes(raw[:half]), new(big.Int).SetBytes(raw[half:])})
+}
+
+// ecdsaOf makes of r and s side by side, size bytes each, as tokens return them, what
+// X.509 and the kernel take.
+func ecdsaOf(size int) func(raw []byte) ([]byte, error) {
+	return func(raw []byte) ([]byte, error) {
+		if len(raw) != 2*size {
+			return nil, fmt.Errorf("the token returned no ECDSA signature: %d bytes, not %d", len(raw), 2*size)
+		}
+		r, s := new(big.Int).SetBytes(raw[:size]), new(big.Int).SetBytes(raw[size:])
+		if r.Sign() == 0 || s.Sign() == 0 {
+			return nil, errors.New("the token returned no ECDSA signature: zeros")
+		}
+		return asn1.Marshal(struct{ R, S *big.Int }{r, s})
+	}
 }

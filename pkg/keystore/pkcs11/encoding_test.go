@@ -9,6 +9,7 @@ import (
 	"crypto/rsa"
 	_ "crypto/sha3"
 	_ "crypto/sha512"
+	"errors"
 	"math/big"
 	"testing"
 
@@ -55,15 +56,29 @@ func TestECDSAEncoding(t *testing.T) {
 			t.Fatal(err)
 		}
 		raw := append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...)
-		der, err := ecdsaDER(raw)
+		der, err := ecdsaOf(32)(raw)
 		if err != nil || !ecdsa.VerifyASN1(&key.PublicKey, digest, der) {
 			t.Fatalf("%x becomes %x: %v", raw, der, err)
 		}
 	}
-	for _, raw := range [][]byte{nil, {1}, {1, 2, 3}} {
-		if _, err := ecdsaDER(raw); err == nil {
+	for _, raw := range [][]byte{nil, {1}, {1, 2, 3}, {1, 2}, make([]byte, 64), make([]byte, 66), append(make([]byte, 63), 1)} {
+		if _, err := ecdsaOf(32)(raw); err == nil {
 			t.Errorf("%x is taken", raw)
 		}
+	}
+}
+
+func TestECDSATakesOnlyDigestsOfTheHash(t *testing.T) {
+	for _, c := range []struct {
+		hash crypto.Hash
+		size int
+	}{{crypto.SHA256, 31}, {crypto.SHA256, 33}, {crypto.SHA256, 64}, {crypto.SHA512, 32}, {crypto.SHA384, 0}, {crypto.MD5, 16}, {crypto.SHA1, 20}, {0, 32}, {99, 32}} {
+		if _, err := truncated(32)(c.hash, make([]byte, c.size)); !errors.Is(err, keystore.ErrKeyUse) {
+			t.Errorf("%d bytes by %d: %v", c.size, c.hash, err)
+		}
+	}
+	if got, err := truncated(32)(crypto.SHA512, make([]byte, 64)); err != nil || len(got) != 32 {
+		t.Errorf("SHA-512 for P-256: %d bytes, %v", len(got), err)
 	}
 }
 

@@ -165,8 +165,7 @@ func mechanismOf(public crypto.PublicKey) (mechanism, error) {
 		return mechanism{p11.CKM_RSA_PKCS, digestInfo, func(raw []byte) ([]byte, error) { return raw, nil }}, nil
 	case *ecdsa.PublicKey:
 		size := (public.Params().BitSize + 7) / 8
-		truncate := func(_ crypto.Hash, digest []byte) ([]byte, error) { return digest[:min(len(digest), size)], nil }
-		return mechanism{p11.CKM_ECDSA, truncate, ecdsaDER}, nil
+		return mechanism{p11.CKM_ECDSA, truncated(size), ecdsaOf(size)}, nil
 	}
 	return mechanism{}, errors.New("neither RSA nor ECDSA")
 }
