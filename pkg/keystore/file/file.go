@@ -13,6 +13,7 @@
 package file
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/x509"
@@ -68,6 +69,40 @@ func load(ctx context.Context, path string, data []byte, opts keystore.Options) 
 	}
 	public, err := keystore.Bind(private.Public(), cert)
 	return private, public, err
+}
+
+// Loaded is the content of a key file.
+type Loaded struct {
+	// Private is the key; nil where it is encrypted and no secret was given.
+	Private crypto.Signer
+	// Encoded is its DER as it stands in the file, encrypted perhaps.
+	Encoded []byte
+}
+
+// Load reads the key file at path for what has to know the key itself again, such as a
+// search for copies of it. It takes keys that sign nothing here, too. Errors are those of
+// [Open].
+func Load(ctx context.Context, path string, secret keystore.Secret) (*Loaded, error) {
+	data, _, err := keystore.ReadFile(ctx, path, maxSize)
+	if err != nil {
+		return nil, fmt.Errorf("open key: %w", err)
+	}
+	found, err := find(data)
+	if err != nil {
+		return nil, fmt.Errorf("open key %s: %w", path, withConversion(err, path))
+	}
+	loaded := &Loaded{Encoded: bytes.Clone(found.der)}
+	der, err := unlock(ctx, path, found, secret)
+	if errors.Is(err, keystore.ErrPassphraseNeeded) {
+		return loaded, nil
+	}
+	if err == nil {
+		loaded.Private, err = parse(der)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open key %s: %w", path, withConversion(err, path))
+	}
+	return loaded, nil
 }
 
 // conversion is an error that a command resolves; %s stands for the file.

@@ -1,0 +1,275 @@
+package keyscan
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/binary"
+	"regexp"
+)
+
+// formats are the patterns of every format that is known by its beginning.
+func formats() []pattern {
+	list := []pattern{
+		{text: "-----BEGIN ", kind: "PEM", judge: judgeText(pemKey)},
+		{text: "LS0tLS1CRUdJTi", kind: "PEM in base64", judge: pemInBase64}, // "-----BEGIN"
+		{text: "---- BEGIN SSH2 ", kind: "SSH2 key", judge: judgeText(ssh2Key)},
+		{text: "PuTTY-User-Key-File-", kind: "PuTTY key", judge: judgeText(puttyKey)},
+		{text: "AGE-SECRET-KEY-1", kind: "age key", judge: judgeText(ageKey)},
+		{text: "secret key\nRW", kind: "signify or minisign key", judge: judgeText(signifyKey)},
+		{text: "Private-key-format: v", kind: "DNSSEC key of BIND", judge: judgeText(bindKey)},
+		{text: "Key: (private-key", kind: "key of gpg-agent", judge: judgeText(agentText)},
+		{text: "Key: (protected-private-key", kind: "key of gpg-agent", judge: judgeText(agentText)},
+		{text: "11:private-key(", kind: "key of gpg-agent", judge: judgeText(agentKey)},
+		{text: "21:protected-private-key(", kind: "key of gpg-agent", judge: judgeText(agentKey)},
+		{text: "openssh-key-v1\x00", kind: "OpenSSH key", judge: opensshKey},
+		// Beginnings in base64, of RSA keys and of EC keys on P-256.
+		{text: "IBADANBgkqhkiG9w0BAQEFAASC", kind: "PKCS #8 in base64", judge: judgeText(base64Body)},
+		{text: "AgEAMBMGByqGSM49AgEGCCqGSM49AwEHB", kind: "PKCS #8 in base64", judge: judgeText(base64Body)},
+		{text: "IBAAKCA", kind: "PKCS #1 in base64", judge: judgeText(pkcs1Base64)},
+		{text: "MHcCAQEE", kind: "SEC 1 in base64", judge: judgeText(sec1Base64)},
+
+		{text: "\x02\x01\x00\x30", kind: "PKCS #8 in DER", judge: derKey(isPKCS8)},
+		{text: "\x02\x01\x01\x30", kind: "PKCS #8 in DER", judge: derKey(isPKCS8)},
+		{text: "\x02\x01\x00\x02", kind: "PKCS #1 or DSA key in DER", judge: derKey(isNumbers)},
+		{text: "\x02\x01\x01\x02", kind: "PKCS #1 in DER", judge: derKey(isNumbers)},
+		{text: "\x02\x01\x01\x04", kind: "SEC 1 in DER", judge: derKey(isSEC1)},
+		{text: "\x02\x01\x03\x30", kind: "PKCS #12", judge: isPKCS12},
+	}
+	for _, oid := range []string{
+		"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05",         // PKCS #5: PBES1, PBES2
+		"\x06\x0a\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x01",     // PKCS #12's own schemes
+		"\x06\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x05\x01", // the older ones
+		"\x06\x0a\x2b\x06\x01\x04\x01\x2a\x02\x11\x01\x01", // Java's JKS
+		"\x06\x09\x2b\x06\x01\x04\x01\x2a\x02\x13\x01",     // JCEKS
+	} {
+		list = append(list, pattern{text: oid, kind: "encrypted PKCS #8 in DER", judge: encryptedPKCS8})
+	}
+	for name, kind := range map[string]string{"ssh-rsa": "dropbear RSA key", "ssh-dss": "dropbear DSA key", "ssh-ed25519": "dropbear Ed25519 key", "ecdsa-sha2-nistp256": "dropbear ECDSA key", "ecdsa-sha2-nistp384": "dropbear ECDSA key", "ecdsa-sha2-nistp521": "dropbear ECDSA key"} {
+		list = append(list, pattern{text: name + "\x00", kind: kind, judge: dropbearKey(name)})
+	}
+	return list
+}
+
+// textReach is as far as the headers of PEM and OpenPGP reach.
+const textReach = 8 << 10
+
+// judgeText has an expression look at the text from the place on.
+func judgeText(key *regexp.Regexp) func([]byte, int) (int, int) {
+	return func(data []byte, at int) (int, int) {
+		found := key.FindIndex(data[at:min(len(data), at+textReach)])
+		if found == nil {
+			return 0, 0
+		}
+		return at, max(found[1], armorEnd(data[at:min(len(data), at+reach)]))
+	}
+}
+
+// armorEnd is how far a PEM block reaches.
+func armorEnd(text []byte) int {
+	if !bytes.HasPrefix(text, []byte("-----BEGIN ")) {
+		return 0
+	}
+	at := bytes.Index(text, []byte("-----END "))
+	if at < 0 {
+		return 0
+	}
+	line := text[at+len("-----END "):]
+	return at + len("-----END ") + min(len(line), max(0, bytes.Index(line, []byte("-----")))+len("-----"))
+}
+
+// pemInBase64 decodes the first line.
+func pemInBase64(data []byte, at int) (int, int) {
+	var line [60]byte
+	n, _ := base64.StdEncoding.Decode(line[:], data[at:min(len(data), at+80)])
+	if !bytes.Contains(line[:n], []byte("PRIVATE KEY")) {
+		return 0, 0
+	}
+	return at, 80
+}
+
+// Between the lines of a key as text may stand whitespace, or its escapes in JSON and in
+// program text. 20 characters of base64 have to follow: programs have the first line.
+const (
+	breaks  = `(?:[ \t\r\n"',+]|\\[nrt])*`
+	body    = `[A-Za-z0-9+/=]{20}`
+	headers = `(?:[A-Za-z-]+: [^\n]*?(?:\n|\\n)` + breaks + `)*`
+)
+
+var (
+	pemKey      = regexp.MustCompile(`^-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----` + breaks + headers + body)
+	ssh2Key     = regexp.MustCompile(`^---- BEGIN SSH2 (?:ENCRYPTED )?PRIVATE KEY ----` + breaks + headers + body)
+	puttyKey    = regexp.MustCompile(`^PuTTY-User-Key-File-[1-9]: [a-z0-9-]+\r?\nEncryption: `)
+	ageKey      = regexp.MustCompile(`^AGE-SECRET-KEY-1[A-Z0-9]{58}`)
+	signifyKey  = regexp.MustCompile(`^secret key\nRW[A-Za-z0-9+/]{60}`)
+	bindKey     = regexp.MustCompile(`^Private-key-format: v[0-9]+\.[0-9]+\r?\nAlgorithm: [0-9]`)
+	agentText   = regexp.MustCompile(`^Key: \((?:protected-)?private-key\s+\([a-z]`)
+	agentKey    = regexp.MustCompile(`^[0-9]+:(?:protected-)?private-key\([0-9]+:[a-z]+\([0-9]+:[a-z]`)
+	pkcs1Base64 = regexp.MustCompile(`^IBAAKCA[A-Za-z]E[A-Za-z0-9+/]{60}`)
+	sec1Base64  = regexp.MustCompile(`^MHcCAQEE[A-Za-z0-9+/]{44}oAoGCCqGSM49AwEH`)
+	base64Body  = regexp.MustCompile(`^[A-Za-z0-9+/]{60}`)
+)
+
+// opensshKey judges what follows the magic: the name of a cipher.
+func opensshKey(data []byte, at int) (int, int) {
+	rest := data[at+len("openssh-key-v1\x00"):]
+	cipher, rest, ok := sshString(rest)
+	if !ok || len(cipher) == 0 || len(cipher) > 64 {
+		return 0, 0
+	}
+	kdf, rest, ok := sshString(rest)
+	if !ok || string(kdf) != "none" && string(kdf) != "bcrypt" {
+		return 0, 0
+	}
+	_, rest, ok = sshString(rest) // the derivation's options
+	if ok && len(rest) > 4 {
+		rest = rest[4:] // the number of keys
+	}
+	for range 2 { // public and private ones
+		if _, after, ok := sshString(rest); ok {
+			rest = after
+		}
+	}
+	return at, len(data[at:]) - len(rest)
+}
+
+// sshString reads a string of RFC 4251: its length, big-endian, and its bytes.
+func sshString(data []byte) (value, rest []byte, ok bool) {
+	if len(data) < 4 {
+		return nil, nil, false
+	}
+	size := binary.BigEndian.Uint32(data)
+	if size > uint32(len(data)-4) { //nolint:gosec // not negative
+		return nil, nil, false
+	}
+	return data[4 : 4+size], data[4+size:], true
+}
+
+// dropbearKey judges what follows the name of an algorithm: in a public key the public
+// numbers alone, in dropbear's files and inside of OpenSSH's the private ones as well.
+func dropbearKey(name string) func([]byte, int) (int, int) {
+	return func(data []byte, at int) (int, int) {
+		if at < 4 || int(binary.BigEndian.Uint32(data[at-4:])) != len(name) {
+			return 0, 0
+		}
+		rest := data[at+len(name):]
+		var fields [][]byte
+		for len(fields) < 6 {
+			value, after, ok := sshString(rest)
+			if !ok || len(value) == 0 || len(value) > 4096 {
+				break
+			}
+			fields, rest = append(fields, value), after
+		}
+		if !isSSHPrivate(name, fields) {
+			return 0, 0
+		}
+		return at - 4, len(data) - len(rest) - at + 4
+	}
+}
+
+func isSSHPrivate(name string, fields [][]byte) bool {
+	size := func(i int) int {
+		if i >= len(fields) {
+			return 0
+		}
+		return len(bytes.TrimLeft(fields[i], "\x00"))
+	}
+	near := func(n, want int) bool { return n > want-8 && n <= want }
+	switch name {
+	case "ssh-rsa": // e, n, d, p, q
+		n := size(1)
+		return size(0) <= 8 && n >= 64 && near(size(2), n) && near(size(3), n/2+1) && near(size(4), n/2+1)
+	case "ssh-dss": // p, q, g, y, x
+		return size(0) >= 64 && size(1) >= 20 && size(1) <= 32 && size(3) <= size(0) && near(size(4), size(1))
+	case "ssh-ed25519": // seed and public key
+		return len(fields) >= 1 && len(fields[0]) == 64 || len(fields) >= 2 && len(fields[0]) == 32 && len(fields[1]) == 64
+	}
+	// curve, point, scalar
+	return len(fields) >= 3 && len(fields[0]) == 8 && size(1) >= 65 && fields[1][0] == 4 && near(size(2), (len(fields[1])-1)/2)
+}
+
+// wholeFile knows formats that only a file of its own shows: OpenPGP's packets have a
+// beginning of one byte, BKS none at all.
+func wholeFile(data []byte) (kind string, size int) {
+	if holdsOpenPGP(data) {
+		return "OpenPGP secret key", len(data)
+	}
+	if isBKS(data) {
+		return "BKS key store", len(data)
+	}
+	return "", 0
+}
+
+// holdsOpenPGP walks packets (RFC 9580, 4.2) as far as they are some, and looks for a
+// secret key or subkey among them.
+func holdsOpenPGP(data []byte) bool {
+	for len(data) > 2 && data[0]&0x80 != 0 {
+		tag, head, length, ok := packetHead(data)
+		if !ok || head+length > len(data) {
+			return false
+		}
+		body := data[head : head+length]
+		switch {
+		case tag == 5 || tag == 7:
+			return len(body) > 20 && body[0] >= 3 && body[0] <= 6
+		case tag == 0 || tag == 6 && (len(body) < 6 || body[0] < 2 || body[0] > 6):
+			return false
+		}
+		data = data[head+length:]
+	}
+	return false
+}
+
+func packetHead(data []byte) (tag, head, length int, ok bool) {
+	if data[0]&0x40 == 0 { // the old form
+		size := 1 << (data[0] & 3) // of the length
+		if size == 8 || len(data) < 1+size {
+			return 0, 0, 0, false
+		}
+		for _, b := range data[1 : 1+size] {
+			length = length<<8 | int(b)
+		}
+		return int(data[0]>>2) & 15, 1 + size, length, true
+	}
+	tag = int(data[0] & 63)
+	switch first := int(data[1]); {
+	case first < 192:
+		return tag, 2, first, true
+	case first < 224 && len(data) > 2:
+		return tag, 3, (first-192)<<8 + int(data[2]) + 192, true
+	case first == 255 && len(data) > 5:
+		return tag, 6, int(binary.BigEndian.Uint32(data[2:])), true
+	}
+	return 0, 0, 0, false // in parts, which keys are not
+}
+
+// isBKS knows BouncyCastle's key store by its first numbers: version, 20 bytes of salt,
+// iterations, and an entry that is a key or sealed.
+func isBKS(data []byte) bool {
+	if len(data) < 40 || binary.BigEndian.Uint32(data) < 1 || binary.BigEndian.Uint32(data) > 2 || binary.BigEndian.Uint32(data[4:]) != 20 {
+		return false
+	}
+	iterations, entry := binary.BigEndian.Uint32(data[28:]), data[32]
+	return iterations >= 1 && iterations <= 1<<20 && entry >= 2 && entry <= 4
+}
+
+// decodeArmor returns the DER in a key as text, nil where there is none.
+func decodeArmor(text []byte) []byte {
+	_, rest, found := bytes.Cut(text, []byte("KEY-----"))
+	if !found {
+		return nil
+	}
+	rest, _, _ = bytes.Cut(rest, []byte("-----END"))
+	rest = bytes.ReplaceAll(bytes.ReplaceAll(rest, []byte(`\n`), nil), []byte(`\r`), nil)
+	rest = bytes.Map(func(r rune) rune {
+		if r < 0x80 && (r == '+' || r == '/' || r == '=' || r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z') {
+			return r
+		}
+		return -1
+	}, rest)
+	der, err := base64.StdEncoding.DecodeString(string(rest))
+	if err != nil {
+		return nil
+	}
+	return der
+}

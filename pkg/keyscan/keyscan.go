@@ -1,0 +1,151 @@
+// Package keyscan finds private keys in whatever content: it is for what goes to
+// devices.
+//
+// Content is searched as a stream, in bounded memory, at every byte: a key may be a file
+// of its own, stand behind something else, or be part of a program, an archive or a file
+// system image. Found are
+//
+//   - PEM of any kind with PRIVATE KEY in its label (PKCS #1, PKCS #8, SEC 1, encrypted or
+//     not, OpenSSH, TSS2, OpenPGP), also indented, in one line, or with \n written out;
+//     the same in base64 once more; SSH2 and PuTTY keys;
+//   - DER of PKCS #1, DSA, SEC 1, PKCS #8, encrypted PKCS #8, and PKCS #12 (DER or BER) that
+//     holds keys or may hold them encrypted; Java's JKS and JCEKS key entries, BKS;
+//   - OpenSSH's and dropbear's binary keys; OpenPGP secret keys, as packets from the
+//     beginning of the content on and as files of gpg-agent; keys of age, signify,
+//     minisign and BIND;
+//   - the keys that a [Scanner] is given, in any of these forms, as bare numbers in either
+//     byte order, in hexadecimal or base64.
+//
+// A program that knows a format has its beginning among its strings; what such a
+// beginning stands for has to follow. Encrypted content is opaque, and so is compressed
+// content, which callers unpack first. Reading files is left to the caller.
+package keyscan
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"sync"
+)
+
+// Finding is a private key in some content.
+type Finding struct {
+	Kind   string // for a person: "PKCS #8 in DER"
+	Offset int64  // of its first byte, in bytes from the beginning of the content
+	Own    bool   // it is a key that the Scanner was given
+}
+
+// chunk is how much is read at a time, and reach how much of what follows is looked at to
+// judge a place: more than any key takes.
+const (
+	chunk  = 1 << 20
+	reach  = 64 << 10
+	behind = 16 // bytes before a place: the heads of its DER
+)
+
+// maxFindings bounds what is listed of one content: one is enough to refuse it.
+const maxFindings = 100
+
+// Scanner looks for private keys. The zero value is not usable; [New] makes one. It is
+// safe for concurrent use.
+type Scanner struct {
+	search  *search
+	own     []Own
+	buffers sync.Pool
+}
+
+// New returns a Scanner that knows the keys in own again, however they are written.
+func New(own ...Own) *Scanner {
+	s := &Scanner{own: own}
+	s.buffers.New = func() any { return new([chunk + reach + behind]byte) }
+	patterns := formats()
+	for i := range own {
+		patterns = append(patterns, own[i].patterns()...)
+	}
+	s.search = newSearch(patterns)
+	return s
+}
+
+// Scan returns the private keys in r, in their order, and how many bytes it read.
+func (s *Scanner) Scan(ctx context.Context, r io.Reader) ([]Finding, int64, error) {
+	buffer := s.buffers.Get().(*[chunk + reach + behind]byte)
+	defer s.buffers.Put(buffer)
+	c := content{scanner: s}
+	held := 0 // bytes in the buffer, of which the first c.from were judged before
+	for {
+		if ctx.Err() != nil {
+			return c.found, c.base + int64(held), context.Cause(ctx)
+		}
+		n, err := io.ReadFull(r, buffer[held:])
+		held += n
+		end := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		if err != nil && !end {
+			return c.found, c.base + int64(held), err
+		}
+		to := held - reach
+		if end {
+			to = held
+		}
+		c.judge(buffer[:held], to)
+		if end || len(c.found) >= maxFindings {
+			return c.found, c.base + int64(held), nil
+		}
+		keep := to - behind
+		held = copy(buffer[:], buffer[keep:held])
+		c.base += int64(keep)
+		c.from = behind
+	}
+}
+
+// Holds reports whether data holds a private key.
+func Holds(data []byte) bool {
+	found, _, _ := New().Scan(context.Background(), bytes.NewReader(data)) // reading memory does not fail
+	return len(found) > 0
+}
+
+// content is one stream under search.
+type content struct {
+	scanner *Scanner
+	base    int64 // offset of the buffer's first byte
+	from    int   // where in the buffer to go on
+	beyond  int64 // offset up to which a finding reaches: what is inside of it is part of it
+	found   []Finding
+}
+
+// judge looks at the places from c.from up to the one before to.
+func (c *content) judge(data []byte, to int) {
+	if c.base == 0 && c.from == 0 {
+		if kind, size := wholeFile(data); kind != "" {
+			c.add(data, 0, size, kind, false)
+		}
+	}
+	c.scanner.search.each(data, c.from, to, func(at int, p *pattern) bool {
+		if start, size := p.judge(data, at); size > 0 {
+			c.add(data, start, size, p.kind, p.own)
+		}
+		return len(c.found) < maxFindings
+	})
+}
+
+func (c *content) add(data []byte, start, size int, kind string, own bool) {
+	size = min(size, reach)
+	offset := c.base + int64(start)
+	own = own || c.isOwn(data[start:min(len(data), start+size)])
+	if offset < c.beyond && len(c.found) > 0 {
+		last := &c.found[len(c.found)-1]
+		last.Own = last.Own || own
+		return
+	}
+	c.beyond = offset + int64(size)
+	c.found = append(c.found, Finding{Kind: kind, Offset: offset, Own: own})
+}
+
+func (c *content) isOwn(key []byte) bool {
+	for i := range c.scanner.own {
+		if c.scanner.own[i].is(key) {
+			return true
+		}
+	}
+	return false
+}

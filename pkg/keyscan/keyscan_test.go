@@ -1,0 +1,320 @@
+package keyscan_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/imasign/imasign-build/pkg/keyscan"
+	"github.com/imasign/imasign-build/pkg/keystore/file"
+)
+
+// made is what other programs write, each into "out", from key.pem, rsa.pem and cert.pem.
+var made = map[string]string{
+	"PKCS #8":                "openssl pkey -in key.pem -out out",
+	"PKCS #8 DER":            "openssl pkey -in key.pem -outform DER -out out",
+	"PKCS #8 RSA DER":        "openssl pkcs8 -topk8 -nocrypt -in rsa.pem -outform DER -out out",
+	"PKCS #1":                "openssl rsa -in rsa.pem -traditional -out out",
+	"PKCS #1 DER":            "openssl rsa -in rsa.pem -traditional -outform DER -out out",
+	"multi-prime DER":        "openssl genrsa -primes 3 -traditional 2048 | openssl rsa -traditional -outform DER -out out",
+	"SEC 1":                  "openssl ec -in key.pem -out out",
+	"SEC 1 DER":              "openssl ec -in key.pem -outform DER -out out",
+	"SEC 1 DER, no public":   "openssl ec -in key.pem -outform DER -no_public -out out",
+	"EC, explicit":           "openssl ec -in key.pem -param_enc explicit -outform DER -out out",
+	"P-521 DER":              "openssl ecparam -name secp521r1 -genkey -noout -outform DER -out out",
+	"Ed25519 DER":            "openssl genpkey -algorithm ed25519 -outform DER -out out",
+	"Ed448 DER":              "openssl genpkey -algorithm ed448 -outform DER -out out",
+	"X25519":                 "openssl genpkey -algorithm x25519 -out out",
+	"RSA-PSS DER":            "openssl genpkey -algorithm rsa-pss -pkeyopt rsa_keygen_bits:1024 -outform DER -out out",
+	"DSA DER":                "openssl dsaparam -genkey -noout 1024 | openssl dsa -outform DER -out out",
+	"DSA PKCS #8 DER":        "openssl dsaparam -genkey -noout 1024 | openssl pkey -outform DER -out out",
+	"PBES1":                  "openssl pkcs8 -topk8 -v1 PBE-SHA1-3DES -in key.pem -passout pass:x -outform DER -out out",
+	"PBES1 MD5":              "openssl pkcs8 -topk8 -v1 PBE-MD5-DES -provider legacy -provider default -in key.pem -passout pass:x -outform DER -out out",
+	"PBES2":                  "openssl pkcs8 -topk8 -in key.pem -passout pass:x -outform DER -out out",
+	"PBES2 PEM":              "openssl pkcs8 -topk8 -in key.pem -passout pass:x -out out",
+	"scrypt":                 "openssl pkcs8 -topk8 -scrypt -in rsa.pem -passout pass:x -outform DER -out out",
+	"legacy PEM":             "openssl rsa -aes128 -traditional -in rsa.pem -passout pass:x -out out",
+	"PKCS #12":               "openssl pkcs12 -export -inkey key.pem -in cert.pem -passout pass:x -out out",
+	"PKCS #12 PBES1":         "openssl pkcs12 -export -legacy -inkey key.pem -in cert.pem -passout pass:x -out out",
+	"PKCS #12 in clear":      "openssl pkcs12 -export -keypbe NONE -certpbe NONE -nomac -inkey key.pem -in cert.pem -passout pass: -out out",
+	"key beside certificate": "cat cert.pem key.pem > out",
+	"key in front":           "cat key.pem cert.pem > out",
+	"DER behind certificate": "openssl x509 -in cert.pem -outform DER > out; openssl pkey -in key.pem -outform DER >> out",
+	"DER, bytes behind":      "openssl pkey -in key.pem -outform DER > out; printf 'more and more' >> out",
+	"DER in a program":       "head -c 100001 /bin/sh > out; openssl pkey -in key.pem -outform DER >> out; head -c 100000 /bin/sh >> out",
+	"PEM with CR LF":         "sed 's/$/\\r/' key.pem > out",
+	"PEM, indented":          "printf 'tls:\\n  key: |\\n' > out; sed 's/^/      /' key.pem >> out",
+	"PEM in one line":        "tr -d '\\n' < key.pem > out",
+	"PEM in JSON":            "python3 -c 'import json; print(json.dumps({\"k\": open(\"key.pem\").read()}))' > out",
+	"PEM in a C program":     "sed 's/^/\"/; s/$/\\\\n\"/' key.pem > out",
+	"PEM in base64":          "base64 -w0 key.pem > out",
+	"DER in base64":          "openssl pkcs8 -topk8 -nocrypt -in rsa.pem -outform DER | base64 -w0 > out",
+	"EC DER in base64":       "openssl pkcs8 -topk8 -nocrypt -in key.pem -outform DER | base64 -w0 > out",
+	"SEC 1 in base64":        "openssl ec -in key.pem -outform DER | base64 -w0 > out",
+	"PKCS #1 in base64":      "openssl rsa -traditional -in rsa.pem -outform DER | base64 -w0 > out",
+	"PKCS #8 EC DER":         "openssl pkcs8 -topk8 -nocrypt -in key.pem -outform DER -out out",
+	"in a tar archive":       "tar cf out cert.pem key.pem",
+	"in a cpio archive":      "ls cert.pem key.pem | cpio -o -H newc > out 2>/dev/null",
+	"OpenSSH":                "ssh-keygen -q -t ed25519 -N '' -f out",
+	"OpenSSH RSA":            "ssh-keygen -q -t rsa -b 1024 -N '' -f out",
+	"OpenSSH, encrypted":     "ssh-keygen -q -t ecdsa -N secret -f out",
+	"OpenSSH, no armor":      "ssh-keygen -q -t ecdsa -N '' -f k; grep -v -e ---- k | base64 -d > out",
+	"PuTTY 3":                "puttygen old.pem -O private -o out --new-passphrase /dev/null",
+	"PuTTY 2, encrypted":     "printf secret > p; puttygen old.pem -O private --ppk-param version=2 -o out --new-passphrase p",
+	"SSH2":                   "puttygen old.pem -O private-sshcom -o out --new-passphrase /dev/null",
+	"dropbear RSA":           "dropbearkey -t rsa -s 1024 -f out",
+	"dropbear ECDSA":         "dropbearkey -t ecdsa -f out",
+	"dropbear P-521":         "dropbearkey -t ecdsa -s 521 -f out",
+	"dropbear Ed25519":       "dropbearkey -t ed25519 -f out",
+	"OpenPGP":                "gpg --batch --yes -o out --export-secret-keys",
+	"OpenPGP, armored":       "gpg --batch --yes -a -o out --export-secret-keys",
+	"OpenPGP, subkeys":       "gpg --batch --yes -o out --export-secret-subkeys",
+	"OpenPGP, public first":  "gpg --export > out; gpg --batch --export-secret-keys >> out",
+	"gpg-agent":              "cat \"$(ls $GNUPGHOME/private-keys-v1.d/*.key | head -1)\" > out",
+	"gpg-agent, canonical":   "printf '(11:private-key(3:ecc(5:curve7:Ed25519)(5:flags5:eddsa)(1:q1:x)(1:d1:x)))' > out",
+	"TSS2":                   "sed 's/BEGIN PRIVATE/BEGIN TSS2 PRIVATE/; s/END PRIVATE/END TSS2 PRIVATE/' key.pem > out",
+	"age":                    "echo '# public key\nAGE-SECRET-KEY-1QQQSYQCYQ5RQWZQFPG9SCRGWPUGPZYSNZS23V9CCRYDPK8QARC0SG8HGD3' > out",
+	"BIND":                   "printf 'Private-key-format: v1.3\\nAlgorithm: 13 (ECDSAP256SHA256)\\nPrivateKey: GU6SnQ/Ou+xC5RumuIUIuJZteXT2z0O/ok1s38Et6mQ=\\n' > out",
+	"minisign":               "printf 'untrusted comment: minisign encrypted secret key\\nRWRTY0IyrYWpAm8NeIo0NlvQBoEg2HjbyNBbO1Q4WnFVh8ziYtkAAAACAAAAAAAAAEAAAAAA\\n' > out",
+}
+
+// innocent is what looks like a key and is none.
+var innocent = map[string]string{
+	"certificate":           "cp cert.pem out",
+	"certificate DER":       "openssl x509 -in cert.pem -outform DER -out out",
+	"public key":            "openssl pkey -in rsa.pem -pubout -out out",
+	"public key DER":        "openssl pkey -in rsa.pem -pubout -outform DER -out out",
+	"PKCS #1 public DER":    "openssl rsa -in rsa.pem -RSAPublicKey_out -outform DER -out out",
+	"request DER":           "openssl req -new -key key.pem -subj /CN=x -outform DER -out out",
+	"CMS":                   "echo x | openssl cms -sign -signer cert.pem -inkey key.pem -outform DER -nodetach -keyid -out out",
+	"PKCS #12, certificate": "openssl pkcs12 -export -nokeys -in cert.pem -certpbe NONE -nomac -passout pass: -out out",
+	"SSH public":            "ssh-keygen -q -t rsa -N '' -f k; mv k.pub out",
+	"OpenPGP public":        "gpg --export > out",
+	"OpenPGP, armored":      "gpg -a --export > out",
+	"PuTTY public":          "puttygen old.pem -O public -o out",
+	"dropbear public":       "dropbearkey -t rsa -s 1024 -f k > /dev/null; dropbearkey -y -f k | sed -n 's/^ssh-rsa \\([^ ]*\\).*/\\1/p' | base64 -d > out",
+	"shadowed, of a card":   "printf '(20:shadowed-private-key(3:rsa(1:n1:x)))' > out",
+	"lines of a program":    "printf '%s\\0' '-----BEGIN PRIVATE KEY-----' '-----BEGIN RSA PRIVATE KEY-----' '-----END PRIVATE KEY-----' 'PuTTY-User-Key-File-%u: ' 'openssh-key-v1' '---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----' 'AGE-SECRET-KEY-1' '11:private-key(' > out",
+	"documentation":         "printf -- '-----BEGIN PRIVATE KEY-----\\n...\\n-----END PRIVATE KEY-----\\n' > out",
+	"zeros":                 "head -c 3000000 /dev/zero > out",
+}
+
+// peers is a directory with keys and a scratch home of gpg.
+func peers(t *testing.T) func(script string) []byte {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "keyscan") // gpg-agent's socket wants a short path
+	check(t, err)
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	run := func(script string) []byte {
+		t.Helper()
+		cmd := exec.Command("sh", "-euc", "rm -f out k k.pub p; "+script)
+		cmd.Dir, cmd.Env = dir, append(os.Environ(), "GNUPGHOME="+dir+"/gpg")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v\n%s", script, err, out)
+		}
+		data, err := os.ReadFile(filepath.Join(dir, "out"))
+		check(t, err)
+		return data
+	}
+	run("mkdir -m 700 gpg; gpg --batch --passphrase '' --quick-generate-key tester rsa1024 default never; touch out")
+	t.Cleanup(func() { run("gpgconf --kill all; touch out") })
+	run("openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem; openssl genrsa -out rsa.pem 2048; openssl rsa -traditional -in rsa.pem -out old.pem; openssl req -x509 -new -key key.pem -subj /CN=x -out cert.pem; touch out")
+	return run
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func scan(t testing.TB, s *keyscan.Scanner, data []byte) []keyscan.Finding {
+	t.Helper()
+	found, n, err := s.Scan(context.Background(), bytes.NewReader(data))
+	check(t, err)
+	if n != int64(len(data)) {
+		t.Errorf("%d of %d bytes were read", n, len(data))
+	}
+	return found
+}
+
+func TestKeysOfEveryProgram(t *testing.T) {
+	run := peers(t)
+	s := keyscan.New()
+	for name, script := range made {
+		if found := scan(t, s, run(script)); len(found) != 1 {
+			t.Errorf("%s: %+v", name, found)
+		}
+	}
+	for name, script := range innocent {
+		if found := scan(t, s, run(script)); len(found) != 0 {
+			t.Errorf("%s: %+v", name, found)
+		}
+	}
+}
+
+// TestKeyStoresOfJava were made by keytool, which no test installs.
+func TestKeyStoresOfJava(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.*")
+	check(t, err)
+	if len(files) < 6 {
+		t.Fatalf("only %s", files)
+	}
+	for _, name := range files {
+		data, err := os.ReadFile(name)
+		check(t, err)
+		// What is encrypted may be a key.
+		if got, want := len(scan(t, keyscan.New(), data)) > 0, strings.Contains(name, "key.") || name == "testdata/trust.pkcs12"; got != want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
+// TestEveryPlace has a key across each border of what is read at a time.
+func TestEveryPlace(t *testing.T) {
+	run := peers(t)
+	s := keyscan.New()
+	for _, script := range []string{made["PKCS #8 DER"], made["PKCS #8"], made["PBES2"], made["dropbear ECDSA"]} {
+		key := run(script)
+		for _, at := range []int{0, 1, 1<<20 - 64<<10 - 20, 1<<20 - 64<<10 - 3, 1<<20 - 64<<10, 1<<20 - 100, 1<<20 - 1, 1 << 20, 1<<20 + 64<<10 - 1, 3<<20 + 5} {
+			data := slices.Concat(bytes.Repeat([]byte{0xa5}, at), key, bytes.Repeat([]byte{0xa5}, 100))
+			found, _, err := s.Scan(context.Background(), iotest.OneByteReader(bytes.NewReader(data[max(0, at-10):])))
+			check(t, err)
+			if len(found) != 1 {
+				t.Errorf("at %d, byte by byte: %+v", at, found)
+			}
+			if found := scan(t, s, data); len(found) != 1 || found[0].Offset != int64(at) {
+				t.Errorf("at %d: %+v", at, found)
+			}
+		}
+	}
+}
+
+// TestOwnKeyInAnyEncoding: as other programs write it, and as bare numbers.
+func TestOwnKeyInAnyEncoding(t *testing.T) {
+	run := peers(t)
+	for _, name := range []string{"key.pem", "rsa.pem"} {
+		loaded, err := file.Load(context.Background(), writeFile(t, run("cp "+name+" out")), nil)
+		check(t, err)
+		byKey := keyscan.New(keyscan.Own{Public: loaded.Private.Public(), Private: loaded.Private})
+		byCertificate := keyscan.New(keyscan.Own{Public: loaded.Private.Public()})
+		for _, script := range []string{
+			"openssl pkey -in KEY -out out", "openssl pkey -in KEY -outform DER -out out", "openssl pkey -traditional -in KEY -out out", "openssl pkey -traditional -in KEY -outform DER -out out",
+			"openssl pkey -in KEY -outform DER > out; echo more >> out", "cat cert.pem KEY > out", "sed 's/^/  /' KEY > out", "tr -d '\\n' < KEY > out",
+		} {
+			data := run(strings.ReplaceAll(script, "KEY", name))
+			for how, s := range map[string]*keyscan.Scanner{"key": byKey, "certificate": byCertificate} {
+				if found := scan(t, s, data); len(found) != 1 || !found[0].Own {
+					t.Errorf("%s by %s: %s: %+v", name, how, script, found)
+				}
+			}
+		}
+		text := run("openssl pkey -in " + name + " -noout -text > out")
+		numbers := map[string][]byte{"as text": text}
+		for i, number := range secretNumbers(t, run, name) {
+			little := slices.Clone(number)
+			slices.Reverse(little)
+			numbers[name+string(rune('0'+i))+" raw"] = number
+			numbers[name+string(rune('0'+i))+" little-endian"] = little
+			numbers[name+string(rune('0'+i))+" hex"] = []byte(hex.EncodeToString(number))
+			numbers[name+string(rune('0'+i))+" HEX"] = []byte(strings.ToUpper(hex.EncodeToString(number)))
+			for shift := range 3 {
+				padded := append(bytes.Repeat([]byte{0x5a}, shift), number...)
+				numbers[name+string(rune('0'+i))+" base64"+strings.Repeat("'", shift)] = []byte(base64.StdEncoding.EncodeToString(padded))
+				numbers[name+string(rune('0'+i))+" base64url"+strings.Repeat("'", shift)] = []byte(base64.RawURLEncoding.EncodeToString(padded))
+			}
+		}
+		for what, number := range numbers {
+			if found := scan(t, byKey, slices.Concat([]byte("before "), number, []byte(" behind"))); len(found) == 0 || !found[0].Own {
+				t.Errorf("%s is not noticed", what)
+			}
+		}
+		other := scan(t, byKey, run("openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out out"))
+		if len(other) != 1 || other[0].Own {
+			t.Errorf("another key: %+v", other)
+		}
+		if found := scan(t, byKey, run("openssl pkey -in "+name+" -pubout -outform DER > out; cat cert.pem >> out; openssl pkey -in "+name+" -pubout -text >> out")); len(found) != 0 {
+			t.Errorf("the public key: %+v", found)
+		}
+	}
+}
+
+// secretNumbers asks Python for d, p and q, or the scalar, from openssl's text.
+func secretNumbers(t *testing.T, run func(string) []byte, name string) [][]byte {
+	t.Helper()
+	list := run("openssl pkey -in " + name + ` -noout -text | python3 -c '
+import json, re, sys
+text = sys.stdin.read()
+names = ["privateExponent", "prime1", "prime2", "priv"]
+found = [re.search(r"^%s:\n((?:    [0-9a-f:]+\n)+)" % n, text, re.M) for n in names]
+print(json.dumps([re.sub(r"[^0-9a-f]", "", f.group(1)) for f in found if f]))' > out`)
+	var texts []string
+	check(t, json.Unmarshal(list, &texts))
+	if len(texts) == 0 {
+		t.Fatal("openssl shows no numbers")
+	}
+	var numbers [][]byte
+	for _, text := range texts {
+		number, err := hex.DecodeString(text)
+		check(t, err)
+		numbers = append(numbers, bytes.TrimLeft(number, "\x00"))
+	}
+	return numbers
+}
+
+func writeFile(t *testing.T, data []byte) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "key")
+	check(t, os.WriteFile(path, data, 0o600))
+	return path
+}
+
+// TestAnEncryptedCopyOfTheKeyFile is known without the passphrase.
+func TestAnEncryptedCopyOfTheKeyFile(t *testing.T) {
+	run := peers(t)
+	locked := run("openssl pkcs8 -topk8 -in rsa.pem -passout pass:x -out out")
+	loaded, err := file.Load(context.Background(), writeFile(t, locked), nil)
+	check(t, err)
+	if loaded.Private != nil {
+		t.Fatal("it was opened without its passphrase")
+	}
+	s := keyscan.New(keyscan.Own{Encoded: loaded.Encoded})
+	for _, data := range [][]byte{locked, loaded.Encoded, slices.Concat([]byte("x"), loaded.Encoded)} {
+		if found := scan(t, s, data); len(found) != 1 || !found[0].Own {
+			t.Errorf("%+v", found)
+		}
+	}
+}
+
+func FuzzScan(f *testing.F) {
+	f.Add([]byte("-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg"))
+	f.Add([]byte("\x30\x80\x02\x01\x03\x30\x80\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01"))
+	f.Add([]byte("\x00\x00\x00\x07ssh-rsa\x00\x00\x00\x03\x01\x00\x01\xff\xff\xff\xff"))
+	f.Add([]byte("\x95\x00\x03\x04aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"))
+	files, err := filepath.Glob("testdata/*.*")
+	check(f, err)
+	for _, name := range files {
+		data, err := os.ReadFile(name)
+		check(f, err)
+		f.Add(data)
+	}
+	s := keyscan.New()
+	f.Fuzz(func(t *testing.T, data []byte) {
+		found := scan(t, s, data)
+		for _, one := range found {
+			if one.Offset < 0 || one.Offset >= int64(len(data)) {
+				t.Errorf("at %d of %d", one.Offset, len(data))
+			}
+		}
+	})
+}

@@ -1,0 +1,135 @@
+package keyscan
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/pem"
+	"slices"
+	"strings"
+)
+
+// Own is a key that is known again in any form.
+type Own struct {
+	// Public is what the public part of a private key in clear is compared with; nil
+	// for nothing.
+	Public crypto.PublicKey
+	// Private is the key itself, whose numbers are searched for; nil where they are
+	// not known, as with a key in a device.
+	Private crypto.Signer
+	// Encoded is the DER of the key's file, encrypted perhaps: a copy of it is found;
+	// nil for none.
+	Encoded []byte
+}
+
+// is reports whether key, as it was found, is this one.
+func (o *Own) is(key []byte) bool {
+	der := key
+	if bytes.HasPrefix(key, []byte("-----BEGIN ")) {
+		if block, _ := pem.Decode(key); block != nil {
+			der = block.Bytes
+		} else {
+			der = decodeArmor(key)
+		}
+	}
+	if len(o.Encoded) > 0 && bytes.Equal(der, o.Encoded) {
+		return true
+	}
+	public, comparable := publicOf(der).(interface{ Equal(crypto.PublicKey) bool })
+	return o.Public != nil && comparable && public.Equal(o.Public)
+}
+
+// publicOf returns the public part of a private key in DER and in clear, nil for none.
+func publicOf(der []byte) crypto.PublicKey {
+	var key any
+	var err error
+	if key, err = x509.ParsePKCS8PrivateKey(der); err != nil {
+		if key, err = x509.ParsePKCS1PrivateKey(der); err != nil {
+			if key, err = x509.ParseECPrivateKey(der); err != nil {
+				return nil
+			}
+		}
+	}
+	signer, is := key.(crypto.Signer)
+	if !is {
+		return nil
+	}
+	return signer.Public()
+}
+
+// numbers are the secret ones, big-endian.
+func (o *Own) numbers() [][]byte {
+	switch key := o.Private.(type) {
+	case *ecdsa.PrivateKey:
+		scalar, err := key.Bytes()
+		if err != nil {
+			return nil
+		}
+		return [][]byte{scalar}
+	case *rsa.PrivateKey:
+		list := [][]byte{key.D.Bytes()}
+		for _, prime := range key.Primes {
+			list = append(list, prime.Bytes())
+		}
+		return list
+	}
+	return nil
+}
+
+// patterns are the numbers in whatever way they may be written.
+func (o *Own) patterns() []pattern {
+	var list []pattern
+	add := func(kind string, text string) {
+		if len(text) < 16 {
+			return
+		}
+		list = append(list, pattern{text: text, kind: kind, own: true, judge: func(_ []byte, at int) (int, int) { return at, len(text) }})
+	}
+	if len(o.Encoded) > 0 {
+		add("the key's file", string(o.Encoded[:min(len(o.Encoded), 1<<10)]))
+	}
+	for _, number := range o.numbers() {
+		little := slices.Clone(number)
+		slices.Reverse(little)
+		add("number of the key", string(number))
+		add("number of the key", string(little))
+		lower := hex.EncodeToString(number)
+		for _, text := range []string{lower, strings.ToUpper(lower), colons(lower), colons(strings.ToUpper(lower))} {
+			pieces(text, 30, func(piece string) { add("number of the key in hexadecimal", piece) })
+		}
+		for shift := range 3 {
+			text := base64.RawStdEncoding.EncodeToString(append(make([]byte, shift), number...))
+			text = text[4 : len(text)-4]
+			pieces(text, 24, func(piece string) { add("number of the key in base64", piece) })
+			safe := strings.NewReplacer("+", "-", "/", "_").Replace(text)
+			if safe != text {
+				pieces(safe, 24, func(piece string) { add("number of the key in base64", piece) })
+			}
+		}
+	}
+	return list
+}
+
+// colons writes hexadecimal as `openssl pkey -text` does.
+func colons(text string) string {
+	var b strings.Builder
+	for i := 0; i < len(text); i += 2 {
+		if i > 0 {
+			b.WriteByte(':')
+		}
+		b.WriteString(text[i : i+2])
+	}
+	return b.String()
+}
+
+// pieces cuts text into pieces of a size that overlap by half, of which a line of twice
+// that size has one whole wherever it is broken.
+func pieces(text string, size int, take func(string)) {
+	for at := 0; at+size <= len(text); at += size / 2 {
+		take(text[at : at+size])
+	}
+}
