@@ -26,4 +26,5 @@ python imasign_check_initramfs () {
         bb.fatal('%s: /init.d/%s would never run: /init.d/%s loads the policy and hands over to the root file system. Number it lower' % (d.getVar('PN'), late[0], ours[0]))
 }
 do_image[postfuncs] += "imasign_check_initramfs"
+do_image[depends] += "imasign-build-native:do_populate_sysroot"
 do_image[vardeps] += "IMASIGN_ALLOW_PRIVATE_KEYS"

@@ -31,8 +31,9 @@ IMASIGN_HASH ?= "sha256"
 # Files to work on at a time; empty: one a core.
 IMASIGN_JOBS ?= ""
 
-# Files of a root file system or initramfs that may hold a private key (shell
-# patterns of paths from its root). The signing key may never be in one.
+# Files of a root file system or initramfs that may hold a private key, each as
+# PATH=SHA256 (`imasign-build rootfs scan` prints both). The signing key may never be in
+# one.
 IMASIGN_ALLOW_PRIVATE_KEYS ?= ""
 
 def imasign_in_keys_dir(d, name):
@@ -88,7 +89,8 @@ def imasign_check_certificate(d, variable, path=None):
     if not os.path.isfile(path):
         bb.fatal('%s: %s: %s is not a file' % (who, variable, path))
     with open(path, 'rb') as f:
-        if imasign_holds_private_key(f.read()):
+        # In DER a key is no certificate, which the program says.
+        if b'PRIVATE KEY-----' in f.read():
             bb.fatal('%s: %s: %s holds a private key; it has to be the certificate alone' % (who, variable, path))
 
 def imasign_checksums(d, *variables):
@@ -131,50 +133,17 @@ def imasign_common_flags(d):
     jobs = d.getVar('IMASIGN_JOBS')
     return ['--jobs', jobs] if jobs else []
 
-def imasign_holds_private_key(content):
-    """Tell whether bytes are or contain a private key, PEM or DER.
-
-    A program may well contain the line that begins a PEM block, so its base64 has to
-    follow. DER is recognised by its first bytes: PKCS#1, SEC 1, PKCS#8, and PKCS#8
-    encrypted by PBES2."""
-    import re
-    if re.search(rb'-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY-----\r?\n(?:[A-Za-z-]+: [^\n]*\n|\r?\n)*[A-Za-z0-9+/=]{16}', content):
-        return True
-    if content[:2] not in (b'\x30\x81', b'\x30\x82') and not (content[:1] == b'\x30' and content[1:2] < b'\x80'):
-        return False
-    head = {b'\x81': 3, b'\x82': 4}.get(content[1:2], 2)
-    length = int.from_bytes(content[2:head], 'big') if head > 2 else content[1]
-    body = content[head:]
-    if len(body) != length:
-        return False
-    plain = body[:3] == b'\x02\x01\x00' and body[3:4] in (b'\x30', b'\x02')    # PKCS#8, PKCS#1
-    sec1 = body[:4] == b'\x02\x01\x01\x04'
-    pbes2 = body[:1] == b'\x30' and b'\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05\x0d' in body[:16]
-    return plain or sec1 or pbes2
-
 def imasign_refuse_private_keys(d, root):
     """Stop when a file below root is a private key, or contains one."""
-    import fnmatch, stat
-    allowed = (d.getVar('IMASIGN_ALLOW_PRIVATE_KEYS') or '').split()
-    signing = set()
+    flags = []
     for prefix in ('IMASIGN', 'IMASIGN_ROOTFS', 'IMASIGN_RPM'):
-        path = imasign_key_file(d.getVar(prefix + '_KEY') or '')
-        if path and os.path.isfile(path):
-            with open(path, 'rb') as f:
-                signing.add(f.read().strip() or None)
-    signing.discard(None)
-    found = []
-    for directory, _, names in os.walk(root):
-        for name in names:
-            path = os.path.join(directory, name)
-            if not stat.S_ISREG(os.lstat(path).st_mode):
-                continue
-            with open(path, 'rb') as f:
-                content = f.read()
-            short = path[len(root):]
-            if any(key in content for key in signing):
-                found.append('%s: the signing key itself' % short)
-            elif imasign_holds_private_key(content) and not any(fnmatch.fnmatch(short, p) for p in allowed):
-                found.append('%s: a private key' % short)
-    if found:
-        bb.fatal('private keys would go to the device:\n  %s\nRemove them, or, where a file has to be there, name it in IMASIGN_ALLOW_PRIVATE_KEYS (never possible for the signing key)' % '\n  '.join(found))
+        key, cert = (d.getVar(prefix + part) or '' for part in ('_KEY', '_CERT'))
+        path = imasign_key_file(key)
+        # Known by its file and certificate, so that no passphrase is asked for.
+        if path and os.path.isfile(path) and path not in flags:
+            flags += ['--key', path]
+        if cert and os.path.isfile(cert) and cert not in flags:
+            flags += ['--cert', cert]
+    for word in (d.getVar('IMASIGN_ALLOW_PRIVATE_KEYS') or '').split():
+        flags += ['--allow-key', word]
+    imasign_run(d, ['rootfs', 'scan', *imasign_common_flags(d), *flags, root])

@@ -87,6 +87,10 @@ func TestHostileNamesReachNoTerminal(t *testing.T) {
 		{"rootfs", "verify", "--cert", "hostile.pem", h},
 		{"rootfs", "strip", "--dry-run", h},
 		{"rootfs", "strip", h + "/none"},
+		{"rootfs", "scan", h, "hostile.pem", h + "/none"},
+		{"rootfs", "scan", "--allow-key", h, h},
+		{"rootfs", "scan", "--allow-key", h + "=" + strings.Repeat("0", 64), "--allow-keys", "hostile.pem", h},
+		{"rootfs", "scan", "--key", u, h},
 		signed("rpm", "sign", h+".rpm"),
 		signed("rpm", "sign", "hostile.rpm"),
 		signed("rpm", "sign", "--check", h, h+".rpm"),
@@ -225,6 +229,7 @@ func hostileInputs(t *testing.T, packages string) {
 	}
 	must(t, xattr.Set("tree/"+hostile+"/"+hostile, "security.ima", []byte("\x03\x02\x04abcd\x00\x02ab")))
 	must(t, xattr.Set(hostile+"/signed", "security.ima", []byte("\x07"+hostile)))
+	write(hostile+"/key"+hostile, []byte("-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg"))
 	must(t, unix.Mkfifo("tree/fifo"+hostile, 0o644))
 	must(t, os.Symlink(hostile, "tree/link"+hostile))
 

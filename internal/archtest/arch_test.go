@@ -68,8 +68,8 @@ func never() map[string][]string {
 		"pkg/keystore/tpm":    {"pkg/keystore/file", "pkg/keystore/pkcs11"},
 		"pkg/certs":           append([]string{"pkg/keystore"}, containers...),
 		"pkg/policy":          append([]string{"pkg/keystore", "pkg/signing", "pkg/manifest"}, containers...),
-		// It asks the file backend what a private key is, and opens none.
-		"pkg/initramfs": append([]string{"pkg/keystore/pkcs11", "pkg/keystore/tpm", "pkg/signing", "pkg/manifest"}, containers...),
+		"pkg/keyscan":         append([]string{"pkg/keystore", "pkg/signing", "pkg/manifest", "pkg/tree"}, containers...),
+		"pkg/initramfs":       append([]string{"pkg/keystore", "pkg/signing", "pkg/manifest"}, containers...),
 	}
 	for _, from := range containers {
 		arrows[from] = []string{"pkg/keystore"}

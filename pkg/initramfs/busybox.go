@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/imasign/imasign-build/pkg/keystore/file"
+	"github.com/imasign/imasign-build/pkg/keyscan"
 )
 
 // applets are what the standalone hook runs before the policy is loaded: always, and
@@ -28,7 +28,7 @@ func (b *builder) busybox() error {
 	if in == nil {
 		return ErrNoShell
 	}
-	if file.HoldsPrivateKey(in.Data) { // the worst of what it can be
+	if keyscan.Holds(in.Data) { // the worst of what it can be
 		return fmt.Errorf("%s: %w", in.Name, ErrPrivateKey)
 	}
 	if err := b.runs(in); err != nil {

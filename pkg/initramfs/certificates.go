@@ -10,7 +10,7 @@ import (
 
 	"github.com/imasign/imasign-build/pkg/certs"
 	"github.com/imasign/imasign-build/pkg/ima"
-	"github.com/imasign/imasign-build/pkg/keystore/file"
+	"github.com/imasign/imasign-build/pkg/keyscan"
 )
 
 // entry is a certificate with its place.
@@ -179,7 +179,7 @@ func label(role, name string) string {
 
 // single returns the one certificate of an input.
 func single(in Input) (*x509.Certificate, error) {
-	if file.HoldsPrivateKey(in.Data) {
+	if keyscan.Holds(in.Data) {
 		return nil, fmt.Errorf("%s: %w; give the certificate alone", in.Name, ErrPrivateKey)
 	}
 	found, err := certs.Parse(in.Data)

@@ -25,7 +25,7 @@ import (
 
 	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/certs"
-	"github.com/imasign/imasign-build/pkg/keystore/file"
+	"github.com/imasign/imasign-build/pkg/keyscan"
 	"github.com/imasign/imasign-build/pkg/policy"
 )
 
@@ -168,7 +168,7 @@ type builder struct {
 // add puts a regular file in, unless it holds a private key. of is the input that it
 // was made of.
 func (b *builder) add(name string, mode fs.FileMode, data []byte, of string) error {
-	if file.HoldsPrivateKey(data) {
+	if keyscan.Holds(data) {
 		return fmt.Errorf("%s: %w", of, ErrPrivateKey)
 	}
 	b.put(File{Path: name, Mode: mode, Data: data})

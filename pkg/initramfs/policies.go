@@ -3,7 +3,7 @@ package initramfs
 import (
 	"fmt"
 
-	"github.com/imasign/imasign-build/pkg/keystore/file"
+	"github.com/imasign/imasign-build/pkg/keyscan"
 	"github.com/imasign/imasign-build/pkg/policy"
 )
 
@@ -30,7 +30,7 @@ func (b *builder) policies() error {
 // policy judges one as `policy check --initramfs` does. Warnings about the default one
 // are known.
 func (b *builder) policy(name string, in Input) error {
-	if file.HoldsPrivateKey(in.Data) { // it is named before its lines are taken for rules
+	if keyscan.Holds(in.Data) { // it is named before its lines are taken for rules
 		return fmt.Errorf("%s: %w", in.Name, ErrPrivateKey)
 	}
 	p, err := policy.Parse(in.Data)

@@ -70,7 +70,7 @@ func sequenceBefore(data []byte, at int) (start int, e element, ok bool) {
 func derKey(judge func(content []byte) bool) func([]byte, int) (int, int) {
 	return func(data []byte, at int) (int, int) {
 		start, e, ok := sequenceBefore(data, at)
-		if !ok || !judge(e.content[3:]) { // 02 01 version
+		if !ok || e.length < 3 || !judge(e.content[3:]) { // 02 01 version
 			return 0, 0
 		}
 		return start, e.size()
@@ -87,13 +87,28 @@ func isPKCS8(content []byte) bool {
 		return false
 	}
 	key, rest, ok := next(rest, tagOctets)
-	return ok && key.length >= 16 && onlyContext(rest)
+	return ok && key.length >= 16 && looksRandom(key.content) && onlyContext(rest)
+}
+
+// looksRandom tells a key from what follows the beginning of one in a program that puts
+// keys together: 22 of 32 random bytes, 44 of 64, differ from each other at the very least.
+func looksRandom(content []byte) bool {
+	var seen [256]bool
+	different := 0
+	content = content[max(0, len(content)-64):]
+	for _, b := range content {
+		if !seen[b] {
+			seen[b] = true
+			different++
+		}
+	}
+	return different >= len(content)*11/16
 }
 
 // isSEC1: the scalar in an OCTET STRING, then curve and point.
 func isSEC1(content []byte) bool {
 	scalar, rest, ok := next(content, tagOctets)
-	return ok && scalar.length >= 14 && scalar.length <= 66 && onlyContext(rest)
+	return ok && scalar.length >= 14 && scalar.length <= 66 && looksRandom(scalar.content) && onlyContext(rest)
 }
 
 func onlyContext(rest []byte) bool {

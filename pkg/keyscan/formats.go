@@ -91,7 +91,7 @@ func pemInBase64(data []byte, at int) (int, int) {
 // program text. 20 characters of base64 have to follow: programs have the first line.
 const (
 	breaks  = `(?:[ \t\r\n"',+]|\\[nrt])*`
-	body    = `[A-Za-z0-9+/=]{20}`
+	body    = `(?:[A-Za-z0-9+/=](?:\r?\n|\\n)?){20}`
 	headers = `(?:[A-Za-z-]+: [^\n]*?(?:\n|\\n)` + breaks + `)*`
 )
 

@@ -25,7 +25,7 @@ var made = map[string]string{
 	"PKCS #8 RSA DER":        "openssl pkcs8 -topk8 -nocrypt -in rsa.pem -outform DER -out out",
 	"PKCS #1":                "openssl rsa -in rsa.pem -traditional -out out",
 	"PKCS #1 DER":            "openssl rsa -in rsa.pem -traditional -outform DER -out out",
-	"multi-prime DER":        "openssl genrsa -primes 3 -traditional 2048 | openssl rsa -traditional -outform DER -out out",
+	"multi-prime DER":        "openssl genrsa -primes 3 -traditional 1024 | openssl rsa -traditional -outform DER -out out",
 	"SEC 1":                  "openssl ec -in key.pem -out out",
 	"SEC 1 DER":              "openssl ec -in key.pem -outform DER -out out",
 	"SEC 1 DER, no public":   "openssl ec -in key.pem -outform DER -no_public -out out",
@@ -35,8 +35,8 @@ var made = map[string]string{
 	"Ed448 DER":              "openssl genpkey -algorithm ed448 -outform DER -out out",
 	"X25519":                 "openssl genpkey -algorithm x25519 -out out",
 	"RSA-PSS DER":            "openssl genpkey -algorithm rsa-pss -pkeyopt rsa_keygen_bits:1024 -outform DER -out out",
-	"DSA DER":                "openssl dsaparam -genkey -noout 1024 | openssl dsa -outform DER -out out",
-	"DSA PKCS #8 DER":        "openssl dsaparam -genkey -noout 1024 | openssl pkey -outform DER -out out",
+	"DSA DER":                "openssl gendsa dsa | openssl dsa -outform DER -out out",
+	"DSA PKCS #8 DER":        "openssl gendsa dsa | openssl pkey -outform DER -out out",
 	"PBES1":                  "openssl pkcs8 -topk8 -v1 PBE-SHA1-3DES -in key.pem -passout pass:x -outform DER -out out",
 	"PBES1 MD5":              "openssl pkcs8 -topk8 -v1 PBE-MD5-DES -provider legacy -provider default -in key.pem -passout pass:x -outform DER -out out",
 	"PBES2":                  "openssl pkcs8 -topk8 -in key.pem -passout pass:x -outform DER -out out",
@@ -52,6 +52,7 @@ var made = map[string]string{
 	"DER, bytes behind":      "openssl pkey -in key.pem -outform DER > out; printf 'more and more' >> out",
 	"DER in a program":       "head -c 100001 /bin/sh > out; openssl pkey -in key.pem -outform DER >> out; head -c 100000 /bin/sh >> out",
 	"PEM with CR LF":         "sed 's/$/\\r/' key.pem > out",
+	"PEM, short lines":       "head -1 key.pem > out; grep -v -e ---- key.pem | fold -w 7 >> out; tail -1 key.pem >> out",
 	"PEM, indented":          "printf 'tls:\\n  key: |\\n' > out; sed 's/^/      /' key.pem >> out",
 	"PEM in one line":        "tr -d '\\n' < key.pem > out",
 	"PEM in JSON":            "python3 -c 'import json; print(json.dumps({\"k\": open(\"key.pem\").read()}))' > out",
@@ -89,45 +90,61 @@ var made = map[string]string{
 
 // innocent is what looks like a key and is none.
 var innocent = map[string]string{
-	"certificate":           "cp cert.pem out",
-	"certificate DER":       "openssl x509 -in cert.pem -outform DER -out out",
-	"public key":            "openssl pkey -in rsa.pem -pubout -out out",
-	"public key DER":        "openssl pkey -in rsa.pem -pubout -outform DER -out out",
-	"PKCS #1 public DER":    "openssl rsa -in rsa.pem -RSAPublicKey_out -outform DER -out out",
-	"request DER":           "openssl req -new -key key.pem -subj /CN=x -outform DER -out out",
-	"CMS":                   "echo x | openssl cms -sign -signer cert.pem -inkey key.pem -outform DER -nodetach -keyid -out out",
-	"PKCS #12, certificate": "openssl pkcs12 -export -nokeys -in cert.pem -certpbe NONE -nomac -passout pass: -out out",
-	"SSH public":            "ssh-keygen -q -t rsa -N '' -f k; mv k.pub out",
-	"OpenPGP public":        "gpg --export > out",
-	"OpenPGP, armored":      "gpg -a --export > out",
-	"PuTTY public":          "puttygen old.pem -O public -o out",
-	"dropbear public":       "dropbearkey -t rsa -s 1024 -f k > /dev/null; dropbearkey -y -f k | sed -n 's/^ssh-rsa \\([^ ]*\\).*/\\1/p' | base64 -d > out",
-	"shadowed, of a card":   "printf '(20:shadowed-private-key(3:rsa(1:n1:x)))' > out",
-	"lines of a program":    "printf '%s\\0' '-----BEGIN PRIVATE KEY-----' '-----BEGIN RSA PRIVATE KEY-----' '-----END PRIVATE KEY-----' 'PuTTY-User-Key-File-%u: ' 'openssh-key-v1' '---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----' 'AGE-SECRET-KEY-1' '11:private-key(' > out",
-	"documentation":         "printf -- '-----BEGIN PRIVATE KEY-----\\n...\\n-----END PRIVATE KEY-----\\n' > out",
-	"zeros":                 "head -c 3000000 /dev/zero > out",
+	"certificate":             "cp cert.pem out",
+	"certificate DER":         "openssl x509 -in cert.pem -outform DER -out out",
+	"public key":              "openssl pkey -in rsa.pem -pubout -out out",
+	"public key DER":          "openssl pkey -in rsa.pem -pubout -outform DER -out out",
+	"PKCS #1 public DER":      "openssl rsa -in rsa.pem -RSAPublicKey_out -outform DER -out out",
+	"request DER":             "openssl req -new -key key.pem -subj /CN=x -outform DER -out out",
+	"CMS":                     "echo x | openssl cms -sign -signer cert.pem -inkey key.pem -outform DER -nodetach -keyid -out out",
+	"PKCS #12, certificate":   "openssl pkcs12 -export -nokeys -in cert.pem -certpbe NONE -nomac -passout pass: -out out",
+	"SSH public":              "ssh-keygen -q -t rsa -b 1024 -N '' -f k; mv k.pub out",
+	"OpenPGP public":          "gpg --export > out",
+	"OpenPGP, armored":        "gpg -a --export > out",
+	"PuTTY public":            "puttygen old.pem -O public -o out",
+	"dropbear public":         "dropbearkey -t rsa -s 1024 -f k > /dev/null; dropbearkey -y -f k | sed -n 's/^ssh-rsa \\([^ ]*\\).*/\\1/p' | base64 -d > out",
+	"shadowed, of a card":     "printf '(20:shadowed-private-key(3:rsa(1:n1:x)))' > out",
+	"lines of a program":      "printf '%s\\0' '-----BEGIN PRIVATE KEY-----' '-----BEGIN RSA PRIVATE KEY-----' '-----END PRIVATE KEY-----' 'PuTTY-User-Key-File-%u: ' 'openssh-key-v1' '---- BEGIN SSH2 ENCRYPTED PRIVATE KEY ----' 'AGE-SECRET-KEY-1' '11:private-key(' > out",
+	"beginnings in a program": "printf '0.\\002\\001\\0000\\005\\006\\003+en\\004\\\"\\004 0.\\002\\001\\0000\\005\\006\\003+ep\\004\\\"\\004 0F\\002\\001\\0000\\005\\006\\003+eo\\004:\\0048 and so on, whatever stands there' > out",
+	"documentation":           "printf -- '-----BEGIN PRIVATE KEY-----\\n...\\n-----END PRIVATE KEY-----\\n' > out",
+	"zeros":                   "head -c 3000000 /dev/zero > out",
 }
 
-// peers is a directory with keys and a scratch home of gpg.
+// scratch is a directory with keys and a home of gpg; TestMain removes it.
+var scratch string
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if scratch != "" {
+		cmd := exec.Command("gpgconf", "--kill", "all")
+		cmd.Env = append(os.Environ(), "GNUPGHOME="+scratch+"/gpg")
+		_ = cmd.Run() // it ends with its directory, too
+		_ = os.RemoveAll(scratch)
+	}
+	os.Exit(code)
+}
+
+// peers returns what runs a script and returns the file "out" that it makes.
 func peers(t *testing.T) func(script string) []byte {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "keyscan") // gpg-agent's socket wants a short path
-	check(t, err)
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	run := func(script string) []byte {
 		t.Helper()
 		cmd := exec.Command("sh", "-euc", "rm -f out k k.pub p; "+script)
-		cmd.Dir, cmd.Env = dir, append(os.Environ(), "GNUPGHOME="+dir+"/gpg")
+		cmd.Dir, cmd.Env = scratch, append(os.Environ(), "GNUPGHOME="+scratch+"/gpg")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v\n%s", script, err, out)
 		}
-		data, err := os.ReadFile(filepath.Join(dir, "out"))
+		data, err := os.ReadFile(filepath.Join(scratch, "out"))
 		check(t, err)
 		return data
 	}
-	run("mkdir -m 700 gpg; gpg --batch --passphrase '' --quick-generate-key tester rsa1024 default never; touch out")
-	t.Cleanup(func() { run("gpgconf --kill all; touch out") })
-	run("openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem; openssl genrsa -out rsa.pem 2048; openssl rsa -traditional -in rsa.pem -out old.pem; openssl req -x509 -new -key key.pem -subj /CN=x -out cert.pem; touch out")
+	if scratch == "" {
+		var err error
+		scratch, err = os.MkdirTemp("", "keyscan") // gpg-agent's socket wants a short path
+		check(t, err)
+		run("mkdir -m 700 gpg; gpg --batch --passphrase '' --quick-generate-key tester ed25519 sign never; touch out")
+		run("openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem; openssl genrsa -out rsa.pem 2048; openssl rsa -traditional -in rsa.pem -out old.pem; openssl req -x509 -new -key key.pem -subj /CN=x -out cert.pem; openssl dsaparam -out dsa 1024; touch out")
+	}
 	return run
 }
 
@@ -300,6 +317,7 @@ func FuzzScan(f *testing.F) {
 	f.Add([]byte("-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg"))
 	f.Add([]byte("\x30\x80\x02\x01\x03\x30\x80\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x07\x01"))
 	f.Add([]byte("\x00\x00\x00\x07ssh-rsa\x00\x00\x00\x03\x01\x00\x01\xff\xff\xff\xff"))
+	f.Add([]byte("\x30\x00\x02\x01\x00\x30\x03\x06\x01\x01"))
 	f.Add([]byte("\x95\x00\x03\x04aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"))
 	files, err := filepath.Glob("testdata/*.*")
 	check(f, err)

@@ -452,12 +452,12 @@ func (l *lab) refusals(t *testing.T) {
 		})
 	}
 	for name, c := range map[string]struct{ key, says string }{
-		"leaked key":         {l.path("other.pem"), "/etc/forgotten.pem: a private key"},
-		"leaked signing key": {l.path("keys/x509_ima.key"), "/etc/forgotten.pem: the signing key itself"},
+		"leaked key":         {l.path("other.pem"), "etc/forgotten.pem: PEM at byte 0"},
+		"leaked signing key": {l.path("keys/x509_ima.key"), "etc/forgotten.pem: the signing key itself"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l.inRecipe(t, leak(c.key), func() {
-				if r := l.bitbake(t, "IMASIGN_ALLOW_PRIVATE_KEYS = \"/etc/other\"\n", "test-image"); r.Code == 0 || !strings.Contains(r.Out, c.says) {
+				if r := l.bitbake(t, "IMASIGN_ALLOW_PRIVATE_KEYS = \"etc/forgotten.pem="+strings.Repeat("0", 64)+"\"\n", "test-image"); r.Code == 0 || !strings.Contains(r.Out, c.says) {
 					t.Errorf("exit %d, want %q:\n%s", r.Code, c.says, tail(r.Out))
 				}
 			})
@@ -465,7 +465,8 @@ func (l *lab) refusals(t *testing.T) {
 	}
 	t.Run("allowed key", func(t *testing.T) {
 		l.inRecipe(t, leak(l.path("other.pem")), func() {
-			l.build(t, "IMASIGN_ALLOW_PRIVATE_KEYS = \"/etc/*.pem\"\n", "test-image")
+			sum := strings.Fields(harness.Must(t, "sha256sum", l.path("other.pem")))[0]
+			l.build(t, "IMASIGN_ALLOW_PRIVATE_KEYS = \"/etc/forgotten.pem="+sum+"\"\n", "test-image")
 		})
 	})
 	t.Run("cpio when told", func(t *testing.T) {

@@ -1,7 +1,7 @@
 package bitbake
 
 import (
-	"encoding/json"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -10,59 +10,56 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// TestPrivateKeysAreFound has imasign.bbclass judge keys that OpenSSL wrote in every
-// form, and real files that are no keys.
-func TestPrivateKeysAreFound(t *testing.T) {
-	openssl := harness.Tool(t, "openssl")
-	dir := t.TempDir()
-	in := func(name string) string { return filepath.Join(dir, name) }
-	ssl := func(args ...string) { harness.Must(t, openssl, args...) }
-	for algorithm, option := range map[string]string{"RSA": "rsa_keygen_bits:2048", "EC": "ec_paramgen_curve:P-256"} {
-		pem := in(algorithm + ".pkcs8.pem")
-		ssl("genpkey", "-algorithm", algorithm, "-pkeyopt", option, "-out", pem)
-		ssl("pkey", "-in", pem, "-outform", "DER", "-out", in(algorithm+".traditional.der"), "-traditional")
-		ssl("pkey", "-in", pem, "-out", in(algorithm+".traditional.pem"), "-traditional")
-		ssl("pkcs8", "-topk8", "-nocrypt", "-in", pem, "-outform", "DER", "-out", in(algorithm+".pkcs8.der"))
-		ssl("pkcs8", "-topk8", "-in", pem, "-passout", "pass:x", "-out", in(algorithm+".encrypted.pem"))
-		ssl("pkcs8", "-topk8", "-in", pem, "-passout", "pass:x", "-outform", "DER", "-out", in(algorithm+".encrypted.der"))
-		ssl("pkey", "-in", pem, "-aes128", "-passout", "pass:x", "-traditional", "-out", in(algorithm+".legacy.pem"))
-		ssl("pkey", "-in", pem, "-pubout", "-out", in(algorithm+".public"))
+// TestPrivateKeysAreRefused has imasign.bbclass judge a tree. Which keys are found is
+// tested where the program finds them.
+func TestPrivateKeysAreRefused(t *testing.T) {
+	keys, tree := harness.Keys(t, "p256"), t.TempDir()
+	key, cert := filepath.Join(keys, "x509_ima.key"), filepath.Join(keys, "x509_ima.crt")
+	other := filepath.Join(t.TempDir(), "other.pem")
+	harness.Must(t, harness.Tool(t, "openssl"), "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", other)
+	sum := func(file string) string { return strings.Fields(harness.Must(t, "sha256sum", file))[0] }
+	install := func(from string) {
+		harness.Must(t, "install", "-D", "-m", "0600", from, filepath.Join(tree, "etc/forgotten.pem"))
 	}
-	keys, err := filepath.Glob(in("*.[pd]e[mr]"))
-	if err != nil || len(keys) != 14 {
-		t.Fatalf("%d keys, %v", len(keys), err)
-	}
-	set := harness.Keys(t, "p256")
-	innocent := []string{in("RSA.public"), in("EC.public"), filepath.Join(set, "x509_ima.crt"), filepath.Join(set, "x509_ima.der"), openssl, "/bin/sh", harness.Program(t)}
-	libraries, err := filepath.Glob("/usr/lib/*/lib*crypto*.so*")
-	if err != nil || len(libraries) == 0 {
-		t.Fatalf("libcrypto is missing: %v", err)
-	}
-	for file, found := range judge(t, append(append(innocent, libraries...), keys...)) {
-		key := strings.HasPrefix(file, dir) && !strings.HasSuffix(file, ".public")
-		if found != key {
-			t.Errorf("%s: is a private key: %v, want %v", file, found, key)
+	for _, c := range []struct{ name, file, allow, says string }{
+		{"nothing", cert, "", ""},
+		{"a key", other, "", "etc/forgotten.pem: PEM at byte 0"},
+		{"allowed", other, "/etc/forgotten.pem=" + sum(other), ""},
+		{"another is allowed", other, "/etc/forgotten.pem=" + sum(key), "another file"},
+		{"allowed elsewhere", other, "/etc/other.pem=" + sum(other), "etc/forgotten.pem: PEM at byte 0"},
+		{"the signing key", key, "/etc/forgotten.pem=" + sum(key), "etc/forgotten.pem: the signing key itself"},
+	} {
+		install(c.file)
+		if said := refuse(t, tree, map[string]string{"IMASIGN_KEY": key, "IMASIGN_CERT": cert, "IMASIGN_ALLOW_PRIVATE_KEYS": c.allow}); !strings.Contains(said, c.says) || (said == "") != (c.says == "") {
+			t.Errorf("%s: %q", c.name, said)
 		}
 	}
 }
 
-// judge asks imasign_holds_private_key about each file.
-func judge(t *testing.T, files []string) map[string]bool {
+// refuse runs imasign_refuse_private_keys and returns what is fatal.
+func refuse(t *testing.T, tree string, variables map[string]string) string {
 	t.Helper()
-	list, err := json.Marshal(files)
-	if err != nil {
-		t.Fatal(err)
+	code := "import os, subprocess, sys\n"
+	for _, name := range []string{"imasign_key_file", "imasign_common_flags", "imasign_refuse_private_keys"} {
+		code += classFunction(t, "imasign", name) + "\n"
 	}
-	cmd := exec.Command(harness.Tool(t, "python3"), "-c", classFunction(t, "imasign", "imasign_holds_private_key")+
-		"\nimport json, sys\nprint(json.dumps({f: imasign_holds_private_key(open(f, 'rb').read()) for f in json.load(sys.stdin)}))")
-	cmd.Stdin = strings.NewReader(string(list))
+	code += `
+class d:
+    getVar = staticmethod(os.environ.get)
+def imasign_run(d, arguments):
+    done = subprocess.run([sys.argv[1], *arguments], capture_output=True, text=True)
+    if done.returncode:
+        sys.stdout.write(done.stdout + done.stderr)
+imasign_refuse_private_keys(d, sys.argv[2])
+`
+	cmd := exec.Command(harness.Tool(t, "python3"), "-c", code, harness.Program(t), tree)
+	cmd.Env = os.Environ()
+	for name, value := range variables {
+		cmd.Env = append(cmd.Env, name+"="+value)
+	}
 	r := harness.RunCommand(t, cmd)
 	if r.Code != 0 {
 		t.Fatal(r.Err)
 	}
-	var found map[string]bool
-	if err := json.Unmarshal([]byte(r.Out), &found); err != nil {
-		t.Fatal(err)
-	}
-	return found
+	return r.Out
 }

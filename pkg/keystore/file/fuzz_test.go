@@ -11,6 +11,7 @@ import (
 
 	"github.com/youmark/pkcs8"
 
+	"github.com/imasign/imasign-build/pkg/keyscan"
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
@@ -52,11 +53,11 @@ func FuzzLoad(f *testing.F) {
 	})
 }
 
-// FuzzHoldsPrivateKey: what Open takes holds a key.
-func FuzzHoldsPrivateKey(f *testing.F) {
+// FuzzHolds: what Open takes, keyscan finds.
+func FuzzHolds(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		holds := HoldsPrivateKey(data)
+		holds := keyscan.Holds(data)
 		private, _, err := load(context.Background(), "fuzz.key", data, keystore.Options{})
 		if err == nil && private != nil && !holds {
 			t.Error("the key is not noticed")
