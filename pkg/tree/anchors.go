@@ -35,19 +35,36 @@ type anchor struct {
 }
 
 // open opens a path that is longer than the kernel takes in one call.
-func (a *anchors) open(path string, flags int) (int, error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	fd, err := a.try(path, flags)
-	if errors.Is(err, unix.ENOENT) && len(a.list) > 0 { // an anchor may be of a directory that is no more
-		a.drop(0)
-		fd, err = a.try(path, flags)
-	}
+func (a *anchors) open(path string, flags int) (fd int, err error) {
+	err = a.near(path, func(at int, rest string) (err error) {
+		fd, err = a.part(at, rest, flags)
+		return err
+	})
 	return fd, err
 }
 
-func (a *anchors) try(path string, flags int) (int, error) {
-	at, rest, below := a.root, path, 0
+// near calls use with an open directory on the way to path, which stays open that long,
+// and with the short path that is left from there.
+func (a *anchors) near(path string, use func(at int, rest string) error) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	old := len(a.list) > 0
+	at, rest, err := a.reach(path)
+	if err == nil {
+		err = use(at, rest)
+	}
+	if errors.Is(err, unix.ENOENT) && old { // an anchor may be of a directory that is no more
+		a.drop(0)
+		if at, rest, err = a.reach(path); err == nil {
+			err = use(at, rest)
+		}
+	}
+	return err
+}
+
+func (a *anchors) reach(path string) (at int, rest string, err error) {
+	at, rest = a.root, path
+	below := 0
 	for i := len(a.list) - 1; i >= 0; i-- {
 		if n := len(a.list[i].path); n < len(path) && path[n] == '/' && path[:n] == a.list[i].path {
 			a.list[i].path = path[:n] // what comes next is likely to share its memory: that compares at once
@@ -56,23 +73,23 @@ func (a *anchors) try(path string, flags int) (int, error) {
 		}
 	}
 	if !local(rest) { // what leads to an anchor was looked at before
-		return -1, fs.ErrInvalid
+		return -1, "", fs.ErrInvalid
 	}
 	for len(rest) >= partLength {
 		cut := strings.LastIndexByte(rest[:partLength], '/')
 		if cut < 0 {
-			return -1, unix.ENAMETOOLONG
+			return -1, "", unix.ENAMETOOLONG
 		}
 		fd, err := a.part(at, rest[:cut], passFlags)
 		if err != nil {
-			return -1, err
+			return -1, "", err
 		}
 		rest = rest[cut+1:]
 		a.drop(below)
 		below = a.add(anchor{path[:len(path)-len(rest)-1], fd})
 		at = fd
 	}
-	return a.part(at, rest, flags)
+	return at, rest, nil
 }
 
 // add appends an anchor, giving up the one nearest to the root for it where there are

@@ -93,7 +93,11 @@ func (t *Tree) openFD(path string, flags int) (int, error) {
 		}
 		return t.openPart(int(t.root.Fd()), path, flags)
 	}
-	return t.anchors.open(path, flags)
+	fd, err := t.anchors.open(path, flags)
+	if err != nil {
+		return -1, err
+	}
+	return fd, nil
 }
 
 // openPart has the kernel hold the containment (openat2), or opens the components

@@ -56,6 +56,18 @@ func (p *pretended) absolute(path string) string {
 	return p.dir + "/" + path
 }
 
+// at calls use with a path that leads to path, and that the C library takes: where the
+// absolute one is too long, one from a directory on the way that is open. pseudo knows
+// files by their absolute paths alone, and stays with the error.
+func (p *pretended) at(path string, use func(string) error) error {
+	if len(p.dir)+len(path)+2+unix.NAME_MAX < unix.PathMax || p.t.preload == "pseudo" {
+		return use(p.absolute(path))
+	}
+	return p.t.anchors.near(path, func(at int, rest string) error {
+		return use("/proc/self/fd/" + strconv.Itoa(at) + "/" + rest)
+	})
+}
+
 // pretend replaces, in what the kernel said of a directory's names, what a preloaded
 // library pretends. Each answer must be about the very inode that the kernel named.
 func (w *walker) pretend(path string, names []string, steps []step) {
@@ -63,7 +75,11 @@ func (w *walker) pretend(path string, names []string, steps []step) {
 	if through == nil {
 		return
 	}
-	stats, err := libc.LstatAll(through.absolute(strings.TrimSuffix(path, "/")), names)
+	var stats []libc.Stat
+	err := through.at(strings.TrimSuffix(path, "/"), func(dir string) (err error) {
+		stats, err = libc.LstatAll(dir, names)
+		return err
+	})
 	for i := range steps {
 		s := &steps[i]
 		if s.err != nil {
@@ -101,7 +117,12 @@ func (p *pretended) read(f *os.File, path, prefix string) (map[string][]byte, er
 		return nil, &os.PathError{Op: "stat", Path: f.Name(), Err: err}
 	}
 	want := stampOf(&st)
-	values, now, err := libc.Xattrs(p.absolute(path), libcStat(want, st.Mode), prefix)
+	var values map[string][]byte
+	var now libc.Stat
+	err := p.at(path, func(path string) (err error) {
+		values, now, err = libc.Xattrs(path, libcStat(want, st.Mode), prefix)
+		return err
+	})
 	if err != nil {
 		return nil, p.failure(path, err, want.Check(stampOfLibc(&now)))
 	}
@@ -116,9 +137,14 @@ func (p *pretended) change(path string, want Stamp, how how, changes []XattrChan
 			list[i].Flags = 0 // it knows none: the library compares
 		}
 	}
-	made, now, err := libc.ChangeXattrs(p.absolute(path), libcStat(want, 0), libc.How{
-		AnyState: how == restore, SkipOther: how == restore, Compare: p.t.preload == "pseudo", KeepOwner: p.t.preload == "fakeroot",
-	}, list)
+	var made int
+	var now libc.Stat
+	err := p.at(path, func(path string) (err error) {
+		made, now, err = libc.ChangeXattrs(path, libcStat(want, 0), libc.How{
+			AnyState: how == restore, SkipOther: how == restore, Compare: p.t.preload == "pseudo", KeepOwner: p.t.preload == "fakeroot",
+		}, list)
+		return err
+	})
 	stamp := stampOfLibc(&now)
 	if err != nil {
 		err = p.failure(path, err, want.check(stamp, how))
