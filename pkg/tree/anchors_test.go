@@ -28,7 +28,7 @@ func TestDepthIsLinear(t *testing.T) {
 		t.Run(k.name, func(t *testing.T) {
 			depth, length := 200, 255
 			if k.openat2 {
-				depth, length = 3000, 1
+				depth, length = 2000, 8
 			}
 			dir := t.TempDir()
 			bottom := deep(t, dir, depth, length)
