@@ -199,7 +199,7 @@ found something wrong.`,
 	root.AddCommand(
 		newGroup("rootfs", "Sign and verify a directory tree", newRootfsSign(a), newRootfsVerify(a), newRootfsStrip(a), newRootfsScan(a)),
 		newGroup("rpm", "Sign and verify the files of RPM packages", newRPMSign(a), newRPMVerify(a), newRPMShow(a), newRPMStrip(a), newRPMDigests(a)),
-		newGroup("repo", "Sign the packages of a repository", newRepoSign(a)),
+		newGroup("repo", "Sign and verify repositories of RPM packages", newRepoSign(a), newRepoVerify(a), newRepoStrip(a), newRepoRefresh(a)),
 		newGroup("tar", "Sign and verify tar archives", newTarSign(a), newTarCreate(a), newTarVerify(a), newTarStrip(a)),
 		newGroup("manifest", "Work with manifests", newManifestSign(a), newManifestApply(a), newManifestDiff(a)),
 		newGroup("key", "Make and inspect keys and certificates", newKeyInit(a), newKeyShow(a), newKeyCheck(a)),

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -13,6 +17,7 @@ import (
 	"github.com/imasign/imasign-build/internal/atomicfile"
 	"github.com/imasign/imasign-build/internal/input"
 	"github.com/imasign/imasign-build/internal/quote"
+	"github.com/imasign/imasign-build/pkg/repo"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
@@ -154,26 +159,30 @@ func (f *openPGPFlags) open(ctx context.Context, a *app) (*rpmsign.OpenPGPKey, e
 type packageChange struct {
 	*app `json:"-"`
 
-	Command   string        `json:"command"`
-	DryRun    bool          `json:"dry_run,omitempty"`
-	Signed    int64         `json:"signed"`
-	Hashed    int64         `json:"hashed"`
-	Unchanged int64         `json:"unchanged"`
-	Skipped   int64         `json:"skipped"`
-	Cached    int64         `json:"cached"`
-	Stripped  int64         `json:"stripped,omitempty"`
-	Rehashed  int64         `json:"rehashed,omitempty"` // see changeReport
-	Forced    int64         `json:"forced,omitempty"`
-	Bytes     int64         `json:"bytes"`
-	Seconds   float64       `json:"seconds"`
-	KeyID     string        `json:"key_id,omitempty"`
-	Total     int           `json:"total"`   // packages
-	Changed   int           `json:"changed"` // packages
-	Failed    int           `json:"failed"`  // packages
-	Grows     int64         `json:"grows"`   // bytes
-	Packages  []packageLine `json:"packages,omitempty"`
+	Command   string  `json:"command"`
+	DryRun    bool    `json:"dry_run,omitempty"`
+	Signed    int64   `json:"signed"`
+	Hashed    int64   `json:"hashed"`
+	Unchanged int64   `json:"unchanged"`
+	Skipped   int64   `json:"skipped"`
+	Cached    int64   `json:"cached"`
+	Stripped  int64   `json:"stripped,omitempty"`
+	Rehashed  int64   `json:"rehashed,omitempty"` // see changeReport
+	Forced    int64   `json:"forced,omitempty"`
+	Bytes     int64   `json:"bytes"`
+	Seconds   float64 `json:"seconds"`
+	KeyID     string  `json:"key_id,omitempty"`
+	Total     int     `json:"total"`   // packages
+	Changed   int     `json:"changed"` // packages
+	Failed    int     `json:"failed"`  // packages
+	Grows     int64   `json:"grows"`   // bytes
+	repoSummary
+	Stale    []string      `json:"stale_metadata,omitempty"` // repositories whose metadata no longer agree
+	Packages []packageLine `json:"packages,omitempty"`
 
 	started  time.Time
+	changed  []string // files that were written in place, or below --output-dir
+	agree    bool     // metadata were made anew
 	manifest *atomicfile.File
 	listed   map[string][sha256.Size]byte // by name, what the manifest says
 	errs     []error
@@ -221,6 +230,7 @@ func (c *packageChange) do(ctx context.Context, f *packageFlags, s *packageSigni
 	}
 	err := run(ctx, c.take)
 	s.progress.close()
+	c.findStale()
 	c.Seconds = time.Since(c.started).Seconds()
 	if cause := context.Cause(ctx); cause != nil {
 		return fmt.Errorf("%w: %s done, the others are as they were", cause, packages(c.Total-c.Failed))
@@ -268,6 +278,9 @@ func (c *packageChange) take(r rpmsign.Result) error {
 		line.Status = "changed"
 		c.Changed++
 		c.Grows += r.Grows
+		if file := cmp.Or(r.Output, r.Path); r.Output == "" || !c.ofRepository() {
+			c.changed = append(c.changed, file)
+		}
 	}
 	if r.Err == nil {
 		n := r.Counts
@@ -305,6 +318,30 @@ func (c *packageChange) writeManifest(r rpmsign.Result) error {
 	return err
 }
 
+// ofRepository reports whether the command changes a repository as a whole.
+func (c *packageChange) ofRepository() bool { return strings.HasPrefix(c.Command, "repo ") }
+
+// findStale finds repositories whose metadata do not agree any more with the packages
+// that were written in place.
+func (c *packageChange) findStale() {
+	if c.DryRun || c.agree {
+		return
+	}
+	met := map[string]bool{}
+	for _, file := range c.changed {
+		there, _ := filepath.EvalSymlinks(file) // "" is met soon
+		if dirs := filepath.Dir(file) + "\n" + filepath.Dir(there); !met[dirs] {
+			met[dirs] = true
+			c.Stale = append(c.Stale, repo.Enclosing(file)...)
+		}
+	}
+	slices.Sort(c.Stale)
+	c.Stale = slices.Compact(c.Stale)
+	for _, dir := range c.Stale {
+		c.note("warning: the metadata of %s no longer agree with its packages: run `imasign-build repo refresh %s`", printable(dir), printable(dir))
+	}
+}
+
 func (c *packageChange) report() error {
 	if c.json {
 		return c.printJSON(c)
@@ -335,6 +372,7 @@ func (c *packageChange) report() error {
 		key = ", key id " + c.KeyID
 	}
 	quote.Fprintf(c.out, "%s, %d %schanged, %s; files: %s; %.1f s%s\n", packages(c.Total), c.Changed, would, growth(c.Grows), join(files, "none"), c.Seconds, key)
+	c.print(c.app)
 	return nil
 }
 

@@ -67,6 +67,7 @@ type packageSigning struct {
 
 	progress *progress
 	signing  *rpmsign.Signing
+	repomd   *rpmsign.OpenPGPKey // signs the metadata of a repository
 }
 
 func (s *packageSigning) close() {

@@ -27,17 +27,29 @@ included. OpenPGP signatures stay, and stay valid.`,
 }
 
 func runRPMStrip(ctx context.Context, a *app, packages packageFlags, paths []string) error {
-	s := &packageSigning{progress: a.newProgress()}
-	defer s.close()
-	var err error
-	if s.signing, err = packages.signing(s.progress.observer); err != nil {
-		return err
-	}
-	engine, err := (&engineFlags{jobs: packages.jobs}).engine(nil, nil, s.progress.observer)
+	s, err := newPackageStrip(a, &packages)
 	if err != nil {
 		return err
 	}
-	s.signing.Plan = func(ctx context.Context, p *rpmsign.Package) (*signing.Plan, error) { return engine.Strip(ctx, p) }
+	defer s.close()
 	run := &packageChange{app: a, Command: "rpm strip"}
 	return run.units(ctx, paths, &packages, s)
+}
+
+// newPackageStrip is all that stripping packages needs, opened.
+func newPackageStrip(a *app, packages *packageFlags) (*packageSigning, error) {
+	s := &packageSigning{progress: a.newProgress()}
+	options, err := packages.signing(s.progress.observer)
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	engine, err := (&engineFlags{jobs: packages.jobs}).engine(nil, nil, s.progress.observer)
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	s.signing = options
+	s.signing.Plan = func(ctx context.Context, p *rpmsign.Package) (*signing.Plan, error) { return engine.Strip(ctx, p) }
+	return s, nil
 }

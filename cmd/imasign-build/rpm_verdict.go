@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ type rpmVerifyReport struct {
 	Failed   int              `json:"failed"` // packages that are not in order, for whatever reason
 	Entries  []rpmVerifyEntry `json:"entries"`
 
+	document   any // that has this report in it; nil for the report itself
 	allowEmpty bool
 	lines      []packageSummary
 	errs       []error
@@ -185,7 +187,7 @@ func (r *rpmVerifyReport) finish(paths []string) error {
 		r.nothing(quote.Sprintf("%s", paths), r.allowEmpty)
 	}
 	if r.json {
-		if err := r.printJSON(r); err != nil {
+		if err := r.printJSON(cmp.Or[any](r.document, r)); err != nil {
 			return err
 		}
 	} else {

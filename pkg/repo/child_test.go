@@ -25,7 +25,7 @@ func asChild() bool {
 	s, err := signer()
 	if err == nil {
 		o := Options{Dir: os.Getenv(childDir), Output: os.Getenv(childOut), Createrepo: os.Getenv(childTool), Signing: s, Jobs: 1}
-		err = Sign(context.Background(), o, func(rpmsign.Result) error {
+		_, err = Sign(context.Background(), o, func(rpmsign.Result) error {
 			if path := os.Getenv(childResult); path != "" {
 				if err := os.WriteFile(path, nil, 0o644); err != nil {
 					return err
@@ -43,7 +43,7 @@ func asChild() bool {
 	return true
 }
 
-func child(t *testing.T, dir, out string, env ...string) *exec.Cmd {
+func childCommand(t *testing.T, dir, out string, env ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), append([]string{childDir + "=" + dir, childOut + "=" + out}, env...)...)

@@ -3,17 +3,19 @@ package repo
 import (
 	"bytes"
 	"context"
+	"encoding/xml"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/imasign/imasign-build/internal/atomicfile"
-	"github.com/imasign/imasign-build/internal/quote"
+	"github.com/imasign/imasign-build/internal/child"
+	"github.com/imasign/imasign-build/pkg/rpmsign"
 )
 
 // Files beside repomd.xml that tell who made it.
@@ -22,105 +24,211 @@ const (
 	keyPath       = "repodata/repomd.xml.key"
 )
 
-// createrepo has createrepo_c make dir's metadata anew. All additional metadata
-// must be there again afterwards.
-func (o *Options) createrepo(ctx context.Context, dir string, old *repomd) error {
-	args := append(old.createrepoArguments(o.jobs()), dir)
-	if err := o.execute(ctx, dir, o.createrepoProgram(), args...); err != nil {
+// making is one repository whose metadata are being made.
+type making struct {
+	*task
+	*listing
+
+	to  string // the site that its packages are in: the sibling, or the site itself
+	dir string // its packages: rel, below to
+	out string // where repodata is, with the old metadata, and the new ones in the end
+}
+
+func (m *making) work() string { return filepath.Join(m.dir, workDir) }
+
+// make has createrepo_c make the metadata anew, brings up to date what it keeps, and
+// signs the result. All additional metadata must be there again afterwards.
+func (m *making) make(ctx context.Context) error {
+	if err := os.MkdirAll(m.work(), 0o700); err != nil {
 		return err
 	}
-	for _, m := range old.Data {
-		if !isDelta(m.Type) {
-			continue
-		}
-		// createrepo_c keeps what it does not know.
-		if err := o.execute(ctx, dir, "modifyrepo_c", "--remove", m.Type, filepath.Join(dir, "repodata")); err != nil {
-			return err
-		}
-	}
-	now, err := readRepomd(dir)
+	args, err := m.arguments()
 	if err != nil {
 		return err
 	}
-	if lost := old.lost(now); len(lost) > 0 {
-		return fmt.Errorf("make the metadata of %s: %s kept no %s metadata; a newer one may", dir, o.createrepoProgram(), strings.Join(lost, ", "))
-	}
-	return nil
-}
-
-// execute runs a program that works on the metadata of dir.
-func (o *Options) execute(ctx context.Context, dir, program string, args ...string) error {
-	cmd := exec.CommandContext(ctx, program, args...)
-	cmd.Env = o.Environment
-	var said bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &said, &said
-	if err := cmd.Run(); err != nil {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
+	if m.afresh {
+		if err := m.forget(); err != nil {
+			return err
 		}
-		return quote.Below(fmt.Errorf("make the metadata of %s: %s: %w", dir, program, err), strings.Split(strings.TrimSpace(said.String()), "\n")...)
 	}
-	return nil
+	if err := m.execute(ctx, m.createrepoProgram(), append(args, m.dir)...); err != nil {
+		return err
+	}
+	now, err := readRepomd(m.out)
+	if err != nil {
+		return err
+	}
+	if lost := m.old.lost(now); len(lost) > 0 {
+		return fmt.Errorf("make the metadata of %s: %s kept no %s metadata; a newer one may", m.dir, m.createrepoProgram(), strings.Join(lost, ", "))
+	}
+	if err := m.follow(ctx, now); err != nil {
+		return err
+	}
+	if err := makeDir(filepath.Join(m.Dir, m.rel, metadataDir), filepath.Join(m.out, metadataDir)); err != nil {
+		return err // its mode
+	}
+	return m.signRepomd()
 }
 
-func (o *Options) createrepoProgram() string {
-	if o.Createrepo == "" {
+func (m *making) arguments() ([]string, error) {
+	sumType := ""
+	if len(m.all) > 0 {
+		sumType = m.all[0].sumType
+	}
+	base, err := m.baseURL()
+	if err != nil {
+		return nil, err
+	}
+	list := filepath.Join(m.work(), "pkglist")
+	if err := os.WriteFile(list, m.pkglist(), 0o600); err != nil {
+		return nil, err
+	}
+	args := append(m.old.createrepoArguments(m.jobs(), sumType), "--pkglist="+list)
+	if base != "" {
+		args = append(args, "--baseurl="+base)
+	}
+	if m.out != m.dir {
+		args = append(args, "--outputdir="+m.out)
+	}
+	return args, nil
+}
+
+// forget leaves createrepo_c nothing to take over but additional metadata: by size and
+// mtime alone it would take packages that were signed in place, and got their mtime
+// back, for unchanged.
+func (m *making) forget() error {
+	text, err := withoutCore(m.text)
+	if err != nil {
+		return err
+	}
+	for _, d := range m.old.Data {
+		if remade(d.Type) {
+			if err := remove(filepath.Join(m.out, d.Location.Href)); err != nil {
+				return err
+			}
+		}
+	}
+	for name, content := range map[string]string{"primary": "common", "filelists": "filelists", "other": "other"} {
+		root := map[string]string{"primary": "metadata", "filelists": "filelists", "other": "otherdata"}[name]
+		empty := fmt.Sprintf(`<?xml version="1.0" encoding="UTF-8"?><%s xmlns="http://linux.duke.edu/metadata/%s" packages="0"/>`, root, content)
+		if err := replaceFile(filepath.Join(m.out, metadataDir, "imasign-none-"+name+".xml"), []byte(empty)); err != nil {
+			return err
+		}
+	}
+	return replaceFile(repomdPath(m.out), text)
+}
+
+// replaceFile writes a file that shares its content with no other name.
+func replaceFile(path string, text []byte) error {
+	if err := remove(path); err != nil {
+		return err
+	}
+	return os.WriteFile(path, text, 0o644)
+}
+
+// withoutCore returns a repomd.xml whose core metadata list no package.
+func withoutCore(text []byte) ([]byte, error) {
+	var out bytes.Buffer
+	d := xml.NewDecoder(bytes.NewReader(text))
+	from := int64(0) // what is not written yet
+	for {
+		at := d.InputOffset()
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			out.Write(text[from:])
+			return out.Bytes(), nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		switch t := token.(type) {
+		case xml.StartElement:
+			if t.Name.Local != "data" || !remade(attribute(t, "type")) {
+				continue
+			}
+			out.Write(text[from:at])
+			if err := d.Skip(); err != nil {
+				return nil, err
+			}
+			from = d.InputOffset()
+		case xml.EndElement:
+			if t.Name.Local != "repomd" {
+				continue
+			}
+			out.Write(text[from:at])
+			for _, name := range []string{"primary", "filelists", "other"} {
+				fmt.Fprintf(&out, `<data type="%s"><location href="repodata/imasign-none-%s.xml"/></data>`, name, name)
+			}
+			from = at
+		}
+	}
+}
+
+// execute runs a program that works on the metadata.
+func (m *making) execute(ctx context.Context, program string, args ...string) error {
+	err := child.Run(ctx, child.Command{Program: program, Args: args, Environment: m.Environment, Log: logPath(m.dir)})
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("make the metadata of %s: %w", m.dir, err)
+	}
+	return err
+}
+
+// logPath is the file that programs at work on a repository have open.
+func logPath(dir string) string { return filepath.Join(dir, workDir, "log") }
+
+func (r *task) createrepoProgram() string {
+	if r.Createrepo == "" {
 		return "createrepo_c"
 	}
-	return o.Createrepo
+	return r.Createrepo
 }
 
-func (o *Options) findCreaterepo() error {
-	if _, err := exec.LookPath(o.createrepoProgram()); err != nil {
+func (r *task) findCreaterepo() error {
+	if _, err := exec.LookPath(r.createrepoProgram()); err != nil {
 		return fmt.Errorf("find createrepo_c: %w; it makes the metadata of repositories, and distributions have it as createrepo_c or createrepo-c", err)
 	}
 	return nil
 }
 
-// warnAboutMetadata tells what of the old metadata will not be there, or not be
-// true, any more.
-func (o *Options) warnAboutMetadata(dir string, old *repomd) error {
-	if slices.ContainsFunc(old.Data, func(m metadata) bool { return isDelta(m.Type) }) {
-		o.warn("delta packages lead to packages as they were: their metadata are left out")
-	}
-	_, err := os.Stat(filepath.Join(dir, signaturePath))
+// warnAboutSignature tells that repomd.xml will have no signature any more.
+func (r *task) warnAboutSignature(rel string) error {
+	_, err := os.Stat(filepath.Join(r.Dir, rel, signaturePath))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
 		return err
-	case o.Signing.Options.OpenPGP == nil:
-		o.warn(signaturePath + " is of the old metadata and left out: --openpgp-key makes it anew; clients with repo_gpgcheck=1 refuse the repository without it")
+	case r.OpenPGP == nil:
+		r.warn(filepath.Join(rel, signaturePath) + " is of the old metadata and left out: --openpgp-key makes it anew; clients with repo_gpgcheck=1 refuse the repository without it")
 	}
 	return nil
 }
 
 // signRepomd makes repomd.xml.asc, and repomd.xml.key where there was one, with the
 // OpenPGP key; without a key it removes them, as they belong to other metadata.
-func (o *Options) signRepomd(old, dir string) error {
-	key := o.Signing.Options.OpenPGP
-	if key == nil {
-		return errors.Join(remove(filepath.Join(dir, signaturePath)), remove(filepath.Join(dir, keyPath)))
+func (m *making) signRepomd() error {
+	if m.OpenPGP == nil {
+		return errors.Join(remove(filepath.Join(m.out, signaturePath)), remove(filepath.Join(m.out, keyPath)))
 	}
-	text, err := os.ReadFile(repomdPath(dir))
+	text, err := os.ReadFile(repomdPath(m.out))
 	if err != nil {
 		return err
 	}
-	signature, err := key.ArmoredSignature(bytes.NewReader(text))
+	signature, err := m.OpenPGP.ArmoredSignature(bytes.NewReader(text))
 	if err != nil {
 		return err
 	}
-	if err := atomicfile.WriteFile(filepath.Join(dir, signaturePath), signature, 0o644); err != nil {
+	if err := atomicfile.WriteFile(filepath.Join(m.out, signaturePath), signature, 0o644); err != nil {
 		return err
 	}
-	if _, err := os.Stat(filepath.Join(old, keyPath)); errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(filepath.Join(m.Dir, m.rel, keyPath)); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	public, err := key.ArmoredPublicKey()
+	public, err := m.OpenPGP.ArmoredPublicKey()
 	if err != nil {
 		return err
 	}
-	return atomicfile.WriteFile(filepath.Join(dir, keyPath), public, 0o644)
+	return atomicfile.WriteFile(filepath.Join(m.out, keyPath), public, 0o644)
 }
 
 func remove(path string) error {
@@ -128,4 +236,33 @@ func remove(path string) error {
 		return err
 	}
 	return nil
+}
+
+// shareMetadata gives out a repodata directory with the files of the one in dir, but
+// for what makes repomd.xml believed.
+func shareMetadata(dir, out string) error {
+	from, err := filepath.EvalSymlinks(filepath.Join(dir, metadataDir))
+	if err != nil {
+		return err
+	}
+	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		name := filepath.Join(metadataDir, rel)
+		target := filepath.Join(out, name)
+		switch {
+		case d.IsDir():
+			return makeDir(path, target)
+		case name == signaturePath || name == keyPath:
+			return nil
+		case d.Type()&fs.ModeSymlink != 0 && !isFile(path):
+			return nil // it leads nowhere, or to a directory that is no part of the metadata
+		}
+		return rpmsign.LinkOrCopy(path, target)
+	})
 }

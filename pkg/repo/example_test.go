@@ -27,7 +27,7 @@ func ExampleSign() {
 	check(err)
 	engine, err := signing.New(signing.Options{Signer: ima.CryptoSigner(key), Public: public})
 	check(err)
-	err = repo.Sign(context.Background(), repo.Options{
+	_, err = repo.Sign(context.Background(), repo.Options{
 		Dir:    dir,
 		Output: dir + ".signed",
 		Signing: &rpmsign.Signing{

@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 	if asChild() {
 		return
 	}
-	harness.Main(m, packages.Remove)
+	harness.Main(m, packages.Remove, removeMade)
 }
 
 func check(t testing.TB, err error) {
@@ -70,6 +70,18 @@ func signer() (*rpmsign.Signing, error) {
 	}, nil
 }
 
+// strip strips a repository.
+func strip(t testing.TB, o Options) {
+	t.Helper()
+	e, err := signing.New(signing.Options{})
+	check(t, err)
+	o.Signing = &rpmsign.Signing{
+		Options: rpmsign.Options{Share: true},
+		Plan:    func(ctx context.Context, p *rpmsign.Package) (*signing.Plan, error) { return e.Strip(ctx, p) },
+	}
+	mustRun(t, o)
+}
+
 // warnings collects what a run warns of.
 type warnings struct {
 	mu   sync.Mutex
@@ -96,7 +108,7 @@ func run(t testing.TB, o Options) (results []rpmsign.Result, w *warnings, err er
 	}
 	w = &warnings{}
 	o.Observe, o.Jobs = signing.NewObserver(w.observe), 2
-	err = Sign(t.Context(), o, func(r rpmsign.Result) error {
+	_, err = Sign(t.Context(), o, func(r rpmsign.Result) error {
 		results = append(results, r)
 		return nil
 	})
@@ -115,12 +127,32 @@ func mustRun(t testing.TB, o Options) []rpmsign.Result {
 	return results
 }
 
-// repository makes one of real packages, with groups, modules and updateinfo,
-// extra files and links, and returns its path and that of a place beside it.
+// repository copies one of real packages, with groups, modules and updateinfo, extra
+// files and links, and returns its path and that of a place beside it.
 func repository(t testing.TB) (dir, out string) {
 	t.Helper()
 	top := t.TempDir()
 	dir = filepath.Join(top, "repo")
+	made.Do(func() { makeRepository(t) })
+	if made.dir == "" {
+		t.Fatal("the repository of the tests was not made")
+	}
+	command(t, "cp", "-a", made.dir, dir)
+	return dir, filepath.Join(top, "signed")
+}
+
+// made is the repository that tests get a copy of.
+var made struct {
+	sync.Once
+
+	dir string
+}
+
+func makeRepository(t testing.TB) {
+	t.Helper()
+	top, err := os.MkdirTemp("", "repo-test-*")
+	check(t, err)
+	dir := filepath.Join(top, "repo")
 	for _, sub := range []string{"Packages/i", "images"} {
 		check(t, os.MkdirAll(filepath.Join(dir, sub), 0o755))
 	}
@@ -133,10 +165,16 @@ func repository(t testing.TB) (dir, out string) {
 	check(t, os.Symlink("README", filepath.Join(dir, "LIESMICH")))
 	packages.CreateRepo(t, dir, "--general-compress-type=gz", "--content=test", "--repo=first", "--distro=cpe:/o:test,Test OS")
 	for kind, text := range map[string]string{"group": comps, "modules": modules, "updateinfo": updateinfo} {
-		write(t, filepath.Join(top, kind+".xml"), text)
-		command(t, "modifyrepo_c", "--mdtype="+kind, "--compress-type=gz", filepath.Join(top, kind+".xml"), filepath.Join(dir, "repodata"))
+		addMetadata(t, dir, kind, text)
 	}
-	return dir, filepath.Join(top, "signed")
+	made.dir = dir
+}
+
+func removeMade() error {
+	if made.dir == "" {
+		return nil
+	}
+	return os.RemoveAll(filepath.Dir(made.dir))
 }
 
 const (
@@ -226,8 +264,9 @@ type primary struct {
 	} `xml:"package"`
 }
 
-// agree holds that the metadata of a repository are of the packages that are there.
-func agree(t testing.TB, dir string) {
+// agree holds that the metadata of a repository are of the packages that are there,
+// and returns their locations.
+func agree(t testing.TB, dir string) (listed map[string]bool) {
 	t.Helper()
 	r, err := readRepomd(dir)
 	check(t, err)
@@ -241,8 +280,10 @@ func agree(t testing.TB, dir string) {
 	var p primary
 	check(t, xml.Unmarshal(text, &p))
 	met := map[string]bool{}
+	listed = map[string]bool{}
 	for _, q := range p.Packages {
 		path := filepath.Join(dir, q.Location.Href)
+		listed[q.Location.Href] = true
 		info, err := os.Stat(path)
 		check(t, err)
 		if met[path] = true; q.Checksum != sum(t, path) || q.Size.Package != info.Size() || q.Time.File != info.ModTime().Unix() {
@@ -254,6 +295,7 @@ func agree(t testing.TB, dir string) {
 			t.Errorf("%s is not in the metadata", u.Path)
 		}
 	}
+	return listed
 }
 
 func units(t testing.TB, dir string) []rpmsign.Unit {
@@ -265,9 +307,9 @@ func units(t testing.TB, dir string) []rpmsign.Unit {
 
 // signed holds that a repository's metadata agree with its packages, and that every
 // package's files carry valid signatures.
-func signed(t testing.TB, dir string) {
+func signed(t testing.TB, dir string) (listed map[string]bool) {
 	t.Helper()
-	agree(t, dir)
+	listed = agree(t, dir)
 	public, err := ima.BareKey(key().Public())
 	check(t, err)
 	for _, u := range units(t, dir) {
@@ -285,6 +327,7 @@ func signed(t testing.TB, dir string) {
 		}
 		check(t, p.Close())
 	}
+	return listed
 }
 
 // kinds are the types of a repository's metadata.

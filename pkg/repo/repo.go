@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,8 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-
-	"golang.org/x/sys/unix"
+	"slices"
 
 	"github.com/imasign/imasign-build/pkg/rpmsign"
 	"github.com/imasign/imasign-build/pkg/signing"
@@ -19,27 +19,59 @@ import (
 var (
 	// ErrNoRepository means a directory without (readable) metadata.
 	ErrNoRepository = errors.New("not an rpm repository")
+	// ErrMetadata means metadata that cannot be read, or not be kept.
+	ErrMetadata = errors.New("unusable metadata")
 	// ErrExists means that the place for the signed repository is taken.
 	ErrExists = errors.New("exists already")
-	// ErrBusy means that another run is writing the same signed repository.
+	// ErrBusy means that another run works on the same repository.
 	ErrBusy = errors.New("another run is at work here")
 	// ErrPackages means that packages failed; each result has its error. The
 	// repository is as it was, and the next run goes on from what is done.
 	ErrPackages = errors.New("packages could not be signed")
+	// ErrUnlisted means packages that the metadata do not list, where they are refused.
+	ErrUnlisted = errors.New("the metadata do not list packages that are there")
+	// ErrMissing means listed packages that are not there, where that is refused.
+	ErrMissing = errors.New("the metadata list packages that are not there")
+	// ErrOutside means a package to be changed in place that lies outside of the
+	// repository, behind a symbolic link.
+	ErrOutside = errors.New("it leads out of the repository, where nothing is changed in place; -o NEWDIR makes a repository with a signed copy of it")
+	// ErrChanged means that somebody else changed the repository during the run, again
+	// and again, or in its last moment.
+	ErrChanged = errors.New("the repository was changed by somebody else")
 )
 
-// Options of Sign.
+// Choice is what is done about packages that the metadata do not list, or list
+// without there being any.
+type Choice string
+
+// The choices.
+const (
+	// Publish signs additions and lists them; removals are not listed any more.
+	Publish Choice = "publish"
+	// Refuse is an error that names the packages.
+	Refuse Choice = "refuse"
+	// Leave leaves additions as they are, unsigned and unlisted.
+	Leave Choice = "leave"
+)
+
+// Options of Sign and Refresh.
 type Options struct {
-	Dir string // the repository
+	// Dir is a repository, or a directory with several below it.
+	Dir string
 	// Output is where the signed repository is written, on the same file system;
 	// with Swap it then changes places with Dir, so that Output is the old one.
 	Output string
 	Swap   bool
-	// InPlace signs below Dir itself: until the metadata are made, clients find
+	// InPlace works below Dir itself: until the metadata are made, clients find
 	// packages that differ from them, and fail.
 	InPlace bool
-	// Signing says how packages are signed; its OpenPGP key also signs repomd.xml.
+	// Signing says how packages are signed, or stripped.
 	Signing *rpmsign.Signing
+	// OpenPGP, unless nil, signs repomd.xml.
+	OpenPGP *rpmsign.OpenPGPKey
+	// Additions and Removals stand for Publish where they are "". There is no Leave
+	// for removals.
+	Additions, Removals Choice
 	// Jobs is how many packages are worked on at a time; zero stands for one a core.
 	Jobs int
 	// Createrepo is the program that makes metadata; "" stands for createrepo_c.
@@ -51,173 +83,214 @@ type Options struct {
 	Observe signing.Observer
 }
 
-func (o *Options) jobs() int {
-	if o.Jobs > 0 {
-		return o.Jobs
+// Summary is what became of a repository's list of packages. Paths begin with
+// Options.Dir.
+type Summary struct {
+	Repositories int
+	Added        []string // listed from now on
+	Removed      []string // not listed any more, as they are not there
+	Left         []string // neither signed nor listed
+	// Agree says that the metadata are of the packages as they are by now; it is false
+	// after an error, unless some packages could not be signed in place.
+	Agree bool
+}
+
+// attempts is how often a run takes in what somebody else changed meanwhile.
+const attempts = 3
+
+// task is one run over a site.
+type task struct {
+	Options
+
+	given   string // Dir as it was named; Dir itself has no symbolic links
+	afresh  bool   // metadata are made from packages alone
+	take    func(rpmsign.Result) error
+	told    map[string]bool // results and warnings that were handed out
+	summary Summary
+	stale   checksums                 // of packages and metadata, as they were
+	before  map[string]map[int]string // checksums of packages as they were, in place, by item and length
+}
+
+func newTask(o Options, take func(rpmsign.Result) error) (*task, error) {
+	r := &task{Options: o, given: o.Dir, take: take, told: map[string]bool{}}
+	var err error
+	// A symbolic link to the repository stays; what it leads to is exchanged.
+	if r.Dir, err = filepath.EvalSymlinks(o.Dir); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w: %w", o.Dir, ErrNoRepository, err)
+	} else if err != nil {
+		return nil, err
+	}
+	if r.Dir, err = filepath.Abs(r.Dir); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *task) jobs() int {
+	if r.Jobs > 0 {
+		return r.Jobs
 	}
 	return runtime.GOMAXPROCS(0)
 }
 
-func (o *Options) warn(message string) { o.Observe.Warn("", message) }
-
-// Sign signs the repository and hands every package's result to take, in the order
-// of their paths. With a dry run in o.Signing it only plans. Errors wrap
-// ErrNoRepository, ErrExists, ErrBusy or ErrPackages; after any error the
-// repository is as it was, unless InPlace was asked for.
-func Sign(ctx context.Context, o Options, take func(rpmsign.Result) error) error {
-	old, err := readRepomd(o.Dir)
-	if err != nil {
-		return err
+// warn tells something once, however often it is found.
+func (r *task) warn(message string) {
+	if !r.told[message] {
+		r.told[message] = true
+		r.Observe.Warn("", message)
 	}
-	// A symbolic link to the repository stays; what it leads to is exchanged.
-	if o.Dir, err = filepath.EvalSymlinks(o.Dir); err != nil {
-		return err
-	}
-	if err := o.warnAboutMetadata(o.Dir, old); err != nil {
-		return err
-	}
-	if o.Signing.DryRun {
-		return o.dryRun(ctx, take)
-	}
-	if err := o.findCreaterepo(); err != nil {
-		return err
-	}
-	if o.InPlace {
-		return o.inPlace(ctx, old, take)
-	}
-	return o.besides(ctx, old, take)
 }
 
-func (o *Options) dryRun(ctx context.Context, take func(rpmsign.Result) error) error {
-	units, err := rpmsign.FindUnits([]string{o.Dir}, "")
+// Sign signs the packages of a repository, or of all below a directory, and hands
+// every package's result to take, in the order of their paths; what somebody else
+// adds meanwhile comes last. With a dry run in o.Signing it only plans. Errors wrap
+// those of this package; after any error the repository is as it was, unless InPlace
+// was asked for.
+func Sign(ctx context.Context, o Options, take func(rpmsign.Result) error) (Summary, error) {
+	r, err := newTask(o, take)
 	if err != nil {
-		return err
+		return Summary{}, err
 	}
-	return o.packages(ctx, units, o.Signing.Run, take)
+	err = r.sign(ctx)
+	return r.summary, err
 }
 
-func (o *Options) inPlace(ctx context.Context, old *repomd, take func(rpmsign.Result) error) error {
-	o.warn("signing in place: until the metadata are made anew, clients find packages that differ from them and fail; -o NEWDIR --swap has no such moment")
-	units, err := rpmsign.FindUnits([]string{o.Dir}, "")
-	if err != nil {
-		return err
+func (r *task) sign(ctx context.Context) error {
+	if r.Signing.DryRun {
+		return r.dryRun(ctx)
 	}
-	failed := o.packages(ctx, units, o.Signing.Run, take)
-	if failed != nil && !errors.Is(failed, ErrPackages) {
-		return failed
-	}
-	// Also when some packages failed: metadata must describe what is there.
-	if err := o.createrepo(ctx, o.Dir, old); err != nil {
-		return errors.Join(failed, err)
-	}
-	return errors.Join(failed, o.signRepomd(o.Dir, o.Dir))
-}
-
-// besides writes a sibling of the repository.
-func (o *Options) besides(ctx context.Context, old *repomd, take func(rpmsign.Result) error) error {
-	partial, err := o.checkOutput()
-	if err != nil {
-		return err
-	}
-	if err := os.Mkdir(partial, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
-	unlock, err := lock(partial)
+	s, unlock, err := r.begin(ctx, r.Swap || r.InPlace)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if err := prune(o.Dir, partial); err != nil {
-		return err
+	if !r.InPlace {
+		return r.besides(ctx, s)
 	}
-	units, err := o.sibling(ctx, partial)
-	if err != nil {
-		return err
-	}
-	if err := o.packages(ctx, units, o.Signing.Resume, take); err != nil {
-		return err
-	}
-	if err := o.createrepo(ctx, partial, old); err != nil {
-		return err
-	}
-	if err := o.signRepomd(o.Dir, partial); err != nil {
-		return err
-	}
-	return o.publish(partial)
+	r.warn("signing in place: until the metadata are made anew, clients find packages that differ from them and fail; -o NEWDIR --swap has no such moment")
+	return r.again(ctx, s, func(s *site) error { return r.inPlace(ctx, s) })
 }
 
-// checkOutput returns the path of the partial sibling.
-func (o *Options) checkOutput() (string, error) {
-	out := filepath.Clean(o.Output)
-	switch _, err := os.Lstat(out); {
-	case err == nil:
-		return "", fmt.Errorf("write %s: %w; remove it (after --swap it is the old repository) or name another place", out, ErrExists)
-	case !errors.Is(err, fs.ErrNotExist):
-		return "", err
+// begin reads the site, checks what has to be there, and keeps other runs away.
+func (r *task) begin(ctx context.Context, change bool) (s *site, unlock func(), err error) {
+	if s, err = openSite(ctx, r.Dir); err != nil {
+		return nil, nil, err
 	}
-	dir, err := filepath.Abs(o.Dir)
-	if err != nil {
-		return "", err
+	for _, p := range s.repositories {
+		if err := r.warnAboutSignature(p.rel); err != nil {
+			return nil, nil, err
+		}
 	}
-	target, err := filepath.Abs(out)
-	if err != nil {
-		return "", err
+	if err := r.findCreaterepo(); err != nil {
+		return nil, nil, err
 	}
-	if rel, err := filepath.Rel(dir, target); err == nil && filepath.IsLocal(rel) {
-		return "", fmt.Errorf("write %s: it lies inside of the repository; name a place beside it", out)
-	}
-	if err := sameFileSystem(dir, filepath.Dir(target)); err != nil && o.Swap {
-		return "", err
-	}
-	return out + ".partial", nil
+	unlock, err = r.lockSite(s, change)
+	return s, unlock, err
 }
 
-func sameFileSystem(a, b string) error {
-	var sa, sb unix.Stat_t
-	if err := unix.Stat(a, &sa); err != nil {
-		return &os.PathError{Op: "stat", Path: a, Err: err}
+// again works on the site, and once more on what it is by then when somebody else
+// changed it meanwhile: what was done stays done, so that takes a moment.
+func (r *task) again(ctx context.Context, s *site, work func(*site) error) error {
+	for n := 1; ; n++ {
+		err := work(s)
+		var moved *movedError
+		if !errors.As(err, &moved) {
+			return err
+		}
+		if n == attempts {
+			return fmt.Errorf("%s: %w: %s; run this again when nobody else does, it goes on from what is done", r.given, ErrChanged, some(moved.what))
+		}
+		r.warn("changed by somebody else during this run, and taken in: " + some(moved.what))
+		if s, err = openSite(ctx, r.Dir); err != nil {
+			return err
+		}
 	}
-	if err := unix.Stat(b, &sb); err != nil {
-		return &os.PathError{Op: "stat", Path: b, Err: err}
+}
+
+// movedError means that the site is not as it was surveyed.
+type movedError struct{ what []string }
+
+func (e *movedError) Error() string { return "changed meanwhile: " + some(e.what) }
+
+// unchanged compares the site with what it is now.
+func (r *task) unchanged(ctx context.Context, s *site) error {
+	now, err := takeSurvey(ctx, r.Dir)
+	if err != nil {
+		return err
 	}
-	if sa.Dev != sb.Dev {
-		return fmt.Errorf("swap %s: %s lies on another file system, where it cannot be exchanged", a, b)
+	what := s.differences(now)
+	for _, p := range s.repositories {
+		text, err := readBounded(repomdPath(filepath.Join(r.Dir, p.rel)))
+		if err == nil && !bytes.Equal(text, p.text) {
+			what = append(what, filepath.Join(p.rel, metadataDir, "repomd.xml")+" was made anew")
+		}
+	}
+	if there, err := filepath.EvalSymlinks(r.given); err == nil {
+		if there, err = filepath.Abs(there); err == nil && there != r.Dir {
+			return fmt.Errorf("%s: %w: it leads to %s now, and led to %s", r.given, ErrChanged, there, r.Dir)
+		}
+	}
+	if len(what) > 0 {
+		return &movedError{what}
 	}
 	return nil
 }
 
-// lock keeps other runs away from the partial sibling.
-func lock(dir string) (unlock func(), err error) {
-	d, err := os.Open(dir)
+func (r *task) dryRun(ctx context.Context) error {
+	s, err := openSite(ctx, r.Dir)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := unix.Flock(int(d.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil || !isAt(d, dir) {
-		_ = d.Close()
-		return nil, fmt.Errorf("write %s: %w", dir, ErrBusy)
+	for _, p := range s.repositories {
+		if err := r.warnAboutSignature(p.rel); err != nil {
+			return err
+		}
 	}
-	return func() { _ = d.Close() }, nil
-}
-
-// isAt reports whether an open directory still is the one at path: the run that
-// had the lock may have published it in the meantime.
-func isAt(d *os.File, path string) bool {
-	a, err := d.Stat()
-	if err != nil {
-		return false
+	if err := r.decide(s); err != nil {
+		return err
 	}
-	b, err := os.Lstat(path)
-	return err == nil && os.SameFile(a, b)
+	changed, take := false, r.take
+	r.take = func(result rpmsign.Result) error {
+		changed = changed || result.Changed
+		return take(result)
+	}
+	if err := r.packages(ctx, s, r.unitsIn(s, ""), r.Signing.Run); err != nil || !changed {
+		return err
+	}
+	for _, p := range s.repositories {
+		if slices.ContainsFunc(p.old.Data, func(d metadata) bool { return isDelta(d.Type) }) {
+			r.warn(aboutDeltas)
+		}
+	}
+	return nil
 }
 
 // packages works on all units; their failures become ErrPackages.
-func (o *Options) packages(ctx context.Context, units []rpmsign.Unit, work func(context.Context, rpmsign.Unit) rpmsign.Result, take func(rpmsign.Result) error) error {
+func (r *task) packages(ctx context.Context, s *site, units []rpmsign.Unit, work func(context.Context, rpmsign.Unit) rpmsign.Result) error {
 	failed := 0
-	err := rpmsign.Each(ctx, o.jobs(), units, work, func(r rpmsign.Result) error {
-		if r.Err != nil {
+	err := rpmsign.Each(ctx, r.jobs(), units, func(ctx context.Context, u rpmsign.Unit) rpmsign.Result {
+		result := work(ctx, u)
+		if errors.Is(result.Err, rpmsign.ErrOutside) {
+			result.Err = fmt.Errorf("write %s: %w", u.Path, ErrOutside)
+		}
+		rel, _ := below(r.Dir, u.Path)
+		switch {
+		case r.Signing.DryRun:
+		case u.Output != "":
+			s.linked(rel)
+		case result.Changed && result.Err == nil:
+			s.written(rel)
+		}
+		return result
+	}, func(result rpmsign.Result) error {
+		if result.Err != nil {
 			failed++
 		}
-		return take(r)
+		if r.told[result.Path] && !result.Changed && result.Err == nil {
+			return nil
+		}
+		r.told[result.Path] = true
+		return r.take(result)
 	})
 	if err == nil && failed > 0 {
 		err = fmt.Errorf("%d of %d %w", failed, len(units), ErrPackages)
@@ -225,23 +298,10 @@ func (o *Options) packages(ctx context.Context, units []rpmsign.Unit, work func(
 	return err
 }
 
-// publish gives the complete sibling its name.
-func (o *Options) publish(partial string) error {
-	if err := flush(partial); err != nil {
-		return err
+func isNotThere(path string) (bool, error) {
+	_, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
 	}
-	out := filepath.Clean(o.Output)
-	err := unix.Renameat2(unix.AT_FDCWD, partial, unix.AT_FDCWD, out, unix.RENAME_NOREPLACE)
-	switch {
-	case errors.Is(err, fs.ErrExist):
-		return fmt.Errorf("write %s: %w since this run began; the signed repository is at %s", out, ErrExists, partial)
-	case err != nil:
-		return &os.LinkError{Op: "rename", Old: partial, New: out, Err: err}
-	}
-	if o.Swap {
-		if err := unix.Renameat2(unix.AT_FDCWD, out, unix.AT_FDCWD, filepath.Clean(o.Dir), unix.RENAME_EXCHANGE); err != nil {
-			return fmt.Errorf("exchange %s with %s: %w; the signed repository is at %s", out, o.Dir, err, out)
-		}
-	}
-	return flush(filepath.Dir(out))
+	return false, err
 }

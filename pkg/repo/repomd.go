@@ -1,11 +1,10 @@
 package repo
 
 import (
+	"cmp"
 	"encoding/xml"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -33,32 +32,42 @@ type repomd struct {
 
 // metadata is one file of metadata.
 type metadata struct {
-	Type     string `xml:"type,attr"`
-	Checksum struct {
-		Type string `xml:"type,attr"`
-	} `xml:"checksum"`
+	Type     string   `xml:"type,attr"`
+	Checksum checksum `xml:"checksum"`
+	// Open is of the unpacked file, absent where the file is not compressed.
+	Open     *checksum `xml:"open-checksum"`
+	Size     int64     `xml:"size"`
+	OpenSize int64     `xml:"open-size"`
 	Location struct {
 		Href string `xml:"href,attr"`
+		Base string `xml:"base,attr"`
 	} `xml:"location"`
+}
+
+type checksum struct {
+	Type string `xml:"type,attr"`
+	Hex  string `xml:",chardata"`
 }
 
 func repomdPath(dir string) string { return filepath.Join(dir, "repodata", "repomd.xml") }
 
 // readRepomd reads the metadata's index of the repository in dir.
 func readRepomd(dir string) (*repomd, error) {
-	f, err := input.Regular(repomdPath(dir))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("%s: %w: it has no repodata/repomd.xml; createrepo_c makes one, and `rpm sign` signs packages that are no repository", dir, ErrNoRepository)
+	text, err := readBounded(repomdPath(dir))
+	if err != nil {
+		return nil, err
 	}
+	return parseRepomd(repomdPath(dir), text)
+}
+
+// readBounded reads a repomd.xml, or as much of it as shows that it is too large.
+func readBounded(path string) ([]byte, error) {
+	f, err := input.Regular(path)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close() //nolint:errcheck // opened for reading
-	text, err := io.ReadAll(io.LimitReader(f, maxRepomd+1))
-	if err != nil {
-		return nil, err
-	}
-	return parseRepomd(f.Name(), text)
+	return io.ReadAll(io.LimitReader(f, maxRepomd+1))
 }
 
 func parseRepomd(name string, text []byte) (*repomd, error) {
@@ -89,28 +98,13 @@ func (r *repomd) find(kind string) *metadata {
 	return &r.Data[i]
 }
 
-// additional reports whether metadata of a type describe something else than the
-// packages themselves: groups, modules, updateinfo. They are kept as they are.
-func additional(kind string) bool {
-	kind = strings.TrimSuffix(strings.TrimSuffix(kind, "_zck"), "_db")
-	switch kind {
-	case "primary", "filelists", "filelists-ext", "other":
-		return false
-	}
-	return !isDelta(kind)
-}
-
-// isDelta reports whether metadata of a type are of delta packages, which are of no
-// use once the packages have changed.
-func isDelta(kind string) bool { return kind == "prestodelta" || kind == "deltainfo" }
-
 // createrepoArguments are what has createrepo_c make metadata of the same kinds as
-// the old ones.
-func (r *repomd) createrepoArguments(workers int) []string {
-	args := []string{"--update", "--recycle-pkglist", "--keep-all-metadata", "--retain-old-md=0", "--error-exit-val", fmt.Sprintf("--workers=%d", workers)}
+// the old ones. packageSum is the type of the packages' checksums.
+func (r *repomd) createrepoArguments(workers int, packageSum string) []string {
+	args := []string{"--update", "--keep-all-metadata", "--retain-old-md=0", "--error-exit-val", fmt.Sprintf("--workers=%d", workers)}
 	primary := r.find("primary")
 	if t := primary.Checksum.Type; t != "" {
-		args = append(args, "--checksum="+t)
+		args = append(args, "--checksum="+cmp.Or(packageSum, t), "--repomd-checksum="+t)
 	}
 	if suffix := compressionOf(primary.Location.Href); suffix != "" {
 		args = append(args, "--general-compress-type="+suffix)
@@ -124,10 +118,24 @@ func (r *repomd) createrepoArguments(workers int) []string {
 	if r.find("primary_zck") != nil {
 		args = append(args, "--zck")
 	}
-	if !strings.Contains(path.Base(primary.Location.Href), "-") {
+	if r.find("filelists-ext") != nil {
+		args = append(args, "--filelists-ext")
+	}
+	if r.simpleNames() {
 		args = append(args, "--simple-md-filenames")
 	}
 	return append(args, r.tagArguments()...)
+}
+
+// hasOriginal reports whether metadata of a type are a copy in zchunk of others.
+func (r *repomd) hasOriginal(kind string) bool {
+	original, is := strings.CutSuffix(kind, "_zck")
+	return is && r.find(original) != nil
+}
+
+// simpleNames reports whether the names of metadata do without their checksums.
+func (r *repomd) simpleNames() bool {
+	return !strings.Contains(path.Base(r.find("primary").Location.Href), "-")
 }
 
 func (r *repomd) tagArguments() []string {
@@ -148,25 +156,11 @@ func (r *repomd) tagArguments() []string {
 	return args
 }
 
-func compressionOf(name string) string {
-	switch path.Ext(name) {
-	case ".gz":
-		return "gz"
-	case ".bz2":
-		return "bz2"
-	case ".xz":
-		return "xz"
-	case ".zst":
-		return "zstd"
-	}
-	return ""
-}
-
 // lost returns the additional metadata that now does not have any more.
 func (r *repomd) lost(now *repomd) []string {
 	var list []string
 	for _, m := range r.Data {
-		if additional(m.Type) && now.find(m.Type) == nil {
+		if !remade(m.Type) && now.find(m.Type) == nil {
 			list = append(list, m.Type)
 		}
 	}

@@ -21,20 +21,26 @@ func asc(t *testing.T, dir string) {
 	}
 }
 
+func openPGPKey(t testing.TB, algorithm string) *rpmsign.OpenPGPKey {
+	t.Helper()
+	f, err := os.Open(packages.SecretKey(t, algorithm))
+	check(t, err)
+	key, err := rpmsign.ReadOpenPGPKey(f, nil, time.Time{})
+	check(t, errors.Join(err, f.Close()))
+	return key
+}
+
 // TestRepomdSigned has gpg verify repomd.xml.asc with the key beside it.
 func TestRepomdSigned(t *testing.T) {
 	for _, algorithm := range []string{"rsa", "ed25519"} {
 		dir, out := repository(t)
 		asc(t, dir)
-		f, err := os.Open(packages.SecretKey(t, algorithm))
-		check(t, err)
-		key, err := rpmsign.ReadOpenPGPKey(f, nil, time.Time{})
-		check(t, errors.Join(err, f.Close()))
+		key := openPGPKey(t, algorithm)
 		s, err := signer()
 		check(t, err)
 		s.Options.OpenPGP = key
 		before := snapshot(t, dir)
-		_, w, err := run(t, Options{Dir: dir, Output: out, Signing: s})
+		_, w, err := run(t, Options{Dir: dir, Output: out, Signing: s, OpenPGP: key})
 		check(t, err)
 		same(t, dir, before)
 		signed(t, out)
@@ -84,8 +90,8 @@ func TestParseRepomd(t *testing.T) {
 	r, err := parseRepomd("r", []byte(`<repomd xmlns="http://linux.duke.edu/metadata/repo"><tags><content>c</content><repo>r</repo><distro cpeid="cpe">D</distro><distro>E</distro></tags>`+primary+
 		`<data type="primary_zck"><location href="repodata/p.zck"/></data><data type="group_gz"><location href="g.xml"/></data></repomd>`))
 	check(t, err)
-	args := r.createrepoArguments(3)
-	for _, want := range []string{"--checksum=sha512", "--general-compress-type=zstd", "--no-database", "--zck", "--workers=3", "--content=c", "--repo=r", "--distro=cpe,D", "--distro=E"} {
+	args := r.createrepoArguments(3, "sha")
+	for _, want := range []string{"--checksum=sha", "--repomd-checksum=sha512", "--general-compress-type=zstd", "--no-database", "--zck", "--workers=3", "--content=c", "--repo=r", "--distro=cpe,D", "--distro=E"} {
 		if !slices.Contains(args, want) {
 			t.Errorf("no %s in %q", want, args)
 		}
@@ -107,27 +113,16 @@ func TestParseRepomd(t *testing.T) {
 	}
 }
 
-func TestAdditional(t *testing.T) {
-	for kind, want := range map[string]bool{
-		"primary": false, "primary_db": false, "filelists_zck": false, "filelists-ext": false, "other": false, "prestodelta": false,
-		"group": true, "group_gz": true, "modules": true, "updateinfo": true, "productid": true,
+func TestContentOf(t *testing.T) {
+	for kind, want := range map[string]content{
+		"primary": core, "primary_db": core, "filelists_zck": core, "filelists-ext": byChecksum, "other": core,
+		"prestodelta": ofDeltas, "prestodelta_zck": ofDeltas, "deltainfo": ofDeltas,
+		"susedata": byChecksum, "susedata.de": byChecksum, "updateinfo_zck": byChecksum,
+		"group": without, "group_gz": without, "modules": without, "productid": without, "license-x": without, "vendor": unknown,
 	} {
-		if additional(kind) != want {
-			t.Errorf("%s: %t", kind, !want)
+		if got := contentOf(kind); got != want {
+			t.Errorf("%s: %d, want %d", kind, got, want)
 		}
-	}
-}
-
-// TestDeltas: metadata of deltas are left out, with a warning.
-func TestDeltas(t *testing.T) {
-	dir, out := repository(t)
-	list := filepath.Join(t.TempDir(), "prestodelta.xml")
-	write(t, list, "<prestodelta/>")
-	command(t, "modifyrepo_c", "--mdtype=prestodelta", "--compress-type=gz", list, filepath.Join(dir, "repodata"))
-	_, w, err := run(t, Options{Dir: dir, Output: out})
-	check(t, err)
-	if !w.have("delta") || slices.Contains(kinds(t, out), "prestodelta") {
-		t.Errorf("%q, %q", w.list, kinds(t, out))
 	}
 }
 
@@ -141,7 +136,7 @@ func FuzzRepomd(f *testing.F) {
 			}
 			return
 		}
-		for _, arg := range r.createrepoArguments(2) {
+		for _, arg := range r.createrepoArguments(2, "") {
 			if !strings.HasPrefix(arg, "-") && arg != "0" {
 				t.Fatalf("%q is an argument of its own", arg)
 			}

@@ -7,17 +7,131 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/imasign/imasign-build/internal/child"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
 )
 
-// prune removes what an interrupted run left below to and the repository does not
-// have, or has as something else, by now. Metadata go as well: complete or not, they
-// would be taken for old ones.
-func prune(from, to string) error {
+// besides writes a sibling of the site.
+func (r *task) besides(ctx context.Context, s *site) error {
+	partial, err := r.checkOutput()
+	if err != nil {
+		return err
+	}
+	if err := os.Mkdir(partial, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	unlock, err := r.lock(partial, unix.LOCK_EX)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := r.await(ctx, partial); err != nil {
+		return err
+	}
+	return r.again(ctx, s, func(s *site) error { return r.write(ctx, s, partial) })
+}
+
+// write makes the whole sibling of a site and publishes it.
+func (r *task) write(ctx context.Context, s *site, partial string) error {
+	if err := r.decide(s); err != nil {
+		return err
+	}
+	if err := prune(s.survey, partial); err != nil {
+		return err
+	}
+	if err := s.copyTo(ctx, partial, s.packages()); err != nil {
+		return err
+	}
+	if err := r.packages(ctx, s, r.unitsIn(s, partial), r.Signing.Resume); err != nil {
+		return err
+	}
+	if err := r.makeAll(ctx, s, partial); err != nil {
+		return err
+	}
+	r.tellRemovals()
+	if err := r.warnAboutLists(s); err != nil {
+		return err
+	}
+	return r.publish(ctx, s, partial)
+}
+
+// makeAll makes the metadata of all repositories in the sibling.
+func (r *task) makeAll(ctx context.Context, s *site, partial string) error {
+	for _, p := range s.repositories {
+		dir := filepath.Join(partial, p.rel)
+		m := &making{task: r, listing: p, to: partial, dir: dir, out: dir}
+		if err := m.make(ctx); err != nil {
+			return err
+		}
+		if err := os.RemoveAll(m.work()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// await waits for programs that an interrupted run left at work.
+func (r *task) await(ctx context.Context, dir string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() || d.Name() != workDir {
+			return err
+		}
+		err = child.Wait(ctx, filepath.Join(path, "log"), func() {
+			r.warn("waiting for the end of a program that an interrupted run left at work in " + filepath.Dir(path))
+		})
+		if err != nil {
+			return err
+		}
+		return fs.SkipDir
+	})
+}
+
+// checkOutput returns the path of the partial sibling.
+func (r *task) checkOutput() (string, error) {
+	out := filepath.Clean(r.Output)
+	switch free, err := isNotThere(out); {
+	case err != nil:
+		return "", err
+	case !free:
+		return "", fmt.Errorf("write %s: %w; remove it (after --swap it is the old repository) or name another place", out, ErrExists)
+	}
+	parent, err := filepath.EvalSymlinks(filepath.Dir(out))
+	if err != nil {
+		return "", err
+	}
+	if parent, err = filepath.Abs(parent); err != nil {
+		return "", err
+	}
+	if _, within := below(r.Dir, filepath.Join(parent, filepath.Base(out))); within {
+		return "", fmt.Errorf("write %s: it lies inside of the repository; name a place beside it", out)
+	}
+	if err := sameFileSystem(r.Dir, parent); err != nil && r.Swap {
+		return "", err
+	}
+	return out + ".partial", nil
+}
+
+func sameFileSystem(a, b string) error {
+	var sa, sb unix.Stat_t
+	if err := unix.Stat(a, &sa); err != nil {
+		return &os.PathError{Op: "stat", Path: a, Err: err}
+	}
+	if err := unix.Stat(b, &sb); err != nil {
+		return &os.PathError{Op: "stat", Path: b, Err: err}
+	}
+	if sa.Dev != sb.Dev {
+		return fmt.Errorf("swap %s: %s lies on another file system, where it cannot be exchanged", a, b)
+	}
+	return nil
+}
+
+// prune removes what an interrupted run left below to and the site does not have, or
+// has as something else, by now. Metadata go as well: complete or not, they would be
+// taken for old ones.
+func prune(s *survey, to string) error {
 	return filepath.WalkDir(to, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || path == to {
 			return err
@@ -26,11 +140,7 @@ func prune(from, to string) error {
 		if err != nil {
 			return err
 		}
-		was, err := os.Lstat(filepath.Join(from, rel))
-		switch {
-		case err != nil && !errors.Is(err, fs.ErrNotExist):
-			return err
-		case err == nil && was.Mode().Type() == d.Type() && !isMetadata(rel):
+		if i, ok := s.find(rel); ok && i.kind.is(d.Type()) && !isMetadata(d) {
 			return nil
 		}
 		if err := os.RemoveAll(path); err != nil || !d.IsDir() { //nolint:gosec // by its lock, the sibling is this run's alone
@@ -40,62 +150,64 @@ func prune(from, to string) error {
 	})
 }
 
-func isMetadata(rel string) bool { return rel == "repodata" || rel == unfinished }
-
-// unfinished is where createrepo_c works, and which it takes for a lock.
-const unfinished = ".repodata"
-
-// sibling makes the tree that the signed repository will be, but for its packages,
-// which are returned: directories, symbolic links, and every other file shared
-// with the old repository. What is there from an interrupted run stays. Metadata
-// are shared as well: createrepo_c writes new files and removes names.
-func (o *Options) sibling(ctx context.Context, to string) ([]rpmsign.Unit, error) {
-	var units []rpmsign.Unit
-	err := filepath.WalkDir(o.Dir, func(path string, d fs.DirEntry, err error) error {
-		if err == nil {
-			err = context.Cause(ctx)
-		}
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(o.Dir, path)
-		if err != nil {
-			return err
-		}
-		target := filepath.Join(to, rel)
-		switch {
-		case d.IsDir() && rel == unfinished:
-			return fs.SkipDir
-		case d.IsDir():
-			return makeDir(path, target)
-		case d.Type()&fs.ModeSymlink != 0:
-			o.warnAboutLink(path)
-			return link(path, target)
-		case !d.Type().IsRegular():
-			return fmt.Errorf("copy %s: neither a file, a directory nor a symbolic link; a repository has none of it", path)
-		case strings.HasSuffix(rel, ".rpm"):
-			units = append(units, rpmsign.Unit{Path: path, Output: target})
-			return nil
-		case rel == signaturePath, rel == keyPath:
-			return nil // of the old repomd.xml
-		}
-		return share(path, target)
-	})
-	return units, err
+func isMetadata(d fs.DirEntry) bool {
+	return d.IsDir() && (d.Name() == metadataDir || d.Name() == unfinished || d.Name() == workDir)
 }
 
-// warnAboutLink tells of packages that belong to the repository's metadata but lie
-// elsewhere, where nothing is signed.
-func (o *Options) warnAboutLink(path string) {
-	there, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return // it leads nowhere
+func (k kind) is(mode fs.FileMode) bool {
+	switch k {
+	case aDir:
+		return mode.IsDir()
+	case aLink:
+		return mode&fs.ModeSymlink != 0
 	}
-	rel, err := filepath.Rel(o.Dir, there)
-	if info, statErr := os.Stat(there); err == nil && filepath.IsLocal(rel) || statErr != nil || !info.IsDir() && !strings.HasSuffix(path, ".rpm") {
-		return
+	return mode.IsRegular()
+}
+
+// copyTo makes the tree that the signed site will be, but for its packages:
+// directories, symbolic links, and every other file shared with the site. What is
+// there from an interrupted run stays. Metadata are shared as well: createrepo_c
+// writes new files and removes names.
+func (s *site) copyTo(ctx context.Context, to string, packages map[string]bool) error {
+	if err := makeDir(s.root, to); err != nil {
+		return err
 	}
-	o.Observe.Warn(path, "leads out of the repository: packages there are not signed")
+	for _, i := range s.items {
+		if err := context.Cause(ctx); err != nil {
+			return err
+		}
+		if packages[i.rel] || s.believed(i.rel) {
+			continue
+		}
+		if err := s.copyItem(i, filepath.Join(to, i.rel)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *site) copyItem(i item, target string) error {
+	switch i.kind {
+	case aDir:
+		return makeDir(s.path(i), target)
+	case aLink:
+		return link(i.text, target)
+	}
+	if err := share(s.path(i), target); err != nil {
+		return err
+	}
+	s.linked(i.rel)
+	return nil
+}
+
+// believed reports whether a file is what makes an old repomd.xml believed.
+func (s *site) believed(rel string) bool {
+	for _, r := range s.repositories {
+		if rel == filepath.Join(r.rel, signaturePath) || rel == filepath.Join(r.rel, keyPath) {
+			return true
+		}
+	}
+	return false
 }
 
 func makeDir(from, to string) error {
@@ -109,11 +221,7 @@ func makeDir(from, to string) error {
 	return os.Chmod(to, info.Mode().Perm())
 }
 
-func link(from, to string) error {
-	text, err := os.Readlink(from)
-	if err != nil {
-		return err
-	}
+func link(text, to string) error {
 	switch there, err := os.Readlink(to); {
 	case err == nil && there == text:
 		return nil
@@ -140,17 +248,4 @@ func share(from, to string) error {
 		}
 	}
 	return rpmsign.LinkOrCopy(from, to)
-}
-
-// flush has everything below dir reach the disk.
-func flush(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close() //nolint:errcheck // opened for reading
-	if err := unix.Syncfs(int(d.Fd())); err != nil {
-		return fmt.Errorf("sync %s: %w", dir, err)
-	}
-	return nil
 }

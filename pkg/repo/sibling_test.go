@@ -5,7 +5,13 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/imasign/imasign-build/pkg/rpmsign"
+	"github.com/imasign/imasign-build/pkg/signing"
 )
 
 // TestPrune removes what the repository does not have, has as something else, and
@@ -23,7 +29,9 @@ func TestPrune(t *testing.T) {
 		write(t, filepath.Join(from, name), "y")
 	}
 	check(t, os.Symlink("kept", filepath.Join(from, "link")))
-	check(t, prune(from, to))
+	s, err := takeSurvey(t.Context(), from)
+	check(t, err)
+	check(t, prune(s, to))
 	var left []string
 	for name := range snapshot(t, to) {
 		left = append(left, name)
@@ -38,9 +46,10 @@ func TestPrune(t *testing.T) {
 func TestLock(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "partial")
 	check(t, os.Mkdir(dir, 0o755))
-	unlock, err := lock(dir)
+	r := &task{}
+	unlock, err := r.lock(dir, unix.LOCK_EX)
 	check(t, err)
-	if _, err := lock(dir); !errors.Is(err, ErrBusy) {
+	if _, err := r.lock(dir, unix.LOCK_SH); !errors.Is(err, ErrBusy) {
 		t.Error(err)
 	}
 	unlock()
@@ -58,4 +67,30 @@ func TestLock(t *testing.T) {
 	if isAt(d, dir) {
 		t.Error("where something else is")
 	}
+}
+
+// TestRemnant: a run waits for a program that an interrupted one left at work.
+func TestRemnant(t *testing.T) {
+	dir, out := repository(t)
+	work := filepath.Join(out+".partial", workDir)
+	check(t, os.MkdirAll(work, 0o755))
+	log, err := os.Create(filepath.Join(work, "log"))
+	check(t, err)
+	check(t, unix.Flock(int(log.Fd()), unix.LOCK_EX))
+	s, err := signer()
+	check(t, err)
+	done := false
+	_, err = Sign(t.Context(), Options{Dir: dir, Output: out, Signing: s, Observe: signing.NewObserver(func(e signing.Event) {
+		if strings.Contains(e.Message, "waiting") {
+			done = true
+			check(t, log.Close())
+		}
+	})}, func(rpmsign.Result) error {
+		if !done {
+			t.Error("it did not wait")
+		}
+		return nil
+	})
+	check(t, err)
+	signed(t, out)
 }

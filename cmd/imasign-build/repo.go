@@ -1,0 +1,110 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/imasign/imasign-build/internal/quote"
+	"github.com/imasign/imasign-build/pkg/repo"
+	"github.com/imasign/imasign-build/pkg/rpmsign"
+)
+
+// repoFlags are where a changed repository goes, and what it lists.
+type repoFlags struct {
+	output        string
+	swap, inPlace bool
+	lists         listFlags
+}
+
+func (f *repoFlags) add(flags *pflag.FlagSet, result string) {
+	flags.StringVarP(&f.output, "output", "o", "", "write the "+result+" repository to this `directory`, which must not exist")
+	flags.BoolVar(&f.swap, "swap", false, "exchange the "+result+" repository with DIR in the end: --output is the old one then")
+	flags.BoolVar(&f.inPlace, "in-place", false, "work below DIR itself: clients fail until the metadata are made anew")
+	once(flags, "output")
+	f.lists.add(flags)
+}
+
+func (f *repoFlags) check(dryRun bool) error {
+	switch {
+	case f.inPlace && (f.output != "" || f.swap):
+		return usagef("--in-place writes nothing beside the repository: leave out --output and --swap")
+	case !f.inPlace && f.output == "" && !dryRun:
+		return usagef("where to? --output NEWDIR, with --swap to exchange it with DIR, or --in-place")
+	}
+	return f.lists.check()
+}
+
+// listFlags choose what is done about packages that the metadata do not list, and
+// listed ones that are not there.
+type listFlags struct{ additions, removals string }
+
+func (f *listFlags) add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.additions, "additions", string(repo.Publish), "packages that the metadata do not list: `publish` them, refuse, or leave them unsigned and unlisted")
+	flags.StringVar(&f.removals, "removals", string(repo.Publish), "listed packages that are not there: `publish` the list without them, or refuse")
+}
+
+func (f *listFlags) check() error {
+	switch repo.Choice(f.additions) {
+	case repo.Publish, repo.Refuse, repo.Leave:
+	default:
+		return usagef("--additions %s: it is publish, refuse or leave", f.additions)
+	}
+	switch repo.Choice(f.removals) {
+	case repo.Publish, repo.Refuse:
+		return nil
+	}
+	return usagef("--removals %s: it is publish or refuse", f.removals)
+}
+
+// changeRepository has every package of a repository changed as s says.
+func changeRepository(ctx context.Context, a *app, command, dir string, f *repoFlags, p *packageFlags, s *packageSigning, secrets ...string) error {
+	s.signing.Options.Share = true
+	run := &packageChange{app: a, Command: command}
+	return run.do(ctx, p, s, func(ctx context.Context, take func(rpmsign.Result) error) error {
+		summary, err := repo.Sign(ctx, repo.Options{
+			Dir: dir, Output: f.output, Swap: f.swap, InPlace: f.inPlace, Signing: s.signing, OpenPGP: s.repomd, Jobs: p.parallel(),
+			Additions: repo.Choice(f.lists.additions), Removals: repo.Choice(f.lists.removals),
+			Environment: withoutSecrets(os.Environ(), secrets...), Observe: s.progress.observer,
+		}, take)
+		run.agree = summary.Agree
+		run.repoSummary = repoSummary{summary.Repositories, summary.Added, summary.Removed, summary.Left}
+		return err
+	})
+}
+
+// repoSummary is what JSON documents say of a repository's list of packages.
+type repoSummary struct {
+	Repositories int      `json:"repositories,omitempty"`
+	Added        []string `json:"added,omitempty"`
+	Removed      []string `json:"removed,omitempty"`
+	Left         []string `json:"left,omitempty"`
+}
+
+// print names the packages that the new metadata list, or do not.
+func (s *repoSummary) print(a *app) {
+	for _, l := range []struct {
+		about string
+		list  []string
+	}{{"added to the metadata", s.Added}, {"not in the metadata any more", s.Removed}, {"left unsigned and unlisted", s.Left}} {
+		if len(l.list) > 0 {
+			quote.Fprintf(a.out, "%s: %s\n", l.about, names(l.list, a.verbose))
+		}
+	}
+}
+
+// names lists names as they can be printed, not more than a person wants to read.
+func names(list []string, all bool) string {
+	const most = 10
+	var shown []string
+	for _, name := range list {
+		if len(shown) == most && !all {
+			return fmt.Sprintf("%s and %s more", strings.Join(shown, ", "), count(int64(len(list)-most)))
+		}
+		shown = append(shown, quote.Name(name))
+	}
+	return strings.Join(shown, ", ")
+}

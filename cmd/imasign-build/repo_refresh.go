@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/imasign/imasign-build/internal/quote"
+	"github.com/imasign/imasign-build/pkg/repo"
+)
+
+type repoRefreshOptions struct {
+	lists   listFlags
+	openpgp openPGPFlags
+	jobs    int
+}
+
+func newRepoRefresh(a *app) *cobra.Command {
+	var o repoRefreshOptions
+	cmd := &cobra.Command{
+		Use:   "refresh DIR",
+		Short: "Make a repository's metadata agree with its packages",
+		Long: `Refresh makes the metadata of DIR anew by createrepo_c, for packages that were signed
+in place ("rpm sign", "manifest apply") or elsewhere. It reads every package, whatever
+the old metadata say of it, and changes none. The metadata are exchanged in one step,
+for each repository in and below DIR.
+
+Checksums in updateinfo and susedata, additions, missing packages, and repomd.xml.asc
+are treated as "repo sign" does.`,
+		Example: `  imasign-build rpm sign --key x509_ima.key --cert x509_ima.crt /srv/repo
+  imasign-build repo refresh /srv/repo`,
+		Args: usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runRepoRefresh(cmd.Context(), a, o, args[0])
+		},
+	}
+	o.lists.add(cmd.Flags())
+	o.openpgp.add(cmd.Flags(), "repomd.xml")
+	cmd.Flags().IntVarP(&o.jobs, "jobs", "j", 0, "packages to work on at a time (default: one a core)")
+	return cmd
+}
+
+type repoRefreshReport struct {
+	Command string  `json:"command"`
+	Seconds float64 `json:"seconds"`
+	repoSummary
+}
+
+func runRepoRefresh(ctx context.Context, a *app, o repoRefreshOptions, dir string) error {
+	if err := o.lists.check(); err != nil {
+		return err
+	}
+	if o.jobs < 0 {
+		return usagef("--jobs %d: at least 1", o.jobs)
+	}
+	if o.jobs == 0 {
+		o.jobs = runtime.GOMAXPROCS(0)
+	}
+	key, err := o.openpgp.open(ctx, a)
+	if err != nil {
+		return err
+	}
+	progress, started := a.newProgress(), time.Now()
+	defer progress.close()
+	summary, err := repo.Refresh(ctx, repo.Options{
+		Dir: dir, OpenPGP: key, Jobs: o.jobs, Additions: repo.Choice(o.lists.additions), Removals: repo.Choice(o.lists.removals),
+		Environment: withoutSecrets(os.Environ(), o.openpgp.pass), Observe: progress.observer,
+	})
+	progress.close()
+	if err != nil {
+		return err
+	}
+	report := repoRefreshReport{"repo refresh", time.Since(started).Seconds(), repoSummary{summary.Repositories, summary.Added, summary.Removed, summary.Left}}
+	if a.json {
+		return a.printJSON(report)
+	}
+	many := "repositories"
+	if report.Repositories == 1 {
+		many = "repository"
+	}
+	quote.Fprintf(a.out, "metadata of %d %s made anew; %.1f s\n", report.Repositories, many, report.Seconds)
+	report.print(a)
+	return nil
+}

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"context"
+
+	"github.com/spf13/cobra"
+)
+
+func newRepoStrip(a *app) *cobra.Command {
+	var (
+		o        repoFlags
+		packages packageFlags
+		openpgp  openPGPFlags
+	)
+	cmd := &cobra.Command{
+		Use:   "strip DIR",
+		Short: "Remove the file signatures from all packages of a repository",
+		Long: `Strip writes a complete repository beside DIR, as "repo sign" does, whose packages
+have no file signatures. OpenPGP signatures of packages stay, and stay valid.`,
+		Example: `  imasign-build repo strip -o /srv/repo.new --swap /srv/repo`,
+		Args:    usageArgs(cobra.ExactArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runRepoStrip(cmd.Context(), a, o, packages, openpgp, args[0])
+		},
+	}
+	o.add(cmd.Flags(), "stripped")
+	packages.addSign(cmd.Flags())
+	openpgp.add(cmd.Flags(), "repomd.xml")
+	return cmd
+}
+
+func runRepoStrip(ctx context.Context, a *app, o repoFlags, packages packageFlags, openpgp openPGPFlags, dir string) error {
+	if err := o.check(packages.dryRun); err != nil {
+		return err
+	}
+	s, err := newPackageStrip(a, &packages)
+	if err != nil {
+		return err
+	}
+	defer s.close()
+	if s.repomd, err = openpgp.open(ctx, a); err != nil {
+		return err
+	}
+	return changeRepository(ctx, a, "repo strip", dir, &o, &packages, s, openpgp.pass)
+}

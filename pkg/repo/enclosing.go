@@ -1,0 +1,37 @@
+package repo
+
+import (
+	"path/filepath"
+	"slices"
+)
+
+// Enclosing returns the repositories that a file lies in, by its path as it is named
+// and by the one without symbolic links: the directories above it that have metadata.
+func Enclosing(file string) []string {
+	var list []string
+	for _, path := range paths(file) {
+		for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
+			if isFile(repomdPath(dir)) {
+				list = append(list, dir)
+			}
+			if dir == filepath.Dir(dir) {
+				break
+			}
+		}
+	}
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+func paths(file string) []string {
+	var list []string
+	if path, err := filepath.Abs(file); err == nil {
+		list = append(list, path)
+	}
+	if there, err := filepath.EvalSymlinks(file); err == nil {
+		if path, err := filepath.Abs(there); err == nil {
+			list = append(list, path)
+		}
+	}
+	return list
+}

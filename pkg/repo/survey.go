@@ -1,0 +1,335 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/imasign/imasign-build/pkg/rpmsign"
+)
+
+// Names below a repository that belong to programs at work there.
+const (
+	metadataDir = "repodata"
+	// unfinished is where createrepo_c works, and which it takes for a lock.
+	unfinished = ".repodata"
+	// workDir is where this package works.
+	workDir = ".imasign-build"
+)
+
+// kind is what becomes of a name in the signed repository.
+type kind int
+
+const (
+	aDir     kind = iota
+	aFile         // shared
+	aPackage      // signed
+	aLink         // made again
+)
+
+// item is one name below a directory.
+type item struct {
+	rel   string
+	kind  kind
+	text  string // where a link is to lead
+	state state  // of the name itself
+	led   state  // of what a symbolic link leads to, where that becomes a file or a directory
+}
+
+// survey is everything below a directory at one moment, packages behind symbolic
+// links included: createrepo_c follows links, so clients install those as well.
+type survey struct {
+	root  string // without symbolic links
+	items []item // in the order of their paths
+	index map[string]int
+	// outside are links that lead out of the directory to packages that cannot be
+	// followed, because they lead to where they come from.
+	outside []string
+
+	mu sync.Mutex // for states, which workers bring up to date
+}
+
+// state tells whether a file is the one that it was.
+type state struct {
+	dev, ino     uint64
+	mode         uint32
+	uid, gid     uint32
+	size         int64
+	mtime, ctime unix.Timespec
+}
+
+func stateOf(info fs.FileInfo) state {
+	s := info.Sys().(*syscall.Stat_t) //nolint:forcetypeassert // what os.Stat gives on Linux
+	if info.IsDir() {                 // changes with every name in it
+		return state{dev: s.Dev, ino: s.Ino, mode: s.Mode, uid: s.Uid, gid: s.Gid}
+	}
+	return state{s.Dev, s.Ino, s.Mode, s.Uid, s.Gid, s.Size, unix.Timespec(s.Mtim), unix.Timespec(s.Ctim)}
+}
+
+// takeSurvey lists what is below root, which must not be a symbolic link.
+func takeSurvey(ctx context.Context, root string) (*survey, error) {
+	s := &survey{root: root, index: map[string]int{}}
+	if err := s.dir(ctx, root, ".", []string{root}); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *survey) add(i item) {
+	s.index[i.rel] = len(s.items)
+	s.items = append(s.items, i)
+}
+
+// dir lists a directory, whose path has no symbolic links. through are the
+// directories that links were followed to on the way here.
+func (s *survey) dir(ctx context.Context, path, rel string, through []string) error {
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.IsDir() && (e.Name() == unfinished || e.Name() == workDir) {
+			continue
+		}
+		full, below := filepath.Join(path, e.Name()), filepath.Join(rel, e.Name())
+		info, err := os.Lstat(full)
+		if err != nil {
+			return err
+		}
+		if err := s.entry(ctx, full, item{rel: below, state: stateOf(info)}, info.Mode(), through); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *survey) entry(ctx context.Context, path string, i item, mode fs.FileMode, through []string) error {
+	switch {
+	case mode.IsDir():
+		s.add(i)
+		return s.dir(ctx, path, i.rel, through)
+	case mode&fs.ModeSymlink != 0:
+		return s.link(ctx, path, i, through)
+	case !mode.IsRegular():
+		return fmt.Errorf("read %s: neither a file, a directory nor a symbolic link; a repository has none of it", filepath.Join(s.root, i.rel))
+	}
+	i.kind = fileKind(i.rel)
+	s.add(i)
+	return nil
+}
+
+func fileKind(name string) kind {
+	if rpmsign.IsPackageName(name) {
+		return aPackage
+	}
+	return aFile
+}
+
+// link decides what becomes of a symbolic link. One that leads to packages outside
+// becomes a copy of what it leads to, so that they can be signed; all others stay
+// links, and those to the inside lead to the inside of the signed repository.
+func (s *survey) link(ctx context.Context, path string, i item, through []string) error {
+	text, err := os.Readlink(path)
+	if err != nil {
+		return err
+	}
+	i.kind, i.text = aLink, text
+	there, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) && !strings.Contains(err.Error(), "too many links") {
+			return err
+		}
+		s.add(i) // it leads nowhere
+		return nil
+	}
+	info, err := os.Stat(there)
+	if err != nil {
+		return err
+	}
+	inside, within := below(s.root, there)
+	switch {
+	case info.IsDir() && filepath.Base(i.rel) == metadataDir && isFile(filepath.Join(there, "repomd.xml")):
+		i.kind, i.led = aDir, stateOf(info)
+		s.add(i)
+		return s.dir(ctx, there, i.rel, append(through, there))
+	case within && (info.IsDir() || fileKind(i.rel) == aFile || fileKind(inside) == aPackage):
+		i.text = inwards(i.rel, text, inside)
+	case info.IsDir():
+		return s.linkedDir(ctx, there, i, info, through)
+	case info.Mode().IsRegular() && fileKind(i.rel) == aPackage:
+		i.kind, i.led = aPackage, stateOf(info)
+	}
+	s.add(i)
+	return nil
+}
+
+// linkedDir follows a link to a directory elsewhere if there are packages.
+func (s *survey) linkedDir(ctx context.Context, there string, i item, info fs.FileInfo, through []string) error {
+	has, err := hasPackages(ctx, there)
+	if err != nil {
+		return err
+	}
+	around := slices.ContainsFunc(through, func(dir string) bool { _, within := below(there, dir); return within })
+	if !has || around {
+		if has {
+			s.outside = append(s.outside, i.rel)
+		}
+		s.add(i)
+		return nil
+	}
+	i.kind, i.led = aDir, stateOf(info)
+	s.add(i)
+	return s.dir(ctx, there, i.rel, append(slices.Clone(through), there))
+}
+
+var errFound = errors.New("found")
+
+func hasPackages(ctx context.Context, dir string) (bool, error) {
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil {
+			err = context.Cause(ctx)
+		}
+		if err == nil && !d.IsDir() && fileKind(path) == aPackage {
+			err = errFound
+		}
+		return err
+	})
+	if errors.Is(err, errFound) {
+		return true, nil
+	}
+	return false, err
+}
+
+// below returns the path of there from dir if it is dir or inside of it.
+func below(dir, there string) (string, bool) {
+	rel, err := filepath.Rel(dir, there)
+	return rel, err == nil && filepath.IsLocal(rel)
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// inwards returns the text of a link at rel that leads to inside, both from the
+// root: as it is, unless it takes its way through the outside.
+func inwards(rel, text, inside string) string {
+	if !filepath.IsAbs(text) {
+		dir := filepath.Dir(rel)
+		for _, part := range strings.Split(text, "/") {
+			if dir = filepath.Join(dir, part); !filepath.IsLocal(dir) {
+				break
+			}
+		}
+		if filepath.IsLocal(dir) {
+			return text
+		}
+	}
+	if short, err := filepath.Rel(filepath.Dir(rel), inside); err == nil {
+		return short
+	}
+	return text
+}
+
+// path is where an item's content is read.
+func (s *survey) path(i item) string { return filepath.Join(s.root, i.rel) }
+
+func (s *survey) find(rel string) (item, bool) {
+	at, ok := s.index[rel]
+	if !ok {
+		return item{}, false
+	}
+	return s.items[at], true
+}
+
+// linked takes note that an item got another name, or lost one, which moves its
+// ctime and nothing else.
+func (s *survey) linked(rel string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := &s.items[s.index[rel]]
+	for _, known := range []struct {
+		state *state
+		stat  func(string) (fs.FileInfo, error)
+	}{{&i.state, os.Lstat}, {&i.led, os.Stat}} {
+		info, err := known.stat(s.path(*i))
+		if err != nil {
+			continue // which the comparison finds
+		}
+		if now := stateOf(info); now.but() == known.state.but() {
+			known.state.ctime = now.ctime
+		}
+	}
+}
+
+// written takes note that an item was written anew, by this run.
+func (s *survey) written(rel string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := &s.items[s.index[rel]]
+	if info, err := os.Lstat(s.path(*i)); err == nil {
+		i.state = stateOf(info)
+	}
+	if i.led == (state{}) {
+		return
+	}
+	if info, err := os.Stat(s.path(*i)); err == nil {
+		i.led = stateOf(info)
+	}
+}
+
+// but is the state without its ctime.
+func (s state) but() state {
+	s.ctime = unix.Timespec{}
+	return s
+}
+
+// differences says how now differs from s. Of metadata ctimes do not count: names
+// of theirs come and go in the signed repository.
+func (s *survey) differences(now *survey) []string {
+	var list []string
+	for _, i := range s.items {
+		j, there := now.find(i.rel)
+		switch {
+		case !there:
+			list = append(list, i.rel+" was removed")
+		case !i.same(j):
+			list = append(list, i.rel+" was changed")
+		}
+	}
+	for _, j := range now.items {
+		if _, there := s.find(j.rel); !there {
+			list = append(list, j.rel+" was added")
+		}
+	}
+	slices.Sort(list)
+	return list
+}
+
+func (i item) same(j item) bool {
+	if filepath.Base(filepath.Dir(i.rel)) == metadataDir {
+		i.state, i.led, j.state, j.led = i.state.but(), i.led.but(), j.state.but(), j.led.but()
+	}
+	return i.kind == j.kind && i.text == j.text && i.state == j.state && i.led == j.led
+}
+
+// some joins the first of a list, and says how many more there are.
+func some(list []string) string {
+	const most = 10
+	if len(list) <= most {
+		return strings.Join(list, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(list[:most], ", "), len(list)-most)
+}
