@@ -32,6 +32,7 @@ packages="
 	libc6-dev
 	libcap2-bin
 	libelf-dev
+	libsolv-tools
 	libssl-dev
 	libssl3
 	linux-source-6.12
