@@ -68,6 +68,7 @@ type app struct {
 	interrupts     *interrupts
 	json, verbose  bool
 	progressFormat string
+	sources        []string // that secrets come from, which no other program is to have
 }
 
 func newApp() *app {

@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/imasign/imasign-build/internal/atomicfile"
-	"github.com/imasign/imasign-build/internal/input"
 	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/repo"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
@@ -111,48 +110,6 @@ func (f *packageFlags) signing(observe signing.Observer) (*rpmsign.Signing, erro
 		return nil, usageError{fmt.Errorf("--rpm-max-header: %w", err)}
 	}
 	return &rpmsign.Signing{Options: rpmsign.Options{MaxHeader: limit, Observe: observe}, Level: level, DryRun: f.dryRun}, nil
-}
-
-// openPGPFlags choose the key that signs packages and repositories themselves.
-type openPGPFlags struct{ key, pass string }
-
-func (f *openPGPFlags) add(flags *pflag.FlagSet, what string) {
-	flags.StringVar(&f.key, "openpgp-key", "", "make the OpenPGP signature of "+what+" anew with the secret key in this `file`")
-	flags.StringVar(&f.pass, "openpgp-pass", "", "where that key's passphrase comes from: env:NAME, file:PATH or fd:N (a terminal is asked otherwise)")
-	once(flags, "openpgp-key", "openpgp-pass")
-}
-
-// open reads the key, nil when none was named.
-func (f *openPGPFlags) open(ctx context.Context, a *app) (*rpmsign.OpenPGPKey, error) {
-	switch {
-	case f.key != "":
-	case f.pass != "":
-		return nil, usagef("--openpgp-pass has no effect: there is no --openpgp-key")
-	default:
-		return nil, nil
-	}
-	date, err := a.date()
-	if err != nil {
-		return nil, err
-	}
-	secret, err := a.secret(f.pass)
-	if err != nil {
-		return nil, err
-	}
-	file, err := input.Open(ctx, f.key)
-	if err != nil {
-		return nil, err
-	}
-	defer file.Close() //nolint:errcheck // opened for reading
-	var ask func() ([]byte, error)
-	if secret != nil {
-		ask = func() ([]byte, error) { return secret(ctx, "passphrase of "+f.key) }
-	}
-	key, err := rpmsign.ReadOpenPGPKey(file, ask, date)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", f.key, err)
-	}
-	return key, nil
 }
 
 // packageChange is a command that changes packages, and its JSON document.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/ima"
@@ -148,7 +149,7 @@ func (r *rpmVerifyReport) takeEntries(v packageVerdict) {
 // its files are how.
 func (v *packageVerdict) detail() string {
 	if err := errors.Join(v.err, v.broken, v.wrong); err != nil {
-		return err.Error()
+		return strings.Join(strings.Fields(err.Error()), " ") // some have lines
 	}
 	if v.source {
 		return "its files carry no signatures"

@@ -21,6 +21,7 @@ import (
 func (a *app) secret(source string) (keystore.Secret, error) {
 	guardMemory()
 	if source != "" {
+		a.sources = append(a.sources, source)
 		secret, err := keystore.ParseSecretSource(source, a.getenv, a.warn)
 		if err != nil {
 			return nil, usageError{fmt.Errorf("--key-pass: %w", err)}

@@ -26,9 +26,9 @@ var (
 // OpenPGPKey signs packages as rpmsign does. However it is printed, only its key
 // id appears.
 type OpenPGPKey struct {
-	entity *openpgp.Entity
-	signer *packet.PrivateKey
-	now    func() time.Time
+	entity *openpgp.Entity // its public key at least
+	public *packet.PublicKey
+	sign   func(io.ReadSeeker) ([]byte, error)
 }
 
 // ReadOpenPGPKey reads a secret key, armored or not, as `gpg --export-secret-keys`
@@ -59,26 +59,29 @@ func ReadOpenPGPKey(r io.Reader, passphrase func() ([]byte, error), date time.Ti
 	if !ok || key.PrivateKey == nil {
 		return nil, fmt.Errorf("%w: it has no valid signing key with its secret part", ErrOpenPGPKey)
 	}
-	if !verifiable(key.PrivateKey) {
-		return nil, fmt.Errorf("%w: rpm verifies version 4 keys of RSA, DSA, ECDSA and EdDSA, this one has version %d and algorithm %d",
-			ErrOpenPGPKey, key.PrivateKey.Version, key.PrivateKey.PubKeyAlgo)
+	if err := verifiable(key.PublicKey); err != nil {
+		return nil, err
 	}
 	if err := unlock(key.PrivateKey, passphrase); err != nil {
 		return nil, err
 	}
-	return &OpenPGPKey{list[0], key.PrivateKey, now}, nil
+	sign := func(r io.ReadSeeker) ([]byte, error) { return detached(list[0], key.PublicKey.KeyId, now, r) }
+	return &OpenPGPKey{list[0], key.PublicKey, sign}, nil
 }
 
 const maxKey = 1 << 20
 
-// verifiable reports whether rpmsign would put a signature of the key into a
-// package: putSignature of rpm's sign/rpmgensig.cc.
-func verifiable(key *packet.PrivateKey) bool {
+// verifiable refuses keys whose signatures rpmsign would not put into a package:
+// putSignature of rpm's sign/rpmgensig.cc.
+func verifiable(key *packet.PublicKey) error {
 	switch key.PubKeyAlgo {
 	case packet.PubKeyAlgoRSA, packet.PubKeyAlgoDSA, packet.PubKeyAlgoECDSA, packet.PubKeyAlgoEdDSA:
-		return key.Version == 4
+		if key.Version == 4 {
+			return nil
+		}
 	}
-	return false
+	return fmt.Errorf("%w: rpm verifies version 4 keys of RSA, DSA, ECDSA and EdDSA, this one has version %d and algorithm %d",
+		ErrOpenPGPKey, key.Version, key.PubKeyAlgo)
 }
 
 func readKeyRing(text []byte) (openpgp.EntityList, error) {
@@ -122,24 +125,30 @@ func (k OpenPGPKey) Format(s fmt.State, _ rune) {
 }
 
 // ID returns the signing key's id in hex.
-func (k OpenPGPKey) ID() string { return fmt.Sprintf("%016x", k.signer.KeyId) }
+func (k OpenPGPKey) ID() string { return fmt.Sprintf("%016x", k.public.KeyId) }
 
 // Sign returns a binary detached signature over what r has.
-func (k *OpenPGPKey) Sign(r io.Reader) ([]byte, error) {
+func (k *OpenPGPKey) Sign(r io.ReadSeeker) ([]byte, error) {
+	signature, err := k.sign(r)
+	if err != nil {
+		return nil, fmt.Errorf("sign with %s: %w", k, err)
+	}
+	return signature, nil
+}
+
+func detached(entity *openpgp.Entity, id uint64, now func() time.Time, r io.Reader) ([]byte, error) {
 	plain := false
 	config := &packet.Config{
-		DefaultHash: crypto.SHA256, Time: k.now, SigningKeyId: k.signer.KeyId,
+		DefaultHash: crypto.SHA256, Time: now, SigningKeyId: id,
 		NonDeterministicSignaturesViaNotation: &plain, // the same input gives the same bytes
 	}
 	var out bytes.Buffer
-	if err := openpgp.DetachSign(&out, k.entity, r, config); err != nil {
-		return nil, fmt.Errorf("sign with %s: %w", k, err)
-	}
-	return out.Bytes(), nil
+	err := openpgp.DetachSign(&out, entity, r, config)
+	return out.Bytes(), err
 }
 
 // ArmoredSignature returns a detached signature over what r has, in ASCII armor.
-func (k *OpenPGPKey) ArmoredSignature(r io.Reader) ([]byte, error) {
+func (k *OpenPGPKey) ArmoredSignature(r io.ReadSeeker) ([]byte, error) {
 	signature, err := k.Sign(r)
 	if err != nil {
 		return nil, err
@@ -185,7 +194,7 @@ func (p *Package) openpgp(key *OpenPGPKey) (signatures []value, current bool, er
 	if err != nil {
 		return nil, false, err
 	}
-	rsa := key.signer.PubKeyAlgo == packet.PubKeyAlgoRSA
+	rsa := key.public.PubKeyAlgo == packet.PubKeyAlgoRSA
 	if p.Format() >= 6 {
 		text := append(base64.StdEncoding.AppendEncode(nil, over), 0)
 		return []value{{tagOpenPGP, typeStringArray, 1, text}}, false, nil

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/imasign/imasign-build/internal/input"
+	"github.com/imasign/imasign-build/pkg/keystore"
+	"github.com/imasign/imasign-build/pkg/rpmsign"
+)
+
+// openPGPFlags choose the key that signs packages and repositories themselves.
+type openPGPFlags struct{ key, pass string }
+
+func (f *openPGPFlags) add(flags *pflag.FlagSet, what string) {
+	flags.StringVar(&f.key, "openpgp-key", "", "make the OpenPGP signature of "+what+" anew with the secret key in this `file`, or with gpg:KEYID, which gpg and its agent have")
+	flags.StringVar(&f.pass, "openpgp-pass", "", "where that key's passphrase comes from: env:NAME, file:PATH or fd:N (a terminal is asked otherwise, or the agent asks)")
+	once(flags, "openpgp-key", "openpgp-pass")
+}
+
+// open reads the key, nil when none was named.
+func (f *openPGPFlags) open(ctx context.Context, a *app) (*rpmsign.OpenPGPKey, error) {
+	switch {
+	case f.key != "":
+	case f.pass != "":
+		return nil, usagef("--openpgp-pass has no effect: there is no --openpgp-key")
+	default:
+		return nil, nil
+	}
+	date, err := a.date()
+	if err != nil {
+		return nil, err
+	}
+	if id, ok := strings.CutPrefix(f.key, "gpg:"); ok {
+		return f.openGPG(ctx, a, id, date)
+	}
+	secret, err := a.secret(f.pass)
+	if err != nil {
+		return nil, err
+	}
+	file, err := input.Open(ctx, f.key)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close() //nolint:errcheck // opened for reading
+	if f, ok := file.(*os.File); ok { // no pipe, which has no mode that anybody chose
+		info, err := f.Stat()
+		if err != nil {
+			return nil, err
+		}
+		keystore.WarnOfMode(a.warn, "private key", f.Name(), info)
+	}
+	var ask func() ([]byte, error)
+	if secret != nil {
+		ask = func() ([]byte, error) { return secret(ctx, "passphrase of "+f.key) }
+	}
+	key, err := rpmsign.ReadOpenPGPKey(file, ask, date)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.key, err)
+	}
+	return key, nil
+}
+
+// openGPG has gpg find the key. A passphrase that is given goes to gpg by a pipe.
+func (f *openPGPFlags) openGPG(ctx context.Context, a *app, id string, date time.Time) (*rpmsign.OpenPGPKey, error) {
+	if strings.TrimSuffix(id, "!") == "" {
+		return nil, usagef("--openpgp-key %s: gpg:KEYID, a fingerprint, key id or user id", f.key)
+	}
+	g := rpmsign.GPG{Key: id, Date: date, Environment: withoutSecrets(os.Environ(), append(a.sources, f.pass)...)}
+	if f.pass != "" {
+		secret, err := a.secret(f.pass)
+		if err != nil {
+			return nil, err
+		}
+		if g.Passphrase, err = secret(ctx, "passphrase of "+f.key); err != nil {
+			return nil, err
+		}
+	}
+	return rpmsign.OpenGPG(ctx, g)
+}

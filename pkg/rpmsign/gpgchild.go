@@ -1,0 +1,168 @@
+package rpmsign
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// gpgPatience is how long gpg may take to end when it is asked to.
+	gpgPatience = 5 * time.Second
+	// maxGPGSaid bounds what is kept of messages, and maxGPGOutput of results.
+	maxGPGSaid   = 8 << 10
+	maxGPGOutput = 16 << 20
+	// maxPassphrase is less than a pipe holds, so that writing one never waits.
+	maxPassphrase = 4096
+)
+
+// Descriptors of gpg beside the standard ones.
+const (
+	gpgStatus     = 3
+	gpgPassphrase = 4
+)
+
+// run runs gpg with what in has as its input. It gets no descriptor but its own, no
+// secret in its arguments, and ends with this process and with ctx.
+func (g *GPG) run(ctx context.Context, in io.Reader, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, cmp.Or(g.Program, "gpg"))
+	cmd.Args = append(cmd.Args, "--batch", "--no-tty", "--no-greeting", "--quiet", "--status-fd", fmt.Sprint(gpgStatus))
+	cmd.Env, cmd.Stdin = g.Environment, in
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = gpgPatience
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	out, said, status := &bounded{limit: maxGPGOutput}, &bounded{limit: maxGPGSaid}, &bounded{limit: maxGPGSaid}
+	cmd.Stdout, cmd.Stderr = out, said
+	statuses, err := newPipe()
+	if err != nil {
+		return nil, err
+	}
+	defer statuses.close()
+	cmd.ExtraFiles = []*os.File{statuses.write}
+	if g.Passphrase != nil {
+		secrets, err := g.passphrase()
+		if err != nil {
+			return nil, fmt.Errorf("hand the passphrase to gpg: %w", err)
+		}
+		defer secrets.close()
+		cmd.ExtraFiles = append(cmd.ExtraFiles, secrets.read)
+		cmd.Args = append(cmd.Args, "--pinentry-mode", "loopback", "--passphrase-fd", fmt.Sprint(gpgPassphrase))
+	}
+	cmd.Args = append(cmd.Args, args...)
+	err = runFromOneThread(cmd, statuses, status)
+	switch {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case errors.Is(err, exec.ErrNotFound):
+		return nil, fmt.Errorf("find gpg: %w; distributions have it as gnupg", err)
+	case err == nil && out.over:
+		return nil, fmt.Errorf("gpg: over %d bytes of output", maxGPGOutput)
+	case err != nil:
+		return nil, &gpgError{failures(status.String()), strings.TrimSpace(said.String()), err}
+	}
+	return out.Bytes(), nil
+}
+
+// passphrase returns a pipe that holds the passphrase.
+func (g *GPG) passphrase() (*pipe, error) {
+	if len(g.Passphrase) > maxPassphrase {
+		return nil, fmt.Errorf("it has over %d bytes", maxPassphrase)
+	}
+	secrets, err := newPipe()
+	if err != nil {
+		return nil, err
+	}
+	defer secrets.endWriting()
+	line := append(bytes.Clone(g.Passphrase), '\n')
+	defer clear(line)
+	if _, err := secrets.write.Write(line); err != nil {
+		secrets.close()
+		return nil, err
+	}
+	return secrets, nil
+}
+
+// runFromOneThread runs the command from a thread that stays: the kernel sends the
+// parent's death signal when the thread that started the program ends.
+func runFromOneThread(cmd *exec.Cmd, statuses *pipe, status io.Writer) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	// Go closes its own descriptors; others were inherited, or opened by a C library.
+	// Kernels before 5.11 do not know the flag.
+	_ = unix.CloseRange(gpgStatus, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	statuses.endWriting()
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		_, _ = io.Copy(status, statuses.read) // what is missing explains an error less well
+	}()
+	err := cmd.Wait()
+	// An agent that gpg started may have the descriptor still.
+	_ = statuses.read.SetReadDeadline(time.Now().Add(time.Second))
+	<-read
+	return err
+}
+
+// failures are the lines of the status descriptor that tell of what went wrong.
+func failures(status string) string {
+	var lines []string
+	for line := range strings.Lines(status) {
+		text, ok := strings.CutPrefix(strings.TrimSpace(line), "[GNUPG:] ")
+		switch word, _, _ := strings.Cut(text, " "); {
+		case !ok:
+		case word == "FAILURE", word == "ERROR", word == "INV_SGNR", word == "KEYEXPIRED", word == "KEYREVOKED", word == "NO_SECKEY":
+			lines = append(lines, text)
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// pipe is a pipe of which each end is closed once.
+type pipe struct{ read, write *os.File }
+
+func newPipe() (*pipe, error) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	return &pipe{r, w}, nil
+}
+
+func (p *pipe) endWriting() { _ = p.write.Close() }
+
+func (p *pipe) close() {
+	_ = p.read.Close()
+	p.endWriting() // again is nothing
+}
+
+// bounded keeps the first bytes of what is written to it.
+type bounded struct {
+	bytes.Buffer
+
+	limit int
+	over  bool
+}
+
+func (b *bounded) Write(p []byte) (int, error) {
+	room := b.limit - b.Len()
+	if b.over = b.over || len(p) > room; len(p) > room {
+		b.Buffer.Write(p[:room])
+		return len(p), nil
+	}
+	return b.Buffer.Write(p)
+}
