@@ -42,6 +42,7 @@ is an error, or replaced with --force; signatures that rpm ignores are named and
 replaced. Source packages are left alone. Packages that are done stay done when others fail.`,
 		Example: `  imasign-build rpm sign --key x509_ima.key --cert x509_ima.crt RPMS/
   imasign-build rpm sign --output-dir signed --openpgp-key release.asc --openpgp-pass file:pass one.rpm two.rpm
+  imasign-build rpm sign --openpgp-key gpg:0123456789ABCDEF RPMS/
   imasign-build rpm sign --dry-run --verbose RPMS/`,
 		Args: usageArgs(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return runRPMSign(cmd.Context(), a, o, args) },

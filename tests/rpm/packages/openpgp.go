@@ -129,6 +129,14 @@ func PublicKey(t testing.TB, key string) string {
 	return ring(t).public(key)
 }
 
+// GPG returns the environment in which gpg has the OpenPGP keys called "rsa" and
+// "ed25519", and the user id of the one called key.
+func GPG(t testing.TB, key string) (env []string, id string) {
+	t.Helper()
+	k := ring(t)
+	return append(plainEnv(k.home), "GNUPGHOME="+k.home), user(key)
+}
+
 // SecretKey exports the OpenPGP key called "rsa" or "ed25519", armoured and without
 // a passphrase, into a new file and returns its path.
 func SecretKey(t testing.TB, key string) string {
