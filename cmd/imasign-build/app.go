@@ -66,6 +66,7 @@ type app struct {
 	backends       map[string]keystore.Backend
 	generators     map[string]keystore.Generator // make keys in devices
 	interrupts     *interrupts
+	warnings       warnings
 	json, verbose  bool
 	progressFormat string
 	sources        []string // that secrets come from, which no other program is to have
@@ -115,7 +116,9 @@ func run(a *app, args []string) int {
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
-	return a.exit(root.ExecuteContext(ctx))
+	err := root.ExecuteContext(ctx)
+	a.endWarnings()
+	return a.exit(err)
 }
 
 func (a *app) exit(err error) int {

@@ -107,11 +107,11 @@ func (p *progress) warn(e signing.Event) {
 	if p.bars != nil && !p.closed {
 		out = io.Writer(p.bars)
 	}
-	about := ""
-	if e.Path != "" {
-		about = printable(e.Path) + " "
+	if e.Path == "" {
+		quote.Fprintf(out, "imasign-build: warning: %s\n", e.Message)
+		return
 	}
-	quote.Fprintf(out, "imasign-build: warning: %s%s\n", about, e.Message)
+	p.app.warn(out, e.Message, "%s %s", printable(e.Path), e.Message)
 }
 
 func (p *progress) String() string {

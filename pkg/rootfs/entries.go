@@ -118,7 +118,7 @@ func (l *listing) group(n *tree.Node, e *signing.Entry) string {
 	}
 	known.outside--
 	if known.hashOnly != e.HashOnly {
-		l.observe.Warn(n.Path, fmt.Sprintf("is a hard link of %s, which --hashed treats otherwise: that name decides", known.first))
+		l.observe.Warn(n.Path, "is a hard link of a name that --hashed treats otherwise: the first one in byte order decides")
 		e.HashOnly = known.hashOnly
 	}
 	return known.first

@@ -26,7 +26,7 @@ python do_compile () {
         bb.fatal('IMASIGN_POLICY is %s: give the absolute path of a file' % policy)
     kernel = ['--kernel', d.getVar('IMASIGN_KERNEL_VERSION')] if d.getVar('IMASIGN_KERNEL_VERSION') else []
     # Better now than on the device, which would not boot.
-    imasign_run(d, ['policy', 'check', *kernel, policy])
+    imasign_run(d, ['policy', 'check', '--initramfs', *kernel, policy])
 }
 do_compile[file-checksums] += "${@imasign_checksums(d, 'IMASIGN_POLICY')}"
 do_compile[vardeps] += "IMASIGN_KERNEL_VERSION"

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/imasign/imasign-build/pkg/signing"
+)
+
+// TestWarningsAreSummedUp: what is said about many files is said about the first few.
+func TestWarningsAreSummedUp(t *testing.T) {
+	for _, c := range []struct {
+		verbose bool
+		want    int // lines
+	}{{false, 3 + 1 + 2}, {true, 300 + 2}} {
+		var said bytes.Buffer
+		a := &app{err: &said, terminal: isTerminal, progressFormat: "none", verbose: c.verbose}
+		p := a.newProgress()
+		for range 300 {
+			p.observer.Warn("dir/file", "is a socket")
+		}
+		p.observer.Warn("other", "is something else")
+		p.observer.Tell(signing.Event{Kind: signing.Warning, Message: "about the whole run"})
+		p.close()
+		a.endWarnings()
+		if n := strings.Count(said.String(), "\n"); n != c.want {
+			t.Errorf("verbose %v: %d lines, want %d:\n%.500s", c.verbose, n, c.want, said.String())
+		}
+		if more := "the same of 297 more (-v names them): is a socket\n"; strings.Contains(said.String(), more) == c.verbose {
+			t.Errorf("verbose %v:\n%.500s", c.verbose, said.String())
+		}
+	}
+}
