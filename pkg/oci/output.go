@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"golang.org/x/sys/unix"
 )
 
@@ -54,6 +56,10 @@ func (o *dirOutput) has(name string) bool {
 }
 
 func (o *dirOutput) put(name string, _ *item, _ int64, content io.Reader) error {
+	if d := blobDigest(name); d != "" {
+		algorithm, digits, _ := strings.Cut(string(d), ":")
+		return layout.Path(o.dir).WriteBlob(v1.Hash{Algorithm: algorithm, Hex: digits}, io.NopCloser(content))
+	}
 	if err := os.MkdirAll(filepath.Dir(o.path(name)), 0o755); err != nil {
 		return err
 	}
