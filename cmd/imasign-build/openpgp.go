@@ -47,7 +47,7 @@ func (f *openPGPFlags) open(ctx context.Context, a *app) (*rpmsign.OpenPGPKey, e
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close() //nolint:errcheck // opened for reading
+	defer file.Close()                //nolint:errcheck // opened for reading
 	if f, ok := file.(*os.File); ok { // no pipe, which has no mode that anybody chose
 		info, err := f.Stat()
 		if err != nil {

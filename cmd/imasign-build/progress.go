@@ -111,7 +111,7 @@ func (p *progress) warn(e signing.Event) {
 		quote.Fprintf(out, "imasign-build: warning: %s\n", e.Message)
 		return
 	}
-	p.app.warn(out, e.Message, "%s %s", printable(e.Path), e.Message)
+	p.app.warnOfEach(out, e.Message, "%s %s", printable(e.Path), e.Message)
 }
 
 func (p *progress) String() string {

@@ -18,9 +18,9 @@ type warnings struct {
 	order []string
 }
 
-// warn says something about a file or a package: at once about the first few, and how
+// warnOfEach says something about a file or a package: at once about the first few, and how
 // many more there are when the command ends. kind is the same for what says the same.
-func (a *app) warn(out io.Writer, kind, format string, args ...any) {
+func (a *app) warnOfEach(out io.Writer, kind, format string, args ...any) {
 	w := &a.warnings
 	w.mu.Lock()
 	defer w.mu.Unlock()
