@@ -42,7 +42,7 @@ func (a *app) endWarnings() {
 	defer w.mu.Unlock()
 	for _, kind := range w.order {
 		if more := w.said[kind] - fewWarnings; more > 0 && !a.verbose {
-			a.note("warning: the same of %s more (-v names them): %s", count(int64(more)), kind)
+			a.note("warning: the same of %s more (all of them with -v): %s", count(int64(more)), kind)
 		}
 	}
 }

@@ -27,7 +27,7 @@ func TestWarningsAreSummedUp(t *testing.T) {
 		if n := strings.Count(said.String(), "\n"); n != c.want {
 			t.Errorf("verbose %v: %d lines, want %d:\n%.500s", c.verbose, n, c.want, said.String())
 		}
-		if more := "the same of 297 more (-v names them): is a socket\n"; strings.Contains(said.String(), more) == c.verbose {
+		if more := "the same of 297 more (all of them with -v): is a socket\n"; strings.Contains(said.String(), more) == c.verbose {
 			t.Errorf("verbose %v:\n%.500s", c.verbose, said.String())
 		}
 	}
