@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -67,6 +68,7 @@ type app struct {
 	generators     map[string]keystore.Generator // make keys in devices
 	interrupts     *interrupts
 	warnings       warnings
+	active         atomic.Pointer[progress] // what is being rendered
 	json, verbose  bool
 	progressFormat string
 	sources        []string // that secrets come from, which no other program is to have
@@ -143,9 +145,15 @@ func (a *app) exit(err error) int {
 	return exitFailed
 }
 
-// note tells a person something, on standard error.
+// note tells a person something, on standard error, above the bar where there is one.
 func (a *app) note(format string, args ...any) {
-	quote.Fprintf(a.err, "imasign-build: "+format+"\n", args...)
+	text := quote.Sprintf("imasign-build: "+format+"\n", args...)
+	if above := a.active.Load().above(); above != nil {
+		if _, err := io.WriteString(above, text); err == nil {
+			return
+		}
+	}
+	_, _ = io.WriteString(a.err, text) // nobody could be told
 }
 
 // stdin is standard input; reads from it end with ctx.

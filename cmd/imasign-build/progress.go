@@ -3,7 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
-	"sync/atomic"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
@@ -20,46 +21,110 @@ const plainInterval = 5 * time.Second
 // far it is as a bar on a terminal or as plain lines in a log.
 type progress struct {
 	app    *app
-	phase  atomic.Pointer[string]
-	done   atomic.Int64 // entries of the phase
-	total  atomic.Int64 // entries of the phase, 0 where nobody knows
-	bytes  atomic.Int64
-	bars   *mpb.Progress
-	bar    *mpb.Bar
 	ticker *time.Ticker
 	stop   chan struct{}
+
+	mu     sync.Mutex
+	tally  tally
+	isBar  bool
+	bars   *mpb.Progress // nil where none is shown just now
+	bar    *mpb.Bar
+	paused bool
 	closed bool
 
 	observer signing.Observer // takes the events of packages
 }
 
+// tally is what a run has done so far. Of several containers, packages and layers, some
+// are still digested while others get their signatures.
+type tally struct {
+	verb               string // what is done first: "digested"
+	done, bytes        int64
+	attaching          bool
+	attached, toAttach int64 // entries; toAttach is 0 where nobody knows
+	attachedBytes      int64
+	since              bool // something was digested after the first attaching
+	restoring          bool
+	restored           int64
+	toRestore          int64
+}
+
 // newProgress starts rendering; close ends it.
 func (a *app) newProgress() *progress {
-	p := &progress{app: a, stop: make(chan struct{})}
+	p := &progress{app: a, stop: make(chan struct{}), tally: tally{verb: "digested"}}
 	p.observer = signing.NewObserver(p.take)
-	p.enter("digested", 0)
 	format := a.progressFormat
 	if format == "auto" {
-		if format = "plain"; a.terminal(a.err) {
+		if format = "plain"; a.terminal(a.err) && !a.dumb() {
 			format = "bar"
 		}
 	}
 	switch format {
 	case "bar":
-		p.bars = mpb.New(mpb.WithOutput(a.err), mpb.WithAutoRefresh())
-		p.bar = p.bars.AddSpinner(0, mpb.BarRemoveOnComplete(), mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return " " + p.String() })))
+		p.isBar = true
+		p.show()
 	case "plain":
 		p.ticker = time.NewTicker(plainInterval)
 		go p.printLines()
 	}
+	a.active.Store(p)
 	return p
+}
+
+// dumb reports whether the terminal cannot move its cursor.
+func (a *app) dumb() bool {
+	name, set := a.getenv("TERM")
+	return !set || name == "" || name == "dumb"
+}
+
+// show draws the bar; p.mu is held, or p is not shared yet.
+func (p *progress) show() {
+	bars := mpb.New(mpb.WithOutput(p.app.err), mpb.WithAutoRefresh())
+	bar, err := bars.Add(0, mpb.BarFillerFunc(p.draw), mpb.BarRemoveOnComplete(), mpb.BarWidth(barWidth),
+		mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return p.String() })))
+	if err == nil { // it is one of a Progress that has ended
+		p.bars, p.bar = bars, bar
+	}
+}
+
+// hide takes the bar off the terminal; p.mu is not held, as drawing takes it.
+func (p *progress) hide() {
+	p.mu.Lock()
+	bars, bar := p.bars, p.bar
+	p.bars, p.bar = nil, nil
+	p.mu.Unlock()
+	if bars != nil {
+		bar.Abort(true)
+		bars.Wait()
+	}
+}
+
+// pause has nothing drawn or printed until resume: somebody is asked something.
+func (p *progress) pause() (resume func()) {
+	p.mu.Lock()
+	p.paused = true
+	p.mu.Unlock()
+	p.hide()
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.paused = false
+		if p.isBar && !p.closed && p.bars == nil {
+			p.show()
+		}
+	}
 }
 
 func (p *progress) printLines() {
 	for {
 		select {
 		case <-p.ticker.C:
-			p.app.note("%s", p)
+			p.mu.Lock()
+			paused := p.paused
+			p.mu.Unlock()
+			if !paused {
+				p.app.note("%s", p)
+			}
 		case <-p.stop:
 			return
 		}
@@ -67,57 +132,125 @@ func (p *progress) printLines() {
 }
 
 func (p *progress) close() {
-	if p.closed {
+	p.mu.Lock()
+	closed := p.closed
+	p.closed = true
+	p.mu.Unlock()
+	if closed {
 		return
 	}
-	p.closed = true
+	p.app.active.CompareAndSwap(p, nil)
 	close(p.stop)
 	if p.ticker != nil {
 		p.ticker.Stop()
 	}
-	if p.bars != nil {
-		p.bar.Abort(true)
-		p.bars.Wait()
-	}
+	p.hide()
 }
 
 func (p *progress) take(e signing.Event) {
+	if e.Kind == signing.Warning {
+		p.warn(e)
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tally.take(e)
+}
+
+func (t *tally) take(e signing.Event) {
 	switch e.Kind {
 	case signing.Attaching:
-		p.enter("attached", e.Entries)
+		t.attaching = true
+		t.toAttach += e.Entries
+	case signing.Attached:
+		t.attached += e.Entries
+		t.attachedBytes += e.Bytes
 	case signing.Restoring:
-		p.enter("restored", e.Entries)
-	case signing.Warning:
-		p.warn(e)
+		t.restoring = true
+		t.toRestore += e.Entries
+	case signing.Restored:
+		t.restored += e.Entries
 	default:
-		p.done.Add(e.Entries)
-		p.bytes.Add(e.Bytes)
+		t.since = t.since || t.attaching
+		t.done += e.Entries
+		t.bytes += e.Bytes
 	}
 }
 
-func (p *progress) enter(phase string, total int64) {
-	p.phase.Store(&phase)
-	p.total.Store(total)
-	p.done.Store(0)
+// enter names what is done first.
+func (p *progress) enter(verb string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tally.verb = verb
 }
 
 // warn prints above the bar, where there is one.
 func (p *progress) warn(e signing.Event) {
-	out := p.app.err
-	if p.bars != nil && !p.closed {
-		out = io.Writer(p.bars)
-	}
 	if e.Path == "" {
-		quote.Fprintf(out, "imasign-build: warning: %s\n", e.Message)
+		p.app.warn(e.Message)
 		return
 	}
-	p.app.warnOfEach(out, e.Message, "%s %s", printable(e.Path), e.Message)
+	p.app.warnOfEach(e.Message, "%s %s", printable(e.Path), e.Message)
+}
+
+// above is where text goes while the bar is drawn, nil where none is.
+func (p *progress) above() io.Writer {
+	if p == nil {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.bars == nil {
+		return nil
+	}
+	return p.bars
 }
 
 func (p *progress) String() string {
-	phase, done := *p.phase.Load(), p.done.Load()
-	if total := p.total.Load(); total > 0 {
-		return fmt.Sprintf("%s %s of %s entries", phase, count(done), count(total))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.tally.String()
+}
+
+func (t *tally) String() string {
+	digested := fmt.Sprintf("%s %s entries, %s", t.verb, count(t.done), size(t.bytes))
+	switch {
+	case t.restoring:
+		return fmt.Sprintf("restored %s of %s entries", count(t.restored), count(t.toRestore))
+	case !t.attaching:
+		return digested
 	}
-	return fmt.Sprintf("%s %s entries, %s", phase, count(done), size(p.bytes.Load()))
+	attached := fmt.Sprintf("attached %s of %s entries", count(t.attached), count(t.toAttach))
+	if t.toAttach == 0 {
+		attached = fmt.Sprintf("attached %s entries, %s", count(t.attached), size(t.attachedBytes))
+	}
+	if t.since {
+		return digested + "; " + attached
+	}
+	return attached
+}
+
+// barWidth is that of the bar alone, in columns.
+const barWidth = 24
+
+// draw draws a bar where it is known how much there is to do, in ASCII, and nothing
+// elsewhere.
+func (p *progress) draw(w io.Writer, _ decor.Statistics) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, err := quote.Fprintf(w, "%s", p.tally.bar())
+	return err
+}
+
+func (t *tally) bar() string {
+	done, total := t.attached, t.toAttach
+	if t.restoring {
+		done, total = t.restored, t.toRestore
+	}
+	if total == 0 || t.since && !t.restoring {
+		return ""
+	}
+	inner := barWidth - 3
+	full := int(min(done, total) * int64(inner) / total)
+	return " [" + strings.Repeat("=", full) + strings.Repeat(" ", inner-full) + "]"
 }

@@ -117,7 +117,7 @@ func runRootfsScan(ctx context.Context, a *app, o rootfsScanOptions, paths []str
 	started := time.Now()
 	s.progress = a.newProgress()
 	defer s.progress.close()
-	s.progress.enter("searched", 0)
+	s.progress.enter("searched")
 	err = s.scan(ctx, paths, o.jobs)
 	s.progress.close()
 	if err != nil {

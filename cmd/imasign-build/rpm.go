@@ -249,7 +249,7 @@ func (c *packageChange) take(r rpmsign.Result) error {
 		c.Rehashed += n.Rehashed
 		c.Forced += n.Forced
 		for _, d := range r.Defects {
-			c.warnOfEach(c.err, "its file signatures were defective ("+string(d.Flaw)+")", "%s: its file signatures were defective (%s): %s", printable(r.Path), d.Flaw, d.Detail)
+			c.warnOfEach("its file signatures were defective ("+string(d.Flaw)+")", "%s: its file signatures were defective (%s): %s", printable(r.Path), d.Flaw, d.Detail)
 		}
 	}
 	if c.verbose || r.Err != nil || len(r.Defects) > 0 {

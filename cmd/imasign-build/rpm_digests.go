@@ -109,7 +109,7 @@ func (s *digestSet) take(p packageDigests) error {
 	}
 	for _, defect := range p.defects {
 		if defect.Flaw == rpmsign.FlawMain || defect.Flaw == rpmsign.FlawBoth { // no signature can be applied
-			s.app.warn(s.app.err, string(defect.Flaw), "%s: %s: %s", printable(p.path), defect.Flaw, defect.Detail)
+			s.app.warnOfEach(string(defect.Flaw), "%s: %s: %s", printable(p.path), defect.Flaw, defect.Detail)
 		}
 	}
 	for _, f := range p.files {

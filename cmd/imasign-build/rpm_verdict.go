@@ -132,7 +132,7 @@ func (r *rpmVerifyReport) takeEntries(v packageVerdict) {
 	}
 	for _, d := range v.defects {
 		if d.Flaw.Harmless() {
-			r.warn(r.err, string(d.Flaw), "%s: %s: %s", v.unit.Path, d.Flaw, d.Detail)
+			r.warnOfEach(string(d.Flaw), "%s: %s: %s", v.unit.Path, d.Flaw, d.Detail)
 			continue
 		}
 		r.add(v, verifyEntry{Status: "bad", Reason: string(d.Flaw), Detail: d.Detail})

@@ -47,6 +47,9 @@ func withoutSecrets(environ []string, sources ...string) []string {
 // ask reads a passphrase without echo. However it ends, by a signal too, the
 // terminal is given back as it was.
 func (a *app) ask(ctx context.Context, terminal *os.File, prompt string) (_ []byte, err error) {
+	if p := a.active.Load(); p != nil {
+		defer p.pause()()
+	}
 	fd := int(terminal.Fd())
 	state, err := term.GetState(fd)
 	if err != nil {

@@ -1,10 +1,7 @@
 package main
 
 import (
-	"io"
 	"sync"
-
-	"github.com/imasign/imasign-build/internal/quote"
 )
 
 // fewWarnings is how often the same is said about different things, unless everything
@@ -20,7 +17,7 @@ type warnings struct {
 
 // warnOfEach says something about a file or a package: at once about the first few, and how
 // many more there are when the command ends. kind is the same for what says the same.
-func (a *app) warnOfEach(out io.Writer, kind, format string, args ...any) {
+func (a *app) warnOfEach(kind, format string, args ...any) {
 	w := &a.warnings
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -31,7 +28,7 @@ func (a *app) warnOfEach(out io.Writer, kind, format string, args ...any) {
 		w.order = append(w.order, kind)
 	}
 	if w.said[kind]++; w.said[kind] <= fewWarnings || a.verbose {
-		quote.Fprintf(out, "imasign-build: warning: "+format+"\n", args...)
+		a.note("warning: "+format, args...)
 	}
 }
 
