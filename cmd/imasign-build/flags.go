@@ -149,7 +149,7 @@ func (f *engineFlags) addJobs(flags *pflag.FlagSet) {
 }
 
 func (f *engineFlags) addHash(flags *pflag.FlagSet) {
-	flags.StringVar(&f.hash, "hash", "sha256", "digest `algorithm`: sha224, sha256, sha384, sha512, sha3-256, sha3-384, sha3-512")
+	flags.StringVar(&f.hash, "hash", "sha256", "digest `algorithm`: "+signingHashes)
 }
 
 func (f *engineFlags) addForce(flags *pflag.FlagSet) {
@@ -182,12 +182,9 @@ func (f *engineFlags) engine(key *keystore.Key, public *ima.PublicKey, observe s
 		o.From = from
 	}
 	if f.hash != "" {
-		hash, err := ima.ParseHash(f.hash)
+		hash, err := parseHash(f.hash)
 		if err != nil {
-			return nil, usageError{fmt.Errorf("--hash %s: %w", f.hash, err)}
-		}
-		if !hash.SignsAllowed() {
-			return nil, usagef("--hash %s: too weak to sign, or not computable here", f.hash)
+			return nil, err
 		}
 		o.Hash = hash
 	}
@@ -213,4 +210,25 @@ func (a *app) nothing(name string, allowed bool) {
 		hint = ""
 	}
 	a.note("warning: there was nothing to verify in %s%s", name, hint)
+}
+
+// signingHashes are what signatures are made over.
+const signingHashes = "sha224, sha256, sha384, sha512, sha3-256, sha3-384, sha3-512"
+
+// parseHash tells a hash that is too weak from one that the kernel has and this program
+// does not, and from no hash at all.
+func parseHash(name string) (ima.HashID, error) {
+	hash, err := ima.ParseHash(name)
+	if err == nil {
+		err = hash.CheckSigns()
+	}
+	switch {
+	case errors.Is(err, ima.ErrSHA1):
+		return 0, usagef("--hash %s: too weak to sign with; there are: %s", name, signingHashes)
+	case errors.Is(err, ima.ErrUnsupportedHash):
+		return 0, usagef("--hash %s: unsupported: the kernel has it, this program cannot compute it; there are: %s", name, signingHashes)
+	case err != nil:
+		return 0, usagef("--hash %s: unknown; there are: %s", name, signingHashes)
+	}
+	return hash, nil
 }

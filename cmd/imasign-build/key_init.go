@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -19,6 +21,7 @@ type keyInitOptions struct {
 	days               int
 	key                keyFlags // its passphrase source
 	onlyCA             bool
+	name               string   // of a further set
 	on                 string   // where keys are made
 	ca                 keyFlags // that certifies them
 }
@@ -36,12 +39,16 @@ kernel, and x509_ima.{key,crt,der}, which signs files. --with adds x509_ima_rpm
 Private keys are PKCS #8 with mode 0600, encrypted when --key-pass says with what.
 Existing files are never overwritten.
 
+--name makes a further set beside an earlier one, in the same directory or token:
+x509_ima_NAME and so on. Its CA is the one that is there.
+
 With --on they are made in a PKCS#11 token, under the same names, or in a TPM, whose
 wrapped keys are the key files then; they cannot be taken out. --key-pass is the
 token's PIN, or the authorization value for the TPM's new keys. With --ca-key, a
 file or in a device of its own, no CA is made, and that one certifies the keys.`,
 		Example: `  imasign-build key init keys
   imasign-build key init --algorithm p256 --with rpm,evm --key-pass file:pass --subject "/O=Acme/CN=Router" keys
+  imasign-build key init --name 2027 keys
   imasign-build key init --on 'pkcs11:token=build?module-path=/usr/lib/softhsm/libsofthsm2.so' --key-pass file:pin --ca-key safe/system_trusted_key.key --ca safe/system_trusted_key.crt keys`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return runKeyInit(cmd.Context(), a, o, args[0]) },
@@ -49,6 +56,7 @@ file or in a device of its own, no CA is made, and that one certifies the keys.`
 	flags := cmd.Flags()
 	flags.StringVar(&o.algorithm, "algorithm", certs.Algorithms()[0], strings.Join(certs.Algorithms(), ", "))
 	flags.StringSliceVar(&o.with, "with", nil, "more keys: "+strings.Join(certs.Extras(), ", "))
+	flags.StringVar(&o.name, "name", "", "a further set in the same directory or token, x509_ima_`NAME` and so on; certified by the CA in DIR, or by --ca-key")
 	flags.IntVar(&o.days, "days", certs.DefaultDays, "validity; the kernel looks at no date")
 	flags.StringVar(&o.subject, "subject", "", "a `name`, or /C=…/O=…/CN=…")
 	flags.StringVar(&o.key.pass, "key-pass", "", "encrypt the private keys with the passphrase from env:NAME, file:PATH or fd:N; with --on the PIN, or the new authorization value")
@@ -73,9 +81,22 @@ type keyInitPair struct {
 	Files []string `json:"files"`
 }
 
+// caOf takes the CA in dir for a further set, unless another was named.
+func (o *keyInitOptions) caOf(dir string) {
+	key := filepath.Join(dir, "system_trusted_key.key")
+	if _, err := os.Stat(key); err != nil || o.name == "" || o.ca.key != "" {
+		return
+	}
+	o.ca.key = key
+	if o.ca.cert == "" {
+		o.ca.cert = filepath.Join(dir, "system_trusted_key.crt")
+	}
+}
+
 func runKeyInit(ctx context.Context, a *app, o keyInitOptions, dir string) error {
 	guardMemory()
-	options := certs.InitOptions{Algorithm: o.algorithm, With: o.with, Days: o.days, OnlyCA: o.onlyCA}
+	o.caOf(dir)
+	options := certs.InitOptions{Algorithm: o.algorithm, With: o.with, Days: o.days, OnlyCA: o.onlyCA, Name: o.name}
 	var err error
 	if o.subject != "" {
 		if options.Subject, err = certs.ParseSubject(o.subject); err != nil {

@@ -30,6 +30,9 @@ type InitOptions struct {
 	Algorithm string
 	// With names key pairs beyond the CA and the IMA key; see Extras.
 	With []string
+	// Name tells this set's keys, those that CA certifies, from others in the same
+	// directory or token: x509_ima becomes x509_ima_NAME. "" for none.
+	Name string
 	// Subject is in every certificate, with the role of each behind the common
 	// name.
 	Subject   pkix.Name
@@ -200,6 +203,9 @@ func (o *InitOptions) complete() error {
 	if o.Passphrase != nil && o.Make != nil {
 		return fmt.Errorf("%w: a passphrase encrypts key files, and these keys are made elsewhere", ErrOption)
 	}
+	if err := o.checkName(); err != nil {
+		return err
+	}
 	if o.Subject.CommonName == "" {
 		o.Subject.CommonName = "Device"
 	}
@@ -212,10 +218,37 @@ func (o *InitOptions) complete() error {
 	return err
 }
 
+// fileName is the name of a role's files and of its key in a token.
+func (o *InitOptions) fileName(r role) string {
+	if o.Name == "" || r.issue == nil {
+		return r.file
+	}
+	return r.file + "_" + o.Name
+}
+
+// checkName refuses what is no part of a file's name, and the names of other roles.
+func (o *InitOptions) checkName() error {
+	if strings.ContainsFunc(o.Name, func(c rune) bool {
+		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_'
+	}) || len(o.Name) > 64 {
+		return fmt.Errorf("%w: name %q: up to 64 letters, digits, - and _", ErrOption, o.Name)
+	}
+	if slices.Contains(Extras(), o.Name) {
+		return fmt.Errorf("%w: name %q: x509_ima_%[2]s or the like is the name of another kind of key", ErrOption, o.Name)
+	}
+	if o.Name != "" && o.CA == nil {
+		return fmt.Errorf("%w: a set of another name belongs to a CA that there is: name its key and certificate", ErrOption)
+	}
+	return nil
+}
+
 // subject is that of one role's certificate.
 func (o *InitOptions) subject(r role) pkix.Name {
 	name := o.Subject
 	name.CommonName += " " + r.suffix
+	if o.Name != "" && r.issue != nil {
+		name.CommonName += " " + o.Name
+	}
 	return name
 }
 
@@ -226,8 +259,9 @@ func (o *InitOptions) pairs(dir string) []KeyPair {
 		if r.extra != "" && !slices.Contains(o.With, r.extra) || r.issue == nil && o.CA != nil || r.issue != nil && o.OnlyCA {
 			continue
 		}
-		base := filepath.Join(dir, r.file)
-		p := KeyPair{Name: r.file, Key: base + ".key", PEM: base + ".crt"}
+		name := o.fileName(r)
+		base := filepath.Join(dir, name)
+		p := KeyPair{Name: name, Key: base + ".key", PEM: base + ".crt"}
 		if r.issue != nil {
 			p.DER = base + ".der" // the form that the kernel loads at boot
 		}
@@ -240,7 +274,7 @@ func (o *InitOptions) pairs(dir string) []KeyPair {
 // given.
 func (w *work) make(ctx context.Context, p *KeyPair) error {
 	o := w.options
-	r := roles()[slices.IndexFunc(roles(), func(r role) bool { return r.file == p.Name })]
+	r := roles()[slices.IndexFunc(roles(), func(r role) bool { return o.fileName(r) == p.Name })]
 	made, err := o.privateKey(ctx, p.Name)
 	if err != nil {
 		return err

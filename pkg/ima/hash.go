@@ -104,11 +104,13 @@ func (h HashID) CryptoHash() (crypto.Hash, bool) {
 // SignsAllowed reports whether new signatures may be made over digests of this
 // hash: it can be computed and is neither SHA-1 nor MD5, which are for
 // verifying old signatures only.
-func (h HashID) SignsAllowed() bool { return h.checkSigns() == nil }
+func (h HashID) SignsAllowed() bool { return h.CheckSigns() == nil }
 
 func (h HashID) known() bool { return int(h) < len(hashes) }
 
-func (h HashID) checkSigns() error {
+// CheckSigns returns why no new signatures are made over digests of this hash, nil where
+// they are. The error is [ErrSHA1], [ErrUnknownHash] or [ErrUnsupportedHash].
+func (h HashID) CheckSigns() error {
 	switch h {
 	case MD4, MD5, SHA1:
 		return fmt.Errorf("ima: %w: %s", ErrSHA1, h)

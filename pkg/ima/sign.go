@@ -52,7 +52,7 @@ func DigestValue(h HashID, digest []byte) []byte {
 
 // signValues signs digests and puts each signature behind the header in form.
 func signValues(ctx context.Context, s Signer, pub *PublicKey, form Value, digests [][]byte) ([][]byte, error) {
-	if err := form.Hash.checkSigns(); err != nil {
+	if err := form.Hash.CheckSigns(); err != nil {
 		return nil, err
 	}
 	for i, digest := range digests {

@@ -82,8 +82,8 @@ func (p *Package) signable(longest int) error {
 	if signed == 0 {
 		return nil
 	}
-	if h := p.Hash(); !h.SignsAllowed() {
-		return fmt.Errorf("%w: %s; rebuild the package with %%_binary_filedigest_algorithm 8 (SHA-256)", ErrWeakDigest, h)
+	if err := p.Hash().CheckSigns(); err != nil {
+		return fmt.Errorf("%w: %w; rebuild the package with %%_binary_filedigest_algorithm 8 (SHA-256)", ErrWeakDigest, err)
 	}
 	text := make([]byte, len(p.files)+2*longest*signed) // never touched: it costs no memory
 	own := []value{

@@ -17,8 +17,9 @@ var (
 	// ErrSource means a source package, whose files are never installed and carry
 	// no signatures.
 	ErrSource = errors.New("source package: its files carry no signatures")
-	// ErrWeakDigest means file digests that are too weak to be signed.
-	ErrWeakDigest = errors.New("file digests too weak to sign")
+	// ErrWeakDigest means file digests that are not signed: too weak, or by a hash that
+	// cannot be computed here, as the wrapped error says.
+	ErrWeakDigest = errors.New("file digests that are not signed")
 	// ErrMainHeader means file signatures in the main header that would have to
 	// change: every digest and OpenPGP signature of the package covers it.
 	ErrMainHeader = errors.New("its file signatures are in the main header, as rpm 4.13 wrote them, where they cannot be changed: build the package again")

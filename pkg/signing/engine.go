@@ -62,10 +62,10 @@ func New(o Options) (*Engine, error) {
 		return nil, errors.New("a signer without the public key that its signatures are checked with")
 	}
 	if !computable(o.Hash) {
-		return nil, fmt.Errorf("%s: %w: this program can name it, but not compute it", o.Hash, ima.ErrUnknownHash)
+		return nil, fmt.Errorf("%s: %w: this program can name it, but not compute it", o.Hash, ima.ErrUnsupportedHash)
 	}
-	if o.Signer != nil && !o.Hash.SignsAllowed() {
-		return nil, fmt.Errorf("%w: %s", ima.ErrSHA1, o.Hash)
+	if err := o.Hash.CheckSigns(); o.Signer != nil && err != nil {
+		return nil, err
 	}
 	switch {
 	case o.From != 0 && o.Force:
@@ -151,7 +151,7 @@ func (e *Engine) digestAndJudge(ctx context.Context, d *digester, j *job) {
 	case j.HashOnly:
 		j.decide(Hashed, ima.XattrIMA, ima.DigestValue(j.Hash, j.Digest))
 	case !j.Hash.SignsAllowed():
-		j.err = fmt.Errorf("%s: no signature is made over its %s digest: %w", j.Path, j.Hash, unsignable(j.Hash))
+		j.err = fmt.Errorf("%s: no signature is made over its digest: %w", j.Path, j.Hash.CheckSigns())
 	default:
 		j.status = Signed
 	}
@@ -177,11 +177,4 @@ func (e *Engine) rotates(j *job, old []byte) bool {
 		return true
 	}
 	return false
-}
-
-func unsignable(h ima.HashID) error {
-	if computable(h) {
-		return ima.ErrSHA1
-	}
-	return ima.ErrUnsupportedHash
 }

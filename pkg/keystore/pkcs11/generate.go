@@ -16,7 +16,7 @@ import (
 )
 
 // ErrExists means that the token has a key of that name already.
-var ErrExists = errors.New("exists already in the token")
+var ErrExists = errors.New("exists already in the token: key init --name makes one of another name")
 
 // Generate makes a key pair in the token that uri names; it is a
 // [keystore.Generator]. Its label is the URI's object, or r.Name. The private key
