@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -40,22 +41,25 @@ func runRPMShow(a *app, paths []string) error {
 	if err != nil {
 		return err
 	}
-	report := rpmShowReport{Command: "rpm show"}
+	report := rpmShowReport{Command: "rpm show", Packages: []packageInfo{}}
+	var errs []error
 	for _, u := range units {
 		info, err := describePackage(u.Path)
 		if err != nil {
-			return err
+			errs = append(errs, err)
+			continue
 		}
 		report.Packages = append(report.Packages, info)
 	}
 	slices.SortStableFunc(report.Packages, func(a, b packageInfo) int { return rpmsign.CompareInfo(a.Info, b.Info) })
-	if a.json {
-		return a.printJSON(report)
+	if !a.json {
+		for _, info := range report.Packages {
+			a.printPackage(info)
+		}
+	} else if err := a.printJSON(report); err != nil {
+		return err
 	}
-	for _, info := range report.Packages {
-		a.printPackage(info)
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func describePackage(path string) (packageInfo, error) {
