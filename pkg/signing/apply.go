@@ -105,6 +105,7 @@ func (a *applier) work(ctx context.Context, d *digester, j *job) {
 	}
 	value := line.Xattrs[ima.XattrIMA]
 	key, err := a.check(j, value)
+	j.key = key
 	if j.err = err; err == nil {
 		j.err = a.judge(j, value, key)
 	}
@@ -148,6 +149,11 @@ func (a *applier) linked(j *job) {
 	if value := j.values[ima.XattrIMA]; err == nil && !bytes.Equal(value, line.Xattrs[ima.XattrIMA]) {
 		err = fmt.Errorf("%s: %w: it is a hard link of %s now, for which the manifest states another value", j.Path, ErrMismatch, j.Same)
 	}
+	if len(j.Second) > 0 && err == nil && !a.engine.force && j.status != Unchanged {
+		if why := a.compare(j.Second, j, j.key).refusal; why != nil {
+			err = a.engine.refuse(j.Path, why)
+		}
+	}
 	j.err = err
 }
 
@@ -179,6 +185,9 @@ func (a *applier) judge(j *job, value []byte, key *ima.PublicKey) error {
 		return nil
 	}
 	was := a.compare(old, j, key)
+	if len(j.Second) > 0 && was.refusal == nil {
+		was.refusal = a.compare(j.Second, j, key).refusal
+	}
 	if was.refusal != nil && !a.engine.force {
 		return a.engine.refuse(j.Path, was.refusal)
 	}

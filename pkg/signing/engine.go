@@ -91,7 +91,18 @@ func positive(n, otherwise int) int {
 // which the caller closes. Failures of single files are collected (Errors) and
 // then fail the whole plan: signatures for a part of a container help nobody.
 func (e *Engine) Plan(ctx context.Context, src Source) (*Plan, error) {
-	return e.plan(ctx, src, worker{work: e.digestAndJudge})
+	return e.plan(ctx, src, worker{work: e.digestAndJudge, linked: e.judgeLink})
+}
+
+// judgeLink refuses to replace a value that a further name of a hard link has of its
+// own, as entries of archives can.
+func (e *Engine) judgeLink(j *job) {
+	if len(j.Second) == 0 || e.force || j.status != Signed && j.status != Hashed {
+		return
+	}
+	if why := e.compare(j.Second, j).refusal; why != nil {
+		j.err = e.refuse(j.Path, why)
+	}
 }
 
 // Strip returns the plan of removing security.ima, and security.evm whose
@@ -139,6 +150,9 @@ func (e *Engine) digestAndJudge(ctx context.Context, d *digester, j *job) {
 	}
 	old := j.Xattrs[ima.XattrIMA]
 	now := e.compare(old, j)
+	if len(j.Second) > 0 && !now.unchanged && now.refusal == nil {
+		now.refusal = e.compare(j.Second, j).refusal
+	}
 	if j.replaced = now.replaced; now.refusal != nil && e.force {
 		j.replaced = NotOurs
 	}

@@ -1,6 +1,7 @@
 package signing
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -31,8 +32,9 @@ type job struct {
 	bytes    int64 // content digested
 	nth      int   // of its path's entries, where a manifest is at hand
 	line     manifest.Line
-	listed   bool // line is there
-	first    *job // of the hard-link group, for its other names
+	listed   bool           // line is there
+	first    *job           // of the hard-link group, for its other names
+	key      *ima.PublicKey // that made the value, where a manifest gives it
 	done     chan struct{}
 }
 
@@ -68,6 +70,10 @@ func (j *job) adopt() {
 		return
 	}
 	f := j.first
+	if own := j.Xattrs[ima.XattrIMA]; len(own) > 0 && !isDigest(own) && !bytes.Equal(own, f.Xattrs[ima.XattrIMA]) {
+		j.Second = own // that of the inode takes its place
+	}
+	j.key = f.key
 	j.Xattrs, j.Hash, j.Digest, j.Reason = f.Xattrs, f.Hash, f.Digest, f.Reason
 	j.status, j.replaced, j.values, j.slot, j.stated, j.sums, j.found = f.status, f.replaced, f.values, f.slot, f.stated, f.sums, f.found
 }

@@ -178,3 +178,29 @@ func TestReplacedAreCounted(t *testing.T) {
 		t.Errorf("warnings: %q", warnings)
 	}
 }
+
+// TestSecondValuesTakeForceToo: what an archive says a second time of a file, and of a
+// further name of a hard link.
+func TestSecondValuesTakeForceToo(t *testing.T) {
+	k, other := newKey(t), newKey(t)
+	theirs := other.value(t, ima.SHA256, "x")
+	second := file("f", "x", ima.DigestValue(ima.SHA256, sum(ima.SHA256, "x")))
+	second.Second = theirs
+	first, link := file("a", "x"), file("f", "x", theirs)
+	first.Same, link.Same = "a", "a"
+	for name, list := range map[string][]signing.Entry{"second": {second}, "link": {first, link}} {
+		_, err := k.engine(t, signing.Options{}).Plan(context.Background(), source(list...))
+		refuses(t, name, err, signing.ErrOtherKey)
+		_, err = k.engine(t, signing.Options{Force: true}).Plan(context.Background(), source(list...))
+		refuses(t, name+", by force", err, nil)
+		value := k.value(t, ima.SHA256, "x")
+		index := listing(t, lineOf("f", "x", value))
+		if len(list) > 1 {
+			index = listing(t, lineOf("a", "x", value), lineOf("f", "x", value))
+		}
+		_, err = apply(t, k, index, false, list...)
+		refuses(t, name+", applied", err, signing.ErrOtherKey)
+		_, err = apply(t, k, index, true, list...)
+		refuses(t, name+", applied by force", err, nil)
+	}
+}

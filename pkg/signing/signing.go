@@ -46,6 +46,9 @@ type Entry struct {
 	// Xattrs are the security.* xattrs as found: what tells that nothing needs to
 	// be done, what an undo restores, what an EVM signature covers.
 	Xattrs map[string][]byte
+	// Second is a security.ima that goes when Xattrs' is replaced, and which some
+	// programs take in its place; nil for none.
+	Second []byte
 	// Same names the hard-link group: the path of its first entry without a Reason,
 	// on that entry as on the others. Only the first is digested and attached to.
 	Same string

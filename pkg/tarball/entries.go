@@ -78,13 +78,14 @@ func (l *listing) list(m *member, yield func(signing.Entry, error) bool) bool {
 	if err != nil {
 		return yield(e, fmt.Errorf("%s: %s: %w", l.name, e.Path, err))
 	}
+	e.Second = second[ima.XattrIMA]
 	if !yield(e, nil) {
 		return false
 	}
 	if second == nil || e.Reason != "" || !l.opts.EveryRecord {
 		return true
 	}
-	e.Same, e.Xattrs = "", second
+	e.Same, e.Xattrs, e.Second = "", second, nil
 	return yield(e, nil)
 }
 

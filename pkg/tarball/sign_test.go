@@ -332,3 +332,27 @@ func TestRecordsAreFilledUp(t *testing.T) {
 		}
 	}
 }
+
+// TestOtherKeysSecondValueIsRefused: what bsdtar alone would apply is somebody's, too.
+func TestOtherKeysSecondValueIsRefused(t *testing.T) {
+	private, public := testKey(t, 8)
+	digest := sha256.Sum256([]byte("text"))
+	values, err := ima.Sign(t.Context(), ima.CryptoSigner(private), public, ima.SHA256, [][]byte{digest[:]})
+	check(t, err)
+	theirs, nobodys := string(values[0]), string(ima.DigestValue(ima.SHA256, digest[:]))
+	libarchive := base64.RawStdEncoding.EncodeToString(values[0])
+	for name, text := range map[string][]byte{
+		"SCHILY":       build(t, map[string]string{"SCHILY.xattr.security.ima": theirs}, nil),
+		"LIBARCHIVE":   build(t, map[string]string{"LIBARCHIVE.xattr.security.ima": libarchive}, nil),
+		"both":         build(t, map[string]string{"SCHILY.xattr.security.ima": nobodys, "LIBARCHIVE.xattr.security.ima": libarchive}, nil),
+		"of a link":    build(t, map[string]string{}, map[string]string{"SCHILY.xattr.security.ima": theirs}),
+		"both of link": build(t, map[string]string{}, map[string]string{"SCHILY.xattr.security.ima": nobodys, "LIBARCHIVE.xattr.security.ima": libarchive}),
+	} {
+		if _, _, err := rewritten(text, testEngine(t, 7, false).Plan); !errors.Is(err, signing.ErrOtherKey) {
+			t.Errorf("%s: got %v", name, err)
+		}
+		if _, _, err := rewritten(text, testEngine(t, 7, true).Plan); err != nil {
+			t.Errorf("%s, by force: %v", name, err)
+		}
+	}
+}
