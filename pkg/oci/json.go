@@ -25,7 +25,6 @@ var (
 	configKeys     = []string{"rootfs"}
 	rootfsKeys     = []string{"type", "diff_ids"}
 	dockerKeys     = []string{"Config", "RepoTags", "Layers", "Parent", "LayerSources"}
-	subjectKeys    = descriptorKeys
 	markerKeys     = []string{"imageLayoutVersion"}
 )
 

@@ -248,12 +248,6 @@ func (s *store) resolve(name string) (*item, error) {
 	return nil, fmt.Errorf("%w: %q: too many links", ErrFormat, name)
 }
 
-// has tells whether there is a file called name.
-func (s *store) has(name string) bool {
-	_, err := s.resolve(name)
-	return err == nil
-}
-
 // blob is an open file: an *os.File or a part of an archive.
 type blob struct {
 	io.ReaderAt

@@ -18,7 +18,6 @@ type node struct {
 	size    int64
 	subject digest // "" for none
 	runs    bool   // an image with layers, or an index of one
-	stale   bool   // refers to an image that changed
 }
 
 // kind is what a blob that an index lists is, by its content.
@@ -220,6 +219,7 @@ func (w *walk) surveyManifest(ctx context.Context, o object, n *node) error {
 			return fmt.Errorf("layer %s: %w", layers[i].digest, err)
 		}
 		met[what] = &layers[i]
+		w.warnOfTable(&layers[i])
 	}
 	n.kind, n.runs = artifact, met[archive] != nil
 	if n.runs || len(layers) == 0 {
@@ -234,6 +234,21 @@ func (w *walk) surveyManifest(ctx context.Context, o object, n *node) error {
 		isImage = isConfig(config.mediaType) || ids != nil
 	}
 	return w.judgeMixture(met, isImage)
+}
+
+// warnOfTable names a layer that some programs extract by a table of contents, which
+// nobody has judged, when that is to be verified.
+func (w *walk) warnOfTable(d *descriptor) {
+	if !w.opts.Archive.EveryRecord || w.tables[d.digest] {
+		return
+	}
+	for _, key := range []string{"io.github.containers.zstd-chunked.manifest-position", "containerd.io/snapshot/stargz/toc.digest"} {
+		if _, there := d.annotations[key]; there {
+			w.tables[d.digest] = true
+			w.warn(string(d.digest), "has a table of contents, to which the annotation "+key+" leads: programs that extract by it are not judged")
+			return
+		}
+	}
 }
 
 // judgeMixture refuses layers of an image that are no tar archives. Documents alone

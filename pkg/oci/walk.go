@@ -28,6 +28,7 @@ type walk struct {
 	ids       map[string]*configIDs  // of configs, by the file's name
 	configs   map[[32]byte]rewritten // what became of configs, by name and new diff ids
 	replaced  map[string]string      // files that became another, by name
+	tables    map[digest]bool        // layers with a table of contents
 	removed   map[string]int         // annotations, how often
 	depth     int                    // of manifests that refer to manifests
 }
@@ -36,7 +37,7 @@ func newWalk(l *Layout, out output) *walk {
 	return &walk{
 		Layout: l, out: out, nodes: map[digest]*node{}, sniffed: map[digest]contents{}, sizes: map[digest]int64{}, layers: map[string]*layer{},
 		manifests: map[digest]rewritten{}, ids: map[string]*configIDs{}, configs: map[[32]byte]rewritten{},
-		replaced: map[string]string{}, removed: map[string]int{},
+		replaced: map[string]string{}, removed: map[string]int{}, tables: map[digest]bool{},
 	}
 }
 
