@@ -169,3 +169,22 @@ func TestReferrers(t *testing.T) {
 	check(t, err)
 	check(t, images.Layers(context.Background(), func(context.Context, string, *tarball.Archive) error { return nil }))
 }
+
+// TestTablesOfContents names a layer that some programs extract by other means when it
+// is verified.
+func TestTablesOfContents(t *testing.T) {
+	l := harness.NewImages(t)
+	plain := harness.Layer("a", "a")
+	l.Index(l.Blob(l.Manifest(plain, "layers", []any{l.Blob(plain, harness.OCILayer, "annotations", about)}), harness.OCIManifest))
+	said := ""
+	images, err := oci.Open(l.Dir, oci.Options{
+		Archive: tarball.Options{EveryRecord: true},
+		Observe: signing.NewObserver(func(e signing.Event) { said += e.Path + " " + e.Message }),
+	})
+	check(t, err)
+	defer images.Close() //nolint:errcheck // opened for reading
+	check(t, images.Layers(context.Background(), func(context.Context, string, *tarball.Archive) error { return nil }))
+	if !strings.Contains(said, harness.Sum(plain)) || !strings.Contains(said, "not judged") {
+		t.Errorf("said %q", said)
+	}
+}

@@ -135,6 +135,7 @@ func TestImageArchives(t *testing.T) {
 	keys, layout := newKeys(t), small(t)
 	for name, make := range imageArchives {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			in, out, plain := filepath.Join(dir, "in.tar"), filepath.Join(dir, "out.tar"), filepath.Join(dir, "plain.tar")
 			make(t, layout, in)
@@ -291,6 +292,7 @@ func TestHostileImageArchives(t *testing.T) {
 		"layers that are none": {`sed -i 's|"Layers":..[^"]*"|"Layers":["index.json"|' manifest.json && tar -cf "$1" *`, "no tar archive"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			dir := t.TempDir()
 			harness.Must(t, "cp", "-a", layout, filepath.Join(dir, "layout"))
 			addDockerList(t, filepath.Join(dir, "layout"))

@@ -187,6 +187,7 @@ var hostiles = map[string]hostile{
 	"other diff ids":       {make: changed(func(l *harness.Images) array { return array{"config", l.Config(goodLayer)} }), says: "not those of the layers"},
 	"too few diff ids":     {make: changed(func(l *harness.Images) array { return array{"config", l.Config()} }), says: "0 diff ids"},
 	"RootFS":               {make: changed(func(l *harness.Images) array { return array{"config", l.Blob(`{"RootFS":{}}`, harness.OCIConfig)} }), says: "in case alone"},
+	"link to a whiteout":   {make: plnk, says: "hard link to a whiteout"},
 	"indexes in indexes":   {make: func(l *harness.Images) { nested(l, 12) }, says: "deep"},
 	"index.json leads out": {make: func(l *harness.Images) { l.Index(l.Image("evil", evilLayer)); leadOut(l, "index.json") }, says: "leads out"},
 	"a blob leads out": {make: func(l *harness.Images) {
@@ -197,6 +198,19 @@ var hostiles = map[string]hostile{
 		l.Index(l.Image("evil", evilLayer))
 		l.File("manifest.json", l.Text(l.Manifest(evilLayer)))
 	}, says: "not docker's"},
+}
+
+// plnk has a layer as aufs made them: docker gives a hard link the content of a file that
+// is a whiteout by its name.
+func plnk(l *harness.Images) {
+	l.Helper()
+	var text bytes.Buffer
+	w := tar.NewWriter(&text)
+	_ = w.WriteHeader(&tar.Header{Name: ".wh..wh.plnk/.wh.1", Mode: 0o755, Size: 5}) // memory fails at nothing
+	_, _ = w.Write([]byte("evil\n"))
+	_ = w.WriteHeader(&tar.Header{Typeflag: tar.TypeLink, Name: "bin/evil", Linkname: ".wh..wh.plnk/.wh.1"})
+	_ = w.Close()
+	l.Index(l.Image("good", goodLayer), l.Image("evil", text.String()))
 }
 
 // other has a layer whose digest is a SHA-512.
@@ -232,6 +246,7 @@ func TestImagesThatHide(t *testing.T) {
 	keys := newKeys(t)
 	for name, c := range hostiles {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			l := harness.NewImages(t)
 			c.make(l)
 			before := tree(t, l.Dir)
