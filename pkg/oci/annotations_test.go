@@ -182,7 +182,7 @@ func TestTablesOfContents(t *testing.T) {
 		Observe: signing.NewObserver(func(e signing.Event) { said += e.Path + " " + e.Message }),
 	})
 	check(t, err)
-	defer images.Close() //nolint:errcheck // opened for reading
+	defer images.Close()
 	check(t, images.Layers(context.Background(), func(context.Context, string, *tarball.Archive) error { return nil }))
 	if !strings.Contains(said, harness.Sum(plain)) || !strings.Contains(said, "not judged") {
 		t.Errorf("said %q", said)
