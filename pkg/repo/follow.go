@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -78,10 +79,16 @@ func (m *making) checksums(ctx context.Context, kept []metadata, moves []move) (
 	if err != nil || len(lengths) == 0 {
 		return all, err
 	}
-	if m.afresh {
-		return all, m.warnAboutOthers(kept, len(moves[0].old))
+	traced := false
+	if !m.afresh {
+		if traced, err = m.otherSums(ctx, moves, lengths, all); err != nil {
+			return nil, err
+		}
 	}
-	return all, m.otherSums(ctx, moves, lengths, all)
+	if !traced {
+		err = m.warnAboutOthers(kept, len(moves[0].old))
+	}
+	return all, err
 }
 
 // otherDigits finds the lengths of what may be checksums in files of metadata, but for
@@ -136,6 +143,7 @@ func (r *task) remember(ctx context.Context, s *site) error {
 		if len(lengths) == 0 {
 			continue
 		}
+		lengths[len(p.all[0].pkgid)] = true
 		for _, item := range p.units {
 			if r.before[item], err = sums(ctx, filepath.Join(r.Dir, item), lengths); err != nil {
 				return err
@@ -145,9 +153,13 @@ func (r *task) remember(ctx context.Context, s *site) error {
 	return nil
 }
 
-// otherSums adds checksums that primary.xml does not state.
-func (m *making) otherSums(ctx context.Context, moves []move, lengths map[int]bool, all checksums) error {
+// otherSums adds checksums that primary.xml does not state. It reports false where a
+// package was not any more, before this run, the one that primary.xml lists.
+func (m *making) otherSums(ctx context.Context, moves []move, lengths map[int]bool, all checksums) (traced bool, err error) {
 	var mu sync.Mutex
+	traced = true
+	lengths = maps.Clone(lengths)
+	lengths[len(moves[0].old)] = true
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(m.jobs())
 	for _, v := range moves {
@@ -168,6 +180,7 @@ func (m *making) otherSums(ctx context.Context, moves []move, lengths map[int]bo
 			}
 			mu.Lock()
 			defer mu.Unlock()
+			traced = traced && was[len(v.old)] == v.old
 			for n, sum := range was {
 				if sum != is[n] {
 					all[sum] = is[n]
@@ -176,7 +189,8 @@ func (m *making) otherSums(ctx context.Context, moves []move, lengths map[int]bo
 			return nil
 		})
 	}
-	return g.Wait()
+	err = g.Wait()
+	return traced, err
 }
 
 // followOne brings one file of metadata up to date, or warns about it.

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/imasign/imasign-build/pkg/rpmsign"
+	"github.com/imasign/imasign-build/pkg/signing"
 	"github.com/imasign/imasign-build/tests/harness"
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
@@ -176,6 +178,37 @@ func TestStaleNamed(t *testing.T) {
 	}
 	if w.have("patterns") || w.have("group") || w.have("README") {
 		t.Errorf("%q", w.list)
+	}
+}
+
+// TestUntraced: checksums of another kind than the one in primary.xml cannot be traced
+// back once the package was changed without the metadata, which is said.
+func TestUntraced(t *testing.T) {
+	for _, how := range []string{"besides", "in place", "refresh"} {
+		dir, out := repository(t)
+		sha256, sha1sum, _ := sumsOf(t, dir, "zstd")
+		addMetadata(t, dir, "updateinfo", "<sum>"+sha1sum+"</sum><sum>"+sha256+"</sum>")
+		s, err := signer()
+		check(t, err)
+		for _, u := range units(t, dir) {
+			check(t, s.Run(t.Context(), u).Err)
+		}
+		w := &warnings{}
+		o := Options{Dir: dir, InPlace: true, Signing: s, Observe: signing.NewObserver(w.observe)}
+		now := dir
+		if how == "besides" {
+			o.InPlace, o.Output, now = false, out, out
+		}
+		if how == "refresh" {
+			_, err = Refresh(t.Context(), o)
+		} else {
+			_, err = Sign(t.Context(), o, func(r rpmsign.Result) error { return r.Err })
+		}
+		check(t, err)
+		sha256, _, _ = sumsOf(t, now, "zstd")
+		if text := first(unpack(t, now, "updateinfo")); !w.have("updateinfo metadata have checksums of another kind") || text != "<sum>"+sha1sum+"</sum><sum>"+sha256+"</sum>" {
+			t.Errorf("%s: %q, %s", how, w.list, text)
+		}
 	}
 }
 
