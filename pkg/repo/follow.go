@@ -27,7 +27,7 @@ func (m *making) follow(ctx context.Context, now *repomd) error {
 		return err
 	}
 	kept := slices.DeleteFunc(slices.Clone(now.Data), func(d metadata) bool { return remade(d.Type) || isDelta(d.Type) })
-	old, err := m.checksums(ctx, kept, moved)
+	old, err := m.checksums(ctx, kept, list, moved)
 	if err != nil {
 		return err
 	}
@@ -63,14 +63,16 @@ func (m *making) moved(list []listed) []move {
 // checksums are those that metadata may have, of packages that have others now. The
 // one that primary.xml states is known; for lengths of another kind in the metadata
 // the packages are read.
-func (m *making) checksums(ctx context.Context, kept []metadata, moves []move) (checksums, error) {
+func (m *making) checksums(ctx context.Context, kept []metadata, list []listed, moves []move) (checksums, error) {
 	all := checksums{}
 	for _, v := range moves {
-		all[v.old] = v.now
+		if all[v.old] == "" { // of two copies, one may be gone
+			all[v.old] = v.now
+		}
 	}
-	// A checksum that some package still has is not stale.
-	for _, v := range moves {
-		delete(all, v.now)
+	// A checksum that some package has by now is not stale.
+	for _, p := range list {
+		delete(all, p.pkgid)
 	}
 	if len(moves) == 0 {
 		return all, nil

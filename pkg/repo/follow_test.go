@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -265,6 +266,24 @@ func TestDeltas(t *testing.T) {
 	check(t, err)
 	if got := kinds(t, out+"2"); w.have("delta") || !slices.Contains(got, "prestodelta") || !slices.Contains(got, "prestodelta_zck") {
 		t.Errorf("nothing changed: %q, %q", w.list, got)
+	}
+}
+
+// TestCopies: a checksum of several copies of a package is stale when none has it.
+func TestCopies(t *testing.T) {
+	m := &making{task: &task{}, listing: &listing{all: []listed{{href: "a", pkgid: "x"}, {href: "b", pkgid: "x"}, {href: "c", pkgid: "y"}, {href: "d", pkgid: "z"}}}}
+	for _, order := range [][]int{{0, 1, 2, 3}, {1, 0, 3, 2}} {
+		was := m.all
+		m.listing = &listing{}
+		for _, n := range order {
+			m.all = append(m.all, was[n])
+		}
+		now := []listed{{href: "./a", pkgid: "n"}, {href: "c", pkgid: "z"}}
+		got, err := m.checksums(t.Context(), nil, now, m.moved(now))
+		check(t, err)
+		if want := (checksums{"x": "n", "y": "z"}); !maps.Equal(got, want) {
+			t.Errorf("%v", got)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,7 +12,7 @@ import (
 
 // What is taken for a list of checksums is no larger than this, packed and unpacked.
 const (
-	maxList         = 32 << 20
+	maxList         = 8 << 20
 	maxUnpackedList = 256 << 20
 )
 
@@ -91,8 +92,8 @@ func (r *task) searchList(path string) (found, error) {
 		return found{}, err
 	}
 	in, err := openMetadata(path)
-	if errors.Is(err, ErrMetadata) {
-		return found{}, nil // no list
+	if errors.Is(err, ErrMetadata) || errors.Is(err, fs.ErrPermission) {
+		return found{}, nil // no list, or nobody's who reads it here
 	}
 	if err != nil {
 		return found{}, err
