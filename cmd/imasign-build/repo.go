@@ -60,7 +60,7 @@ func (f *listFlags) check() error {
 	return usagef("--removals %s: it is publish or refuse", f.removals)
 }
 
-// changeRepository has every package of a repository changed as s says.
+// changeRepository changes every package of a repository as s says.
 func changeRepository(ctx context.Context, a *app, command, dir string, f *repoFlags, p *packageFlags, s *packageSigning, secrets ...string) error {
 	s.signing.Options.Share = true
 	run := &packageChange{app: a, Command: command}

@@ -36,8 +36,8 @@ type making struct {
 
 func (m *making) work() string { return filepath.Join(m.dir, workDir) }
 
-// make has createrepo_c make the metadata anew, brings up to date what it keeps, and
-// signs the result. All additional metadata must be there again afterwards.
+// make runs createrepo_c, brings up to date what that only keeps, and signs the
+// result. All additional metadata must be there again afterwards.
 func (m *making) make(ctx context.Context) error {
 	if err := os.MkdirAll(m.work(), 0o700); err != nil {
 		return err

@@ -251,8 +251,8 @@ func (m *making) searchMetadata(d metadata, old checksums) (found, error) {
 var byName = regexp.MustCompile(`^(?:[0-9a-f]{32,128}-)?(.+?)(?:\.(?:gz|bz2|xz|zst))?$`)
 
 // rewrite puts new checksums in place of old ones, changes no other byte of the
-// unpacked file, and has modifyrepo_c list it with the same compression, and once more
-// in zchunk where it was.
+// unpacked file, and lists the result by modifyrepo_c: in the same compression, and in
+// zchunk as well where there was such a copy.
 func (m *making) rewrite(ctx context.Context, d metadata, zchunk *metadata, old checksums) error {
 	dir := filepath.Join(m.work(), "metadata")
 	if err := os.MkdirAll(dir, 0o700); err != nil {

@@ -113,7 +113,7 @@ func rename(from, to string) error {
 	return nil
 }
 
-// exchange has two directories change places in one step.
+// exchange swaps two directories in one step.
 func exchange(a, b string) error {
 	if err := unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE); err != nil {
 		return &os.LinkError{Op: "exchange", Old: a, New: b, Err: err}
@@ -121,7 +121,7 @@ func exchange(a, b string) error {
 	return nil
 }
 
-// flush has everything on dir's file system reach the disk.
+// flush syncs the file system that dir is on.
 func flush(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

@@ -98,8 +98,8 @@ func (r *repomd) find(kind string) *metadata {
 	return &r.Data[i]
 }
 
-// createrepoArguments are what has createrepo_c make metadata of the same kinds as
-// the old ones. packageSum is the type of the packages' checksums.
+// createrepoArguments tell createrepo_c to make metadata of the same kinds as the old
+// ones. packageSum is the type of the packages' checksums.
 func (r *repomd) createrepoArguments(workers int, packageSum string) []string {
 	args := []string{"--update", "--keep-all-metadata", "--retain-old-md=0", "--error-exit-val", fmt.Sprintf("--workers=%d", workers)}
 	primary := r.find("primary")
@@ -127,7 +127,7 @@ func (r *repomd) createrepoArguments(workers int, packageSum string) []string {
 	return append(args, r.tagArguments()...)
 }
 
-// hasOriginal reports whether metadata of a type are a copy in zchunk of others.
+// hasOriginal reports whether metadata of a type are the zchunk copy of others.
 func (r *repomd) hasOriginal(kind string) bool {
 	original, is := strings.CutSuffix(kind, "_zck")
 	return is && r.find(original) != nil

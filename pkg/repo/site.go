@@ -177,7 +177,7 @@ func (r *listing) lists(inner *listing, items map[string]bool) bool {
 	return false
 }
 
-// decide has additions and removals treated as the options say, and tells of them.
+// decide applies the options to additions and removals, and notes both in the summary.
 func (r *task) decide(s *site) error {
 	s.findAdditions()
 	r.summary = Summary{Repositories: len(s.repositories)}

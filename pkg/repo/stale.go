@@ -38,7 +38,7 @@ func newHash(digits int) func() hash.Hash {
 	return nil
 }
 
-// hashOf returns the hash function that metadata call so (createrepo_c's
+// hashOf returns the hash function of a name in metadata (createrepo_c's
 // src/checksum.c), nil for other names.
 func hashOf(name string) func() hash.Hash {
 	switch name {
