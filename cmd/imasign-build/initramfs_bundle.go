@@ -185,11 +185,12 @@ func runInitramfsBundle(ctx context.Context, a *app, o initramfsBundleOptions) e
 		}
 	}
 	bundle, err := initramfs.New(options)
-	if errors.Is(err, initramfs.ErrOption) {
+	switch {
+	case errors.Is(err, initramfs.ErrOption):
 		return usageError{err}
-	} else if errors.Is(err, initramfs.ErrNoShell) {
+	case errors.Is(err, initramfs.ErrNoShell):
 		return usagef("%w (--busybox FILE); with --shell-elsewhere they come in another archive", err)
-	} else if err != nil {
+	case err != nil:
 		return err
 	}
 	if err := ctx.Err(); err != nil {

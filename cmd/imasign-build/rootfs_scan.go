@@ -260,6 +260,9 @@ func (s *keyScan) scan(ctx context.Context, paths []string, jobs int) error {
 	return nil
 }
 
+// maxScanned bounds what is scanned of a pipe.
+const maxScanned = 4 << 30
+
 // list hands over the files below name, or name itself.
 func (s *keyScan) list(ctx context.Context, name string, several bool, todo chan<- scanned) (closeTree func() error, err error) {
 	info, err := os.Stat(name)
@@ -267,7 +270,7 @@ func (s *keyScan) list(ctx context.Context, name string, several bool, todo chan
 		return nil, err
 	}
 	if !info.IsDir() {
-		todo <- scanned{name, func() (*os.File, error) { return os.Open(name) }}
+		todo <- scanned{name, func() (*os.File, error) { return input.Seekable(ctx, name, maxScanned) }}
 		return nil, nil
 	}
 	t, err := tree.Open(name, tree.Options{})

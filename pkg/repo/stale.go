@@ -11,8 +11,9 @@ import (
 	"errors"
 	"hash"
 	"io"
-	"os"
 	"strings"
+
+	"github.com/imasign/imasign-build/internal/input"
 )
 
 // longest is the longest checksum in hex: SHA-512.
@@ -160,7 +161,7 @@ func digits(r io.Reader, lengths map[int]bool) error {
 
 // sums returns the checksums of a file with each of these numbers of hex digits.
 func sums(ctx context.Context, path string, lengths map[int]bool) (map[int]string, error) {
-	f, err := os.Open(path)
+	f, err := input.Regular(path)
 	if err != nil {
 		return nil, err
 	}

@@ -74,6 +74,9 @@ var named = []string{
 	"initramfs bundle -o out.cpio --busybox busybox --ca @keys/system_trusted_key.crt --cert keys/x509_ima.crt",
 	"initramfs bundle -o out.cpio --busybox busybox --policy @policy --cert keys/x509_ima.crt",
 	"initramfs bundle -o out.cpio --busybox @busybox --cert keys/x509_ima.crt",
+	"initramfs bundle -o out.cpio --busybox busybox --kernel-config @config --cert keys/x509_ima.crt",
+	"rootfs scan @policy",
+	"tar sign --oci " + signer + "-o new @archive",
 }
 
 // TestNamedInputsArePipes: a pipe of a shell will do as well as the file.
@@ -136,10 +139,11 @@ func TestWaitingForANamedInput(t *testing.T) {
 func TestFIFOInAContainer(t *testing.T) {
 	harness.Root(t)
 	dir := desk(t)
-	for _, fifo := range []string{"tree/fifo", "tree/module.ko", "metadata/repodata/repomd.xml", "package.rpm", "keys/fifo"} {
+	for _, fifo := range []string{"tree/fifo", "tree/module.ko", "metadata/repodata/repomd.xml", "package.rpm", "keys/fifo", "packages/in.rpm", "layout/index.json"} {
 		check(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, fifo)), 0o755))
 		check(t, syscall.Mkfifo(filepath.Join(dir, fifo), 0o600))
 	}
+	check(t, os.WriteFile(filepath.Join(dir, "layout/oci-layout"), []byte(`{"imageLayoutVersion":"1.0.0"}`), 0o600))
 	for command, code := range map[string]int{
 		"rootfs sign " + signer + "tree":                       0,
 		"rootfs verify " + trust + "tree":                      0,
@@ -147,10 +151,14 @@ func TestFIFOInAContainer(t *testing.T) {
 		"policy simulate --rootfs tree " + trust + "policy":    0,
 		"tar create --sign " + signer + "-o out.tar tree":      0,
 		"rpm sign " + signer + "package.rpm":                   1,
-		"rpm verify " + trust + "package.rpm":                  3,
+		"rpm verify " + trust + "package.rpm":                  1,
 		"rpm show package.rpm":                                 1,
 		"rpm digests package.rpm":                              1,
 		"rpm strip package.rpm":                                1,
+		"rpm sign " + signer + "packages":                      1,
+		"rpm digests packages":                                 1,
+		"tar verify --oci " + trust + "layout":                 1,
+		"tar sign --oci " + signer + "-o out layout":           1,
 		"repo sign " + signer + "-o new metadata":              1,
 		"initramfs bundle -o keys/fifo --hook dracut " + trust: 1,
 	} {
