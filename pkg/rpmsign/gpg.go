@@ -3,6 +3,7 @@ package rpmsign
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -171,11 +172,8 @@ type gpgError struct {
 }
 
 func (e *gpgError) Error() string {
-	text := e.said
-	if text == "" {
-		text = e.status
-	}
-	return strings.TrimSuffix(fmt.Sprintf("gpg: %v: %s", e.err, text), ": ")
+	text := strings.ReplaceAll(cmp.Or(e.said, e.status), "\n", "; ")
+	return fmt.Sprintf("gpg: %v: %s", e.err, cmp.Or(text, "it says nothing"))
 }
 
 // Unwrap returns ErrOpenPGPLocked for a passphrase that was wrong or not to be had.

@@ -9,7 +9,6 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"encoding/binary"
-	"encoding/hex"
 	"io"
 	"os"
 	"path/filepath"
@@ -141,8 +140,6 @@ func verify(t testing.TB, path, name string) (signed int) {
 func pack(f *packages.File) []byte { return f.Pack() }
 
 func set(tags []packages.Tag, tag uint32, data []byte) { packages.Set(tags, tag, data) }
-
-func hexText(b []byte) []byte { return append(hex.AppendEncode(nil, b), 0) }
 
 // parts are those of the package called name.
 func parts(t testing.TB, name string) *packages.File {
