@@ -73,7 +73,7 @@ func Run(ctx context.Context, c Command) error {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = patience
-	if err := runLocked(cmd); err != nil {
+	if err := RunAlone(cmd); err != nil {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -82,9 +82,10 @@ func Run(ctx context.Context, c Command) error {
 	return nil
 }
 
-// runLocked runs the command from a thread that stays: the kernel sends the parent's
-// death signal when the thread that started the program ends.
-func runLocked(cmd *exec.Cmd) error {
+// RunAlone runs a command that gets no descriptor but those that it names. It is started
+// from a thread that stays: the kernel sends the parent's death signal (Pdeathsig)
+// when the thread that started the program ends.
+func RunAlone(cmd *exec.Cmd) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := closeOnExec(); err != nil {

@@ -64,7 +64,7 @@ func TestFullDisk(t *testing.T) {
 func TestFileSizeLimit(t *testing.T) {
 	path := packages.Copy(t, "zstd", t.TempDir())
 	before := content(t, path)
-	out, err := child(t, path, childLimit+"=5000").CombinedOutput()
+	out, err := inChild(t, path, childLimit+"=5000").CombinedOutput()
 	intact(t, path, before, err)
 	if !strings.Contains(string(out), syscall.EFBIG.Error()) || !strings.Contains(string(out), path) {
 		t.Errorf("%s", out)
@@ -80,7 +80,7 @@ func TestNotTheOwner(t *testing.T) {
 	check(t, os.Chmod(dir, 0o755))
 	path := packages.Copy(t, "zstd", dir)
 	before := content(t, path)
-	out, err := child(t, path, childUser+"=65534").CombinedOutput()
+	out, err := inChild(t, path, childUser+"=65534").CombinedOutput()
 	intact(t, path, before, err)
 	if !strings.Contains(string(out), syscall.EACCES.Error()) || !strings.Contains(string(out), path) {
 		t.Errorf("%s", out)
@@ -109,7 +109,7 @@ func TestKilled(t *testing.T) {
 	whole := content(t, path)
 	r := rand.New(rand.NewPCG(7, 8))
 	for range 12 {
-		cmd := child(t, path, childRounds+"=100000")
+		cmd := inChild(t, path, childRounds+"=100000")
 		check(t, cmd.Start())
 		time.Sleep(time.Duration(100+r.IntN(400)) * time.Millisecond)
 		check(t, cmd.Process.Kill())

@@ -70,8 +70,8 @@ func signAsChild(path string) error {
 	return nil
 }
 
-// child has a child process sign a package.
-func child(t *testing.T, path string, env ...string) *exec.Cmd {
+// inChild has a child process sign a package.
+func inChild(t *testing.T, path string, env ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append([]string{childPackage + "=" + path, "PATH=" + os.Getenv("PATH"), "TMPDIR=" + os.TempDir()}, env...)

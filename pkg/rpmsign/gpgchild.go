@@ -7,15 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"syscall"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"github.com/imasign/imasign-build/internal/child"
 )
 
 const (
@@ -61,7 +59,7 @@ func (g *GPG) run(ctx context.Context, in io.Reader, args ...string) ([]byte, er
 		cmd.Args = append(cmd.Args, "--pinentry-mode", "loopback", "--passphrase-fd", fmt.Sprint(gpgPassphrase))
 	}
 	cmd.Args = append(cmd.Args, args...)
-	err = runFromOneThread(cmd, statuses, status)
+	err = runReading(cmd, statuses, status)
 	switch {
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
@@ -94,24 +92,15 @@ func (g *GPG) passphrase() (*pipe, error) {
 	return secrets, nil
 }
 
-// runFromOneThread runs the command from a thread that stays: the kernel sends the
-// parent's death signal when the thread that started the program ends.
-func runFromOneThread(cmd *exec.Cmd, statuses *pipe, status io.Writer) error {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	// Go closes its own descriptors; others were inherited, or opened by a C library.
-	// Kernels before 5.11 do not know the flag.
-	_ = unix.CloseRange(gpgStatus, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	statuses.endWriting()
+// runReading runs the command and keeps what it says on its status descriptor.
+func runReading(cmd *exec.Cmd, statuses *pipe, status io.Writer) error {
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
 		_, _ = io.Copy(status, statuses.read) // what is missing explains an error less well
 	}()
-	err := cmd.Wait()
+	err := child.RunAlone(cmd)
+	statuses.endWriting()
 	// An agent that gpg started may have the descriptor still.
 	_ = statuses.read.SetReadDeadline(time.Now().Add(time.Second))
 	<-read
