@@ -147,10 +147,11 @@ func TestImagesTalkToNoRegistry(t *testing.T) {
 	}
 }
 
-// TestCgoStaysInItsRooms keeps own C code in internal/libc and internal/libcrypto.
+// TestCgoStaysInItsRooms keeps own C code in internal/libc, internal/libcrypto and
+// internal/cryptoki.
 func TestCgoStaysInItsRooms(t *testing.T) {
 	for path, p := range list(t, "./...") {
-		own := below(path, "internal/libc") || below(path, "internal/libcrypto")
+		own := below(path, "internal/libc") || below(path, "internal/libcrypto") || below(path, "internal/cryptoki")
 		if slices.Contains(p.Imports, "C") && !own {
 			t.Errorf("%s uses cgo", path)
 		}

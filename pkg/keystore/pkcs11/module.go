@@ -12,6 +12,7 @@ import (
 
 	p11 "github.com/miekg/pkcs11"
 
+	"github.com/imasign/imasign-build/internal/cryptoki"
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
@@ -33,6 +34,7 @@ func Available() bool { return true }
 // do not survive being unloaded.
 type module struct {
 	*p11.Ctx
+	checked *cryptoki.Module // what the answers to which are checked goes through it
 	path    string
 	keys    int
 	foreign bool // somebody else in this process initialised it, and will finalize it
@@ -70,11 +72,18 @@ func (s *Store) load(path string) (*module, error) {
 	case !info.Mode().IsRegular():
 		return nil, fmt.Errorf("%w: it is no file", keystore.ErrNotFound)
 	}
-	ctx := p11.New(path)
-	if ctx == nil {
-		return nil, fmt.Errorf("%w: it is no PKCS#11 module of this machine's architecture, or a library that it needs is missing (ldd %s)", keystore.ErrNotFound, path)
+	checked, err := cryptoki.Load(path)
+	switch {
+	case errors.Is(err, cryptoki.ErrNothing):
+		return nil, err
+	case err != nil:
+		return nil, fmt.Errorf("%w: it is %w (ldd %s)", keystore.ErrNotFound, err, path)
 	}
-	m := &module{Ctx: ctx, path: path}
+	ctx := p11.New(path) // the same one, which stays loaded
+	if ctx == nil {
+		return nil, fmt.Errorf("%w: it is %w (ldd %s)", keystore.ErrNotFound, cryptoki.ErrNoModule, path)
+	}
+	m := &module{Ctx: ctx, checked: checked, path: path}
 	s.modules[path] = m
 	return m, nil
 }
@@ -91,6 +100,19 @@ func (s *Store) release(m *module) error {
 	return nil
 }
 
+func (m *module) slots() ([]uint, error) {
+	slots, code, err := m.checked.Slots()
+	return slots, errors.Join(err, answer(code))
+}
+
+// answer is the error of a return value, nil for CKR_OK.
+func answer(code uint) error {
+	if code == p11.CKR_OK {
+		return nil
+	}
+	return p11.Error(code)
+}
+
 // token is a token in its slot.
 type token struct {
 	*module
@@ -100,7 +122,7 @@ type token struct {
 
 // find returns the one token that l names.
 func (m *module) find(l *location) (*token, error) {
-	slots, err := m.GetSlotList(true)
+	slots, err := m.slots()
 	if err != nil {
 		return nil, fmt.Errorf("list the slots of %s: %w", m.path, translate(err))
 	}

@@ -36,22 +36,21 @@ func (v view) search(template ...*p11.Attribute) (found []p11.ObjectHandle, err 
 	}
 	defer func() { err = errors.Join(err, v.FindObjectsFinal(v.session)) }()
 	for len(found) < maxObjects {
-		more, _, err := v.FindObjects(v.session, 100)
-		if err != nil || len(more) == 0 {
+		more, code, err := v.checked.Find(uint(v.session), 100)
+		if err := errors.Join(err, answer(code)); err != nil || len(more) == 0 {
 			return found, err
 		}
-		found = append(found, more...)
+		for _, object := range more {
+			found = append(found, p11.ObjectHandle(object))
+		}
 	}
 	return found, nil
 }
 
 // attribute returns a value, nil where the object has none or keeps it to itself.
 func (v view) attribute(object p11.ObjectHandle, kind uint) []byte {
-	list, err := v.GetAttributeValue(v.session, object, []*p11.Attribute{p11.NewAttribute(kind, nil)})
-	if err != nil || len(list) != 1 {
-		return nil
-	}
-	return list[0].Value
+	value, _ := v.checked.Attribute(uint(v.session), uint(object), kind)
+	return value
 }
 
 func (v view) isSet(object p11.ObjectHandle, kind uint) bool {
@@ -116,7 +115,10 @@ func (v view) listed(objects []p11.ObjectHandle) string {
 // publicKey reads the public part: of the public key object with the same CKA_ID,
 // or of the private one as far as it tells.
 func (v view) publicKey(private p11.ObjectHandle) (crypto.PublicKey, error) {
-	kind, _ := v.number(private, p11.CKA_KEY_TYPE)
+	kind, known := v.number(private, p11.CKA_KEY_TYPE)
+	if !known {
+		return nil, fmt.Errorf("%w: the token tells no key type of it (CKA_KEY_TYPE)", keystore.ErrUnsupportedKey)
+	}
 	if kind != p11.CKK_RSA && kind != p11.CKK_EC {
 		return nil, fmt.Errorf("%w: key type %#x; IMA takes RSA and ECDSA", keystore.ErrUnsupportedKey, kind)
 	}

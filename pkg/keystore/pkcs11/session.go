@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"unsafe"
 
 	p11 "github.com/miekg/pkcs11"
 
@@ -44,7 +43,7 @@ func (l *login) enter(ctx context.Context, sh p11.SessionHandle) error {
 	if err := l.ask(ctx); err != nil {
 		return err
 	}
-	err = l.Login(sh, p11.CKU_USER, aliased(l.pin))
+	err = answer(l.checked.Login(uint(sh), p11.CKU_USER, l.pin))
 	if errors.Is(err, p11.Error(p11.CKR_USER_ALREADY_LOGGED_IN)) {
 		return nil
 	}
@@ -59,7 +58,7 @@ func (l *login) again(ctx context.Context, sh p11.SessionHandle) error {
 	if err := l.ask(ctx); err != nil {
 		return err
 	}
-	return l.refused(l.Login(sh, p11.CKU_CONTEXT_SPECIFIC, aliased(l.pin)))
+	return l.refused(answer(l.checked.Login(uint(sh), p11.CKU_CONTEXT_SPECIFIC, l.pin)))
 }
 
 func (l *login) refused(err error) error {
@@ -129,10 +128,6 @@ func (l *login) forget() {
 	l.pin, l.known = nil, false
 	l.failed = keystore.ErrClosed
 }
-
-// aliased is the PIN as the library takes it, without a copy that nobody could
-// overwrite.
-func aliased(pin []byte) string { return unsafe.String(unsafe.SliceData(pin), len(pin)) }
 
 // session is a session with the handle of the key in it.
 type session struct {

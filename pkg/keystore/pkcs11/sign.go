@@ -100,8 +100,12 @@ func (k *signer) signIn(ctx context.Context, s *session, input []byte) ([]byte, 
 			return nil, err
 		}
 	}
-	return k.Ctx.Sign(s.handle, input)
+	raw, code, err := k.checked.Sign(uint(s.handle), input, maxSignature)
+	return raw, errors.Join(err, answer(code))
 }
+
+// maxSignature is more than any key's signature takes, in bytes.
+const maxSignature = 4096
 
 // reconnect opens a session, logs in if need be, and finds the key in it.
 func (k *signer) reconnect(ctx context.Context) (*session, error) {

@@ -1,0 +1,4 @@
+//go:build !cgo
+
+// Package cryptoki is absent from builds without cgo, as PKCS#11 is.
+package cryptoki
