@@ -17,6 +17,7 @@ packages="
 	debootstrap
 	dnf
 	dracut-core
+	dropbear-bin
 	e2fsprogs
 	erofs-utils
 	fakeroot
@@ -41,10 +42,12 @@ packages="
 	mount
 	opensc
 	opensc-pkcs11
+	openssh-client
 	openssl
 	parted
 	podman
 	pseudo
+	putty-tools
 	python3
 	qemu-system-x86
 	rpm

@@ -71,7 +71,7 @@ func runRPMDigests(ctx context.Context, a *app, o rpmDigestsOptions, paths []str
 		return d
 	}, set.take)
 	if err == nil && len(set.errs) > 0 {
-		err = errors.Join(fmt.Errorf("%d of %s failed; nothing was written:", len(set.errs), packages(len(units))), errors.Join(set.errs...))
+		err = errors.Join(fmt.Errorf("%d of %s failed; nothing was written", len(set.errs), packages(len(units))), errors.Join(set.errs...))
 	}
 	if err != nil {
 		return err

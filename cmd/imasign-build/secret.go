@@ -69,7 +69,7 @@ func (a *app) ask(ctx context.Context, terminal *os.File, prompt string) (_ []by
 		text, err := readLine(fd)
 		answers <- answer{text, err}
 	}()
-	defer quote.Fprintf(a.err, "\n") //nolint:errcheck // nobody could be told
+	defer quote.Fprintf(a.err, "\n")
 	select {
 	case got := <-answers:
 		if got.err == nil && len(got.text) == 0 {

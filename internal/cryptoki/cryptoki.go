@@ -41,7 +41,7 @@ func Load(path string) (*Module, error) {
 	name := C.CString(path)
 	defer C.free(unsafe.Pointer(name))
 	var list *C.ick_list
-	switch C.ick_load(name, &list) {
+	switch C.ick_load(name, &list) { //nolint:gocritic // it sees what cgo makes of it
 	case C.ICK_OK:
 		return &Module{list}, nil
 	case C.ICK_NOTHING:

@@ -149,7 +149,7 @@ func Fprintf(w io.Writer, format string, args ...any) (int, error) {
 type argument struct{ value any }
 
 func (a argument) Format(s fmt.State, verb rune) {
-	text := ""
+	var text string
 	if err, is := a.value.(error); is && (verb == 'v' || verb == 's') {
 		text = Error(err)
 	} else {

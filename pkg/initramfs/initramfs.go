@@ -214,7 +214,7 @@ func together(findings []Finding) []Finding {
 // refused is the error about an input that the kernel would not take: all reasons, a
 // line each.
 func refused(name string, reasons []string) error {
-	return quote.Below(fmt.Errorf("%s: %w:", name, ErrRefused), reasons...)
+	return quote.Below(fmt.Errorf("%s: %w", name, ErrRefused), reasons...)
 }
 
 func list[T ~string](words []T) string {

@@ -138,7 +138,7 @@ func sshString(data []byte) (value, rest []byte, ok bool) {
 		return nil, nil, false
 	}
 	size := binary.BigEndian.Uint32(data)
-	if size > uint32(len(data)-4) { //nolint:gosec // not negative
+	if size > uint32(len(data)-4) {
 		return nil, nil, false
 	}
 	return data[4 : 4+size], data[4+size:], true

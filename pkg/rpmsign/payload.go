@@ -234,5 +234,5 @@ func (c *fileCheck) result() error {
 	if c.number > len(lines) {
 		lines = append(lines, fmt.Sprintf("… and %d more", c.number-len(lines)))
 	}
-	return quote.Below(fmt.Errorf("%w: %d files:", ErrDigest, c.number), lines...)
+	return quote.Below(fmt.Errorf("%w: %d files", ErrDigest, c.number), lines...)
 }

@@ -7,7 +7,7 @@ import (
 	"encoding/binary"
 	"hash"
 
-	"golang.org/x/crypto/salsa20/salsa"
+	"golang.org/x/crypto/salsa20/salsa" //nolint:staticcheck // deprecated for new designs; scrypt is made of its core
 )
 
 // The derivations below are here because those of crypto/pbkdf2 and of
@@ -26,7 +26,8 @@ func pbkdf2Key(ctx context.Context, prf func() hash.Hash, passphrase, salt []byt
 		mac.Write(salt)
 		mac.Write(binary.BigEndian.AppendUint32(nil, block))
 		u := mac.Sum(nil)
-		t := append(derived[len(derived):], u...) // in derived itself
+		derived = append(derived, u...)
+		t := derived[len(derived)-len(u):]
 		for i := 1; i < iterations; i++ {
 			if i%cancelInterval == 0 && ctx.Err() != nil {
 				return nil, context.Cause(ctx)
@@ -38,7 +39,6 @@ func pbkdf2Key(ctx context.Context, prf func() hash.Hash, passphrase, salt []byt
 				t[j] ^= u[j]
 			}
 		}
-		derived = derived[:len(derived)+len(t)]
 	}
 	return derived[:size], nil
 }

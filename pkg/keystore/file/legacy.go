@@ -50,7 +50,7 @@ func parseLegacy(block *pem.Block) (*encryption, error) {
 // bytesToKey is OpenSSL's EVP_BytesToKey with MD5 and one round: each 16 bytes are the
 // hash of the 16 before, the passphrase and the salt.
 func bytesToKey(passphrase, salt []byte, size int) []byte {
-	h := md5.New() //nolint:gosec // see the import
+	h := md5.New()
 	defer overwrite(h)
 	var key []byte
 	for len(key) < size {
