@@ -17,5 +17,5 @@ func Example() {
 	for _, key := range found {
 		fmt.Printf("%s at byte %d of %d\n", key.Kind, key.Offset, size)
 	}
-	// Output: PEM at byte 20 of 86
+	// Output: PEM at byte 20 of 83
 }
