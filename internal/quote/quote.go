@@ -112,9 +112,9 @@ func around(text string, wrapped []error) string {
 	return b.String() + Text(text)
 }
 
-// Below returns err with lines of detail below it, indented.
+// Below returns err, a colon, and lines of detail below it, indented.
 func Below(err error, lines ...string) error {
-	all := []error{err}
+	all := []error{fmt.Errorf("%w:", err)} //nolint:revive // the lines follow
 	for _, line := range lines {
 		all = append(all, errors.New("  "+line))
 	}
