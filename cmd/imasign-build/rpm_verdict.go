@@ -195,7 +195,7 @@ func (r *rpmVerifyReport) finish(paths []string) error {
 		r.print()
 	}
 	if n := len(r.errs); n > 0 {
-		return errors.Join(fmt.Errorf("%d of %s could not be verified:", n, packages(r.Packages)), errors.Join(r.errs...))
+		return errors.Join(quote.Heading(fmt.Errorf("%d of %s could not be verified", n, packages(r.Packages))), errors.Join(r.errs...))
 	}
 	if r.Failed > 0 || empty && !r.allowEmpty {
 		return errWrong

@@ -112,9 +112,19 @@ func around(text string, wrapped []error) string {
 	return b.String() + Text(text)
 }
 
+// heading is an error whose text ends in a colon.
+type heading struct{ error }
+
+func (h heading) Error() string { return h.error.Error() + ":" }
+func (h heading) Unwrap() error { return h.error }
+
+// Heading returns err with a colon behind its text, to be joined with the errors that
+// follow on lines of their own.
+func Heading(err error) error { return heading{err} }
+
 // Below returns err, a colon, and lines of detail below it, indented.
 func Below(err error, lines ...string) error {
-	all := []error{fmt.Errorf("%w:", err)} //nolint:revive // the lines follow
+	all := []error{Heading(err)}
 	for _, line := range lines {
 		all = append(all, errors.New("  "+line))
 	}

@@ -47,7 +47,7 @@ func TestErrorsKeepTheLinesThatTheProgramJoined(t *testing.T) {
 		opened:                           open,
 		opened + "\nnothing was changed": errors.Join(open, errors.New("nothing was changed")),
 		"sign: " + opened + "\nnothing":  fmt.Errorf("sign: %w", errors.Join(open, errors.New("nothing"))),
-		"a:\n  b\n  c\\nd":                quote.Below(errors.New("a"), "b", "c\nd"),
+		"a:\n  b\n  c\\nd":               quote.Below(errors.New("a"), "b", "c\nd"),
 		`p\nq: ` + opened + ` (EOF\n)`:   fmt.Errorf("p\nq: %w (%w)", open, errors.New("EOF\n")),
 		`says something else\n`:          other{},
 		"2 failed:\nfirst\\n\n" + opened: errors.Join(errors.New("2 failed:"), errors.Join(errors.New("first\n"), open)),

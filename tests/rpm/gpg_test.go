@@ -25,7 +25,7 @@ func TestGPGAgent(t *testing.T) {
 			env, id := packages.GPG(t, key)
 			run := func(args ...string) harness.Result {
 				cmd := exec.Command(program, append(args, keyFlags(keys)...)...)
-				cmd.Env = append(env, "SECRET=passphrase-of-nobody")
+				cmd.Env = append(slices.Clone(env), "SECRET=passphrase-of-nobody")
 				return harness.RunCommand(t, cmd)
 			}
 			dir := filepath.Join(t.TempDir(), "repo")
