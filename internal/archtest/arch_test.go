@@ -68,8 +68,10 @@ func never() map[string][]string {
 		"pkg/keystore/tpm":    {"pkg/keystore/file", "pkg/keystore/pkcs11"},
 		"pkg/certs":           append([]string{"pkg/keystore"}, containers...),
 		"pkg/policy":          append([]string{"pkg/keystore", "pkg/signing", "pkg/manifest"}, containers...),
-		"pkg/keyscan":         append([]string{"pkg/keystore", "pkg/signing", "pkg/manifest", "pkg/tree"}, containers...),
+		"internal/keyscan":    {"pkg"},
 		"pkg/initramfs":       append([]string{"pkg/keystore", "pkg/signing", "pkg/manifest"}, containers...),
+		// What is searched for is handed in, keys included.
+		"cmd/imasign-build/internal/scan": {"pkg/keystore", "pkg/certs"},
 	}
 	for _, from := range containers {
 		arrows[from] = []string{"pkg/keystore"}

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/imasign/imasign-build/pkg/keyscan"
+	"github.com/imasign/imasign-build/internal/keyscan"
 )
 
 // applets are what the standalone hook runs before the policy is loaded: always, and

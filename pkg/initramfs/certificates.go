@@ -8,9 +8,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/imasign/imasign-build/internal/keyscan"
 	"github.com/imasign/imasign-build/pkg/certs"
 	"github.com/imasign/imasign-build/pkg/ima"
-	"github.com/imasign/imasign-build/pkg/keyscan"
 )
 
 // entry is a certificate with its place.

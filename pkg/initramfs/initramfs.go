@@ -23,9 +23,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/imasign/imasign-build/internal/keyscan"
 	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/certs"
-	"github.com/imasign/imasign-build/pkg/keyscan"
 	"github.com/imasign/imasign-build/pkg/policy"
 )
 

@@ -3,7 +3,7 @@ package initramfs
 import (
 	"fmt"
 
-	"github.com/imasign/imasign-build/pkg/keyscan"
+	"github.com/imasign/imasign-build/internal/keyscan"
 	"github.com/imasign/imasign-build/pkg/policy"
 )
 

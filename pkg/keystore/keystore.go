@@ -106,6 +106,23 @@ func Open(ctx context.Context, uri string, backends map[string]Backend, opts Opt
 	return backend(ctx, uri, opts)
 }
 
+// FilePath returns the path in the URI of a key file; is tells whether it is one. A URI
+// that [Open] refuses for its form or scheme is an error.
+func FilePath(uri string) (path string, is bool, err error) {
+	if err := checkURI(uri); err != nil {
+		return "", false, err
+	}
+	scheme, rest := split(uri)
+	switch {
+	case scheme == "file":
+		path, err = filePath(rest)
+		return path, err == nil, err
+	case slices.Contains(schemes(), scheme):
+		return "", false, nil
+	}
+	return "", false, fmt.Errorf("%w: %q; there are: %s", ErrUnknownScheme, scheme, strings.Join(schemes(), ", "))
+}
+
 // checkURI refuses the key itself before its text gets into an error.
 func checkURI(uri string) error {
 	switch {

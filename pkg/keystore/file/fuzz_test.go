@@ -11,7 +11,7 @@ import (
 
 	"github.com/youmark/pkcs8"
 
-	"github.com/imasign/imasign-build/pkg/keyscan"
+	"github.com/imasign/imasign-build/internal/keyscan"
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 

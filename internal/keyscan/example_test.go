@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/imasign/imasign-build/pkg/keyscan"
+	"github.com/imasign/imasign-build/internal/keyscan"
 )
 
 func Example() {

@@ -7,7 +7,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/imasign/imasign-build/pkg/keyscan"
+	"github.com/imasign/imasign-build/internal/keyscan"
 )
 
 // BenchmarkScan searches this test's own program; BenchmarkSHA256 is what to compare with.

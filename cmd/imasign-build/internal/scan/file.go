@@ -1,4 +1,4 @@
-package main
+package scan
 
 import (
 	"archive/zip"
@@ -12,7 +12,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/xi2/xz"
 
-	"github.com/imasign/imasign-build/pkg/keyscan"
+	"github.com/imasign/imasign-build/internal/keyscan"
 	"github.com/imasign/imasign-build/pkg/tarball"
 )
 
@@ -26,11 +26,11 @@ type located struct {
 // maxUnpacked bounds what a file may unpack to, in bytes.
 const maxUnpacked = 64 << 30
 
-var errUnpacks = errors.New("it unpacks to more than 64 GiB, of which the rest was not searched")
+var errUnpacks = errors.New("it unpacks to more than 64 GiB; only the first 64 GiB were searched")
 
 // search reads a file as it stands, and once more unpacked if it is compressed.
-func (s *keyScan) search(ctx context.Context, f *os.File) (found []located, size int64, err error) {
-	plain, size, err := s.scanner.Scan(ctx, f)
+func (s *scanner) search(ctx context.Context, f *os.File) (found []located, size int64, err error) {
+	plain, size, err := s.content.Scan(ctx, f)
 	for _, one := range plain {
 		found = append(found, located{one, ""})
 	}
@@ -49,9 +49,9 @@ func (s *keyScan) search(ctx context.Context, f *os.File) (found []located, size
 	return append(found, unpacked...), size, err
 }
 
-// unpacked searches what f is the compressed form of. Content that cannot be decompressed
-// is no compressed content: as it stands it was searched.
-func (s *keyScan) unpacked(ctx context.Context, f *os.File) (found []located, err error) {
+// unpacked searches the content of a compressed file. Content that cannot be decompressed
+// is not taken for compressed: it was searched as it stands.
+func (s *scanner) unpacked(ctx context.Context, f *os.File) (found []located, err error) {
 	content, stop, err := tarball.Unpack(bufio.NewReader(f))
 	if err != nil {
 		return nil, tooLarge(err)
@@ -61,7 +61,7 @@ func (s *keyScan) unpacked(ctx context.Context, f *os.File) (found []located, er
 	}
 	defer stop()
 	limited := &io.LimitedReader{R: content, N: maxUnpacked}
-	plain, _, err := s.scanner.Scan(ctx, limited)
+	plain, _, err := s.content.Scan(ctx, limited)
 	for _, one := range plain {
 		found = append(found, located{one, "what it unpacks to"})
 	}
@@ -82,9 +82,9 @@ func tooLarge(err error) error {
 	return nil
 }
 
-// members searches the files of a zip archive; what is no such archive, or a damaged one,
-// was searched as it stands.
-func (s *keyScan) members(ctx context.Context, f *os.File, size int64) (found []located, err error) {
+// members searches the compressed files of a zip archive. Anything else, a damaged archive
+// included, was searched as it stands.
+func (s *scanner) members(ctx context.Context, f *os.File, size int64) (found []located, err error) {
 	var magic [4]byte
 	if _, err := f.ReadAt(magic[:], 0); err != nil || string(magic[:]) != "PK\x03\x04" {
 		return nil, nil //nolint:nilerr // see above
@@ -103,7 +103,7 @@ func (s *keyScan) members(ctx context.Context, f *os.File, size int64) (found []
 			continue // encrypted, or by another method
 		}
 		limited := &io.LimitedReader{R: r, N: left}
-		plain, _, err := s.scanner.Scan(ctx, limited)
+		plain, _, err := s.content.Scan(ctx, limited)
 		_ = r.Close() // it was read
 		for _, one := range plain {
 			found = append(found, located{one, member.Name})
