@@ -46,10 +46,8 @@ func (m *making) make(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if m.afresh {
-		if err := m.forget(); err != nil {
-			return err
-		}
+	if err := m.forget(); err != nil {
+		return err
 	}
 	if err := m.execute(ctx, m.createrepoProgram(), append(args, m.dir)...); err != nil {
 		return err
@@ -94,8 +92,8 @@ func (m *making) arguments() ([]string, error) {
 }
 
 // forget leaves createrepo_c nothing to take over but additional metadata: by size and
-// mtime alone it would take packages that were signed in place, and got their mtime
-// back, for unchanged.
+// mtime alone it would take packages for unchanged that were signed in place and got
+// their mtime back, or were built anew with the mtime of their SOURCE_DATE_EPOCH.
 func (m *making) forget() error {
 	text, err := withoutCore(m.text)
 	if err != nil {

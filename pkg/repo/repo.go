@@ -103,7 +103,7 @@ type task struct {
 	Options
 
 	given   string // Dir as it was named; Dir itself has no symbolic links
-	afresh  bool   // metadata are made from packages alone
+	afresh  bool   // packages were changed before this run, and what they were is not known
 	take    func(rpmsign.Result) error
 	told    map[string]bool // results and warnings that were handed out
 	summary Summary

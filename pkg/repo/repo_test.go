@@ -1,6 +1,7 @@
 package repo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -341,6 +342,32 @@ func TestAgain(t *testing.T) {
 		if !os.SameFile(a, b) {
 			t.Errorf("%s is not shared", u.Path)
 		}
+	}
+}
+
+// TestRebuiltWithItsTime: a package was replaced by one that is signed already, and has
+// the size and the mtime of the one before, as rebuilt ones do whose mtimes are clamped
+// to SOURCE_DATE_EPOCH.
+func TestRebuiltWithItsTime(t *testing.T) {
+	for _, o := range []Options{{}, {InPlace: true}} {
+		dir, out := repository(t)
+		mustRun(t, Options{Dir: dir, Output: out, Swap: true})
+		path := filepath.Join(dir, "Packages/i", filepath.Base(packages.Path(t, "zstd")))
+		was, err := os.Stat(path)
+		check(t, err)
+		text, err := os.ReadFile(path)
+		check(t, err)
+		const nameInLead = 10 // which rpm does not look at
+		text[nameInLead]++
+		check(t, os.Remove(path))
+		write(t, path, string(text))
+		check(t, os.Chtimes(path, was.ModTime(), was.ModTime()))
+		o.Dir, o.Output = dir, ""
+		if !o.InPlace {
+			o.Output = out + "2"
+		}
+		mustRun(t, o)
+		signed(t, cmp.Or(o.Output, dir))
 	}
 }
 
