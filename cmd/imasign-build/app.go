@@ -209,7 +209,7 @@ found something wrong.`,
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "report every entry, not only what is wrong")
 	flags.StringVar(&a.progressFormat, "progress", "auto", "progress of this `kind`: auto, bar, plain or none")
 	root.AddCommand(
-		newGroup("rootfs", "Sign and verify a directory tree", newRootfsSign(a), newRootfsVerify(a), newRootfsStrip(a), newRootfsScan(a)),
+		newGroup("rootfs", "Sign and verify a directory tree, search it for private keys", newRootfsSign(a), newRootfsVerify(a), newRootfsStrip(a), newRootfsScan(a)),
 		newGroup("rpm", "Sign and verify the files of RPM packages", newRPMSign(a), newRPMVerify(a), newRPMShow(a), newRPMStrip(a), newRPMDigests(a)),
 		newGroup("repo", "Sign and verify repositories of RPM packages", newRepoSign(a), newRepoVerify(a), newRepoStrip(a), newRepoRefresh(a)),
 		newGroup("tar", "Sign and verify tar archives", newTarSign(a), newTarCreate(a), newTarVerify(a), newTarStrip(a)),

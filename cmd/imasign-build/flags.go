@@ -29,7 +29,7 @@ func (f *keyFlags) add(flags *pflag.FlagSet) {
 }
 
 func (f *keyFlags) addPass(flags *pflag.FlagSet) {
-	flags.StringVar(&f.pass, "key-pass", "", "where the key's passphrase or PIN comes from: env:NAME, file:PATH or fd:N (a terminal is asked otherwise)")
+	flags.StringVar(&f.pass, "key-pass", "", "`source` of the passphrase or PIN of --key: env:NAME, file:PATH or fd:N (default: prompt on the terminal)")
 }
 
 func (f *keyFlags) fromEnvironment(a *app) {
@@ -153,7 +153,7 @@ func (f *engineFlags) addHash(flags *pflag.FlagSet) {
 }
 
 func (f *engineFlags) addForce(flags *pflag.FlagSet) {
-	flags.BoolVar(&f.force, "force", false, "replace what is, or may be, somebody else's signature")
+	flags.BoolVar(&f.force, "force", false, "replace signatures that were, or may have been, made by another key")
 }
 
 // addReplace adds what decides about signatures that are there.
@@ -200,7 +200,7 @@ func (f *engineFlags) engine(key *keystore.Key, public *ima.PublicKey, observe s
 // addAllowEmpty adds the flag without which a verification that judged no file fails:
 // a wrong directory or pattern is more likely than that there is nothing to verify.
 func addAllowEmpty(flags *pflag.FlagSet, allow *bool) {
-	flags.BoolVar(allow, "allow-empty", false, "accept that there is no file at all to judge")
+	flags.BoolVar(allow, "allow-empty", false, "succeed even if there is no file to verify")
 }
 
 // nothing says that no file in what is called name was judged.

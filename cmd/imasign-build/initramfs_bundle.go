@@ -46,8 +46,8 @@ all files, 1970 without it.
 The first --cert becomes /etc/keys/x509_ima.der, which the kernel loads by itself; for
 further ones, --secondary and --revoked the initramfs needs keyctl.
 
-With --kernel-config what the configuration decides is judged: of the policy, of what
-the hook needs, and which compression and busybox fit.
+--kernel-config also checks the policy, what the hook needs, the compression and busybox
+against that kernel's configuration.
 
   standalone           /init: mounts what root= names; --busybox brings the shell
   initramfs-framework  /init.d/95-imasign, for OE-core's initramfs-framework
@@ -68,8 +68,8 @@ the hook needs, and which compression and busybox fit.
 	flags.BoolVar(&o.allowOff, "allow-off", false, "let ima_appraise=off on the kernel's command line skip the policy")
 	flags.StringVar(&o.switchRoot, "switch-root", initramfs.DefaultSwitchRoot, "`path` of the signed, static switch_root in the root file system")
 	flags.StringVar(&o.busybox, "busybox", "", "a static busybox for the standalone hook, a `file`")
-	flags.BoolVar(&o.shellElsewhere, "shell-elsewhere", false, "another archive brings the shell, mount and mkdir that /init needs")
-	flags.BoolVar(&o.labelsKnown, "labels-known", false, "a security module has its policy when the hook runs, and knows the labels of --policy")
+	flags.BoolVar(&o.shellElsewhere, "shell-elsewhere", false, "another archive provides the shell, mount and mkdir that /init needs")
+	flags.BoolVar(&o.labelsKnown, "labels-known", false, "a security module has loaded its policy before the hook runs, and knows the labels in --policy")
 	flags.StringVar(&o.config, "kernel-config", "", "the kernel's configuration, a `file` like .config or /boot/config-*")
 	flags.StringVar(&o.kernel, "kernel", "", "kernel `version` whose rules count, such as 6.1 (default: the newest known, "+policy.Newest+")")
 	return cmd

@@ -39,8 +39,8 @@ kernel, and x509_ima.{key,crt,der}, which signs files. --with adds x509_ima_rpm
 Private keys are PKCS #8 with mode 0600, encrypted when --key-pass says with what.
 Existing files are never overwritten.
 
---name makes a further set beside an earlier one, in the same directory or token:
-x509_ima_NAME and so on. Its CA is the one that is there.
+--name adds a set of keys to the same directory or token, named x509_ima_NAME and so on,
+and certifies it with the CA that is already there.
 
 With --on they are made in a PKCS#11 token, under the same names, or in a TPM, whose
 wrapped keys are the key files then; they cannot be taken out. --key-pass is the
@@ -56,15 +56,15 @@ file or in a device of its own, no CA is made, and that one certifies the keys.`
 	flags := cmd.Flags()
 	flags.StringVar(&o.algorithm, "algorithm", certs.Algorithms()[0], strings.Join(certs.Algorithms(), ", "))
 	flags.StringSliceVar(&o.with, "with", nil, "more keys: "+strings.Join(certs.Extras(), ", "))
-	flags.StringVar(&o.name, "name", "", "a further set in the same directory or token, x509_ima_`NAME` and so on; certified by the CA in DIR, or by --ca-key")
+	flags.StringVar(&o.name, "name", "", "add a set of keys named x509_ima_`NAME` and so on, certified by the CA in DIR or by --ca-key")
 	flags.IntVar(&o.days, "days", certs.DefaultDays, "validity; the kernel looks at no date")
 	flags.StringVar(&o.subject, "subject", "", "a `name`, or /C=…/O=…/CN=…")
-	flags.StringVar(&o.key.pass, "key-pass", "", "encrypt the private keys with the passphrase from env:NAME, file:PATH or fd:N; with --on the PIN, or the new authorization value")
+	flags.StringVar(&o.key.pass, "key-pass", "", "encrypt the private keys with the passphrase from this `source`: env:NAME, file:PATH or fd:N; with --on it is the PIN, or the new authorization value")
 	flags.StringVar(&o.on, "on", "", "make the keys in the token or TPM that this `URI` names")
 	flags.BoolVar(&o.onlyCA, "only-ca", false, "make the CA alone, to keep it elsewhere than the keys that it certifies")
 	flags.StringVar(&o.ca.key, "ca-key", "", "make no CA: this key certifies, a `path` or URI")
 	flags.StringVar(&o.ca.cert, "ca", "", "its certificate, a PEM or DER `file`")
-	flags.StringVar(&o.ca.pass, "ca-pass", "", "where the passphrase or PIN of --ca-key comes from")
+	flags.StringVar(&o.ca.pass, "ca-pass", "", "`source` of the passphrase or PIN of --ca-key")
 	once(flags, "key-pass", "on", "ca-key", "ca", "ca-pass")
 	return cmd
 }

@@ -56,7 +56,7 @@ named and stay as they are.`,
 	o.engine.addForce(flags)
 	flags.BoolVar(&o.crossMounts, "cross-mounts", false, "enter file systems that are mounted inside the tree")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "check everything, change nothing")
-	flags.BoolVar(&o.allowEmpty, "allow-empty", false, "accept that there is nothing at all to attach")
+	flags.BoolVar(&o.allowEmpty, "allow-empty", false, "succeed even if the manifest has nothing to attach")
 	o.packages.addApply(flags)
 	o.input.add(flags)
 	o.output.add(flags)

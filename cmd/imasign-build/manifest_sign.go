@@ -30,7 +30,7 @@ func newManifestSign(a *app) *cobra.Command {
 the key. The manifest comes from "rpm digests" or a --dry-run --manifest; "manifest
 apply" attaches what was signed.
 
-Signatures that hold stay as they are; what may be somebody else's is an error without --force.`,
+Valid signatures by the same key are kept; others are an error without --force.`,
 		Example: `  imasign-build manifest sign --key K --cert C digests.jsonl -o signed.jsonl`,
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE:    func(cmd *cobra.Command, args []string) error { return runManifestSign(cmd.Context(), a, o, args[0]) },

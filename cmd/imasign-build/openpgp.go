@@ -18,8 +18,8 @@ import (
 type openPGPFlags struct{ key, pass string }
 
 func (f *openPGPFlags) add(flags *pflag.FlagSet, what string) {
-	flags.StringVar(&f.key, "openpgp-key", "", "make the OpenPGP signature of "+what+" anew with the secret key in this `file`, or with gpg:KEYID, which gpg and its agent have")
-	flags.StringVar(&f.pass, "openpgp-pass", "", "where that key's passphrase comes from: env:NAME, file:PATH or fd:N (a terminal is asked otherwise, or the agent asks)")
+	flags.StringVar(&f.key, "openpgp-key", "", "replace the OpenPGP signature of "+what+" using this `key`: a file with the secret key, or gpg:KEYID for a key that gpg or its agent holds")
+	flags.StringVar(&f.pass, "openpgp-pass", "", "`source` of the passphrase of --openpgp-key: env:NAME, file:PATH or fd:N (default: prompt on the terminal, or let the agent ask)")
 	once(flags, "openpgp-key", "openpgp-pass")
 }
 

@@ -22,12 +22,13 @@ each other and rules that are risky.
 
 "refuse" is what that kernel does not take; "error" is a policy that loads and does
 not do what it is for, or keeps the device from booting; both mean exit code 3.
-"warn" and "note" are for what is likely not wanted and what is worth knowing. What
-is to say about many lines is said once; -v says it of each.
+"warn" is for what is probably not intended, "note" for what is worth knowing. A
+finding about many lines is reported once; -v reports it for each line.
 
-With --kernel-config what the configuration decides is judged, without it named. With
---initramfs the policy is the one that the hook of initramfs bundle loads: before any
-other, as text, and before a security module has its own policy. - is standard input.`,
+Where the verdict depends on the kernel's configuration, --kernel-config decides; without
+it, the dependency is reported. With --initramfs the policy is checked as the one that
+the hook of initramfs bundle loads: before any other, as text, and before a security
+module has its own policy. - is standard input.`,
 		Example: `  imasign-build policy check --kernel 6.12 --kernel-config .config ima_policy`,
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -35,7 +36,7 @@ other, as text, and before a security module has its own policy. - is standard i
 		},
 	}
 	o.kernel.add(cmd.Flags())
-	cmd.Flags().BoolVar(&o.early, "initramfs", false, "judge it as the policy of the initramfs")
+	cmd.Flags().BoolVar(&o.early, "initramfs", false, "check it as the policy that an initramfs loads")
 	return cmd
 }
 

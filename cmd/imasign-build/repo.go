@@ -22,8 +22,8 @@ type repoFlags struct {
 
 func (f *repoFlags) add(flags *pflag.FlagSet, result string) {
 	flags.StringVarP(&f.output, "output", "o", "", "write the "+result+" repository to this `directory`, which must not exist")
-	flags.BoolVar(&f.swap, "swap", false, "exchange the "+result+" repository with DIR in the end: --output is the old one then")
-	flags.BoolVar(&f.inPlace, "in-place", false, "work below DIR itself: clients fail until the metadata are made anew")
+	flags.BoolVar(&f.swap, "swap", false, "finally exchange the "+result+" repository with DIR, so that --output becomes the old one")
+	flags.BoolVar(&f.inPlace, "in-place", false, "change DIR itself; clients fail until its metadata are regenerated")
 	once(flags, "output")
 	f.lists.add(flags)
 }
@@ -43,8 +43,8 @@ func (f *repoFlags) check(dryRun bool) error {
 type listFlags struct{ additions, removals string }
 
 func (f *listFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.additions, "additions", string(repo.Publish), "packages that the metadata do not list: `publish` them, refuse, or leave them unsigned and unlisted")
-	flags.StringVar(&f.removals, "removals", string(repo.Publish), "listed packages that are not there: `publish` the list without them, or refuse")
+	flags.StringVar(&f.additions, "additions", string(repo.Publish), "`what` to do with packages that the metadata do not list: publish (list them too), refuse (fail), or leave (keep them unsigned and unlisted)")
+	flags.StringVar(&f.removals, "removals", string(repo.Publish), "`what` to do about listed packages that are missing: publish (drop them from the list) or refuse (fail)")
 }
 
 func (f *listFlags) check() error {

@@ -23,13 +23,13 @@ func newRepoRefresh(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "refresh DIR",
 		Short: "Make a repository's metadata agree with its packages",
-		Long: `Refresh makes the metadata of DIR anew by createrepo_c, for packages that were signed
-in place ("rpm sign", "manifest apply") or elsewhere. It reads every package, whatever
-the old metadata say of it, and changes none. The metadata are exchanged in one step,
-for each repository in and below DIR.
+		Long: `Refresh regenerates the metadata of DIR with createrepo_c after packages were signed in
+place ("rpm sign", "manifest apply") or replaced. It reads every package, whatever the old
+metadata say about it, and changes none. The metadata of each repository in and below DIR
+are exchanged in one step.
 
-Checksums in updateinfo and susedata, additions, missing packages, and repomd.xml.asc
-are treated as "repo sign" does.`,
+Refresh treats checksums in updateinfo and susedata, added and missing packages, and
+repomd.xml.asc as "repo sign" does.`,
 		Example: `  imasign-build rpm sign --key x509_ima.key --cert x509_ima.crt /srv/repo
   imasign-build repo refresh /srv/repo`,
 		Args: usageArgs(cobra.ExactArgs(1)),

@@ -15,8 +15,8 @@ func newRepoStrip(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "strip DIR",
 		Short: "Remove the file signatures from all packages of a repository",
-		Long: `Strip writes a complete repository beside DIR, as "repo sign" does, whose packages
-have no file signatures. OpenPGP signatures of packages stay, and stay valid.`,
+		Long: `Strip writes a complete copy of the repository, as "repo sign" does, with packages that
+have no file signatures. OpenPGP signatures of packages are kept and remain valid.`,
 		Example: `  imasign-build repo strip -o /srv/repo.new --swap /srv/repo`,
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -24,13 +24,13 @@ func newRepoVerify(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify DIR",
 		Short: "Verify a repository: metadata, packages, file signatures",
-		Long: `Verify checks what a client of the repository would meet: that the metadata are those
-that repomd.xml lists and agree with each other, that every listed package is there and
-is the one that is listed, that nothing is there that is not listed, and that every
-listed package passes "rpm verify". With --openpgp-cert, repomd.xml must be signed by
-one of the certificates in that file. DIR may have several repositories below it.
+		Long: `Verify checks what a client of the repository would download: that the metadata match
+repomd.xml and agree with each other, that every listed package exists and has the listed
+checksum, size and name, that no package is unlisted, and that every listed package passes
+"rpm verify". With --openpgp-cert, repomd.xml must be signed by one of the certificates in
+that file. DIR may contain several repositories.
 
-Exit code 3 means that something was wrong, 1 that something could not be read.`,
+Exit code 3 means that verification failed, 1 that something could not be read.`,
 		Example: `  imasign-build repo verify --cert x509_ima.crt /srv/repo`,
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -40,7 +40,7 @@ Exit code 3 means that something was wrong, 1 that something could not be read.`
 	o.trust.add(cmd.Flags())
 	o.packages.addRead(cmd.Flags())
 	addAllowEmpty(cmd.Flags(), &o.allowEmpty)
-	cmd.Flags().StringVar(&o.signers, "openpgp-cert", "", "demand a signature of repomd.xml by an OpenPGP certificate (public key) in this `file`")
+	cmd.Flags().StringVar(&o.signers, "openpgp-cert", "", "require that repomd.xml is signed by an OpenPGP certificate (public key) in this `file`")
 	once(cmd.Flags(), "openpgp-cert")
 	return cmd
 }

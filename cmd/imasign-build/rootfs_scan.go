@@ -31,28 +31,29 @@ func newRootfsScan(a *app) *cobra.Command {
 		Use:   "scan PATH…",
 		Short: "Find private keys in directory trees and files",
 		Long: `Scan reads every regular file below each PATH, to its last byte, and names those that
-hold a private key: PEM and DER of any kind, encrypted or not, PKCS #12 and Java's key
-stores, OpenSSH, dropbear, PuTTY, OpenPGP and others, as a file of their own or inside of
-one, such as a tar or cpio archive. Files that are compressed as a whole (gzip, zstd, xz,
-bzip2, lz4) and zip archives are unpacked for it. Not looked into are file system images
-that are compressed, and what is encrypted.
+contain a private key: PEM and DER of any kind, encrypted or not, PKCS #12 and Java key
+stores, OpenSSH, dropbear, PuTTY, OpenPGP and others, whether the key is the whole file or
+part of it, as in a tar or cpio archive. Files compressed as a whole (gzip, zstd, xz,
+bzip2, lz4) and zip archives are unpacked first. Compressed file system images and
+encrypted content are not searched.
 
---key and --cert name the keys that sign: they are known in any encoding, and found as
-bare numbers, too, when --key is a file. A key that an image needs is allowed by its path
-and the SHA-256 of the file that holds it; the keys that sign, never.
+--key and --cert name the signing keys, which are recognised in any encoding; if --key is
+a file, its bare numbers are found as well. --allow-key permits a private key that the
+image needs, by the path and SHA-256 of the file that contains it. Signing keys are never
+permitted.
 
-Exit code 3 means that there are private keys, 1 that something could not be read.`,
+Exit code 3 means that private keys were found, 1 that something could not be read.`,
 		Example: `  imasign-build rootfs scan rootfs/
   imasign-build rootfs scan --key x509_ima.key --allow-key usr/share/test/key.pem=9f86d0… rootfs/`,
 		Args: usageArgs(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return runRootfsScan(cmd.Context(), a, o, args) },
 	}
 	flags := cmd.Flags()
-	flags.StringArrayVar(&o.keys, "key", nil, "a key that signs, never allowed: a `path` or URI; may be repeated (environment: IMASIGN_KEY)")
-	flags.StringArrayVar(&o.certs, "cert", nil, "the certificate of a key that signs, a PEM or DER `file`; may be repeated (environment: IMASIGN_CERT)")
-	flags.StringVar(&o.pass, "key-pass", "", "where the passphrase of --key comes from: env:NAME, file:PATH or fd:N; without it an encrypted key is known by its file and certificate")
-	flags.StringArrayVar(&o.allow, "allow-key", nil, "a private key that may be there: `PATH=SHA256`, the path from the root of the tree; may be repeated")
-	flags.StringVar(&o.allowFile, "allow-keys", "", "a `file` with such keys, as sha256sum writes it")
+	flags.StringArrayVar(&o.keys, "key", nil, "a signing key, never permitted in the tree: a `path` or URI; may be repeated (environment: IMASIGN_KEY)")
+	flags.StringArrayVar(&o.certs, "cert", nil, "the certificate of a signing key, a PEM or DER `file`; may be repeated (environment: IMASIGN_CERT)")
+	flags.StringVar(&o.pass, "key-pass", "", "`source` of the passphrase of --key: env:NAME, file:PATH or fd:N; without it an encrypted key is recognised by its file and certificate only")
+	flags.StringArrayVar(&o.allow, "allow-key", nil, "permit the private key in the file with this `PATH=SHA256`; the path is relative to the tree; may be repeated")
+	flags.StringVar(&o.allowFile, "allow-keys", "", "permit the keys in the files that this `file` lists, in the format of sha256sum")
 	flags.IntVarP(&o.jobs, "jobs", "j", 0, "files to work on at a time (default: one a core)")
 	return cmd
 }

@@ -76,10 +76,10 @@ func newRootfsSign(a *app) *cobra.Command {
 		Short: "Sign the files of a directory tree",
 		Long: `Sign gives every regular file of the tree a signature in security.ima.
 
-Signatures by the same key that hold already stay as they are, unless --hash asks for
-another hash. What is, or may be, somebody else's is an error without --force. Nothing
-is changed before every file is digested and signed; when attaching fails, what was
-there is restored.
+Valid signatures by the same key are kept, unless --hash asks for another hash. A
+signature that was, or may have been, made by another key is an error without --force.
+Nothing is changed before every file is digested and signed; when attaching fails, the
+previous values are restored.
 ` + patternHelp,
 		Example: `  imasign-build rootfs sign --key x509_ima.key --cert x509_ima.crt rootfs/
   imasign-build rootfs sign --select executable --hashed /etc rootfs/

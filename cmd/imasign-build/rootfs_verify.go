@@ -44,7 +44,7 @@ func newRootfsVerify(a *app) *cobra.Command {
 certificate that holds for its content, and names each one that does not, with the
 reason. A digest without a signature is accepted only for what --hashed names.
 
-Exit code 3 means that something was wrong, or that there was no file to judge, 1 that
+Exit code 3 means that verification failed or that there was no file to verify, 1 that
 something could not be read.
 ` + patternHelp,
 		Example: `  imasign-build rootfs verify --cert x509_ima.crt rootfs/

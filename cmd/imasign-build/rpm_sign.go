@@ -37,9 +37,9 @@ its main header states. Main header and payload keep every byte, and OpenPGP
 signatures stay valid. In place, nothing outside of the paths given is written to.
 
 A package is checked first, and replaced whole or not at all. One whose files are
-signed by this key already is left alone; what is, or may be, somebody else's
-is an error, or replaced with --force; signatures that rpm ignores are named and
-replaced. Source packages are left alone. Packages that are done stay done when others fail.`,
+signed by this key already is left alone. A signature that was, or may have been, made by
+another key is an error without --force. Signatures that rpm ignores are named and
+replaced. Source packages are left alone. If some packages fail, the others stay signed.`,
 		Example: `  imasign-build rpm sign --key x509_ima.key --cert x509_ima.crt RPMS/
   imasign-build rpm sign --output-dir signed --openpgp-key release.asc --openpgp-pass file:pass one.rpm two.rpm
   imasign-build rpm sign --openpgp-key gpg:0123456789ABCDEF RPMS/

@@ -27,12 +27,12 @@ symbolic links followed) has a signature by a trusted certificate for the digest
 the package states, that rpm will find it, and that the package is whole. --check
 files also compares the digests with the payload.
 
-Each package gets a line, with counts of its files and what is wrong with them. The
-files themselves are listed with --verbose, or when there is one package alone.
+Each package gets a line that counts its files by verdict. The files themselves are
+listed with --verbose, or if there is only one package.
 
-Exit code 3 means that something was wrong, or that no package had a file to judge,
-1 that something could not be read: a file, or a package that is truncated or
-otherwise broken.`,
+Exit code 3 means that verification failed or that no package had a file to verify, 1
+that something could not be read: a file, or a package that is truncated or otherwise
+broken.`,
 		Example: `  imasign-build rpm verify --cert x509_ima.crt RPMS/`,
 		Args:    usageArgs(cobra.MinimumNArgs(1)),
 		RunE:    func(cmd *cobra.Command, args []string) error { return runRPMVerify(cmd.Context(), a, o, args) },

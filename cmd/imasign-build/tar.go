@@ -27,7 +27,7 @@ type tarInputFlags struct {
 
 func (f *tarInputFlags) add(flags *pflag.FlagSet) {
 	flags.Int64Var(&f.unpackLimit, "unpack-limit", tarball.DefaultUnpackLimit, "how many `bytes` a pipe, a compressed archive (in TMPDIR) or holes in sparse files may unpack to")
-	flags.BoolVar(&f.plain, "plain", false, "take an archive of a container image for an archive of files, too")
+	flags.BoolVar(&f.plain, "plain", false, "treat an archive of a container image as a plain archive of files")
 }
 
 // open opens an archive, - for standard input.

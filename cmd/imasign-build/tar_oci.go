@@ -17,12 +17,11 @@ import (
 )
 
 const ociHelp = `
---oci takes container images: a directory with an OCI image layout, an oci-archive, or
-a docker-archive (what docker save and podman save write). Every layer of every image in
-it is taken.`
+--oci processes every layer of the container images in IN: a directory with an OCI image
+layout, an oci-archive, or a docker-archive (as docker save and podman save write).`
 
 func addOCI(flags *pflag.FlagSet, oci *bool) {
-	flags.BoolVar(oci, "oci", false, "IN is an OCI image layout directory, an oci-archive or a docker-archive; every layer of it is taken")
+	flags.BoolVar(oci, "oci", false, "IN is an OCI image layout, an oci-archive or a docker-archive; process all its layers")
 }
 
 // isLayoutDir tells a layout directory from an archive of images.

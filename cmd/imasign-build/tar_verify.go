@@ -27,7 +27,7 @@ func newTarVerify(a *app) *cobra.Command {
 trusted certificate that holds for its content, and names each one that does not,
 with the reason. It unpacks nothing.
 
-Exit code 3 means that something was wrong, or that there was no file to judge, 1 that
+Exit code 3 means that verification failed or that there was no file to verify, 1 that
 the archive could not be read.`,
 		Example: `  imasign-build tar verify --cert x509_ima.crt signed.tar.zst`,
 		Args:    usageArgs(cobra.ExactArgs(1)),
