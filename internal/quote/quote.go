@@ -69,11 +69,15 @@ func printable(r rune, size int) bool {
 }
 
 // Error returns the text of an error. Only errors that were joined ([errors.Join],
-// [Below]) are on lines of their own; newlines in the text of any one of them came from
-// elsewhere, as in the path of an [io/fs.PathError].
+// [Below]) and those of a method Lines() []error are on lines of their own; newlines in
+// the text of any one of them came from elsewhere, as in the path of an
+// [io/fs.PathError].
 func Error(err error) string {
 	text := err.Error()
 	switch e := err.(type) { //nolint:errorlint // each is taken apart
+	case interface{ Lines() []error }:
+		lines := e.Lines()
+		return around(errors.Join(lines...).Error(), lines)
 	case interface{ Unwrap() []error }:
 		return around(text, e.Unwrap())
 	case interface{ Unwrap() error }:

@@ -40,6 +40,15 @@ func TestText(t *testing.T) {
 	}
 }
 
+// several is an error of lines that are not all that it wraps.
+type several []error
+
+func (s several) Lines() []error {
+	return []error{quote.Heading(errors.New("2 failed")), fmt.Errorf("  %w", s[0])}
+}
+func (s several) Error() string   { return errors.Join(s.Lines()...).Error() }
+func (s several) Unwrap() []error { return s }
+
 func TestErrorsKeepTheLinesThatTheProgramJoined(t *testing.T) {
 	open := fmt.Errorf("open key: %w", &fs.PathError{Op: "open", Path: "x\ny\x1b", Err: os.ErrNotExist})
 	opened := `open key: open x\ny\x1b: file does not exist`
@@ -50,6 +59,7 @@ func TestErrorsKeepTheLinesThatTheProgramJoined(t *testing.T) {
 		"a:\n  b\n  c\\nd":               quote.Below(errors.New("a"), "b", "c\nd"),
 		`p\nq: ` + opened + ` (EOF\n)`:   fmt.Errorf("p\nq: %w (%w)", open, errors.New("EOF\n")),
 		`says something else\n`:          other{},
+		"tree: 2 failed:\n  " + opened:   fmt.Errorf("tree: %w", several{open}),
 		"2 failed:\nfirst\\n\n" + opened: errors.Join(errors.New("2 failed:"), errors.Join(errors.New("first\n"), open)),
 	} {
 		if got := quote.Error(err); got != want {

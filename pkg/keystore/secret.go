@@ -95,7 +95,7 @@ func fromDescriptor(number string, warn func(string)) (Secret, error) {
 	return func(ctx context.Context, _ string) ([]byte, error) {
 		data, info, err := read(ctx, name, maxSecret, func() (*os.File, error) { return duplicate(int(fd), name) })
 		if err == nil {
-			WarnOfMode(warn, "passphrase file", name, info)
+			WarnOfMode(warn, "passphrase file on", name, info)
 		}
 		return oneLine(name, data, err)
 	}, nil

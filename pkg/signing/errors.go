@@ -3,7 +3,8 @@ package signing
 import (
 	"errors"
 	"fmt"
-	"strings"
+
+	"github.com/imasign/imasign-build/internal/quote"
 )
 
 // Errors that callers decide by.
@@ -35,17 +36,21 @@ type Errors struct { //nolint:errname // several of them
 	Total int     // List is cut at a thousand
 }
 
-func (e *Errors) Error() string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%d files failed", e.Total)
-	for i, err := range e.List {
-		if i == 10 {
-			fmt.Fprintf(&b, "\n  … and %d more", e.Total-i)
-			break
-		}
-		fmt.Fprintf(&b, "\n  %v", err)
+func (e *Errors) Error() string { return errors.Join(e.Lines()...).Error() }
+
+// shown is how many errors Lines lists.
+const shown = 10
+
+// Lines returns what Error says, each line as an error of its own.
+func (e *Errors) Lines() []error {
+	lines := []error{quote.Heading(fmt.Errorf("%d files failed", e.Total))}
+	for _, err := range e.List[:min(shown, len(e.List))] {
+		lines = append(lines, fmt.Errorf("  %w", err))
 	}
-	return b.String()
+	if more := e.Total - len(lines) + 1; more > 0 {
+		lines = append(lines, fmt.Errorf("  … and %d more", more))
+	}
+	return lines
 }
 
 // Unwrap returns the errors that were kept.
