@@ -222,7 +222,7 @@ func replaced(n signing.Counts) (parts []string) {
 		parts = append(parts, fmt.Sprintf("%s of them over another hash before", count(n.Rehashed)))
 	}
 	if n.Forced > 0 {
-		parts = append(parts, fmt.Sprintf("%s of them in place of what may be somebody else's", count(n.Forced)))
+		parts = append(parts, fmt.Sprintf("%s of them replaced with --force", count(n.Forced)))
 	}
 	return parts
 }

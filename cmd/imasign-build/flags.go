@@ -131,7 +131,7 @@ func (f *trustFlags) ring(ctx context.Context, a *app) (*ima.Keyring, error) {
 	}
 	ring := ima.NewKeyring(keys...)
 	for _, id := range ring.Shared() {
-		a.note("warning: different certificates have the key id %s: the kernel looks for a key by that id alone and tries one of them, so that it may refuse what the other signed", id)
+		a.note("warning: different certificates have the key id %s: the kernel finds keys by this id alone and tries only one of them, so it may refuse what the other one signed", id)
 	}
 	return ring, nil
 }
@@ -209,7 +209,7 @@ func (a *app) nothing(name string, allowed bool) {
 	if allowed {
 		hint = ""
 	}
-	a.note("warning: there was nothing to verify in %s%s", name, hint)
+	a.note("warning: there was no file to verify in %s%s", name, hint)
 }
 
 // signingHashes are what signatures are made over.

@@ -81,7 +81,7 @@ func (i *interrupts) take() {
 	default:
 		i.insisted = true
 		i.cancel(errInterrupted)
-		time.AfterFunc(patience, func() { i.note("interrupted, and something does not come to its end; interrupt again to leave it") })
+		time.AfterFunc(patience, func() { i.note("interrupted, but something is still blocking; interrupt again to end at once") })
 	}
 }
 

@@ -81,7 +81,7 @@ func runRepoRefresh(ctx context.Context, a *app, o repoRefreshOptions, dir strin
 	if report.Repositories == 1 {
 		many = "repository"
 	}
-	quote.Fprintf(a.out, "metadata of %d %s made anew; %.1f s\n", report.Repositories, many, report.Seconds)
+	quote.Fprintf(a.out, "metadata of %d %s regenerated; %.1f s\n", report.Repositories, many, report.Seconds)
 	report.print(a)
 	return nil
 }

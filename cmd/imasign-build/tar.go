@@ -103,7 +103,7 @@ func (f *tarOutputFlags) checkArchive(a *app, dryRun bool) error {
 	case f.file == "-" && a.json:
 		return usagef("--json and -o - both write to standard output: give -o a file")
 	case f.file == "-" && a.terminal(a.out.Writer):
-		return usagef("an archive is nothing for a terminal: give -o a file, or redirect")
+		return usagef("an archive is not written to a terminal: name a file with -o, or redirect the output")
 	case f.file == "-":
 		return nil
 	}

@@ -165,6 +165,7 @@ func TestRefused(t *testing.T) {
 		say  string
 	}{
 		"output exists": {Options{Dir: dir, Output: out}, ErrExists, out},
+		"output is it":  {Options{Dir: dir, Output: dir + "/."}, ErrExists, "the repository is there"},
 		"output inside": {Options{Dir: dir, Output: filepath.Join(dir, "new")}, nil, "inside"},
 		"no repository": {Options{Dir: none, Output: out + "2"}, ErrNoRepository, "repomd.xml"},
 		"damaged":       {Options{Dir: damaged, Output: out + "2"}, ErrNoRepository, ""},

@@ -95,6 +95,8 @@ func (r *task) checkOutput() (string, error) {
 	switch free, err := isNotThere(out); {
 	case err != nil:
 		return "", err
+	case !free && around(out, r.Dir):
+		return "", fmt.Errorf("write %s: %w, and the repository is there; name a new directory, or sign in place", out, ErrExists)
 	case !free:
 		return "", fmt.Errorf("write %s: %w; remove it (after --swap it is the old repository) or name another place", out, ErrExists)
 	}
@@ -112,6 +114,19 @@ func (r *task) checkOutput() (string, error) {
 		return "", err
 	}
 	return out + ".partial", nil
+}
+
+// around reports whether the directory at path is dir or one above it.
+func around(path, dir string) bool {
+	there, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return false
+	}
+	if there, err = filepath.Abs(there); err != nil {
+		return false
+	}
+	_, within := below(there, dir)
+	return within
 }
 
 func sameFileSystem(a, b string) error {

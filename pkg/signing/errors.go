@@ -12,9 +12,9 @@ var (
 	// ErrOtherKey means that an entry carries a signature of another key.
 	ErrOtherKey = errors.New("signed by another key")
 	// ErrNotOurs means that an entry has a value that this program does not make and
-	// that may be somebody else's: a signature of another form or version, a damaged
+	// that another key may have made: a signature of another form or version, a damaged
 	// one, one of an unknown type.
-	ErrNotOurs = errors.New("its security.ima may be somebody else's")
+	ErrNotOurs = errors.New("its security.ima may have been made by another key")
 	// ErrUnsigned means that an entry has no security.ima at all.
 	ErrUnsigned = errors.New("no security.ima")
 	// ErrMismatch means that an entry is not what a manifest says it is.
