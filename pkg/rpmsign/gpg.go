@@ -40,7 +40,7 @@ type GPG struct {
 // or unfit is an error before anything else is done. ctx ends whatever gpg does for the
 // key, also later. Errors wrap ErrOpenPGPKey or ErrOpenPGPLocked.
 func OpenGPG(ctx context.Context, g GPG) (*OpenPGPKey, error) {
-	fingerprint, err := g.find(ctx)
+	fingerprint, unfit, err := g.find(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -64,37 +64,63 @@ func OpenGPG(ctx context.Context, g GPG) (*OpenPGPKey, error) {
 		return signature, err
 	}
 	_, public, err := g.sign(ctx, entity, signer, strings.NewReader("imasign-build: which key signs?\n"))
-	if err != nil {
+	switch {
+	case err != nil && unfit != "" && !errors.Is(err, ErrOpenPGPLocked):
+		return nil, fmt.Errorf("%w: the gpg key %s %s: %w", ErrOpenPGPKey, g.Key, unfit, err)
+	case err != nil:
 		return nil, fmt.Errorf("sign with the gpg key %s: %w", g.Key, err)
 	}
 	key.public = public
 	return key, nil
 }
 
-// find returns the fingerprint of the one secret key that gpg knows by the name.
-func (g *GPG) find(ctx context.Context) (string, error) {
+// find returns the fingerprint of the one secret key that gpg knows by the name, and why
+// it may be unfit, "" for a key that signs.
+func (g *GPG) find(ctx context.Context) (fingerprint, unfit string, err error) {
 	out, err := g.run(ctx, nil, "--with-colons", "--list-secret-keys", "--", strings.TrimSuffix(g.Key, "!"))
 	var failed *gpgError
 	if errors.As(err, &failed) {
-		return "", fmt.Errorf("%w: gpg has no secret key %q: %w", ErrOpenPGPKey, g.Key, err)
+		return "", "", fmt.Errorf("%w: gpg has no secret key %q: %w", ErrOpenPGPKey, g.Key, err)
 	}
 	if err != nil {
-		return "", err
+		return "", "", err
 	}
-	var fingerprints []string
+	n := 0
 	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
 		// doc/DETAILS of GnuPG: the fpr record behind a sec record is the primary key's.
 		switch field := strings.Split(lines.Text(), ":"); {
 		case field[0] == "sec":
-			fingerprints = append(fingerprints, "")
-		case field[0] == "fpr" && len(field) > 9 && len(fingerprints) > 0 && fingerprints[len(fingerprints)-1] == "":
-			fingerprints[len(fingerprints)-1] = field[9]
+			n, fingerprint, unfit = n+1, "", unfitness(field)
+		case field[0] == "fpr" && len(field) > 9 && fingerprint == "":
+			fingerprint = field[9]
 		}
 	}
-	if len(fingerprints) != 1 || fingerprints[0] == "" {
-		return "", fmt.Errorf("%w: gpg has %d secret keys for %q: name one by its fingerprint", ErrOpenPGPKey, len(fingerprints), g.Key)
+	if n != 1 || fingerprint == "" {
+		return "", "", fmt.Errorf("%w: gpg has %d secret keys for %q: name one by its fingerprint", ErrOpenPGPKey, n, g.Key)
 	}
-	return fingerprints[0], nil
+	return fingerprint, unfit, nil
+}
+
+// unfitness says why a key does not sign today, by gpg's record of it: of its letters for
+// what keys are for, capital ones are of the key as a whole.
+func unfitness(field []string) string {
+	const validity, expires, uses = 1, 6, 11
+	switch {
+	case len(field) <= uses:
+		return ""
+	case field[validity] == "r":
+		return "is revoked"
+	case field[validity] == "e":
+		if seconds, err := strconv.ParseInt(field[expires], 10, 64); err == nil {
+			return "expired on " + time.Unix(seconds, 0).UTC().Format(time.DateOnly)
+		}
+		return "expired"
+	case strings.Contains(field[uses], "D"):
+		return "is disabled"
+	case !strings.Contains(field[uses], "S"):
+		return "neither signs nor has a subkey that does"
+	}
+	return ""
 }
 
 // export returns the public key.

@@ -118,14 +118,23 @@ func TestGPGPassphrase(t *testing.T) {
 	mustGPG(t, r.of("a@example.invalid"))
 }
 
+// revoke revokes a key by the certificate that gpg made with it.
+func (r ring) revoke(t *testing.T, fingerprint string) {
+	t.Helper()
+	path := filepath.Join(r.home, "openpgp-revocs.d", fingerprint+".rev")
+	text := strings.Replace(string(content(t, path)), ":-----BEGIN", "-----BEGIN", 1) // which keeps it from being used by accident
+	check(t, os.WriteFile(path, []byte(text), 0o600))
+	r.gpg(t, "--import", path)
+}
+
 // TestGPGChoosesKeys: the key that the user means signs, or none.
 func TestGPGChoosesKeys(t *testing.T) {
 	t.Parallel()
 	r := newRing(t)
 	r.key(t, "rsa2048", "cert", "never", "")
 	primary := r.fingerprints(t)[0]
-	if _, err := OpenGPG(t.Context(), r.of(primary)); !errors.Is(err, ErrOpenPGPKey) && err == nil {
-		t.Error("a key that certifies alone signs")
+	if _, err := OpenGPG(t.Context(), r.of(primary)); !errors.Is(err, ErrOpenPGPKey) || !strings.Contains(err.Error(), "nor has a subkey") {
+		t.Errorf("a key that certifies alone: %v", err)
 	}
 	r.gpg(t, "--passphrase", "", "--quick-add-key", primary, "ed25519", "sign", "never")
 	r.gpg(t, "--passphrase", "", "--quick-add-key", primary, "rsa2048", "sign", "never")
@@ -144,10 +153,17 @@ func TestGPGChoosesKeys(t *testing.T) {
 	}
 	r.gpg(t, "--passphrase", "", "--quick-generate-key", "b <a@example.invalid>", "ed25519", "sign", "never")
 	r.gpg(t, "--passphrase", "", "--faked-system-time", "20200101T000000", "--quick-generate-key", "past@example.invalid", "ed25519", "sign", "1d")
-	for _, name := range []string{"a@example.invalid", "past@example.invalid", "nobody@example.invalid", "--export", "0123456789ABCDEF"} {
-		if _, err := OpenGPG(t.Context(), r.of(name)); err == nil || errors.Is(err, ErrOpenPGPLocked) {
+	for name, why := range map[string]string{
+		"a@example.invalid": "2 secret keys", "past@example.invalid": "expired on 2020-01-02",
+		"nobody@example.invalid": "no secret key", "--export": "no secret key", "0123456789ABCDEF": "no secret key",
+	} {
+		if _, err := OpenGPG(t.Context(), r.of(name)); !errors.Is(err, ErrOpenPGPKey) || errors.Is(err, ErrOpenPGPLocked) || !strings.Contains(err.Error(), why) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	r.revoke(t, all[0])
+	if _, err := OpenGPG(t.Context(), r.of(primary)); !errors.Is(err, ErrOpenPGPKey) || !strings.Contains(err.Error(), "is revoked") {
+		t.Errorf("a revoked key: %v", err)
 	}
 	if _, err := OpenGPG(t.Context(), GPG{Key: primary, Program: "no-such-gpg"}); !errors.Is(err, exec.ErrNotFound) {
 		t.Error(err)
