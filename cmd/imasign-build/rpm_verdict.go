@@ -140,6 +140,9 @@ func (r *rpmVerifyReport) takeEntries(v packageVerdict) {
 	if len(r.Entries) > itself {
 		r.Broken++
 	}
+	if v.err != nil {
+		r.add(v, verifyEntry{Status: "failed", Detail: v.err.Error()})
+	}
 	for _, e := range v.report.Entries {
 		r.add(v, e)
 	}
