@@ -61,7 +61,7 @@ func (r *task) renew(ctx context.Context, s *site) (err error) {
 	}
 	defer func() {
 		for _, p := range s.repositories {
-			err = errors.Join(err, os.RemoveAll(filepath.Join(r.Dir, p.rel, workDir)))
+			err = errors.Join(err, removeWork(filepath.Join(r.Dir, p.rel)))
 		}
 	}()
 	for _, p := range s.repositories {
@@ -89,10 +89,20 @@ func (r *task) renew(ctx context.Context, s *site) (err error) {
 	return flush(r.Dir)
 }
 
+// removeWork removes the directory of this package below dir. Where there is none, that
+// is no error, also on a file system that is read-only.
+func removeWork(dir string) error {
+	work := filepath.Join(dir, workDir)
+	if none, err := isNotThere(work); none || err != nil {
+		return err
+	}
+	return os.RemoveAll(work)
+}
+
 func (r *task) renewOne(ctx context.Context, p *listing) error {
 	dir := filepath.Join(r.Dir, p.rel)
 	work := filepath.Join(dir, workDir)
-	if err := os.RemoveAll(work); err != nil {
+	if err := removeWork(dir); err != nil {
 		return err
 	}
 	if err := os.Mkdir(work, 0o700); err != nil {

@@ -167,7 +167,7 @@ func (r *task) sign(ctx context.Context) error {
 	if !r.InPlace {
 		return r.besides(ctx, s)
 	}
-	r.warn("signing in place: until the metadata are made anew, clients find packages that differ from them and fail; -o NEWDIR --swap has no such moment")
+	r.warn("the repository is changed in place: until the metadata are made anew, clients find packages that differ from them and fail; -o NEWDIR --swap has no such moment")
 	return r.again(ctx, s, func(s *site) error { return r.inPlace(ctx, s) })
 }
 

@@ -130,7 +130,7 @@ func TestInPlace(t *testing.T) {
 	check(t, err)
 	signed(t, dir)
 	alone(t, dir, "repo")
-	if !w.have("signing in place") {
+	if !w.have("changed in place") {
 		t.Errorf("%q", w.list)
 	}
 	if got := kinds(t, dir); !slices.Contains(got, "modules") {

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/imasign/imasign-build/pkg/rpmsign"
 )
@@ -19,6 +21,7 @@ type site struct {
 	*survey
 
 	repositories []*listing // in the order of their paths
+	homeless     []string   // packages that lie in none of them
 }
 
 // listing is a directory with metadata, and what they said before anything was
@@ -138,6 +141,9 @@ func (s *site) findAdditions() {
 			continue
 		}
 		around := s.around(i.rel)
+		if len(around) == 0 {
+			s.homeless = append(s.homeless, i.rel)
+		}
 		for n, r := range around {
 			if !met[r][i.rel] && (n == 0 || r.lists(around[0], met[r])) {
 				rel, _ := below(r.rel, i.rel)
@@ -186,8 +192,8 @@ func (r *task) decide(s *site) error {
 			r.summary.Removed = append(r.summary.Removed, filepath.Join(r.given, p.rel, href))
 		}
 		for _, rel := range p.added {
-			if strings.Contains(rel, "\n") {
-				return fmt.Errorf("%q: createrepo_c takes no line break in a name", filepath.Join(s.root, p.rel, rel))
+			if r.Additions != Leave && !listable(rel) {
+				return fmt.Errorf("%q: metadata cannot list a name with control characters, or one that is not UTF-8: rename it", filepath.Join(s.root, p.rel, rel))
 			}
 			r.summary.Added = append(r.summary.Added, filepath.Join(r.given, p.rel, rel))
 		}
@@ -197,22 +203,34 @@ func (r *task) decide(s *site) error {
 			return fmt.Errorf("%s: %w: none is here, and they are said to be at %s", s.path(item{rel: p.rel}), ErrMissing, p.all[0].base)
 		}
 	}
+	for _, rel := range s.homeless {
+		r.summary.Left = append(r.summary.Left, filepath.Join(r.given, rel))
+	}
 	if len(r.summary.Removed) > 0 && r.Removals == Refuse {
 		return fmt.Errorf("%w: %s", ErrMissing, some(r.summary.Removed))
 	}
 	switch {
-	case len(r.summary.Added) > 0 && r.Additions == Refuse:
-		return fmt.Errorf("%w: %s", ErrUnlisted, some(r.summary.Added))
+	case r.Additions == Refuse && len(r.summary.Added)+len(r.summary.Left) > 0:
+		return fmt.Errorf("%w: %s", ErrUnlisted, some(append(r.summary.Added, r.summary.Left...)))
 	case r.Additions == Leave:
-		r.summary.Left, r.summary.Added = r.summary.Added, nil
+		r.summary.Left, r.summary.Added = append(r.summary.Added, r.summary.Left...), nil
 		for _, p := range s.repositories {
 			p.added = nil
 		}
+	}
+	for _, rel := range s.homeless {
+		r.warn(filepath.Join(r.given, rel) + " lies in no repository, and is neither signed nor listed: move it to one, or make one there by createrepo_c")
 	}
 	for _, rel := range s.outside {
 		r.Observe.Warn(filepath.Join(r.given, rel), "leads to a directory around it: packages there are neither signed nor listed")
 	}
 	return nil
+}
+
+// listable reports whether createrepo_c lists a package by this name: it reads its list
+// of them by lines, and XML has no other control characters, nor bytes that are no text.
+func listable(name string) bool {
+	return utf8.ValidString(name) && !strings.ContainsFunc(name, unicode.IsControl)
 }
 
 // packages are the items to be signed: what metadata list, whatever it is called, and

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/imasign/imasign-build/pkg/rpmsign"
+	"github.com/imasign/imasign-build/pkg/signing"
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
@@ -25,16 +26,28 @@ func TestSite(t *testing.T) {
 			packages.CreateRepo(t, filepath.Join(top, dir), "--general-compress-type=gz")
 		}
 		packages.Copy(t, "xz", filepath.Join(top, "all/inner"))
-		packages.Copy(t, "empty", top) // in no repository
+		homeless := packages.Copy(t, "empty", top)
 		s, err := signer()
 		check(t, err)
 		o := Options{Dir: top, Output: top + ".new", Swap: true, Signing: s}
 		if inPlace {
 			o = Options{Dir: top, InPlace: true, Signing: s}
 		}
-		n := 0
+		refuse := o
+		refuse.Additions = Refuse
+		if _, err := Sign(t.Context(), refuse, func(r rpmsign.Result) error { return r.Err }); !errors.Is(err, ErrUnlisted) || !strings.Contains(err.Error(), homeless) {
+			t.Errorf("a package in no repository: %v", err)
+		}
+		n, w := 0, &warnings{}
+		o.Observe = signing.NewObserver(w.observe)
 		got, err := Sign(t.Context(), o, func(r rpmsign.Result) error { n++; return r.Err })
 		check(t, err)
+		if !w.have(homeless+" lies in no repository") || !slices.Equal(got.Left, []string{homeless}) {
+			t.Errorf("a package in no repository: %+v, %q", got, w.list)
+		}
+		if found, _ := verify(t, VerifyOptions{Dir: top}); !slices.Equal(found, []string{"unlisted " + filepath.Base(homeless) + ": it lies in no repository"}) {
+			t.Errorf("%q", found)
+		}
 		if got.Repositories != 4 || len(got.Added) != 2 || n != 4 {
 			t.Errorf("%+v, %d results", got, n)
 		}
@@ -61,6 +74,20 @@ func TestNestedAlone(t *testing.T) {
 	text := first(unpack(t, out, "primary"))
 	if strings.Contains(text, "debug/") {
 		t.Error(text)
+	}
+}
+
+// TestUnlistable: packages whose names metadata cannot have are refused, or left.
+func TestUnlistable(t *testing.T) {
+	for _, name := range []string{"a\n.rpm", "a\x01.rpm", "\xff.rpm"} {
+		dir, out := repository(t)
+		check(t, os.Rename(packages.Copy(t, "xz", dir), filepath.Join(dir, name)))
+		if _, _, err := run(t, Options{Dir: dir, Output: out}); err == nil || !strings.Contains(err.Error(), "rename it") {
+			t.Errorf("%q: %v", name, err)
+		}
+		alone(t, dir, "repo", "signed.partial")
+		_, _, err := run(t, Options{Dir: dir, Output: out, Additions: Leave})
+		check(t, err)
 	}
 }
 

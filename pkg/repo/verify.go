@@ -128,6 +128,9 @@ func (v *verification) open(rel string) error {
 
 func (v *verification) run(ctx context.Context) error {
 	v.findAdditions()
+	for _, rel := range v.homeless {
+		v.find(rel, FlawUnlisted, "it lies in no repository")
+	}
 	for _, p := range v.repositories {
 		if err := v.repository(ctx, p); err != nil {
 			return err
