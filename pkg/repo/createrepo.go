@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 
 	"github.com/imasign/imasign-build/internal/atomicfile"
@@ -162,13 +163,20 @@ func withoutCore(text []byte) ([]byte, error) {
 	}
 }
 
+// unknownCompression is what createrepo_c and modifyrepo_c say of a --compress-type that
+// they were built without: zstd before 1.0.
+var unknownCompression = regexp.MustCompile(`Unknown\S* compression type`)
+
 // execute runs a program that works on the metadata.
 func (m *making) execute(ctx context.Context, program string, args ...string) error {
 	err := child.Run(ctx, child.Command{Program: program, Args: args, Environment: m.Environment, Log: logPath(m.dir)})
-	if err != nil && ctx.Err() == nil {
-		return fmt.Errorf("make the metadata of %s: %w", m.dir, err)
+	switch {
+	case err == nil || ctx.Err() != nil:
+		return err
+	case unknownCompression.MatchString(err.Error()):
+		return fmt.Errorf("make the metadata of %s, some of which are compressed in a way that this %s does not know: use a newer createrepo_c: %w", m.dir, filepath.Base(program), err)
 	}
-	return err
+	return fmt.Errorf("make the metadata of %s: %w", m.dir, err)
 }
 
 // logPath is the file that programs at work on a repository have open.

@@ -313,6 +313,20 @@ func TestFailingCreaterepo(t *testing.T) {
 	signed(t, out)
 }
 
+// TestUnknownCompression: what createrepo_c says of a compression that it does not know
+// comes with what to do about it.
+func TestUnknownCompression(t *testing.T) {
+	dir, out := repository(t)
+	for _, says := range []string{`Unknown/Unsupported compression type "zstd"`, `Unknown compression type "zstd"`} {
+		tool := filepath.Join(t.TempDir(), "createrepo_c")
+		write(t, tool, "#!/bin/sh\necho '"+says+"' >&2\nexit 1\n")
+		check(t, os.Chmod(tool, 0o755))
+		if _, _, err := run(t, Options{Dir: dir, Output: out, Createrepo: tool}); err == nil || !strings.Contains(err.Error(), "use a newer createrepo_c") {
+			t.Error(err)
+		}
+	}
+}
+
 func TestOddFiles(t *testing.T) {
 	dir, out := repository(t)
 	check(t, syscall.Mkfifo(filepath.Join(dir, "fifo"), 0o644))
