@@ -56,14 +56,15 @@ type VerifyOptions struct {
 // Signers are the OpenPGP certificates by which repomd.xml may be signed.
 type Signers struct{ list openpgp.EntityList }
 
-// ReadSigners reads OpenPGP certificates (public keys), armored or not.
+// ReadSigners reads OpenPGP certificates (public keys), armored or not; of armored ones
+// the text may have several blocks.
 func ReadSigners(text []byte) (*Signers, error) {
-	list, err := openpgp.ReadArmoredKeyRing(bytes.NewReader(text))
-	if err != nil {
-		list, err = openpgp.ReadKeyRing(bytes.NewReader(text))
-	}
-	if err != nil || len(list) == 0 {
+	list, err := rpmsign.ReadKeyRing(text)
+	switch {
+	case err != nil:
 		return nil, fmt.Errorf("no OpenPGP certificate (public key): %w", err)
+	case len(list) == 0:
+		return nil, errors.New("no OpenPGP certificate (public key)")
 	}
 	return &Signers{list}, nil
 }

@@ -162,8 +162,21 @@ func TestVerifySignature(t *testing.T) {
 	if got, _ := verify(t, VerifyOptions{Dir: dir, Signers: other}); len(got) != 1 || !strings.HasPrefix(got[0], "signature") {
 		t.Errorf("by another key: %q", got)
 	}
-	if _, err := ReadSigners([]byte("none")); err == nil {
-		t.Error("certificates of rubbish")
+	var text []byte
+	for _, algorithm := range []string{"ed25519", "rsa"} { // as files of a distribution's keys have them
+		one, err := os.ReadFile(packages.PublicKey(t, algorithm))
+		check(t, err)
+		text = slices.Concat(text, []byte("pub "+algorithm+"\n\n"), one)
+	}
+	both, err := ReadSigners(text)
+	check(t, err)
+	if got, _ := verify(t, VerifyOptions{Dir: dir, Signers: both}); len(got) != 0 {
+		t.Errorf("signed by the second of two keys: %q", got)
+	}
+	for _, text := range []string{"", "none", "-----BEGIN PGP PUBLIC KEY BLOCK-----\n"} {
+		if _, err := ReadSigners([]byte(text)); err == nil || strings.Contains(err.Error(), "%!") {
+			t.Errorf("certificates of %q: %v", text, err)
+		}
 	}
 }
 

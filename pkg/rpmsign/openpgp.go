@@ -44,7 +44,7 @@ func ReadOpenPGPKey(r io.Reader, passphrase func() ([]byte, error), date time.Ti
 		return nil, fmt.Errorf("%w: over %d bytes", ErrOpenPGPKey, maxKey)
 	}
 	defer clear(text)
-	list, err := readKeyRing(text)
+	list, err := ReadKeyRing(text)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrOpenPGPKey, err)
 	}
@@ -84,15 +84,27 @@ func verifiable(key *packet.PublicKey) error {
 		ErrOpenPGPKey, key.Version, key.PubKeyAlgo)
 }
 
-func readKeyRing(text []byte) (openpgp.EntityList, error) {
-	if !bytes.HasPrefix(bytes.TrimSpace(text), []byte("-----BEGIN PGP")) {
+// ReadKeyRing reads OpenPGP keys, secret or public ones: armored, in as many blocks as
+// there are with any text between them, or not armored.
+func ReadKeyRing(text []byte) (openpgp.EntityList, error) {
+	begin := []byte("-----BEGIN PGP")
+	_, armored, found := bytes.Cut(text, begin)
+	if !found {
 		return openpgp.ReadKeyRing(bytes.NewReader(text))
 	}
-	block, err := armor.Decode(bytes.NewReader(text))
-	if err != nil {
-		return nil, err
+	var all openpgp.EntityList
+	for part := range bytes.SplitSeq(armored, begin) {
+		block, err := armor.Decode(io.MultiReader(bytes.NewReader(begin), bytes.NewReader(part)))
+		if err != nil {
+			return nil, err
+		}
+		list, err := openpgp.ReadKeyRing(block.Body)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, list...)
 	}
-	return openpgp.ReadKeyRing(block.Body)
+	return all, nil
 }
 
 func unlock(key *packet.PrivateKey, passphrase func() ([]byte, error)) error {
