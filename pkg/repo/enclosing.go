@@ -1,17 +1,19 @@
 package repo
 
 import (
+	"os"
 	"path/filepath"
 	"slices"
 )
 
 // Enclosing returns the repositories that a file lies in, by its path as it is named
-// and by the one without symbolic links: the directories above it that have metadata.
+// and by the one without symbolic links: the directories above it that have metadata,
+// each once, as it was found first.
 func Enclosing(file string) []string {
 	var list []string
 	for _, path := range paths(file) {
 		for dir := filepath.Dir(path); ; dir = filepath.Dir(dir) {
-			if isFile(repomdPath(dir)) {
+			if isFile(repomdPath(dir)) && !slices.ContainsFunc(list, func(other string) bool { return sameDir(dir, other) }) {
 				list = append(list, dir)
 			}
 			if dir == filepath.Dir(dir) {
@@ -20,7 +22,16 @@ func Enclosing(file string) []string {
 		}
 	}
 	slices.Sort(list)
-	return slices.Compact(list)
+	return list
+}
+
+func sameDir(a, b string) bool {
+	is, err := os.Stat(a)
+	if err != nil {
+		return a == b
+	}
+	other, err := os.Stat(b)
+	return err == nil && os.SameFile(is, other)
 }
 
 func paths(file string) []string {

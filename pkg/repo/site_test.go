@@ -252,7 +252,10 @@ func TestEnclosing(t *testing.T) {
 	check(t, err)
 	link := filepath.Join(t.TempDir(), "a.rpm")
 	check(t, os.Symlink(filepath.Join(dir, "README"), link))
+	other := filepath.Join(filepath.Dir(dir), "other") // the same directory by another name
+	check(t, os.Symlink(dir, other))
 	for file, want := range map[string][]string{
+		filepath.Join(other, "README"):         {other},
 		filepath.Join(dir, "Packages/i/x.rpm"): {dir}, filepath.Join(filepath.Dir(dir), "x.rpm"): nil, link: {dir}, filepath.Join(dir, "none/none/x.rpm"): {dir},
 	} {
 		if got := Enclosing(file); !slices.Equal(got, want) {
