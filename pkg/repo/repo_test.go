@@ -386,6 +386,33 @@ func TestRebuiltWithItsTime(t *testing.T) {
 	}
 }
 
+// TestOwners: signed packages, metadata and directories belong to whom they belonged.
+func TestOwners(t *testing.T) {
+	dir, out := repository(t)
+	uid, gid := os.Getuid(), os.Getgid()
+	if uid == 0 { // nobody else gives files away
+		uid, gid = 1, 2
+	}
+	path := "Packages/i/" + filepath.Base(packages.Path(t, "zstd"))
+	for _, name := range []string{".", "Packages", path, "repodata"} {
+		check(t, os.Chown(filepath.Join(dir, name), uid, gid))
+	}
+	check(t, os.Chmod(dir, 0o775|fs.ModeSetgid))
+	write(t, filepath.Join(dir, "repodata/mine"), "somebody else's")
+	mustRun(t, Options{Dir: dir, Output: out, Swap: true})
+	for _, name := range []string{".", "Packages", path, "repodata", "repodata/repomd.xml"} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		check(t, err)
+		if is := info.Sys().(*syscall.Stat_t); int(is.Uid) != uid || int(is.Gid) != gid {
+			t.Errorf("%s belongs to %d:%d, not %d:%d", name, is.Uid, is.Gid, uid, gid)
+		}
+	}
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o775 || info.Mode()&fs.ModeSetgid == 0 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	signed(t, dir)
+}
+
 // TestNeverOverwritten: somebody puts something at the output while a run is at
 // work.
 func TestNeverOverwritten(t *testing.T) {

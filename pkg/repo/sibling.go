@@ -51,6 +51,9 @@ func (r *task) write(ctx context.Context, s *site, partial string) error {
 	if err := r.makeAll(ctx, s, partial); err != nil {
 		return err
 	}
+	if err := s.own(partial); err != nil {
+		return err
+	}
 	r.tellRemovals()
 	if err := r.warnAboutLists(s); err != nil {
 		return err
