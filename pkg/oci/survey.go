@@ -1,12 +1,14 @@
 package oci
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/imasign/imasign-build/pkg/tarball"
@@ -300,10 +302,35 @@ func (w *walk) sniff(d *descriptor) (contents, error) {
 		return archive, err
 	}
 	head, err := w.head(d)
-	if isDocument(head) {
+	if err != nil || !isDocument(head) && !bytes.HasPrefix(head, []byte("<")) && !bytes.HasPrefix(head, []byte("SPDXVersion:")) {
+		return opaque, err
+	}
+	isText, err := isText(b.reader())
+	if isText {
 		return document, err
 	}
 	return opaque, err
+}
+
+// isText tells text, as attestations and SBOMs are (JSON, XML, SPDX's tag-value), from
+// what may be a file system's image: every byte counts, some have their superblock
+// behind a kilobyte of anything. An empty blob is no text.
+func isText(r io.Reader) (bool, error) {
+	isControl := func(c byte) bool { return c < ' ' && c != '\t' && c != '\r' && c != '\n' }
+	any := false
+	for buf := make([]byte, 32<<10); ; {
+		n, err := r.Read(buf)
+		if slices.ContainsFunc(buf[:n], isControl) {
+			return false, nil
+		}
+		any = any || n > 0
+		if errors.Is(err, io.EOF) {
+			return any, nil
+		}
+		if err != nil {
+			return false, err
+		}
+	}
 }
 
 // cosignTag is how cosign and the referrers of a registry without their API name
