@@ -117,6 +117,10 @@ func (s *scanner) paxMap(m *member) (sm sparseMap, err error) {
 			return sm, errSparse("of an unknown version")
 		}
 		err = s.contentMap(m, &sm)
+		// bsdtar's map of a file that is but a hole begins with no bytes at 0.
+		if len(sm.spans) == 2 && sm.spans[0] == (span{}) && sm.spans[1].length == 0 {
+			sm.spans = sm.spans[1:]
+		}
 	case "map name numblocks size", "numblocks numbytes offset size":
 		size = value(m.pax.records, "GNU.sparse.size")
 		err = sm.fromRecords(keys, texts)
