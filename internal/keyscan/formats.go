@@ -10,8 +10,8 @@ import (
 // formats are the patterns of every format that is known by its beginning.
 func formats() []pattern {
 	list := []pattern{
-		{text: "-----BEGIN ", kind: "PEM", judge: judgeText(pemKey)},
-		{text: "LS0tLS1CRUdJTi", kind: "PEM in base64", judge: pemInBase64}, // "-----BEGIN"
+		{text: "-----BEGIN", kind: "PEM", judge: judgeText(pemKey)},
+		{text: "-\x00-\x00-\x00-\x00-\x00B\x00E\x00G\x00I\x00N\x00", kind: "PEM in UTF-16", judge: pemInUTF16},
 		{text: "---- BEGIN SSH2 ", kind: "SSH2 key", judge: judgeText(ssh2Key)},
 		{text: "PuTTY-User-Key-File-", kind: "PuTTY key", judge: judgeText(puttyKey)},
 		{text: "AGE-SECRET-KEY-1", kind: "age key", judge: judgeText(ageKey)},
@@ -22,11 +22,13 @@ func formats() []pattern {
 		{text: "11:private-key(", kind: "key of gpg-agent", judge: judgeText(agentKey)},
 		{text: "21:protected-private-key(", kind: "key of gpg-agent", judge: judgeText(agentKey)},
 		{text: "openssh-key-v1\x00", kind: "OpenSSH key", judge: opensshKey},
-		// Beginnings in base64, of RSA keys and of EC keys on P-256.
-		{text: "IBADANBgkqhkiG9w0BAQEFAASC", kind: "PKCS #8 in base64", judge: judgeText(base64Body)},
-		{text: "AgEAMBMGByqGSM49AgEGCCqGSM49AwEHB", kind: "PKCS #8 in base64", judge: judgeText(base64Body)},
-		{text: "IBAAKCA", kind: "PKCS #1 in base64", judge: judgeText(pkcs1Base64)},
-		{text: "MHcCAQEE", kind: "SEC 1 in base64", judge: judgeText(sec1Base64)},
+		{text: `"kty":"`, kind: "JSON Web Key", judge: jwkKey},
+		{text: `"kty": "`, kind: "JSON Web Key", judge: jwkKey},
+		{text: `"kty" : "`, kind: "JSON Web Key", judge: jwkKey},
+		{text: `\"kty\":`, kind: "JSON Web Key", judge: jwkKey},
+		{text: "PrivateKey", kind: "WireGuard key", judge: wireGuardKey},
+		{text: "private-key", kind: "WireGuard key", judge: wireGuardKey},
+		{text: "private_key", kind: "WireGuard key", judge: wireGuardKey},
 
 		{text: "\x02\x01\x00\x30", kind: "PKCS #8 in DER", judge: derKey(isPKCS8)},
 		{text: "\x02\x01\x01\x30", kind: "PKCS #8 in DER", judge: derKey(isPKCS8)},
@@ -47,7 +49,7 @@ func formats() []pattern {
 	for name, kind := range map[string]string{"ssh-rsa": "dropbear RSA key", "ssh-dss": "dropbear DSA key", "ssh-ed25519": "dropbear Ed25519 key", "ecdsa-sha2-nistp256": "dropbear ECDSA key", "ecdsa-sha2-nistp384": "dropbear ECDSA key", "ecdsa-sha2-nistp521": "dropbear ECDSA key"} {
 		list = append(list, pattern{text: name + "\x00", kind: kind, judge: dropbearKey(name)})
 	}
-	return list
+	return append(list, encoded()...)
 }
 
 // textReach is as far as the headers of PEM and OpenPGP reach.
@@ -77,36 +79,27 @@ func armorEnd(text []byte) int {
 	return at + len("-----END ") + min(len(line), max(0, bytes.Index(line, []byte("-----")))+len("-----"))
 }
 
-// pemInBase64 decodes the first line.
-func pemInBase64(data []byte, at int) (int, int) {
-	var line [60]byte
-	n, _ := base64.StdEncoding.Decode(line[:], data[at:min(len(data), at+80)])
-	if !bytes.Contains(line[:n], []byte("PRIVATE KEY")) {
-		return 0, 0
-	}
-	return at, 80
-}
-
-// Between the lines of a key as text may stand whitespace, or its escapes in JSON and in
-// program text. 20 characters of base64 have to follow: programs have the first line.
+// Between the lines of a key as text may stand whitespace, marks of comments and quotations,
+// or escapes of JSON, XML, URLs and program text. 20 characters of base64 have to follow:
+// programs have the first line.
 const (
-	breaks  = `(?:[ \t\r\n"',+]|\\[nrt])*`
-	body    = `(?:[A-Za-z0-9+/=](?:\r?\n|\\n)?){20}`
+	breaks  = `(?:[ \t\r\n"',+#>;*|]|` + escapes + `)*`
+	escapes = `\\+(?:[nrt]|u000[aAdD]|\r?\n)|&#(?:10|13|x[aAdD]);|%0[aAdD]`
+	body    = `(?:(?:[A-Za-z0-9+/=]|%2[BbFf]|%3[Dd]|\\/)(?:\r?\n|\\n)?){20}`
+	space   = `(?: |\+|%20)`
 	headers = `(?:[A-Za-z-]+: [^\n]*?(?:\n|\\n)` + breaks + `)*`
 )
 
 var (
-	pemKey      = regexp.MustCompile(`^-----BEGIN (?:[A-Z0-9]+ )*PRIVATE KEY(?: BLOCK)?-----` + breaks + headers + body)
-	ssh2Key     = regexp.MustCompile(`^---- BEGIN SSH2 (?:ENCRYPTED )?PRIVATE KEY ----` + breaks + headers + body)
-	puttyKey    = regexp.MustCompile(`^PuTTY-User-Key-File-[1-9]: [a-z0-9-]+\r?\nEncryption: `)
-	ageKey      = regexp.MustCompile(`^AGE-SECRET-KEY-1[A-Z0-9]{58}`)
-	signifyKey  = regexp.MustCompile(`^secret key\nRW[A-Za-z0-9+/]{60}`)
-	bindKey     = regexp.MustCompile(`^Private-key-format: v[0-9]+\.[0-9]+\r?\nAlgorithm: [0-9]`)
-	agentText   = regexp.MustCompile(`^Key: \((?:protected-)?private-key\s+\([a-z]`)
-	agentKey    = regexp.MustCompile(`^[0-9]+:(?:protected-)?private-key\([0-9]+:[a-z]+\([0-9]+:[a-z]`)
-	pkcs1Base64 = regexp.MustCompile(`^IBAAKCA[A-Za-z]E[A-Za-z0-9+/]{60}`)
-	sec1Base64  = regexp.MustCompile(`^MHcCAQEE[A-Za-z0-9+/]{44}oAoGCCqGSM49AwEH`)
-	base64Body  = regexp.MustCompile(`^[A-Za-z0-9+/]{60}`)
+	escape     = regexp.MustCompile(escapes)
+	pemKey     = regexp.MustCompile(`^-----BEGIN` + space + `(?:[A-Z0-9]+` + space + `)*PRIVATE` + space + `KEY(?:` + space + `BLOCK)?-----` + breaks + headers + body)
+	ssh2Key    = regexp.MustCompile(`^---- BEGIN SSH2 (?:ENCRYPTED )?PRIVATE KEY ----` + breaks + headers + body)
+	puttyKey   = regexp.MustCompile(`^PuTTY-User-Key-File-[1-9]: [a-z0-9-]+\r?\nEncryption: `)
+	ageKey     = regexp.MustCompile(`^AGE-SECRET-KEY-1[A-Z0-9]{58}`)
+	signifyKey = regexp.MustCompile(`^secret key\nRW[A-Za-z0-9+/]{60}`)
+	bindKey    = regexp.MustCompile(`^Private-key-format: v[0-9]+\.[0-9]+\r?\nAlgorithm: [0-9]`)
+	agentText  = regexp.MustCompile(`^Key: \((?:protected-)?private-key\s+\([a-z]`)
+	agentKey   = regexp.MustCompile(`^[0-9]+:(?:protected-)?private-key\([0-9]+:[a-z]+\([0-9]+:[a-z]`)
 )
 
 // opensshKey judges what follows the magic: the name of a cipher.
@@ -260,7 +253,7 @@ func decodeArmor(text []byte) []byte {
 		return nil
 	}
 	rest, _, _ = bytes.Cut(rest, []byte("-----END"))
-	rest = bytes.ReplaceAll(bytes.ReplaceAll(rest, []byte(`\n`), nil), []byte(`\r`), nil)
+	rest = escape.ReplaceAll(rest, nil)
 	rest = bytes.Map(func(r rune) rune {
 		if r < 0x80 && (r == '+' || r == '/' || r == '=' || r >= '0' && r <= '9' || r >= 'A' && r <= 'Z' || r >= 'a' && r <= 'z') {
 			return r

@@ -6,15 +6,16 @@
 // system image. Found are
 //
 //   - PEM of any kind with PRIVATE KEY in its label (PKCS #1, PKCS #8, SEC 1, encrypted or
-//     not, OpenSSH, TSS2, OpenPGP), also indented, in one line, or with \n written out;
-//     the same in base64 once more; SSH2 and PuTTY keys;
+//     not, OpenSSH, TSS2, OpenPGP), also indented, commented out, in one line, in UTF-16, or
+//     with \n written out; the same in base64 once more; SSH2 and PuTTY keys;
 //   - DER of PKCS #1, DSA, SEC 1, PKCS #8, encrypted PKCS #8, and PKCS #12 (DER or BER) that
-//     holds keys or may hold them encrypted; Java's JKS and JCEKS key entries, BKS;
+//     holds keys or may hold them encrypted, all of them in base64 or hexadecimal, too;
+//     Java's JKS and JCEKS key entries, BKS;
 //   - OpenSSH's and dropbear's binary keys; OpenPGP secret keys, as packets from the
 //     beginning of the content on and as files of gpg-agent; keys of age, signify,
-//     minisign and BIND;
+//     minisign, BIND and WireGuard; JSON Web Keys;
 //   - the keys that a [Scanner] is given, in any of these forms, as bare numbers in either
-//     byte order, in hexadecimal or base64.
+//     byte order, in hexadecimal, base64 or decimal.
 //
 // A program that knows a format has its beginning among its strings; what such a
 // beginning stands for has to follow. Encrypted content is opaque, and so is compressed
@@ -41,7 +42,7 @@ type Finding struct {
 const (
 	chunk  = 1 << 20
 	reach  = 64 << 10
-	behind = 16 // bytes before a place: the heads of its DER
+	behind = 256 // bytes before a place: the heads of its DER, the beginning of an object
 )
 
 // maxFindings bounds what is listed of one content: one is enough to refuse it.

@@ -6,6 +6,8 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -62,6 +64,24 @@ var made = map[string]string{
 	"EC DER in base64":       "openssl pkcs8 -topk8 -nocrypt -in key.pem -outform DER | base64 -w0 > out",
 	"SEC 1 in base64":        "openssl ec -in key.pem -outform DER | base64 -w0 > out",
 	"PKCS #1 in base64":      "openssl rsa -traditional -in rsa.pem -outform DER | base64 -w0 > out",
+	"P-384 DER in base64":    "openssl genpkey -algorithm ec -pkeyopt ec_paramgen_curve:P-384 -outform DER | base64 > out",
+	"P-521 in base64":        "openssl ecparam -name secp521r1 -genkey -noout -outform DER | base64 > out",
+	"Ed25519 DER in base64":  "openssl genpkey -algorithm ed25519 -outform DER | base64 > out",
+	"PBES2 in base64":        "openssl pkcs8 -topk8 -in rsa.pem -passout pass:x -outform DER | base64 > out",
+	"PBES1 in hexadecimal":   "openssl pkcs8 -topk8 -v1 PBE-SHA1-3DES -in key.pem -passout pass:x -outform DER | od -An -v -tx1 | tr -d ' ' > out",
+	"DER in hexadecimal":     "openssl pkey -in key.pem -outform DER | od -An -v -tx1 | tr -d ' ' > out",
+	"PKCS #12 in base64":     "openssl pkcs12 -export -inkey key.pem -in cert.pem -passout pass:x | base64 > out",
+	"PEM bundle in base64":   "{ echo x; cat cert.pem key.pem; } | base64 > out",
+	"PEM in a comment":       "sed 's/^/# /' key.pem > out",
+	"PEM in a URL":           "python3 -c 'import urllib.parse; print(urllib.parse.quote_plus(open(\"key.pem\").read()))' > out",
+	"PEM in XML":             "printf '<k>' > out; sed 's/$/\\&#10;/' key.pem | tr -d '\\n' >> out",
+	"PEM in JSON in JSON":    "python3 -c 'import json; print(json.dumps(json.dumps({\"k\": open(\"key.pem\").read()})))' > out",
+	"PEM in a shell script":  "sed 's/$/\\\\/' key.pem > out",
+	"PEM in UTF-16":          "iconv -t utf-16 key.pem > out",
+	"JSON Web Key":           "printf '{\"crv\":\"P-256\",\"d\":\"870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE\",\"kty\":\"EC\"}' > out",
+	"JSON Web Key in a set":  "printf '{\"keys\": [{\"kty\": \"OKP\", \"crv\": \"Ed25519\",\\n \"d\": \"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A\"}]}' > out",
+	"WireGuard":              "printf '[Interface]\\nPrivateKey = ' > out; head -c 32 key.pem | base64 >> out",
+	"WireGuard, OpenWrt":     "{ printf \"\\toption private_key '\"; head -c 32 key.pem | base64 | tr -d '\\n'; echo \"'\"; } > out",
 	"PKCS #8 EC DER":         "openssl pkcs8 -topk8 -nocrypt -in key.pem -outform DER -out out",
 	"in a tar archive":       "tar cf out cert.pem key.pem",
 	"in a cpio archive":      "ls cert.pem key.pem | cpio -o -H newc > out 2>/dev/null",
@@ -228,6 +248,8 @@ func TestOwnKeyInAnyEncoding(t *testing.T) {
 		for _, script := range []string{
 			"openssl pkey -in KEY -out out", "openssl pkey -in KEY -outform DER -out out", "openssl pkey -traditional -in KEY -out out", "openssl pkey -traditional -in KEY -outform DER -out out",
 			"openssl pkey -in KEY -outform DER > out; echo more >> out", "cat cert.pem KEY > out", "sed 's/^/  /' KEY > out", "tr -d '\\n' < KEY > out",
+			"openssl pkey -in KEY -outform DER | base64 > out", "openssl pkey -traditional -in KEY -outform DER | base64 -w0 > out", "openssl pkey -in KEY -outform DER | od -An -v -tx1 | tr -d ' ' > out",
+			"sed 's/^/# /' KEY > out", "python3 -c 'import json; print(json.dumps(json.dumps(open(\"KEY\").read())))' > out",
 		} {
 			data := run(strings.ReplaceAll(script, "KEY", name))
 			for how, s := range map[string]*keyscan.Scanner{"key": byKey, "certificate": byCertificate} {
@@ -244,6 +266,11 @@ func TestOwnKeyInAnyEncoding(t *testing.T) {
 			numbers[name+string(rune('0'+i))+" raw"] = number
 			numbers[name+string(rune('0'+i))+" little-endian"] = little
 			numbers[name+string(rune('0'+i))+" hex"] = []byte(hex.EncodeToString(number))
+			numbers[name+string(rune('0'+i))+" decimal"] = []byte(new(big.Int).SetBytes(number).String())
+			for _, format := range []string{"% x", "% X", "%#x", "0x% x"} {
+				numbers[name+string(rune('0'+i))+format] = fmt.Appendf(nil, format, number)
+			}
+			numbers[name+string(rune('0'+i))+" in C"] = []byte(strings.ReplaceAll(fmt.Sprintf("%# x", number), " ", ", "))
 			numbers[name+string(rune('0'+i))+" HEX"] = []byte(strings.ToUpper(hex.EncodeToString(number)))
 			for shift := range 3 {
 				padded := append(bytes.Repeat([]byte{0x5a}, shift), number...)

@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
+	"math/big"
 	"slices"
 	"strings"
 )
@@ -28,14 +29,17 @@ type Own struct {
 
 // is reports whether key, as it was found, is this one.
 func (o *Own) is(key []byte) bool {
-	der := key
-	if bytes.HasPrefix(key, []byte("-----BEGIN ")) {
+	candidates := append(decodings(key), key)
+	if bytes.HasPrefix(key, []byte("-----BEGIN")) {
 		if block, _ := pem.Decode(key); block != nil {
-			der = block.Bytes
-		} else {
-			der = decodeArmor(key)
+			candidates = append(candidates, block.Bytes)
 		}
+		candidates = append(candidates, decodeArmor(key))
 	}
+	return slices.ContainsFunc(candidates, o.isDER)
+}
+
+func (o *Own) isDER(der []byte) bool {
 	if len(o.Encoded) > 0 && bytes.Equal(der, o.Encoded) {
 		return true
 	}
@@ -98,9 +102,15 @@ func (o *Own) patterns() []pattern {
 		add("number of the key", string(number))
 		add("number of the key", string(little))
 		lower := hex.EncodeToString(number)
-		for _, text := range []string{lower, strings.ToUpper(lower), colons(lower), colons(strings.ToUpper(lower))} {
+		upper := strings.ToUpper(lower)
+		texts := []string{lower, upper, grouped(lower, 4, " "), grouped(upper, 4, " ")}
+		for _, separator := range []string{":", " ", ", 0x", ",0x", `\x`} {
+			texts = append(texts, grouped(lower, 2, separator), grouped(upper, 2, separator))
+		}
+		for _, text := range texts {
 			pieces(text, 30, func(piece string) { add("number of the key in hexadecimal", piece) })
 		}
+		pieces(new(big.Int).SetBytes(number).String(), 30, func(piece string) { add("number of the key in decimal", piece) })
 		for shift := range 3 {
 			text := base64.RawStdEncoding.EncodeToString(append(make([]byte, shift), number...))
 			text = text[4 : len(text)-4]
@@ -114,14 +124,14 @@ func (o *Own) patterns() []pattern {
 	return list
 }
 
-// colons writes hexadecimal as `openssl pkey -text` does.
-func colons(text string) string {
+// grouped writes hexadecimal as `openssl pkey -text`, xxd or a C compiler has it.
+func grouped(text string, digits int, separator string) string {
 	var b strings.Builder
-	for i := 0; i < len(text); i += 2 {
+	for i := 0; i < len(text); i += digits {
 		if i > 0 {
-			b.WriteByte(':')
+			b.WriteString(separator)
 		}
-		b.WriteString(text[i : i+2])
+		b.WriteString(text[i:min(len(text), i+digits)])
 	}
 	return b.String()
 }
