@@ -79,7 +79,7 @@ func TestGPGPassphrase(t *testing.T) {
 	t.Parallel()
 	const pass = "correct-horse-9"
 	r := newRing(t)
-	r.write(t, "gpg-agent.conf", "allow-preset-passphrase\nmax-cache-ttl 0\ndefault-cache-ttl 0\npinentry-program "+filepath.Join(r.home, "pinentry")+"\n")
+	r.write(t, "gpg-agent.conf", "allow-preset-passphrase\ndefault-cache-ttl 0\npinentry-program "+filepath.Join(r.home, "pinentry")+"\n")
 	r.key(t, "ed25519", "sign", "never", pass)
 	r.write(t, "pinentry", "#!/bin/sh\necho OK\nwhile read -r word rest; do case $word in GETPIN) echo ERR 83886179 canceled;; *) echo OK;; esac; done\n")
 	r.write(t, "log", "")
