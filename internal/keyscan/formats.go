@@ -114,13 +114,15 @@ func opensshKey(data []byte, at int) (int, int) {
 		return 0, 0
 	}
 	_, rest, ok = sshString(rest) // the derivation's options
-	if ok && len(rest) > 4 {
-		rest = rest[4:] // the number of keys
+	if !ok || len(rest) < 4 || binary.BigEndian.Uint32(rest) == 0 {
+		return 0, 0
 	}
-	for range 2 { // public and private ones
-		if _, after, ok := sshString(rest); ok {
-			rest = after
-		}
+	public, rest, ok := sshString(rest[4:]) // behind the number of keys
+	if algorithm, _, named := sshString(public); !ok || !named || len(algorithm) == 0 {
+		return 0, 0 // a program that writes such files has their beginning
+	}
+	if _, after, ok := sshString(rest); ok { // the private keys
+		rest = after
 	}
 	return at, len(data[at:]) - len(rest)
 }

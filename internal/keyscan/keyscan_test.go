@@ -110,6 +110,10 @@ var made = map[string]string{
 
 // innocent is what looks like a key and is none.
 var innocent = map[string]string{
+	"beginning of OpenSSH":    "printf 'openssh-key-v1\\0\\0\\0\\0\\4none\\0\\0\\0\\4none\\0\\0\\0\\0\\0\\0\\0\\1\\0\\0\\0\\0a name of a file and more text' > out",
+	"public JSON Web Key":     "printf '{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4\",\"y\":\"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM\"}]}' > out",
+	"public key in base64":    "openssl pkey -in key.pem -pubout -outform DER | base64 > out; openssl x509 -in cert.pem -outform DER | base64 >> out; openssl pkey -in rsa.pem -pubout | base64 >> out",
+	"manual of WireGuard":     "printf 'PrivateKey = yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=\\nPublicKey = xTIBA5rboUvnH4htodjb6e697QjLERt1NAB4mZqp8Dg=\\n' > out",
 	"certificate":             "cp cert.pem out",
 	"certificate DER":         "openssl x509 -in cert.pem -outform DER -out out",
 	"public key":              "openssl pkey -in rsa.pem -pubout -out out",
