@@ -37,6 +37,8 @@ var (
 	ErrPrivateKey = errors.New("it holds a private key, which belongs on no device")
 	// ErrRefused: the kernel would refuse a certificate or a policy.
 	ErrRefused = errors.New("the kernel would refuse it")
+	// ErrUseless: a policy that the kernel takes, and that must not be loaded all the same.
+	ErrUseless = errors.New("the kernel would load it, and the device would not boot, or not be protected by it")
 	// ErrBusybox: not a static program that the kernel can execute.
 	ErrBusybox = errors.New("not a static program")
 	// ErrApplets: a program, but not the one that /init needs.
@@ -119,7 +121,7 @@ type Bundle struct {
 }
 
 // New checks everything and makes a bundle. Errors wrap ErrOption, ErrPrivateKey,
-// ErrRefused, ErrBusybox, ErrApplets, ErrNoShell, or what certs.Parse returns.
+// ErrRefused, ErrUseless, ErrBusybox, ErrApplets, ErrNoShell, or what certs.Parse returns.
 func New(o Options) (*Bundle, error) {
 	if o.SwitchRoot == "" {
 		o.SwitchRoot = DefaultSwitchRoot

@@ -300,6 +300,11 @@ func TestRefusals(t *testing.T) {
 				o.Policy = &initramfs.Input{Name: "mine", Data: []byte("# x\nappraise func=WRONG\n")}
 			}, initramfs.ErrRefused, "mine: the kernel would refuse it:\n  line 2: bad-value: ",
 		},
+		"policy that keeps the device from booting": {
+			func(o *initramfs.Options) {
+				o.Policy = &initramfs.Input{Name: "mine", Data: []byte("appraise func=FILE_CHECK mask=MAY_READ fowner=0 appraise_type=imasig\n")}
+			}, initramfs.ErrUseless, "would not boot, or not be protected by it:\n  line 1: pseudo-fs: ",
+		},
 		"policy without rules": {
 			func(o *initramfs.Options) { o.Policy = &initramfs.Input{Name: "mine", Data: []byte("# x\n")} }, initramfs.ErrRefused, "no-rules",
 		},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/imasign/imasign-build/internal/keyscan"
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/policy"
 )
 
@@ -38,16 +39,19 @@ func (b *builder) policy(name string, in Input) error {
 		return fmt.Errorf("%s: %w", in.Name, err)
 	}
 	var reasons []string
+	why := ErrUseless
 	kernel := policy.Kernel{Version: b.options.Kernel, Config: b.options.Config, Early: true, Labels: b.options.LabelsKnown}
 	for _, f := range policy.Group(policy.Check(p, kernel)) {
 		if f.Severity == policy.Refuse || f.Severity == policy.Error {
-			reasons = append(reasons, reason(f))
+			if reasons = append(reasons, reason(f)); f.Severity == policy.Refuse {
+				why = ErrRefused
+			}
 		} else if name == customPolicy {
 			b.findings = append(b.findings, Finding{File: in.Name, Line: f.Line, Lines: f.Lines, Severity: string(f.Severity), Rule: f.Rule, Detail: f.Detail})
 		}
 	}
 	if len(reasons) > 0 {
-		return refused(in.Name, reasons)
+		return quote.Below(fmt.Errorf("%s: %w", in.Name, why), reasons...)
 	}
 	return b.add(b.prefix+"etc/ima/"+name, 0o644, in.Data, in.Name)
 }
