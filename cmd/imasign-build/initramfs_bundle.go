@@ -197,7 +197,7 @@ func runInitramfsBundle(ctx context.Context, a *app, o initramfsBundleOptions) e
 		return context.Cause(ctx)
 	}
 	if archive {
-		err = a.writeOutput(o.output, func(w io.Writer) error { return writeBundle(w, bundle, compression, mtime) })
+		err = a.writeOutput(o.output, func(w io.Writer) error { return writeBundle(ctx, w, bundle, compression, mtime) })
 	} else {
 		err = bundle.WriteDir(o.output, mtime)
 	}
@@ -207,15 +207,40 @@ func runInitramfsBundle(ctx context.Context, a *app, o initramfsBundleOptions) e
 	return a.printBundle(bundle, o, policy.Kernel{Version: options.Kernel})
 }
 
-func writeBundle(w io.Writer, bundle *initramfs.Bundle, c initramfs.Compression, mtime time.Time) error {
+func writeBundle(ctx context.Context, w io.Writer, bundle *initramfs.Bundle, c initramfs.Compression, mtime time.Time) error {
 	z, err := initramfs.Compress(w, c)
 	if err != nil {
 		return err
 	}
-	if err := bundle.WriteCPIO(z, mtime); err != nil {
+	if err := bundle.WriteCPIO(&interruptible{ctx, z}, mtime); err != nil {
 		return err
 	}
-	return z.Close()
+	if err := z.Close(); err != nil {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
+// interruptible writes until its context ends. A compressor takes seconds for what it is
+// handed in one piece.
+type interruptible struct {
+	ctx context.Context
+	w   io.Writer
+}
+
+func (i *interruptible) Write(p []byte) (n int, err error) {
+	const piece = 64 << 10
+	for len(p) > 0 {
+		if i.ctx.Err() != nil {
+			return n, context.Cause(i.ctx)
+		}
+		written, err := i.w.Write(p[:min(len(p), piece)])
+		if n += written; err != nil {
+			return n, err
+		}
+		p = p[written:]
+	}
+	return n, nil
 }
 
 func bundlePlace(f initramfs.Finding) string {

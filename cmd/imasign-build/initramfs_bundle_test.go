@@ -1,0 +1,38 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/imasign/imasign-build/pkg/initramfs"
+)
+
+// cancelling ends a context at the first byte that is written.
+type cancelling struct {
+	cancel context.CancelCauseFunc
+	bytes  int
+}
+
+func (c *cancelling) Write(p []byte) (int, error) {
+	c.bytes += len(p)
+	c.cancel(errInterrupted)
+	return len(p), nil
+}
+
+// TestInterruptedBundle: a signal that comes while an archive is written, or compressed,
+// ends that.
+func TestInterruptedBundle(t *testing.T) {
+	bundle := &initramfs.Bundle{Files: []initramfs.File{{Path: "large", Mode: 0o644, Data: make([]byte, 8<<20)}}}
+	for _, c := range []initramfs.Compression{initramfs.None, initramfs.XZ} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		w := &cancelling{cancel: cancel}
+		if err := writeBundle(ctx, w, bundle, c, time.Unix(0, 0)); !errors.Is(err, errInterrupted) {
+			t.Errorf("%s: %v", c, err)
+		}
+		if w.bytes > 1<<20 {
+			t.Errorf("%s: %d bytes were written", c, w.bytes)
+		}
+	}
+}
