@@ -18,7 +18,8 @@
 //     byte order, in hexadecimal, base64 or decimal.
 //
 // A program that knows a format has its beginning among its strings; what such a
-// beginning stands for has to follow. Encrypted content is opaque, and so is compressed
+// beginning stands for has to follow. Test keys that are published with the sources of a
+// program are not reported in a program. Encrypted content is opaque, and so is compressed
 // content, which callers unpack first. Reading files is left to the caller.
 package keyscan
 
@@ -111,12 +112,15 @@ type content struct {
 	base    int64 // offset of the buffer's first byte
 	from    int   // where in the buffer to go on
 	beyond  int64 // offset up to which a finding reaches: what is inside of it is part of it
+	known   bool  // that finding is a published key, which is not listed
+	program bool  // it is an ELF file
 	found   []Finding
 }
 
 // judge looks at the places from c.from up to the one before to.
 func (c *content) judge(data []byte, to int) {
 	if c.base == 0 && c.from == 0 {
+		c.program = bytes.HasPrefix(data, []byte("\x7fELF"))
 		if kind, size := wholeFile(data); kind != "" {
 			c.add(data, 0, size, kind, false)
 		}
@@ -132,13 +136,21 @@ func (c *content) judge(data []byte, to int) {
 func (c *content) add(data []byte, start, size int, kind string, own bool) {
 	size = min(size, reach)
 	offset := c.base + int64(start)
-	own = own || c.isOwn(data[start:min(len(data), start+size)])
-	if offset < c.beyond && len(c.found) > 0 {
+	key := data[start:min(len(data), start+size)]
+	own = own || c.isOwn(key)
+	switch {
+	case offset >= c.beyond:
+		c.beyond = offset + int64(size)
+		if c.known = c.program && !own && isPublished(key); c.known {
+			return
+		}
+	case !c.known: // a part of the finding before
 		last := &c.found[len(c.found)-1]
 		last.Own = last.Own || own
 		return
+	case !own: // a part of a published key
+		return
 	}
-	c.beyond = offset + int64(size)
 	c.found = append(c.found, Finding{Kind: kind, Offset: offset, Own: own})
 }
 

@@ -3,9 +3,11 @@ package keyscan_test
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"math/big"
 	"os"
@@ -366,4 +368,39 @@ func FuzzScan(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestPublishedKeys: programs may have published test keys built in. Alone in a file, as
+// the signing key, or beside another key in a program they are found.
+func TestPublishedKeys(t *testing.T) {
+	program, err := os.ReadFile("/usr/bin/openssl")
+	check(t, err)
+	list, err := filepath.Glob("/usr/lib/*/libgnutls.so.30")
+	check(t, err)
+	if len(list) == 0 {
+		t.Fatal("libgnutls is missing: tests/deps.sh installs it")
+	}
+	library, err := os.ReadFile(list[0])
+	check(t, err)
+	for name, content := range map[string][]byte{"openssl": program, "libgnutls": library} {
+		if found := scan(t, keyscan.New(), content); len(found) > 0 {
+			t.Errorf("%s: %v", name, found)
+		}
+	}
+	begin := bytes.Index(library, []byte("-----BEGIN RSA PRIVATE KEY-----"))
+	end := []byte("-----END RSA PRIVATE KEY-----\n")
+	key := library[begin : begin+bytes.Index(library[begin:], end)+len(end)]
+	if found := scan(t, keyscan.New(), key); len(found) != 1 {
+		t.Errorf("the test key in a file of its own: %v", found)
+	}
+	parsed, _ := pem.Decode(key)
+	private, err := x509.ParsePKCS1PrivateKey(parsed.Bytes)
+	check(t, err)
+	if found := scan(t, keyscan.New(keyscan.Own{Private: private, Public: private.Public()}), library); len(found) != 1 || !found[0].Own {
+		t.Errorf("the test key as the signing key: %v", found)
+	}
+	other := bytes.Replace(key, []byte("\n"), []byte("\nAA"), 1)
+	if found := scan(t, keyscan.New(), bytes.Join([][]byte{library, other}, nil)); len(found) != 1 {
+		t.Errorf("another key behind a program: %v", found)
+	}
 }
