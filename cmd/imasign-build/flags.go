@@ -199,17 +199,17 @@ func (f *engineFlags) engine(key *keystore.Key, public *ima.PublicKey, observe s
 
 // addAllowEmpty adds the flag without which a verification that judged no file fails:
 // a wrong directory or pattern is more likely than that there is nothing to verify.
-func addAllowEmpty(flags *pflag.FlagSet, allow *bool) {
-	flags.BoolVar(allow, "allow-empty", false, "succeed even if there is no file to verify")
+func addAllowEmpty(flags *pflag.FlagSet, allow *bool, verb string) {
+	flags.BoolVar(allow, "allow-empty", false, "succeed even if there is no file to "+verb)
 }
 
-// nothing says that no file in what is called name was judged.
-func (a *app) nothing(name string, allowed bool) {
+// nothing says that name has no file to verify, or whatever verb is.
+func (a *app) nothing(verb, name string, allowed bool) {
 	hint := "; --allow-empty accepts that"
 	if allowed {
 		hint = ""
 	}
-	a.note("warning: there was no file to verify in %s%s", name, hint)
+	a.note("warning: there was no file to %s in %s%s", verb, name, hint)
 }
 
 // signingHashes are what signatures are made over.

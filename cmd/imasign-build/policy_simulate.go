@@ -49,7 +49,7 @@ they name, is marked: the device does not come up without.`,
 	o.trust.add(flags)
 	o.kernel.add(flags)
 	o.jobs.addJobs(flags)
-	addAllowEmpty(flags, &o.allowEmpty)
+	addAllowEmpty(flags, &o.allowEmpty, "verify")
 	return cmd
 }
 
@@ -133,7 +133,7 @@ func runPolicySimulate(ctx context.Context, a *app, o policySimulateOptions, nam
 		return err
 	}
 	if result.Files == 0 {
-		a.nothing(o.rootfs, o.allowEmpty)
+		a.nothing("verify", o.rootfs, o.allowEmpty)
 	}
 	if result.Wrong() || result.Files == 0 && !o.allowEmpty {
 		return errWrong

@@ -39,7 +39,7 @@ Exit code 3 means that verification failed, 1 that something could not be read.`
 	}
 	o.trust.add(cmd.Flags())
 	o.packages.addRead(cmd.Flags())
-	addAllowEmpty(cmd.Flags(), &o.allowEmpty)
+	addAllowEmpty(cmd.Flags(), &o.allowEmpty, "verify")
 	cmd.Flags().StringVar(&o.signers, "openpgp-cert", "", "require that repomd.xml is signed by an OpenPGP certificate (public key) in this `file`")
 	once(cmd.Flags(), "openpgp-cert")
 	return cmd

@@ -22,6 +22,7 @@ type rootfsScanOptions struct {
 	pass        string
 	allow       []string
 	allowFile   string
+	allowEmpty  bool
 	jobs        int
 }
 
@@ -42,7 +43,8 @@ a file, its bare numbers are found as well. --allow-key permits a private key th
 image needs, by the path and SHA-256 of the file that contains it. Signing keys are never
 permitted.
 
-Exit code 3 means that private keys were found, 1 that something could not be read.`,
+Exit code 3 means that private keys were found, or that there was no file to search, 1
+that something could not be read.`,
 		Example: `  imasign-build rootfs scan rootfs/
   imasign-build rootfs scan --key x509_ima.key --allow-key usr/share/test/key.pem=9f86d0… rootfs/`,
 		Args: usageArgs(cobra.MinimumNArgs(1)),
@@ -54,6 +56,7 @@ Exit code 3 means that private keys were found, 1 that something could not be re
 	flags.StringVar(&o.pass, "key-pass", "", "`source` of the passphrase of --key: env:NAME, file:PATH or fd:N; without it an encrypted key is recognised by its file and certificate only")
 	flags.StringArrayVar(&o.allow, "allow-key", nil, "permit the private key in the file with this `PATH=SHA256`; the path is relative to the tree; may be repeated")
 	flags.StringVar(&o.allowFile, "allow-keys", "", "permit the keys in the files that this `file` lists, in the format of sha256sum")
+	addAllowEmpty(flags, &o.allowEmpty, "search")
 	flags.IntVarP(&o.jobs, "jobs", "j", 0, "files to work on at a time (default: one a core)")
 	return cmd
 }
@@ -90,7 +93,11 @@ func runRootfsScan(ctx context.Context, a *app, o rootfsScanOptions, paths []str
 	if len(result.Errors) > 0 {
 		return errors.Join(result.Errors...)
 	}
-	if report.Found > 0 {
+	empty := report.Files == 0
+	if empty {
+		a.nothing("search", strings.Join(paths, ", "), o.allowEmpty)
+	}
+	if report.Found > 0 || empty && !o.allowEmpty {
 		return errWrong
 	}
 	return nil

@@ -31,7 +31,7 @@ func (o *rootfsVerifyOptions) add(flags *pflag.FlagSet) {
 	o.choice.add(flags)
 	flags.StringVar(&o.require, "require", "all", "which `files` must be signed: all regular ones, or executable ones")
 	flags.StringVar(&o.manifest, "manifest", "", "the tree must also be what this manifest `file` says")
-	addAllowEmpty(flags, &o.allowEmpty)
+	addAllowEmpty(flags, &o.allowEmpty, "verify")
 	once(flags, "manifest")
 }
 
@@ -161,7 +161,7 @@ func reason(err error) string {
 func (r *verifyReport) finish(dir string) error {
 	empty := r.OK+r.Hashed+r.Unsigned+r.Bad == 0
 	if empty {
-		r.nothing(dir, r.allowEmpty)
+		r.nothing("verify", dir, r.allowEmpty)
 	}
 	if r.json {
 		if r.Entries == nil {

@@ -188,7 +188,7 @@ func (r *rpmVerifyReport) add(v packageVerdict, e verifyEntry) {
 func (r *rpmVerifyReport) finish(paths []string) error {
 	empty := r.OK+r.Unsigned+r.Bad+int64(r.Broken) == 0 && len(r.errs) == 0
 	if empty {
-		r.nothing(strings.Join(paths, ", "), r.allowEmpty)
+		r.nothing("verify", strings.Join(paths, ", "), r.allowEmpty)
 	}
 	if r.json {
 		if err := r.printJSON(cmp.Or[any](r.document, r)); err != nil {

@@ -39,7 +39,7 @@ broken.`,
 	}
 	o.trust.add(cmd.Flags())
 	o.packages.addRead(cmd.Flags())
-	addAllowEmpty(cmd.Flags(), &o.allowEmpty)
+	addAllowEmpty(cmd.Flags(), &o.allowEmpty, "verify")
 	return cmd
 }
 

@@ -41,7 +41,7 @@ the archive could not be read.`,
 	o.input.add(flags)
 	addOCI(flags, &o.oci)
 	flags.StringVar(&o.manifest, "manifest", "", "the archive must also be what this manifest `file` says")
-	addAllowEmpty(flags, &o.allowEmpty)
+	addAllowEmpty(flags, &o.allowEmpty, "verify")
 	once(flags, "manifest")
 	return cmd
 }
