@@ -342,5 +342,5 @@ func (c *packageChange) failures() error {
 	if c.manifest != nil {
 		manifest = "; no manifest was written"
 	}
-	return errors.Join(fmt.Errorf("%d of %s failed and are as they were%s", len(c.errs), packages(c.Total), manifest), errors.Join(c.errs...))
+	return errors.Join(quote.Heading(fmt.Errorf("%d of %s failed; what failed is unchanged%s", len(c.errs), packages(c.Total), manifest)), errors.Join(c.errs...))
 }

@@ -163,7 +163,7 @@ func (s *fileSignatures) decode(texts []string, files []File) [][]byte {
 func (s *fileSignatures) checkPlace(p *Package) {
 	switch {
 	case p.doubled():
-		s.flaw(FlawBoth, "rpm 4.17 and later refuse the package; strip removes those of the signature header")
+		s.flaw(FlawBoth, "rpm 4.17 and later refuse such a package; rpm strip removes the copy in the signature header")
 	case p.taken(tagFileSignatures).inMain(), p.taken(tagFileSignatureLength).inMain():
 		s.flaw(FlawMain, "where rpm 4.13 wrote them: they can be verified, not replaced")
 	}
