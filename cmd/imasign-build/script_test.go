@@ -42,6 +42,8 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			packages, err := filepath.Abs("../../pkg/rpmsign/testdata/rpmsign-ima")
 			env.Setenv("PACKAGES", packages)
+			// A program with the race detector would wait a second before it ends.
+			env.Setenv("GORACE", "atexit_sleep_ms=0")
 			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
