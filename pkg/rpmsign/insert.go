@@ -43,9 +43,15 @@ func (h *header) insert(values []value) []byte {
 	return h.assemble(index, append(data, h.data[end:]...))
 }
 
+// endsWithRegion reports whether the region covers the whole index and its trailer is
+// the last of the data. rpm also reads a region with data behind its trailer.
+func (h *header) endsWithRegion() bool {
+	return h.inRegion > 0 && h.inRegion == len(h.entries) && int(h.regionData) == len(h.data)
+}
+
 // end is where the data of the last entry end.
 func (h *header) end() int {
-	if h.inRegion > 0 && h.inRegion == len(h.entries) {
+	if h.endsWithRegion() {
 		return len(h.data) - trailerSize
 	}
 	return len(h.data)
@@ -66,7 +72,7 @@ func (h *header) checkInserted(values []value, limit HeaderLimit) error {
 
 // assemble makes a header of an index and data, both those of h but for their ends.
 func (h *header) assemble(index []entry, data []byte) []byte {
-	if h.inRegion > 0 && h.inRegion == len(h.entries) {
+	if h.endsWithRegion() {
 		trailer := len(data) - trailerSize
 		index[0].offset = uint32(trailer)
 		binary.BigEndian.PutUint32(data[trailer+8:], -uint32(len(index)*entrySize))

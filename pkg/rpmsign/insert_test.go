@@ -38,6 +38,10 @@ func peculiarities(t testing.TB) map[string][]byte {
 			"lower entries behind": func(h *rawHeader) {
 				h.behind(packages.Tag{Tag: 264, Type: packages.TypeString, Count: 1, Data: strings0("x")})
 			},
+			"data behind": func(h *rawHeader) { // of an entry that the region has
+				h.behind(packages.Tag{Tag: 264, Type: packages.TypeString, Count: 1, Data: strings0("x")})
+				binary.BigEndian.PutUint32(h.data[h.trailer()+8:], -uint32(len(h.index)*entrySize))
+			},
 			"bytes and entries": func(h *rawHeader) {
 				h.data = append(h.data, 1, 2, 3)
 				h.behind(packages.Tag{Tag: 500, Type: packages.TypeString, Count: 1, Data: strings0("x")})
