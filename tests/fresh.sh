@@ -21,7 +21,7 @@ fail() {
 }
 
 [ "$#" != 0 ] || fail "which command?"
-[ "$(id -u)" = 0 ] || fail "a chroot needs root"
+[ "$(id -u)" = 0 ] || fail "mounts need root"
 command -v debootstrap >/dev/null || fail "debootstrap is missing: apt-get install debootstrap"
 
 # Everything is mounted in a mount namespace of its own, which takes its mounts along
@@ -49,6 +49,9 @@ for suite in bookworm bookworm-updates; do
 done >"$root/etc/apt/sources.list"
 echo "deb $security bookworm-security main" >>"$root/etc/apt/sources.list"
 
+# A mount of its own, to become the root: in a chroot nobody makes user namespaces.
+mount --bind "$root" "$root"
+
 # same shows a directory of this machine under its own name.
 same() {
 	mkdir -p "$1" "$root$1"
@@ -73,8 +76,12 @@ for file in /etc/resolv.conf /etc/hosts; do
 done
 mkdir "$root/src"
 git -C "$here" -c safe.directory="$here" archive HEAD | tar -x -C "$root/src"
-chroot "$root" /usr/bin/env -i HOME=/root TERM=dumb \
-	PATH="$(go env GOROOT)/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" \
-	GOMODCACHE="$(go env GOMODCACHE)" GOCACHE="$(go env GOCACHE)" GOFLAGS=-buildvcs=false \
-	IMASIGN_KERNEL_CACHE="$cache" \
-	sh -c 'cd /src && exec "$@"' -- "$@"
+path="$(go env GOROOT)/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+set -- HOME=/root TERM=dumb PATH="$path" GOMODCACHE="$(go env GOMODCACHE)" GOCACHE="$(go env GOCACHE)" \
+	GOFLAGS=-buildvcs=false IMASIGN_KERNEL_CACHE="$cache" "$@"
+mkdir "$root/.old"
+cd "$root"
+pivot_root . .old
+cd /src
+umount -l /.old
+exec /usr/bin/env -i "$@"
