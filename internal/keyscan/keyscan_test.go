@@ -382,7 +382,9 @@ func TestPublishedKeys(t *testing.T) {
 	}
 	library, err := os.ReadFile(list[0])
 	check(t, err)
-	for name, content := range map[string][]byte{"openssl": program, "libgnutls": library} {
+	client, err := os.ReadFile("/usr/bin/gnutls-cli")
+	check(t, err)
+	for name, content := range map[string][]byte{"openssl": program, "libgnutls": library, "gnutls-cli": client} {
 		if found := scan(t, keyscan.New(), content); len(found) > 0 {
 			t.Errorf("%s: %v", name, found)
 		}
