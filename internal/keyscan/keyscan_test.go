@@ -3,6 +3,9 @@ package keyscan_test
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
@@ -296,6 +299,30 @@ func TestOwnKeyInAnyEncoding(t *testing.T) {
 		if found := scan(t, byKey, run("openssl pkey -in "+name+" -pubout -outform DER > out; cat cert.pem >> out; openssl pkey -in "+name+" -pubout -text >> out")); len(found) != 0 {
 			t.Errorf("the public key: %+v", found)
 		}
+	}
+}
+
+// TestLeadingZero: encodings differ in whether they write one, and every 256th key has it.
+func TestLeadingZero(t *testing.T) {
+	for {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		check(t, err)
+		scalar, err := key.Bytes()
+		check(t, err)
+		if scalar[0] != 0 {
+			continue
+		}
+		s := keyscan.New(keyscan.Own{Public: key.Public(), Private: key})
+		for _, number := range [][]byte{scalar, bytes.TrimLeft(scalar, "\x00")} {
+			little := slices.Clone(number)
+			slices.Reverse(little)
+			for _, data := range [][]byte{number, little, []byte(hex.EncodeToString(number))} {
+				if found := scan(t, s, slices.Concat([]byte("before "), data, []byte(" behind"))); len(found) == 0 || !found[0].Own {
+					t.Errorf("%q is not noticed", data)
+				}
+			}
+		}
+		return
 	}
 }
 

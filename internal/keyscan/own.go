@@ -65,7 +65,8 @@ func publicOf(der []byte) crypto.PublicKey {
 	return signer.Public()
 }
 
-// numbers are the secret ones, big-endian.
+// numbers are the secret ones, big-endian and without leading zeros, which only some
+// encodings have.
 func (o *Own) numbers() [][]byte {
 	switch key := o.Private.(type) {
 	case *ecdsa.PrivateKey:
@@ -73,7 +74,7 @@ func (o *Own) numbers() [][]byte {
 		if err != nil {
 			return nil
 		}
-		return [][]byte{scalar}
+		return [][]byte{bytes.TrimLeft(scalar, "\x00")}
 	case *rsa.PrivateKey:
 		list := [][]byte{key.D.Bytes()}
 		for _, prime := range key.Primes {
