@@ -12,11 +12,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/initramfs"
+	"github.com/imasign/imasign-build/internal/certs"
 	"github.com/imasign/imasign-build/internal/input"
+	"github.com/imasign/imasign-build/internal/policy"
 	"github.com/imasign/imasign-build/internal/quote"
-	"github.com/imasign/imasign-build/pkg/certs"
-	"github.com/imasign/imasign-build/pkg/initramfs"
-	"github.com/imasign/imasign-build/pkg/policy"
 )
 
 type initramfsBundleOptions struct {

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/imasign/imasign-build/pkg/initramfs"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/initramfs"
 )
 
 // cancelling ends a context at the first byte that is written.

@@ -10,8 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/imasign/imasign-build/internal/certs"
 	"github.com/imasign/imasign-build/internal/quote"
-	"github.com/imasign/imasign-build/pkg/certs"
 )
 
 type keyCheckOptions struct {

@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/imasign/imasign-build/pkg/certs"
+	"github.com/imasign/imasign-build/internal/certs"
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 

@@ -7,9 +7,9 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/imasign/imasign-build/internal/certs"
 	"github.com/imasign/imasign-build/internal/input"
-	"github.com/imasign/imasign-build/pkg/certs"
-	"github.com/imasign/imasign-build/pkg/policy"
+	"github.com/imasign/imasign-build/internal/policy"
 )
 
 // kernelFlags choose what a policy is judged for.

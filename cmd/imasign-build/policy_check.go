@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/imasign/imasign-build/internal/policy"
 	"github.com/imasign/imasign-build/internal/quote"
-	"github.com/imasign/imasign-build/pkg/policy"
 )
 
 func newPolicyCheck(a *app) *cobra.Command {

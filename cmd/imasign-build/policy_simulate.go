@@ -8,9 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/imasign/imasign-build/internal/policy"
 	"github.com/imasign/imasign-build/internal/quote"
-	"github.com/imasign/imasign-build/pkg/policy"
-	"github.com/imasign/imasign-build/pkg/tree"
+	"github.com/imasign/imasign-build/internal/tree"
 )
 
 type policySimulateOptions struct {

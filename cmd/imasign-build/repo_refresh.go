@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/repo"
 	"github.com/imasign/imasign-build/internal/quote"
-	"github.com/imasign/imasign-build/pkg/repo"
 )
 
 type repoRefreshOptions struct {

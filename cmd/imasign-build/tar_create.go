@@ -10,9 +10,9 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/imasign/imasign-build/internal/quote"
+	"github.com/imasign/imasign-build/internal/tree"
 	"github.com/imasign/imasign-build/pkg/signing"
 	"github.com/imasign/imasign-build/pkg/tarball"
-	"github.com/imasign/imasign-build/pkg/tree"
 )
 
 type tarCreateOptions struct {

@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/imasign/imasign-build/pkg/oci"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/oci"
 	"github.com/imasign/imasign-build/pkg/signing"
 	"github.com/imasign/imasign-build/pkg/tarball"
 )

@@ -49,29 +49,29 @@ func below(path, name string) bool {
 
 // containers may import neither each other nor the keystore; what is allowed
 // between them is named.
-var containers = []string{"pkg/rootfs", "pkg/rpmsign", "pkg/repo", "pkg/tarball", "pkg/oci"}
+var containers = []string{"pkg/rootfs", "pkg/rpmsign", "cmd/imasign-build/internal/repo", "pkg/tarball", "cmd/imasign-build/internal/oci"}
 
-var allowedBetween = map[string]string{"pkg/repo": "pkg/rpmsign", "pkg/oci": "pkg/tarball"}
+var allowedBetween = map[string]string{"cmd/imasign-build/internal/repo": "pkg/rpmsign", "cmd/imasign-build/internal/oci": "pkg/tarball"}
 
 // never lists arrows, by their start, that must not exist even through others.
 func never() map[string][]string {
 	arrows := map[string][]string{
-		"pkg":          {"cmd"},
-		"internal":     {"cmd"},
-		"pkg/signing":  append([]string{"pkg/keystore"}, containers...),
-		"pkg/manifest": append([]string{"pkg/keystore", "pkg/signing", "pkg/tree"}, containers...),
-		"pkg/tree":     append([]string{"pkg/keystore", "pkg/signing", "pkg/manifest", "pkg/ima"}, containers...),
+		"pkg":           {"cmd"},
+		"internal":      {"cmd"},
+		"pkg/signing":   append([]string{"pkg/keystore"}, containers...),
+		"pkg/manifest":  append([]string{"pkg/keystore", "pkg/signing", "internal/tree"}, containers...),
+		"internal/tree": append([]string{"pkg/keystore", "pkg/signing", "pkg/manifest", "pkg/ima"}, containers...),
 		// Its backends, too, know neither what is signed nor each other.
-		"pkg/keystore":        append([]string{"pkg/signing", "pkg/manifest", "pkg/certs", "pkg/tree"}, containers...),
-		"pkg/keystore/file":   {"pkg/keystore/pkcs11", "pkg/keystore/tpm"},
-		"pkg/keystore/pkcs11": {"pkg/keystore/file", "pkg/keystore/tpm"},
-		"pkg/keystore/tpm":    {"pkg/keystore/file", "pkg/keystore/pkcs11"},
-		"pkg/certs":           append([]string{"pkg/keystore"}, containers...),
-		"pkg/policy":          append([]string{"pkg/keystore", "pkg/signing", "pkg/manifest"}, containers...),
-		"internal/keyscan":    {"pkg"},
-		"pkg/initramfs":       append([]string{"pkg/keystore", "pkg/signing", "pkg/manifest"}, containers...),
+		"pkg/keystore":                         append([]string{"pkg/signing", "pkg/manifest", "internal/certs", "internal/tree"}, containers...),
+		"pkg/keystore/file":                    {"pkg/keystore/pkcs11", "pkg/keystore/tpm"},
+		"pkg/keystore/pkcs11":                  {"pkg/keystore/file", "pkg/keystore/tpm"},
+		"pkg/keystore/tpm":                     {"pkg/keystore/file", "pkg/keystore/pkcs11"},
+		"internal/certs":                       append([]string{"pkg/keystore"}, containers...),
+		"internal/policy":                      append([]string{"pkg/keystore", "pkg/signing", "pkg/manifest"}, containers...),
+		"internal/keyscan":                     {"pkg"},
+		"cmd/imasign-build/internal/initramfs": append([]string{"pkg/keystore", "pkg/signing", "pkg/manifest"}, containers...),
 		// What is searched for is handed in, keys included.
-		"cmd/imasign-build/internal/scan": {"pkg/keystore", "pkg/certs"},
+		"cmd/imasign-build/internal/scan": {"pkg/keystore", "internal/certs"},
 	}
 	for _, from := range containers {
 		arrows[from] = []string{"pkg/keystore"}

@@ -8,7 +8,7 @@
 // the other way round. Without a preload the functions do the same, on the real
 // file system; in builds without cgo (Linked is false) each fails with ErrAbsent.
 //
-// Which files matter, and containment, are left to pkg/tree.
+// Which files matter, and containment, are left to internal/tree.
 package libc
 
 import (

@@ -9,8 +9,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/imasign/imasign-build/internal/tree"
 	"github.com/imasign/imasign-build/pkg/signing"
-	"github.com/imasign/imasign-build/pkg/tree"
 )
 
 var _ signing.Sink = (*Tree)(nil)

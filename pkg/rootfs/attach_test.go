@@ -23,9 +23,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/imasign/imasign-build/internal/tree"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/signing"
-	"github.com/imasign/imasign-build/pkg/tree"
 )
 
 // swapper is a tree that changes when the listing is at a path.

@@ -7,8 +7,8 @@ import (
 	"io"
 	"os"
 
+	"github.com/imasign/imasign-build/internal/tree"
 	"github.com/imasign/imasign-build/pkg/signing"
-	"github.com/imasign/imasign-build/pkg/tree"
 )
 
 // opener returns the Open of an entry that the walk met in the state stamp.

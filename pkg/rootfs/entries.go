@@ -7,9 +7,9 @@ import (
 	"iter"
 	"strings"
 
+	"github.com/imasign/imasign-build/internal/tree"
 	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/signing"
-	"github.com/imasign/imasign-build/pkg/tree"
 )
 
 var _ signing.Source = (*Tree)(nil)

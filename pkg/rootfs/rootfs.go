@@ -2,7 +2,7 @@
 // the files to sign, and attaches security.ima as extended attributes.
 //
 // A Tree is the Source and the Sink of pkg/signing. Walking and containment are
-// pkg/tree's; digesting, signing and the plan are pkg/signing's. Attaching is
+// internal/tree's; digesting, signing and the plan are pkg/signing's. Attaching is
 // for a process that may set security.* xattrs on the tree's file system; Probe
 // says so before any work, and WriteRestore makes a file for somebody who may.
 package rootfs
@@ -11,8 +11,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/imasign/imasign-build/internal/tree"
 	"github.com/imasign/imasign-build/pkg/signing"
-	"github.com/imasign/imasign-build/pkg/tree"
 )
 
 // Errors that callers decide by.

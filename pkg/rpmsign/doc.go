@@ -10,5 +10,5 @@
 // are rpm's own, so that what is written here is read there.
 //
 // Making plans and signatures is pkg/signing's, keys are pkg/keystore's, what
-// surrounds a package (repository metadata) is pkg/repo's.
+// surrounds a package (repository metadata) is internal/repo's.
 package rpmsign

@@ -8,7 +8,7 @@ import (
 	"io"
 	"os"
 
-	"github.com/imasign/imasign-build/pkg/tree"
+	"github.com/imasign/imasign-build/internal/tree"
 )
 
 // load makes the input readable at any offset, decompressed.

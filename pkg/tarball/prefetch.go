@@ -10,7 +10,7 @@ import (
 	"os"
 	"runtime"
 
-	"github.com/imasign/imasign-build/pkg/tree"
+	"github.com/imasign/imasign-build/internal/tree"
 )
 
 // What is read ahead of the writing: so many files, each into memory up to so

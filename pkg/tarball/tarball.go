@@ -11,7 +11,7 @@
 //
 // What an archive's headers mean is GNU tar's, bsdtar's and archive/tar's word:
 // archives about which they disagree are refused (ErrAmbiguous). Digesting, signing
-// and the plan are pkg/signing's, walking a tree is pkg/tree's, and a file that
+// and the plan are pkg/signing's, walking a tree is internal/tree's, and a file that
 // appears whole or not at all is the caller's.
 package tarball
 
@@ -26,8 +26,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/imasign/imasign-build/internal/tree"
 	"github.com/imasign/imasign-build/pkg/signing"
-	"github.com/imasign/imasign-build/pkg/tree"
 )
 
 // Errors that callers decide by. All are wrapped with what was being read.

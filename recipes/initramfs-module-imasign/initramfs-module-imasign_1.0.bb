@@ -6,7 +6,7 @@ PACKAGE_ARCH = "${MACHINE_ARCH}"
 
 # What `imasign-build initramfs bundle --hook initramfs-framework` makes, of the same
 # files.
-FILESEXTRAPATHS:prepend := "${IMASIGN_LAYERDIR}/pkg/initramfs/hooks:"
+FILESEXTRAPATHS:prepend := "${IMASIGN_LAYERDIR}/cmd/imasign-build/internal/initramfs/hooks:"
 SRC_URI = "file://body.sh file://framework.sh"
 S = "${@d.getVar('UNPACKDIR') or d.getVar('WORKDIR')}"
 INHIBIT_DEFAULT_DEPS = "1"

@@ -22,7 +22,7 @@ func moduleText(t *testing.T) string {
 	dir := t.TempDir()
 	script := task[1]
 	for variable, value := range map[string]string{
-		"${D}": dir, "${S}": filepath.Join(root, "pkg/initramfs/hooks"), "${base_sbindir}": "/sbin", "${IMASIGN_MODULE_NUMBER}": "95",
+		"${D}": dir, "${S}": filepath.Join(root, "cmd/imasign-build/internal/initramfs/hooks"), "${base_sbindir}": "/sbin", "${IMASIGN_MODULE_NUMBER}": "95",
 		"${@'yes' if bb.utils.to_boolean(d.getVar('IMASIGN_ALLOW_OFF')) else 'no'}": "no",
 	} {
 		script = strings.ReplaceAll(script, variable, value)

@@ -8,10 +8,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/imasign/imasign-build/pkg/policy"
+	"github.com/imasign/imasign-build/internal/policy"
 )
 
-const frozen = "../../pkg/policy/testdata"
+const frozen = "../../internal/policy/testdata"
 
 // rules of a frozen table, quoted.
 func rules(t *testing.T, table string) []string {

@@ -14,8 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/imasign/imasign-build/pkg/certs"
-	"github.com/imasign/imasign-build/pkg/policy"
+	"github.com/imasign/imasign-build/internal/certs"
+	"github.com/imasign/imasign-build/internal/policy"
 	"github.com/imasign/imasign-build/tests/harness"
 )
 

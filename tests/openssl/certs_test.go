@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/imasign/imasign-build/pkg/certs"
+	"github.com/imasign/imasign-build/internal/certs"
 )
 
 func keySet(t *testing.T, o certs.InitOptions) (string, []certs.KeyPair) {

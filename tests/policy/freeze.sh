@@ -1,6 +1,6 @@
 #!/bin/sh
 # Asks Debian's kernels 6.1 and 6.12, booted in QEMU, what they say to every rule of
-# pkg/policy/testdata/{corpus,random}.tsv, and freezes their verdicts and what counts
+# internal/policy/testdata/{corpus,random}.tsv, and freezes their verdicts and what counts
 # of their configurations. tests/kernel compares the same rules with the kernels that it
 # boots, at every run; this is for a new rule, or a new kernel. Needs qemu-system-x86 and
 # cpio, a Debian 12 with its security archive, no root, 250 MB in $1 and a minute.
@@ -9,7 +9,7 @@
 set -eu
 work=$1
 here=$(cd "$(dirname "$0")" && pwd)
-data=$here/../../pkg/policy/testdata
+data=$here/../../internal/policy/testdata
 mkdir -p "$work"
 cd "$here"
 CGO_ENABLED=0 go build -o "$work/init" ../kernel/guest

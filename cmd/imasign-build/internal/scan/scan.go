@@ -16,8 +16,8 @@ import (
 
 	"github.com/imasign/imasign-build/internal/input"
 	"github.com/imasign/imasign-build/internal/keyscan"
+	"github.com/imasign/imasign-build/internal/tree"
 	"github.com/imasign/imasign-build/pkg/signing"
-	"github.com/imasign/imasign-build/pkg/tree"
 )
 
 // Options of a search.

@@ -1,0 +1,193 @@
+package initramfs
+
+import (
+	"crypto/x509"
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/imasign/imasign-build/internal/certs"
+	"github.com/imasign/imasign-build/internal/keyscan"
+	"github.com/imasign/imasign-build/pkg/ima"
+)
+
+// entry is a certificate with its place.
+type entry struct {
+	input string // the Input's name
+	file  string // in /etc/keys
+	cert  *x509.Certificate
+}
+
+func (b *builder) certificates() error {
+	trusted, err := named("x509_ima", b.options.Certificates)
+	if err != nil {
+		return err
+	}
+	secondary, err := named("x509_secondary", b.options.Secondary)
+	if err != nil {
+		return err
+	}
+	revoked, err := named("x509_revoked", b.options.Revoked)
+	if err != nil {
+		return err
+	}
+	b.note(b.options.Certificates[0].Name, certs.CheckShared(certificatesOf(trusted)))
+	byHook := slices.Concat(trusted[1:], secondary, revoked)
+	if c := b.options.Config; c != nil && c.Value("CONFIG_IMA_LOAD_X509") != "y" {
+		byHook = slices.Concat(trusted[:1], byHook)
+	}
+	b.keyctl(byHook)
+	if err := b.judge(trusted, secondary, revoked); err != nil {
+		return err
+	}
+	for _, e := range slices.Concat(trusted, secondary, revoked) {
+		if err := b.add(b.prefix+"etc/keys/"+e.file, 0o644, e.cert.Raw, e.input); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keyctl tells what a bundle does not bring, and the hook loads certificates with. In
+// dracut the module sees to it.
+func (b *builder) keyctl(entries []entry) {
+	for _, e := range entries {
+		if b.options.Hook != Dracut {
+			b.findings = append(b.findings, Finding{
+				File: e.input, Severity: string(certs.Warn), Rule: "keyctl",
+				Detail: "is loaded by keyctl, which the initramfs must get from elsewhere: the hook stops without it",
+			})
+		}
+	}
+}
+
+// judge takes the certificates in the order in which the hook loads them.
+func (b *builder) judge(trusted, secondary, revoked []entry) error {
+	o := &b.options
+	for _, e := range revoked {
+		if err := b.refuse(e, certs.CheckRevoked(e.cert, o.CAs, o.Kernel)); err != nil {
+			return err
+		}
+		if err := stillTrusted(e, trusted); err != nil {
+			return err
+		}
+	}
+	known := slices.Clone(o.CAs)
+	inOrder := slices.SortedFunc(slices.Values(secondary), func(x, y entry) int { return strings.Compare(x.file, y.file) })
+	for _, e := range inOrder {
+		if err := b.refuse(e, certs.CheckSecondaryCA(e.cert, known, o.Kernel)); err != nil {
+			return err
+		}
+		if len(o.CAs) > 0 { // else nobody knows who signed it
+			known = append(known, e.cert)
+		}
+	}
+	for _, e := range trusted {
+		if err := b.refuse(e, certs.Check(e.cert, known, o.Kernel)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stillTrusted refuses a key that is trusted and revoked: .ima_blacklist wins, by key
+// id.
+func stillTrusted(revoked entry, trusted []entry) error {
+	id, err := ima.KeyIDFromCertificate(revoked.cert)
+	if err != nil {
+		return fmt.Errorf("%s: %w", revoked.input, err)
+	}
+	for _, e := range trusted {
+		other, err := ima.KeyIDFromCertificate(e.cert)
+		if err == nil && id == other {
+			return refused(e.input, []string{fmt.Sprintf("%s revokes its key id %s, so nothing that it signed would be accepted", revoked.input, id)})
+		}
+	}
+	return nil
+}
+
+// refuse keeps what is worth knowing and returns the refusals as an error.
+func (b *builder) refuse(e entry, findings []certs.Finding) error {
+	var reasons []string
+	for _, f := range findings {
+		if f.Severity == certs.Refuse {
+			reasons = append(reasons, f.Rule+": "+f.Detail)
+		}
+	}
+	if len(reasons) > 0 {
+		return refused(e.input, reasons)
+	}
+	if c := b.options.Config; c != nil && e.cert.PublicKeyAlgorithm == x509.ECDSA && c.Value("CONFIG_CRYPTO_ECDSA") == "" {
+		return refused(e.input, []string{"ecdsa: CONFIG_CRYPTO_ECDSA is not set: the kernel knows no ECDSA keys"})
+	}
+	b.note(e.input, findings)
+	return nil
+}
+
+func (b *builder) note(name string, findings []certs.Finding) {
+	for _, f := range findings {
+		b.findings = append(b.findings, Finding{File: name, Severity: string(f.Severity), Rule: f.Rule, Detail: f.Detail})
+	}
+}
+
+func certificatesOf(entries []entry) []*x509.Certificate {
+	var all []*x509.Certificate
+	for _, e := range entries {
+		all = append(all, e.cert)
+	}
+	return all
+}
+
+// strange is what a file's name in an initramfs does without.
+var strange = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
+
+// named reads certificates and gives them names that begin with role: the first
+// role.der, the others role_NAME.der by the input's name, or a number where that says
+// nothing or is taken.
+func named(role string, inputs []Input) ([]entry, error) {
+	var all []entry
+	taken := map[string]bool{}
+	for i, in := range inputs {
+		cert, err := single(in)
+		if err != nil {
+			return nil, err
+		}
+		name := role + ".der"
+		if i > 0 {
+			name = role + "_" + label(role, in.Name) + ".der"
+			if name == role+"_.der" || taken[name] {
+				name = fmt.Sprintf("%s_%d.der", role, i+1)
+			}
+		}
+		for n := len(inputs) + 1; taken[name]; n++ {
+			name = fmt.Sprintf("%s_%d.der", role, n)
+		}
+		taken[name] = true
+		all = append(all, entry{in.Name, name, cert})
+	}
+	return all, nil
+}
+
+func label(role, name string) string {
+	name = path.Base(name)
+	name = strings.TrimSuffix(name, path.Ext(name))
+	name = strings.TrimPrefix(strings.TrimPrefix(name, role), "_")
+	return strings.Trim(strange.ReplaceAllString(name, "_"), "._-")
+}
+
+// single returns the one certificate of an input.
+func single(in Input) (*x509.Certificate, error) {
+	if keyscan.Holds(in.Data) {
+		return nil, fmt.Errorf("%s: %w; give the certificate alone", in.Name, ErrPrivateKey)
+	}
+	found, err := certs.Parse(in.Data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", in.Name, err)
+	}
+	if len(found) > 1 {
+		return nil, fmt.Errorf("%s: %w: it has %d certificates, and the kernel takes one a file: give each in a file of its own", in.Name, ErrOption, len(found))
+	}
+	return found[0], nil
+}

@@ -1,0 +1,145 @@
+package oci_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/validate"
+
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/oci"
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/signing"
+	"github.com/imasign/imasign-build/pkg/tarball"
+)
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func signed(t *testing.T, in string, o oci.Options) (string, error) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	check(t, err)
+	public, err := ima.BareKey(key.Public())
+	check(t, err)
+	engine, err := signing.New(signing.Options{Signer: ima.CryptoSigner(key), Public: public})
+	check(t, err)
+	images, err := oci.Open(in, o)
+	check(t, err)
+	out := filepath.Join(t.TempDir(), "out")
+	return out, images.Rewrite(context.Background(), out, func(ctx context.Context, _ string, layer *tarball.Archive) (*signing.Plan, error) {
+		return engine.Plan(ctx, layer)
+	})
+}
+
+// TestIndexesInIndexes rewrites images for several platforms below an index of
+// their own; go-containerregistry finds every digest, size and diff id right.
+func TestIndexesInIndexes(t *testing.T) {
+	in := filepath.Join(t.TempDir(), "in")
+	path := writeLayout(in, image("usr/bin/alone"))
+	index := mutate.AppendManifests(empty.Index,
+		mutate.IndexAddendum{Add: image("usr/bin/a"), Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "arm64"}}},
+		mutate.IndexAddendum{Add: image("usr/bin/b"), Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "arm64"}}})
+	check(t, path.AppendIndex(index, layout.WithAnnotations(map[string]string{"org.opencontainers.image.ref.name": "latest"})))
+	out, err := signed(t, in, oci.Options{})
+	check(t, err)
+	now, err := layout.ImageIndexFromPath(out)
+	check(t, err)
+	check(t, validate.Index(now))
+	manifest, err := now.IndexManifest()
+	check(t, err)
+	if len(manifest.Manifests) != 2 || manifest.Manifests[1].Annotations["org.opencontainers.image.ref.name"] != "latest" {
+		t.Errorf("%+v", manifest.Manifests)
+	}
+	inner, err := now.ImageIndex(manifest.Manifests[1].Digest)
+	check(t, err)
+	manifest, err = inner.IndexManifest()
+	check(t, err)
+	if len(manifest.Manifests) != 2 || manifest.Manifests[0].Platform.Architecture != "arm64" {
+		t.Errorf("%+v", manifest.Manifests)
+	}
+	left, err := os.ReadDir(out)
+	check(t, err)
+	if len(left) != 3 {
+		t.Errorf("%v", left)
+	}
+}
+
+// TestUnknownKeysStay edits what it knows and keeps the rest.
+func TestUnknownKeysStay(t *testing.T) {
+	in := filepath.Join(t.TempDir(), "in")
+	path := writeLayout(in, image("usr/bin/a"))
+	index, err := path.ImageIndex()
+	check(t, err)
+	manifests, err := index.IndexManifest()
+	check(t, err)
+	text, err := path.Bytes(manifests.Manifests[0].Digest)
+	check(t, err)
+	var manifest map[string]any
+	check(t, json.Unmarshal(text, &manifest))
+	manifest["vendor.key"] = "stays"
+	manifest["config"].(map[string]any)["data"] = "e30="
+	text, err = json.Marshal(manifest)
+	check(t, err)
+	digest, size, err := v1.SHA256(strings.NewReader(string(text)))
+	check(t, err)
+	check(t, os.WriteFile(filepath.Join(in, "blobs/sha256", digest.Hex), text, 0o644))
+	manifests.Manifests[0].Digest, manifests.Manifests[0].Size = digest, size
+	text, err = json.Marshal(manifests)
+	check(t, err)
+	check(t, os.WriteFile(filepath.Join(in, "index.json"), text, 0o644))
+	out, err := signed(t, in, oci.Options{})
+	check(t, err)
+	met := 0
+	check(t, filepath.WalkDir(filepath.Join(out, "blobs"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if strings.Contains(string(text), `"vendor.key":"stays"`) {
+			if met++; strings.Contains(string(text), `"data"`) {
+				t.Error("a descriptor embeds the content of another blob")
+			}
+		}
+		return err
+	}))
+	if met != 1 {
+		t.Errorf("%d manifests have the unknown key", met)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := oci.Open(dir, oci.Options{}); !errors.Is(err, oci.ErrFormat) {
+		t.Error(err)
+	}
+	in := filepath.Join(dir, "in")
+	writeLayout(in, image("a"))
+	images, err := oci.Open(in, oci.Options{})
+	check(t, err)
+	if err := images.Rewrite(context.Background(), dir, nil); !errors.Is(err, oci.ErrExists) {
+		t.Error(err)
+	}
+	cause := errors.New("stop")
+	err = images.Rewrite(context.Background(), filepath.Join(dir, "out"), func(context.Context, string, *tarball.Archive) (*signing.Plan, error) { return nil, cause })
+	if left, _ := os.ReadDir(dir); !errors.Is(err, cause) || len(left) != 1 {
+		t.Errorf("%v, left %v", err, left)
+	}
+}

@@ -1,0 +1,203 @@
+package certs_test
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/youmark/pkcs8"
+	"golang.org/x/sys/unix"
+
+	"github.com/imasign/imasign-build/internal/certs"
+	"github.com/imasign/imasign-build/pkg/ima"
+)
+
+func names(t *testing.T, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	check(t, err)
+	var list []string
+	for _, e := range entries {
+		list = append(list, e.Name())
+	}
+	return list
+}
+
+func readKey(t *testing.T, path string, passphrase []byte) crypto.Signer {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	check(t, err)
+	block, _ := pem.Decode(data)
+	if block == nil || passphrase != nil && block.Type != "ENCRYPTED PRIVATE KEY" {
+		t.Fatalf("%s: %.40q", path, data)
+	}
+	key, err := pkcs8.ParsePKCS8PrivateKey(block.Bytes, passphrase)
+	check(t, err)
+	return key.(crypto.Signer)
+}
+
+func TestInit(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a", "keys")
+	pairs, err := certs.Init(context.Background(), dir, certs.InitOptions{
+		Algorithm: "p256", With: []string{"secondary", "rpm", "evm"}, Days: 7, Subject: pkix.Name{CommonName: "Router", Organization: []string{"Acme"}},
+	})
+	check(t, err)
+	want := []string{
+		"system_trusted_key.crt", "system_trusted_key.key", "x509_evm.crt", "x509_evm.der", "x509_evm.key",
+		"x509_ima.crt", "x509_ima.der", "x509_ima.key", "x509_ima_rpm.crt", "x509_ima_rpm.der", "x509_ima_rpm.key",
+		"x509_secondary.crt", "x509_secondary.der", "x509_secondary.key",
+	}
+	if got := names(t, dir); !slices.Equal(got, want) {
+		t.Errorf("files %q", got)
+	}
+	ca := pairs[0].Certificate
+	var subjects, files []string
+	for _, p := range pairs {
+		subjects = append(subjects, p.Certificate.Subject.CommonName)
+		for _, path := range p.Files() {
+			files = append(files, filepath.Base(path))
+			info, err := os.Stat(path)
+			check(t, err)
+			want := fs.FileMode(0o644)
+			if strings.HasSuffix(path, ".key") {
+				want = 0o600
+			}
+			if info.Mode() != want {
+				t.Errorf("%s has mode %v", path, info.Mode())
+			}
+			if want == 0o644 {
+				list, err := certs.Read(t.Context(), path)
+				if err != nil || !list[0].Equal(p.Certificate) {
+					t.Errorf("%s: %v", path, err)
+				}
+			}
+		}
+		check(t, p.Certificate.CheckSignatureFrom(ca))
+		public, err := ima.CertificateKey(p.Certificate)
+		check(t, err)
+		if own, err := ima.BareKey(readKey(t, p.Key, nil).Public()); err != nil || own.ID() != public.ID() {
+			t.Errorf("%s: %v is not of %v", p.Name, own, public)
+		}
+	}
+	slices.Sort(files)
+	if !slices.Equal(files, want) {
+		t.Errorf("told %q", files)
+	}
+	if got := strings.Join(subjects, ", "); got != "Router system CA, Router IMA signing, Router RPM IMA signing, Router EVM signing, Router secondary CA" {
+		t.Error(got)
+	}
+	if !pairs[4].Certificate.IsCA {
+		t.Error("the secondary CA is none")
+	}
+}
+
+func TestInitEncrypts(t *testing.T) {
+	passphrase := []byte("correct horse")
+	pairs, err := certs.Init(context.Background(), t.TempDir(), certs.InitOptions{Algorithm: "p384", Passphrase: passphrase})
+	check(t, err)
+	if len(pairs) != 2 || string(passphrase) != "correct horse" {
+		t.Errorf("%d pairs, passphrase %q", len(pairs), passphrase)
+	}
+	for _, p := range pairs {
+		readKey(t, p.Key, passphrase)
+	}
+}
+
+func TestInitOverwritesNothing(t *testing.T) {
+	dir := t.TempDir()
+	check(t, os.WriteFile(filepath.Join(dir, "x509_ima.key"), []byte("precious"), 0o600))
+	check(t, os.Symlink("nowhere", filepath.Join(dir, "system_trusted_key.crt")))
+	check(t, os.WriteFile(filepath.Join(dir, "x509_evm.der"), nil, 0o600)) // not asked for: not in the way
+	_, err := certs.Init(context.Background(), dir, certs.InitOptions{Algorithm: "p256"})
+	if !errors.Is(err, certs.ErrExists) {
+		t.Fatalf("got %v", err)
+	}
+	for _, name := range []string{"x509_ima.key", "system_trusted_key.crt"} {
+		if !strings.Contains(err.Error(), filepath.Join(dir, name)) {
+			t.Errorf("%v does not list %s", err, name)
+		}
+	}
+	if strings.Contains(err.Error(), "evm") {
+		t.Error(err)
+	}
+	if got := names(t, dir); !slices.Equal(got, []string{"system_trusted_key.crt", "x509_evm.der", "x509_ima.key"}) {
+		t.Errorf("files %q", got)
+	}
+	if data, err := os.ReadFile(filepath.Join(dir, "x509_ima.key")); err != nil || string(data) != "precious" {
+		t.Errorf("%q %v", data, err)
+	}
+}
+
+// TestInitIsAllOrNothing has a file system with room for two files.
+func TestInitIsAllOrNothing(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Fatal("this test mounts a file system and must run as root")
+	}
+	dir := t.TempDir()
+	check(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "nr_inodes=5"))
+	defer unix.Unmount(dir, unix.MNT_DETACH)
+	_, err := certs.Init(context.Background(), filepath.Join(dir, "keys"), certs.InitOptions{Algorithm: "p256"})
+	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "x509_ima") {
+		t.Errorf("got %v", err)
+	}
+	if got := names(t, dir); len(got) != 0 {
+		t.Errorf("left %q", got)
+	}
+}
+
+func TestInitObeysTheContext(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	stop := errors.New("stop")
+	cancel(stop)
+	dir := filepath.Join(t.TempDir(), "keys")
+	if _, err := certs.Init(ctx, dir, certs.InitOptions{Algorithm: "p256"}); !errors.Is(err, stop) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("left %v", err)
+	}
+}
+
+func TestInitRefusesOptions(t *testing.T) {
+	for says, o := range map[string]certs.InitOptions{
+		"rsa2048, rsa3072":    {Algorithm: "rsa1024"},
+		"rpm, evm, secondary": {With: []string{"module"}},
+		"empty":               {Passphrase: []byte{}},
+		"no validity":         {Days: -1},
+		"longer than 64":      {Subject: pkix.Name{CommonName: strings.Repeat("x", 55)}},
+	} {
+		dir := filepath.Join(t.TempDir(), "keys")
+		_, err := certs.Init(context.Background(), dir, o)
+		if !errors.Is(err, certs.ErrOption) || !strings.Contains(err.Error(), says) {
+			t.Errorf("got %v, want %q", err, says)
+		}
+		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: left %v", says, err)
+		}
+	}
+	file := filepath.Join(t.TempDir(), "file")
+	check(t, os.WriteFile(file, nil, 0o600))
+	if _, err := certs.Init(context.Background(), file, certs.InitOptions{Algorithm: "p256"}); !errors.Is(err, syscall.ENOTDIR) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestInitDefaults(t *testing.T) {
+	pairs, err := certs.Init(context.Background(), t.TempDir(), certs.InitOptions{})
+	check(t, err)
+	for _, p := range pairs {
+		if p.Certificate.PublicKeyAlgorithm != x509.RSA || !strings.HasPrefix(p.Certificate.Subject.CommonName, "Device ") {
+			t.Errorf("%v of %v", p.Certificate.PublicKeyAlgorithm, p.Certificate.Subject)
+		}
+	}
+}

@@ -1,0 +1,303 @@
+package policy
+
+import (
+	"fmt"
+	"math/bits"
+	"slices"
+	"strings"
+
+	"github.com/imasign/imasign-build/internal/certs"
+)
+
+// Kernel is what a policy is judged for.
+type Kernel struct {
+	Version certs.Kernel // the zero value stands for the newest that is known
+	Config  *Config      // nil when it is not known
+
+	// Early says that the policy is the first one that is loaded, and that the hook of
+	// internal/initramfs loads it: as text, a line a write. What is uncertain otherwise is
+	// certain then.
+	Early bool
+	// Labels says that with Early, too, a security module has its own policy by then.
+	Labels bool
+}
+
+// flag is a bit that ima_parse_rule sets in a rule's flags, and
+// ima_validate_rule looks at.
+type flag uint32
+
+const (
+	flagFunc flag = 1 << iota
+	flagMask
+	flagFSMagic
+	flagFSName
+	flagFSUUID
+	flagUID
+	flagEUID
+	flagGID
+	flagEGID
+	flagFOwner
+	flagFGroup
+	flagPCR
+	flagKeyrings
+	flagLabel
+	flagSignature // IMA_DIGSIG_REQUIRED
+	flagModsig
+	flagBlacklist
+	flagAlgorithms
+	flagVerity
+	flagDirectIO
+	flagSubjObj // a security module's label, which the kernel keeps beside its flags
+
+	flags = 21
+)
+
+// compiler turns one line into a rule, word by word as ima_parse_rule does, and
+// stops where it would.
+type compiler struct {
+	kernel Kernel
+	line   int
+	rule   Rule
+	set    flag
+	at     [flags]Token // the word that set a flag
+	action Token
+	aside  []Finding // about a line that is not refused
+}
+
+// refusal is why the kernel does not take a line.
+type refusal struct {
+	word   Token
+	rule   string
+	detail string
+	alike  string
+}
+
+func refuse(word Token, rule, format string, args ...any) *refusal {
+	return &refusal{word, rule, fmt.Sprintf(format, args...), impersonal(word.Text, format, args)}
+}
+
+// compile returns the rule of a line, nil if the kernel refuses it, and what is to
+// say about it.
+func (k Kernel) compile(line *Line) (*Rule, []Finding) {
+	words, carriage := withoutCarriageReturn(line.Words)
+	c, r := k.try(line.Number, line.Words)
+	if carriage {
+		r = c.carriageReturn(r, line.Words, words)
+	}
+	if r != nil {
+		return nil, []Finding{{Rule: r.rule, Severity: Refuse, Line: line.Number, Column: r.word.Column, Detail: r.detail, alike: r.alike}}
+	}
+	return &c.rule, c.aside
+}
+
+func (k Kernel) try(line int, words []Token) (*compiler, *refusal) {
+	c := &compiler{kernel: k, line: line, rule: Rule{Line: line}}
+	r := c.words(words)
+	if r == nil {
+		r = c.validate(words[0])
+	}
+	return c, r
+}
+
+// withoutCarriageReturn returns what a line that ends in CR LF was meant to be; ok is
+// false for any other.
+func withoutCarriageReturn(words []Token) (meant []Token, ok bool) {
+	last := len(words) - 1
+	text, ok := strings.CutSuffix(words[last].Text, "\r")
+	if !ok {
+		return words, false
+	}
+	meant = slices.Clone(words)
+	meant[last].Text = text
+	if text == "" {
+		meant = meant[:last]
+	}
+	return meant, true
+}
+
+// carriageReturn judges a line that ends in CR LF: that is why it is refused if it
+// would be taken otherwise, and what is wrong with it if it is taken.
+func (c *compiler) carriageReturn(r *refusal, words, meant []Token) *refusal {
+	const what = "the line ends in CR LF, and the carriage return is part of its last word: save the file with Unix line ends"
+	last := words[len(words)-1]
+	if r == nil {
+		if key := leading(last.Text); key != "fsuuid" { // of which the kernel does not read the rest
+			c.remark(last, RuleNewline, Error, "%s; the kernel takes it, and it matches nothing", what)
+		}
+		return nil
+	}
+	if len(meant) > 0 {
+		if _, other := c.kernel.try(c.line, meant); other != nil {
+			return r
+		}
+	}
+	return refuse(last, RuleNewline, "%s", what)
+}
+
+func (c *compiler) words(words []Token) *refusal {
+	for _, word := range words {
+		if r := c.word(word); r != nil {
+			return r
+		}
+	}
+	return nil
+}
+
+func (c *compiler) mark(f flag, word Token) {
+	c.set |= f
+	c.at[bits.TrailingZeros32(uint32(f))] = word
+}
+
+func (c *compiler) remark(word Token, rule string, severity Severity, format string, args ...any) {
+	f := newFinding(rule, severity, c.line, word.Column, format, args...)
+	f.alike = impersonal(word.Text, format, args)
+	c.aside = append(c.aside, f)
+}
+
+// word takes one word: what match_token finds in policy_tokens.
+func (c *compiler) word(word Token) *refusal {
+	name, value := lookup(word.Text)
+	if name == nil {
+		return unknown(word)
+	}
+	if older(c.kernel.Version, name.Since) {
+		return refuse(word, RuleNewer, "%s is understood since Linux %s", strings.TrimSuffix(name.Text, "="), name.Since)
+	}
+	if !name.Value && name.Text != "permit_directio" {
+		return c.setAction(word)
+	}
+	switch key := strings.TrimRight(name.Text, "=<>"); key {
+	case "func":
+		return c.setFunc(word, value)
+	case "mask":
+		return c.setMask(word, value)
+	case "fsmagic", "fsname", "fsuuid":
+		return c.setFileSystem(word, key, value)
+	case "uid", "euid", "gid", "egid", "fowner", "fgroup":
+		return c.setID(word, key, name.Text[len(key)], value)
+	case "keyrings", "label":
+		return c.setList(word, key, value)
+	case "pcr":
+		return c.setPCR(word, value)
+	case "template":
+		return c.setTemplate(word, value)
+	case "digest_type", "appraise_type", "appraise_flag", "appraise_algos":
+		return c.setAppraisal(word, key, value)
+	case "permit_directio":
+		c.rule.DirectIO = true
+		c.mark(flagDirectIO, word)
+		return nil
+	default:
+		return c.setSecurityLabel(word, Label(key), value)
+	}
+}
+
+// lookup finds the element of the language that a word is, and its value.
+func lookup(text string) (*Word, string) {
+	for i := range words {
+		value, ok := strings.CutPrefix(text, words[i].Text)
+		if ok && words[i].Value == (value != "") {
+			return &words[i], value
+		}
+	}
+	return nil, ""
+}
+
+// unknown says what is wrong with a word that is none, as far as that can be told.
+func unknown(word Token) *refusal {
+	text := word.Text
+	switch {
+	case strings.HasPrefix(text, "#"):
+		return refuse(word, RuleWord, "%q: a comment is a line of its own, not the end of a rule", text)
+	case strings.HasPrefix(text, "fs_subtype="):
+		return refuse(word, RuleNewer, "%q: of a release after Linux 6.12", text)
+	case strings.HasPrefix(text, "/"):
+		return refuse(word, RuleWord, "%q: a path is written to the policy file of securityfs, it is no rule", text)
+	}
+	key := strings.TrimRight(text, "=<>")
+	for _, w := range words {
+		name := strings.TrimRight(w.Text, "=<>")
+		switch {
+		case w.Value && key == name:
+			return refuse(word, RuleWord, "%q: the value is missing; no space may stand beside the operator", text)
+		case strings.EqualFold(name, leading(text)) && name != leading(text):
+			return refuse(word, RuleWord, "%q: it is written %s, in lower case", text, name)
+		case w.Value && name == leading(text):
+			return refuse(word, RuleWord, "%q: %s does not take this operator", text, name)
+		}
+	}
+	return refuse(word, RuleWord, "%q: no action, condition or option", text)
+}
+
+// leading returns a word's name, up to its operator.
+func leading(text string) string {
+	if i := strings.IndexAny(text, "=<>!"); i >= 0 {
+		return text[:i]
+	}
+	return text
+}
+
+func (c *compiler) setAction(word Token) *refusal {
+	if c.rule.Action != "" {
+		return refuse(word, RuleRepeated, "a second action: a rule has one, %s is a rule of its own", word.Text)
+	}
+	c.rule.Action, c.action = Action(word.Text), word
+	return nil
+}
+
+func (c *compiler) setFunc(word Token, value string) *refusal {
+	if c.set&flagFunc != 0 {
+		return refuse(word, RuleRepeated, "func= is given twice: write a rule for each func")
+	}
+	for _, f := range funcWords {
+		if f.Text != value {
+			continue
+		}
+		if older(c.kernel.Version, f.Since) {
+			return refuse(word, RuleNewer, "func=%s is understood since Linux %s", value, f.Since)
+		}
+		if f.Func == KeyCheck {
+			if r := c.needs(word, "CONFIG_IMA_MEASURE_ASYMMETRIC_KEYS"); r != nil {
+				return r
+			}
+		}
+		c.rule.Func = f.Func
+		c.mark(flagFunc, word)
+		return nil
+	}
+	hint := ""
+	for _, f := range funcWords {
+		if strings.EqualFold(f.Text, value) {
+			hint = "; it is written " + f.Text
+		}
+	}
+	return refuse(word, RuleValue, "func=%s: there is no such func%s", value, hint)
+}
+
+func (c *compiler) setMask(word Token, value string) *refusal {
+	if c.set&flagMask != 0 {
+		return refuse(word, RuleRepeated, "mask= is given twice: write a rule for each mask, or ^ before one")
+	}
+	name, anyOf := strings.CutPrefix(value, "^")
+	switch m := Mask(name); m {
+	case MayExec, MayWrite, MayRead, MayAppend:
+		if anyOf && before(c.kernel.Version, 4, 2) {
+			return refuse(word, RuleNewer, "^ in mask= is understood since Linux 4.2")
+		}
+		c.rule.Mask, c.rule.AnyOf = m, anyOf
+		c.mark(flagMask, word)
+		return nil
+	}
+	return refuse(word, RuleValue, "mask=%s: it is MAY_EXEC, MAY_WRITE, MAY_READ or MAY_APPEND, with ^ before it or not", value)
+}
+
+// needs asks for a symbol of the configuration that the rule is refused without.
+func (c *compiler) needs(word Token, symbol string) *refusal {
+	switch {
+	case c.kernel.Config == nil:
+		c.remark(word, RuleConfig, Warn, "%s needs %s; without it the kernel refuses the rule", word.Text, symbol)
+	case !c.kernel.Config.builtin(symbol):
+		return refuse(word, RuleConfig, "%s needs %s, which the kernel is built without", word.Text, symbol)
+	}
+	return nil
+}

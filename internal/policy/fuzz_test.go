@@ -1,0 +1,49 @@
+package policy
+
+import (
+	"bytes"
+	"testing"
+
+	"github.com/imasign/imasign-build/internal/certs"
+)
+
+// FuzzParse holds that no file makes the package panic, that printing gives the file
+// back byte by byte, and that a rule that is taken is taken in its canonical form.
+func FuzzParse(f *testing.F) {
+	for _, profile := range Profiles() {
+		text, err := Generate(profile.Name)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+	}
+	f.Add([]byte("appraise fowner=0 # no comment\r\nmeasure\x00func=BPRM_CHECK"))
+	f.Add([]byte("measure func=KEY_CHECK keyrings=.ima|.evm uid>0 gid<5\nappraise appraise_algos=sha256,sha512 func=SETXATTR_CHECK\n"))
+	f.Add([]byte("measure digest_type=verity template=d-ngv2|n-ng fsuuid=8bcbe394-4f13-4144-be8e-5aa9ea2ce2f6 pcr=-0 mask=^MAY_APPEND fsmagic=+0x9FA0\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p, err := Parse(data)
+		if err != nil {
+			return
+		}
+		if !bytes.Equal(p.Bytes(), data) {
+			t.Fatalf("%q became %q", data, p.Bytes())
+		}
+		for _, k := range []Kernel{{}, {Version: certs.Kernel{Major: 5, Minor: 4}}, {Version: certs.Kernel{Major: 6, Minor: 1}}} {
+			Check(p, k)
+			rules, _ := k.Rules(p)
+			again, findings := k.Rules(mustParse(t, Format(rules)))
+			if len(again) != len(rules) || !bytes.Equal(Format(again), Format(rules)) {
+				t.Fatalf("%q became %q: %v", Format(rules), Format(again), findings)
+			}
+		}
+	})
+}
+
+func mustParse(t *testing.T, data []byte) *Policy {
+	t.Helper()
+	p, err := Parse(data)
+	if err != nil {
+		t.Skip("longer when written out")
+	}
+	return p
+}
