@@ -9,7 +9,7 @@ import (
 // Replaced says what a new value takes the place of.
 type Replaced uint8
 
-// What a Record replaces.
+// What a Value replaces.
 const (
 	Nothing   Replaced = iota // no value at all, or a digest that nobody signed
 	OtherHash                 // this key's signature, or a digest, over another hash
@@ -18,73 +18,82 @@ const (
 	NotOurs                   // what only Options.Force replaces
 )
 
-// prior is what an entry's security.ima means for a plan.
+// candidate is the value that a stage would give an entry, before it is made.
+type candidate struct {
+	form   ima.Form
+	signed ima.Form // the form of the stage's signatures, where form is none
+	hash   ima.HashID
+	digest []byte
+}
+
+// prior is what the value of an xattr means for a plan.
 type prior struct {
 	unchanged bool     // it is what the plan would attach
 	replaced  Replaced // what it is otherwise
 	refusal   error    // why it takes force to replace it; wraps ErrOtherKey or ErrNotOurs
 }
 
-// compare looks at the security.ima value that an entry has. Replaced without
-// force is only what cannot be somebody else's signature: nothing, a digest, or a
-// version 2 signature of this plan's own key.
-func (e *Engine) compare(old []byte, j *job) prior {
+// compare judges the value that an entry has. Replaced without force is only what
+// cannot be somebody else's signature: nothing, a digest, or a signature of the same
+// form by this stage's own key.
+func (s *stage) compare(old []byte, c *candidate) prior {
+	key := s.key()
 	switch {
 	case len(old) == 0:
 		return prior{}
-	case isDigest(old):
-		return compareDigest(old, j)
-	case e.public == nil: // a dry run that has no key to compare with
+	case s.Xattr == ima.XattrIMA && isDigest(old):
+		return c.compareDigest(old)
+	case key.Public == nil: // a dry run that has no key to compare with
 		return prior{}
 	}
 	v, err := ima.Parse(old)
 	if err != nil {
 		return unreadable(old, err)
 	}
-	if v.KeyID == e.from && contentSignature(&v) && e.from != 0 {
+	if key.From != 0 && v.KeyID == key.From && v.Form(s.Xattr) == c.signed {
 		return prior{}
 	}
-	if err := ownForm(&v, e.public); err != nil {
+	if err := c.ownForm(&v, key.Public); err != nil {
 		return prior{refusal: err}
 	}
-	return e.compareOwn(&v, j)
+	return c.compareOwn(&v, key.Public)
 }
 
-// compareOwn looks at a signature that carries this plan's key id.
-func (e *Engine) compareOwn(v *ima.Value, j *job) prior {
-	if h, ok := v.Hash.CryptoHash(); ok && v.Hash == j.Hash && e.public.Verify(h, j.Digest, v.Signature) == nil {
-		return prior{unchanged: !j.HashOnly, replaced: Stale}
+// compareOwn judges a signature that carries this plan's key id.
+func (c *candidate) compareOwn(v *ima.Value, key *ima.PublicKey) prior {
+	if v.Hash == c.hash && key.Verify(ima.Statement{Form: c.signed, Hash: c.hash, Digest: c.digest}, v.Signature) == nil {
+		return prior{unchanged: c.form.Signs(), replaced: Stale}
 	}
-	return madeBy(e.public, v, j.Hash)
+	return madeBy(key, v, c.hash)
 }
 
-// isDigest reports whether the value is a digest, well-formed or not: the kernel
+// isDigest reports whether a security.ima is a digest, well-formed or not: the kernel
 // never takes these types for a signature.
 func isDigest(value []byte) bool {
 	t := ima.Type(value[0])
 	return t == ima.TypeDigest || t == ima.TypeDigestNG
 }
 
-func compareDigest(old []byte, j *job) prior {
-	if j.HashOnly && string(old) == string(ima.DigestValue(j.Hash, j.Digest)) {
+func (c *candidate) compareDigest(old []byte) prior {
+	if c.form.Signs() {
+		return prior{}
+	}
+	if string(old) == string(ima.DigestValue(c.hash, c.digest)) {
 		return prior{unchanged: true}
 	}
-	if v, err := ima.Parse(old); err == nil && j.HashOnly && v.Hash != j.Hash {
+	if v, err := ima.Parse(old); err == nil && v.Hash != c.hash {
 		return prior{replaced: OtherHash}
 	}
 	return prior{}
 }
 
-// contentSignature reports whether v is of the kind that this program makes.
-func contentSignature(v *ima.Value) bool { return v.Type == ima.TypeSignature && v.Version == 2 }
-
-// ownForm refuses what is no content signature under the key's id. Version 1 has no
-// such id: it is nothing that this program ever made.
-func ownForm(v *ima.Value, key *ima.PublicKey) error {
+// ownForm refuses what is no signature of the stage's form under the key's id. Version 1
+// has no such id, and nothing that this program ever made has that version.
+func (c *candidate) ownForm(v *ima.Value, key *ima.PublicKey) error {
 	switch {
 	case v.IsSignature() && (v.Version == 1 || v.KeyID != key.ID()):
 		return fmt.Errorf("%w (%s)", ErrOtherKey, v)
-	case !contentSignature(v):
+	case v.Form(c.signed.Xattr) != c.signed:
 		return fmt.Errorf("%w (%s)", ErrNotOurs, v)
 	}
 	return nil
@@ -110,8 +119,8 @@ func unreadable(value []byte, err error) prior {
 }
 
 // refuse says of a value that it is not replaced, and what replaces it.
-func (e *Engine) refuse(path string, why error) error {
-	if e.from != 0 {
+func (s *stage) refuse(path string, why error) error {
+	if s.key().From != 0 {
 		return fmt.Errorf("%s: %w: --force without --from-key-id replaces it", path, why)
 	}
 	return fmt.Errorf("%s: %w: --force replaces it", path, why)

@@ -1,0 +1,115 @@
+package signing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+)
+
+// digester is one goroutine's buffer and hash states.
+type digester struct {
+	buf    []byte
+	hashes map[ima.HashID]hash.Hash
+	active []hash.Hash // those of the content being read
+}
+
+func newDigester() *digester {
+	return &digester{hashes: map[ima.HashID]hash.Hash{}}
+}
+
+func (d *digester) hash(id ima.HashID) (hash.Hash, error) {
+	if h := d.hashes[id]; h != nil {
+		h.Reset()
+		return h, nil
+	}
+	if !computable(id) {
+		return nil, fmt.Errorf("%s: %w: this program can name it, but not compute it", id, ima.ErrUnknownHash)
+	}
+	h, _ := id.CryptoHash()
+	d.hashes[id] = h.New()
+	return d.hashes[id], nil
+}
+
+func computable(id ima.HashID) bool {
+	h, ok := id.CryptoHash()
+	return ok && h.Available()
+}
+
+// open opens the entry's content and takes over the xattrs of the open file. It returns
+// none without an error where the content gave a Reason.
+func (e *Entry) open(ctx context.Context) (*File, error) {
+	if e.Open == nil {
+		return nil, fmt.Errorf("%s: the container gives neither its content nor its digest", e.Path)
+	}
+	f, err := e.Open(ctx)
+	var not Unselected
+	switch {
+	case errors.As(err, &not):
+		e.Reason = not.Reason
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case f == nil:
+		return nil, fmt.Errorf("%s: the container gives neither its content nor a reason", e.Path)
+	}
+	if f.Xattrs != nil {
+		e.Xattrs = f.Xattrs
+	}
+	return f, nil
+}
+
+// digest opens the entry and digests its content with every one of ids, which differ.
+// It returns how many bytes were read.
+func (d *digester) digest(ctx context.Context, e *Entry, ids []ima.HashID) (int64, error) {
+	f, err := e.open(ctx)
+	if err != nil || f == nil {
+		return 0, err
+	}
+	n, err := d.sum(ctx, e, f, ids)
+	return n, errors.Join(err, f.Close())
+}
+
+// sum reads the content once and adds its digests to the entry.
+func (d *digester) sum(ctx context.Context, e *Entry, content io.Reader, ids []ima.HashID) (size int64, err error) {
+	d.active = d.active[:0]
+	for _, id := range ids {
+		h, err := d.hash(id)
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", e.Path, err)
+		}
+		d.active = append(d.active, h)
+	}
+	if size, err = d.read(ctx, content); err != nil {
+		return size, err
+	}
+	e.Digests = make([]Digest, len(ids))
+	for i, id := range ids {
+		e.Digests[i] = Digest{id, d.active[i].Sum(nil)}
+	}
+	return size, nil
+}
+
+func (d *digester) read(ctx context.Context, content io.Reader) (size int64, err error) {
+	if d.buf == nil { // containers that state their digests need none
+		d.buf = make([]byte, 256<<10)
+	}
+	for {
+		n, err := content.Read(d.buf)
+		for _, h := range d.active {
+			h.Write(d.buf[:n])
+		}
+		size += int64(n)
+		switch {
+		case err == io.EOF: //nolint:errorlint // a wrapped one is a failure, not the end
+			return size, nil
+		case err != nil:
+			return size, err
+		case ctx.Err() != nil:
+			return size, context.Cause(ctx)
+		}
+	}
+}

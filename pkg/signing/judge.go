@@ -1,0 +1,89 @@
+package signing
+
+import (
+	"fmt"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+)
+
+// judge decides what becomes of the stage's xattr of an entry, short of the signing. It
+// returns a reason for leaving it as it is, and neither that nor a value where the stage
+// has nothing to say.
+func (s *stage) judge(e *Entry, before []Value, force bool) (value Value, c candidate, reason string, err error) {
+	if c, err = s.candidate(e, before); err != nil || c.digest == nil {
+		return value, c, "", err
+	}
+	old := e.Xattrs[s.Xattr]
+	now := s.compare(old, &c)
+	if s.Xattr == ima.XattrIMA && len(e.Second) > 0 && !now.unchanged && now.refusal == nil {
+		now.refusal = s.compare(e.Second, &c).refusal
+	}
+	value = Value{Form: c.form, Replaced: now.replaced}
+	if now.refusal != nil && force {
+		value.Replaced = NotOurs
+	}
+	switch {
+	case now.unchanged:
+		value.Status, value.Bytes = Unchanged, old
+		return value, c, "", nil
+	case now.refusal != nil && !force:
+		return value, c, "", s.refuse(e.Path, now.refusal)
+	}
+	if s.key().From != 0 {
+		if reason, err = s.rotates(e.Path, old, &value, &c); reason != "" || err != nil {
+			return value, c, reason, err
+		}
+	}
+	switch {
+	case !c.form.Signs():
+		value.Status, value.Bytes = Hashed, ima.DigestValue(c.hash, c.digest)
+	case !c.hash.SignsAllowed():
+		return value, c, "", fmt.Errorf("%s: no signature is made over its digest: %w", e.Path, c.hash.CheckSigns())
+	default:
+		value.Status = Signed
+	}
+	return value, c, "", nil
+}
+
+// candidate returns the value that the stage would give an entry; without a digest in it
+// where the stage has nothing to say.
+func (s *stage) candidate(e *Entry, before []Value) (c candidate, err error) {
+	form, ok := s.Form(e)
+	if !ok {
+		return c, nil
+	}
+	c.form, c.signed = form, form
+	if !form.Signs() {
+		signing := *e
+		signing.HashOnly = false
+		c.signed, _ = s.Form(&signing)
+	}
+	if c.hash = s.Hash; form.Over == ima.Content && e.Digest(c.hash) == nil { // stated by another one
+		c.hash = e.first().Hash
+	}
+	if c.digest, err = s.over(form, c.hash, e, before); err != nil {
+		return c, fmt.Errorf("%s: %w", e.Path, err)
+	}
+	return c, nil
+}
+
+// rotates says why an entry whose value is not to be replaced keeps what it has: only
+// signatures of the key that is being replaced are. A value that is not valid is an error,
+// because nothing tells what it was.
+func (s *stage) rotates(path string, old []byte, value *Value, c *candidate) (reason string, err error) {
+	from := s.key().From
+	v, err := ima.Parse(old)
+	switch {
+	case len(old) == 0:
+		return "it has no signature to replace", nil
+	case err != nil:
+		return "", fmt.Errorf("%s: replace signatures of key %s: %w", path, from, err)
+	case !v.IsSignature():
+		return "it has a digest and no signature to replace", nil
+	case value.Replaced == OtherHash:
+		return "", fmt.Errorf("%s: replace signatures of key %s: it has one of key %s, over %s instead of %s", path, from, v.KeyID, v.Hash, c.hash)
+	case v.KeyID != from: // ours, or without a key to compare somebody's
+		return "", fmt.Errorf("%s: replace signatures of key %s: %w: that of key %s does not hold", path, from, ima.ErrBadSignature, v.KeyID)
+	}
+	return "", nil
+}

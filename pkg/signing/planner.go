@@ -1,0 +1,263 @@
+package signing
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+)
+
+// decision is what the planner and the applier found for an entry; all names of a hard
+// link share it.
+type decision = *decided
+
+type decided struct {
+	values []Value
+	slots  []*slot // of values, nil for those that are known
+	next   int     // the stage that decides next
+	reason string  // of the first stage that leaves its xattr as it is
+	key    *ima.PublicKey
+}
+
+// planner connects the parts of a plan: entries are digested, and judged by the first
+// stage and those that need not wait for a signature (round); for each further stage,
+// one goroutine waits for the values before it; records are spooled in order.
+type planner struct {
+	engine *Engine
+	plan   *Plan
+	client client
+	failed atomic.Bool // digest the rest for its errors, sign no more
+
+	evm, maybe int64 // what is warned about
+}
+
+func (e *Engine) newPlanner() *planner {
+	first := &e.stages[0]
+	return &planner{engine: e, plan: &Plan{hash: first.Hash, public: first.key().Public, sorted: true, spool: spool{dir: e.spool}}}
+}
+
+func checkStated(e *Entry) error {
+	for _, d := range e.Digests {
+		if len(d.Sum) != d.Hash.Size() {
+			return fmt.Errorf("%s: %w: %d bytes are stated, %s has %d", e.Path, ima.ErrDigestSize, len(d.Sum), d.Hash, d.Hash.Size())
+		}
+	}
+	return nil
+}
+
+// run makes the plan of src's entries.
+func (p *planner) run(ctx context.Context, src Source, r round[decision]) (*Plan, error) {
+	var failures Errors
+	g, gctx := errgroup.WithContext(ctx)
+	p.client.ctx = gctx
+	r.jobs, r.observe = p.engine.jobs, p.engine.observe
+	stages := make([]chan *visit[decision], len(p.engine.stages))
+	for i := range stages {
+		stages[i] = make(chan *visit[decision], batchSize)
+	}
+	r.take = func(v *visit[decision]) error {
+		if v.err != nil {
+			p.failed.Store(true)
+		}
+		return hand(gctx, stages[0], v)
+	}
+	g.Go(func() error {
+		defer close(stages[0])
+		return r.run(gctx, src)
+	})
+	for i := 1; i < len(stages); i++ {
+		g.Go(func() error {
+			defer close(stages[i])
+			return p.settle(gctx, stages[i-1], func(v *visit[decision]) error {
+				if v.err == nil && v.leader == nil && v.result != nil {
+					p.advance(v)
+				}
+				return hand(gctx, stages[i], v)
+			})
+		})
+	}
+	g.Go(func() error {
+		return p.settle(gctx, stages[len(stages)-1], func(v *visit[decision]) error { return p.write(v, &failures) })
+	})
+	return p.end(ctx, g.Wait(), &failures)
+}
+
+func hand[T any](ctx context.Context, to chan<- T, v T) error {
+	select {
+	case to <- v:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// end returns the plan, or why there is none.
+func (p *planner) end(ctx context.Context, err error, failures *Errors) (*Plan, error) {
+	for i := range p.engine.stages {
+		if q := p.engine.stages[i].queue; q != nil {
+			q.leave(&p.client, cmp.Or(err, context.Canceled))
+		}
+	}
+	switch {
+	case err == nil:
+		err = failures.err()
+	case ctx.Err() != nil:
+		err = context.Cause(ctx)
+	default: // what failed before is to be repaired as well
+		err = errors.Join(err, failures.err())
+	}
+	if err != nil {
+		_ = p.plan.Close()
+		return nil, err
+	}
+	p.warn()
+	return p.plan, nil
+}
+
+// advance has stages judge the entry, up to one that needs a value which is yet to come.
+func (p *planner) advance(v *visit[decision]) {
+	d := v.result
+	for d.next < len(p.engine.stages) && (len(d.slots) == 0 || d.slots[len(d.slots)-1] == nil) {
+		s := &p.engine.stages[d.next]
+		d.next++
+		value, c, reason, err := s.judge(&v.Entry, d.values, p.engine.force)
+		if v.err = err; err != nil {
+			p.failed.Store(true)
+			return
+		}
+		if value.Status == Skipped {
+			d.reason = cmp.Or(d.reason, reason)
+			continue
+		}
+		d.values, d.slots = append(d.values, value), append(d.slots, nil)
+		if value.Status == Signed && s.queue != nil && !p.failed.Load() {
+			d.slots[len(d.slots)-1] = s.queue.add(&p.client, c.form, c.hash, c.digest)
+		}
+	}
+}
+
+// second refuses to replace a value that a further name of a hard link has of its own,
+// as entries of archives can.
+func (p *planner) second(v *visit[decision]) error {
+	s := p.engine.stage(ima.XattrIMA)
+	if len(v.Second) == 0 || p.engine.force || s == nil || v.result == nil {
+		return nil
+	}
+	for _, value := range v.result.values {
+		if value.Form.Xattr != ima.XattrIMA || !value.Status.changes() {
+			continue
+		}
+		c, err := s.candidate(&v.Entry, nil)
+		if err != nil {
+			return err
+		}
+		if why := s.compare(v.Second, &c).refusal; why != nil {
+			return s.refuse(v.Path, why)
+		}
+	}
+	return nil
+}
+
+// settle waits for the signatures of the entries that come in, and hands the entries to
+// next in order. It waits only when so many are on their way that every signing goroutine
+// has a batch and another one coming, or when all have come: somebody who waits makes
+// batches smaller.
+func (p *planner) settle(ctx context.Context, in <-chan *visit[decision], next func(*visit[decision]) error) error {
+	const limit = 8 * batchSize
+	var coming []*visit[decision]
+	for open := true; open || len(coming) > 0; {
+		if open && len(coming) < limit {
+			select {
+			case v, more := <-in:
+				if open = more; more {
+					coming = append(coming, v)
+				}
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		for len(coming) > 0 && (!open || len(coming) == limit || coming[0].result.ready()) {
+			if err := p.complete(coming[0]); err != nil {
+				return err
+			}
+			if err := next(coming[0]); err != nil {
+				return err
+			}
+			coming[0], coming = nil, coming[1:]
+		}
+	}
+	return nil
+}
+
+// ready reports whether nothing has to be waited for.
+func (d *decided) ready() bool {
+	if d == nil {
+		return true
+	}
+	for _, s := range d.slots {
+		if s != nil && !s.ready() {
+			return false
+		}
+	}
+	return true
+}
+
+// complete puts the signatures that were waited for into the entry's values.
+func (p *planner) complete(v *visit[decision]) error {
+	d := v.result
+	if d == nil || v.err != nil || v.leader != nil {
+		return nil
+	}
+	for i, s := range d.slots {
+		if s == nil {
+			continue
+		}
+		bytes, err := p.engine.stage(d.values[i].Form.Xattr).queue.wait(&p.client, s)
+		if err != nil {
+			return err
+		}
+		d.values[i].Bytes, d.slots[i] = bytes, nil
+	}
+	return nil
+}
+
+// write spools a record. It alone counts, collects errors and speaks to the observer.
+func (p *planner) write(v *visit[decision], failures *Errors) error {
+	if v.err != nil {
+		failures.add(v.err)
+		return nil
+	}
+	r := Record{Entry: v.Entry}
+	if d := v.result; d != nil && v.Reason == "" {
+		if r.Values = d.values; len(d.values) == 0 {
+			r.Reason = d.reason
+		}
+	}
+	if r.Pending() && !p.plan.strips {
+		if _, covered := r.Xattrs[ima.XattrEVM]; covered && p.engine.stage(ima.XattrEVM) == nil {
+			p.evm++
+		}
+		if r.replaced(MaybeOurs) {
+			p.maybe++
+		}
+	}
+	if err := p.plan.add(&r, v.bytes); err != nil {
+		return err
+	}
+	p.engine.observe.Tell(Event{Kind: Planned, Path: v.Path, Entries: 1, Bytes: v.bytes})
+	return nil
+}
+
+func (p *planner) warn() {
+	if p.evm > 0 {
+		p.engine.observe.Warn("", fmt.Sprintf("%d files have a security.evm that covers their old security.ima: a kernel with EVM will refuse them until it is made anew", p.evm))
+	}
+	if p.maybe > 0 {
+		p.engine.observe.Warn("", fmt.Sprintf("%d files have a signature with this key's id that does not hold for their content, and get a new one: they have changed since, or another key has the same id (an ECDSA signature does not tell which)", p.maybe))
+	}
+}

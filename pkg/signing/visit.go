@@ -1,0 +1,140 @@
+package signing
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"iter"
+
+	"github.com/imasign/imasign-build/internal/pipeline"
+	"github.com/imasign/imasign-build/pkg/ima"
+)
+
+// window is how many entries are under way at once. It bounds memory, and it is
+// how far the cores may run ahead of one huge file.
+const window = 1024
+
+// visit is an entry on its way through the loop, with the result of what is done there.
+type visit[R any] struct {
+	Entry
+	nth    int       // of its path's entries, where a manifest is compared
+	leader *visit[R] // of the hard link, for its other names
+	err    error
+	bytes  int64 // content digested
+	result R
+}
+
+// adopt takes over what was found out about the leader of the same inode.
+func (v *visit[R]) adopt() {
+	if v.Reason != "" {
+		return
+	}
+	l := v.leader
+	if own := v.Xattrs[ima.XattrIMA]; len(own) > 0 && !isDigest(own) && !bytes.Equal(own, l.Xattrs[ima.XattrIMA]) {
+		v.Second = own // which the inode's replaces
+	}
+	v.Same, v.HashOnly = l.Path, l.HashOnly
+	v.Xattrs, v.Digests, v.Reason, v.result = l.Xattrs, l.Digests, l.Reason, l.result
+}
+
+// round is one pass over a Source: what is done with each entry.
+type round[R any] struct {
+	jobs    int
+	observe Observer
+	// admit, unless nil, is called as entries are listed, in order. It may set a Reason.
+	admit func(*visit[R])
+	// work is called on any goroutine, for entries that are to be opened or judged.
+	work func(ctx context.Context, d *digester, v *visit[R])
+	// linked, unless nil, is called for the other names of a hard link after their
+	// leader's work, in order.
+	linked func(*visit[R])
+	// take gets all entries in order, failed ones too.
+	take func(*visit[R]) error
+}
+
+// run visits the entries of src. Other names of a hard link whose leader failed are left
+// out, so that a failure is reported once.
+func (r round[R]) run(ctx context.Context, src Source) error {
+	worker := func() func(context.Context, *visit[R]) *visit[R] {
+		d := newDigester()
+		return func(ctx context.Context, v *visit[R]) *visit[R] {
+			if v.err == nil && v.Reason == "" && v.leader == nil {
+				r.work(ctx, d, v)
+			}
+			return v
+		}
+	}
+	return pipeline.Ordered(ctx, r.jobs, window, r.list(ctx, src), worker, func(v *visit[R]) error {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if v.leader != nil {
+			if v.leader.err != nil {
+				return nil
+			}
+			if v.adopt(); r.linked != nil && v.Reason == "" {
+				r.linked(v)
+			}
+		}
+		return r.take(v)
+	})
+}
+
+// names are what is known of a hard link.
+type names[R any] struct {
+	leader *visit[R]
+	unseen uint64 // names that were not selected, so far
+}
+
+func (r round[R]) list(ctx context.Context, src Source) iter.Seq2[*visit[R], error] {
+	return func(yield func(*visit[R], error) bool) {
+		index, groups := 0, map[string]*names[R]{}
+		for entry, err := range src.Entries(ctx) {
+			if err != nil && entry.Path == "" {
+				yield(nil, err)
+				return
+			}
+			v := &visit[R]{Entry: entry, err: err}
+			v.Index = index
+			index++
+			if err == nil && r.admit != nil {
+				r.admit(v)
+			}
+			if v.err == nil && v.Reason == "" && v.Group != "" {
+				v.elect(groups)
+			}
+			if !yield(v, nil) {
+				return
+			}
+		}
+		if n := len(groups); n > 0 && ctx.Err() == nil {
+			r.warnOfLinks(groups)
+		}
+	}
+}
+
+// elect finds the leader of the entry's hard link: the first name that was selected.
+func (v *visit[R]) elect(groups map[string]*names[R]) {
+	known := groups[v.Group]
+	if known == nil {
+		known = &names[R]{leader: v, unseen: v.Links}
+		groups[v.Group] = known
+	} else {
+		v.leader = known.leader
+	}
+	if known.unseen--; known.unseen == 0 { // all were met
+		delete(groups, v.Group)
+	}
+}
+
+func (r round[R]) warnOfLinks(groups map[string]*names[R]) {
+	outside := 0
+	for _, known := range groups {
+		if known.leader.Links > 0 {
+			outside++
+		}
+	}
+	if outside > 0 {
+		r.observe.Warn("", fmt.Sprintf("%d files have further hard links outside of the selection or of the tree; those names share the signature", outside))
+	}
+}
