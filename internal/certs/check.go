@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/imasign/imasign-build/pkg/ima"
@@ -159,10 +158,10 @@ func (c *checker) key(public crypto.PublicKey, of *x509.Certificate) {
 	err := supported(public, of)
 	switch {
 	case errors.Is(err, ima.ErrWeakKey):
-		c.add(RuleAlgorithm, Warn, "%s: some kernels take it, this program signs nothing with it", plain(err))
+		c.add(RuleAlgorithm, Warn, "%v: some kernels take it, this program signs nothing with it", err)
 		return
 	case err != nil:
-		c.add(RuleAlgorithm, Refuse, "the key of %q: %s: the kernel verifies nothing with it", of.Subject, plain(err))
+		c.add(RuleAlgorithm, Refuse, "the key of %q: %v: the kernel verifies nothing with it", of.Subject, err)
 		return
 	}
 	ec, ok := public.(*ecdsa.PublicKey)
@@ -188,9 +187,6 @@ func supported(public crypto.PublicKey, cert *x509.Certificate) error {
 	_, err := ima.BareKey(public)
 	return err
 }
-
-// plain is the error's text for somebody who did not ask package ima.
-func plain(err error) string { return strings.TrimPrefix(err.Error(), "ima: ") }
 
 // signature judges how the certificate was signed.
 func (c *checker) signature(cert *x509.Certificate) {

@@ -32,12 +32,12 @@ func (l *Library) NewECDSA(private *ecdsa.PrivateKey, public *ecdsa.PublicKey) (
 	return &ECDSA{newPool(k, false), private, public}, nil
 }
 
-// VerifiesWith reports whether Sign verifies with exactly this public key.
+// VerifiesWith reports whether SignRaw verifies with exactly this public key.
 func (e *ECDSA) VerifiesWith(public crypto.PublicKey) bool { return e.public.Equal(public) }
 
-// Sign returns one signature a digest, the same at every call, verified already.
+// SignRaw returns one signature a digest, the same at every call, verified already.
 // The hashes are those of RSA.
-func (e *ECDSA) Sign(ctx context.Context, h crypto.Hash, digests [][]byte) ([][]byte, error) {
+func (e *ECDSA) SignRaw(ctx context.Context, h crypto.Hash, digests [][]byte) ([][]byte, error) {
 	if err := checkDigests(h, digests); err != nil {
 		return nil, err
 	}

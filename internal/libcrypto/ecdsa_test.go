@@ -24,7 +24,7 @@ func TestECDSA(t *testing.T) {
 		}
 		for _, h := range []crypto.Hash{crypto.SHA224, crypto.SHA256, crypto.SHA384, crypto.SHA512, crypto.SHA3_256} {
 			list := digests(h, batchSize+3)
-			signatures, err := signer.Sign(t.Context(), h, list)
+			signatures, err := signer.SignRaw(t.Context(), h, list)
 			if err != nil {
 				t.Fatalf("%s, %s: %v", curve.Params().Name, h, err)
 			}
@@ -33,7 +33,7 @@ func TestECDSA(t *testing.T) {
 					t.Fatalf("%s, %s, digest %d: crypto/ecdsa refuses it", curve.Params().Name, h, i)
 				}
 			}
-			again, err := signer.Sign(t.Context(), h, list[:1])
+			again, err := signer.SignRaw(t.Context(), h, list[:1])
 			if err != nil || !bytes.Equal(again[0], signatures[0]) {
 				t.Errorf("%s, %s: another signature the second time (%v)", curve.Params().Name, h, err)
 			}
@@ -41,7 +41,7 @@ func TestECDSA(t *testing.T) {
 		if err := signer.Close(); err != nil {
 			t.Error(err)
 		}
-		if _, err := signer.Sign(t.Context(), crypto.SHA256, digests(crypto.SHA256, 1)); !errors.Is(err, ErrClosed) {
+		if _, err := signer.SignRaw(t.Context(), crypto.SHA256, digests(crypto.SHA256, 1)); !errors.Is(err, ErrClosed) {
 			t.Errorf("after Close: %v", err)
 		}
 	}
@@ -55,7 +55,7 @@ func TestECDSAWrongCertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer signer.Close()
-	if _, err := signer.Sign(t.Context(), crypto.SHA256, digests(crypto.SHA256, 3)); !errors.Is(err, ErrVerify) {
+	if _, err := signer.SignRaw(t.Context(), crypto.SHA256, digests(crypto.SHA256, 3)); !errors.Is(err, ErrVerify) {
 		t.Errorf("got %v", err)
 	}
 	if signer.VerifiesWith(&private.PublicKey) || !signer.VerifiesWith(&other.PublicKey) {
@@ -73,7 +73,7 @@ func TestECDSAVerifiesEach(t *testing.T) {
 	}
 	defer signer.Close()
 	list := digests(crypto.SHA256, batchSize+2)
-	signatures, err := signer.Sign(t.Context(), crypto.SHA256, list)
+	signatures, err := signer.SignRaw(t.Context(), crypto.SHA256, list)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,8 @@ import (
 	"crypto"
 	"fmt"
 	"sync"
+
+	"github.com/imasign/imasign-build/pkg/ima"
 )
 
 // batchSize is how many digests one call signs. A call into C that lasts keeps
@@ -81,15 +83,14 @@ func (p *pool) Close() error {
 	return nil
 }
 
-// checkDigests holds that every digest has the hash's size.
+// checkDigests refuses what is no digest by a hash that may be signed.
 func checkDigests(h crypto.Hash, digests [][]byte) error {
-	if _, err := nameOf(h); err != nil {
-		return err
+	_, err := nameOf(h)
+	if err == nil {
+		err = ima.CheckDigests(h, digests)
 	}
-	for _, digest := range digests {
-		if len(digest) != h.Size() {
-			return fmt.Errorf("libcrypto: a digest of %d bytes, %s has %d", len(digest), h, h.Size())
-		}
+	if err != nil {
+		return fmt.Errorf("libcrypto: %w", err)
 	}
 	return nil
 }
@@ -102,5 +103,5 @@ func nameOf(h crypto.Hash) (string, error) {
 	case crypto.SHA3_256, crypto.SHA3_384, crypto.SHA3_512:
 		return fmt.Sprintf("SHA3-%d", 8*h.Size()), nil
 	}
-	return "", fmt.Errorf("libcrypto: %s is not a hash to sign", h)
+	return "", fmt.Errorf("%w: %s", ima.ErrUnsupportedHash, h)
 }

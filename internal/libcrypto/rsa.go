@@ -37,12 +37,12 @@ func (l *Library) NewRSA(private *rsa.PrivateKey, public *rsa.PublicKey) (*RSA, 
 	return &RSA{newPool(k, true), public}, nil
 }
 
-// VerifiesWith reports whether Sign verifies with exactly this public key.
+// VerifiesWith reports whether SignRaw verifies with exactly this public key.
 func (r *RSA) VerifiesWith(public crypto.PublicKey) bool { return r.public.Equal(public) }
 
-// Sign returns one signature a digest, each as long as the modulus, verified
+// SignRaw returns one signature a digest, each as long as the modulus, verified
 // already. The hash is SHA-224, SHA-256, SHA-384, SHA-512 or SHA3-256 to -512.
-func (r *RSA) Sign(ctx context.Context, h crypto.Hash, digests [][]byte) (signatures [][]byte, err error) {
+func (r *RSA) SignRaw(ctx context.Context, h crypto.Hash, digests [][]byte) (signatures [][]byte, err error) {
 	if err := checkDigests(h, digests); err != nil {
 		return nil, err
 	}

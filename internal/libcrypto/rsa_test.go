@@ -77,7 +77,7 @@ func TestSameBytesAsGo(t *testing.T) {
 		r := open(t, k)
 		for _, h := range []crypto.Hash{crypto.SHA224, crypto.SHA256, crypto.SHA384, crypto.SHA512, crypto.SHA3_256, crypto.SHA3_384, crypto.SHA3_512} {
 			list := digests(h, batchSize+3) // more than one call
-			signatures, err := r.Sign(t.Context(), h, list)
+			signatures, err := r.SignRaw(t.Context(), h, list)
 			if err != nil {
 				t.Fatalf("%d bits, %s: %v", bits, h, err)
 			}
@@ -104,7 +104,7 @@ func TestWrongCertificate(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	if signatures, err := r.Sign(t.Context(), crypto.SHA256, digests(crypto.SHA256, 2)); !errors.Is(err, ErrVerify) || signatures != nil {
+	if signatures, err := r.SignRaw(t.Context(), crypto.SHA256, digests(crypto.SHA256, 2)); !errors.Is(err, ErrVerify) || signatures != nil {
 		t.Errorf("got %d signatures and %v", len(signatures), err)
 	}
 	if r.VerifiesWith(&k.PublicKey) || !r.VerifiesWith(&other.PublicKey) {
@@ -133,11 +133,11 @@ func TestRefusals(t *testing.T) {
 		"long digest":  {crypto.SHA256, [][]byte{make([]byte, 33)}},
 		"nil digest":   {crypto.SHA256, [][]byte{nil}},
 	} {
-		if _, err := r.Sign(t.Context(), c.hash, c.digests); err == nil {
+		if _, err := r.SignRaw(t.Context(), c.hash, c.digests); err == nil {
 			t.Errorf("%s: no error", name)
 		}
 	}
-	if signatures, err := r.Sign(t.Context(), crypto.SHA256, nil); err != nil || len(signatures) != 0 {
+	if signatures, err := r.SignRaw(t.Context(), crypto.SHA256, nil); err != nil || len(signatures) != 0 {
 		t.Errorf("no digests: %v", err)
 	}
 }
@@ -150,7 +150,7 @@ func TestConcurrentUse(t *testing.T) {
 		wg.Go(func() {
 			h := []crypto.Hash{crypto.SHA256, crypto.SHA512}[i%2]
 			list := digests(h, 40)
-			signatures, err := r.Sign(t.Context(), h, list)
+			signatures, err := r.SignRaw(t.Context(), h, list)
 			if err != nil {
 				t.Error(err)
 				return
@@ -170,7 +170,7 @@ func TestCancelled(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("enough")
 	cancel(why)
-	if _, err := r.Sign(ctx, crypto.SHA256, digests(crypto.SHA256, 1)); !errors.Is(err, why) {
+	if _, err := r.SignRaw(ctx, crypto.SHA256, digests(crypto.SHA256, 1)); !errors.Is(err, why) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -183,7 +183,7 @@ func TestCloseWaitsForSigners(t *testing.T) {
 		wg.Go(func() {
 			started <- struct{}{}
 			for {
-				_, err := r.Sign(context.Background(), crypto.SHA256, digests(crypto.SHA256, 5))
+				_, err := r.SignRaw(context.Background(), crypto.SHA256, digests(crypto.SHA256, 5))
 				if errors.Is(err, ErrClosed) {
 					return
 				}
@@ -216,7 +216,7 @@ func ExampleLibrary_NewRSA() {
 		return
 	}
 	defer signer.Close()
-	signatures, err := signer.Sign(context.Background(), crypto.SHA256, [][]byte{make([]byte, 32)})
+	signatures, err := signer.SignRaw(context.Background(), crypto.SHA256, [][]byte{make([]byte, 32)})
 	fmt.Println(len(signatures), len(signatures[0]), err)
 	// Output: 1 256 <nil>
 }
@@ -228,7 +228,7 @@ func BenchmarkSign(b *testing.B) {
 		list := digests(crypto.SHA256, batchSize)
 		b.Run(fmt.Sprintf("libcrypto/rsa%d", bits), func(b *testing.B) {
 			r := open(b, k)
-			rate(b, func() error { _, err := r.Sign(context.Background(), crypto.SHA256, list); return err })
+			rate(b, func() error { _, err := r.SignRaw(context.Background(), crypto.SHA256, list); return err })
 		})
 		b.Run(fmt.Sprintf("go/rsa%d", bits), func(b *testing.B) {
 			rate(b, func() error {
@@ -284,7 +284,7 @@ func twoWorkers(b *testing.B, r *RSA, list [][]byte, during time.Duration) float
 	for i := range signed {
 		wg.Go(func() {
 			for time.Since(start) < during {
-				if _, err := r.Sign(context.Background(), crypto.SHA256, list); err != nil {
+				if _, err := r.SignRaw(context.Background(), crypto.SHA256, list); err != nil {
 					b.Error(err)
 					return
 				}

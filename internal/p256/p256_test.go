@@ -51,7 +51,7 @@ func TestSign(t *testing.T) {
 	s := newSigner(t, key, &key.PublicKey)
 	for _, h := range []crypto.Hash{crypto.SHA224, crypto.SHA256, crypto.SHA384, crypto.SHA512, crypto.SHA3_256} {
 		list := digests(h.Size(), 130)
-		signatures, err := s.Sign(t.Context(), h, list)
+		signatures, err := s.SignRaw(t.Context(), h, list)
 		if err != nil {
 			t.Fatalf("%s: %v", h, err)
 		}
@@ -69,7 +69,7 @@ func TestSign(t *testing.T) {
 func TestWrongCertificate(t *testing.T) {
 	key, other := newKey(t), newKey(t)
 	s := newSigner(t, key, &other.PublicKey)
-	if _, err := s.Sign(t.Context(), crypto.SHA256, digests(32, 3)); !errors.Is(err, ErrVerify) {
+	if _, err := s.SignRaw(t.Context(), crypto.SHA256, digests(32, 3)); !errors.Is(err, ErrVerify) {
 		t.Errorf("got %v", err)
 	}
 	if s.VerifiesWith(&key.PublicKey) || !s.VerifiesWith(&other.PublicKey) {
@@ -80,18 +80,18 @@ func TestWrongCertificate(t *testing.T) {
 func TestRefuses(t *testing.T) {
 	key := newKey(t)
 	s := newSigner(t, key, &key.PublicKey)
-	if _, err := s.Sign(t.Context(), crypto.SHA256, digests(31, 1)); err == nil {
+	if _, err := s.SignRaw(t.Context(), crypto.SHA256, digests(31, 1)); err == nil {
 		t.Error("a digest of the wrong size was signed")
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := s.Sign(ctx, crypto.SHA256, digests(32, 1)); !errors.Is(err, context.Canceled) {
+	if _, err := s.SignRaw(ctx, crypto.SHA256, digests(32, 1)); !errors.Is(err, context.Canceled) {
 		t.Errorf("cancelled: %v", err)
 	}
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	if _, err := s.Sign(t.Context(), crypto.SHA256, digests(32, 1)); !errors.Is(err, ErrClosed) {
+	if _, err := s.SignRaw(t.Context(), crypto.SHA256, digests(32, 1)); !errors.Is(err, ErrClosed) {
 		t.Errorf("closed: %v", err)
 	}
 	p384, _ := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
@@ -105,7 +105,7 @@ func TestVerifiesEach(t *testing.T) {
 	key := newKey(t)
 	s := newSigner(t, key, &key.PublicKey)
 	list := digests(32, 9)
-	signatures, err := s.Sign(t.Context(), crypto.SHA256, list)
+	signatures, err := s.SignRaw(t.Context(), crypto.SHA256, list)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -230,7 +230,7 @@ func BenchmarkSign(b *testing.B) {
 	key := newKey(b)
 	s, list := newSigner(b, key, &key.PublicKey), digests(32, 128)
 	for b.Loop() {
-		if _, err := s.Sign(b.Context(), crypto.SHA256, list); err != nil {
+		if _, err := s.SignRaw(b.Context(), crypto.SHA256, list); err != nil {
 			b.Fatal(err)
 		}
 	}

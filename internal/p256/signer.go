@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+
+	"github.com/imasign/imasign-build/pkg/ima"
 )
 
 // ErrVerify means that a signature just made does not verify with the public key
@@ -47,16 +49,19 @@ func (s *Signer) Close() error {
 	return nil
 }
 
-// VerifiesWith reports whether Sign verifies with exactly this public key.
+// VerifiesWith reports whether SignRaw verifies with exactly this public key.
 func (s *Signer) VerifiesWith(public crypto.PublicKey) bool { return s.public.Equal(public) }
 
-// Sign returns one signature a digest, the same at every call, verified already. The
-// context is obeyed between signatures. Errors wrap [ErrVerify] or [ErrClosed], or are
-// crypto/ecdsa's.
-func (s *Signer) Sign(ctx context.Context, h crypto.Hash, digests [][]byte) ([][]byte, error) {
+// SignRaw returns one signature a digest, the same at every call, verified already. The
+// context is obeyed between signatures. Errors wrap [ErrVerify], [ErrClosed] or those of
+// [ima.CheckDigests], or are crypto/ecdsa's.
+func (s *Signer) SignRaw(ctx context.Context, h crypto.Hash, digests [][]byte) ([][]byte, error) {
 	private := s.private.Load()
 	if private == nil {
 		return nil, fmt.Errorf("p256: %w", ErrClosed)
+	}
+	if err := ima.CheckDigests(h, digests); err != nil {
+		return nil, fmt.Errorf("p256: %w", err)
 	}
 	table, err := s.table()
 	if err != nil {

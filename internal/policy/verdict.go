@@ -47,8 +47,9 @@ func (s Simulation) verify(ctx context.Context, f *os.File, value []byte, size i
 	case n != size:
 		return r, fmt.Errorf("it had %d bytes and has %d", size, n)
 	}
-	if r.err = s.Keyring.Verify(value, h.Sum(nil)); r.err == nil {
-		r.by = s.Keyring.Lookup(v.KeyID)[0].Algorithm()
+	key, err := s.Keyring.Verify(value, ima.Statement{Form: ima.ContentSignature(), Hash: v.Hash, Digest: h.Sum(nil)})
+	if r.err = err; err == nil {
+		r.by = key.Algorithm()
 	}
 	return r, nil
 }
@@ -121,7 +122,7 @@ func (s Simulation) value(r *Rule, hook Func, sub *subject) (reason string, cert
 	case errors.Is(f.err, ima.ErrUnsupportedHash):
 		return fmt.Sprintf("its %s digest cannot be computed here", f.hash), false
 	case f.err != nil:
-		return strings.TrimPrefix(f.err.Error(), "ima: "), true
+		return f.err.Error(), true
 	}
 	if r.Algorithms != nil && !slices.Contains(r.Algorithms, f.hash) {
 		return fmt.Sprintf("%s is not among appraise_algos (denied-hash-algorithm)", f.hash), true

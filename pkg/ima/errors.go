@@ -30,7 +30,7 @@ const (
 	ErrUnknownHash Refusal = "unknown hash"
 )
 
-// Refusals of a well-formed value, from [Keyring.Verify] and its siblings.
+// Refusals of a well-formed value, from [Keyring.Verify].
 const (
 	// ErrUnsupportedHash: the kernel has this hash, but it cannot be computed
 	// here or is not allowed in this place.
@@ -42,16 +42,18 @@ const (
 	ErrDigestMismatch Refusal = "digest mismatch"
 	// ErrDigestSize: the given digest does not have the size of its hash.
 	ErrDigestSize Refusal = "wrong digest size"
+	// ErrOtherHash: the value is over another hash than the given digest is of, so
+	// that neither proves the other.
+	ErrOtherHash Refusal = "over another hash algorithm"
 	// ErrBadSignature: the signature does not verify. For ECDSA the content may
 	// equally be the part that changed.
 	ErrBadSignature Refusal = "bad signature"
 	// ErrHashOnly: the value holds the right digest, but no signature.
 	ErrHashOnly Refusal = "hash only"
-	// ErrVerity: the signature is over an fs-verity digest; see
-	// [Keyring.VerifyVerity].
+	// ErrVerity: the signature is over an fs-verity digest, not over that of the
+	// content; see [VeritySignature].
 	ErrVerity Refusal = "fs-verity signature"
-	// ErrEVMValue: a form of security.evm where one of security.ima belongs;
-	// see [Keyring.VerifyEVM].
+	// ErrEVMValue: a form of security.evm where another is needed.
 	ErrEVMValue Refusal = "evm value"
 	// ErrIMAValue: a form of security.ima where another is needed.
 	ErrIMAValue Refusal = "ima value"

@@ -1,7 +1,6 @@
 package ima
 
 import (
-	"context"
 	"encoding/binary"
 	"fmt"
 )
@@ -70,10 +69,10 @@ func EVMDigest(h HashID, m EVMMetadata, xattrs map[string][]byte) ([]byte, error
 	}
 	std, ok := h.CryptoHash()
 	if !ok {
-		return nil, fmt.Errorf("ima: %w: %s", ErrUnsupportedHash, h)
+		return nil, fmt.Errorf("%w: %s", ErrUnsupportedHash, h)
 	}
 	if _, ok := xattrs[XattrIMA]; m.Portable && !ok {
-		return nil, fmt.Errorf("ima: portable EVM digest: %w", ErrNoIMAXattr)
+		return nil, fmt.Errorf("portable EVM digest: %w", ErrNoIMAXattr)
 	}
 	misc, err := m.layout()
 	if err != nil {
@@ -109,7 +108,7 @@ func (m EVMMetadata) layout() ([]byte, error) {
 		b = order.AppendUint32(b, uint32(m.Inode))
 		b = append(m.appendRest(b, order), 0, 0)
 	default:
-		return nil, fmt.Errorf("ima: EVM target %d does not exist", m.Target)
+		return nil, fmt.Errorf("EVM target %d does not exist", m.Target)
 	}
 	return b, nil
 }
@@ -119,32 +118,4 @@ func (m EVMMetadata) appendRest(b []byte, order binary.AppendByteOrder) []byte {
 	b = order.AppendUint32(b, m.UID)
 	b = order.AppendUint32(b, m.GID)
 	return order.AppendUint16(b, m.Mode)
-}
-
-// SignPortable returns one security.evm value a digest from a portable
-// [EVMDigest]: type 0x05, version 2. Otherwise it is like [Sign].
-func SignPortable(ctx context.Context, s Signer, pub *PublicKey, h HashID, digests [][]byte) ([][]byte, error) {
-	return signValues(ctx, s, pub, Value{Type: TypeEVMPortable, Version: 2, Hash: h}, digests)
-}
-
-// VerifyEVM checks a security.evm signature, of type 0x05 or 0x03, against an
-// [EVMDigest]. The caller must have computed it with the value's own hash, and
-// portable if and only if the type is 0x05; [Parse] tells both. Nil means that a
-// trusted key signed it.
-//
-// Errors are those of [Keyring.Verify]; an HMAC is [ErrHMAC], a form that
-// belongs in security.ima [ErrIMAValue].
-func (k *Keyring) VerifyEVM(value, digest []byte) error {
-	v, err := Parse(value)
-	if err != nil {
-		return err
-	}
-	switch v.Type {
-	case TypeEVMPortable, TypeSignature:
-		_, err = k.verify(&v, 2, digest)
-		return err
-	case TypeEVMHMAC:
-		return fmt.Errorf("ima: %w: only the machine that made it can check it", ErrHMAC)
-	}
-	return fmt.Errorf("ima: %w in %s: %s", ErrIMAValue, XattrEVM, v)
 }

@@ -113,13 +113,13 @@ func (h HashID) known() bool { return int(h) < len(hashes) }
 func (h HashID) CheckSigns() error {
 	switch h {
 	case MD4, MD5, SHA1:
-		return fmt.Errorf("ima: %w: %s", ErrSHA1, h)
+		return fmt.Errorf("%w: %s", ErrSHA1, h)
 	}
 	if !h.known() {
-		return fmt.Errorf("ima: %w: id %d", ErrUnknownHash, uint8(h))
+		return fmt.Errorf("%w: id %d", ErrUnknownHash, uint8(h))
 	}
 	if _, ok := h.CryptoHash(); !ok {
-		return fmt.Errorf("ima: %w: %s", ErrUnsupportedHash, h)
+		return fmt.Errorf("%w: %s", ErrUnsupportedHash, h)
 	}
 	return nil
 }
@@ -136,7 +136,7 @@ func ParseHash(name string) (HashID, error) {
 			return HashID(i), nil
 		}
 	}
-	return 0, fmt.Errorf("ima: %w: %q", ErrUnknownHash, name)
+	return 0, fmt.Errorf("%w: %q", ErrUnknownHash, name)
 }
 
 // HashIDOf returns the kernel's id of a standard library hash. It reports false

@@ -30,11 +30,11 @@ type PublicKey struct {
 // bits and ECDSA over P-256, P-384 or P-521, by name), [ErrWeakKey] or [ErrNoSubjectKeyID].
 func CertificateKey(cert *x509.Certificate) (*PublicKey, error) {
 	if cert.PublicKey == nil {
-		return nil, fmt.Errorf("ima: certificate of %q: %w: %s", cert.Subject, ErrUnsupportedKey, foreignAlgorithm(cert))
+		return nil, fmt.Errorf("certificate of %q: %w: %s", cert.Subject, ErrUnsupportedKey, foreignAlgorithm(cert))
 	}
 	algorithm, err := checkKey(cert.PublicKey)
 	if err != nil {
-		return nil, fmt.Errorf("ima: certificate of %q: %w", cert.Subject, err)
+		return nil, fmt.Errorf("certificate of %q: %w", cert.Subject, err)
 	}
 	id, err := KeyIDFromCertificate(cert)
 	if err != nil {
@@ -49,7 +49,7 @@ func CertificateKey(cert *x509.Certificate) (*PublicKey, error) {
 func BareKey(pub crypto.PublicKey) (*PublicKey, error) {
 	algorithm, err := checkKey(pub)
 	if err != nil {
-		return nil, fmt.Errorf("ima: %w", err)
+		return nil, fmt.Errorf("%w", err)
 	}
 	id, err := KeyIDFromPublicKey(pub)
 	if err != nil {
@@ -86,24 +86,27 @@ func (p *PublicKey) MaxValueSize() int {
 	return headerSize + 2 + integers
 }
 
-// Verify checks a raw signature over a digest: RSA PKCS#1 v1.5, or ECDSA in
+// Verify checks a raw signature over a statement: RSA PKCS#1 v1.5, or ECDSA in
 // ASN.1 DER, where a digest longer than the curve's order is truncated. An
 // ECDSA signature (r, s) verifies as (r, -s) too, as everywhere.
 //
-// Errors wrap [ErrUnsupportedHash], [ErrDigestSize], [ErrBadSignature] or, only
-// for RSA, [ErrDigestMismatch].
-func (p *PublicKey) Verify(h crypto.Hash, digest, sig []byte) error {
-	id, ok := HashIDOf(h)
-	if !ok {
-		return fmt.Errorf("ima: %w: %d", ErrUnsupportedHash, uint(h))
-	}
-	if err := checkDigest(id, digest); err != nil {
+// Errors wrap [ErrUnknownHash], [ErrUnsupportedHash], [ErrUnsupportedVersion],
+// [ErrDigestSize], [ErrBadSignature] or, only for RSA, [ErrDigestMismatch].
+func (p *PublicKey) Verify(s Statement, sig []byte) error {
+	h, messages, err := p.messages(s.Form, s.Hash, [][]byte{s.Digest})
+	if err != nil {
 		return err
 	}
+	return p.verify(h, messages[0], sig)
+}
+
+// verify checks a raw signature over a digest of the right size.
+func (p *PublicKey) verify(h crypto.Hash, digest, sig []byte) error {
 	if pub, ok := p.key.(*rsa.PublicKey); ok {
 		if rsa.VerifyPKCS1v15(pub, h, digest, sig) == nil {
 			return nil
 		}
+		id, _ := HashIDOf(h)
 		return p.explainRSA(pub, id, digest, sig)
 	}
 	if ecdsa.VerifyASN1(p.key.(*ecdsa.PublicKey), digest, sig) {
@@ -138,27 +141,27 @@ func (p *PublicKey) Made(sig []byte) (made, certain bool) {
 // explainRSA says what is wrong with a signature that did not verify.
 func (p *PublicKey) explainRSA(pub *rsa.PublicKey, h HashID, digest, sig []byte) error {
 	if len(sig) != pub.Size() {
-		return fmt.Errorf("ima: %w: %d bytes for %s key %s", ErrBadSignature, len(sig), p.algorithm, p.id)
+		return fmt.Errorf("%w: %d bytes for %s key %s", ErrBadSignature, len(sig), p.algorithm, p.id)
 	}
 	signed, ok := recoverDigestInfo(pub, sig)
 	switch {
 	case !ok:
-		return fmt.Errorf("ima: %w: damaged, or made by another key than %s %s", ErrBadSignature, p.algorithm, p.id)
+		return fmt.Errorf("%w: damaged, or made by another key than %s %s", ErrBadSignature, p.algorithm, p.id)
 	case signed.hash != h.String():
-		return fmt.Errorf("ima: %w: a signature over %s is labelled %s", ErrBadSignature, signed.hash, h)
+		return fmt.Errorf("%w: a signature over %s is labelled %s", ErrBadSignature, signed.hash, h)
 	case bytes.Equal(signed.digest, digest):
-		return fmt.Errorf("ima: %w: not in its canonical encoding", ErrBadSignature)
+		return fmt.Errorf("%w: not in its canonical encoding", ErrBadSignature)
 	}
-	return fmt.Errorf("ima: %w: key %s signed %s %x, the content has %x", ErrDigestMismatch, p.id, h, signed.digest, digest)
+	return fmt.Errorf("%w: key %s signed %s %x, the content has %x", ErrDigestMismatch, p.id, h, signed.digest, digest)
 }
 
 func (p *PublicKey) explainECDSA(sig []byte) error {
 	var rs struct{ R, S asn1.RawValue }
 	rest, err := asn1.Unmarshal(sig, &rs)
 	if err != nil || len(rest) > 0 {
-		return fmt.Errorf("ima: %w: not an ECDSA signature in DER", ErrBadSignature)
+		return fmt.Errorf("%w: not an ECDSA signature in DER", ErrBadSignature)
 	}
-	return fmt.Errorf("ima: %w: the content or the signature by %s key %s changed, ECDSA cannot tell which",
+	return fmt.Errorf("%w: the content or the signature by %s key %s changed, ECDSA cannot tell which",
 		ErrBadSignature, p.algorithm, p.id)
 }
 

@@ -25,7 +25,7 @@ func ParseKeyID(s string) (KeyID, error) {
 	digits := strings.TrimPrefix(s, "0x")
 	n, err := strconv.ParseUint(digits, 16, 32)
 	if err != nil || len(digits) != 8 {
-		return 0, fmt.Errorf("ima: %w: %q is not eight hexadecimal digits", ErrMalformedKeyID, s)
+		return 0, fmt.Errorf("%w: %q is not eight hexadecimal digits", ErrMalformedKeyID, s)
 	}
 	return KeyID(n), nil
 }
@@ -36,7 +36,7 @@ func ParseKeyID(s string) (KeyID, error) {
 func KeyIDFromCertificate(cert *x509.Certificate) (KeyID, error) {
 	skid := cert.SubjectKeyId
 	if len(skid) < 4 {
-		return 0, fmt.Errorf("ima: certificate of %q: %w: %d bytes", cert.Subject, ErrNoSubjectKeyID, len(skid))
+		return 0, fmt.Errorf("certificate of %q: %w: %d bytes", cert.Subject, ErrNoSubjectKeyID, len(skid))
 	}
 	return KeyID(binary.BigEndian.Uint32(skid[len(skid)-4:])), nil
 }
@@ -49,14 +49,14 @@ func KeyIDFromCertificate(cert *x509.Certificate) (KeyID, error) {
 func KeyIDFromPublicKey(pub crypto.PublicKey) (KeyID, error) {
 	der, err := x509.MarshalPKIXPublicKey(pub)
 	if err != nil {
-		return 0, fmt.Errorf("ima: %w: %w", ErrUnsupportedKey, err)
+		return 0, fmt.Errorf("%w: %w", ErrUnsupportedKey, err)
 	}
 	var info struct {
 		Algorithm pkix.AlgorithmIdentifier
 		Bits      asn1.BitString
 	}
 	if _, err := asn1.Unmarshal(der, &info); err != nil {
-		return 0, fmt.Errorf("ima: %w: %w", ErrUnsupportedKey, err)
+		return 0, fmt.Errorf("%w: %w", ErrUnsupportedKey, err)
 	}
 	sum := sha1.Sum(info.Bits.Bytes)
 	return KeyID(binary.BigEndian.Uint32(sum[len(sum)-4:])), nil

@@ -29,40 +29,57 @@ func NewKeyring(keys ...*PublicKey) *Keyring {
 // [NewKeyring]. The slice must not be changed.
 func (k *Keyring) Lookup(id KeyID) []*PublicKey { return k.keys[id] }
 
-// Verify checks a security.ima value against the digest of a file's content.
-// The caller must have computed the digest with the value's own hash, which
-// [Parse] tells; one computed with another hash can pass for ECDSA, whose
-// signatures do not name their hash. Nil means that a trusted key signed this
-// digest. Only version 2 signatures can be valid, as for the kernel
-// (xattr_verify in security/integrity/ima/ima_appraise.c).
+// Verify checks that value is a trusted key's signature over a statement, and returns
+// the key. The statement's form is the one that the caller wants the value to be of;
+// a value of another type or version is refused. Of each type the one version is valid
+// that the kernel verifies (xattr_verify in security/integrity/ima/ima_appraise.c,
+// evm_verify_hmac in security/integrity/evm/evm_main.c).
 //
 // Errors wrap those of [Parse] and [PublicKey.Verify], and:
-//   - [ErrHashOnly]: the digest is right, but nobody signed it
+//   - [ErrHashOnly]: the digest is right, but nobody signed it; also if the form is
+//     that of a digest
 //   - [ErrDigestMismatch]: the value is a digest, or an RSA signature over one,
 //     of other content
+//   - [ErrOtherHash]: the digest is of another hash than the value
 //   - [ErrUnknownKey], [ErrUnsupportedVersion]
-//   - [ErrVerity], [ErrEVMValue]: the value belongs to another check
-func (k *Keyring) Verify(value, digest []byte) error {
-	_, err := k.VerifyWith(value, digest)
-	return err
-}
-
-// VerifyWith is [Keyring.Verify] that also returns the key which the signature is
-// by, nil with an error.
-func (k *Keyring) VerifyWith(value, digest []byte) (*PublicKey, error) {
+//   - [ErrVerity], [ErrEVMValue], [ErrIMAValue], [ErrHMAC]: the value is of another form
+func (k *Keyring) Verify(value []byte, s Statement) (*PublicKey, error) {
 	v, err := Parse(value)
 	if err != nil {
 		return nil, err
 	}
-	switch v.Type {
-	case TypeSignature:
-		return k.verify(&v, 2, digest)
-	case TypeDigest, TypeDigestNG:
-		return nil, verifyHashOnly(&v, digest)
-	case TypeVerity:
-		return nil, fmt.Errorf("ima: %w: needs the fs-verity digest, not that of the content", ErrVerity)
+	f := s.Form
+	held := v.Type == TypeDigest || v.Type == TypeDigestNG
+	switch {
+	case v.Type != f.Type && (!held || f.Over != Content):
+		return nil, otherForm(&v, f)
+	case v.Version != f.Version && !held:
+		return nil, fmt.Errorf("%w: %d in a value of type %s, only %d is verified", ErrUnsupportedVersion, v.Version, v.Type, f.Version)
+	case v.Hash != s.Hash:
+		return nil, fmt.Errorf("%w: %s, the digest is one of %s", ErrOtherHash, v.Hash, s.Hash)
+	case held:
+		return nil, verifyHashOnly(&v, s.Digest)
 	}
-	return nil, fmt.Errorf("ima: %w in %s: %s", ErrEVMValue, XattrIMA, v)
+	return k.verify(&v, s)
+}
+
+// otherForm says what stands where a value of form f was expected.
+func otherForm(v *Value, f Form) error {
+	switch {
+	case f.Over == Metadata && v.Type == TypeEVMHMAC:
+		return fmt.Errorf("%w: only the machine that made it can check it", ErrHMAC)
+	case f.Over == Metadata && v.Type == TypeSignature:
+		return fmt.Errorf("%w: %s is not portable", ErrEVMValue, v)
+	case f.Over == Metadata && v.Type == TypeEVMPortable:
+		return fmt.Errorf("%w: %s, not one of this inode", ErrEVMValue, v)
+	case v.Type == TypeEVMHMAC, v.Type == TypeEVMPortable:
+		return fmt.Errorf("%w in %s: %s", ErrEVMValue, f.Xattr, v)
+	case f.Over == Content && v.Type == TypeVerity:
+		return fmt.Errorf("%w: needs the fs-verity digest, not that of the content", ErrVerity)
+	case f.Over == Verity:
+		return fmt.Errorf("%w: %s is not over an fs-verity digest", ErrIMAValue, v)
+	}
+	return fmt.Errorf("%w in %s: %s", ErrIMAValue, f.Xattr, v)
 }
 
 // Shared returns the ids that different keys of the ring have in common, in
@@ -92,27 +109,23 @@ func verifyHashOnly(v *Value, digest []byte) error {
 		return err
 	}
 	if !bytes.Equal(v.Digest[:v.Hash.Size()], digest) {
-		return fmt.Errorf("ima: %w: recorded %s %x, the content has %x", ErrDigestMismatch, v.Hash, v.Digest, digest)
+		return fmt.Errorf("%w: recorded %s %x, the content has %x", ErrDigestMismatch, v.Hash, v.Digest, digest)
 	}
-	return fmt.Errorf("ima: %w: the %s digest matches, but is not signed", ErrHashOnly, v.Hash)
+	return fmt.Errorf("%w: the %s digest matches, but is not signed", ErrHashOnly, v.Hash)
 }
 
-// verify checks a signature value of the one version that its type allows.
-func (k *Keyring) verify(v *Value, version uint8, digest []byte) (*PublicKey, error) {
-	if v.Version != version {
-		return nil, fmt.Errorf("ima: %w: %d in a value of type %s, only %d is verified", ErrUnsupportedVersion, v.Version, v.Type, version)
-	}
-	h, ok := v.Hash.CryptoHash()
-	if !ok {
-		return nil, fmt.Errorf("ima: %w: %s", ErrUnsupportedHash, v.Hash)
+// verify checks a signature with each key that has its id.
+func (k *Keyring) verify(v *Value, s Statement) (*PublicKey, error) {
+	if _, ok := v.Hash.CryptoHash(); !ok {
+		return nil, fmt.Errorf("%w: %s", ErrUnsupportedHash, v.Hash)
 	}
 	keys := k.keys[v.KeyID]
 	if len(keys) == 0 {
-		return nil, fmt.Errorf("ima: %w: %s is not among %d trusted keys", ErrUnknownKey, v.KeyID, k.size)
+		return nil, fmt.Errorf("%w: %s is not among %d trusted keys", ErrUnknownKey, v.KeyID, k.size)
 	}
 	var refused error
 	for _, key := range keys {
-		err := key.Verify(h, digest, v.Signature)
+		err := key.Verify(s, v.Signature)
 		if err == nil {
 			return key, nil
 		}
@@ -129,10 +142,10 @@ func (k *Keyring) verify(v *Value, version uint8, digest []byte) (*PublicKey, er
 // the kernel accepts nothing.
 func checkDigest(h HashID, digest []byte) error {
 	if !h.known() {
-		return fmt.Errorf("ima: %w: id %d", ErrUnknownHash, uint8(h))
+		return fmt.Errorf("%w: id %d", ErrUnknownHash, uint8(h))
 	}
 	if len(digest) != h.Size() {
-		return fmt.Errorf("ima: %w: %d bytes given, %s has %d", ErrDigestSize, len(digest), h, h.Size())
+		return fmt.Errorf("%w: %d bytes given, %s has %d", ErrDigestSize, len(digest), h, h.Size())
 	}
 	return nil
 }

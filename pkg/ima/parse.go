@@ -23,7 +23,7 @@ const (
 // [ErrUnknownHash] or, in version 1, [ErrUnsupportedKey].
 func Parse(b []byte) (Value, error) {
 	if len(b) == 0 {
-		return Value{}, fmt.Errorf("ima: %w: empty value", ErrTruncated)
+		return Value{}, fmt.Errorf("%w: empty value", ErrTruncated)
 	}
 	switch t := Type(b[0]); t {
 	case TypeDigest:
@@ -35,7 +35,7 @@ func Parse(b []byte) (Value, error) {
 	case TypeSignature, TypeEVMPortable, TypeVerity:
 		return parseSignature(b)
 	}
-	return Value{}, fmt.Errorf("ima: %w: first byte is %#02x", ErrUnknownType, b[0])
+	return Value{}, fmt.Errorf("%w: first byte is %#02x", ErrUnknownType, b[0])
 }
 
 // parseDigest tells MD5 from SHA-1 as ima_get_hash_algo does: an MD5 digest is
@@ -64,7 +64,7 @@ func parseHMAC(mac []byte) (Value, error) {
 
 func parseDigestNG(b []byte) (Value, error) {
 	if len(b) < 2 {
-		return Value{}, fmt.Errorf("ima: %w: digest without a hash id", ErrTruncated)
+		return Value{}, fmt.Errorf("%w: digest without a hash id", ErrTruncated)
 	}
 	v := Value{Type: TypeDigestNG, Hash: HashID(b[1]), Digest: b[2:]}
 	if !v.Hash.known() {
@@ -78,7 +78,7 @@ func parseDigestNG(b []byte) (Value, error) {
 
 func parseSignature(b []byte) (Value, error) {
 	if len(b) < 2 {
-		return Value{}, fmt.Errorf("ima: %w: signature without a version", ErrTruncated)
+		return Value{}, fmt.Errorf("%w: signature without a version", ErrTruncated)
 	}
 	t, version := Type(b[0]), b[1]
 	switch {
@@ -87,13 +87,13 @@ func parseSignature(b []byte) (Value, error) {
 	case version == 2 && t != TypeVerity, version == 3:
 		return parseHeader(b)
 	}
-	return Value{}, fmt.Errorf("ima: %w: %d in a value of type %s", ErrUnsupportedVersion, version, t)
+	return Value{}, fmt.Errorf("%w: %d in a value of type %s", ErrUnsupportedVersion, version, t)
 }
 
 // parseHeader reads struct signature_v2_hdr of security/integrity/integrity.h.
 func parseHeader(b []byte) (Value, error) {
 	if len(b) < headerSize {
-		return Value{}, fmt.Errorf("ima: %w: %d bytes of a %d-byte signature header", ErrTruncated, len(b), headerSize)
+		return Value{}, fmt.Errorf("%w: %d bytes of a %d-byte signature header", ErrTruncated, len(b), headerSize)
 	}
 	v := Value{
 		Type:      Type(b[0]),
@@ -116,14 +116,14 @@ func parseHeader(b []byte) (Value, error) {
 // follows the type byte, and the one number after it.
 func parseLegacy(b []byte) (Value, error) {
 	if len(b) < legacyHeaderSize {
-		return Value{}, fmt.Errorf("ima: %w: %d bytes of a %d-byte version 1 header", ErrTruncated, len(b), legacyHeaderSize)
+		return Value{}, fmt.Errorf("%w: %d bytes of a %d-byte version 1 header", ErrTruncated, len(b), legacyHeaderSize)
 	}
 	algorithm, hash, numbers := b[6], b[7], b[16]
 	if algorithm != legacyRSA {
-		return Value{}, fmt.Errorf("ima: %w: version 1 algorithm %d", ErrUnsupportedKey, algorithm)
+		return Value{}, fmt.Errorf("%w: version 1 algorithm %d", ErrUnsupportedKey, algorithm)
 	}
 	if numbers != 1 {
-		return Value{}, fmt.Errorf("ima: %w: version 1 signature of %d numbers", ErrUnsupportedVersion, numbers)
+		return Value{}, fmt.Errorf("%w: version 1 signature of %d numbers", ErrUnsupportedVersion, numbers)
 	}
 	v := Value{Type: Type(b[0]), Version: b[1], Signature: b[legacyHeaderSize:]}
 	switch hash {
@@ -132,7 +132,7 @@ func parseLegacy(b []byte) (Value, error) {
 	case legacySHA256:
 		v.Hash = SHA256
 	default:
-		return Value{}, fmt.Errorf("ima: %w: version 1 id %d", ErrUnknownHash, hash)
+		return Value{}, fmt.Errorf("%w: version 1 id %d", ErrUnknownHash, hash)
 	}
 	v.Legacy = LegacyHeader{
 		Timestamp: binary.LittleEndian.Uint32(b[2:]),
@@ -153,27 +153,27 @@ func bytesOf(bits uint16) int { return (int(bits) + 7) / 8 }
 func checkLength(have, big, little int) error {
 	switch {
 	case have == 0:
-		return fmt.Errorf("ima: %w: no signature after its header", ErrTruncated)
+		return fmt.Errorf("%w: no signature after its header", ErrTruncated)
 	case have == big:
 		return nil
 	case have == little:
-		return fmt.Errorf("ima: %w: %d bytes of signature have a length field that is right only in little-endian", ErrByteOrder, have)
+		return fmt.Errorf("%w: %d bytes of signature have a length field that is right only in little-endian", ErrByteOrder, have)
 	case have < big:
-		return fmt.Errorf("ima: %w: %d of %d bytes of signature", ErrTruncated, have, big)
+		return fmt.Errorf("%w: %d of %d bytes of signature", ErrTruncated, have, big)
 	}
-	return fmt.Errorf("ima: %w: %d after a signature of %d bytes", ErrTrailing, have-big, big)
+	return fmt.Errorf("%w: %d after a signature of %d bytes", ErrTrailing, have-big, big)
 }
 
 func checkSize(t Type, have, want int) error {
 	switch {
 	case have < want:
-		return fmt.Errorf("ima: %w: %d of %d bytes of %s", ErrTruncated, have, want, t)
+		return fmt.Errorf("%w: %d of %d bytes of %s", ErrTruncated, have, want, t)
 	case have > want:
-		return fmt.Errorf("ima: %w: %d after %d bytes of %s", ErrTrailing, have-want, want, t)
+		return fmt.Errorf("%w: %d after %d bytes of %s", ErrTrailing, have-want, want, t)
 	}
 	return nil
 }
 
 func unknownHashError(id byte) error {
-	return fmt.Errorf("ima: %w: id %d", ErrUnknownHash, id)
+	return fmt.Errorf("%w: id %d", ErrUnknownHash, id)
 }

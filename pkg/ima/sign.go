@@ -11,32 +11,113 @@ import (
 	"math"
 )
 
-// Signer makes raw signatures over digests: RSA PKCS#1 v1.5, or ECDSA in ASN.1
-// DER. It returns one signature a digest, in order, or an error and none.
-// Batches let it spread work or save round trips.
+// Signer signs statements of one form and hash. It returns one raw signature a digest,
+// in order, or an error and none: RSA PKCS#1 v1.5, or ECDSA in ASN.1 DER. Batches let
+// it spread work or save round trips.
 type Signer interface {
-	Sign(ctx context.Context, h crypto.Hash, digests [][]byte) ([][]byte, error)
+	Sign(ctx context.Context, f Form, h HashID, digests [][]byte) (signatures [][]byte, err error)
 }
 
-// SelfVerifying is a Signer that already checks every signature it returns.
-// VerifiesWith reports whether it does so with exactly this public key; then
-// [Sign] relies on it.
+// RawSigner is what a key in a file, a token or a TPM does: it signs messages that were
+// digested with h, one signature a message, in order, or an error and none. Like
+// [crypto.Signer] it takes hash 0 for "the message itself", as some algorithms want it.
+// RSA and ECDSA do not, and a RawSigner with such a key must refuse hash 0: RSA would
+// sign a DigestInfo of the caller's making. [CheckDigests] does.
+type RawSigner interface {
+	SignRaw(ctx context.Context, h crypto.Hash, messages [][]byte) ([][]byte, error)
+}
+
+// SelfVerifying is what a [Signer] or [RawSigner] has that already checks every
+// signature it returns. VerifiesWith reports whether it does so with exactly this
+// public key; then [Sign] relies on it.
 type SelfVerifying interface {
-	Signer
 	VerifiesWith(pub crypto.PublicKey) bool
 }
 
-// Sign returns one security.ima value a digest: type 0x03, version 2, as struct
-// signature_v2_hdr of the kernel's security/integrity/integrity.h. The key id
-// is that of pub, and every signature has been verified with pub, not with a
-// key derived from the private one, so a key that does not belong to its
-// certificate is found here.
+// FromRaw makes a Signer of a RawSigner: it makes of each statement the message that a
+// key like pub signs. Errors of its Sign are those of r, or wrap [ErrUnknownHash],
+// [ErrUnsupportedHash], [ErrDigestSize] or [ErrUnsupportedVersion].
+func FromRaw(r RawSigner, pub *PublicKey) Signer { return adapter{r, pub} }
+
+type adapter struct {
+	raw RawSigner
+	key *PublicKey
+}
+
+func (a adapter) Sign(ctx context.Context, f Form, h HashID, digests [][]byte) ([][]byte, error) {
+	std, messages, err := a.key.messages(f, h, digests)
+	if err != nil {
+		return nil, err
+	}
+	return a.raw.SignRaw(ctx, std, messages)
+}
+
+// VerifiesWith is that of the RawSigner.
+func (a adapter) VerifiesWith(pub crypto.PublicKey) bool {
+	s, ok := a.raw.(SelfVerifying)
+	return ok && s.VerifiesWith(pub)
+}
+
+// CheckDigests returns why a RawSigner whose key signs digests refuses these messages:
+// [ErrUnsupportedHash] for hash 0 and hashes that [HashID.CryptoHash] never returns,
+// [ErrDigestSize] for a message that the hash cannot have made.
+func CheckDigests(h crypto.Hash, messages [][]byte) error {
+	id, ok := HashIDOf(h)
+	if !ok {
+		return fmt.Errorf("%w: %s", ErrUnsupportedHash, h)
+	}
+	for _, message := range messages {
+		if err := checkDigest(id, message); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Sign returns one value of form f a digest: its header, as struct signature_v2_hdr of
+// the kernel's security/integrity/integrity.h, with the key id of pub, and the
+// signature. Every signature has been verified with pub, not with a key derived from
+// the private one, so a key that does not belong to its certificate is found here.
 //
-// Errors wrap [ErrSHA1], [ErrUnknownHash], [ErrUnsupportedHash],
-// [ErrDigestSize], [ErrBadSignature] or what the signer returned; then there
-// are no values.
-func Sign(ctx context.Context, s Signer, pub *PublicKey, h HashID, digests [][]byte) ([][]byte, error) {
-	return signValues(ctx, s, pub, Value{Type: TypeSignature, Version: 2, Hash: h}, digests)
+// Errors wrap [ErrSHA1], [ErrUnknownHash], [ErrUnsupportedHash], [ErrDigestSize],
+// [ErrBadSignature], what the signer returned or, for a form that cannot be signed,
+// [ErrUnsupportedVersion]; then there are no values.
+func Sign(ctx context.Context, s Signer, pub *PublicKey, f Form, h HashID, digests [][]byte) ([][]byte, error) {
+	if err := h.CheckSigns(); err != nil {
+		return nil, err
+	}
+	// Once for all, so that what is verified below is what was to be signed.
+	std, messages, err := pub.messages(f, h, digests)
+	if err != nil {
+		return nil, fmt.Errorf("sign: %w", err)
+	}
+	sigs, err := s.Sign(ctx, f, h, digests)
+	if err == nil && len(sigs) != len(digests) {
+		err = fmt.Errorf("%d signatures for %d digests", len(sigs), len(digests))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("sign with key %s: %w", pub.ID(), err)
+	}
+	sv, ok := s.(SelfVerifying)
+	verified := ok && sv.VerifiesWith(pub.Public())
+	v := Value{Type: f.Type, Version: f.Version, Hash: h, KeyID: pub.ID()}
+	values := make([][]byte, len(sigs))
+	for i, sig := range sigs {
+		if len(sig) == 0 || len(sig) > math.MaxUint16 {
+			return nil, fmt.Errorf("sign with key %s: %w: %d bytes", pub.ID(), ErrBadSignature, len(sig))
+		}
+		if !verified {
+			if err := ctx.Err(); err != nil {
+				return nil, err
+			}
+			if err := pub.verify(std, messages[i], sig); err != nil {
+				return nil, fmt.Errorf("the signer's output does not verify with key %s; does the private key belong to this certificate? %w", pub.ID(), err)
+			}
+		}
+		v.Signature = sig
+		values[i] = v.Append(make([]byte, 0, headerSize+len(sig)))
+	}
+	return values, nil
 }
 
 // DigestValue returns the security.ima value that holds a digest without a
@@ -50,63 +131,12 @@ func DigestValue(h HashID, digest []byte) []byte {
 	return v.Append(make([]byte, 0, 2+len(digest)))
 }
 
-// signValues signs digests and puts each signature behind the header in form.
-func signValues(ctx context.Context, s Signer, pub *PublicKey, form Value, digests [][]byte) ([][]byte, error) {
-	if err := form.Hash.CheckSigns(); err != nil {
-		return nil, err
-	}
-	for i, digest := range digests {
-		if err := checkDigest(form.Hash, digest); err != nil {
-			return nil, fmt.Errorf("ima: sign digest %d: %w", i, err)
-		}
-	}
-	sigs, err := signVerified(ctx, s, pub, form.Hash, digests)
-	if err != nil {
-		return nil, err
-	}
-	form.KeyID = pub.ID()
-	values := make([][]byte, len(sigs))
-	for i, sig := range sigs {
-		form.Signature = sig
-		values[i] = form.Append(make([]byte, 0, headerSize+len(sig)))
-	}
-	return values, nil
-}
-
-// signVerified returns signatures of which each has been checked with pub.
-func signVerified(ctx context.Context, s Signer, pub *PublicKey, id HashID, digests [][]byte) ([][]byte, error) {
-	h, _ := id.CryptoHash()
-	sigs, err := s.Sign(ctx, h, digests)
-	if err != nil {
-		return nil, fmt.Errorf("ima: sign with key %s: %w", pub.ID(), err)
-	}
-	if len(sigs) != len(digests) {
-		return nil, fmt.Errorf("ima: sign with key %s: %d signatures for %d digests", pub.ID(), len(sigs), len(digests))
-	}
-	sv, ok := s.(SelfVerifying)
-	verified := ok && sv.VerifiesWith(pub.Public())
-	for i, sig := range sigs {
-		if len(sig) == 0 || len(sig) > math.MaxUint16 {
-			return nil, fmt.Errorf("ima: sign with key %s: %w: %d bytes", pub.ID(), ErrBadSignature, len(sig))
-		}
-		if verified {
-			continue
-		}
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		if err := pub.Verify(h, digests[i], sig); err != nil {
-			return nil, fmt.Errorf("ima: the signer's output does not verify with key %s; does the private key belong to this certificate? %w", pub.ID(), err)
-		}
-	}
-	return sigs, nil
-}
-
 // CryptoSigner adapts a [crypto.Signer]. An *ecdsa.PrivateKey signs with the
 // deterministic nonces of RFC 6979, so that the same input gives the same
 // bytes; other implementations get [rand.Reader] and may differ from run to
-// run. The context is obeyed between signatures.
-func CryptoSigner(key crypto.Signer) Signer {
+// run. The context is obeyed between signatures. Messages are digests
+// ([CheckDigests]), whatever key can do.
+func CryptoSigner(key crypto.Signer) RawSigner {
 	if _, ok := key.(*ecdsa.PrivateKey); ok {
 		return cryptoSigner{key: key} // crypto/ecdsa takes nil for RFC 6979
 	}
@@ -118,7 +148,10 @@ type cryptoSigner struct {
 	random io.Reader
 }
 
-func (c cryptoSigner) Sign(ctx context.Context, h crypto.Hash, digests [][]byte) ([][]byte, error) {
+func (c cryptoSigner) SignRaw(ctx context.Context, h crypto.Hash, digests [][]byte) ([][]byte, error) {
+	if err := CheckDigests(h, digests); err != nil {
+		return nil, err
+	}
 	sigs := make([][]byte, len(digests))
 	for i, digest := range digests {
 		if err := ctx.Err(); err != nil {

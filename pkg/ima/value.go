@@ -112,17 +112,17 @@ func (v Value) appendLegacy(dst []byte) []byte {
 // String describes the value in one line for people: its form, hash, key id and
 // size. The wording may change.
 func (v Value) String() string {
-	form := v.form()
+	kind := v.kind()
 	switch {
 	case !v.IsSignature():
-		return fmt.Sprintf("%s, %s, %d bytes", form, v.Hash, len(v.Digest))
+		return fmt.Sprintf("%s, %s, %d bytes", kind, v.Hash, len(v.Digest))
 	case v.Version == 1:
-		return fmt.Sprintf("legacy %s v1, %s, key %016x, %d bytes", form, v.Hash, v.Legacy.KeyID, len(v.Signature))
+		return fmt.Sprintf("legacy %s v1, %s, key %016x, %d bytes", kind, v.Hash, v.Legacy.KeyID, len(v.Signature))
 	}
-	return fmt.Sprintf("%s v%d, %s, key %s, %d bytes", form, v.Version, v.Hash, v.KeyID, len(v.Signature))
+	return fmt.Sprintf("%s v%d, %s, key %s, %d bytes", kind, v.Version, v.Hash, v.KeyID, len(v.Signature))
 }
 
-func (v Value) form() string {
+func (v Value) kind() string {
 	switch v.Type {
 	case TypeDigest:
 		return "legacy digest"

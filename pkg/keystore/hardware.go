@@ -95,7 +95,10 @@ func (s cryptoSigner) Sign(_ io.Reader, digest []byte, opts crypto.SignerOpts) (
 	if _, pss := opts.(*rsa.PSSOptions); pss {
 		return nil, fmt.Errorf("%w: PSS signatures are not made", ErrUnsupportedKey)
 	}
-	sigs, err := s.key.Sign(s.ctx, opts.HashFunc(), [][]byte{digest})
+	if s.key.raw == nil {
+		return nil, fmt.Errorf("%w: it signs for IMA alone", ErrKeyUse)
+	}
+	sigs, err := s.key.raw.SignRaw(s.ctx, opts.HashFunc(), [][]byte{digest})
 	if err != nil {
 		return nil, err
 	}

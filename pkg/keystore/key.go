@@ -12,6 +12,7 @@ import (
 // Key is an opened signing key. It may be used by several goroutines at once until
 // it is closed. However it is printed, only its key id and algorithm appear.
 type Key struct {
+	// Signer signs statements; [NewKey] makes it of what a backend has.
 	ima.Signer
 	// Public is what signatures are checked with: the certificate's key where
 	// there is a certificate, else the bare one.
@@ -23,6 +24,14 @@ type Key struct {
 	Provider string
 	// Release gives back what the backend holds; nil for nothing.
 	Release func() error
+
+	raw ima.RawSigner // nil for one that signs statements only
+}
+
+// NewKey returns a Key that signs with raw, whose signatures public verifies. The
+// caller sets the other fields.
+func NewKey(raw ima.RawSigner, public *ima.PublicKey) *Key {
+	return &Key{Signer: ima.FromRaw(raw, public), Public: public, raw: raw}
 }
 
 // VerifiesWith reports whether the signer itself checks every signature with pub;

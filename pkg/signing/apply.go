@@ -168,7 +168,7 @@ func (a *applier) check(j *job, value []byte) (key *ima.PublicKey, err error) {
 		err = fmt.Errorf("the value is over %s, the digest stated is %s", v.Hash, j.Hash)
 	case j.HashOnly && bytes.Equal(v.Digest, j.Digest):
 	default:
-		key, err = a.ring.VerifyWith(value, j.Digest)
+		key, err = a.ring.Verify(value, j.content())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %w", j.Path, ErrMismatch, err)
@@ -221,7 +221,7 @@ func (a *applier) compare(old []byte, j *job, key *ima.PublicKey) prior {
 	if err := ownForm(&v, key); err != nil {
 		return prior{refusal: err}
 	}
-	if by, err := a.ring.VerifyWith(old, j.Digest); err == nil && v.Hash == j.Hash {
+	if by, err := a.ring.Verify(old, j.content()); err == nil {
 		if by != key && !key.Equal(by) {
 			return prior{refusal: fmt.Errorf("%w, of the same key id (%s)", ErrOtherKey, v)}
 		}

@@ -156,7 +156,8 @@ func (v *verifier) inspect(j *job) found {
 	case value.Type == ima.TypeDigestNG || value.Type == ima.TypeDigest:
 		return inspectDigest(&value, digest, j.HashOnly)
 	}
-	if err := v.ring.Verify(raw, digest); err != nil {
+	statement := ima.Statement{Form: ima.ContentSignature(), Hash: value.Hash, Digest: digest}
+	if _, err := v.ring.Verify(raw, statement); err != nil {
 		return found{Bad, err, value.KeyID}
 	}
 	return found{OK, nil, value.KeyID}

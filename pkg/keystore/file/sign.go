@@ -30,7 +30,7 @@ func sign(private crypto.Signer, public *ima.PublicKey, opts keystore.Options) *
 	if _, ok := private.(*rsa.PrivateKey); ok {
 		name = "crypto/rsa"
 	}
-	return &keystore.Key{Signer: ima.CryptoSigner(private), Public: public, Provider: name}
+	return newKey(ima.CryptoSigner(private), public, name, nil)
 }
 
 // openP256 returns nil for any other key.
@@ -44,11 +44,12 @@ func openP256(private crypto.Signer, public *ima.PublicKey) *keystore.Key {
 	if err != nil {
 		return nil
 	}
-	return &keystore.Key{Signer: signer, Public: public, Provider: "crypto/ecdsa", Release: signer.Close}
+	return newKey(signer, public, "crypto/ecdsa", signer.Close)
 }
 
 // provider is what libcrypto makes of a key.
 type provider interface {
+	ima.RawSigner
 	ima.SelfVerifying
 	Close() error
 }
@@ -70,5 +71,11 @@ func openLibcrypto(private crypto.Signer, public *ima.PublicKey) (*keystore.Key,
 	if err != nil {
 		return nil, err
 	}
-	return &keystore.Key{Signer: s, Public: public, Provider: name, Release: s.Close}, nil
+	return newKey(s, public, name, s.Close), nil
+}
+
+func newKey(raw ima.RawSigner, public *ima.PublicKey, provider string, release func() error) *keystore.Key {
+	key := keystore.NewKey(raw, public)
+	key.Provider, key.Release = provider, release
+	return key
 }

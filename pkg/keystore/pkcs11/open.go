@@ -76,10 +76,10 @@ func (k *signer) open(ctx context.Context, opts keystore.Options) (*keystore.Key
 	}
 	k.fill(first.key, n)
 	model := strings.TrimSpace(k.info.ManufacturerID + " " + k.info.Model)
-	return &keystore.Key{
-		Signer: k, Public: public, Parallelism: k.total, Release: k.close,
-		Provider: fmt.Sprintf("PKCS#11 token %q (%s)", k.info.Label, model),
-	}, nil
+	opened := keystore.NewKey(k, public)
+	opened.Parallelism, opened.Release = k.total, k.close
+	opened.Provider = fmt.Sprintf("PKCS#11 token %q (%s)", k.info.Label, model)
+	return opened, nil
 }
 
 // fill opens sessions up to n, or as many as the token grants.

@@ -13,10 +13,11 @@ import (
 
 	p11 "github.com/miekg/pkcs11"
 
+	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// signer is an [ima.Signer] over a pool of sessions. Each batch takes one of them.
+// signer is an [ima.RawSigner] over a pool of sessions. Each batch takes one of them.
 type signer struct {
 	*login
 	store     *Store
@@ -31,10 +32,13 @@ type signer struct {
 	closeErr  error
 }
 
-// Sign signs the digests one after the other in one session. The context is obeyed
+// SignRaw signs the digests one after the other in one session. The context is obeyed
 // between signatures and while all sessions are taken; a call into the token
 // cannot be broken off.
-func (k *signer) Sign(ctx context.Context, h crypto.Hash, digests [][]byte) ([][]byte, error) {
+func (k *signer) SignRaw(ctx context.Context, h crypto.Hash, digests [][]byte) ([][]byte, error) {
+	if err := ima.CheckDigests(h, digests); err != nil {
+		return nil, fmt.Errorf("sign with %s: %w", k.where, err)
+	}
 	s, err := k.take(ctx)
 	if err != nil {
 		return nil, err

@@ -74,7 +74,9 @@ func (k *key) open(ctx context.Context, opts keystore.Options) (_ *keystore.Key,
 	if err := k.prove(ctx, public); err != nil {
 		return nil, err
 	}
-	return &keystore.Key{Signer: k, Public: public, Parallelism: 1, Provider: "TPM 2.0 at " + k.where.device, Release: k.close}, nil
+	opened := keystore.NewKey(k, public)
+	opened.Parallelism, opened.Provider, opened.Release = 1, "TPM 2.0 at "+k.where.device, k.close
+	return opened, nil
 }
 
 const ownerPrompt = "authorization value of the TPM's owner"
@@ -180,12 +182,13 @@ func (k *key) prove(ctx context.Context, public *ima.PublicKey) error {
 		return err
 	}
 	digest := make([]byte, h.Size())
-	sigs, err := k.Sign(ctx, h, [][]byte{digest})
+	sigs, err := k.SignRaw(ctx, h, [][]byte{digest})
 	if errors.Is(err, keystore.ErrWrongPIN) && len(k.auth) == 0 {
 		return fmt.Errorf("%w: %w", keystore.ErrPINNeeded, err)
 	}
 	if err != nil {
 		return err
 	}
-	return public.Verify(h, digest, sigs[0])
+	id, _ := ima.HashIDOf(h) // TPMs have no other
+	return public.Verify(ima.Statement{Form: ima.ContentSignature(), Hash: id, Digest: digest}, sigs[0])
 }

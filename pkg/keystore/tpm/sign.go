@@ -10,10 +10,11 @@ import (
 	keyfile "github.com/foxboron/go-tpm-keyfiles"
 	"github.com/google/go-tpm/tpm2"
 
+	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// key is an [ima.Signer]. Its fields below device belong to whoever has the
+// key is an [ima.RawSigner]. Its fields below device belong to whoever has the
 // device's turn.
 type key struct {
 	store  *Store
@@ -32,18 +33,18 @@ type key struct {
 	closeErr  error
 }
 
-// Sign signs the digests one after the other. Between them other workers have
+// SignRaw signs the digests one after the other. Between them other workers have
 // their turn, and the context is obeyed.
-func (k *key) Sign(ctx context.Context, h crypto.Hash, digests [][]byte) ([][]byte, error) {
+func (k *key) SignRaw(ctx context.Context, h crypto.Hash, digests [][]byte) ([][]byte, error) {
+	if err := ima.CheckDigests(h, digests); err != nil {
+		return nil, fmt.Errorf("sign with %s: %w", k.where, err)
+	}
 	hash, err := k.hash(h)
 	if err != nil {
 		return nil, fmt.Errorf("sign with %s: %w", k.where, err)
 	}
 	sigs := make([][]byte, len(digests))
 	for i, digest := range digests {
-		if len(digest) != h.Size() {
-			return nil, fmt.Errorf("sign with %s: %w: a digest of %d bytes by %s", k.where, keystore.ErrKeyUse, len(digest), h)
-		}
 		err := k.device.do(ctx, func() (err error) { sigs[i], err = k.signOne(hash, digest); return err })
 		if err != nil {
 			return nil, fmt.Errorf("sign with %s: %w", k.where, translate(err))
