@@ -150,7 +150,7 @@ func TestPrintingAKeyShowsNoKeyMaterial(t *testing.T) {
 	private := ecKey(t)
 	public, err := ima.BareKey(private.Public())
 	check(t, err)
-	key := &keystore.Key{Signer: ima.CryptoSigner(private), Public: public, Provider: "crypto/ecdsa"}
+	key := &keystore.Key{Signer: ima.FromRaw(ima.CryptoSigner(private), public), Public: public, Provider: "crypto/ecdsa"}
 	want := "key " + public.ID().String() + " (p256)"
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d", "%x"} {
 		if got := fmt.Sprintf(verb, key); got != want {

@@ -29,7 +29,7 @@ func Example() {
 	must(err)
 	public, err := ima.BareKey(key.Public())
 	must(err)
-	engine, err := signing.New(signing.Options{Signer: ima.CryptoSigner(key), Public: public})
+	engine, err := signing.New(signing.Options{Signer: ima.FromRaw(ima.CryptoSigner(key), public), Public: public})
 	must(err)
 
 	tree, err := rootfs.Open(dir, rootfs.Options{Exclude: []string{"/state"}})

@@ -79,7 +79,7 @@ func openTree(t testing.TB, dir string, o Options) *Tree {
 
 func engine(t testing.TB, k crypto.Signer) *signing.Engine {
 	t.Helper()
-	e, err := signing.New(signing.Options{Signer: ima.CryptoSigner(k), Public: public(t, k), Force: true})
+	e, err := signing.New(signing.Options{Signer: ima.FromRaw(ima.CryptoSigner(k), public(t, k)), Public: public(t, k), Force: true})
 	ok(t, err)
 	return e
 }

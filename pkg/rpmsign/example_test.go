@@ -68,7 +68,7 @@ func engine() *signing.Engine {
 	check(err)
 	public, err := ima.BareKey(&key.PublicKey)
 	check(err)
-	e, err := signing.New(signing.Options{Signer: ima.CryptoSigner(key), Public: public})
+	e, err := signing.New(signing.Options{Signer: ima.FromRaw(ima.CryptoSigner(key), public), Public: public})
 	check(err)
 	return e
 }

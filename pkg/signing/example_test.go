@@ -40,7 +40,7 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	engine, err := signing.New(signing.Options{Signer: ima.CryptoSigner(key), Public: public})
+	engine, err := signing.New(signing.Options{Signer: ima.FromRaw(ima.CryptoSigner(key), public), Public: public})
 	if err != nil {
 		panic(err)
 	}

@@ -41,7 +41,7 @@ func check(t testing.TB, err error) {
 func testEngine(t testing.TB, scalar int64, force bool) *signing.Engine {
 	t.Helper()
 	private, public := testKey(t, scalar)
-	e, err := signing.New(signing.Options{Signer: ima.CryptoSigner(private), Public: public, Force: force, Jobs: 2, Signers: 1})
+	e, err := signing.New(signing.Options{Signer: ima.FromRaw(ima.CryptoSigner(private), public), Public: public, Force: force, Jobs: 2, Signers: 1})
 	check(t, err)
 	return e
 }

@@ -92,7 +92,7 @@ func newDifferential(t *testing.T) *differential {
 	check(t, err)
 	public, err := ima.BareKey(private.Public())
 	check(t, err)
-	engine, err := signing.New(signing.Options{Signer: ima.CryptoSigner(private), Public: public, Force: true, Jobs: 1, Signers: 1})
+	engine, err := signing.New(signing.Options{Signer: ima.FromRaw(ima.CryptoSigner(private), public), Public: public, Force: true, Jobs: 1, Signers: 1})
 	check(t, err)
 	dir, err := os.MkdirTemp("/dev/shm", "imasign-tar-*")
 	if err != nil {

@@ -37,7 +37,7 @@ func Example() {
 	must(err)
 	public, err := ima.BareKey(key.Public())
 	must(err)
-	engine, err := signing.New(signing.Options{Signer: ima.CryptoSigner(key), Public: public})
+	engine, err := signing.New(signing.Options{Signer: ima.FromRaw(ima.CryptoSigner(key), public), Public: public})
 	must(err)
 	images, err := oci.Open(in, oci.Options{})
 	must(err)

@@ -25,7 +25,7 @@ func ExampleSign() {
 	check(err)
 	public, err := ima.BareKey(&key.PublicKey)
 	check(err)
-	engine, err := signing.New(signing.Options{Signer: ima.CryptoSigner(key), Public: public})
+	engine, err := signing.New(signing.Options{Signer: ima.FromRaw(ima.CryptoSigner(key), public), Public: public})
 	check(err)
 	_, err = repo.Sign(context.Background(), repo.Options{
 		Dir:    dir,

@@ -60,7 +60,7 @@ func signer() (*rpmsign.Signing, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := signing.New(signing.Options{Signer: ima.CryptoSigner(key()), Public: public})
+	e, err := signing.New(signing.Options{Signer: ima.FromRaw(ima.CryptoSigner(key()), public), Public: public})
 	if err != nil {
 		return nil, err
 	}
