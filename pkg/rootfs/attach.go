@@ -6,14 +6,13 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/imasign/imasign-build/internal/tree"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
-
-var _ signing.Sink = (*Tree)(nil)
 
 // Attach sets what the plan says. Each file must be in the very state in which it
 // was planned (tree.ErrChanged), owner, times and content untouched since. After
@@ -62,7 +61,7 @@ func (t *Tree) attach(r *signing.Record, done *attached) error {
 	if err != nil {
 		return err
 	}
-	made, now, err := t.tree.ChangeXattrs(r.Path, planned, changes(r.Values, r.Xattrs, r.Values)...)
+	made, now, err := t.tree.ChangeXattrs(r.Path, planned, changes(r, r.Xattrs, attachedTo(r))...)
 	if made > 0 {
 		done.files++
 	}
@@ -72,7 +71,7 @@ func (t *Tree) attach(r *signing.Record, done *attached) error {
 	if err != nil || now.SameInode(planned) {
 		return advise(err)
 	}
-	if done.moved[r.Index] = now; r.Same != "" {
+	if done.moved[r.Index] = now; r.Group != "" {
 		return fmt.Errorf("attach to %s: %w: sign the layer below, or mount with index=on", t.tree.Name(r.Path), ErrLinksSplit)
 	}
 	return nil
@@ -87,13 +86,24 @@ func (t *Tree) planned(r *signing.Record) (tree.Stamp, error) {
 	return stamp, nil
 }
 
-// changes lists, in the order in which they are made, the changes of the xattrs
-// called as in names, from one value to the other.
-func changes(called, from, to map[string][]byte) []tree.XattrChange {
-	var list []tree.XattrChange
-	for _, name := range names(called) {
+// attachedTo returns what the xattrs that the record changes have afterwards.
+func attachedTo(r *signing.Record) map[string][]byte {
+	values := map[string][]byte{}
+	for _, v := range r.Changes() {
+		values[v.Form.Xattr] = v.Bytes
+	}
+	return values
+}
+
+// changes lists the record's changes in the order in which they are made, from one value
+// to the other. security.evm goes before security.ima: whatever happens in between leaves
+// a file that EVM refuses rather than one that is half right.
+func changes(r *signing.Record, from, to map[string][]byte) (list []tree.XattrChange) {
+	for _, v := range r.Changes() {
+		name := v.Form.Xattr
 		list = append(list, tree.XattrChange{Name: name, Old: from[name], New: to[name]})
 	}
+	slices.SortFunc(list, func(a, b tree.XattrChange) int { return strings.Compare(a.Name, b.Name) })
 	return list
 }
 
@@ -157,21 +167,9 @@ func (t *Tree) putBack(r *signing.Record, done *attached) error {
 	if moved, ok := done.moved[r.Index]; ok {
 		was = moved
 	}
-	err = t.tree.RestoreXattrs(r.Path, was, changes(r.Values, r.Values, r.Xattrs)...)
+	err = t.tree.RestoreXattrs(r.Path, was, changes(r, attachedTo(r), r.Xattrs)...)
 	if errors.Is(err, tree.ErrChanged) || errors.Is(err, os.ErrNotExist) || errors.Is(err, tree.ErrNotFile) {
 		return nil
 	}
 	return advise(err)
-}
-
-// names returns the keys in their order: security.evm goes before security.ima,
-// whatever happens in between leaves a file that EVM refuses rather than one that
-// is half right.
-func names(values map[string][]byte) []string {
-	var out []string
-	for name := range values {
-		out = append(out, name)
-	}
-	slices.Sort(out)
-	return out
 }

@@ -5,44 +5,44 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"github.com/imasign/imasign-build/internal/tree"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// opener returns the Open of an entry that the walk met in the state stamp.
-func (t *Tree) opener(stamp tree.Stamp) func(context.Context, *signing.Entry) (io.ReadCloser, error) {
-	return func(_ context.Context, e *signing.Entry) (io.ReadCloser, error) {
-		f, err := t.tree.Open(e.Path)
+// opener returns the Open of an entry that the walk found in the state stamp.
+func (t *Tree) opener(path string, mode fs.FileMode, stamp tree.Stamp) func(context.Context) (*signing.File, error) {
+	return func(context.Context) (*signing.File, error) {
+		f, err := t.tree.Open(path)
 		if err != nil {
 			return nil, err
 		}
 		c := &content{f: f, stamp: stamp}
-		if err := t.complete(c, e); err != nil || e.Reason != "" {
+		xattrs, err := t.complete(c, path, mode)
+		if err != nil {
 			return nil, errors.Join(err, f.Close())
 		}
-		return c, nil
+		return &signing.File{ReadCloser: c, Xattrs: xattrs}, nil
 	}
 }
 
-// complete adds to the entry what only its open file tells.
-func (t *Tree) complete(c *content, e *signing.Entry) (err error) {
+// complete returns the file's xattrs, or an Unselected.
+func (t *Tree) complete(c *content, path string, mode fs.FileMode) (map[string][]byte, error) {
 	if err := c.unchanged(); err != nil {
-		return err
+		return nil, err
 	}
-	if t.selection == Executable && !selectedByName(e.Path, e.Mode) {
+	if t.selection == Executable && !selectedByName(path, mode) {
 		elf, err := isELF(c.f)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if !elf {
-			e.Reason = notExecutable
-			return nil
+			return nil, signing.Unselected{Reason: notExecutable}
 		}
 	}
-	e.Xattrs, err = t.tree.FileXattrs(c.f, e.Path, "security.")
-	return err
+	return t.tree.FileXattrs(c.f, path, "security.")
 }
 
 // notExecutable is the Reason of what the Selection Executable leaves out.

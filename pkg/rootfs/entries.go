@@ -15,12 +15,11 @@ import (
 var _ signing.Source = (*Tree)(nil)
 
 // Entries lists every name in the tree in the byte order of the paths; what is
-// not to be signed has a Reason. Hard links are grouped around their first name
-// that is to be signed. When the listing is through, the observer is warned of
-// patterns that matched nothing and of files with further names outside.
+// not to be signed has a Reason. When the listing is through, the observer is warned of
+// patterns that matched nothing.
 func (t *Tree) Entries(ctx context.Context) iter.Seq2[signing.Entry, error] {
 	return func(yield func(signing.Entry, error) bool) {
-		l := listing{Tree: t, links: map[inode]*links{}, hits: map[*pattern]bool{}, trail: newTrail(t.include, t.exclude, t.hashed)}
+		l := listing{Tree: t, hashOnly: map[string]bool{}, hits: map[*pattern]bool{}, trail: newTrail(t.include, t.exclude, t.hashed)}
 		for node, err := range t.tree.Walk(ctx) {
 			entry := signing.Entry{Path: node.Path}
 			if err == nil {
@@ -36,21 +35,12 @@ func (t *Tree) Entries(ctx context.Context) iter.Seq2[signing.Entry, error] {
 	}
 }
 
-// inode identifies a file with several names, links is what is known of them.
-type inode struct{ dev, ino uint64 }
-
-type links struct {
-	first    string
-	hashOnly bool
-	outside  uint64 // names not met yet
-}
-
 // listing is one pass over the tree.
 type listing struct {
 	*Tree
-	links map[inode]*links
-	hits  map[*pattern]bool // the patterns that matched anything
-	trail *trail
+	hashOnly map[string]bool   // by group, whether its first name is HashOnly
+	hits     map[*pattern]bool // the patterns that matched anything
+	trail    *trail
 }
 
 func (l *listing) entry(n *tree.Node) (signing.Entry, error) {
@@ -63,31 +53,39 @@ func (l *listing) entry(n *tree.Node) (signing.Entry, error) {
 	if n.Mode.IsRegular() {
 		e.Size = n.Size
 	}
-	if e.Reason != "" {
-		return e, nil
+	if n.Mode.IsRegular() {
+		e.Open = l.opener(n.Path, n.Mode, n.Stamp)
 	}
-	e.Open = l.opener(n.Stamp)
-	if n.Links > 1 {
+	if n.Mode.IsRegular() && n.Links > 1 && !n.MountPoint {
+		e.Links, e.Group = n.Links, fmt.Sprintf("%d:%d", n.Stamp.Dev, n.Stamp.Ino)
 		return e, l.link(n, &e)
 	}
 	return e, nil
 }
 
-// link finds the entry's hard-link group. Executable may select one name of an
+// link completes the name of a hard link. Executable may select one name of an
 // inode and not another; a name that only the content can select is therefore
-// looked into before it may speak for the others.
+// examined before it may speak for the others.
 func (l *listing) link(n *tree.Node, e *signing.Entry) error {
-	if l.selection == Executable && !selectedByName(n.Path, n.Mode) {
+	if e.Reason == "" && l.selection == Executable && !selectedByName(n.Path, n.Mode) {
 		elf, err := l.looksExecutable(n)
 		if err != nil {
 			return err
 		}
 		if !elf {
-			e.Reason, e.Open = notExecutable, nil
-			return nil
+			e.Reason = notExecutable
 		}
 	}
-	e.Same = l.group(n, e)
+	if e.Reason != "" {
+		return nil
+	}
+	switch hashed, known := l.hashOnly[e.Group]; {
+	case !known:
+		l.hashOnly[e.Group] = e.HashOnly
+	case hashed != e.HashOnly:
+		l.observe.Warn(n.Path, "is a hard link of a name that --hashed treats otherwise: the first one in byte order decides")
+		e.HashOnly = hashed
+	}
 	return nil
 }
 
@@ -109,21 +107,6 @@ func (l *listing) treatment(n *tree.Node) (reason string, hashOnly bool) {
 	return "", hashed != nil
 }
 
-func (l *listing) group(n *tree.Node, e *signing.Entry) string {
-	id := inode{n.Stamp.Dev, n.Stamp.Ino}
-	known := l.links[id]
-	if known == nil {
-		known = &links{first: n.Path, hashOnly: e.HashOnly, outside: n.Links}
-		l.links[id] = known
-	}
-	known.outside--
-	if known.hashOnly != e.HashOnly {
-		l.observe.Warn(n.Path, "is a hard link of a name that --hashed treats otherwise: the first one in byte order decides")
-		e.HashOnly = known.hashOnly
-	}
-	return known.first
-}
-
 func (l *listing) warn() {
 	for _, list := range []patterns{l.include, l.exclude, l.hashed} {
 		for _, p := range list {
@@ -131,15 +114,6 @@ func (l *listing) warn() {
 				l.observe.Warn("", fmt.Sprintf("%s %q matches nothing in the tree (symbolic links are not followed: with a merged /usr it is usr/lib, not lib)", p.flag, p.text))
 			}
 		}
-	}
-	outside := 0
-	for _, known := range l.links {
-		if known.outside > 0 {
-			outside++
-		}
-	}
-	if outside > 0 {
-		l.observe.Warn("", fmt.Sprintf("%d files have further hard links outside of the selection or of the tree; those names share the signature", outside))
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/imasign/imasign-build/pkg/signing"
@@ -23,12 +24,12 @@ func WriteRestore(w io.Writer, plan *signing.Plan) error {
 		if err != nil {
 			return err
 		}
-		if r.Status == signing.Skipped || r.Status == signing.Stripped {
+		if s := r.Status(); s == signing.Skipped || s == signing.Stripped {
 			continue
 		}
 		_, _ = fmt.Fprintf(buf, "# file: %s\n", quote(r.Path))
-		for _, name := range names(r.Values) {
-			_, _ = fmt.Fprintf(buf, "%s=0x%x\n", name, r.Values[name])
+		for _, v := range slices.SortedFunc(slices.Values(r.Values), func(a, b signing.Value) int { return strings.Compare(a.Form.Xattr, b.Form.Xattr) }) {
+			_, _ = fmt.Fprintf(buf, "%s=0x%x\n", v.Form.Xattr, v.Bytes)
 		}
 		_, _ = fmt.Fprintln(buf)
 	}

@@ -159,13 +159,13 @@ func (p *Package) planned(plan *signing.Plan) ([][]byte, error) {
 		case at >= len(values) || r.Path != p.files[at].Path:
 			return nil, fmt.Errorf("the plan is of another package: it has %q as file %d", r.Path, at)
 		}
-		values[at] = r.Values[ima.XattrIMA]
+		values[at] = r.Final(ima.XattrIMA)
 		at++
 	}
 	if at != len(values) {
 		return nil, fmt.Errorf("the plan is of another package: it has %d of %d files", at, len(values))
 	}
-	if stripped {
+	if stripped && !slices.ContainsFunc(values, func(v []byte) bool { return v != nil }) {
 		return nil, nil
 	}
 	return values, nil

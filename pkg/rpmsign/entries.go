@@ -12,10 +12,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-var (
-	_ signing.Source = (*Package)(nil)
-	_ signing.Sink   = (*Package)(nil)
-)
+var _ signing.Source = (*Package)(nil)
 
 // Entries lists the package's files in the header's order. Files without a digest
 // (directories, symbolic links, devices, %ghost) have a Reason; owners are names
@@ -36,11 +33,12 @@ func (p *Package) Entries(ctx context.Context) iter.Seq2[signing.Entry, error] {
 
 func (p *Package) entry(i int) signing.Entry {
 	f := &p.files[i]
-	e := signing.Entry{Path: f.Path, Mode: f.Mode, Size: f.Size, Hash: f.Hash, Digest: f.Digest}
+	e := signing.Entry{Path: f.Path, Mode: f.Mode, Size: f.Size}
 	if f.Digest == nil {
 		e.Reason = f.unsigned()
 		return e
 	}
+	e.Digests = []signing.Digest{{Hash: f.Hash, Sum: f.Digest}}
 	if p.values.values != nil && p.values.values[i] != nil {
 		e.Xattrs = map[string][]byte{ima.XattrIMA: p.values.values[i]}
 	}

@@ -9,21 +9,20 @@ import (
 	"github.com/imasign/imasign-build/pkg/manifest"
 )
 
-// Apply plans to attach what a manifest states instead of signing. Every file
-// must still have the digest that the manifest states, and every signature must
-// be valid for it by a key of ring; anything else fails the plan (ErrMismatch). A
+// Apply plans to attach what a manifest (Trust.Index) states instead of signing. Every
+// file must still have the digest that the manifest states, and every signature must be
+// valid for it by a key of Trust.Ring; anything else fails the plan (ErrMismatch). A
 // digest that the container states is compared as it is.
 //
 // Where a path repeats (tar), the n-th entry of a path gets what the n-th line of
 // that path says. In a manifest of digests (manifest.Digests) entries are looked
 // up by the digest that the container states, and every one must be there.
-func (e *Engine) Apply(ctx context.Context, src Source, index *manifest.Index, ring *ima.Keyring) (*Plan, error) {
-	a := &applier{engine: e, index: index, ring: ring, met: map[string]met{}, groups: map[string]string{}}
-	plan, err := e.plan(ctx, src, worker{listed: a.admit, work: a.work, linked: a.linked})
+func (e *Engine) Apply(ctx context.Context, src Source, t Trust) (*Plan, error) {
+	a := &applier{Trust: t, engine: e, met: map[string]met{}}
+	plan, err := e.newPlanner().run(ctx, src, round[decision]{admit: a.admit, work: a.work, linked: a.linked})
 	if err != nil {
 		return nil, err
 	}
-	plan.signed = true
 	if err := a.missing(); err != nil {
 		_ = plan.Close()
 		return nil, err
@@ -33,11 +32,10 @@ func (e *Engine) Apply(ctx context.Context, src Source, index *manifest.Index, r
 
 // applier takes values from a manifest.
 type applier struct {
+	Trust
+
 	engine *Engine
-	index  *manifest.Index
-	ring   *ima.Keyring
 	met    map[string]met
-	groups map[string]string // the first name to attach to, by Entry.Same
 }
 
 // met counts the entries of a path.
@@ -46,170 +44,189 @@ type met struct {
 	taken  int // that get a value
 }
 
-// admit leaves an entry without a value in the manifest alone. A hard-link group
-// is regrouped around the first of its names that has one.
-func (a *applier) admit(j *job) {
+// admit leaves an entry without a value in the manifest alone.
+func (a *applier) admit(v *visit[decision]) {
 	if a.byDigest() {
-		if j.Reason == "" && !a.index.Attaches(a.place(j)) {
-			j.err = fmt.Errorf("%s: %w: it has no value for its digest", j.Path, ErrMismatch)
+		if v.Reason == "" && !a.Index.Attaches(a.place(v)) {
+			v.err = fmt.Errorf("%s: %w: it has no value for its digest", v.Path, ErrMismatch)
 		}
 		return
 	}
-	m := a.met[j.Path]
-	j.nth = m.listed
+	m := a.met[v.Path]
+	v.nth = m.listed
 	m.listed++
 	switch {
-	case j.Reason != "":
-	case a.index.Attaches(j.Path, j.nth):
+	case v.Reason != "":
+	case a.Index.Attaches(v.Path, v.nth):
 		m.taken++
-		a.regroup(&j.Entry)
 	default:
-		j.Reason, j.Same = "no value in the manifest", ""
+		v.Reason = "no value in the manifest"
 	}
-	a.met[j.Path] = m
+	a.met[v.Path] = m
 }
 
-func (a *applier) byDigest() bool { return a.index.Header.Container == manifest.Digests }
+func (a *applier) byDigest() bool { return a.Index.Header.Container == manifest.Digests }
 
 // place is where the entry's line is in the manifest.
-func (a *applier) place(j *job) (path string, n int) {
+func (a *applier) place(v *visit[decision]) (path string, n int) {
 	if a.byDigest() {
-		return manifest.DigestPath(j.Hash, j.Digest), 0
+		d := v.first()
+		return manifest.DigestPath(d.Hash, d.Sum), 0
 	}
-	return j.Path, j.nth
+	return v.Path, v.nth
 }
 
-func (a *applier) regroup(e *Entry) {
-	if e.Same == "" {
+func (a *applier) work(ctx context.Context, d *digester, v *visit[decision]) {
+	v.result = &decided{next: noStage}
+	line, err := a.line(v)
+	if v.err = err; err != nil {
 		return
 	}
-	if a.groups[e.Same] == "" {
-		a.groups[e.Same] = e.Path
-	}
-	e.Same = a.groups[e.Same]
-}
-
-func (a *applier) work(ctx context.Context, d *digester, j *job) {
-	line, err := a.line(j)
-	if j.err = err; err != nil {
-		return
-	}
-	if j.Digest == nil {
-		j.Hash = line.Hash
-		if j.err = j.digest(ctx, d); j.err != nil || j.Reason != "" {
+	if len(v.Digests) == 0 {
+		if v.bytes, v.err = d.digest(ctx, &v.Entry, []ima.HashID{line.Hash}); v.err != nil || v.Reason != "" {
 			return
 		}
 	}
-	if j.err = j.matches(&line); j.err != nil {
+	if v.err = matches(&v.Entry, &line); v.err != nil {
 		return
 	}
-	value := line.Xattrs[ima.XattrIMA]
-	key, err := a.check(j, value)
-	j.key = key
-	if j.err = err; err == nil {
-		j.err = a.judge(j, value, key)
+	for i := range a.engine.stages {
+		s := &a.engine.stages[i]
+		if value := line.Xattrs[s.Xattr]; len(value) > 0 {
+			if v.err = a.decide(v, s, value); v.err != nil {
+				return
+			}
+		}
 	}
 }
 
 // line returns the manifest's line of an entry that it has a value for.
-func (a *applier) line(j *job) (manifest.Line, error) {
-	line, _, err := a.index.Find(a.place(j))
+func (a *applier) line(v *visit[decision]) (manifest.Line, error) {
+	line, _, err := a.Index.Find(a.place(v))
 	if err != nil {
 		return line, err
 	}
 	if len(line.Digest) == 0 {
-		return line, fmt.Errorf("%s: %w: it states no digest", j.Path, ErrMismatch)
+		return line, fmt.Errorf("%s: %w: it states no digest", v.Path, ErrMismatch)
 	}
 	for name := range line.Xattrs {
-		if name != ima.XattrIMA {
-			return line, fmt.Errorf("%s: %w: it states a value of %s, and only %s can be attached", j.Path, ErrMismatch, name, ima.XattrIMA)
+		if a.engine.stage(name) == nil {
+			return line, fmt.Errorf("%s: %w: it states a value of %s, and only %s can be attached", v.Path, ErrMismatch, name, ima.XattrIMA)
 		}
 	}
 	return line, nil
 }
 
 // matches compares the entry's digest with the one in the manifest.
-func (j *job) matches(line *manifest.Line) error {
+func matches(e *Entry, line *manifest.Line) error {
+	digest := e.Digest(line.Hash)
 	switch {
-	case j.Hash != line.Hash:
-		return fmt.Errorf("%s: %w: it has a %s digest, the manifest states one of %s", j.Path, ErrMismatch, j.Hash, line.Hash)
-	case !bytes.Equal(j.Digest, line.Digest):
-		return fmt.Errorf("%s: %w: its content has changed since the manifest was made", j.Path, ErrMismatch)
+	case digest == nil:
+		return fmt.Errorf("%s: %w: it has a %s digest, the manifest states one of %s", e.Path, ErrMismatch, e.first().Hash, line.Hash)
+	case !bytes.Equal(digest, line.Digest):
+		return fmt.Errorf("%s: %w: its content has changed since the manifest was made", e.Path, ErrMismatch)
 	}
 	return nil
 }
 
-// linked holds that further names of a hard link are to get what their inode
-// gets: they may have been files of their own when the manifest was made.
-func (a *applier) linked(j *job) {
-	line, err := a.line(j)
+// linked checks that the other names of a hard link are to get what their inode gets:
+// they may have been files of their own when the manifest was made.
+func (a *applier) linked(v *visit[decision]) {
+	line, err := a.line(v)
 	if err == nil {
-		err = j.matches(&line)
+		err = matches(&v.Entry, &line)
 	}
-	if value := j.values[ima.XattrIMA]; err == nil && !bytes.Equal(value, line.Xattrs[ima.XattrIMA]) {
-		err = fmt.Errorf("%s: %w: it is a hard link of %s now, for which the manifest states another value", j.Path, ErrMismatch, j.Same)
-	}
-	if len(j.Second) > 0 && err == nil && !a.engine.force && j.status != Unchanged {
-		if why := a.compare(j.Second, j, j.key).refusal; why != nil {
-			err = a.engine.refuse(j.Path, why)
+	if err == nil && v.result != nil {
+		for _, value := range v.result.values {
+			if !bytes.Equal(value.Bytes, line.Xattrs[value.Form.Xattr]) {
+				err = fmt.Errorf("%s: %w: it is a hard link of %s now, for which the manifest states another value", v.Path, ErrMismatch, v.Same)
+			}
 		}
 	}
-	j.err = err
+	if err == nil && len(v.Second) > 0 && !a.engine.force {
+		err = a.second(v)
+	}
+	v.err = err
 }
 
-// check holds that value is valid for the digest: nothing is attached that was
-// not verified. It returns the key that made it, nil for a digest.
-func (a *applier) check(j *job, value []byte) (key *ima.PublicKey, err error) {
-	v, err := ima.Parse(value)
-	j.HashOnly = err == nil && v.Type == ima.TypeDigestNG
-	switch {
-	case err != nil:
-	case v.Hash != j.Hash:
-		err = fmt.Errorf("the value is over %s, the digest stated is %s", v.Hash, j.Hash)
-	case j.HashOnly && bytes.Equal(v.Digest, j.Digest):
-	default:
-		key, err = a.ring.Verify(value, j.content())
+func (a *applier) second(v *visit[decision]) error {
+	s := a.engine.stage(ima.XattrIMA)
+	for _, value := range v.result.values {
+		if value.Form.Xattr != ima.XattrIMA || !value.Status.changes() {
+			continue
+		}
+		c := candidate{form: value.Form, signed: s.signed(&v.Entry), hash: v.first().Hash, digest: v.first().Sum}
+		if why := a.compare(v.Second, &c, v.result.key).refusal; why != nil {
+			return s.refuse(v.Path, why)
+		}
 	}
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", j.Path, ErrMismatch, err)
-	}
-	return key, nil
-}
-
-// judge decides whether a value of key, nil for a digest, takes the place of what is
-// there.
-func (a *applier) judge(j *job, value []byte, key *ima.PublicKey) error {
-	old := j.Xattrs[ima.XattrIMA]
-	if bytes.Equal(old, value) {
-		j.decide(Unchanged, ima.XattrIMA, value)
-		return nil
-	}
-	was := a.compare(old, j, key)
-	if len(j.Second) > 0 && was.refusal == nil {
-		was.refusal = a.compare(j.Second, j, key).refusal
-	}
-	if was.refusal != nil && !a.engine.force {
-		return a.engine.refuse(j.Path, was.refusal)
-	}
-	if j.replaced = was.replaced; was.refusal != nil {
-		j.replaced = NotOurs
-	}
-	status := Signed
-	if j.HashOnly {
-		status = Hashed
-	}
-	j.decide(status, ima.XattrIMA, value)
 	return nil
 }
 
-// compare is Engine.compare for a value that was made elsewhere, by key. A key of
-// the same id whose signature holds is not the one that made the new value.
-func (a *applier) compare(old []byte, j *job, key *ima.PublicKey) prior {
+// decide decides whether a value of the manifest takes the place of what is there, after
+// it was verified: nothing is attached that was not.
+func (a *applier) decide(v *visit[decision], s *stage, value []byte) error {
+	c, key, err := a.check(v, s, value)
+	if err != nil {
+		return fmt.Errorf("%s: %w: %w", v.Path, ErrMismatch, err)
+	}
+	if s.Xattr == ima.XattrIMA {
+		v.HashOnly, v.result.key = !c.form.Signs(), key
+	}
+	out := Value{Form: c.form, Bytes: value}
+	old := v.Xattrs[s.Xattr]
+	if bytes.Equal(old, value) {
+		out.Status = Unchanged
+		v.result.values = append(v.result.values, out)
+		return nil
+	}
+	was := a.compare(old, &c, key)
+	if s.Xattr == ima.XattrIMA && len(v.Second) > 0 && was.refusal == nil {
+		was.refusal = a.compare(v.Second, &c, key).refusal
+	}
+	if was.refusal != nil && !a.engine.force {
+		return s.refuse(v.Path, was.refusal)
+	}
+	if out.Replaced = was.replaced; was.refusal != nil {
+		out.Replaced = NotOurs
+	}
+	if out.Status = Signed; !c.form.Signs() {
+		out.Status = Hashed
+	}
+	v.result.values = append(v.result.values, out)
+	return nil
+}
+
+// check verifies a value of the manifest. It returns the key that made it, nil for a
+// digest.
+func (a *applier) check(v *visit[decision], s *stage, value []byte) (c candidate, key *ima.PublicKey, err error) {
+	parsed, err := ima.Parse(value)
+	if err != nil {
+		return c, nil, err
+	}
+	c.form, c.signed = parsed.Form(s.Xattr), s.signed(&v.Entry)
+	c.hash = parsed.Hash
+	if c.digest, err = s.over(c.signed, c.hash, &v.Entry, v.result.values); err != nil {
+		return c, nil, err
+	}
+	switch {
+	case c.digest == nil:
+		return c, nil, fmt.Errorf("the value is over %s, the digest stated is %s", parsed.Hash, v.first().Hash)
+	case parsed.Type == ima.TypeDigestNG && bytes.Equal(parsed.Digest, c.digest):
+		return c, nil, nil
+	}
+	key, err = a.Ring.Verify(value, ima.Statement{Form: c.signed, Hash: c.hash, Digest: c.digest})
+	return c, key, err
+}
+
+// compare is stage.compare for a value that was made elsewhere, by key. A key of the
+// same id whose signature holds is not the one that made the new value.
+func (a *applier) compare(old []byte, c *candidate, key *ima.PublicKey) prior {
 	switch {
 	case len(old) == 0:
 		return prior{}
-	case isDigest(old):
-		return compareDigest(old, j)
+	case c.signed.Xattr == ima.XattrIMA && isDigest(old):
+		return c.compareDigest(old)
 	}
 	v, err := ima.Parse(old)
 	if err != nil {
@@ -218,16 +235,16 @@ func (a *applier) compare(old []byte, j *job, key *ima.PublicKey) prior {
 	if key == nil && v.IsSignature() { // a digest takes no signature's place
 		return prior{refusal: fmt.Errorf("%w (%s)", ErrOtherKey, v)}
 	}
-	if err := ownForm(&v, key); err != nil {
+	if err := c.ownForm(&v, key); err != nil {
 		return prior{refusal: err}
 	}
-	if by, err := a.ring.Verify(old, j.content()); err == nil {
+	if by, err := a.Ring.Verify(old, ima.Statement{Form: c.signed, Hash: c.hash, Digest: c.digest}); err == nil {
 		if by != key && !key.Equal(by) {
 			return prior{refusal: fmt.Errorf("%w, of the same key id (%s)", ErrOtherKey, v)}
 		}
 		return prior{replaced: Stale} // another signature of the same content
 	}
-	return madeBy(key, &v, j.Hash)
+	return madeBy(key, &v, c.hash)
 }
 
 // missing names what the manifest has values for and the container does not have.
@@ -236,10 +253,10 @@ func (a *applier) missing() error {
 		return nil // it may be of other containers as well
 	}
 	var errs Errors
-	for _, path := range a.index.Paths() {
+	for _, path := range a.Index.Paths() {
 		want := 0
-		for n := range a.index.Count(path) {
-			if a.index.Attaches(path, n) {
+		for n := range a.Index.Count(path) {
+			if a.Index.Attaches(path, n) {
 				want++
 			}
 		}

@@ -107,7 +107,7 @@ func (e *Engine) Strip(ctx context.Context, src Source) (*Plan, error) {
 }
 
 func strip(ctx context.Context, e *Entry, xattrs []string) (decision, error) {
-	d := &decided{}
+	d := &decided{next: noStage}
 	if len(e.Digests) == 0 { // only the open file tells its xattrs
 		f, err := e.open(ctx)
 		if f != nil {

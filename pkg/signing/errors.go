@@ -15,8 +15,8 @@ var (
 	// that another key may have made: a signature of another form or version, a damaged
 	// one, one of an unknown type.
 	ErrNotOurs = errors.New("its security.ima may have been made by another key")
-	// ErrUnsigned means that an entry has no security.ima at all.
-	ErrUnsigned = errors.New("no security.ima")
+	// ErrUnsigned means that an entry lacks an xattr altogether.
+	ErrUnsigned = errors.New("unsigned")
 	// ErrMismatch means that an entry is not what a manifest says it is.
 	ErrMismatch = errors.New("does not match the manifest")
 	// ErrOtherHash means that a value is over another hash algorithm than the digest
@@ -25,6 +25,13 @@ var (
 	// ErrUnsignedPlan means that a plan made without a key cannot be attached.
 	ErrUnsignedPlan = errors.New("the plan was made without a key: there is nothing to attach")
 )
+
+// missingError is an ErrUnsigned.
+type missingError struct{ xattr string }
+
+func (e missingError) Error() string { return "no " + e.xattr }
+
+func (missingError) Is(target error) bool { return target == ErrUnsigned }
 
 // maxErrors bounds how many errors of a run are kept; the others are counted.
 const maxErrors = 1000

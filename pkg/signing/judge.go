@@ -52,12 +52,7 @@ func (s *stage) candidate(e *Entry, before []Value) (c candidate, err error) {
 	if !ok {
 		return c, nil
 	}
-	c.form, c.signed = form, form
-	if !form.Signs() {
-		signing := *e
-		signing.HashOnly = false
-		c.signed, _ = s.Form(&signing)
-	}
+	c.form, c.signed = form, s.signed(e)
 	if c.hash = s.Hash; form.Over == ima.Content && e.Digest(c.hash) == nil { // stated by another one
 		c.hash = e.first().Hash
 	}
@@ -65,6 +60,14 @@ func (s *stage) candidate(e *Entry, before []Value) (c candidate, err error) {
 		return c, fmt.Errorf("%s: %w", e.Path, err)
 	}
 	return c, nil
+}
+
+// signed returns the form of the stage's signatures, also where an entry gets none.
+func (s *stage) signed(e *Entry) ima.Form {
+	signing := *e
+	signing.HashOnly = false
+	f, _ := s.Form(&signing)
+	return f
 }
 
 // rotates says why an entry whose value is not to be replaced keeps what it has: only

@@ -77,11 +77,12 @@ func (p *Plan) byPath() iter.Seq2[Record, error] {
 }
 
 func line(r *Record) manifest.Line {
+	digest := r.first()
 	l := manifest.Line{
 		Path: r.Path, Kind: manifest.Kind(r.Mode), Size: r.Size, Mode: manifest.Permissions(r.Mode), UID: r.UID, GID: r.GID,
-		Hash: r.Hash, Digest: r.Digest, Unsigned: r.Reason,
+		Hash: digest.Hash, Digest: digest.Sum, Unsigned: r.Reason,
 	}
-	if !r.first() {
+	if !r.leads() {
 		l.Same = r.Same
 	}
 	for name, value := range r.Xattrs {
@@ -92,14 +93,14 @@ func line(r *Record) manifest.Line {
 			l.Covered[name] = value
 		}
 	}
-	for name, value := range r.Values {
-		if value == nil {
+	for _, v := range r.Values {
+		if v.Bytes == nil {
 			continue
 		}
 		if l.Xattrs == nil {
 			l.Xattrs = map[string][]byte{}
 		}
-		l.Xattrs[name] = value
+		l.Xattrs[v.Form.Xattr] = v.Bytes
 	}
 	if v, err := ima.Parse(l.Xattrs[ima.XattrIMA]); err == nil && v.IsSignature() {
 		l.KeyID = v.KeyID

@@ -119,4 +119,3 @@ func (p *Plan) note(r *Record) {
 		p.hash = 0
 	}
 }
-

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -19,10 +20,12 @@ type decision = *decided
 type decided struct {
 	values []Value
 	slots  []*slot // of values, nil for those that are known
-	next   int     // the stage that decides next
+	next   int     // the stage that decides next; noStage for plans that no stage makes
 	reason string  // of the first stage that leaves its xattr as it is
 	key    *ima.PublicKey
 }
+
+const noStage = math.MaxInt
 
 // planner connects the parts of a plan: entries are digested, and judged by the first
 // stage and those that need not wait for a signature (round); for each further stage,
@@ -74,7 +77,7 @@ func (p *planner) run(ctx context.Context, src Source, r round[decision]) (*Plan
 		g.Go(func() error {
 			defer close(stages[i])
 			return p.settle(gctx, stages[i-1], func(v *visit[decision]) error {
-				if v.err == nil && v.leader == nil && v.result != nil {
+				if v.err == nil && v.Reason == "" && v.leader == nil && v.result != nil {
 					p.advance(v)
 				}
 				return hand(gctx, stages[i], v)

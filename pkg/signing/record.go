@@ -37,6 +37,7 @@ type Value struct {
 
 // Record is one line of a plan: an entry, and its values in the order of the stages.
 type Record struct {
+	_ struct{} `cbor:",toarray"`
 	Entry
 	Values []Value
 
@@ -64,6 +65,15 @@ func (r *Record) Changes() (list []Value) {
 		}
 	}
 	return list
+}
+
+// ByXattr returns the bytes of the record's values by xattr, nil for one that is removed.
+func (r *Record) ByXattr() map[string][]byte {
+	values := make(map[string][]byte, len(r.Values))
+	for _, v := range r.Values {
+		values[v.Form.Xattr] = v.Bytes
+	}
+	return values
 }
 
 // Final returns what the xattr has once the plan is attached, nil for nothing.

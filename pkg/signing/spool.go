@@ -5,15 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"iter"
 	"os"
 	"strings"
 
 	"github.com/fxamacker/cbor/v2"
 	"golang.org/x/sys/unix"
-
-	"github.com/imasign/imasign-build/pkg/ima"
 )
 
 // spoolInMemory is how much of a plan stays in memory: the plans of small
@@ -30,39 +27,20 @@ type spool struct {
 	last string // the path added last
 }
 
-// spooled is a Record as it lies in the spool.
-type spooled struct {
-	_        struct{} `cbor:",toarray"`
-	Index    int
-	Status   Status
-	Shared   int    // bytes that the path has in common with the record's before it
-	Path     []byte // the rest of it; not necessarily UTF-8, which a CBOR text must be
-	Mode     fs.FileMode
-	UID, GID uint32
-	Size     int64
-	Xattrs   map[string][]byte
-	Same     []byte
-	Hash     ima.HashID
-	Digest   []byte
-	HashOnly bool
-	Reason   string
-	Token    []byte
-	Values   map[string][]byte
-	Replaced Replaced
-}
-
+// add writes a record: the number of bytes that its path has in common with the one
+// before, and the record with the rest of it.
 func (s *spool) add(r *Record) error {
-	shared := common(s.last, r.Path)
-	s.last = r.Path
-	text, err := cbor.Marshal(&spooled{
-		Index: r.Index, Status: r.Status, Shared: shared, Path: []byte(r.Path[shared:]), Mode: r.Mode, UID: r.UID, GID: r.GID, Size: r.Size,
-		Xattrs: r.Xattrs, Same: []byte(r.Same), Hash: r.Hash, Digest: r.Digest, HashOnly: r.HashOnly,
-		Reason: r.Reason, Token: r.Token, Values: r.Values, Replaced: r.Replaced,
-	})
+	shared, short := common(s.last, r.Path), *r
+	s.last, short.Path = r.Path, r.Path[shared:]
+	mode, err := encoding()
 	if err != nil {
+		return err
+	}
+	out := mode.NewEncoder(&s.mem)
+	if err := errors.Join(out.Encode(shared), out.Encode(&short)); err != nil {
 		return fmt.Errorf("spool %s: %w", r.Path, err)
 	}
-	if s.mem.Write(text); s.mem.Len() < spoolInMemory {
+	if s.mem.Len() < spoolInMemory {
 		return nil
 	}
 	return s.flush()
@@ -149,7 +127,7 @@ func (s *spool) record(offset int64, path string) (Record, error) {
 	if err != nil {
 		return Record{}, err
 	}
-	return decode(records.NewDecoder(s.from(offset)), func(int, []byte) (string, error) { return path, nil })
+	return decode(records.NewDecoder(s.from(offset)), func(int, string) (string, error) { return path, nil })
 }
 
 // common returns how many bytes two paths begin with in common.
@@ -172,7 +150,7 @@ type pathReader struct{ b strings.Builder }
 
 var errSpooledPath = errors.New("read the spooled plan: a path has lost its beginning")
 
-func (p *pathReader) next(shared int, rest []byte) (string, error) {
+func (p *pathReader) next(shared int, rest string) (string, error) {
 	last := p.b.String()
 	if shared < 0 || shared > len(last) {
 		return "", errSpooledPath
@@ -182,35 +160,34 @@ func (p *pathReader) next(shared int, rest []byte) (string, error) {
 		p.b.Grow(shared + len(rest))
 		p.b.WriteString(last[:shared])
 	}
-	p.b.Write(rest)
+	p.b.WriteString(rest)
 	return p.b.String(), nil
 }
 
-// decoding takes texts that are not UTF-8: names of xattrs and reasons come from
-// file systems and command lines.
-func decoding() (cbor.DecMode, error) {
-	return cbor.DecOptions{UTF8: cbor.UTF8DecodeInvalid}.DecMode()
+// encoding writes strings as bytes: paths, names of xattrs and reasons come from file
+// systems and command lines, and need not be UTF-8.
+func encoding() (cbor.EncMode, error) {
+	return cbor.EncOptions{String: cbor.StringToByteString}.EncMode()
 }
 
-func decode(dec *cbor.Decoder, pathOf func(shared int, rest []byte) (string, error)) (Record, error) {
+func decoding() (cbor.DecMode, error) {
+	return cbor.DecOptions{ByteStringToString: cbor.ByteStringToStringAllowed}.DecMode()
+}
+
+func decode(dec *cbor.Decoder, pathOf func(shared int, rest string) (string, error)) (Record, error) {
 	at := int64(dec.NumBytesRead())
-	var x spooled
-	switch err := dec.Decode(&x); {
+	var shared int
+	var r Record
+	switch err := dec.Decode(&shared); {
 	case err == io.EOF: //nolint:errorlint // the decoder's own
 		return Record{}, err
 	case err != nil:
 		return Record{}, fmt.Errorf("read the spooled plan: %w", err)
 	}
-	path, err := pathOf(x.Shared, x.Path)
-	if err != nil {
-		return Record{}, err
+	if err := dec.Decode(&r); err != nil {
+		return Record{}, fmt.Errorf("read the spooled plan: %w", err)
 	}
-	return Record{
-		Entry: Entry{
-			Index: x.Index, Path: path, Mode: x.Mode, UID: x.UID, GID: x.GID, Size: x.Size,
-			Xattrs: x.Xattrs, Same: string(x.Same), Hash: x.Hash, Digest: x.Digest, HashOnly: x.HashOnly,
-			Reason: x.Reason, Token: x.Token,
-		},
-		Status: x.Status, Values: x.Values, Replaced: x.Replaced, offset: at,
-	}, nil
+	path, err := pathOf(shared, r.Path)
+	r.Path, r.offset = path, at
+	return r, err
 }

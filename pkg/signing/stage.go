@@ -45,9 +45,9 @@ type Stage struct {
 func ContentStage(key *Key, h ima.HashID) Stage {
 	return Stage{Xattr: ima.XattrIMA, Key: key, Hash: h, Form: func(e *Entry) (ima.Form, bool) {
 		if e.HashOnly {
-			return ima.ContentDigest, true
+			return ima.ContentDigest(), true
 		}
-		return ima.ContentSignature, true
+		return ima.ContentSignature(), true
 	}}
 }
 

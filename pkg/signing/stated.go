@@ -40,7 +40,10 @@ const hashOnlyReason = "hash only"
 func statedEntry(l *manifest.Line) Entry {
 	e := Entry{
 		Path: l.Path, Mode: l.FileMode(), UID: l.UID, GID: l.GID, Size: l.Size, Same: l.Same,
-		Hash: l.Hash, Digest: l.Digest, HashOnly: l.Unsigned == hashOnlyReason,
+		HashOnly: l.Unsigned == hashOnlyReason,
+	}
+	if len(l.Digest) > 0 {
+		e.Digests = []Digest{{l.Hash, l.Digest}}
 	}
 	if len(l.Covered)+len(l.Xattrs) > 0 {
 		e.Xattrs = make(map[string][]byte, len(l.Covered)+len(l.Xattrs))

@@ -11,15 +11,15 @@ import (
 	"github.com/imasign/imasign-build/pkg/manifest"
 )
 
-// Outcome is what verification found about an entry.
+// Outcome is what verification found about an entry, or about one of its values.
 type Outcome uint8
 
 // The outcomes of a Verdict. Unsigned and Bad are what verification is for.
 const (
 	OK       Outcome = iota // signed by a trusted key, content intact
-	HashedOK                // digest-ng as asked for (Entry.HashOnly), content intact
-	Unsigned                // has no security.ima
-	Bad                     // has one that does not hold
+	HashedOK                // a digest as asked for (Entry.HashOnly), content intact
+	Unsigned                // has no value
+	Bad                     // has one that is not valid
 	Ignored                 // not to be signed, for the entry's Reason
 )
 
@@ -30,199 +30,263 @@ func (o Outcome) String() string {
 // Wrong reports whether the outcome fails a verification.
 func (o Outcome) Wrong() bool { return o == Unsigned || o == Bad }
 
-// Verdict is what verification found about one entry.
-type Verdict struct {
-	Entry
+// Judged is what verification found about one value of an entry.
+type Judged struct {
+	Form    ima.Form // of the value that was found, or of the one that is missing
 	Outcome Outcome
 	Err     error     // why it is wrong; wraps pkg/ima's errors
 	KeyID   ima.KeyID // of the signature found; zero where there is none
 }
 
-// Verify checks the entries against ring, in the container's order, and hands
-// report every verdict. A file that cannot be read is an error of the run, not a
-// verdict. Where the container states digests, the values are checked against
-// those: one over another hash algorithm is Bad (ErrOtherHash).
+// Verdict is what verification found about one entry: about each of its values in the
+// order of the stages, and as a whole the first that is wrong, or else the first.
+type Verdict struct {
+	Entry
+	Judged
+	Values []Judged
+}
+
+// Trust is what entries are verified against.
+type Trust struct {
+	// Ring has the keys whose signatures are valid.
+	Ring *ima.Keyring
+	// Index, unless nil, is a manifest that the container must match.
+	Index *manifest.Index
+}
+
+// Verify checks the entries, in the container's order, and hands take every verdict. A
+// file that cannot be read is an error of the run, not a verdict. Where the container
+// states digests, the values are checked against those: one over another hash algorithm
+// is Bad (ErrOtherHash).
 //
-// With an index, entries must also be what that manifest says they are, no more
-// and no fewer; what it leaves unsigned may stay so. Where a path repeats (tar),
-// the n-th entry of a path is held against the n-th line of that path. What the
-// Source leaves out (Reason) is held against what a listing shows: kind, mode and
-// owner.
-func (e *Engine) Verify(ctx context.Context, src Source, ring *ima.Keyring, index *manifest.Index, report func(Verdict) error) error {
-	v := &verifier{ring: ring, index: index, met: map[string]int{}}
+// With a manifest, entries must also be what it says they are, no more and no fewer;
+// what it leaves unsigned may stay so. Where a path repeats (tar), the n-th entry of a
+// path is compared with the n-th line of that path. What the Source leaves out (Reason)
+// is compared by what a listing shows: kind, mode and owner.
+func (e *Engine) Verify(ctx context.Context, src Source, t Trust, take func(Verdict) error) error {
+	v := &verifier{engine: e, Trust: t, met: map[string]int{}}
 	var failures Errors
-	err := inOrder(ctx, e.jobs, src, worker{listed: v.listed, work: v.work}, func(j *job) error {
-		if j.err != nil {
-			failures.add(j.err)
+	err := round[found]{jobs: e.jobs, observe: e.observe, admit: v.admit, work: v.work, take: func(at *visit[found]) error {
+		if at.err != nil {
+			failures.add(at.err)
 			return nil //nolint:nilerr // collected
 		}
-		e.observe.Tell(Event{Kind: Checked, Path: j.Path, Entries: 1, Bytes: j.bytes})
-		verdict, err := v.verdict(j)
+		e.observe.Tell(Event{Kind: Checked, Path: at.Path, Entries: 1, Bytes: at.bytes})
+		verdict, err := v.verdict(at)
 		if err != nil {
 			return err
 		}
-		return report(verdict)
-	})
+		return take(verdict)
+	}}.run(ctx, src)
 	switch {
 	case err == nil:
 		err = failures.err()
 	case ctx.Err() == nil:
 		err = errors.Join(err, failures.err())
 	}
-	if err != nil || index == nil {
+	if err != nil || t.Index == nil {
 		return err
 	}
-	return v.missing(report)
+	return v.missing(take)
 }
 
 // found is what was found out about an entry.
 type found struct {
-	outcome Outcome
-	err     error
-	keyID   ima.KeyID
+	values []Judged
+	line   manifest.Line
+	looked bool // for the line
+	listed bool // it is there
 }
-
-func bad(err error) found { return found{outcome: Bad, err: err} }
 
 type verifier struct {
-	ring  *ima.Keyring
-	index *manifest.Index
-	met   map[string]int // how many entries of a path were listed
+	Trust
+
+	engine *Engine
+	met    map[string]int // how many entries of a path were listed
 }
 
-func (v *verifier) listed(j *job) {
-	if v.index != nil {
-		j.nth = v.met[j.Path]
-		v.met[j.Path]++
+func (v *verifier) admit(at *visit[found]) {
+	if v.Index != nil {
+		at.nth = v.met[at.Path]
+		v.met[at.Path]++
 	}
 }
 
-func (v *verifier) work(ctx context.Context, d *digester, j *job) {
-	if j.err = v.find(j); j.err != nil {
+func (v *verifier) work(ctx context.Context, d *digester, at *visit[found]) {
+	if at.err = v.find(at); at.err != nil {
 		return
 	}
-	if j.stated = j.Digest != nil; j.stated {
-		j.found = v.inspect(j)
-		return
+	stated := len(at.Digests) > 0
+	if !stated {
+		f, err := at.open(ctx)
+		if at.err = err; err != nil || f == nil {
+			return
+		}
+		if ids := v.wanted(at); len(ids) > 0 {
+			at.bytes, err = d.sum(ctx, &at.Entry, f, ids)
+		}
+		if at.err = errors.Join(err, f.Close()); at.err != nil {
+			return
+		}
 	}
-	content, err := j.open(ctx)
-	if j.err = err; err != nil || content == nil {
-		return
-	}
-	if ids := j.wanted(); len(ids) > 0 {
-		err = j.sum(ctx, d, content, ids...)
-	}
-	if j.err = errors.Join(err, content.Close()); j.err == nil {
-		j.found = v.inspect(j)
-	}
+	at.result.values, at.err = v.judge(&at.Entry, stated)
 }
 
 // find looks the entry up in the manifest.
-func (v *verifier) find(j *job) (err error) {
-	if v.index != nil {
-		j.line, j.listed, err = v.index.Find(j.Path, j.nth)
+func (v *verifier) find(at *visit[found]) (err error) {
+	if v.Index != nil {
+		at.result.line, at.result.listed, err = v.Index.Find(at.Path, at.nth)
 	}
+	at.result.looked = true
 	return err
 }
 
-// wanted returns the hashes that the content is digested with: that of the value
-// and that of the manifest, which need not be the same.
-func (j *job) wanted() (ids []ima.HashID) {
-	if value, err := ima.Parse(j.Xattrs[ima.XattrIMA]); err == nil && computable(value.Hash) {
-		ids = append(ids, value.Hash)
+// wanted returns the hashes that the content is digested with: those of the values and
+// that of the manifest, which need not be the same.
+func (v *verifier) wanted(at *visit[found]) (ids []ima.HashID) {
+	for i := range v.engine.stages {
+		s := &v.engine.stages[i]
+		value, err := ima.Parse(at.Xattrs[s.Xattr])
+		if err == nil && s.Digest == nil && computable(value.Hash) && !slices.Contains(ids, value.Hash) {
+			ids = append(ids, value.Hash)
+		}
 	}
-	if len(j.line.Digest) > 0 && !slices.Contains(ids, j.line.Hash) {
-		ids = append(ids, j.line.Hash)
+	if line := &at.result.line; len(line.Digest) > 0 && !slices.Contains(ids, line.Hash) {
+		ids = append(ids, line.Hash)
 	}
 	return ids
 }
 
-// inspect judges the entry by its own value.
-func (v *verifier) inspect(j *job) found {
-	raw := j.Xattrs[ima.XattrIMA]
+// judge judges each of the entry's values.
+func (v *verifier) judge(e *Entry, stated bool) (list []Judged, err error) {
+	var before []Value
+	for i := range v.engine.stages {
+		s := &v.engine.stages[i]
+		form, wanted := s.Form(e)
+		if !wanted {
+			continue
+		}
+		c := candidate{form: form, signed: s.signed(e)}
+		j := v.value(s, &c, e, before, stated)
+		list = append(list, j)
+		before = append(before, Value{Form: j.Form, Status: Unchanged, Bytes: e.Xattrs[s.Xattr]})
+	}
+	return list, nil
+}
+
+// value judges the value of a stage's xattr.
+func (v *verifier) value(s *stage, c *candidate, e *Entry, before []Value, stated bool) Judged {
+	j := Judged{Form: c.form, Outcome: Bad}
+	raw := e.Xattrs[s.Xattr]
 	if len(raw) == 0 {
-		return found{outcome: Unsigned, err: ErrUnsigned}
+		j.Outcome, j.Err = Unsigned, missingError{s.Xattr}
+		return j
 	}
 	value, err := ima.Parse(raw)
-	if err != nil {
-		return bad(err)
+	if j.Err = err; err != nil {
+		return j
 	}
-	digest := j.digestOf(value.Hash)
+	j.Form = value.Form(s.Xattr)
+	if c.digest, j.Err = s.over(c.signed, value.Hash, e, before); j.Err != nil {
+		return j
+	}
 	switch {
-	case digest == nil && j.stated:
-		return found{Bad, fmt.Errorf("its value is %w: %s, the digest stated is %s", ErrOtherHash, value.Hash, j.Hash), value.KeyID}
-	case digest == nil:
-		return bad(fmt.Errorf("%w: %s cannot be computed by this program", ima.ErrUnknownHash, value.Hash))
+	case c.digest == nil && stated:
+		j.KeyID, j.Err = value.KeyID, fmt.Errorf("its value is %w: %s, the digest stated is %s", ErrOtherHash, value.Hash, e.first().Hash)
+	case c.digest == nil:
+		j.Err = fmt.Errorf("%w: %s cannot be computed by this program", ima.ErrUnknownHash, value.Hash)
 	case value.Type == ima.TypeDigestNG || value.Type == ima.TypeDigest:
-		return inspectDigest(&value, digest, j.HashOnly)
-	}
-	statement := ima.Statement{Form: ima.ContentSignature(), Hash: value.Hash, Digest: digest}
-	if _, err := v.ring.Verify(raw, statement); err != nil {
-		return found{Bad, err, value.KeyID}
-	}
-	return found{OK, nil, value.KeyID}
-}
-
-func inspectDigest(value *ima.Value, digest []byte, hashOnly bool) found {
-	switch {
-	case !bytes.Equal(value.Digest[:value.Hash.Size()], digest): // an MD5 digest may be padded
-		return bad(ima.ErrDigestMismatch)
-	case !hashOnly:
-		return bad(ima.ErrHashOnly)
-	}
-	return found{outcome: HashedOK}
-}
-
-// compare holds the entry against its line of the manifest: the content, and the
-// very value that is attached.
-func (j *job) compare(f found) found {
-	raw, want := j.Xattrs[ima.XattrIMA], j.line.Xattrs[ima.XattrIMA]
-	digest := j.digestOf(j.line.Hash)
-	mismatch := func(what string) found { return found{Bad, fmt.Errorf("%w: %s", ErrMismatch, what), f.keyID} }
-	switch {
-	case len(j.line.Digest) > 0 && digest == nil:
-		return mismatch(fmt.Sprintf("it has a %s digest, not one of %s", j.Hash, j.line.Hash))
-	case len(j.line.Digest) > 0 && !bytes.Equal(digest, j.line.Digest):
-		return mismatch("its content has changed")
-	case len(want) > 0 && len(raw) > 0 && !bytes.Equal(raw, want):
-		return mismatch("it has another security.ima")
-	case len(want) > 0 && errors.Is(f.err, ima.ErrHashOnly):
-		return found{outcome: HashedOK} // the manifest asks for just this
-	case len(want) == 0 && f.outcome == Unsigned:
-		return found{outcome: Ignored}
-	}
-	return f
-}
-
-// verdict completes what the worker found, in the container's order. It leaves
-// the job as it is: further names of a hard link adopt it.
-func (v *verifier) verdict(j *job) (Verdict, error) {
-	entry, f := j.Entry, j.found
-	if j.Reason != "" {
-		f = found{outcome: Ignored}
-	}
-	if v.index == nil {
-		return Verdict{entry, f.outcome, f.err, f.keyID}, nil
-	}
-	if !j.listed { // not looked up yet: left out, or a further name of a hard link
-		if err := v.find(j); err != nil {
-			return Verdict{}, err
+		j.Outcome, j.Err = judgeDigest(&value, c)
+	default:
+		j.KeyID = value.KeyID
+		if _, j.Err = v.Ring.Verify(raw, ima.Statement{Form: c.signed, Hash: value.Hash, Digest: c.digest}); j.Err == nil {
+			j.Outcome = OK
 		}
 	}
-	if j.listed && j.Reason == "" {
-		if f = j.compare(f); f.outcome == Ignored {
-			entry.Reason = j.line.Unsigned
+	return j
+}
+
+func judgeDigest(value *ima.Value, c *candidate) (Outcome, error) {
+	switch {
+	case !bytes.Equal(value.Digest[:value.Hash.Size()], c.digest): // an MD5 digest may be padded
+		return Bad, ima.ErrDigestMismatch
+	case c.form.Signs():
+		return Bad, ima.ErrHashOnly
+	}
+	return HashedOK, nil
+}
+
+// verdict completes what the worker found, in the container's order.
+func (v *verifier) verdict(at *visit[found]) (Verdict, error) {
+	out := Verdict{Entry: at.Entry, Judged: Judged{Outcome: Ignored}}
+	if at.Reason == "" {
+		out.Values = slices.Clone(at.result.values)
+		out.sumUp()
+	}
+	if v.Index == nil {
+		return out, nil
+	}
+	if at.leader != nil || !at.result.looked {
+		if err := v.find(at); err != nil {
+			return out, err
 		}
 	}
-	if err := j.differs(&j.line, j.listed); err != nil && f.outcome != Bad {
-		f.outcome, f.err = Bad, err
+	line, listed := &at.result.line, at.result.listed
+	if listed && at.Reason == "" {
+		if out.compare(line); out.Outcome == Ignored {
+			out.Reason = line.Unsigned
+		}
 	}
-	return Verdict{entry, f.outcome, f.err, f.keyID}, nil
+	if err := differs(&at.Entry, line, listed); err != nil && out.Outcome != Bad {
+		out.Outcome, out.Err = Bad, err
+	}
+	return out, nil
+}
+
+func (v *Verdict) sumUp() {
+	for i, j := range v.Values {
+		if i == 0 || j.Outcome.Wrong() && !v.Outcome.Wrong() {
+			v.Judged = j
+		}
+	}
+}
+
+// compare compares the entry with its line of the manifest: the content, and the very
+// values that are attached.
+func (v *Verdict) compare(line *manifest.Line) {
+	digest := v.Digest(line.Hash)
+	switch {
+	case len(line.Digest) == 0:
+	case digest == nil:
+		v.mismatch(fmt.Sprintf("it has a %s digest, not one of %s", v.first().Hash, line.Hash))
+		return
+	case !bytes.Equal(digest, line.Digest):
+		v.mismatch("its content has changed")
+		return
+	}
+	for i := range v.Values {
+		j := &v.Values[i]
+		raw, want := v.Xattrs[j.Form.Xattr], line.Xattrs[j.Form.Xattr]
+		switch {
+		case len(want) > 0 && len(raw) > 0 && !bytes.Equal(raw, want):
+			v.mismatch("it has another " + j.Form.Xattr)
+			return
+		case len(want) > 0 && errors.Is(j.Err, ima.ErrHashOnly):
+			j.Outcome, j.Err = HashedOK, nil // the manifest asks for just this
+		case len(want) == 0 && j.Outcome == Unsigned:
+			j.Outcome, j.Err = Ignored, nil
+		}
+	}
+	v.sumUp()
+}
+
+func (v *Verdict) mismatch(what string) {
+	v.Outcome, v.Err = Bad, fmt.Errorf("%w: %s", ErrMismatch, what)
 }
 
 // differs compares what a directory listing shows.
-func (j *job) differs(line *manifest.Line, listed bool) error {
-	kind, mode := manifest.Kind(j.Mode), manifest.Permissions(j.Mode)
+func differs(e *Entry, line *manifest.Line, listed bool) error {
+	kind, mode := manifest.Kind(e.Mode), manifest.Permissions(e.Mode)
 	switch {
 	case !listed:
 		return fmt.Errorf("%w: it is not listed there", ErrMismatch)
@@ -230,19 +294,19 @@ func (j *job) differs(line *manifest.Line, listed bool) error {
 		return fmt.Errorf("%w: it is a %s, not a %s", ErrMismatch, kind, line.Kind)
 	case mode != line.Mode:
 		return fmt.Errorf("%w: its mode is %04o, not %04o", ErrMismatch, mode, line.Mode)
-	case j.UID != line.UID || j.GID != line.GID:
-		return fmt.Errorf("%w: its owner is %d:%d, not %d:%d", ErrMismatch, j.UID, j.GID, line.UID, line.GID)
+	case e.UID != line.UID || e.GID != line.GID:
+		return fmt.Errorf("%w: its owner is %d:%d, not %d:%d", ErrMismatch, e.UID, e.GID, line.UID, line.GID)
 	}
 	return nil
 }
 
 // missing reports what the manifest lists and the container does not have.
-func (v *verifier) missing(report func(Verdict) error) error {
-	for _, path := range v.index.Paths() {
-		if v.met[path] >= v.index.Count(path) {
+func (v *verifier) missing(take func(Verdict) error) error {
+	for _, path := range v.Index.Paths() {
+		if v.met[path] >= v.Index.Count(path) {
 			continue
 		}
-		err := report(Verdict{Entry: Entry{Path: path}, Outcome: Bad, Err: fmt.Errorf("%w: it is not there", ErrMismatch)})
+		err := take(Verdict{Entry: Entry{Path: path}, Judged: Judged{Outcome: Bad, Err: fmt.Errorf("%w: it is not there", ErrMismatch)}})
 		if err != nil {
 			return err
 		}

@@ -95,14 +95,14 @@ func (c *creator) follow(plan *signing.Plan) error {
 		if err != nil {
 			return err
 		}
-		if r.Same == "" || r.Same != r.Path || r.Status == signing.Skipped {
+		if r.Group == "" || r.Same != "" || r.Status() == signing.Skipped {
 			continue
 		}
 		var s tree.Stamp
 		if err := s.UnmarshalBinary(r.Token); err != nil {
 			return fmt.Errorf("plan of %s: %w", r.Path, err)
 		}
-		c.shared[inodeOf(s)] = r.Values
+		c.shared[inodeOf(s)] = r.ByXattr()
 	}
 	c.next, c.stop = iter.Pull2(plan.Records())
 	return nil
@@ -155,7 +155,7 @@ func (c *creator) planned(n *tree.Node) (map[string][]byte, error) {
 	if values, ok := c.shared[inodeOf(n.Stamp)]; ok {
 		return values, nil
 	}
-	return r.Values, nil
+	return r.ByXattr(), nil
 }
 
 // add writes one entry.

@@ -50,6 +50,8 @@ func (a *Archive) Entries(ctx context.Context) iter.Seq2[signing.Entry, error] {
 type linked struct {
 	first  string // path of its first entry
 	member *member
+	xattrs map[string][]byte
+	second []byte // see signing.Entry.Second
 	size   int64
 	twice  bool // the path is there more than once: nobody can say which is meant
 }
@@ -78,14 +80,17 @@ func (l *listing) list(m *member, yield func(signing.Entry, error) bool) bool {
 	if err != nil {
 		return yield(e, fmt.Errorf("%s: %s: %w", l.name, e.Path, err))
 	}
-	e.Second = second[ima.XattrIMA]
+	if e.Second == nil {
+		e.Second = second[ima.XattrIMA]
+	}
+	l.remember(m, &e)
 	if !yield(e, nil) {
 		return false
 	}
 	if second == nil || e.Reason != "" || !l.opts.EveryRecord {
 		return true
 	}
-	e.Same, e.Xattrs, e.Second = "", second, nil
+	e.Group, e.Xattrs, e.Second = "", second, nil
 	return yield(e, nil)
 }
 
@@ -113,7 +118,6 @@ func (l *listing) complete(m *member, h *tar.Header, e *signing.Entry) (second m
 			return nil, err
 		}
 	}
-	l.remember(m, e)
 	return second, nil
 }
 
@@ -158,7 +162,9 @@ func (l *listing) link(target string, e *signing.Entry) error {
 	case hasIMA || hasEVM:
 		e.Open = l.opener(file.member)
 	default:
-		e.Same = file.first
+		// A record goes to the entry with the content: GNU tar takes none of links.
+		e.Group, e.Open, e.Token = file.first, l.opener(file.member), token(file.member)
+		e.Xattrs, e.Second = file.xattrs, file.second
 	}
 	if e.Reason != "" && (hasIMA || hasEVM) {
 		return fmt.Errorf("%w: signed %s", ErrAmbiguous, e.Reason)
@@ -176,27 +182,27 @@ func (l *listing) remember(m *member, e *signing.Entry) {
 	case twice:
 		l.files[e.Path] = linked{twice: true}
 	case e.Reason != "":
-	case e.Same != "":
-		l.files[e.Path] = l.files[e.Same]
+	case e.Group != "":
+		l.files[e.Path] = l.files[e.Group]
 	case m.typeflag != typeLink:
-		e.Same = e.Path
-		l.files[e.Path] = linked{first: e.Path, member: m, size: e.Size}
+		e.Group = e.Path
+		l.files[e.Path] = linked{first: e.Path, member: m, size: e.Size, xattrs: e.Xattrs, second: e.Second}
 	}
 }
 
 // opener returns the Open of m's content: the bytes as they lie in the archive,
 // or, for a sparse file, with its holes.
-func (l *listing) opener(m *member) func(context.Context, *signing.Entry) (io.ReadCloser, error) {
+func (l *listing) opener(m *member) func(context.Context) (*signing.File, error) {
 	a := l.Archive
-	return func(context.Context, *signing.Entry) (io.ReadCloser, error) {
+	return func(context.Context) (*signing.File, error) {
 		if !m.isSparse() {
-			return &content{io.NewSectionReader(a.file, m.content, m.size), a}, nil
+			return &signing.File{ReadCloser: &content{io.NewSectionReader(a.file, m.content, m.size), a}}, nil
 		}
 		r, _, err := a.reader(m)
 		if err != nil {
 			return nil, a.errorf(err)
 		}
-		return &content{r, a}, nil
+		return &signing.File{ReadCloser: &content{r, a}}, nil
 	}
 }
 

@@ -21,7 +21,7 @@ func (a *Archive) Rewrite(ctx context.Context, plan *signing.Plan, w io.Writer) 
 		return err
 	}
 	a.opts.Observe.Tell(signing.Event{Kind: signing.Attaching, Entries: plan.Counts().Pending()})
-	r := rewriter{Archive: a, scan: a.scan(), out: bufio.NewWriterSize(onlyWriter{w}, 1<<20)}
+	r := rewriter{Archive: a, scan: a.scan(), at: -1, ahead: map[int64]map[string][]byte{}, out: bufio.NewWriterSize(onlyWriter{w}, 1<<20)}
 	err := r.entries(ctx, plan)
 	if err == nil {
 		err = r.tail(ctx)
@@ -47,10 +47,16 @@ type rewriter struct {
 	out   *bufio.Writer
 	from  int64 // up to where the input is written
 	grown int64 // bytes by which the output is longer
+
+	at    int64                       // where the member that was scanned last starts
+	ahead map[int64]map[string][]byte // values to attach, by where their member starts
 }
 
 // entries writes the archive up to its last entry.
 func (r *rewriter) entries(ctx context.Context, plan *signing.Plan) error {
+	if err := r.lookAhead(plan); err != nil {
+		return err
+	}
 	for record, err := range plan.Records() {
 		if err != nil {
 			return err
@@ -58,40 +64,71 @@ func (r *rewriter) entries(ctx context.Context, plan *signing.Plan) error {
 		if err := context.Cause(ctx); err != nil {
 			return err
 		}
-		if record.Status == signing.Skipped || record.Same != "" && record.Same != record.Path {
+		if record.Status() == signing.Skipped || record.Same != "" {
 			continue
 		}
-		m, err := r.find(record.Token)
-		if err != nil {
-			return err
-		}
-		if err := r.attach(ctx, m, record.Values); err != nil {
+		if err := r.record(ctx, &record); err != nil {
 			return fmt.Errorf("%s: %w", record.Path, err)
 		}
 		if record.Pending() {
 			r.opts.Observe.Tell(signing.Event{Kind: signing.Attached, Path: record.Path, Entries: 1})
 		}
 	}
+	if err := r.find(ctx, r.end); err != nil && len(r.ahead) > 0 {
+		return err
+	}
 	return r.copy(ctx, r.end)
 }
 
-// find scans on to the member that a record is of.
-func (r *rewriter) find(token []byte) (*member, error) {
-	offset, err := offsetOf(token)
-	if err != nil {
-		return nil, err
+// lookAhead collects what is attached to entries by hard links that follow them.
+func (r *rewriter) lookAhead(plan *signing.Plan) error {
+	met := int64(-1)
+	for record, err := range plan.Records() {
+		if err != nil {
+			return err
+		}
+		offset, err := offsetOf(record.Token)
+		if err != nil {
+			return err
+		}
+		if offset < met && record.Same == "" && record.Status() != signing.Skipped {
+			r.ahead[offset] = record.ByXattr()
+		}
+		met = max(met, offset)
 	}
-	for {
+	return nil
+}
+
+// record attaches a record's values to its entry.
+func (r *rewriter) record(ctx context.Context, record *signing.Record) error {
+	offset, err := offsetOf(record.Token)
+	if err != nil || offset <= r.at {
+		return err
+	}
+	r.ahead[offset] = record.ByXattr()
+	return r.find(ctx, offset)
+}
+
+// find scans on to the member at offset, and attaches what there is for the members on
+// its way.
+func (r *rewriter) find(ctx context.Context, offset int64) error {
+	for r.at < offset {
 		m, err := r.scan.next()
 		switch {
 		case errors.Is(err, io.EOF), err == nil && m.start > offset:
-			return nil, fmt.Errorf("the plan is of another archive: no entry begins at byte %d", offset)
+			return fmt.Errorf("the plan is of another archive: no entry begins at byte %d", offset)
 		case err != nil:
-			return nil, err
-		case m.start == offset:
-			return m, nil
+			return err
+		}
+		r.at = m.start
+		if values, there := r.ahead[m.start]; there {
+			delete(r.ahead, m.start)
+			if err := r.attach(ctx, m, values); err != nil {
+				return err
+			}
 		}
 	}
+	return nil
 }
 
 // attach writes the member's extended header with values in it, unless that is
