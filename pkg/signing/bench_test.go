@@ -21,7 +21,7 @@ const benchEntries = 10_000
 // what is left is the loop.
 type instant struct{ sig []byte }
 
-func (s instant) Sign(_ context.Context, _ crypto.Hash, digests [][]byte) ([][]byte, error) {
+func (s instant) Sign(_ context.Context, _ ima.Form, _ ima.HashID, digests [][]byte) ([][]byte, error) {
 	sigs := make([][]byte, len(digests))
 	for i := range sigs {
 		sigs[i] = s.sig

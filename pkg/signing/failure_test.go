@@ -2,7 +2,6 @@ package signing_test
 
 import (
 	"context"
-	"crypto"
 	"errors"
 	"fmt"
 	"io"
@@ -137,12 +136,12 @@ func TestAListingThatFailsEndsTheRun(t *testing.T) {
 func TestSignersThatFail(t *testing.T) {
 	k, other := newKey(t), newKey(t)
 	for name, s := range map[string]signerFunc{
-		"broken": func(context.Context, crypto.Hash, [][]byte) ([][]byte, error) { return nil, errBroken },
-		"signatures for": func(ctx context.Context, h crypto.Hash, digests [][]byte) ([][]byte, error) {
-			return k.signer().Sign(ctx, h, digests[1:])
+		"broken": func(context.Context, ima.Form, ima.HashID, [][]byte) ([][]byte, error) { return nil, errBroken },
+		"signatures for": func(ctx context.Context, f ima.Form, h ima.HashID, digests [][]byte) ([][]byte, error) {
+			return k.signer().Sign(ctx, f, h, digests[1:])
 		},
 		"does not verify": other.signer().Sign, // of another key
-		"bad signature": func(_ context.Context, _ crypto.Hash, digests [][]byte) ([][]byte, error) {
+		"bad signature": func(_ context.Context, _ ima.Form, _ ima.HashID, digests [][]byte) ([][]byte, error) {
 			return make([][]byte, len(digests)), nil
 		},
 	} {
@@ -177,7 +176,7 @@ func TestCancelWhilePlanning(t *testing.T) {
 			return second(k.engine(t, signing.Options{}).Plan(ctx, source(e)))
 		},
 		"signing": func(ctx context.Context, cancel func(error)) error {
-			s := signerFunc(func(ctx context.Context, _ crypto.Hash, _ [][]byte) ([][]byte, error) {
+			s := signerFunc(func(ctx context.Context, _ ima.Form, _ ima.HashID, _ [][]byte) ([][]byte, error) {
 				cancel(why)
 				<-ctx.Done()
 				return nil, ctx.Err()
@@ -240,7 +239,7 @@ func TestPlansThatShareAnEngine(t *testing.T) {
 			fail := make(chan struct{})
 			var calls atomic.Int64
 			met := make(chan struct{})
-			s := signerFunc(func(ctx context.Context, h crypto.Hash, digests [][]byte) ([][]byte, error) {
+			s := signerFunc(func(ctx context.Context, f ima.Form, h ima.HashID, digests [][]byte) ([][]byte, error) {
 				switch n := calls.Add(1); {
 				case n <= 2: // both signing goroutines of the plan that fails
 					signed <- struct{}{}
@@ -252,7 +251,7 @@ func TestPlansThatShareAnEngine(t *testing.T) {
 				case n == 3: // digests of the other plan's own: it has met the shared ones
 					close(met)
 				}
-				return k.signer().Sign(ctx, h, digests)
+				return k.signer().Sign(ctx, f, h, digests)
 			})
 			e := k.engine(t, signing.Options{Signer: s, Signers: 2})
 			done := make(chan error)
@@ -271,7 +270,7 @@ func TestPlansThatShareAnEngine(t *testing.T) {
 				if err == nil {
 					for r, bad := range p.Records() {
 						if bad == nil {
-							bad = ring(k).Verify(r.Values[ima.XattrIMA], r.Digest)
+							bad = k.verify(r.Values[ima.XattrIMA], r.Hash, r.Digest)
 						}
 						err = errors.Join(err, bad)
 					}

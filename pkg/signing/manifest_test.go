@@ -41,7 +41,7 @@ func TestManifestOfSeveralPlans(t *testing.T) {
 	for _, content := range []string{"a", "b"} {
 		l, _, err := x.Find(content, 0)
 		check(t, err)
-		if l.KeyID != k.public.ID() || l.Hash != ima.SHA512 || ring(k).Verify(l.Xattrs[ima.XattrIMA], sum(ima.SHA512, content)) != nil {
+		if l.KeyID != k.public.ID() || l.Hash != ima.SHA512 || k.verify(l.Xattrs[ima.XattrIMA], ima.SHA512, sum(ima.SHA512, content)) != nil {
 			t.Errorf("%s: %+v", content, l)
 		}
 	}

@@ -26,7 +26,7 @@ func TestPlanIsInContainerOrderAtAnyJobs(t *testing.T) {
 			if r.Path != list[i].Path || r.Index != i {
 				t.Fatalf("jobs %d: record %d is %s, index %d", jobs, i, r.Path, r.Index)
 			}
-			if err := ring(k).Verify(r.Values[ima.XattrIMA], sum(ima.SHA256, fmt.Sprint("content ", (1099-i)%250))); err != nil {
+			if err := k.verify(r.Values[ima.XattrIMA], ima.SHA256, sum(ima.SHA256, fmt.Sprint("content ", (1099-i)%250))); err != nil {
 				t.Fatalf("%s: %v", r.Path, err)
 			}
 		}
@@ -103,7 +103,7 @@ func TestDecisions(t *testing.T) {
 		switch {
 		case c.engine == keyless && value != nil, c.want == signing.Unchanged && !bytes.Equal(value, r.Xattrs[ima.XattrIMA]),
 			c.want == signing.Hashed && !bytes.Equal(value, ima.DigestValue(r.Hash, r.Digest)),
-			c.want == signing.Signed && c.engine != keyless && ring(k).Verify(value, r.Digest) != nil:
+			c.want == signing.Signed && c.engine != keyless && k.verify(value, r.Hash, r.Digest) != nil:
 			t.Errorf("%s: value %x", c.name, value)
 		}
 	}
@@ -140,7 +140,7 @@ func TestRotation(t *testing.T) {
 			t.Errorf("%s: %s, reason %q", c.name, r.Status, r.Reason)
 		}
 		if r.Status == signing.Signed {
-			check(t, ring(k).Verify(r.Values[ima.XattrIMA], r.Digest))
+			check(t, k.verify(r.Values[ima.XattrIMA], r.Hash, r.Digest))
 		}
 	}
 	for name, c := range map[string]struct {

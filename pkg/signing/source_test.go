@@ -41,13 +41,19 @@ func newKey(t testing.TB) key {
 	return key{private, public}
 }
 
-func (k key) signer() ima.Signer { return ima.CryptoSigner(k.private) }
+func (k key) signer() ima.Signer { return ima.FromRaw(ima.CryptoSigner(k.private), k.public) }
 
 func (k key) value(t testing.TB, h ima.HashID, content string) []byte {
 	t.Helper()
-	values, err := ima.Sign(context.Background(), k.signer(), k.public, h, [][]byte{sum(h, content)})
+	values, err := ima.Sign(context.Background(), k.signer(), k.public, ima.ContentSignature(), h, [][]byte{sum(h, content)})
 	check(t, err)
 	return values[0]
+}
+
+// verify checks a signature of content with this key.
+func (k key) verify(value []byte, h ima.HashID, digest []byte) error {
+	_, err := ima.NewKeyring(k.public).Verify(value, ima.Statement{Form: ima.ContentSignature(), Hash: h, Digest: digest})
+	return err
 }
 
 func sum(h ima.HashID, content string) []byte {
@@ -63,16 +69,16 @@ type countingSigner struct {
 	calls, digests atomic.Int64
 }
 
-func (c *countingSigner) Sign(ctx context.Context, h crypto.Hash, digests [][]byte) ([][]byte, error) {
+func (c *countingSigner) Sign(ctx context.Context, f ima.Form, h ima.HashID, digests [][]byte) ([][]byte, error) {
 	c.calls.Add(1)
 	c.digests.Add(int64(len(digests)))
-	return c.Signer.Sign(ctx, h, digests)
+	return c.Signer.Sign(ctx, f, h, digests)
 }
 
-type signerFunc func(ctx context.Context, h crypto.Hash, digests [][]byte) ([][]byte, error)
+type signerFunc func(ctx context.Context, f ima.Form, h ima.HashID, digests [][]byte) ([][]byte, error)
 
-func (f signerFunc) Sign(ctx context.Context, h crypto.Hash, digests [][]byte) ([][]byte, error) {
-	return f(ctx, h, digests)
+func (sign signerFunc) Sign(ctx context.Context, f ima.Form, h ima.HashID, digests [][]byte) ([][]byte, error) {
+	return sign(ctx, f, h, digests)
 }
 
 // entries is a Source in memory; entry i fails with errs[i].
