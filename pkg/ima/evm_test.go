@@ -65,18 +65,18 @@ func TestEVMDigestRefused(t *testing.T) {
 func TestSignPortable(t *testing.T) {
 	key := ecdsaKey(t, elliptic.P256())
 	pub, digest := certificateKey(t, key, 1, 2, 3, 4), sum(ima.SHA256, "metadata")
-	values, err := ima.SignPortable(context.Background(), ima.CryptoSigner(key), pub, ima.SHA256, [][]byte{digest})
+	values, err := ima.Sign(context.Background(), ima.FromRaw(ima.CryptoSigner(key), pub), pub, ima.PortableSignature(), ima.SHA256, [][]byte{digest})
 	check(t, err)
 	ring := ima.NewKeyring(pub)
-	check(t, ring.VerifyEVM(values[0], digest))
-	refused(t, ring.VerifyEVM(values[0], sum(ima.SHA256, "changed")), ima.ErrBadSignature)
-	refused(t, ring.Verify(values[0], digest), ima.ErrEVMValue)
-	refused(t, ima.NewKeyring().VerifyEVM(values[0], digest), ima.ErrUnknownKey)
+	check(t, verifyAs(ring, ima.PortableSignature(), values[0], digest))
+	refused(t, verifyAs(ring, ima.PortableSignature(), values[0], sum(ima.SHA256, "changed")), ima.ErrBadSignature)
+	refused(t, verify(ring, values[0], digest), ima.ErrEVMValue)
+	refused(t, verifyAs(ima.NewKeyring(), ima.PortableSignature(), values[0], digest), ima.ErrUnknownKey)
 
-	refused(t, ring.VerifyEVM(nil, digest), ima.ErrTruncated)
-	refused(t, ring.VerifyEVM(unhex(t, "02"+sha1Hex), digest), ima.ErrHMAC)
-	refused(t, ring.VerifyEVM(unhex(t, "01"+sha1Hex), digest), ima.ErrIMAValue)
-	refused(t, ring.VerifyEVM(ima.DigestValue(ima.SHA256, digest), digest), ima.ErrIMAValue)
+	refused(t, verifyAs(ring, ima.PortableSignature(), nil, digest), ima.ErrTruncated)
+	refused(t, verifyAs(ring, ima.PortableSignature(), unhex(t, "02"+sha1Hex), digest), ima.ErrHMAC)
+	refused(t, verifyAs(ring, ima.PortableSignature(), unhex(t, "01"+sha1Hex), digest), ima.ErrIMAValue)
+	refused(t, verifyAs(ring, ima.PortableSignature(), ima.DigestValue(ima.SHA256, digest), digest), ima.ErrIMAValue)
 	values[0][1] = 3
-	refused(t, ring.VerifyEVM(values[0], digest), ima.ErrUnsupportedVersion)
+	refused(t, verifyAs(ring, ima.PortableSignature(), values[0], digest), ima.ErrUnsupportedVersion)
 }

@@ -26,23 +26,27 @@ func Example() {
 	}
 
 	digest := sha256.Sum256([]byte("#!/bin/sh\necho hello\n"))
-	values, err := ima.Sign(context.Background(), ima.CryptoSigner(key), pub, ima.SHA256, [][]byte{digest[:]})
+	signer, form := ima.FromRaw(ima.CryptoSigner(key), pub), ima.ContentSignature()
+	values, err := ima.Sign(context.Background(), signer, pub, form, ima.SHA256, [][]byte{digest[:]})
 	if err != nil {
 		panic(err)
 	}
-	// values[0] is what belongs into the extended attribute security.ima.
+	// values[0] is what belongs into the extended attribute form.Xattr.
 
 	trusted := ima.NewKeyring(pub)
-	fmt.Println("genuine:", trusted.Verify(values[0], digest[:]))
+	genuine := ima.Statement{Form: form, Hash: ima.SHA256, Digest: digest[:]}
+	by, err := trusted.Verify(values[0], genuine)
+	fmt.Println("genuine:", by == pub, err)
 
-	changed := sha256.Sum256([]byte("#!/bin/sh\necho evil\n"))
-	err = trusted.Verify(values[0], changed[:])
+	other := sha256.Sum256([]byte("#!/bin/sh\necho evil\n"))
+	changed := ima.Statement{Form: form, Hash: ima.SHA256, Digest: other[:]}
+	_, err = trusted.Verify(values[0], changed)
 	fmt.Println("changed:", ima.Reason(err), errors.Is(err, ima.ErrBadSignature))
 
-	err = ima.NewKeyring().Verify(values[0], digest[:])
+	_, err = ima.NewKeyring().Verify(values[0], genuine)
 	fmt.Println("stranger:", ima.Reason(err))
 	// Output:
-	// genuine: <nil>
+	// genuine: true <nil>
 	// changed: bad signature true
 	// stranger: unknown key
 }
@@ -65,7 +69,8 @@ func ExampleParse() {
 func ExampleDigestValue() {
 	digest := sha256.Sum256(nil)
 	value := ima.DigestValue(ima.SHA256, digest[:])
-	fmt.Println(ima.Reason(ima.NewKeyring().Verify(value, digest[:])))
+	_, err := ima.NewKeyring().Verify(value, ima.Statement{Form: ima.ContentSignature(), Hash: ima.SHA256, Digest: digest[:]})
+	fmt.Println(ima.Reason(err))
 	// Output: hash only
 }
 
@@ -78,6 +83,6 @@ func ExampleEVMDigest() {
 	if err != nil {
 		panic(err)
 	}
-	fmt.Println(len(digest), "bytes to give to SignPortable")
-	// Output: 32 bytes to give to SignPortable
+	fmt.Println(len(digest), "bytes to sign with the form", ima.PortableSignature().Type)
+	// Output: 32 bytes to sign with the form evm-portable
 }

@@ -83,7 +83,7 @@ func (v *verifier) accepts(value []byte) bool {
 			digest = sum(parsed.Hash, v.content)
 		}
 	}
-	return v.ring.Verify(value, digest) == nil
+	return verify(v.ring, value, digest) == nil
 }
 
 func (v *verifier) isValid(value []byte) bool {

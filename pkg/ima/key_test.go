@@ -115,19 +115,22 @@ func TestPublicKeyVerify(t *testing.T) {
 	digest := sum(ima.SHA256, "a")
 	sig, err := rsaKey().Sign(nil, digest, crypto.SHA256)
 	check(t, err)
-	check(t, pub.Verify(crypto.SHA256, digest, sig))
-	refused(t, pub.Verify(crypto.SHA256, sum(ima.SHA256, "b"), sig), ima.ErrDigestMismatch)
-	refused(t, pub.Verify(crypto.SHA3_256, digest, sig), ima.ErrBadSignature) // label exchanged
-	refused(t, pub.Verify(crypto.SHA3_256, sum(ima.SHA3_256, "b"), sig), ima.ErrBadSignature)
-	refused(t, pub.Verify(crypto.SHA256, digest[1:], sig), ima.ErrDigestSize)
-	refused(t, pub.Verify(crypto.SHA512_256, digest, sig), ima.ErrUnsupportedHash)
-	refused(t, pub.Verify(999, digest, sig), ima.ErrUnsupportedHash)
-	refused(t, pub.Verify(crypto.SHA256, digest, sig[1:]), ima.ErrBadSignature)
-	refused(t, pub.Verify(crypto.SHA256, digest, nil), ima.ErrBadSignature)
-	refused(t, pub.Verify(crypto.SHA256, digest, bytes.Repeat([]byte{0xff}, 256)), ima.ErrBadSignature)
+	verify := func(h ima.HashID, digest, sig []byte) error {
+		return pub.Verify(ima.Statement{Form: ima.ContentSignature(), Hash: h, Digest: digest}, sig)
+	}
+	check(t, verify(ima.SHA256, digest, sig))
+	refused(t, verify(ima.SHA256, sum(ima.SHA256, "b"), sig), ima.ErrDigestMismatch)
+	refused(t, verify(ima.SHA3_256, digest, sig), ima.ErrBadSignature) // label exchanged
+	refused(t, verify(ima.SHA3_256, sum(ima.SHA3_256, "b"), sig), ima.ErrBadSignature)
+	refused(t, verify(ima.SHA256, digest[1:], sig), ima.ErrDigestSize)
+	refused(t, verify(ima.SM3, digest, sig), ima.ErrUnsupportedHash)
+	refused(t, verify(200, digest, sig), ima.ErrUnknownHash)
+	refused(t, verify(ima.SHA256, digest, sig[1:]), ima.ErrBadSignature)
+	refused(t, verify(ima.SHA256, digest, nil), ima.ErrBadSignature)
+	refused(t, verify(ima.SHA256, digest, bytes.Repeat([]byte{0xff}, 256)), ima.ErrBadSignature)
 	// The other way to write the same number must not be a second signature.
 	n := new(big.Int).SetBytes(sig)
 	if n.Add(n, rsaKey().N).BitLen() <= 2048 {
-		refused(t, pub.Verify(crypto.SHA256, digest, n.FillBytes(make([]byte, 256))), ima.ErrBadSignature)
+		refused(t, verify(ima.SHA256, digest, n.FillBytes(make([]byte, 256))), ima.ErrBadSignature)
 	}
 }

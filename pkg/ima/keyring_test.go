@@ -14,7 +14,7 @@ import (
 
 func sign(t testing.TB, key crypto.Signer, pub *ima.PublicKey, content string) []byte {
 	t.Helper()
-	values, err := ima.Sign(context.Background(), ima.CryptoSigner(key), pub, ima.SHA256, [][]byte{sum(ima.SHA256, content)})
+	values, err := ima.Sign(context.Background(), ima.FromRaw(ima.CryptoSigner(key), pub), pub, ima.ContentSignature(), ima.SHA256, [][]byte{sum(ima.SHA256, content)})
 	check(t, err)
 	return values[0]
 }
@@ -51,15 +51,15 @@ func TestKeyringRefusals(t *testing.T) {
 		"legacy md5":        {append(append([]byte{1}, sum(ima.MD5, "a")...), 0, 0, 0, 0), sum(ima.MD5, "a"), ima.ErrHashOnly},
 		"not DER":           {unhex(t, "03 02 04 01020304 0002 3003"), digest, ima.ErrBadSignature},
 	} {
-		t.Run(name, func(t *testing.T) { refused(t, ring.Verify(tc.value, tc.digest), tc.want) })
+		t.Run(name, func(t *testing.T) { refused(t, verify(ring, tc.value, tc.digest), tc.want) })
 	}
-	refused(t, ima.NewKeyring().Verify(value, digest), ima.ErrUnknownKey)
+	refused(t, verify(ima.NewKeyring(), value, digest), ima.ErrUnknownKey)
 }
 
 func TestBadECDSASaysWhatItCannotKnow(t *testing.T) {
 	key := ecdsaKey(t, elliptic.P256())
 	pub := certificateKey(t, key, 1, 2, 3, 4)
-	err := ima.NewKeyring(pub).Verify(sign(t, key, pub, "a"), sum(ima.SHA256, "b"))
+	err := verify(ima.NewKeyring(pub), sign(t, key, pub, "a"), sum(ima.SHA256, "b"))
 	if err == nil || !strings.Contains(err.Error(), "cannot tell") {
 		t.Errorf("got %v", err)
 	}
@@ -75,10 +75,10 @@ func TestKeysSharingAnID(t *testing.T) {
 		t.Errorf("%d keys of the id", got)
 	}
 	for i, key := range []crypto.Signer{first, second, third} {
-		check(t, ring.Verify(sign(t, key, pubs[i], "a"), sum(ima.SHA256, "a")))
+		check(t, verify(ring, sign(t, key, pubs[i], "a"), sum(ima.SHA256, "a")))
 	}
 	// Only the RSA key can tell, and it is asked among others.
-	refused(t, ring.Verify(sign(t, second, pubs[1], "a"), sum(ima.SHA256, "b")), ima.ErrDigestMismatch)
+	refused(t, verify(ring, sign(t, second, pubs[1], "a"), sum(ima.SHA256, "b")), ima.ErrDigestMismatch)
 }
 
 // For every ECDSA signature (r, s) anybody can make (r, n-s), which is valid
@@ -90,8 +90,8 @@ func TestECDSAHasATwin(t *testing.T) {
 	v, err := ima.Parse(sign(t, key, pub, "a"))
 	check(t, err)
 	v.Signature = twin(t, key.Curve, v.Signature)
-	check(t, ima.NewKeyring(pub).Verify(v.Append(nil), sum(ima.SHA256, "a")))
-	refused(t, ima.NewKeyring(pub).Verify(v.Append(nil), sum(ima.SHA256, "b")), ima.ErrBadSignature)
+	check(t, verify(ima.NewKeyring(pub), v.Append(nil), sum(ima.SHA256, "a")))
+	refused(t, verify(ima.NewKeyring(pub), v.Append(nil), sum(ima.SHA256, "b")), ima.ErrBadSignature)
 }
 
 func twin(t testing.TB, curve elliptic.Curve, sig []byte) []byte {

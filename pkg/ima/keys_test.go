@@ -53,6 +53,14 @@ func certificateKey(t testing.TB, key crypto.Signer, skid ...byte) *ima.PublicKe
 	return pub
 }
 
+// rawSigner signs statements with key.
+func rawSigner(t testing.TB, key crypto.Signer) ima.Signer {
+	t.Helper()
+	pub, err := ima.BareKey(key.Public())
+	check(t, err)
+	return ima.FromRaw(ima.CryptoSigner(key), pub)
+}
+
 func sum(id ima.HashID, content string) []byte {
 	h, ok := id.CryptoHash()
 	if !ok {
@@ -76,4 +84,15 @@ func refused(t testing.TB, err error, want ima.Refusal) {
 	if !errors.Is(err, want) || ima.Reason(err) != string(want) {
 		t.Errorf("got %v, want %v", err, want)
 	}
+}
+
+// verify checks a signature of content, whose digest is by the value's own hash.
+func verify(ring *ima.Keyring, value, digest []byte) error {
+	return verifyAs(ring, ima.ContentSignature(), value, digest)
+}
+
+func verifyAs(ring *ima.Keyring, f ima.Form, value, digest []byte) error {
+	v, _ := ima.Parse(value) // what it refuses, Verify refuses too
+	_, err := ring.Verify(value, ima.Statement{Form: f, Hash: v.Hash, Digest: digest})
+	return err
 }

@@ -25,13 +25,13 @@ func TestSignAndVerify(t *testing.T) {
 		ring := ima.NewKeyring(pub)
 		for _, h := range signingHashes() {
 			digests := [][]byte{sum(h, "a"), sum(h, "b")}
-			values, err := ima.Sign(ctx, ima.CryptoSigner(key), pub, h, digests)
+			values, err := ima.Sign(ctx, ima.FromRaw(ima.CryptoSigner(key), pub), pub, ima.ContentSignature(), h, digests)
 			check(t, err)
-			again, err := ima.Sign(ctx, ima.CryptoSigner(key), pub, h, digests)
+			again, err := ima.Sign(ctx, ima.FromRaw(ima.CryptoSigner(key), pub), pub, ima.ContentSignature(), h, digests)
 			check(t, err)
 			for i, value := range values {
-				check(t, ring.Verify(value, digests[i]))
-				if ring.Verify(value, digests[1-i]) == nil {
+				check(t, verify(ring, value, digests[i]))
+				if verify(ring, value, digests[1-i]) == nil {
 					t.Errorf("%s %s: value %d verifies the other digest", pub.Algorithm(), h, i)
 				}
 				if !bytes.Equal(value, again[i]) {
@@ -50,8 +50,8 @@ func TestSignIsDeterministic(t *testing.T) {
 	key, err := ecdsa.ParseRawPrivateKey(elliptic.P256(),
 		unhex(t, "c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b120f6721"))
 	check(t, err)
-	values, err := ima.Sign(context.Background(), ima.CryptoSigner(key), certificateKey(t, key, 0xa, 0xb, 0xc, 0xd),
-		ima.SHA256, [][]byte{sum(ima.SHA256, "sample")})
+	values, err := ima.Sign(context.Background(), rawSigner(t, key), certificateKey(t, key, 0xa, 0xb, 0xc, 0xd),
+		ima.ContentSignature(), ima.SHA256, [][]byte{sum(ima.SHA256, "sample")})
 	check(t, err)
 	want := unhex(t, "03 02 04 0a0b0c0d 0048 3046"+
 		"022100 efd48b2aacb6a8fd1140dd9cd45e81d69d2c877b56aaf991c34d0ea84eaf3716"+
@@ -63,7 +63,8 @@ func TestSignIsDeterministic(t *testing.T) {
 
 func TestSignRefused(t *testing.T) {
 	ctx, key := context.Background(), ecdsaKey(t, elliptic.P256())
-	pub, s := certificateKey(t, key, 1, 2, 3, 4), ima.CryptoSigner(key)
+	pub := certificateKey(t, key, 1, 2, 3, 4)
+	s := ima.FromRaw(ima.CryptoSigner(key), pub)
 	for _, tc := range []struct {
 		h      ima.HashID
 		digest []byte
@@ -77,24 +78,24 @@ func TestSignRefused(t *testing.T) {
 		{ima.SHA256, make([]byte, 31), ima.ErrDigestSize},
 		{ima.SHA256, nil, ima.ErrDigestSize},
 	} {
-		for _, sign := range []func(context.Context, ima.Signer, *ima.PublicKey, ima.HashID, [][]byte) ([][]byte, error){ima.Sign, ima.SignPortable} {
-			values, err := sign(ctx, s, pub, tc.h, [][]byte{tc.digest})
+		for _, f := range []ima.Form{ima.ContentSignature(), ima.PortableSignature(), ima.VeritySignature()} {
+			values, err := ima.Sign(ctx, s, pub, f, tc.h, [][]byte{tc.digest})
 			if refused(t, err, tc.want); values != nil {
 				t.Errorf("%s: values in spite of %v", tc.h, err)
 			}
 		}
 	}
-	_, err := ima.Sign(ctx, ima.CryptoSigner(ecdsaKey(t, elliptic.P256())), pub, ima.SHA256, [][]byte{sum(ima.SHA256, "")})
+	_, err := ima.Sign(ctx, ima.FromRaw(ima.CryptoSigner(ecdsaKey(t, elliptic.P256())), pub), pub, ima.ContentSignature(), ima.SHA256, [][]byte{sum(ima.SHA256, "")})
 	refused(t, err, ima.ErrBadSignature)
-	_, err = ima.Sign(ctx, ima.CryptoSigner(rsaKey()), pub, ima.SHA256, [][]byte{sum(ima.SHA256, "")})
+	_, err = ima.Sign(ctx, ima.FromRaw(ima.CryptoSigner(rsaKey()), pub), pub, ima.ContentSignature(), ima.SHA256, [][]byte{sum(ima.SHA256, "")})
 	refused(t, err, ima.ErrBadSignature)
 }
 
 // signFunc is a Signer; selfVerifying one that vouches for a key.
-type signFunc func(ctx context.Context, h crypto.Hash, digests [][]byte) ([][]byte, error)
+type signFunc func(ctx context.Context, f ima.Form, h ima.HashID, digests [][]byte) ([][]byte, error)
 
-func (f signFunc) Sign(ctx context.Context, h crypto.Hash, digests [][]byte) ([][]byte, error) {
-	return f(ctx, h, digests)
+func (sign signFunc) Sign(ctx context.Context, f ima.Form, h ima.HashID, digests [][]byte) ([][]byte, error) {
+	return sign(ctx, f, h, digests)
 }
 
 type selfVerifying struct {
@@ -110,7 +111,7 @@ func TestFaultySigners(t *testing.T) {
 	ctx, key := context.Background(), ecdsaKey(t, elliptic.P256())
 	pub, digests := certificateKey(t, key, 1, 2, 3, 4), [][]byte{sum(ima.SHA256, "a"), sum(ima.SHA256, "b")}
 	returning := func(sigs ...[]byte) signFunc {
-		return func(context.Context, crypto.Hash, [][]byte) ([][]byte, error) { return sigs, nil }
+		return func(context.Context, ima.Form, ima.HashID, [][]byte) ([][]byte, error) { return sigs, nil }
 	}
 	boom := errors.New("boom")
 	for name, s := range map[string]ima.Signer{
@@ -121,16 +122,16 @@ func TestFaultySigners(t *testing.T) {
 		"empty":              selfVerifying{returning([]byte("x"), nil), key.Public()},
 		"too long":           selfVerifying{returning([]byte("x"), make([]byte, 1<<16)), key.Public()},
 	} {
-		if values, err := ima.Sign(ctx, s, pub, ima.SHA256, digests); err == nil || values != nil {
+		if values, err := ima.Sign(ctx, s, pub, ima.ContentSignature(), ima.SHA256, digests); err == nil || values != nil {
 			t.Errorf("%s: %v, %v", name, values, err)
 		}
 	}
-	failing := signFunc(func(context.Context, crypto.Hash, [][]byte) ([][]byte, error) { return nil, boom })
-	if _, err := ima.Sign(ctx, failing, pub, ima.SHA256, digests); !errors.Is(err, boom) {
+	failing := signFunc(func(context.Context, ima.Form, ima.HashID, [][]byte) ([][]byte, error) { return nil, boom })
+	if _, err := ima.Sign(ctx, failing, pub, ima.ContentSignature(), ima.SHA256, digests); !errors.Is(err, boom) {
 		t.Errorf("the signer's error is lost: %v", err)
 	}
 	trusted := selfVerifying{returning([]byte("x"), []byte("y")), key.Public()}
-	if values, err := ima.Sign(ctx, trusted, pub, ima.SHA256, digests); err != nil || len(values) != 2 {
+	if values, err := ima.Sign(ctx, trusted, pub, ima.ContentSignature(), ima.SHA256, digests); err != nil || len(values) != 2 {
 		t.Errorf("a self-verifying signer is not relied on: %v", err)
 	}
 }
@@ -139,7 +140,7 @@ func TestSignObeysContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	key := ecdsaKey(t, elliptic.P256())
-	_, err := ima.Sign(ctx, ima.CryptoSigner(key), certificateKey(t, key, 1, 2, 3, 4), ima.SHA256, [][]byte{sum(ima.SHA256, "")})
+	_, err := ima.Sign(ctx, rawSigner(t, key), certificateKey(t, key, 1, 2, 3, 4), ima.ContentSignature(), ima.SHA256, [][]byte{sum(ima.SHA256, "")})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
@@ -166,8 +167,8 @@ func TestOneAllocationPerValue(t *testing.T) {
 	for i := range digests {
 		digests[i], sigs[i] = sum(ima.SHA256, ""), make([]byte, 72)
 	}
-	s := selfVerifying{func(context.Context, crypto.Hash, [][]byte) ([][]byte, error) { return sigs, nil }, key.Public()}
-	allocs := testing.AllocsPerRun(20, func() { _, _ = ima.Sign(context.Background(), s, pub, ima.SHA256, digests) })
+	s := selfVerifying{func(context.Context, ima.Form, ima.HashID, [][]byte) ([][]byte, error) { return sigs, nil }, key.Public()}
+	allocs := testing.AllocsPerRun(20, func() { _, _ = ima.Sign(context.Background(), s, pub, ima.ContentSignature(), ima.SHA256, digests) })
 	if allocs > n+10 { // a few belong to the whole batch
 		t.Errorf("%v allocations for %d values", allocs, n)
 	}

@@ -86,19 +86,19 @@ func checkSignature(t *testing.T, f evmctlVectors, vector evmctlVector, key *ima
 		t.Errorf("parsed as %v", v)
 	}
 	ring, digest := ima.NewKeyring(key), sum(h, f.Content)
-	check(t, ring.Verify(value, digest))
+	check(t, verify(ring, value, digest))
 
 	mismatch := ima.ErrBadSignature
 	if strings.HasPrefix(key.Algorithm(), "rsa") {
 		mismatch = ima.ErrDigestMismatch
 	}
-	refused(t, ring.Verify(value, sum(h, "tampered")), mismatch)
+	refused(t, verify(ring, value, sum(h, "tampered")), mismatch)
 	value[len(value)-1] ^= 1
-	refused(t, ring.Verify(value, digest), ima.ErrBadSignature)
+	refused(t, verify(ring, value, digest), ima.ErrBadSignature)
 	value[len(value)-1] ^= 1
 	value[7], value[8] = value[8], value[7]
 	if value[7] != value[8] {
-		refused(t, ring.Verify(value, digest), ima.ErrByteOrder)
+		refused(t, verify(ring, value, digest), ima.ErrByteOrder)
 	}
 }
 
@@ -108,14 +108,14 @@ func checkLegacy(t *testing.T, _ evmctlVectors, vector evmctlVector, key *ima.Pu
 	if v.Version != 1 || v.Hash.String() != vector.flag("-a") || 8*len(v.Signature) != int(v.Legacy.Bits) {
 		t.Errorf("parsed as %v", v)
 	}
-	refused(t, ima.NewKeyring(key).Verify(unhex(t, vector.Value), make([]byte, v.Hash.Size())), ima.ErrUnsupportedVersion)
+	refused(t, verify(ima.NewKeyring(key), unhex(t, vector.Value), make([]byte, v.Hash.Size())), ima.ErrUnsupportedVersion)
 }
 
 func checkDigest(t *testing.T, f evmctlVectors, vector evmctlVector, _ *ima.PublicKey) {
 	h, err := ima.ParseHash(vector.flag("-a"))
 	check(t, err)
-	refused(t, ima.NewKeyring().Verify(unhex(t, vector.Value), sum(h, f.Content)), ima.ErrHashOnly)
-	refused(t, ima.NewKeyring().Verify(unhex(t, vector.Value), sum(h, "tampered")), ima.ErrDigestMismatch)
+	refused(t, verify(ima.NewKeyring(), unhex(t, vector.Value), sum(h, f.Content)), ima.ErrHashOnly)
+	refused(t, verify(ima.NewKeyring(), unhex(t, vector.Value), sum(h, "tampered")), ima.ErrDigestMismatch)
 }
 
 func checkPortable(t *testing.T, _ evmctlVectors, vector evmctlVector, key *ima.PublicKey) {
@@ -127,11 +127,11 @@ func checkPortable(t *testing.T, _ evmctlVectors, vector evmctlVector, key *ima.
 	digest, err := ima.EVMDigest(ima.SHA256, m, xattrs)
 	check(t, err)
 	ring := ima.NewKeyring(key)
-	check(t, ring.VerifyEVM(unhex(t, vector.Value), digest))
+	check(t, verifyAs(ring, ima.PortableSignature(), unhex(t, vector.Value), digest))
 	m.UID++
 	digest, err = ima.EVMDigest(ima.SHA256, m, xattrs)
 	check(t, err)
-	if ring.VerifyEVM(unhex(t, vector.Value), digest) == nil {
+	if verifyAs(ring, ima.PortableSignature(), unhex(t, vector.Value), digest) == nil {
 		t.Error("another owner was accepted")
 	}
 }
