@@ -77,7 +77,7 @@ func (d *device) file(path, content string, mode os.FileMode, state string) {
 
 func (d *device) sign(h ima.HashID, digest []byte) []byte {
 	d.t.Helper()
-	values, err := ima.Sign(context.Background(), ima.CryptoSigner(d.key), d.public, h, [][]byte{digest})
+	values, err := ima.Sign(context.Background(), ima.FromRaw(ima.CryptoSigner(d.key), d.public), d.public, ima.ContentSignature(), h, [][]byte{digest})
 	if err != nil {
 		d.t.Fatal(err)
 	}

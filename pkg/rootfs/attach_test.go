@@ -573,7 +573,8 @@ func TestTwoSigners(t *testing.T) {
 				continue
 			}
 			digest := sha256.Sum256([]byte(path.Path + "\n"))
-			if err := ima.NewKeyring(public(t, key()), public(t, other)).Verify(value, digest[:]); err != nil {
+			ring := ima.NewKeyring(public(t, key()), public(t, other))
+			if _, err := ring.Verify(value, ima.Statement{Form: ima.ContentSignature(), Hash: ima.SHA256, Digest: digest[:]}); err != nil {
 				t.Errorf("%s: %v, after %v", path.Path, err, results)
 			}
 		}
@@ -600,7 +601,9 @@ func TestSparseFileOver4GiB(t *testing.T) {
 		if got := fmt.Sprintf("%x", r.Digest); got != sparseDigest || r.Size != 1<<32+1 {
 			t.Errorf("%d bytes, %s", r.Size, got)
 		}
-		ok(t, ima.NewKeyring(public(t, key())).Verify(getXattr(t, filepath.Join(dir, "sparse"), ima.XattrIMA), r.Digest))
+		value := getXattr(t, filepath.Join(dir, "sparse"), ima.XattrIMA)
+		_, err := ima.NewKeyring(public(t, key())).Verify(value, ima.Statement{Form: ima.ContentSignature(), Hash: r.Hash, Digest: r.Digest})
+		ok(t, err)
 	}
 	if n := plan.Counts().Bytes; n != 1<<32+1 {
 		t.Errorf("%d bytes digested", n)

@@ -128,7 +128,7 @@ func verify(t testing.TB, path, name string) (signed int) {
 			}
 			continue
 		}
-		if err := ima.NewKeyring(public).Verify(v, f.Digest); err != nil {
+		if _, err := ima.NewKeyring(public).Verify(v, ima.Statement{Form: ima.ContentSignature(), Hash: p.Hash(), Digest: f.Digest}); err != nil {
 			t.Errorf("%s: %s: %v", path, f.Path, err)
 		}
 		signed++

@@ -145,7 +145,7 @@ func wantValid(t *testing.T, v vector, p *Package) {
 		if f.Digest == nil {
 			continue
 		}
-		if err := ima.NewKeyring(public).Verify(p.values.values[i], f.Digest); err != nil {
+		if _, err := ima.NewKeyring(public).Verify(p.values.values[i], ima.Statement{Form: ima.ContentSignature(), Hash: p.Hash(), Digest: f.Digest}); err != nil {
 			t.Errorf("%s: %s: %v", v.File, f.Path, err)
 		}
 	}

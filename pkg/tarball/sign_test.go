@@ -245,7 +245,7 @@ func TestLibarchiveRecords(t *testing.T) {
 	_, public := testKey(t, 7)
 	private, _ := testKey(t, 7)
 	digest := sha256.Sum256([]byte("text"))
-	values, err := ima.Sign(context.Background(), ima.CryptoSigner(private), public, ima.SHA256, [][]byte{digest[:]})
+	values, err := ima.Sign(context.Background(), ima.FromRaw(ima.CryptoSigner(private), public), public, ima.ContentSignature(), ima.SHA256, [][]byte{digest[:]})
 	check(t, err)
 	good := string(values[0])
 	for _, key := range []string{"LIBARCHIVE.xattr.security.ima", "LIBARCHIVE.xattr.security%2Eima"} {
@@ -337,7 +337,7 @@ func TestRecordsAreFilledUp(t *testing.T) {
 func TestOtherKeysSecondValueIsRefused(t *testing.T) {
 	private, public := testKey(t, 8)
 	digest := sha256.Sum256([]byte("text"))
-	values, err := ima.Sign(t.Context(), ima.CryptoSigner(private), public, ima.SHA256, [][]byte{digest[:]})
+	values, err := ima.Sign(t.Context(), ima.FromRaw(ima.CryptoSigner(private), public), public, ima.ContentSignature(), ima.SHA256, [][]byte{digest[:]})
 	check(t, err)
 	theirs, nobodys := string(values[0]), string(ima.DigestValue(ima.SHA256, digest[:]))
 	libarchive := base64.RawStdEncoding.EncodeToString(values[0])

@@ -33,10 +33,10 @@ func TestPortableEVM(t *testing.T) {
 				t.Errorf("digest %x is not in evmctl's log:\n%s", digest, log)
 			}
 			ring := ima.NewKeyring(key.cert)
-			check(t, ring.VerifyEVM(value, digest))
-			wantRefusal(t, ring.Verify(value, digest), ima.ErrEVMValue)
+			check(t, verifyEVM(ring, value, digest))
+			wantRefusal(t, verify(ring, value, digest), ima.ErrEVMValue)
 
-			values, err := ima.SignPortable(context.Background(), key.signer, key.cert, ima.SHA256, [][]byte{digest})
+			values, err := ima.Sign(context.Background(), key.signer, key.cert, ima.PortableSignature(), ima.SHA256, [][]byte{digest})
 			check(t, err)
 			if key.isRSA() && !bytes.Equal(values[0], value) {
 				t.Error("RSA signatures differ")
@@ -48,7 +48,7 @@ func TestPortableEVM(t *testing.T) {
 			evmctlRefuses(t, "verify", "--smack", "--key", key.der, file)
 			m = metadata(t, file)
 			m.Portable = true
-			if ring.VerifyEVM(values[0], evmDigest(t, m, file)) == nil {
+			if verifyEVM(ring, values[0], evmDigest(t, m, file)) == nil {
 				t.Error("a changed mode was accepted")
 			}
 		})
@@ -88,7 +88,7 @@ func TestEVMLayouts(t *testing.T) {
 		if !strings.Contains(log, hex.EncodeToString(digest)) {
 			t.Errorf("case %d %v: digest %x is not in evmctl's log:\n%s", i, tc.flags, digest, log)
 		}
-		check(t, ima.NewKeyring(key.cert).VerifyEVM(getxattr(t, file, ima.XattrEVM), digest))
+		check(t, verifyEVM(ima.NewKeyring(key.cert), getxattr(t, file, ima.XattrEVM), digest))
 	}
 }
 

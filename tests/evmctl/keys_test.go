@@ -59,10 +59,10 @@ func (k *testKey) load(t *testing.T) {
 	check(t, err)
 	cert, err := x509.ParseCertificate(read(t, k.der))
 	check(t, err)
-	k.signer = ima.CryptoSigner(priv.(crypto.Signer))
 	k.public = cert.PublicKey
 	k.cert, err = ima.CertificateKey(cert)
 	check(t, err)
+	k.signer = ima.FromRaw(ima.CryptoSigner(priv.(crypto.Signer)), k.cert)
 	k.bare, err = ima.BareKey(cert.PublicKey)
 	check(t, err)
 }
@@ -70,4 +70,20 @@ func (k *testKey) load(t *testing.T) {
 func (k *testKey) isRSA() bool {
 	_, ok := k.public.(*rsa.PublicKey)
 	return ok
+}
+
+// verify checks security.ima against the digest of content by the value's own hash.
+func verify(ring *ima.Keyring, value, digest []byte) error {
+	v, _ := ima.Parse(value) // what it refuses, Verify refuses too
+	_, err := ring.Verify(value, ima.Statement{Form: ima.ContentSignature(), Hash: v.Hash, Digest: digest})
+	return err
+}
+
+// verifyEVM checks security.evm, portable or not.
+func verifyEVM(ring *ima.Keyring, value, digest []byte) error {
+	v, err := ima.Parse(value)
+	if err == nil {
+		_, err = ring.Verify(value, ima.Statement{Form: v.Form(ima.XattrEVM), Hash: v.Hash, Digest: digest})
+	}
+	return err
 }

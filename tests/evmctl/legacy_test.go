@@ -28,7 +28,7 @@ func TestLegacySignature(t *testing.T) {
 	if !bytes.Equal(v.Append(nil), value) {
 		t.Error("Append changed the value")
 	}
-	wantRefusal(t, ima.NewKeyring(key.cert).Verify(value, sum(ima.SHA1, content)), ima.ErrUnsupportedVersion)
+	wantRefusal(t, verify(ima.NewKeyring(key.cert), value, sum(ima.SHA1, content)), ima.ErrUnsupportedVersion)
 
 	// Append must write what evmctl reads: only a valid header verifies there.
 	setxattr(t, file, ima.XattrIMA, v.Append(nil))

@@ -45,20 +45,20 @@ func theirsVerifiesHere(t *testing.T, key, stranger *testKey, hash ima.HashID) [
 	}
 
 	ring, digest := ima.NewKeyring(stranger.cert, key.cert), sum(hash, content)
-	check(t, ring.Verify(value, digest))
+	check(t, verify(ring, value, digest))
 	want := ima.ErrBadSignature
 	if key.isRSA() {
 		want = ima.ErrDigestMismatch
 	}
-	wantRefusal(t, ring.Verify(value, sum(hash, content+"x")), want)
-	wantRefusal(t, ring.Verify(flipLast(value), digest), ima.ErrBadSignature)
-	wantRefusal(t, ima.NewKeyring(stranger.cert).Verify(value, digest), ima.ErrUnknownKey)
+	wantRefusal(t, verify(ring, value, sum(hash, content+"x")), want)
+	wantRefusal(t, verify(ring, flipLast(value), digest), ima.ErrBadSignature)
+	wantRefusal(t, verify(ima.NewKeyring(stranger.cert), value, digest), ima.ErrUnknownKey)
 	return value
 }
 
 func oursVerifiesThere(t *testing.T, key, stranger *testKey, hash ima.HashID, theirs []byte) {
 	file := newFile(t)
-	values, err := ima.Sign(context.Background(), key.signer, key.cert, hash, [][]byte{sum(hash, content)})
+	values, err := ima.Sign(context.Background(), key.signer, key.cert, ima.ContentSignature(), hash, [][]byte{sum(hash, content)})
 	if hash == ima.SHA1 {
 		wantRefusal(t, err, ima.ErrSHA1)
 		return
@@ -97,8 +97,8 @@ func TestKeyIDs(t *testing.T) {
 			if v := parsexattr(t, file, ima.XattrIMA); v.KeyID != key.cert.ID() {
 				t.Errorf("evmctl signed as %s, certificate id is %s", v.KeyID, key.cert.ID())
 			}
-			check(t, ima.NewKeyring(key.cert).Verify(value, sum(ima.SHA256, content)))
-			wantRefusal(t, ima.NewKeyring(key.bare).Verify(value, sum(ima.SHA256, content)), ima.ErrUnknownKey)
+			check(t, verify(ima.NewKeyring(key.cert), value, sum(ima.SHA256, content)))
+			wantRefusal(t, verify(ima.NewKeyring(key.bare), value, sum(ima.SHA256, content)), ima.ErrUnknownKey)
 		})
 	}
 }
@@ -119,8 +119,8 @@ func TestHashes(t *testing.T) {
 			if v.Type == ima.TypeDigestNG && !bytes.Equal(ima.DigestValue(hash, digest), value) {
 				t.Errorf("DigestValue differs from evmctl's %x", value)
 			}
-			wantRefusal(t, ima.NewKeyring().Verify(value, digest), ima.ErrHashOnly)
-			wantRefusal(t, ima.NewKeyring().Verify(value, sum(hash, "other")), ima.ErrDigestMismatch)
+			wantRefusal(t, verify(ima.NewKeyring(), value, digest), ima.ErrHashOnly)
+			wantRefusal(t, verify(ima.NewKeyring(), value, sum(hash, "other")), ima.ErrDigestMismatch)
 		})
 	}
 }

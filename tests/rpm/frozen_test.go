@@ -130,7 +130,7 @@ func loadKey(t *testing.T, name string) *frozenKey {
 	check(t, err)
 	k.ring = ima.NewKeyring(k.public)
 	if cert.PublicKeyAlgorithm == x509.RSA {
-		k.signer = ima.CryptoSigner(key.(crypto.Signer))
+		k.signer = ima.FromRaw(ima.CryptoSigner(key.(crypto.Signer)), k.public)
 	}
 	return k
 }
@@ -159,11 +159,12 @@ func (k *frozenKey) want(t *testing.T, p frozenPackage, i int) {
 	if v.Hash == ima.MD5 {
 		return // nothing here computes or signs it
 	}
-	check(t, k.ring.Verify(value, digest))
+	_, err = k.ring.Verify(value, ima.Statement{Form: ima.ContentSignature(), Hash: v.Hash, Digest: digest})
+	check(t, err)
 	if k.signer == nil || v.Hash == ima.SHA1 {
 		return
 	}
-	again, err := ima.Sign(context.Background(), k.signer, k.public, v.Hash, [][]byte{digest})
+	again, err := ima.Sign(context.Background(), k.signer, k.public, ima.ContentSignature(), v.Hash, [][]byte{digest})
 	check(t, err)
 	if hex.EncodeToString(again[0]) != p.Signatures[i] {
 		t.Errorf("%s: signed again gives %x, rpmsign wrote %s", p.Files[i].Path, again[0], p.Signatures[i])

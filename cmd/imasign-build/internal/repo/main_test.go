@@ -322,7 +322,8 @@ func signed(t testing.TB, dir string) (listed map[string]bool) {
 		for entry, err := range p.Entries(t.Context()) {
 			check(t, err)
 			if value := entry.Xattrs[ima.XattrIMA]; value != nil {
-				check(t, ima.NewKeyring(public).Verify(value, entry.Digest))
+				_, err := ima.NewKeyring(public).Verify(value, ima.Statement{Form: ima.ContentSignature(), Hash: entry.Hash, Digest: entry.Digest})
+				check(t, err)
 			}
 		}
 		check(t, p.Close())
