@@ -172,7 +172,7 @@ func (c *change) report(n signing.Counts, records iter.Seq2[signing.Record, erro
 			if err != nil {
 				return err
 			}
-			report.Entries = append(report.Entries, changeEntry{pathJSON(r.Path), r.Status.String(), r.Reason})
+			report.Entries = append(report.Entries, changeEntry{pathJSON(r.Path), r.Status().String(), r.Reason})
 		}
 	}
 	return c.printJSON(report)
@@ -187,7 +187,7 @@ func (c *change) printChange(n signing.Counts, records iter.Seq2[signing.Record,
 			if err != nil {
 				return err
 			}
-			printEntry(c.summary, r.Status.String(), r.Path, r.Reason)
+			printEntry(c.summary, r.Status().String(), r.Path, r.Reason)
 		}
 	}
 	would := ""

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -165,7 +166,7 @@ func (f *engineFlags) addReplace(flags *pflag.FlagSet) {
 
 // engine makes the engine; key and public may be nil.
 func (f *engineFlags) engine(key *keystore.Key, public *ima.PublicKey, observe signing.Observer) (*signing.Engine, error) {
-	o := signing.Options{Jobs: f.jobs, Force: f.force, Observe: observe, Public: public}
+	signer := signing.Key{Public: public}
 	if f.jobs < 0 {
 		return nil, usagef("--jobs %d: at least 1", f.jobs)
 	}
@@ -179,22 +180,21 @@ func (f *engineFlags) engine(key *keystore.Key, public *ima.PublicKey, observe s
 		case public != nil && public.ID() == from:
 			return nil, usagef("--from-key-id %s is the id of the key that signs", from)
 		}
-		o.From = from
+		signer.From = from
 	}
+	var hash ima.HashID
 	if f.hash != "" {
-		hash, err := parseHash(f.hash)
-		if err != nil {
+		var err error
+		if hash, err = parseHash(f.hash); err != nil {
 			return nil, err
 		}
-		o.Hash = hash
 	}
 	if key != nil {
-		o.Signer, o.Public, o.Signers = key, key.Public, key.Parallelism
-		if o.Signers == 0 {
-			o.Signers = f.jobs
-		}
+		signer.Signer, signer.Public, signer.Workers = key, key.Public, cmp.Or(key.Parallelism, f.jobs)
 	}
-	return signing.New(o)
+	return signing.New(signing.Options{
+		Stages: []signing.Stage{signing.ContentStage(&signer, hash)}, Jobs: f.jobs, Force: f.force, Observe: observe,
+	})
 }
 
 // addAllowEmpty adds the flag without which a verification that judged no file fails:

@@ -80,7 +80,7 @@ func (o *manifestApplyOptions) check(flags *pflag.FlagSet, kind string) error {
 
 // plan applies the manifest to a container; one that has no value for it is an error.
 func (o *manifestApplyOptions) plan(ctx context.Context, engine *signing.Engine, src signing.Source, index *manifest.Index, ring *ima.Keyring) (*signing.Plan, error) {
-	plan, err := engine.Apply(ctx, src, index, ring)
+	plan, err := engine.Apply(ctx, src, signing.Trust{Ring: ring, Index: index})
 	if err != nil || o.allowEmpty {
 		return plan, err
 	}
@@ -149,7 +149,7 @@ func applyToPackages(ctx context.Context, a *app, o manifestApplyOptions, ring *
 		if err != nil {
 			return nil, err
 		}
-		return engine.Apply(ctx, p, index, ring)
+		return engine.Apply(ctx, p, signing.Trust{Ring: ring, Index: index})
 	}
 	run := &packageChange{app: a, Command: "manifest apply"}
 	if !o.allowEmpty {

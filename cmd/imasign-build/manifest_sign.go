@@ -110,7 +110,7 @@ func (s *manifestSigning) container(ctx context.Context, header manifest.Header,
 		return err
 	}
 	defer plan.Close() //nolint:errcheck // its file has no name
-	s.counts.Sum(plan.Counts())
+	s.counts.Add(plan.Counts())
 	return plan.WriteManifest(out, signing.Description{Tool: tool, Container: header.Container, Name: header.Name, Date: s.date})
 }
 

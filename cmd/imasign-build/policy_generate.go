@@ -174,7 +174,7 @@ func (o *policyGenerateOptions) attach(plan *signing.Plan, dir, name string, tex
 		if err != nil {
 			return err
 		}
-		value = r.Values[ima.XattrIMA]
+		value = r.Final(ima.XattrIMA)
 	}
 	if err := atomicfile.WriteFile(o.output, text, 0o644); err != nil {
 		return err
@@ -208,8 +208,8 @@ type content struct {
 // Entries yields the one file.
 func (c content) Entries(context.Context) iter.Seq2[signing.Entry, error] {
 	return func(yield func(signing.Entry, error) bool) {
-		yield(signing.Entry{Path: c.name, Mode: 0o644, Size: int64(len(c.text)), Open: func(context.Context, *signing.Entry) (io.ReadCloser, error) {
-			return io.NopCloser(bytes.NewReader(c.text)), nil
+		yield(signing.Entry{Path: c.name, Mode: 0o644, Size: int64(len(c.text)), Open: func(context.Context) (*signing.File, error) {
+			return &signing.File{ReadCloser: io.NopCloser(bytes.NewReader(c.text))}, nil
 		}}, nil)
 	}
 }

@@ -67,7 +67,7 @@ func verifyPackage(ctx context.Context, a *app, engine *signing.Engine, ring *im
 	if v.source = p.Source(); v.source {
 		return v
 	}
-	v.err = engine.Verify(ctx, p, ring, nil, v.report.take)
+	v.err = engine.Verify(ctx, p, signing.Trust{Ring: ring}, v.report.take)
 	return v
 }
 

@@ -97,7 +97,7 @@ func (v *verifier) close() {
 
 // verify takes every verdict on src into the report and prints it.
 func (v *verifier) verify(ctx context.Context, src signing.Source, report *verifyReport, name string) error {
-	if err := v.Verify(ctx, src, v.ring, v.index, report.take); err != nil {
+	if err := v.Verify(ctx, src, signing.Trust{Ring: v.ring, Index: v.index}, report.take); err != nil {
 		return err
 	}
 	v.progress.close()

@@ -62,7 +62,7 @@ func (l *layers) close() {
 
 func (l *layers) counts() (sum signing.Counts) {
 	for _, p := range l.plans {
-		sum.Sum(p.Counts())
+		sum.Add(p.Counts())
 	}
 	return sum
 }
@@ -204,7 +204,7 @@ func runTarVerifyOCI(ctx context.Context, a *app, o tarVerifyOptions, dir string
 	defer closeLayout()
 	report := verifyReport{app: a, Command: "tar verify", allowEmpty: o.allowEmpty}
 	err = layout.Layers(ctx, func(ctx context.Context, digest string, layer *tarball.Archive) error {
-		return v.Verify(ctx, layer, v.ring, nil, func(verdict signing.Verdict) error {
+		return v.Verify(ctx, layer, signing.Trust{Ring: v.ring}, func(verdict signing.Verdict) error {
 			verdict.Path = digest + "/" + verdict.Path
 			return report.take(verdict)
 		})

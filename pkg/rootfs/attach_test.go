@@ -598,11 +598,11 @@ func TestSparseFileOver4GiB(t *testing.T) {
 	plan := sign(t, dir, Options{})
 	for r, err := range plan.Records() {
 		ok(t, err)
-		if got := fmt.Sprintf("%x", r.Digest); got != sparseDigest || r.Size != 1<<32+1 {
+		if got := fmt.Sprintf("%x", r.Digests[0].Sum); got != sparseDigest || r.Size != 1<<32+1 {
 			t.Errorf("%d bytes, %s", r.Size, got)
 		}
 		value := getXattr(t, filepath.Join(dir, "sparse"), ima.XattrIMA)
-		_, err := ima.NewKeyring(public(t, key())).Verify(value, ima.Statement{Form: ima.ContentSignature(), Hash: r.Hash, Digest: r.Digest})
+		_, err := ima.NewKeyring(public(t, key())).Verify(value, ima.Statement{Form: ima.ContentSignature(), Hash: r.Digests[0].Hash, Digest: r.Digests[0].Sum})
 		ok(t, err)
 	}
 	if n := plan.Counts().Bytes; n != 1<<32+1 {

@@ -47,7 +47,7 @@ func TestIncludeExcludeHashed(t *testing.T) {
 	got := map[string]string{}
 	for r, err := range planFor(t, tr).Records() {
 		ok(t, err)
-		if got[r.Path] = r.Status.String(); r.Reason != "" {
+		if got[r.Path] = r.Status().String(); r.Reason != "" {
 			got[r.Path] = r.Reason
 		}
 	}
@@ -190,7 +190,7 @@ func TestHardLinks(t *testing.T) {
 				if r.Pending() {
 					pending = append(pending, r.Path)
 				}
-				if r.Status == signing.Skipped {
+				if r.Status() == signing.Skipped {
 					skipped = append(skipped, r.Path)
 				}
 			}
@@ -260,7 +260,7 @@ func TestSwappedBeforeDigest(t *testing.T) {
 					continue
 				}
 				swap(t, filepath.Join(dir, "d/m"), outside)
-				content, err := e.Open(t.Context(), &e)
+				content, err := e.Open(t.Context())
 				if err == nil {
 					content.Close()
 				}
@@ -291,7 +291,7 @@ func TestContentChangesWhileRead(t *testing.T) {
 			write(t, dir, "f")
 			for e, err := range openTree(t, dir, Options{}).Entries(t.Context()) {
 				ok(t, err)
-				content, err := e.Open(t.Context(), &e)
+				content, err := e.Open(t.Context())
 				ok(t, err)
 				defer content.Close()
 				var b [1]byte

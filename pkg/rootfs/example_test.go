@@ -29,7 +29,7 @@ func Example() {
 	must(err)
 	public, err := ima.BareKey(key.Public())
 	must(err)
-	engine, err := signing.New(signing.Options{Signer: ima.FromRaw(ima.CryptoSigner(key), public), Public: public})
+	engine, err := signing.New(signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: ima.FromRaw(ima.CryptoSigner(key), public), Public: public}, 0)}})
 	must(err)
 
 	tree, err := rootfs.Open(dir, rootfs.Options{Exclude: []string{"/state"}})
@@ -41,7 +41,7 @@ func Example() {
 	defer plan.Close()
 	for record, err := range plan.Records() {
 		must(err)
-		fmt.Printf("%s %s %q\n", record.Path, record.Status, record.Reason)
+		fmt.Printf("%s %s %q\n", record.Path, record.Status(), record.Reason)
 	}
 	must(tree.Attach(ctx, plan))
 

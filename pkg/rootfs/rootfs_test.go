@@ -79,7 +79,7 @@ func openTree(t testing.TB, dir string, o Options) *Tree {
 
 func engine(t testing.TB, k crypto.Signer) *signing.Engine {
 	t.Helper()
-	e, err := signing.New(signing.Options{Signer: ima.FromRaw(ima.CryptoSigner(k), public(t, k)), Public: public(t, k), Force: true})
+	e, err := signing.New(signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: ima.FromRaw(ima.CryptoSigner(k), public(t, k)), Public: public(t, k)}, 0)}, Force: true})
 	ok(t, err)
 	return e
 }
@@ -109,7 +109,7 @@ func signed(t *testing.T, dir string, o Options) (paths []string, reasons map[st
 	reasons = map[string]string{}
 	for r, err := range planFor(t, openTree(t, dir, o)).Records() {
 		ok(t, err)
-		if r.Status == signing.Skipped {
+		if r.Status() == signing.Skipped {
 			reasons[r.Path] = r.Reason
 			continue
 		}
@@ -123,7 +123,7 @@ func verify(t *testing.T, dir string, o Options) (files int) {
 	t.Helper()
 	e, err := signing.New(signing.Options{})
 	ok(t, err)
-	ok(t, e.Verify(t.Context(), openTree(t, dir, o), ima.NewKeyring(public(t, key())), nil, func(v signing.Verdict) error {
+	ok(t, e.Verify(t.Context(), openTree(t, dir, o), signing.Trust{Ring: ima.NewKeyring(public(t, key()))}, func(v signing.Verdict) error {
 		if v.Outcome.Wrong() {
 			t.Errorf("%q: %v: %v", v.Path, v.Outcome, v.Err)
 		}

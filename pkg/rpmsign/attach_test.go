@@ -341,7 +341,7 @@ func TestResume(t *testing.T) {
 		t.Errorf("signed again: %+v", r)
 	}
 	other := signer(t, "rsa2048")
-	e, err := signing.New(signing.Options{Signer: ima.FromRaw(ima.CryptoSigner(keys["rsa2048"]()), publicKey(t, keys["rsa2048"]())), Public: publicKey(t, keys["rsa2048"]())})
+	e, err := signing.New(signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: ima.FromRaw(ima.CryptoSigner(keys["rsa2048"]()), publicKey(t, keys["rsa2048"]())), Public: publicKey(t, keys["rsa2048"]())}, 0)}})
 	check(t, err)
 	other.Plan = func(ctx context.Context, p *Package) (*signing.Plan, error) { return e.Plan(ctx, p) } // without force
 	check(t, other.Resume(t.Context(), u).Err)

@@ -51,7 +51,7 @@ func signAsChild(path string) error {
 	if err != nil {
 		return err
 	}
-	e, err := signing.New(signing.Options{Signer: ima.FromRaw(ima.CryptoSigner(key), public), Public: public, Force: true})
+	e, err := signing.New(signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: ima.FromRaw(ima.CryptoSigner(key), public), Public: public}, 0)}, Force: true})
 	if err != nil {
 		return err
 	}

@@ -68,7 +68,7 @@ func engine() *signing.Engine {
 	check(err)
 	public, err := ima.BareKey(&key.PublicKey)
 	check(err)
-	e, err := signing.New(signing.Options{Signer: ima.FromRaw(ima.CryptoSigner(key), public), Public: public})
+	e, err := signing.New(signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: ima.FromRaw(ima.CryptoSigner(key), public), Public: public}, 0)}})
 	check(err)
 	return e
 }

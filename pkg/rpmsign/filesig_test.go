@@ -33,7 +33,7 @@ func valid(t testing.TB, p *Package) []string {
 	list := make([]string, 0, len(p.files))
 	for r, err := range plan.Records() {
 		check(t, err)
-		list = append(list, hex.EncodeToString(r.Values[ima.XattrIMA]))
+		list = append(list, hex.EncodeToString(r.Final(ima.XattrIMA)))
 	}
 	return list
 }
@@ -285,7 +285,7 @@ func TestOtherKeyNeedsForce(t *testing.T) {
 	run(t, signer(t, "p256"), path)
 	before := content(t, path)
 	key := keys["rsa2048"]()
-	e, err := signing.New(signing.Options{Signer: ima.FromRaw(ima.CryptoSigner(key), publicKey(t, key)), Public: publicKey(t, key)})
+	e, err := signing.New(signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: ima.FromRaw(ima.CryptoSigner(key), publicKey(t, key)), Public: publicKey(t, key)}, 0)}})
 	check(t, err)
 	s := Signing{Plan: func(ctx context.Context, p *Package) (*signing.Plan, error) { return e.Plan(ctx, p) }}
 	if r := s.Run(t.Context(), Unit{Path: path}); !errors.Is(r.Err, signing.ErrOtherKey) || !bytes.Equal(before, content(t, path)) {
@@ -344,7 +344,7 @@ func TestWhatMayBeAnothersTakesForce(t *testing.T) {
 	at := slices.IndexFunc(list, func(s string) bool { return s != "" })
 	own := list[at]
 	key := keys["p256"]()
-	e, err := signing.New(signing.Options{Signer: ima.FromRaw(ima.CryptoSigner(key), publicKey(t, key)), Public: publicKey(t, key)})
+	e, err := signing.New(signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: ima.FromRaw(ima.CryptoSigner(key), publicKey(t, key)), Public: publicKey(t, key)}, 0)}})
 	check(t, err)
 	s := Signing{Plan: func(ctx context.Context, p *Package) (*signing.Plan, error) { return e.Plan(ctx, p) }}
 	for name, c := range map[string]struct {

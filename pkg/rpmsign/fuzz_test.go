@@ -41,7 +41,7 @@ func FuzzPackage(f *testing.F) {
 			layOut(t, p)
 		}
 		for e, err := range p.Entries(context.Background()) {
-			if err != nil || (e.Reason == "") != (e.Digest != nil) || e.Digest != nil && len(e.Digest) != e.Hash.Size() {
+			if err != nil || (e.Reason == "") != (e.Digests != nil) || e.Digests != nil && len(e.Digests[0].Sum) != e.Digests[0].Hash.Size() {
 				t.Fatalf("%+v, %v", e, err)
 			}
 		}

@@ -87,7 +87,7 @@ func publicKey(t testing.TB, key crypto.Signer) *ima.PublicKey {
 // engine signs with a key and replaces the signatures of others.
 func engine(t testing.TB, key crypto.Signer) *signing.Engine {
 	t.Helper()
-	e, err := signing.New(signing.Options{Signer: ima.FromRaw(ima.CryptoSigner(key), publicKey(t, key)), Public: publicKey(t, key), Force: true, SpoolDir: t.TempDir()})
+	e, err := signing.New(signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: ima.FromRaw(ima.CryptoSigner(key), publicKey(t, key)), Public: publicKey(t, key)}, 0)}, Force: true, SpoolDir: t.TempDir()})
 	check(t, err)
 	return e
 }

@@ -54,7 +54,7 @@ func frozenKey(t *testing.T, name string) (crypto.Signer, *ima.PublicKey) {
 func frozen(t *testing.T, name string) *Signing {
 	t.Helper()
 	key, public := frozenKey(t, name)
-	e, err := signing.New(signing.Options{Signer: ima.FromRaw(ima.CryptoSigner(key), public), Public: public, Force: true})
+	e, err := signing.New(signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: ima.FromRaw(ima.CryptoSigner(key), public), Public: public}, 0)}, Force: true})
 	check(t, err)
 	return &Signing{Plan: func(ctx context.Context, p *Package) (*signing.Plan, error) { return e.Plan(ctx, p) }}
 }

@@ -92,7 +92,7 @@ func (a *applier) work(ctx context.Context, d *digester, v *visit[decision]) {
 	}
 	for i := range a.engine.stages {
 		s := &a.engine.stages[i]
-		if value := line.Xattrs[s.Xattr]; len(value) > 0 {
+		if value, there := line.Xattrs[s.Xattr]; there {
 			if v.err = a.decide(v, s, value); v.err != nil {
 				return
 			}

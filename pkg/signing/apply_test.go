@@ -34,7 +34,7 @@ func lineOf(path, content string, value []byte) manifest.Line {
 
 func apply(t *testing.T, k key, x *manifest.Index, force bool, list ...signing.Entry) ([]signing.Record, error) {
 	t.Helper()
-	p, err := engine(t, signing.Options{Force: force}).Apply(context.Background(), source(list...), x, ring(k))
+	p, err := engine(t, signing.Options{Force: force}).Apply(context.Background(), source(list...), signing.Trust{Index: x, Ring: ring(k)})
 	if err != nil {
 		return nil, err
 	}
@@ -62,7 +62,7 @@ func TestApply(t *testing.T) {
 	} {
 		for _, entry := range []signing.Entry{file("f", "x", c.old), stated("f", ima.SHA256, "x", c.old)} {
 			got, err := apply(t, k, listing(t, lineOf("f", "x", c.value)), c.force, entry)
-			if err != nil || got[0].Status != c.want || !bytes.Equal(got[0].Values[ima.XattrIMA], c.value) || got[0].HashOnly != bytes.Equal(c.value, hashed) {
+			if err != nil || got[0].Status() != c.want || !bytes.Equal(got[0].Final(ima.XattrIMA), c.value) || got[0].HashOnly != bytes.Equal(c.value, hashed) {
 				t.Errorf("%s: %v %+v", c.name, err, got)
 			}
 		}
@@ -75,7 +75,7 @@ func TestApply(t *testing.T) {
 	// What the manifest has no value for is left alone, not even opened.
 	got, err := apply(t, k, listing(t, lineOf("f", "x", value), lineOf("g", "g", nil)), false, file("f", "x"), failing("g", errBroken), failing("h", errBroken))
 	check(t, err)
-	if got[1].Status != signing.Skipped || got[2].Status != signing.Skipped || got[2].Reason != "no value in the manifest" {
+	if got[1].Status() != signing.Skipped || got[2].Status() != signing.Skipped || got[2].Reason != "no value in the manifest" {
 		t.Errorf("left alone: %+v", got)
 	}
 }
@@ -124,7 +124,7 @@ func TestApplyHardLinks(t *testing.T) {
 	k := newKey(t)
 	x, y := k.value(t, ima.SHA256, "x"), k.value(t, ima.SHA256, "y")
 	a, b := file("a", "x"), file("b", "x")
-	a.Same, b.Same = "a", "a"
+	a.Group, b.Group = "a", "a"
 	got, err := apply(t, k, listing(t, lineOf("a", "x", x), lineOf("b", "x", x)), false, a, b)
 	check(t, err)
 	if !got[0].Pending() || got[1].Pending() {
@@ -152,7 +152,7 @@ func TestApplyRepeatedPaths(t *testing.T) {
 	skipped := signing.Entry{Path: "a", Mode: fs.ModeSymlink, Reason: "symlink"}
 	got, err := apply(t, k, x, false, file("a", "1"), skipped, file("a", "2"))
 	check(t, err)
-	if !bytes.Equal(got[0].Values[ima.XattrIMA], one) || got[1].Values != nil || !bytes.Equal(got[2].Values[ima.XattrIMA], two) {
+	if !bytes.Equal(got[0].Final(ima.XattrIMA), one) || got[1].Values != nil || !bytes.Equal(got[2].Final(ima.XattrIMA), two) {
 		t.Errorf("got %+v", got)
 	}
 	for name, list := range map[string][]signing.Entry{
@@ -175,8 +175,8 @@ func TestStrip(t *testing.T) {
 	}
 	both := map[string][]byte{ima.XattrIMA: {4}, ima.XattrEVM: {2}, "security.selinux": {1}}
 	full, bare, told := file("a", "x"), file("b", "x"), stated("c", ima.SHA256, "x", []byte{3})
-	full.Xattrs, full.Same = both, "a"
-	link := signing.Entry{Path: "d", Same: "a"}
+	full.Xattrs, full.Group = both, "a"
+	link := signing.Entry{Path: "d", Group: "a"}
 	p := strip(full, bare, told, link, signing.Entry{Path: "e", Reason: "directory"})
 	all := records(t, p)
 	for i, want := range []struct {
@@ -184,10 +184,10 @@ func TestStrip(t *testing.T) {
 		values int
 		reason string
 	}{{signing.Stripped, 2, ""}, {signing.Skipped, 0, "nothing to strip"}, {signing.Stripped, 1, ""}, {signing.Stripped, 2, ""}, {signing.Skipped, 0, "directory"}} {
-		if all[i].Status != want.status || len(all[i].Values) != want.values || all[i].Reason != want.reason {
-			t.Errorf("%s: %s %v %q", all[i].Path, all[i].Status, all[i].Values, all[i].Reason)
+		if all[i].Status() != want.status || len(all[i].Values) != want.values || all[i].Reason != want.reason {
+			t.Errorf("%s: %s %v %q", all[i].Path, all[i].Status(), all[i].Values, all[i].Reason)
 		}
-		for name, value := range all[i].Values {
+		for name, value := range all[i].ByXattr() {
 			if value != nil || name == "security.selinux" {
 				t.Errorf("%s: %s becomes %x", all[i].Path, name, value)
 			}

@@ -36,7 +36,7 @@ func instantEngine(b *testing.B) *signing.Engine {
 	check(b, err)
 	public, err := ima.BareKey(private.Public())
 	check(b, err)
-	return engine(b, signing.Options{Signer: instant{make([]byte, 256)}, Public: public, SpoolDir: "/dev/shm"})
+	return engine(b, signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: instant{make([]byte, 256)}, Public: public}, 0)}, SpoolDir: "/dev/shm"})
 }
 
 func benchPlan(b *testing.B, e *signing.Engine, list []signing.Entry) {
@@ -60,8 +60,8 @@ func BenchmarkPlanContent(b *testing.B) {
 	content := bytes.Repeat([]byte("imasign-"), 512) // 4 KiB
 	var list []signing.Entry
 	for i := range benchEntries {
-		list = append(list, signing.Entry{Path: fmt.Sprintf("usr/lib/file-%06d", i), Open: func(context.Context, *signing.Entry) (io.ReadCloser, error) {
-			return io.NopCloser(bytes.NewReader(content)), nil
+		list = append(list, signing.Entry{Path: fmt.Sprintf("usr/lib/file-%06d", i), Open: func(context.Context) (*signing.File, error) {
+			return &signing.File{ReadCloser: io.NopCloser(bytes.NewReader(content))}, nil
 		}})
 	}
 	b.SetBytes(int64(benchEntries * len(content)))

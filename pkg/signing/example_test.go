@@ -22,10 +22,10 @@ type memory struct{}
 func (memory) Entries(context.Context) iter.Seq2[signing.Entry, error] {
 	known := sha256.Sum256([]byte("known"))
 	return func(yield func(signing.Entry, error) bool) {
-		_ = yield(signing.Entry{Path: "bin/hello", Mode: 0o755, Open: func(context.Context, *signing.Entry) (io.ReadCloser, error) {
-			return io.NopCloser(bytes.NewReader([]byte("hello"))), nil
+		_ = yield(signing.Entry{Path: "bin/hello", Mode: 0o755, Open: func(context.Context) (*signing.File, error) {
+			return &signing.File{ReadCloser: io.NopCloser(bytes.NewReader([]byte("hello")))}, nil
 		}}, nil) &&
-			yield(signing.Entry{Path: "bin/known", Mode: 0o755, Hash: ima.SHA256, Digest: known[:]}, nil) &&
+			yield(signing.Entry{Path: "bin/known", Mode: 0o755, Digests: []signing.Digest{{Hash: ima.SHA256, Sum: known[:]}}}, nil) &&
 			yield(signing.Entry{Path: "etc", Reason: "directory"}, nil)
 	}
 }
@@ -40,7 +40,7 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	engine, err := signing.New(signing.Options{Signer: ima.FromRaw(ima.CryptoSigner(key), public), Public: public})
+	engine, err := signing.New(signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: ima.FromRaw(ima.CryptoSigner(key), public), Public: public}, 0)}})
 	if err != nil {
 		panic(err)
 	}
@@ -53,8 +53,8 @@ func Example() {
 		if err != nil {
 			panic(err)
 		}
-		value, err := ima.Parse(record.Values[ima.XattrIMA])
-		fmt.Println(record.Path, record.Status, record.Reason, err == nil && value.KeyID == public.ID())
+		value, err := ima.Parse(record.Final(ima.XattrIMA))
+		fmt.Println(record.Path, record.Status(), record.Reason, err == nil && value.KeyID == public.ID())
 	}
 	// Output:
 	// bin/hello signed  true

@@ -36,7 +36,7 @@ func noGoroutinesLeft(t *testing.T) {
 
 func failing(path string, err error) signing.Entry {
 	e := file(path, "")
-	e.Open = func(context.Context, *signing.Entry) (io.ReadCloser, error) {
+	e.Open = func(context.Context) (*signing.File, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return e
@@ -52,15 +52,15 @@ func TestAllErrorsOfARunAreCollected(t *testing.T) {
 		src.list[i] = failing(src.list[i].Path, errBroken)
 	}
 	linked := failing("link", errBroken)
-	linked.Same = "link"
-	src.list = append(src.list, linked, signing.Entry{Path: "name", Same: "link"})
+	linked.Group = "link"
+	src.list = append(src.list, linked, signing.Entry{Path: "name", Group: "link"})
 	for _, run := range []func() error{
 		func() error {
-			_, err := k.engine(t, signing.Options{Signer: s}).Plan(context.Background(), src)
+			_, err := k.engine(t, signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: s}, 0)}}).Plan(context.Background(), src)
 			return err
 		},
 		func() error {
-			return k.engine(t, signing.Options{}).Verify(context.Background(), src, ring(k), nil, func(v signing.Verdict) error {
+			return k.engine(t, signing.Options{}).Verify(context.Background(), src, signing.Trust{Ring: ring(k)}, func(v signing.Verdict) error {
 				if v.Path == "name" {
 					t.Errorf("a verdict about a link of what could not be read: %+v", v)
 				}
@@ -97,19 +97,21 @@ func TestReadErrors(t *testing.T) {
 		"EOF":    iotest.ErrReader(fmt.Errorf("decompress: %w", io.EOF)), // not the end of the content
 	} {
 		e := file("f", "")
-		e.Open = func(context.Context, *signing.Entry) (io.ReadCloser, error) { return io.NopCloser(content), nil }
+		e.Open = func(context.Context) (*signing.File, error) {
+			return &signing.File{ReadCloser: io.NopCloser(content)}, nil
+		}
 		if _, err := k.engine(t, signing.Options{}).Plan(context.Background(), source(e)); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
 	e := file("f", "x")
-	e.Open = func(context.Context, *signing.Entry) (io.ReadCloser, error) {
-		return closeFails{strings.NewReader("x")}, nil
+	e.Open = func(context.Context) (*signing.File, error) {
+		return &signing.File{ReadCloser: closeFails{strings.NewReader("x")}}, nil
 	}
 	for name, err := range map[string]error{
 		"plan":   second(k.engine(t, signing.Options{}).Plan(context.Background(), source(e))),
 		"strip":  second(k.engine(t, signing.Options{}).Strip(context.Background(), source(e))),
-		"verify": k.engine(t, signing.Options{}).Verify(context.Background(), source(e), ring(k), nil, func(signing.Verdict) error { return nil }),
+		"verify": k.engine(t, signing.Options{}).Verify(context.Background(), source(e), signing.Trust{Ring: ring(k)}, func(signing.Verdict) error { return nil }),
 	} {
 		if !errors.Is(err, errBroken) {
 			t.Errorf("%s, close: got %v", name, err)
@@ -146,7 +148,7 @@ func TestSignersThatFail(t *testing.T) {
 		},
 	} {
 		noGoroutinesLeft(t)
-		p, err := k.engine(t, signing.Options{Signer: s}).Plan(context.Background(), source(many(2000, 2000)...))
+		p, err := k.engine(t, signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: s}, 0)}}).Plan(context.Background(), source(many(2000, 2000)...))
 		if p != nil || err == nil || !strings.Contains(err.Error(), name) || !strings.Contains(err.Error(), "make signatures") {
 			t.Errorf("%s: got %v, %v", name, p, err)
 		}
@@ -163,7 +165,7 @@ func TestCancelWhilePlanning(t *testing.T) {
 		},
 		"opening": func(ctx context.Context, cancel func(error)) error {
 			list := many(2000, 2000)
-			list[1000].Open = func(ctx context.Context, _ *signing.Entry) (io.ReadCloser, error) {
+			list[1000].Open = func(ctx context.Context) (*signing.File, error) {
 				cancel(why)
 				<-ctx.Done()
 				return nil, ctx.Err()
@@ -172,7 +174,7 @@ func TestCancelWhilePlanning(t *testing.T) {
 		},
 		"reading": func(ctx context.Context, cancel func(error)) error {
 			e := file("f", "")
-			e.Open = func(context.Context, *signing.Entry) (io.ReadCloser, error) { return endless{cancel}, nil }
+			e.Open = func(context.Context) (*signing.File, error) { return &signing.File{ReadCloser: endless{cancel}}, nil }
 			return second(k.engine(t, signing.Options{}).Plan(ctx, source(e)))
 		},
 		"signing": func(ctx context.Context, cancel func(error)) error {
@@ -181,13 +183,13 @@ func TestCancelWhilePlanning(t *testing.T) {
 				<-ctx.Done()
 				return nil, ctx.Err()
 			})
-			return second(k.engine(t, signing.Options{Signer: s, Signers: 1}).Plan(ctx, source(many(2000, 2000)...)))
+			return second(k.engine(t, signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: s, Workers: 1}, 0)}}).Plan(ctx, source(many(2000, 2000)...)))
 		},
 		"listing to verify": func(ctx context.Context, cancel func(error)) error {
-			return k.engine(t, signing.Options{}).Verify(ctx, waiting{cancel}, ring(k), nil, func(signing.Verdict) error { return nil })
+			return k.engine(t, signing.Options{}).Verify(ctx, waiting{cancel}, signing.Trust{Ring: ring(k)}, func(signing.Verdict) error { return nil })
 		},
 		"verifying": func(ctx context.Context, cancel func(error)) error {
-			return k.engine(t, signing.Options{}).Verify(ctx, source(many(2000, 2000)...), ring(k), nil, func(signing.Verdict) error {
+			return k.engine(t, signing.Options{}).Verify(ctx, source(many(2000, 2000)...), signing.Trust{Ring: ring(k)}, func(signing.Verdict) error {
 				cancel(why)
 				return nil
 			})
@@ -240,20 +242,17 @@ func TestPlansThatShareAnEngine(t *testing.T) {
 			var calls atomic.Int64
 			met := make(chan struct{})
 			s := signerFunc(func(ctx context.Context, f ima.Form, h ima.HashID, digests [][]byte) ([][]byte, error) {
-				switch n := calls.Add(1); {
-				case n <= 2: // both signing goroutines of the plan that fails
+				if calls.Add(1) <= 2 { // all signing goroutines, with digests of the plan that fails
 					signed <- struct{}{}
 					<-fail
 					if end == "cancelled" {
 						return nil, ctx.Err()
 					}
 					return nil, errBroken
-				case n == 3: // digests of the other plan's own: it has met the shared ones
-					close(met)
 				}
 				return k.signer().Sign(ctx, f, h, digests)
 			})
-			e := k.engine(t, signing.Options{Signer: s, Signers: 2})
+			e := k.engine(t, signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: s, Workers: 2}, 0)}})
 			done := make(chan error)
 			// Two batches that are being signed, and digests that wait to be sent.
 			shared := many(2*128+60, 2*128+60)
@@ -266,11 +265,17 @@ func TestPlansThatShareAnEngine(t *testing.T) {
 				for i := range 200 {
 					own = append(own, file(fmt.Sprintf("own%03d", i), fmt.Sprint("own ", i)))
 				}
+				last := &own[len(own)-1]
+				open := last.Open
+				last.Open = func(ctx context.Context) (*signing.File, error) { // it has met the shared ones
+					close(met)
+					return open(ctx)
+				}
 				p, err := e.Plan(context.Background(), source(own...))
 				if err == nil {
 					for r, bad := range p.Records() {
 						if bad == nil {
-							bad = k.verify(r.Values[ima.XattrIMA], r.Hash, r.Digest)
+							bad = k.verify(r.Final(ima.XattrIMA), r.Digests[0].Hash, r.Digests[0].Sum)
 						}
 						err = errors.Join(err, bad)
 					}
@@ -297,7 +302,7 @@ func TestPlansThatShareAnEngine(t *testing.T) {
 func TestManyPlansAtOnce(t *testing.T) {
 	noGoroutinesLeft(t)
 	k := newKey(t)
-	e := k.engine(t, signing.Options{Jobs: 2, Signers: 2})
+	e := k.engine(t, signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Workers: 2}, 0)}, Jobs: 2})
 	var wg sync.WaitGroup
 	for i := range 16 {
 		wg.Go(func() {
@@ -305,7 +310,7 @@ func TestManyPlansAtOnce(t *testing.T) {
 			ctx, cancel := context.WithCancel(context.Background())
 			defer cancel()
 			if i%2 == 1 {
-				list[i*10].Open = func(context.Context, *signing.Entry) (io.ReadCloser, error) {
+				list[i*10].Open = func(context.Context) (*signing.File, error) {
 					if i%4 == 1 {
 						cancel()
 					}

@@ -50,9 +50,9 @@ func TestManifestOfSeveralPlans(t *testing.T) {
 func TestManifestLines(t *testing.T) {
 	k := newKey(t)
 	first, hashOnly := file("a", "x", k.value(t, ima.SHA256, "x")), file("c", "y")
-	first.Same, hashOnly.HashOnly = "a", true
+	first.Group, hashOnly.HashOnly = "a", true
 	first.Xattrs["security.capability"], first.Xattrs[ima.XattrEVM] = []byte{1}, []byte{2}
-	x := indexOf(t, plan(t, k.engine(t, signing.Options{}), first, signing.Entry{Path: "b", Same: "a"}, hashOnly), "tree")
+	x := indexOf(t, plan(t, k.engine(t, signing.Options{}), first, signing.Entry{Path: "b", Group: "a"}, hashOnly), "tree")
 	find := func(path string) manifest.Line {
 		l, _, err := x.Find(path, 0)
 		check(t, err)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"strings"
@@ -21,12 +20,12 @@ func TestPlanIsInContainerOrderAtAnyJobs(t *testing.T) {
 	slices.Reverse(list) // not sorted by path
 	var first []byte
 	for _, jobs := range []int{1, 2, 9} {
-		p := plan(t, k.engine(t, signing.Options{Jobs: jobs, Signers: jobs}), list...)
+		p := plan(t, k.engine(t, signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Workers: jobs}, 0)}, Jobs: jobs}), list...)
 		for i, r := range records(t, p) {
 			if r.Path != list[i].Path || r.Index != i {
 				t.Fatalf("jobs %d: record %d is %s, index %d", jobs, i, r.Path, r.Index)
 			}
-			if err := k.verify(r.Values[ima.XattrIMA], ima.SHA256, sum(ima.SHA256, fmt.Sprint("content ", (1099-i)%250))); err != nil {
+			if err := k.verify(r.Final(ima.XattrIMA), ima.SHA256, sum(ima.SHA256, fmt.Sprint("content ", (1099-i)%250))); err != nil {
 				t.Fatalf("%s: %v", r.Path, err)
 			}
 		}
@@ -43,7 +42,7 @@ func TestPlanIsInContainerOrderAtAnyJobs(t *testing.T) {
 func TestDigestsAreSignedOnceInBatches(t *testing.T) {
 	k := newKey(t)
 	s := &countingSigner{Signer: k.signer()}
-	e := k.engine(t, signing.Options{Signer: s, Signers: 2})
+	e := k.engine(t, signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: s, Workers: 2}, 0)}})
 	plan(t, e, many(5000, 1000)...)
 	if n := s.digests.Load(); n != 1000 {
 		t.Errorf("%d digests were signed, 1000 are distinct", n)
@@ -96,14 +95,14 @@ func TestDecisions(t *testing.T) {
 		{"stated, weak, hash only", normal, hashOnly(stated("f", ima.SHA1, "x")), signing.Hashed},
 	} {
 		r := one(t, c.engine, c.entry)
-		if r.Status != c.want || r.Pending() != (c.want != signing.Unchanged) {
-			t.Errorf("%s: %s, pending %v", c.name, r.Status, r.Pending())
+		if r.Status() != c.want || r.Pending() != (c.want != signing.Unchanged) {
+			t.Errorf("%s: %s, pending %v", c.name, r.Status(), r.Pending())
 		}
-		value := r.Values[ima.XattrIMA]
+		value := r.Final(ima.XattrIMA)
 		switch {
 		case c.engine == keyless && value != nil, c.want == signing.Unchanged && !bytes.Equal(value, r.Xattrs[ima.XattrIMA]),
-			c.want == signing.Hashed && !bytes.Equal(value, ima.DigestValue(r.Hash, r.Digest)),
-			c.want == signing.Signed && c.engine != keyless && k.verify(value, r.Hash, r.Digest) != nil:
+			c.want == signing.Hashed && !bytes.Equal(value, ima.DigestValue(r.Digests[0].Hash, r.Digests[0].Sum)),
+			c.want == signing.Signed && c.engine != keyless && k.verify(value, r.Digests[0].Hash, r.Digests[0].Sum) != nil:
 			t.Errorf("%s: value %x", c.name, value)
 		}
 	}
@@ -117,7 +116,7 @@ func TestDecisions(t *testing.T) {
 // TestRotation: only what the old key signed gets a new signature.
 func TestRotation(t *testing.T) {
 	old, k, third := newKey(t), newKey(t), newKey(t)
-	e := k.engine(t, signing.Options{From: old.public.ID()})
+	e := k.engine(t, signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{From: old.public.ID()}, 0)}})
 	mine, olds := k.value(t, ima.SHA256, "x"), old.value(t, ima.SHA256, "x")
 	hashed := ima.DigestValue(ima.SHA256, sum(ima.SHA256, "x"))
 	hashOnly := file("f", "x", olds)
@@ -136,11 +135,11 @@ func TestRotation(t *testing.T) {
 		{"a digest", file("f", "x", hashed), signing.Skipped},
 	} {
 		r := one(t, e, c.entry)
-		if r.Status != c.want || (r.Status == signing.Skipped) != (r.Reason != "") {
-			t.Errorf("%s: %s, reason %q", c.name, r.Status, r.Reason)
+		if r.Status() != c.want || (r.Status() == signing.Skipped) != (r.Reason != "") {
+			t.Errorf("%s: %s, reason %q", c.name, r.Status(), r.Reason)
 		}
-		if r.Status == signing.Signed {
-			check(t, k.verify(r.Values[ima.XattrIMA], r.Hash, r.Digest))
+		if r.Status() == signing.Signed {
+			check(t, k.verify(r.Final(ima.XattrIMA), r.Digests[0].Hash, r.Digests[0].Sum))
 		}
 	}
 	for name, c := range map[string]struct {
@@ -155,9 +154,9 @@ func TestRotation(t *testing.T) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
-	for _, o := range []signing.Options{{From: 1, Force: true}, {Signer: k.signer(), Public: k.public, From: k.public.ID()}} {
-		if _, err := signing.New(o); err == nil {
-			t.Errorf("options %+v are taken", o)
+	for _, key := range []signing.Key{{From: 1}, {Signer: k.signer(), Public: k.public, From: k.public.ID()}} {
+		if _, err := signing.New(signing.Options{Stages: []signing.Stage{signing.ContentStage(&key, 0)}, Force: key.From == 1}); err == nil {
+			t.Errorf("%+v is taken", key)
 		}
 	}
 }
@@ -165,12 +164,12 @@ func TestRotation(t *testing.T) {
 func TestPlanRefusesEntriesThatCannotBeSigned(t *testing.T) {
 	k := newKey(t)
 	short := stated("f", ima.SHA256, "x")
-	short.Digest = short.Digest[1:]
+	short.Digests[0].Sum = short.Digests[0].Sum[1:]
 	hashOnly := short
 	hashOnly.HashOnly = true
 	nothing := signing.Entry{Path: "f"}
 	silent := file("f", "x")
-	silent.Open = func(context.Context, *signing.Entry) (io.ReadCloser, error) { return nil, nil }
+	silent.Open = func(context.Context) (*signing.File, error) { return nil, nil }
 	for name, c := range map[string]struct {
 		entry signing.Entry
 		want  error
@@ -179,7 +178,7 @@ func TestPlanRefusesEntriesThatCannotBeSigned(t *testing.T) {
 		"short digest":            {short, ima.ErrDigestSize, "31 bytes"},
 		"short digest, hash only": {hashOnly, ima.ErrDigestSize, "31 bytes"},
 		"SHA-1":                   {stated("f", ima.SHA1, "x"), ima.ErrSHA1, "sha1"},
-		"SM3":                     {signing.Entry{Path: "f", Hash: ima.SM3, Digest: make([]byte, 32)}, ima.ErrUnsupportedHash, "sm3"},
+		"SM3":                     {signing.Entry{Path: "f", Digests: []signing.Digest{{Hash: ima.SM3, Sum: make([]byte, 32)}}}, ima.ErrUnsupportedHash, "sm3"},
 		"neither":                 {nothing, nil, "neither its content nor its digest"},
 		"no content, no reason":   {silent, nil, "neither its content nor a reason"},
 	} {
@@ -194,12 +193,12 @@ func TestPlanRefusesEntriesThatCannotBeSigned(t *testing.T) {
 
 func TestNewRefuses(t *testing.T) {
 	k := newKey(t)
-	for name, o := range map[string]signing.Options{
-		"without the public key": {Signer: k.signer()},
-		"can name it":            {Hash: ima.SM3},
-		"too weak":               {Signer: k.signer(), Public: k.public, Hash: ima.SHA1},
+	for name, s := range map[string]signing.Stage{
+		"without the public key": signing.ContentStage(&signing.Key{Signer: k.signer()}, 0),
+		"can name it":            signing.ContentStage(nil, ima.SM3),
+		"too weak":               signing.ContentStage(&signing.Key{Signer: k.signer(), Public: k.public}, ima.SHA1),
 	} {
-		if _, err := signing.New(o); err == nil || !strings.Contains(err.Error(), name) {
+		if _, err := signing.New(signing.Options{Stages: []signing.Stage{s}}); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
@@ -211,21 +210,19 @@ func TestHardLinksAndReasons(t *testing.T) {
 	opened := 0
 	first := file("a", "x")
 	content := first.Open
-	first.Same = "a"
-	first.Open = func(ctx context.Context, e *signing.Entry) (io.ReadCloser, error) {
+	first.Group = "a"
+	first.Open = func(ctx context.Context) (*signing.File, error) {
 		opened++
-		e.Xattrs = map[string][]byte{ima.XattrEVM: {5}}
-		return content(ctx, e)
+		f, err := content(ctx)
+		f.Xattrs = map[string][]byte{ima.XattrEVM: {5}}
+		return f, err
 	}
-	second := signing.Entry{Path: "b", Same: "a"}
+	second := signing.Entry{Path: "b", Group: "a"}
 	left := signing.Entry{Path: "c", Reason: "directory"}
 	late := file("d", "x")
-	late.Open = func(_ context.Context, e *signing.Entry) (io.ReadCloser, error) {
-		e.Reason = "not executable"
-		return nil, nil
-	}
-	late.Same = "d"
-	lateLink := signing.Entry{Path: "e", Same: "d"}
+	late.Open = func(context.Context) (*signing.File, error) { return nil, signing.Unselected{Reason: "not executable"} }
+	late.Group = "d"
+	lateLink := signing.Entry{Path: "e", Group: "d"}
 	hashOnly := file("f", "f")
 	hashOnly.HashOnly = true
 	var warnings []string
@@ -234,16 +231,16 @@ func TestHardLinksAndReasons(t *testing.T) {
 			warnings = append(warnings, e.Message)
 		}
 	})
-	p := plan(t, k.engine(t, signing.Options{Signer: s, Observe: observe}), first, second, left, late, lateLink, hashOnly, file("g", "gg", k.value(t, ima.SHA256, "gg")))
+	p := plan(t, k.engine(t, signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: s}, 0)}, Observe: observe}), first, second, left, late, lateLink, hashOnly, file("g", "gg", k.value(t, ima.SHA256, "gg")))
 	all := records(t, p)
 	if opened != 1 || s.digests.Load() != 1 {
 		t.Errorf("opened %d times, signed %d digests", opened, s.digests.Load())
 	}
-	if !all[0].Pending() || all[1].Pending() || !bytes.Equal(all[0].Values[ima.XattrIMA], all[1].Values[ima.XattrIMA]) || !bytes.Equal(all[1].Digest, all[0].Digest) {
+	if !all[0].Pending() || all[1].Pending() || !bytes.Equal(all[0].Final(ima.XattrIMA), all[1].Final(ima.XattrIMA)) || !bytes.Equal(all[1].Digests[0].Sum, all[0].Digests[0].Sum) {
 		t.Errorf("the two names: %+v\n%+v", all[0], all[1])
 	}
 	for _, i := range []int{3, 4} {
-		if all[i].Status != signing.Skipped || all[i].Reason != "not executable" || all[i].Values != nil {
+		if all[i].Status() != signing.Skipped || all[i].Reason != "not executable" || all[i].Values != nil {
 			t.Errorf("left out by Open: %+v", all[i])
 		}
 	}
@@ -258,16 +255,16 @@ func TestHardLinksAndReasons(t *testing.T) {
 
 func TestDryRunWithoutASigner(t *testing.T) {
 	k := newKey(t)
-	p := plan(t, engine(t, signing.Options{Public: k.public}), file("a", "x"), file("b", "y", k.value(t, ima.SHA256, "y")))
+	p := plan(t, engine(t, signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Public: k.public}, 0)}}), file("a", "x"), file("b", "y", k.value(t, ima.SHA256, "y")))
 	all := records(t, p)
-	if all[0].Status != signing.Signed || all[0].Values != nil || !bytes.Equal(all[0].Digest, sum(ima.SHA256, "x")) || all[1].Status != signing.Unchanged {
+	if all[0].Status() != signing.Signed || all[0].Final(ima.XattrIMA) != nil || !bytes.Equal(all[0].Digests[0].Sum, sum(ima.SHA256, "x")) || all[1].Status() != signing.Unchanged {
 		t.Errorf("%+v", all)
 	}
 	if err := p.Attachable(); !errors.Is(err, signing.ErrUnsignedPlan) {
 		t.Errorf("Attachable: %v", err)
 	}
 	check(t, plan(t, engine(t, signing.Options{}), file("a", "x", nil), signing.Entry{Path: "b", Reason: "r"}).Close())
-	nothing := plan(t, engine(t, signing.Options{Public: k.public}), file("b", "y", k.value(t, ima.SHA256, "y")))
+	nothing := plan(t, engine(t, signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Public: k.public}, 0)}}), file("b", "y", k.value(t, ima.SHA256, "y")))
 	check(t, nothing.Attachable())
 	check(t, plan(t, k.engine(t, signing.Options{}), file("a", "x")).Attachable())
 }
@@ -322,7 +319,7 @@ func TestSpoolKeepsEveryField(t *testing.T) {
 	for i := range 600 { // about 2.5 MB, memory takes 1 MiB
 		list = append(list, strange(i, fmt.Sprintf("\xff\xfe/%04d/%s", i, pad)))
 	}
-	list = append(list, signing.Entry{Path: "z", Reason: "excluded by \xff*", Same: "\xfe"})
+	list = append(list, signing.Entry{Path: "z", Reason: "excluded by \xff*", Group: "\xfe"})
 	p := plan(t, k.engine(t, signing.Options{SpoolDir: dir}), list...)
 	if names, err := os.ReadDir(dir); err != nil || len(names) > 0 {
 		t.Errorf("the spool left %v, %v", names, err)
@@ -336,8 +333,8 @@ func TestSpoolKeepsEveryField(t *testing.T) {
 			want := list[i]
 			want.Index = i
 			same(t, r.Entry, want)
-			if i < 600 && (r.Status == signing.Hashed) != (i%2 == 0) {
-				t.Fatalf("%d: status %s", i, r.Status)
+			if i < 600 && (r.Status() == signing.Hashed) != (i%2 == 0) {
+				t.Fatalf("%d: status %s", i, r.Status())
 			}
 		}
 	}
@@ -354,7 +351,7 @@ func TestSpoolKeepsEveryField(t *testing.T) {
 	check(t, err)
 	defer stripped.Close()
 	for i, r := range records(t, stripped) {
-		value, there := r.Values[ima.XattrEVM]
+		value, there := r.ByXattr()[ima.XattrEVM]
 		if want := i%2 == 1 && i < 600; there != want || value != nil || r.Pending() != want {
 			t.Fatalf("%d: %v %x, pending %v", i, there, value, r.Pending())
 		}

@@ -63,12 +63,8 @@ func (p *planner) run(ctx context.Context, src Source, r round[decision]) (*Plan
 	for i := range stages {
 		stages[i] = make(chan *visit[decision], batchSize)
 	}
-	r.take = func(v *visit[decision]) error {
-		if v.err != nil {
-			p.failed.Store(true)
-		}
-		return hand(gctx, stages[0], v)
-	}
+	r.failed = func() { p.failed.Store(true) }
+	r.take = func(v *visit[decision]) error { return hand(gctx, stages[0], v) }
 	g.Go(func() error {
 		defer close(stages[0])
 		return r.run(gctx, src)

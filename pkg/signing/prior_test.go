@@ -110,8 +110,8 @@ func TestWhatMayBeAnothersTakesForce(t *testing.T) {
 		for way, entry := range map[string]signing.Entry{"content": file("f", "x", c.value), "stated": stated("f", ima.SHA256, "x", c.value), "hash only": hashOnly} {
 			_, err := whole.Plan(context.Background(), source(entry))
 			refuses(t, c.name+", "+way, err, c.want)
-			if r := one(t, forced, entry); c.want != nil && (r.Replaced != signing.NotOurs || !r.Pending()) {
-				t.Errorf("%s, %s: forced: %s, replaces %d", c.name, way, r.Status, r.Replaced)
+			if r := one(t, forced, entry); c.want != nil && (r.Values[0].Replaced != signing.NotOurs || !r.Pending()) {
+				t.Errorf("%s, %s: forced: %s, replaces %d", c.name, way, r.Status(), r.Values[0].Replaced)
 			}
 			if way == "hash only" {
 				continue
@@ -121,7 +121,7 @@ func TestWhatMayBeAnothersTakesForce(t *testing.T) {
 			_, err = apply(t, c.key, listing(t, lineOf("f", "x", fresh)), true, entry)
 			refuses(t, c.name+", applied by force, "+way, err, nil)
 		}
-		rotation := c.key.engine(t, signing.Options{From: 1})
+		rotation := c.key.engine(t, signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{From: 1}, 0)}})
 		if _, err := rotation.Plan(context.Background(), source(file("f", "x", c.value))); c.want != nil {
 			refuses(t, c.name+", rotation", err, c.want)
 		}
@@ -147,9 +147,9 @@ func TestApplyKnowsTheOtherKeyOfAnID(t *testing.T) {
 	a, b := sharing(t, newKey(t).private), sharing(t, newKey(t).private)
 	both := ring(a, b)
 	index := listing(t, lineOf("f", "x", b.value(t, ima.SHA256, "x")))
-	_, err := engine(t, signing.Options{}).Apply(context.Background(), source(file("f", "x", a.value(t, ima.SHA256, "x"))), index, both)
+	_, err := engine(t, signing.Options{}).Apply(context.Background(), source(file("f", "x", a.value(t, ima.SHA256, "x"))), signing.Trust{Ring: both, Index: index})
 	refuses(t, "the other key's", err, signing.ErrOtherKey)
-	p, err := engine(t, signing.Options{}).Apply(context.Background(), source(file("f", "x", b.value(t, ima.SHA256, "old"))), index, both)
+	p, err := engine(t, signing.Options{}).Apply(context.Background(), source(file("f", "x", b.value(t, ima.SHA256, "old"))), signing.Trust{Ring: both, Index: index})
 	check(t, err)
 	p.Close()
 }
@@ -187,7 +187,7 @@ func TestSecondValuesTakeForceToo(t *testing.T) {
 	second := file("f", "x", ima.DigestValue(ima.SHA256, sum(ima.SHA256, "x")))
 	second.Second = theirs
 	first, link := file("a", "x"), file("f", "x", theirs)
-	first.Same, link.Same = "a", "a"
+	first.Group, link.Group = "a", "a"
 	for name, list := range map[string][]signing.Entry{"second": {second}, "link": {first, link}} {
 		_, err := k.engine(t, signing.Options{}).Plan(context.Background(), source(list...))
 		refuses(t, name, err, signing.ErrOtherKey)

@@ -102,15 +102,15 @@ func source(list ...signing.Entry) entries { return entries{list: list} }
 // file is an entry with content, ima its security.ima (nil for none).
 func file(path, content string, ima ...[]byte) signing.Entry {
 	e := signing.Entry{Path: path, Mode: 0o755, Size: int64(len(content)), Xattrs: xattrs(ima...)}
-	e.Open = func(context.Context, *signing.Entry) (io.ReadCloser, error) {
-		return io.NopCloser(bytes.NewReader([]byte(content))), nil
+	e.Open = func(context.Context) (*signing.File, error) {
+		return &signing.File{ReadCloser: io.NopCloser(bytes.NewReader([]byte(content)))}, nil
 	}
 	return e
 }
 
 // stated is an entry whose digest the container states.
 func stated(path string, h ima.HashID, content string, ima ...[]byte) signing.Entry {
-	return signing.Entry{Path: path, Mode: 0o755, Hash: h, Digest: sum(h, content), Xattrs: xattrs(ima...)}
+	return signing.Entry{Path: path, Mode: 0o755, Digests: []signing.Digest{{Hash: h, Sum: sum(h, content)}}, Xattrs: xattrs(ima...)}
 }
 
 func xattrs(value ...[]byte) map[string][]byte {
@@ -134,10 +134,15 @@ func engine(t testing.TB, o signing.Options) *signing.Engine {
 	return e
 }
 
+// engine has k sign where the options name no other signer.
 func (k key) engine(t testing.TB, o signing.Options) *signing.Engine {
 	t.Helper()
-	if o.Public = k.public; o.Signer == nil {
-		o.Signer = k.signer()
+	if len(o.Stages) == 0 {
+		o.Stages = []signing.Stage{signing.ContentStage(&signing.Key{}, 0)}
+	}
+	key := o.Stages[0].Key
+	if key.Public = k.public; key.Signer == nil {
+		key.Signer = k.signer()
 	}
 	return engine(t, o)
 }
@@ -190,7 +195,7 @@ func ring(keys ...key) *ima.Keyring {
 
 func verdicts(t testing.TB, e *signing.Engine, src signing.Source, r *ima.Keyring, x *manifest.Index) (all []signing.Verdict) {
 	t.Helper()
-	check(t, e.Verify(context.Background(), src, r, x, func(v signing.Verdict) error {
+	check(t, e.Verify(context.Background(), src, signing.Trust{Ring: r, Index: x}, func(v signing.Verdict) error {
 		all = append(all, v)
 		return nil
 	}))

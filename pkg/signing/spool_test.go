@@ -48,7 +48,7 @@ func TestSpoolOfADeepTree(t *testing.T) {
 func TestPathReaderRefuses(t *testing.T) {
 	var p pathReader
 	for _, shared := range []int{-1, 1} {
-		if _, err := p.next(shared, []byte("x")); err == nil {
+		if _, err := p.next(shared, "x"); err == nil {
 			t.Errorf("%d bytes of nothing are taken", shared)
 		}
 	}

@@ -76,7 +76,7 @@ func TestVerifyOutcomes(t *testing.T) {
 func TestVerifyStopsWhenItsReportFails(t *testing.T) {
 	noGoroutinesLeft(t)
 	k := newKey(t)
-	err := engine(t, signing.Options{}).Verify(context.Background(), source(many(3000, 1)...), ring(k), nil, func(signing.Verdict) error { return errBroken })
+	err := engine(t, signing.Options{}).Verify(context.Background(), source(many(3000, 1)...), signing.Trust{Ring: ring(k)}, func(signing.Verdict) error { return errBroken })
 	if !errors.Is(err, errBroken) {
 		t.Errorf("got %v", err)
 	}
@@ -167,8 +167,8 @@ func TestVerifyHardLinks(t *testing.T) {
 	a, b := file("a", "a"), file("b", "b")
 	apart := indexOf(t, plan(t, k.engine(t, signing.Options{}), a, b), "tree")
 	a = file("a", "a", k.value(t, ima.SHA256, "a"))
-	a.Same = "a"
-	link := signing.Entry{Path: "b", Mode: 0o755, Same: "a"}
+	a.Group = "a"
+	link := signing.Entry{Path: "b", Mode: 0o755, Group: "a"}
 	together := indexOf(t, plan(t, k.engine(t, signing.Options{}), a, link), "tree")
 	if got := outcomes(verdicts(t, e, source(a, link), ring(k), together)); !slices.Equal(got, []string{"a ok", "b ok"}) {
 		t.Errorf("got %q", got)

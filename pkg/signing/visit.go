@@ -48,6 +48,8 @@ type round[R any] struct {
 	// linked, unless nil, is called for the other names of a hard link after their
 	// leader's work, in order.
 	linked func(*visit[R])
+	// failed, unless nil, is called on any goroutine as soon as an entry fails.
+	failed func()
 	// take gets all entries in order, failed ones too.
 	take func(*visit[R]) error
 }
@@ -60,6 +62,9 @@ func (r round[R]) run(ctx context.Context, src Source) error {
 		return func(ctx context.Context, v *visit[R]) *visit[R] {
 			if v.err == nil && v.Reason == "" && v.leader == nil {
 				r.work(ctx, d, v)
+			}
+			if v.err != nil && r.failed != nil {
+				r.failed()
 			}
 			return v
 		}

@@ -20,7 +20,7 @@ func Example() {
 	must(err)
 	public, err := ima.BareKey(key.Public())
 	must(err)
-	engine, err := signing.New(signing.Options{Signer: ima.FromRaw(ima.CryptoSigner(key), public), Public: public})
+	engine, err := signing.New(signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: ima.FromRaw(ima.CryptoSigner(key), public), Public: public}, 0)}})
 	must(err)
 
 	ctx := context.Background()

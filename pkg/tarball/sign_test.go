@@ -41,7 +41,7 @@ func check(t testing.TB, err error) {
 func testEngine(t testing.TB, scalar int64, force bool) *signing.Engine {
 	t.Helper()
 	private, public := testKey(t, scalar)
-	e, err := signing.New(signing.Options{Signer: ima.FromRaw(ima.CryptoSigner(private), public), Public: public, Force: force, Jobs: 2, Signers: 1})
+	e, err := signing.New(signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: ima.FromRaw(ima.CryptoSigner(private), public), Public: public, Workers: 1}, 0)}, Force: force, Jobs: 2})
 	check(t, err)
 	return e
 }
@@ -90,7 +90,7 @@ func verdicts(t testing.TB, text []byte) []string {
 	check(t, err)
 	_, public := testKey(t, 7)
 	var lines []string
-	err = testEngine(t, 7, false).Verify(context.Background(), a, ima.NewKeyring(public), nil, func(v signing.Verdict) error {
+	err = testEngine(t, 7, false).Verify(context.Background(), a, signing.Trust{Ring: ima.NewKeyring(public)}, func(v signing.Verdict) error {
 		if v.Outcome != signing.Ignored {
 			lines = append(lines, v.Path+" "+v.Outcome.String())
 		}

@@ -92,7 +92,7 @@ func newDifferential(t *testing.T) *differential {
 	check(t, err)
 	public, err := ima.BareKey(private.Public())
 	check(t, err)
-	engine, err := signing.New(signing.Options{Signer: ima.FromRaw(ima.CryptoSigner(private), public), Public: public, Force: true, Jobs: 1, Signers: 1})
+	engine, err := signing.New(signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: ima.FromRaw(ima.CryptoSigner(private), public), Public: public, Workers: 1}, 0)}, Force: true, Jobs: 1})
 	check(t, err)
 	dir, err := os.MkdirTemp("/dev/shm", "imasign-tar-*")
 	if err != nil {
@@ -171,7 +171,7 @@ func (d *differential) verify(text []byte) error {
 // judge verifies a container.
 func (d *differential) judge(src signing.Source) error {
 	var wrong []string
-	err := d.engine.Verify(d.t.Context(), src, d.ring, nil, func(v signing.Verdict) error {
+	err := d.engine.Verify(d.t.Context(), src, signing.Trust{Ring: d.ring}, func(v signing.Verdict) error {
 		if v.Outcome.Wrong() {
 			wrong = append(wrong, fmt.Sprintf("%q %s", v.Path, v.Outcome))
 		}

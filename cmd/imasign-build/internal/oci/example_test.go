@@ -37,7 +37,7 @@ func Example() {
 	must(err)
 	public, err := ima.BareKey(key.Public())
 	must(err)
-	engine, err := signing.New(signing.Options{Signer: ima.FromRaw(ima.CryptoSigner(key), public), Public: public})
+	engine, err := signing.New(signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: ima.FromRaw(ima.CryptoSigner(key), public), Public: public}, 0)}})
 	must(err)
 	images, err := oci.Open(in, oci.Options{})
 	must(err)
@@ -48,7 +48,7 @@ func Example() {
 	images, err = oci.Open(out, oci.Options{})
 	must(err)
 	must(images.Layers(context.Background(), func(ctx context.Context, _ string, layer *tarball.Archive) error {
-		return engine.Verify(ctx, layer, ima.NewKeyring(public), nil, func(v signing.Verdict) error {
+		return engine.Verify(ctx, layer, signing.Trust{Ring: ima.NewKeyring(public)}, func(v signing.Verdict) error {
 			fmt.Printf("%s: %s %q\n", v.Path, v.Outcome, v.Reason)
 			return nil
 		})

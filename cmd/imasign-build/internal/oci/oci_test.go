@@ -39,7 +39,7 @@ func signed(t *testing.T, in string, o oci.Options) (string, error) {
 	check(t, err)
 	public, err := ima.BareKey(key.Public())
 	check(t, err)
-	engine, err := signing.New(signing.Options{Signer: ima.FromRaw(ima.CryptoSigner(key), public), Public: public})
+	engine, err := signing.New(signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: ima.FromRaw(ima.CryptoSigner(key), public), Public: public}, 0)}})
 	check(t, err)
 	images, err := oci.Open(in, o)
 	check(t, err)

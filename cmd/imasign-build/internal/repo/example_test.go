@@ -25,7 +25,7 @@ func ExampleSign() {
 	check(err)
 	public, err := ima.BareKey(&key.PublicKey)
 	check(err)
-	engine, err := signing.New(signing.Options{Signer: ima.FromRaw(ima.CryptoSigner(key), public), Public: public})
+	engine, err := signing.New(signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: ima.FromRaw(ima.CryptoSigner(key), public), Public: public}, 0)}})
 	check(err)
 	_, err = repo.Sign(context.Background(), repo.Options{
 		Dir:    dir,

@@ -60,7 +60,7 @@ func signer() (*rpmsign.Signing, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := signing.New(signing.Options{Signer: ima.FromRaw(ima.CryptoSigner(key()), public), Public: public})
+	e, err := signing.New(signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: ima.FromRaw(ima.CryptoSigner(key()), public), Public: public}, 0)}})
 	if err != nil {
 		return nil, err
 	}
@@ -322,7 +322,7 @@ func signed(t testing.TB, dir string) (listed map[string]bool) {
 		for entry, err := range p.Entries(t.Context()) {
 			check(t, err)
 			if value := entry.Xattrs[ima.XattrIMA]; value != nil {
-				_, err := ima.NewKeyring(public).Verify(value, ima.Statement{Form: ima.ContentSignature(), Hash: entry.Hash, Digest: entry.Digest})
+				_, err := ima.NewKeyring(public).Verify(value, ima.Statement{Form: ima.ContentSignature(), Hash: entry.Digests[0].Hash, Digest: entry.Digests[0].Sum})
 				check(t, err)
 			}
 		}
