@@ -64,8 +64,7 @@ type app struct {
 	err            io.Writer
 	getenv         func(string) (string, bool)
 	terminal       func(io.Writer) bool
-	backends       map[string]keystore.Backend
-	generators     map[string]keystore.Generator // make keys in devices
+	backends       keystore.Backends
 	interrupts     *interrupts
 	warnings       warnings
 	active         atomic.Pointer[progress] // what is being rendered
@@ -75,11 +74,9 @@ type app struct {
 }
 
 func newApp() *app {
-	tokens, tpms := pkcs11.New(), tpm.New() // of each one in the whole program: devices are shared
 	return &app{
 		in: stream(os.Stdin, closed("standard input")), out: &results{Writer: stream(os.Stdout, closed("standard output"))}, err: os.Stderr, getenv: os.LookupEnv, terminal: isTerminal,
-		backends:   map[string]keystore.Backend{"file": file.Open, "pkcs11": tokens.Open, "tpm2": tpms.Open},
-		generators: map[string]keystore.Generator{"pkcs11": tokens.Generate, "tpm2": tpms.Generate},
+		backends: keystore.Backends{file.New(), pkcs11.New(), tpm.New()},
 	}
 }
 

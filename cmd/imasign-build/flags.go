@@ -58,7 +58,7 @@ func (f *keyFlags) open(ctx context.Context, a *app) (*keystore.Key, error) {
 	if err != nil {
 		return nil, err
 	}
-	key, err := keystore.Open(ctx, f.key, a.backends, keystore.Options{
+	key, err := a.backends.Open(ctx, f.key, keystore.Options{
 		Certificate: cert, Secret: secret, Getenv: a.getenv, Warn: a.warn,
 	})
 	switch {

@@ -15,13 +15,13 @@ import (
 // deviceKeys are the keys that `key init` opens and makes in devices.
 type deviceKeys struct {
 	*app
-	on, dir  string
-	generate keystore.Generator
-	options  keystore.Options
-	pin      []byte
-	open     []*keystore.Key
-	uris     map[string]string // by the key's name
-	first    bool              // the next key is the CA's
+	on, dir string
+	backend keystore.Backend
+	options keystore.Options
+	pin     []byte
+	open    []*keystore.Key
+	uris    map[string]string // by the key's name
+	first   bool              // the next key is the CA's
 }
 
 // devices opens the CA, and has keys made where --on says.
@@ -46,7 +46,7 @@ func (o *keyInitOptions) devices(ctx context.Context, a *app, init *certs.InitOp
 		return d, nil
 	}
 	scheme, _, _ := strings.Cut(o.on, ":")
-	if d.generate = a.generators[scheme]; d.generate == nil {
+	if d.backend, _ = a.backends.Find(scheme); d.backend.Generate == nil {
 		d.close()
 		return nil, usagef("--on: keys are made in devices whose URI begins with pkcs11: or tpm2:")
 	}
@@ -79,7 +79,7 @@ func (d *deviceKeys) secret(source, scheme string) error {
 }
 
 func (d *deviceKeys) make(ctx context.Context, name, algorithm string) (*certs.Made, error) {
-	made, err := d.generate(ctx, d.on, keystore.Request{Name: name, Algorithm: algorithm}, d.options)
+	made, err := d.backend.Generate(ctx, d.on, keystore.Request{Name: name, Algorithm: algorithm}, d.options)
 	if err != nil {
 		return nil, err
 	}

@@ -10,17 +10,18 @@ import (
 
 // A program lists the schemes that it has; the others are refused by name.
 func Example() {
-	backends := map[string]keystore.Backend{
-		"file": func(_ context.Context, path string, o keystore.Options) (*keystore.Key, error) {
+	backends := keystore.Backends{{
+		Scheme: "file",
+		Open: func(_ context.Context, path string, o keystore.Options) (*keystore.Key, error) {
 			if o.Secret == nil {
 				return nil, fmt.Errorf("open key %s: %w", path, keystore.ErrPassphraseNeeded)
 			}
 			return &keystore.Key{Provider: "an example"}, nil
 		},
-	}
+	}}
 	ctx := context.Background()
 
-	_, err := keystore.Open(ctx, "file:x509_ima.key", backends, keystore.Options{})
+	_, err := backends.Open(ctx, "file:x509_ima.key", keystore.Options{})
 	fmt.Println(err)
 
 	environment := map[string]string{"IMA_PASS": "correct horse"}
@@ -31,10 +32,10 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	key, err := keystore.Open(ctx, "x509_ima.key", backends, keystore.Options{Secret: secret})
+	key, err := backends.Open(ctx, "x509_ima.key", keystore.Options{Secret: secret})
 	fmt.Println(key.Provider, err)
 
-	_, err = keystore.Open(ctx, "tpm2:0x81000001", backends, keystore.Options{})
+	_, err = backends.Open(ctx, "tpm2:0x81000001", keystore.Options{})
 	fmt.Println(errors.Is(err, keystore.ErrSchemeNotBuilt))
 	// Output:
 	// open key x509_ima.key: the key is encrypted and needs its passphrase

@@ -76,9 +76,6 @@ type Generated struct {
 	Discard func() error
 }
 
-// Generator makes a key in the device that a URI names.
-type Generator func(ctx context.Context, uri string, r Request, opts Options) (*Generated, error)
-
 // CryptoSigner returns the key as the standard library takes it, as for
 // signing a certificate with x509.CreateCertificate. Its Sign obeys ctx and makes
 // the signatures of IMA: PKCS #1 v1.5, or ECDSA in ASN.1 DER.

@@ -2,9 +2,9 @@
 // another scheme for each other kind of store.
 //
 // What a scheme means is its backend's business; backends live in packages below
-// this one and are handed to [Open] in a map, so that a program carries those it
-// wants. A [Key] signs batches of digests and knows the public key that its
-// signatures are checked with.
+// this one and are put into [Backends], so that a program carries those it wants. A
+// [Key] signs batches of digests and knows the public key that its signatures are
+// checked with.
 //
 // Secrets are asked for through a [Secret], and only when a key turns out to need
 // one. [ParseSecretSource] makes one from env:NAME, file:PATH or fd:N; asking a
@@ -18,7 +18,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 )
@@ -47,7 +46,7 @@ var (
 	ErrTooLarge = errors.New("too large")
 )
 
-// Options of Open. The zero value opens keys that need no secret.
+// Options of [Backends.Open]. The zero value opens keys that need no secret.
 type Options struct {
 	// Certificate fixes the key id and is what signatures are checked with. A key
 	// of another certificate is refused.
@@ -74,24 +73,44 @@ func (o Options) Warnf(format string, args ...any) {
 // x509_ima.key".
 type Secret func(ctx context.Context, prompt string) ([]byte, error)
 
-// Backend opens the keys of one scheme. The URI comes whole, except for file:,
-// where it is the path alone.
-type Backend func(ctx context.Context, uri string, opts Options) (*Key, error)
+// Backend is one kind of store for keys.
+type Backend struct {
+	// Scheme is how its URIs begin, in lower case.
+	Scheme string
+	// Open opens a key. The URI comes whole, except for file:, where it is the path
+	// alone.
+	Open func(ctx context.Context, uri string, opts Options) (*Key, error)
+	// Generate makes a key in the device that the URI names; nil where keys are not
+	// made in the store itself.
+	Generate func(ctx context.Context, uri string, r Request, opts Options) (*Generated, error)
+}
+
+// Backends are those that a program has.
+type Backends []Backend
+
+// Find returns the backend of a scheme, and whether there is one.
+func (b Backends) Find(scheme string) (Backend, bool) {
+	i := slices.IndexFunc(b, func(one Backend) bool { return one.Scheme == scheme })
+	if i < 0 {
+		return Backend{}, false
+	}
+	return b[i], true
+}
 
 // schemes are all that this project knows, built in or not.
 func schemes() []string { return []string{"file", "nats", "pkcs11", "tpm2"} }
 
-// Open opens the key at uri with the backend of its scheme. A path needs no
+// Open opens the key that uri names with the backend of its scheme. A path needs no
 // scheme; in front of one whose first component has a colon, write ./ or file:.
 // The part after file: is taken as it stands; file:///path is /path.
-func Open(ctx context.Context, uri string, backends map[string]Backend, opts Options) (*Key, error) {
+func (b Backends) Open(ctx context.Context, uri string, opts Options) (*Key, error) {
 	if err := checkURI(uri); err != nil {
 		return nil, err
 	}
 	scheme, rest := split(uri)
-	backend, ok := backends[scheme]
+	backend, ok := b.Find(scheme)
 	if !ok {
-		return nil, unknownScheme(scheme, backends)
+		return nil, b.unknown(scheme)
 	}
 	if scheme == "file" {
 		path, err := filePath(rest)
@@ -103,11 +122,11 @@ func Open(ctx context.Context, uri string, backends map[string]Backend, opts Opt
 	if err := ctx.Err(); err != nil {
 		return nil, context.Cause(ctx)
 	}
-	return backend(ctx, uri, opts)
+	return backend.Open(ctx, uri, opts)
 }
 
 // FilePath returns the path in the URI of a key file; is tells whether it is one. A URI
-// that [Open] refuses for its form or scheme is an error.
+// that [Backends.Open] refuses for its form or scheme is an error.
 func FilePath(uri string) (path string, is bool, err error) {
 	if err := checkURI(uri); err != nil {
 		return "", false, err
@@ -169,9 +188,14 @@ func filePath(rest string) (string, error) {
 	return path, nil
 }
 
-// unknownScheme never repeats the URI, of which a PIN may be part.
-func unknownScheme(scheme string, backends map[string]Backend) error {
-	have := strings.Join(slices.Sorted(maps.Keys(backends)), ", ")
+// unknown never repeats the URI, of which a PIN may be part.
+func (b Backends) unknown(scheme string) error {
+	var names []string
+	for _, backend := range b {
+		names = append(names, backend.Scheme)
+	}
+	slices.Sort(names)
+	have := strings.Join(names, ", ")
 	if slices.Contains(schemes(), scheme) {
 		return fmt.Errorf("%w: %s; it has: %s", ErrSchemeNotBuilt, scheme, have)
 	}

@@ -6,6 +6,8 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"errors"
@@ -31,7 +33,7 @@ func echo(_ context.Context, uri string, _ keystore.Options) (*keystore.Key, err
 }
 
 func TestOpenFindsTheBackend(t *testing.T) {
-	backends := map[string]keystore.Backend{"file": echo, "pkcs11": echo}
+	backends := keystore.Backends{{Scheme: "file", Open: echo}, {Scheme: "pkcs11", Open: echo}}
 	for uri, want := range map[string]string{
 		"x509_ima.key":                    "x509_ima.key",
 		"/keys/x509_ima.key":              "/keys/x509_ima.key",
@@ -48,7 +50,7 @@ func TestOpenFindsTheBackend(t *testing.T) {
 		"pkcs11:token=T;object=O?pin=abc": "pkcs11:token=T;object=O?pin=abc",
 		":x":                              ":x",
 	} {
-		key, err := keystore.Open(context.Background(), uri, backends, keystore.Options{})
+		key, err := backends.Open(context.Background(), uri, keystore.Options{})
 		if err != nil || key.Provider != want {
 			t.Errorf("%s: got %+v, %v, want %s", uri, key, err, want)
 		}
@@ -56,7 +58,7 @@ func TestOpenFindsTheBackend(t *testing.T) {
 }
 
 func TestOpenRefuses(t *testing.T) {
-	backends := map[string]keystore.Backend{"file": echo, "pkcs11": echo}
+	backends := keystore.Backends{{Scheme: "file", Open: echo}, {Scheme: "pkcs11", Open: echo}}
 	for _, c := range []struct {
 		uri  string
 		is   error
@@ -73,7 +75,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"file://", nil, []string{"no path"}, ""},
 		{"file://elsewhere/key", nil, []string{"another host", "elsewhere"}, ""},
 	} {
-		_, err := keystore.Open(context.Background(), c.uri, backends, keystore.Options{})
+		_, err := backends.Open(context.Background(), c.uri, keystore.Options{})
 		if err == nil || c.is != nil && !errors.Is(err, c.is) {
 			t.Errorf("%q: got %v, want %v", c.uri, err, c.is)
 			continue
@@ -93,7 +95,8 @@ func TestOpenObeysTheContext(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	stop := errors.New("stop")
 	cancel(stop)
-	if _, err := keystore.Open(ctx, "x", map[string]keystore.Backend{"file": echo}, keystore.Options{}); !errors.Is(err, stop) {
+	backends := keystore.Backends{{Scheme: "file", Open: echo}}
+	if _, err := backends.Open(ctx, "x", keystore.Options{}); !errors.Is(err, stop) {
 		t.Errorf("got %v", err)
 	}
 }
@@ -150,7 +153,7 @@ func TestPrintingAKeyShowsNoKeyMaterial(t *testing.T) {
 	private := ecKey(t)
 	public, err := ima.BareKey(private.Public())
 	check(t, err)
-	key := &keystore.Key{Signer: ima.FromRaw(ima.CryptoSigner(private), public), Public: public, Provider: "crypto/ecdsa"}
+	key := keystore.NewKey(ima.CryptoSigner(private), public)
 	want := "key " + public.ID().String() + " (p256)"
 	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%d", "%x"} {
 		if got := fmt.Sprintf(verb, key); got != want {
@@ -178,16 +181,48 @@ func TestCloseReleasesOnce(t *testing.T) {
 	check(t, (&keystore.Key{}).Close())
 }
 
-type verifying struct{ ima.Signer }
+// verifying is a RawSigner that checks what it signs.
+type verifying struct{ ima.RawSigner }
 
 func (verifying) VerifiesWith(crypto.PublicKey) bool { return true }
 
 func TestVerifiesWithAsksTheSigner(t *testing.T) {
-	var self ima.SelfVerifying = &keystore.Key{Signer: verifying{}}
+	private := ecKey(t)
+	public, err := ima.BareKey(private.Public())
+	check(t, err)
+	raw := ima.CryptoSigner(private)
+	var self ima.SelfVerifying = keystore.NewKey(verifying{raw}, public)
 	if !self.VerifiesWith(nil) {
 		t.Error("a signer that verifies is not asked")
 	}
-	if (&keystore.Key{Signer: ima.CryptoSigner(ecKey(t))}).VerifiesWith(nil) {
+	if keystore.NewKey(raw, public).VerifiesWith(nil) {
 		t.Error("a signer that does not verify is trusted")
+	}
+}
+
+// TestCryptoSigner: hash 0 and PSS are refused, and a Key that signs statements only
+// is no crypto.Signer.
+func TestCryptoSigner(t *testing.T) {
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	check(t, err)
+	public, err := ima.BareKey(private.Public())
+	check(t, err)
+	key := keystore.NewKey(ima.CryptoSigner(private), public)
+	digest := sha256.Sum256([]byte("a"))
+	sig, err := key.CryptoSigner(t.Context()).Sign(nil, digest[:], crypto.SHA256)
+	check(t, err)
+	check(t, rsa.VerifyPKCS1v15(&private.PublicKey, crypto.SHA256, digest[:], sig))
+	for _, c := range []struct {
+		key  *keystore.Key
+		opts crypto.SignerOpts
+		want error
+	}{
+		{key, crypto.Hash(0), ima.ErrUnsupportedHash},
+		{key, &rsa.PSSOptions{Hash: crypto.SHA256}, keystore.ErrUnsupportedKey},
+		{&keystore.Key{Signer: key.Signer, Public: public}, crypto.SHA256, keystore.ErrKeyUse},
+	} {
+		if sig, err := c.key.CryptoSigner(t.Context()).Sign(nil, digest[:], c.opts); !errors.Is(err, c.want) || sig != nil {
+			t.Errorf("%v: got %x, %v", c.opts, sig, err)
+		}
 	}
 }

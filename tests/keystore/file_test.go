@@ -15,7 +15,7 @@ func TestFile(t *testing.T) {
 		t.Run(algorithm, func(t *testing.T) {
 			t.Parallel()
 			suite(t, &place{
-				backends: map[string]keystore.Backend{"file": file.Open},
+				backends: keystore.Backends{file.New()},
 				uri:      filepath.Join(harness.Keys(t, algorithm), "x509_ima.key"),
 			}, algorithm, enough(algorithm))
 		})
@@ -24,5 +24,5 @@ func TestFile(t *testing.T) {
 
 func fileKey(t testing.TB, path string) *keystore.Key {
 	t.Helper()
-	return (&place{backends: map[string]keystore.Backend{"file": file.Open}, uri: path}).open(t)
+	return (&place{backends: keystore.Backends{file.New()}, uri: path}).open(t)
 }

@@ -14,7 +14,7 @@ const pin = "4711-is-the-pin"
 func inToken(t *testing.T, h *harness.SoftHSM, algorithm, object string) *place {
 	t.Helper()
 	store := pkcs11.New()
-	p := &place{backends: map[string]keystore.Backend{"pkcs11": store.Open}, uri: h.URI(t, "build", object, pin)}
+	p := &place{backends: keystore.Backends{store}, uri: h.URI(t, "build", object, pin)}
 	made, err := store.Generate(t.Context(), p.uri, keystore.Request{Name: "x509_ima", Algorithm: algorithm}, p.opts)
 	check(t, err)
 	check(t, made.Close())

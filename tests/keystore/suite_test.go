@@ -22,14 +22,14 @@ import (
 
 // place is where a key can be kept, made ready for one test.
 type place struct {
-	backends map[string]keystore.Backend
+	backends keystore.Backends
 	uri      string
 	opts     keystore.Options
 }
 
 func (p *place) open(t testing.TB) *keystore.Key {
 	t.Helper()
-	key, err := keystore.Open(context.Background(), p.uri, p.backends, p.opts)
+	key, err := p.backends.Open(context.Background(), p.uri, p.opts)
 	check(t, err)
 	t.Cleanup(func() { check(t, key.Close()) })
 	return key
@@ -52,6 +52,7 @@ func enough(algorithm string) int {
 func suite(t *testing.T, p *place, algorithm string, signatures int) {
 	t.Run("signatures", func(t *testing.T) { manySignatures(t, p, algorithm, signatures) })
 	t.Run("hashes", func(t *testing.T) { hashes(t, p) })
+	t.Run("no messages", func(t *testing.T) { noMessages(t, p) })
 	t.Run("cancel", func(t *testing.T) { cancelled(t, p) })
 	t.Run("close", func(t *testing.T) { closing(t, p) })
 	t.Run("certificate", func(t *testing.T) { otherCertificate(t, p) })
@@ -63,6 +64,16 @@ func check(t testing.TB, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// content states a SHA-256 digest of content.
+func content(digest []byte) ima.Statement {
+	return ima.Statement{Form: ima.ContentSignature(), Hash: ima.SHA256, Digest: digest}
+}
+
+// sign signs SHA-256 digests of content.
+func sign(ctx context.Context, s ima.Signer, digests [][]byte) ([][]byte, error) {
+	return s.Sign(ctx, ima.ContentSignature(), ima.SHA256, digests)
 }
 
 func digestsOf(from, n int) [][]byte {
@@ -91,7 +102,7 @@ func manySignatures(t *testing.T, p *place, algorithm string, n int) {
 	for w := range workers {
 		wg.Go(func() {
 			for from := range work {
-				values, err := ima.Sign(t.Context(), key, key.Public, ima.SHA256, digestsOf(from, batch))
+				values, err := ima.Sign(t.Context(), key, key.Public, ima.ContentSignature(), ima.SHA256, digestsOf(from, batch))
 				if err != nil {
 					t.Error(err)
 				}
@@ -116,16 +127,33 @@ func manySignatures(t *testing.T, p *place, algorithm string, n int) {
 // hashes: SHA-256, 384 and 512 are signed by every backend.
 func hashes(t *testing.T, p *place) {
 	key := p.open(t)
-	for _, h := range []crypto.Hash{crypto.SHA256, crypto.SHA384, crypto.SHA512} {
-		digest := bytes.Repeat([]byte{0xa5}, h.Size())
-		sigs, err := key.Sign(t.Context(), h, [][]byte{digest})
+	for _, h := range []ima.HashID{ima.SHA256, ima.SHA384, ima.SHA512} {
+		s := ima.Statement{Form: ima.ContentSignature(), Hash: h, Digest: bytes.Repeat([]byte{0xa5}, h.Size())}
+		sigs, err := key.Sign(t.Context(), s.Form, h, [][]byte{s.Digest})
 		check(t, err)
-		check(t, key.Public.Verify(h, digest, sigs[0]))
+		check(t, key.Public.Verify(s, sigs[0]))
 	}
-	if _, err := key.Sign(t.Context(), crypto.SHA256, [][]byte{[]byte("short")}); err == nil {
-		if sigs, err := ima.Sign(t.Context(), key, key.Public, ima.SHA256, [][]byte{[]byte("short")}); err == nil {
-			t.Errorf("a digest of five bytes was signed: %x", sigs)
+	if sigs, err := sign(t.Context(), key, [][]byte{[]byte("short")}); !errors.Is(err, ima.ErrDigestSize) {
+		t.Errorf("a digest of five bytes: %x, %v", sigs, err)
+	}
+}
+
+// noMessages: what is not digested is not signed. Hash 0 has crypto/rsa sign a
+// DigestInfo of the caller's making, which is a signature of content that nobody
+// approved.
+func noMessages(t *testing.T, p *place) {
+	signer := p.open(t).CryptoSigner(t.Context())
+	prefix := []byte{0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20}
+	digest := digestsOf(0, 1)[0]
+	for _, message := range [][]byte{digest, append(prefix, digest...), nil} {
+		for _, h := range []crypto.Hash{0, crypto.MD5SHA1, crypto.SHA512_256, 999} {
+			if sig, err := signer.Sign(nil, message, h); !errors.Is(err, ima.ErrUnsupportedHash) || sig != nil {
+				t.Errorf("hash %d of %x: got %x, %v", h, message, sig, err)
+			}
 		}
+	}
+	if sig, err := signer.Sign(nil, append(prefix, digest...), crypto.SHA256); !errors.Is(err, ima.ErrDigestSize) {
+		t.Errorf("a DigestInfo for a digest: %x, %v", sig, err)
 	}
 }
 
@@ -140,7 +168,7 @@ func cancelled(t *testing.T, p *place) {
 	for range 4 {
 		go func() {
 			started <- struct{}{}
-			sigs, err := key.Sign(ctx, crypto.SHA256, digests)
+			sigs, err := sign(ctx, key, digests)
 			if sigs != nil {
 				err = errors.New("signatures although the context ended")
 			}
@@ -156,9 +184,9 @@ func cancelled(t *testing.T, p *place) {
 			t.Errorf("got %v", err)
 		}
 	}
-	sigs, err := key.Sign(t.Context(), crypto.SHA256, digestsOf(7, 1))
+	sigs, err := sign(t.Context(), key, digestsOf(7, 1))
 	check(t, err)
-	check(t, key.Public.Verify(crypto.SHA256, digestsOf(7, 1)[0], sigs[0]))
+	check(t, key.Public.Verify(content(digestsOf(7, 1)[0]), sigs[0]))
 }
 
 // closing: twice, then no signature any more; opened again it is the same key.
@@ -170,7 +198,7 @@ func closing(t *testing.T, p *place) {
 	}
 	check(t, key.Close())
 	check(t, key.Close())
-	if _, err := signer.Sign(t.Context(), crypto.SHA256, digestsOf(0, 1)); err == nil {
+	if _, err := sign(t.Context(), signer, digestsOf(0, 1)); err == nil {
 		t.Error("it signs although it was closed")
 	}
 	if again := p.open(t); again.Public.ID() != id {
@@ -182,7 +210,7 @@ func closing(t *testing.T, p *place) {
 func otherCertificate(t *testing.T, p *place) {
 	other := *p
 	other.opts.Certificate = certificateOf(t, filepath.Join(harness.Keys(t, "p256"), "x509_ima.crt"))
-	key, err := keystore.Open(t.Context(), other.uri, other.backends, other.opts)
+	key, err := other.backends.Open(t.Context(), other.uri, other.opts)
 	if !errors.Is(err, keystore.ErrCertificateMismatch) {
 		t.Errorf("got %v, %v", key, err)
 	}
@@ -202,7 +230,7 @@ func certificateOf(t testing.TB, path string) *x509.Certificate {
 func opensslAgrees(t *testing.T, p *place) {
 	key := p.open(t)
 	digest := digestsOf(3, 1)[0]
-	sigs, err := key.Sign(t.Context(), crypto.SHA256, [][]byte{digest})
+	sigs, err := sign(t.Context(), key, [][]byte{digest})
 	check(t, err)
 	dir := t.TempDir()
 	file := func(name string, data []byte) string {

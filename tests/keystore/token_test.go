@@ -2,7 +2,6 @@ package keystore
 
 import (
 	"context"
-	"crypto"
 	"errors"
 	"os"
 	"path/filepath"
@@ -171,12 +170,12 @@ func TestLostSessions(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 8 {
 			wg.Go(func() {
-				sigs, err := key.Sign(t.Context(), crypto.SHA256, digestsOf(0, 3))
+				sigs, err := sign(t.Context(), key, digestsOf(0, 3))
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				check(t, key.Public.Verify(crypto.SHA256, digestsOf(0, 3)[2], sigs[2]))
+				check(t, key.Public.Verify(content(digestsOf(0, 3)[2]), sigs[2]))
 			})
 		}
 		wg.Wait()
@@ -229,7 +228,7 @@ func TestPINIsPresentedOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			_, err := key.Sign(t.Context(), crypto.SHA256, digestsOf(0, 10))
+			_, err := sign(t.Context(), key, digestsOf(0, 10))
 			check(t, err)
 		})
 	}
@@ -243,7 +242,7 @@ func TestPINIsPresentedOnce(t *testing.T) {
 	changePIN(t, h, "another-pin")
 	closeAllSessions(t, h)
 	for range 5 {
-		if _, err := key.Sign(t.Context(), crypto.SHA256, digestsOf(0, 1)); !errors.Is(err, keystore.ErrWrongPIN) {
+		if _, err := sign(t.Context(), key, digestsOf(0, 1)); !errors.Is(err, keystore.ErrWrongPIN) {
 			t.Errorf("got %v", err)
 		}
 	}
@@ -265,7 +264,7 @@ func TestTokenRemoved(t *testing.T) {
 	h, p := tokenWith(t, "p256")
 	key := p.open(t)
 	check(t, os.RemoveAll(h.Tokens))
-	_, err := key.Sign(t.Context(), crypto.SHA256, digestsOf(0, 1))
+	_, err := sign(t.Context(), key, digestsOf(0, 1))
 	if !errors.Is(err, keystore.ErrGone) {
 		t.Fatalf("a token that is gone: %v", err)
 	}
@@ -279,11 +278,11 @@ func TestAlwaysAuthenticate(t *testing.T) {
 	h := harness.NewSoftHSM(t)
 	h.InitToken(t, "build", pin)
 	pkcs11Tool(t, h, "--keypairgen", "--key-type", "EC:prime256v1", "--label", "ima", "--id", "01", "--always-auth")
-	p := &place{backends: map[string]keystore.Backend{"pkcs11": pkcs11.New().Open}, uri: h.URI(t, "build", "ima", pin)}
+	p := &place{backends: keystore.Backends{pkcs11.New()}, uri: h.URI(t, "build", "ima", pin)}
 	key := p.open(t)
-	sigs, err := key.Sign(t.Context(), crypto.SHA256, digestsOf(0, 3))
+	sigs, err := sign(t.Context(), key, digestsOf(0, 3))
 	check(t, err)
-	check(t, key.Public.Verify(crypto.SHA256, digestsOf(0, 3)[2], sigs[2]))
+	check(t, key.Public.Verify(content(digestsOf(0, 3)[2]), sigs[2]))
 }
 
 // TestImportedKey: one that was put into the token, with its certificate, gives
@@ -296,7 +295,7 @@ func TestImportedKey(t *testing.T) {
 	pkcs11Tool(t, h, "--write-object", path, "--type", "privkey", "--label", "ima", "--id", "01", "--usage-sign", "--extractable")
 	pkcs11Tool(t, h, "--write-object", filepath.Join(keys, "x509_ima.der"), "--type", "cert", "--label", "ima", "--id", "01")
 	var warned []string
-	p := &place{backends: map[string]keystore.Backend{"pkcs11": pkcs11.New().Open}, uri: h.URI(t, "build", "ima", pin)}
+	p := &place{backends: keystore.Backends{pkcs11.New()}, uri: h.URI(t, "build", "ima", pin)}
 	p.opts.Warn = func(text string) { warned = append(warned, text) }
 	key := p.open(t)
 	cert := certificateOf(t, filepath.Join(keys, "x509_ima.crt"))
@@ -307,9 +306,9 @@ func TestImportedKey(t *testing.T) {
 		t.Errorf("warnings: %q", warned)
 	}
 	fromFile := fileKey(t, path)
-	a, err := key.Sign(t.Context(), crypto.SHA256, digestsOf(0, 1))
+	a, err := sign(t.Context(), key, digestsOf(0, 1))
 	check(t, err)
-	b, err := fromFile.Sign(t.Context(), crypto.SHA256, digestsOf(0, 1))
+	b, err := sign(t.Context(), fromFile, digestsOf(0, 1))
 	check(t, err)
 	if string(a[0]) != string(b[0]) {
 		t.Error("RSA signatures of token and file differ")

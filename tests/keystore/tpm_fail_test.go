@@ -3,7 +3,6 @@ package keystore
 import (
 	"bytes"
 	"context"
-	"crypto"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/keystore"
 	"github.com/imasign/imasign-build/pkg/keystore/tpm"
 	"github.com/imasign/imasign-build/tests/harness"
@@ -67,7 +67,7 @@ func TestPersistentHandles(t *testing.T) {
 	}
 
 	bound := at(s, "0x81000003").open(t)
-	if _, err := bound.Sign(t.Context(), crypto.SHA512, [][]byte{make([]byte, 64)}); !errors.Is(err, keystore.ErrKeyUse) || !strings.Contains(err.Error(), "SHA-256 only") {
+	if _, err := bound.Sign(t.Context(), ima.ContentSignature(), ima.SHA512, [][]byte{make([]byte, 64)}); !errors.Is(err, keystore.ErrKeyUse) || !strings.Contains(err.Error(), "SHA-256 only") {
 		t.Errorf("a key that signs SHA-256 digests only: %v", err)
 	}
 }
@@ -185,11 +185,11 @@ func TestTPMSwitchedOff(t *testing.T) {
 	key := inTPM(t, s, "p256").open(t)
 	s.Stop()
 	s.Start(t)
-	sigs, err := key.Sign(t.Context(), crypto.SHA256, digestsOf(0, 1))
+	sigs, err := sign(t.Context(), key, digestsOf(0, 1))
 	check(t, err)
-	check(t, key.Public.Verify(crypto.SHA256, digestsOf(0, 1)[0], sigs[0]))
+	check(t, key.Public.Verify(content(digestsOf(0, 1)[0]), sigs[0]))
 	s.Stop()
-	if _, err := key.Sign(t.Context(), crypto.SHA256, digestsOf(0, 1)); !errors.Is(err, keystore.ErrGone) {
+	if _, err := sign(t.Context(), key, digestsOf(0, 1)); !errors.Is(err, keystore.ErrGone) {
 		t.Errorf("a TPM that is off: %v", err)
 	}
 	s.Start(t)
@@ -204,7 +204,7 @@ func TestOneTPMManyPrograms(t *testing.T) {
 	var places [2]*place
 	for i := range places {
 		places[i] = inTPM(t, s, "p256")
-		places[i].backends["tpm2"] = store.Open
+		places[i].backends = keystore.Backends{store}
 	}
 	t.Run("keys", func(t *testing.T) {
 		var wg sync.WaitGroup
@@ -213,9 +213,9 @@ func TestOneTPMManyPrograms(t *testing.T) {
 			for range 4 {
 				wg.Go(func() {
 					for i := range 10 {
-						sigs, err := key.Sign(t.Context(), crypto.SHA256, digestsOf(i, 5))
+						sigs, err := sign(t.Context(), key, digestsOf(i, 5))
 						if err == nil {
-							err = key.Public.Verify(crypto.SHA256, digestsOf(i, 5)[4], sigs[4])
+							err = key.Public.Verify(content(digestsOf(i, 5)[4]), sigs[4])
 						}
 						if err != nil {
 							t.Error(err)
@@ -251,7 +251,7 @@ func TestNothingInClear(t *testing.T) {
 	check(t, os.WriteFile(path, made.File, 0o600))
 	key, err := store.Open(t.Context(), "tpm2:"+path+query, keystore.Options{})
 	check(t, err)
-	_, err = key.Sign(t.Context(), crypto.SHA256, digestsOf(0, 3))
+	_, err = sign(t.Context(), key, digestsOf(0, 3))
 	check(t, err)
 	check(t, key.Close())
 	heard := tap.heard()

@@ -36,7 +36,7 @@ func openssl(t *testing.T, s *harness.TPM, args ...string) string {
 }
 
 func at(s *harness.TPM, path string) *place {
-	return &place{backends: map[string]keystore.Backend{"tpm2": tpm.New().Open}, uri: "tpm2:" + path + "?device=" + s.Device}
+	return &place{backends: keystore.Backends{tpm.New()}, uri: "tpm2:" + path + "?device=" + s.Device}
 }
 
 func (p *place) signsAs(t *testing.T, public []byte) {
@@ -46,9 +46,9 @@ func (p *place) signsAs(t *testing.T, public []byte) {
 	if got := publicPEM(t, key); public != nil && !bytes.Equal(got, public) {
 		t.Errorf("another key came out:\n%s%s", got, public)
 	}
-	sigs, err := key.Sign(t.Context(), crypto.SHA256, digestsOf(0, 2))
+	sigs, err := sign(t.Context(), key, digestsOf(0, 2))
 	check(t, err)
-	check(t, key.Public.Verify(crypto.SHA256, digestsOf(0, 2)[1], sigs[1]))
+	check(t, key.Public.Verify(content(digestsOf(0, 2)[1]), sigs[1]))
 }
 
 // TestKeyFilesOfOpenSSL: what OpenSSL's tpm2 provider writes is opened here, and
@@ -118,7 +118,7 @@ func TestKeyFilesOfSSH(t *testing.T) {
 	check(t, err)
 	sig, err := signer.Sign(nil, digestsOf(0, 1)[0], crypto.SHA256)
 	check(t, err)
-	check(t, p.open(t).Public.Verify(crypto.SHA256, digestsOf(0, 1)[0], sig))
+	check(t, p.open(t).Public.Verify(content(digestsOf(0, 1)[0]), sig))
 }
 
 // TestVerifiedByTheTPM: tpm2_verifysignature agrees.
@@ -128,7 +128,7 @@ func TestVerifiedByTheTPM(t *testing.T) {
 	for algorithm, format := range map[string]string{"rsa2048": "rsassa", "p256": "ecdsa"} {
 		key := inTPM(t, s, algorithm).open(t)
 		digest := digestsOf(5, 1)
-		sigs, err := key.Sign(t.Context(), crypto.SHA256, digest)
+		sigs, err := sign(t.Context(), key, digest)
 		check(t, err)
 		check(t, key.Close())
 		file := func(name string, data []byte) string {

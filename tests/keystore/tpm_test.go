@@ -19,7 +19,7 @@ func inTPM(t *testing.T, s *harness.TPM, algorithm string) *place {
 	check(t, made.Close())
 	path := filepath.Join(t.TempDir(), "ima.key")
 	check(t, os.WriteFile(path, made.File, 0o600))
-	return &place{backends: map[string]keystore.Backend{"tpm2": store.Open}, uri: "tpm2:" + path + "?device=" + s.Device}
+	return &place{backends: keystore.Backends{store}, uri: "tpm2:" + path + "?device=" + s.Device}
 }
 
 func TestTPM(t *testing.T) {

@@ -51,8 +51,8 @@ func secret(answer string) keystore.Secret {
 }
 
 func open(path string, secret keystore.Secret) (*keystore.Key, error) {
-	backends := map[string]keystore.Backend{"file": file.Open}
-	return keystore.Open(context.Background(), "file:"+path, backends, keystore.Options{Secret: secret})
+	backends := keystore.Backends{file.New()}
+	return backends.Open(context.Background(), "file:"+path, keystore.Options{Secret: secret})
 }
 
 // form is a key file that openssl writes, by commands whose last writes "key".
@@ -154,7 +154,7 @@ func verifiedByOpenSSL(t *testing.T, path string, key *keystore.Key) {
 	dir := filepath.Dir(path)
 	content := []byte("content")
 	digest := sha256.Sum256(content)
-	sigs, err := key.Sign(context.Background(), crypto.SHA256, [][]byte{digest[:]})
+	sigs, err := key.Sign(context.Background(), ima.ContentSignature(), ima.SHA256, [][]byte{digest[:]})
 	check(t, err)
 	check(t, os.WriteFile(filepath.Join(dir, "content"), content, 0o600))
 	check(t, os.WriteFile(filepath.Join(dir, "sig"), sigs[0], 0o600))

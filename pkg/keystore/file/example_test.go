@@ -2,7 +2,6 @@ package file_test
 
 import (
 	"context"
-	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -12,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/keystore"
 	"github.com/imasign/imasign-build/pkg/keystore/file"
 )
@@ -31,7 +31,7 @@ func Example() {
 	}
 
 	ctx := context.Background()
-	key, err := keystore.Open(ctx, "file:"+path, map[string]keystore.Backend{"file": file.Open}, keystore.Options{
+	key, err := keystore.Backends{file.New()}.Open(ctx, "file:"+path, keystore.Options{
 		Warn: func(string) { fmt.Println("warning: others may read it") },
 	})
 	if err != nil {
@@ -40,12 +40,12 @@ func Example() {
 	defer key.Close()
 
 	digest := sha256.Sum256([]byte("content"))
-	signatures, err := key.Sign(ctx, crypto.SHA256, [][]byte{digest[:]})
+	signatures, err := key.Sign(ctx, ima.ContentSignature(), ima.SHA256, [][]byte{digest[:]})
 	if err != nil {
 		panic(err)
 	}
 	fmt.Println(key.Public.Algorithm())
-	fmt.Println(key.Public.Verify(crypto.SHA256, digest[:], signatures[0]))
+	fmt.Println(key.Public.Verify(ima.Statement{Form: ima.ContentSignature(), Hash: ima.SHA256, Digest: digest[:]}, signatures[0]))
 	// Output:
 	// warning: others may read it
 	// p256

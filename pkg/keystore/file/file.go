@@ -1,6 +1,6 @@
 // Package file opens signing keys that are files: PEM or DER; PKCS #1, SEC 1 or
 // PKCS #8; in clear, as encrypted PKCS #8 (PBES2), or as OpenSSL's older
-// encrypted PEM. [Open] is the backend of package keystore for file:.
+// encrypted PEM. [New] gives the backend of package keystore for file:.
 //
 // A certificate in the same file is used where no other is given. Signatures are
 // the same bytes at every build: RSA by its nature, ECDSA by the nonces of RFC
@@ -27,11 +27,14 @@ import (
 // maxSize bounds a key file; with a chain of certificates it has some 20 kB.
 const maxSize = 1 << 20
 
-// Open opens the key file at path. It is a [keystore.Backend].
+// New returns the backend for file: URIs and paths. It makes no keys.
 //
 // Errors wrap the sentinels of package keystore, or [ima.ErrWeakKey] and
 // [ima.ErrUnsupportedKey] for keys that the kernel takes no signatures of.
-func Open(ctx context.Context, path string, opts keystore.Options) (*keystore.Key, error) {
+func New() keystore.Backend { return keystore.Backend{Scheme: "file", Open: open} }
+
+// open opens the key file at path.
+func open(ctx context.Context, path string, opts keystore.Options) (*keystore.Key, error) {
 	data, info, err := keystore.ReadFile(ctx, path, maxSize)
 	if err != nil {
 		return nil, fmt.Errorf("open key: %w", err)
@@ -81,7 +84,7 @@ type Loaded struct {
 
 // Load reads the key file at path for what has to know the key itself again, such as a
 // search for copies of it. It takes keys that sign nothing here, too. Errors are those of
-// [Open].
+// [New].
 func Load(ctx context.Context, path string, secret keystore.Secret) (*Loaded, error) {
 	data, _, err := keystore.ReadFile(ctx, path, maxSize)
 	if err != nil {

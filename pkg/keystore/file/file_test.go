@@ -117,11 +117,11 @@ func join(parts ...[]byte) (all []byte) {
 func signs(t *testing.T, key *keystore.Key, public crypto.PublicKey) {
 	t.Helper()
 	digest := sha256.Sum256([]byte("content"))
-	sigs, err := key.Sign(context.Background(), crypto.SHA256, [][]byte{digest[:]})
+	sigs, err := key.Sign(context.Background(), ima.ContentSignature(), ima.SHA256, [][]byte{digest[:]})
 	check(t, err)
 	bare, err := ima.BareKey(public)
 	check(t, err)
-	check(t, bare.Verify(crypto.SHA256, digest[:], sigs[0]))
+	check(t, bare.Verify(ima.Statement{Form: ima.ContentSignature(), Hash: ima.SHA256, Digest: digest[:]}, sigs[0]))
 	check(t, key.Close())
 }
 
@@ -159,7 +159,7 @@ func TestForms(t *testing.T) {
 		"newline behind the DER": {append(pkcs8DER(t, p256), '\n'), p256},
 	} {
 		t.Run(name, func(t *testing.T) {
-			key, err := file.Open(context.Background(), keyFile(t, c.data), keystore.Options{
+			key, err := file.New().Open(context.Background(), keyFile(t, c.data), keystore.Options{
 				Secret: knows, Warn: func(w string) { t.Errorf("warned: %s", w) },
 			})
 			check(t, err)
@@ -181,7 +181,7 @@ func TestProviderIsNamed(t *testing.T) {
 		{ecKey(t, elliptic.P256()), "crypto/ecdsa", "crypto/ecdsa"},
 		{ecKey(t, elliptic.P384()), "crypto/ecdsa, libcrypto OpenSSL 3", "crypto/ecdsa"},
 	} {
-		key, err := file.Open(context.Background(), keyFile(t, pkcs8DER(t, c.private)), keystore.Options{})
+		key, err := file.New().Open(context.Background(), keyFile(t, pkcs8DER(t, c.private)), keystore.Options{})
 		check(t, err)
 		got := key.Provider
 		if got != c.alone && !strings.HasPrefix(got, c.want) {
@@ -194,7 +194,7 @@ func TestProviderIsNamed(t *testing.T) {
 			t.Errorf("%s: its own verification is not used", got)
 		}
 		check(t, key.Close())
-		if _, err := key.Sign(context.Background(), crypto.SHA256, [][]byte{make([]byte, 32)}); err == nil {
+		if _, err := key.Sign(context.Background(), ima.ContentSignature(), ima.SHA256, [][]byte{make([]byte, 32)}); err == nil {
 			t.Errorf("%s still has the key after Close", got)
 		}
 	}
@@ -204,11 +204,11 @@ func TestProviderIsNamed(t *testing.T) {
 func TestSameBytes(t *testing.T) {
 	digest := sha256.Sum256([]byte("content"))
 	for _, private := range []crypto.Signer{rsaKey(), ecKey(t, elliptic.P256()), ecKey(t, elliptic.P384())} {
-		want, err := ima.CryptoSigner(private).Sign(context.Background(), crypto.SHA256, [][]byte{digest[:]})
+		want, err := ima.CryptoSigner(private).SignRaw(context.Background(), crypto.SHA256, [][]byte{digest[:]})
 		check(t, err)
-		key, err := file.Open(context.Background(), keyFile(t, pkcs8DER(t, private)), keystore.Options{})
+		key, err := file.New().Open(context.Background(), keyFile(t, pkcs8DER(t, private)), keystore.Options{})
 		check(t, err)
-		got, err := key.Sign(context.Background(), crypto.SHA256, [][]byte{digest[:]})
+		got, err := key.Sign(context.Background(), ima.ContentSignature(), ima.SHA256, [][]byte{digest[:]})
 		check(t, err)
 		if string(got[0]) != string(want[0]) {
 			t.Errorf("%s signs other bytes", key.Provider)
@@ -238,7 +238,7 @@ func TestCertificates(t *testing.T) {
 		"in the file, of another": {join(keyPEM, armor("CERTIFICATE", ca.Raw)), nil, "", keystore.ErrCertificateMismatch},
 	} {
 		t.Run(name, func(t *testing.T) {
-			opened, err := file.Open(context.Background(), keyFile(t, c.data), keystore.Options{Certificate: c.cert})
+			opened, err := file.New().Open(context.Background(), keyFile(t, c.data), keystore.Options{Certificate: c.cert})
 			if !errors.Is(err, c.err) {
 				t.Fatalf("got %v, want %v", err, c.err)
 			}
@@ -265,7 +265,7 @@ func TestPassphrases(t *testing.T) {
 	old := keyFile(t, legacy(t, x509.MarshalPKCS1PrivateKey(rsaKey()), x509.PEMCipherAES256))
 	broken := errors.New("terminal is gone")
 	for _, path := range []string{pbes2, old} {
-		if _, err := file.Open(context.Background(), path, keystore.Options{}); !errors.Is(err, keystore.ErrPassphraseNeeded) || !strings.Contains(err.Error(), path) {
+		if _, err := file.New().Open(context.Background(), path, keystore.Options{}); !errors.Is(err, keystore.ErrPassphraseNeeded) || !strings.Contains(err.Error(), path) {
 			t.Errorf("without: %v", err)
 		}
 		// Padding comes out right for one wrong passphrase in 256.
@@ -278,17 +278,17 @@ func TestPassphrases(t *testing.T) {
 				}
 				return []byte("wrong-" + string(rune('a'+i%26)) + string(rune('a'+i/26))), nil
 			}
-			_, err := file.Open(context.Background(), path, keystore.Options{Secret: wrong})
+			_, err := file.New().Open(context.Background(), path, keystore.Options{Secret: wrong})
 			if !errors.Is(err, keystore.ErrWrongPassphrase) || asked != 1 || strings.Contains(err.Error(), "wrong-") {
 				t.Fatalf("wrong: asked %d times, %v", asked, err)
 			}
 		}
-		_, err := file.Open(context.Background(), path, keystore.Options{Secret: func(context.Context, string) ([]byte, error) { return nil, broken }})
+		_, err := file.New().Open(context.Background(), path, keystore.Options{Secret: func(context.Context, string) ([]byte, error) { return nil, broken }})
 		if !errors.Is(err, broken) {
 			t.Errorf("got %v", err)
 		}
 		given := []byte(passphrase)
-		key, err := file.Open(context.Background(), path, keystore.Options{Secret: func(context.Context, string) ([]byte, error) { return given, nil }})
+		key, err := file.New().Open(context.Background(), path, keystore.Options{Secret: func(context.Context, string) ([]byte, error) { return given, nil }})
 		check(t, err)
 		check(t, key.Close())
 		if string(given) != strings.Repeat("\x00", len(passphrase)) {
@@ -299,7 +299,7 @@ func TestPassphrases(t *testing.T) {
 		t.Error("asked for the passphrase of a key in clear")
 		return nil, nil
 	}
-	_, err := file.Open(context.Background(), keyFile(t, pkcs8DER(t, p256)), keystore.Options{Secret: never})
+	_, err := file.New().Open(context.Background(), keyFile(t, pkcs8DER(t, p256)), keystore.Options{Secret: never})
 	check(t, err)
 }
 
@@ -308,13 +308,13 @@ func TestOpenPermissionsAreWarnedOf(t *testing.T) {
 	for mode, warned := range map[fs.FileMode]bool{0o600: false, 0o400: false, 0o640: true, 0o604: true, 0o620: true} {
 		check(t, os.Chmod(path, mode))
 		var warning string
-		_, err := file.Open(context.Background(), path, keystore.Options{Warn: func(w string) { warning += w }})
+		_, err := file.New().Open(context.Background(), path, keystore.Options{Warn: func(w string) { warning += w }})
 		check(t, err)
 		if got := warning != ""; got != warned || warned && (!strings.Contains(warning, path) || !strings.Contains(warning, "chmod 600")) {
 			t.Errorf("%v: %q", mode, warning)
 		}
 	}
-	_, err := file.Open(context.Background(), path, keystore.Options{})
+	_, err := file.New().Open(context.Background(), path, keystore.Options{})
 	check(t, err)
 }
 
@@ -452,7 +452,7 @@ func TestRefusals(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := keyFile(t, c.data)
-			key, err := file.Open(context.Background(), path, keystore.Options{Secret: knows})
+			key, err := file.New().Open(context.Background(), path, keystore.Options{Secret: knows})
 			if key != nil || !errors.Is(err, c.is) {
 				t.Fatalf("got %v, want %v", err, c.is)
 			}
@@ -469,11 +469,11 @@ func TestRefusals(t *testing.T) {
 
 func TestPathsThatAreNoFile(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := file.Open(context.Background(), dir, keystore.Options{}); err == nil || !strings.Contains(err.Error(), dir+" is a directory") {
+	if _, err := file.New().Open(context.Background(), dir, keystore.Options{}); err == nil || !strings.Contains(err.Error(), dir+" is a directory") {
 		t.Errorf("got %v", err)
 	}
 	missing := filepath.Join(dir, "missing")
-	if _, err := file.Open(context.Background(), missing, keystore.Options{}); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), missing) {
+	if _, err := file.New().Open(context.Background(), missing, keystore.Options{}); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), missing) {
 		t.Errorf("got %v", err)
 	}
 }

@@ -81,7 +81,3 @@ func TestECDSATakesOnlyDigestsOfTheHash(t *testing.T) {
 		t.Errorf("SHA-512 for P-256: %d bytes, %v", len(got), err)
 	}
 }
-
-var _ keystore.Backend = New().Open
-
-var _ keystore.Generator = New().Generate

@@ -10,12 +10,11 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore/pkcs11"
 )
 
-// One Store serves all keys of a program. A PIN has no place in a URI.
+// One backend serves all keys of a program. A PIN has no place in a URI.
 func Example() {
-	tokens := pkcs11.New()
-	_, err := keystore.Open(context.Background(),
-		"pkcs11:token=build;object=x509_ima?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-value=1234",
-		map[string]keystore.Backend{"pkcs11": tokens.Open}, keystore.Options{})
+	backends := keystore.Backends{pkcs11.New()}
+	_, err := backends.Open(context.Background(),
+		"pkcs11:token=build;object=x509_ima?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-value=1234", keystore.Options{})
 	fmt.Println(err)
 	// Output:
 	// PKCS#11 URI: pin-value shows the PIN to every process on this machine: pin-source=file:PATH, or --key-pass, names where it is

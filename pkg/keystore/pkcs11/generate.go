@@ -18,12 +18,8 @@ import (
 // ErrExists means that the token has a key of that name already.
 var ErrExists = errors.New("exists already in the token: key init --name makes one of another name")
 
-// Generate makes a key pair in the token that uri names; it is a
-// [keystore.Generator]. Its label is the URI's object, or r.Name. The private key
-// is sensitive, cannot be extracted, and only signs.
-//
-// Errors are those of [Store.Open], or [ErrExists].
-func (s *Store) Generate(ctx context.Context, uri string, r keystore.Request, opts keystore.Options) (*keystore.Generated, error) {
+// generate makes a key pair in the token that uri names.
+func (s *store) generate(ctx context.Context, uri string, r keystore.Request, opts keystore.Options) (*keystore.Generated, error) {
 	l, err := parseURI(uri)
 	if err != nil {
 		return nil, err

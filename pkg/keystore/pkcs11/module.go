@@ -16,16 +16,27 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// Store opens keys in PKCS#11 tokens. A module may be initialised once a process,
-// so all keys of a program come from one Store, which shares it between them. It
-// is safe for concurrent use.
-type Store struct {
+// store shares modules between keys.
+type store struct {
 	mu      sync.Mutex
 	modules map[string]*module
 }
 
-// New returns a Store. No module is loaded yet.
-func New() *Store { return &Store{modules: map[string]*module{}} }
+// New returns the backend for pkcs11: URIs; no module is loaded yet. A module may be
+// initialised once a process, so a program has one of it, which shares modules between
+// all its keys. It is safe for concurrent use.
+//
+// The PIN comes from the URI's pin-source, else from Options.Secret. A new key's label
+// is the URI's object, or the Request's name; it is sensitive, cannot be extracted, and
+// only signs.
+//
+// Errors wrap [ErrURI] or the sentinels of package keystore: ErrNotFound,
+// ErrSeveralKeys, ErrPINNeeded, ErrWrongPIN, ErrLocked, ErrGone, ErrKeyUse,
+// ErrUnsupportedKey, ErrCertificateMismatch; Generate's, too, ErrExists.
+func New() keystore.Backend {
+	s := &store{modules: map[string]*module{}}
+	return keystore.Backend{Scheme: "pkcs11", Open: s.open, Generate: s.generate}
+}
 
 // Available reports whether this program has PKCS#11.
 func Available() bool { return true }
@@ -41,7 +52,7 @@ type module struct {
 }
 
 // acquire loads and initialises the module at path, or shares it.
-func (s *Store) acquire(path string) (*module, error) {
+func (s *store) acquire(path string) (*module, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m, err := s.load(path)
@@ -59,7 +70,7 @@ func (s *Store) acquire(path string) (*module, error) {
 	return m, nil
 }
 
-func (s *Store) load(path string) (*module, error) {
+func (s *store) load(path string) (*module, error) {
 	if m := s.modules[path]; m != nil {
 		return m, nil
 	}
@@ -88,7 +99,7 @@ func (s *Store) load(path string) (*module, error) {
 	return m, nil
 }
 
-func (s *Store) release(m *module) error {
+func (s *store) release(m *module) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if m.keys--; m.keys > 0 || m.foreign {

@@ -4,12 +4,12 @@ package pkcs11
 
 import (
 	"context"
-	"crypto"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
@@ -64,7 +64,7 @@ func TestModulesThatGiveNothing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = key.Sign(ctx, crypto.SHA256, [][]byte{make([]byte, 32)})
+			_, err = key.Sign(ctx, ima.ContentSignature(), ima.SHA256, [][]byte{make([]byte, 32)})
 			if (err == nil) != (c.sign == "") || err != nil && !strings.Contains(err.Error(), c.sign) {
 				t.Errorf("signed: %v, want %q", err, c.sign)
 			}

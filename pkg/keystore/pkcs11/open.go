@@ -14,14 +14,8 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// Open opens the private key that a PKCS#11 URI names. It is a
-// [keystore.Backend]. The PIN comes from the URI's pin-source, else from
-// opts.Secret.
-//
-// Errors wrap [ErrURI] or the sentinels of package keystore: ErrNotFound,
-// ErrSeveralKeys, ErrPINNeeded, ErrWrongPIN, ErrLocked, ErrGone, ErrKeyUse,
-// ErrUnsupportedKey, ErrCertificateMismatch.
-func (s *Store) Open(ctx context.Context, uri string, opts keystore.Options) (*keystore.Key, error) {
+// open opens the private key that a PKCS#11 URI names.
+func (s *store) open(ctx context.Context, uri string, opts keystore.Options) (*keystore.Key, error) {
 	l, err := parseURI(uri)
 	if err != nil {
 		return nil, err
@@ -38,7 +32,7 @@ func (s *Store) Open(ctx context.Context, uri string, opts keystore.Options) (*k
 }
 
 // connect gets a token ready for its first session.
-func (s *Store) connect(ctx context.Context, l *location, opts keystore.Options) (*signer, error) {
+func (s *store) connect(ctx context.Context, l *location, opts keystore.Options) (*signer, error) {
 	secret := opts.Secret
 	if l.pinSource != "" {
 		var err error

@@ -1,5 +1,5 @@
 // Package pkcs11 opens signing keys that live in PKCS#11 tokens: hardware security
-// modules, smart cards, SoftHSM. [Store.Open] is the backend of package keystore
+// modules, smart cards, SoftHSM. [New] gives the backend of package keystore
 // for pkcs11: URIs (RFC 7512), as in
 //
 //	pkcs11:token=build;object=x509_ima?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/run/pin
@@ -11,7 +11,7 @@
 // token is logged into once, and again when it has lost its sessions. A PIN that
 // was refused is never tried again.
 //
-// [Store.Generate] makes keys that cannot be taken out of the token. Initialising
+// Its Generate makes keys that cannot be taken out of the token. Initialising
 // tokens, PINs and backups are left to the token's own tools. A program that was
 // built without cgo has no PKCS#11, and says so.
 package pkcs11

@@ -20,7 +20,7 @@ import (
 // signer is an [ima.RawSigner] over a pool of sessions. Each batch takes one of them.
 type signer struct {
 	*login
-	store     *Store
+	store     *store
 	where     *location
 	mechanism mechanism
 	always    bool // CKA_ALWAYS_AUTHENTICATE

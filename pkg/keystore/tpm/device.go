@@ -20,16 +20,35 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// Store opens keys of TPMs. Keys of one device share it, one command after the
-// other, so all keys of a program come from one Store. It is safe for concurrent
-// use.
-type Store struct {
+// store shares devices between keys.
+type store struct {
 	mu      sync.Mutex
 	devices map[string]*device
 }
 
-// New returns a Store. No device is opened yet.
-func New() *Store { return &Store{devices: map[string]*device{}} }
+// New returns the backend for tpm2: URIs; no device is opened yet. Keys of one device
+// share it, one command after the other, so a program has one of it. It is safe for
+// concurrent use.
+//
+// A key's authorization value comes from the URI's auth-source, else from
+// Options.Secret, and only where the key has one: a key file says so. A persistent
+// object does not: where wrong values are not counted (noDA) an empty one is tried, else
+// Options.Secret is asked, unless it is nil or the URI says auth-source=none. The owner's
+// comes from owner-auth-source and is empty otherwise. One signature is made to see that
+// the value is right, before anything else is.
+//
+// A new key is made under the primary key of the owner's hierarchy. Its URI has no path:
+// what is returned as File belongs into a key file, and opens the key on this TPM alone.
+// Its authorization value is read from auth-source, else from Options.Secret; without
+// either it has none.
+//
+// Errors wrap [ErrURI] or the sentinels of package keystore: ErrNotFound,
+// ErrNotAKey, ErrPINNeeded, ErrWrongPIN, ErrLocked, ErrGone, ErrKeyUse,
+// ErrUnsupportedKey, ErrCertificateMismatch.
+func New() keystore.Backend {
+	s := &store{devices: map[string]*device{}}
+	return keystore.Backend{Scheme: "tpm2", Open: s.open, Generate: s.generate}
+}
 
 // device is an open TPM. Whoever holds turn may send commands.
 type device struct {
@@ -39,7 +58,7 @@ type device struct {
 	keys int
 }
 
-func (s *Store) acquire(name string) (*device, error) {
+func (s *store) acquire(name string) (*device, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	d := s.devices[name]
@@ -55,7 +74,7 @@ func (s *Store) acquire(name string) (*device, error) {
 	return d, nil
 }
 
-func (s *Store) release(d *device) error {
+func (s *store) release(d *device) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if d.keys--; d.keys > 0 {

@@ -9,13 +9,12 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore/tpm"
 )
 
-// One Store serves all keys of a program.
+// One backend serves all keys of a program.
 func Example() {
-	store := tpm.New()
-	_, err := keystore.Open(context.Background(), "tpm2:0x81000001?device=/dev/tpm-of-nobody",
-		map[string]keystore.Backend{"tpm2": store.Open}, keystore.Options{})
+	backends := keystore.Backends{tpm.New()}
+	_, err := backends.Open(context.Background(), "tpm2:0x81000001?device=/dev/tpm-of-nobody", keystore.Options{})
 	fmt.Println(errors.Is(err, keystore.ErrNotFound))
-	_, err = store.Open(context.Background(), "tpm2:0x80000000", keystore.Options{})
+	_, err = backends.Open(context.Background(), "tpm2:0x80000000", keystore.Options{})
 	fmt.Println(err)
 	// Output:
 	// true

@@ -12,12 +12,8 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// Generate makes a key in the TPM that uri names, under the primary key of the
-// owner's hierarchy; it is a [keystore.Generator]. The URI has no path: what is
-// returned as File belongs into a key file, and opens the key on this TPM alone.
-// The key's authorization value is read from auth-source, else from opts.Secret;
-// without either it has none.
-func (s *Store) Generate(ctx context.Context, uri string, r keystore.Request, opts keystore.Options) (*keystore.Generated, error) {
+// generate makes a key in the TPM that uri names.
+func (s *store) generate(ctx context.Context, uri string, r keystore.Request, opts keystore.Options) (*keystore.Generated, error) {
 	l, err := parseURI(uri)
 	if err != nil {
 		return nil, err

@@ -84,8 +84,3 @@ func TestTemplates(t *testing.T) {
 		t.Errorf("p521: %v", err)
 	}
 }
-
-var (
-	_ keystore.Backend   = New().Open
-	_ keystore.Generator = New().Generate
-)

@@ -14,19 +14,8 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// Open opens the key that a tpm2: URI names. It is a [keystore.Backend].
-//
-// A key's authorization value comes from the URI's auth-source, else from
-// opts.Secret, and only where the key has one: a key file says so. A persistent
-// object does not: where wrong values are not counted (noDA) an empty one is tried, else
-// opts.Secret is asked, unless it is nil or the URI says auth-source=none. The owner's comes from
-// owner-auth-source and is empty otherwise. One signature is made to see that the
-// value is right, before anything else is.
-//
-// Errors wrap [ErrURI] or the sentinels of package keystore: ErrNotFound,
-// ErrNotAKey, ErrPINNeeded, ErrWrongPIN, ErrLocked, ErrGone, ErrKeyUse,
-// ErrUnsupportedKey, ErrCertificateMismatch.
-func (s *Store) Open(ctx context.Context, uri string, opts keystore.Options) (*keystore.Key, error) {
+// open opens the key that a tpm2: URI names.
+func (s *store) open(ctx context.Context, uri string, opts keystore.Options) (*keystore.Key, error) {
 	l, err := parseURI(uri)
 	if err != nil {
 		return nil, err

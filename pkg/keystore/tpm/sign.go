@@ -17,7 +17,7 @@ import (
 // key is an [ima.RawSigner]. Its fields below device belong to whoever has the
 // device's turn.
 type key struct {
-	store  *Store
+	store  *store
 	where  *location
 	file   *contents // nil for a persistent object
 	public crypto.PublicKey

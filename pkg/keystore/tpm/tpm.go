@@ -1,4 +1,4 @@
-// Package tpm opens signing keys of a TPM 2.0. [Store.Open] is the backend of
+// Package tpm opens signing keys of a TPM 2.0. [New] gives the backend of
 // package keystore for tpm2: URIs, as in
 //
 //	tpm2:/etc/keys/x509_ima.key?device=/dev/tpmrm0
@@ -15,6 +15,6 @@
 // certificate is checked. Commands of all workers, and of all keys of one device, queue up, as a TPM does one
 // thing at a time.
 //
-// [Store.Generate] makes keys that cannot leave the TPM. Taking ownership, making
+// Its Generate makes keys that cannot leave the TPM. Taking ownership, making
 // keys persistent and clearing lockouts are left to tpm2-tools.
 package tpm
