@@ -10,6 +10,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"testing"
+
+	"github.com/imasign/imasign-build/pkg/ima"
 )
 
 func TestECDSA(t *testing.T) {
@@ -37,6 +39,9 @@ func TestECDSA(t *testing.T) {
 			if err != nil || !bytes.Equal(again[0], signatures[0]) {
 				t.Errorf("%s, %s: another signature the second time (%v)", curve.Params().Name, h, err)
 			}
+		}
+		if _, err := signer.SignRaw(t.Context(), 0, digests(crypto.SHA256, 1)); !errors.Is(err, ima.ErrUnsupportedHash) {
+			t.Errorf("%s, hash 0: %v", curve.Params().Name, err)
 		}
 		if err := signer.Close(); err != nil {
 			t.Error(err)

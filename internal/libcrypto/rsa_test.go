@@ -17,6 +17,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/imasign/imasign-build/pkg/ima"
 )
 
 // load fails, rather than skips, without libcrypto: tests/deps.sh installs it.
@@ -126,15 +128,17 @@ func TestRefusals(t *testing.T) {
 	for name, c := range map[string]struct {
 		hash    crypto.Hash
 		digests [][]byte
+		want    error
 	}{
-		"SHA-1":        {crypto.SHA1, [][]byte{make([]byte, 20)}},
-		"MD5":          {crypto.MD5, [][]byte{make([]byte, 16)}},
-		"short digest": {crypto.SHA256, [][]byte{make([]byte, 32), make([]byte, 31)}},
-		"long digest":  {crypto.SHA256, [][]byte{make([]byte, 33)}},
-		"nil digest":   {crypto.SHA256, [][]byte{nil}},
+		"message":      {0, [][]byte{make([]byte, 32)}, ima.ErrUnsupportedHash},
+		"SHA-1":        {crypto.SHA1, [][]byte{make([]byte, 20)}, ima.ErrUnsupportedHash},
+		"MD5":          {crypto.MD5, [][]byte{make([]byte, 16)}, ima.ErrUnsupportedHash},
+		"short digest": {crypto.SHA256, [][]byte{make([]byte, 32), make([]byte, 31)}, ima.ErrDigestSize},
+		"long digest":  {crypto.SHA256, [][]byte{make([]byte, 33)}, ima.ErrDigestSize},
+		"nil digest":   {crypto.SHA256, [][]byte{nil}, ima.ErrDigestSize},
 	} {
-		if _, err := r.SignRaw(t.Context(), c.hash, c.digests); err == nil {
-			t.Errorf("%s: no error", name)
+		if _, err := r.SignRaw(t.Context(), c.hash, c.digests); !errors.Is(err, c.want) {
+			t.Errorf("%s: got %v", name, err)
 		}
 	}
 	if signatures, err := r.SignRaw(t.Context(), crypto.SHA256, nil); err != nil || len(signatures) != 0 {

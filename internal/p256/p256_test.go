@@ -16,6 +16,8 @@ import (
 
 	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
+
+	"github.com/imasign/imasign-build/pkg/ima"
 )
 
 func newKey(t testing.TB) *ecdsa.PrivateKey {
@@ -80,8 +82,11 @@ func TestWrongCertificate(t *testing.T) {
 func TestRefuses(t *testing.T) {
 	key := newKey(t)
 	s := newSigner(t, key, &key.PublicKey)
-	if _, err := s.SignRaw(t.Context(), crypto.SHA256, digests(31, 1)); err == nil {
-		t.Error("a digest of the wrong size was signed")
+	if _, err := s.SignRaw(t.Context(), crypto.SHA256, digests(31, 1)); !errors.Is(err, ima.ErrDigestSize) {
+		t.Errorf("a digest of the wrong size: %v", err)
+	}
+	if _, err := s.SignRaw(t.Context(), 0, digests(32, 1)); !errors.Is(err, ima.ErrUnsupportedHash) {
+		t.Errorf("hash 0: %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
