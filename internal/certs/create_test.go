@@ -48,10 +48,10 @@ func TestCreate(t *testing.T) {
 	}
 	fromCert, err := ima.KeyIDFromCertificate(leaf)
 	check(t, err)
-	fromKey, err := ima.KeyIDFromPublicKey(key.Public())
+	fromKey, err := ima.BareKey(key.Public())
 	check(t, err)
-	if fromCert != fromKey {
-		t.Errorf("key id %s with the certificate, %s without", fromCert, fromKey)
+	if fromCert != fromKey.ID() {
+		t.Errorf("key id %s with the certificate, %s without", fromCert, fromKey.ID())
 	}
 	if n := leaf.SerialNumber; n.Sign() <= 0 || n.BitLen() > 128 || n.Cmp(ca.SerialNumber) == 0 {
 		t.Errorf("serial %v", n)

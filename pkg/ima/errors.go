@@ -2,30 +2,30 @@ package ima
 
 import "errors"
 
-// Refusal is one reason for which this package turns something down. The
-// constants below are the whole list; match them with [errors.Is]. Errors that
-// are returned wrap one of them and add the detail.
+// Refusal is one reason for which this package turns something down, in a few stable
+// words; see [Reason]. Errors that are returned wrap one and add the detail. Those that
+// callers decide by are constants; match them with [errors.Is].
 //
 //nolint:errname // the constants carry the Err prefix
 type Refusal string
 
-// Error returns the reason in a few words.
+// Error returns the reason.
 func (r Refusal) Error() string { return string(r) }
 
 // Refusals of a value's form, from [Parse].
 const (
 	// ErrTruncated: the value ends before its form is complete.
 	ErrTruncated Refusal = "truncated"
-	// ErrTrailing: bytes follow the signature or digest.
-	ErrTrailing Refusal = "trailing bytes"
+	// errTrailing: bytes follow the signature or digest.
+	errTrailing Refusal = "trailing bytes"
 	// ErrByteOrder: the signature's length was written little-endian, an error
 	// that shipped in real packages; the kernel refuses such a value.
 	ErrByteOrder Refusal = "length in wrong byte order"
 	// ErrUnsupportedVersion: a signature version that the kernel, or
 	// verification here, does not take under this type.
 	ErrUnsupportedVersion Refusal = "unsupported version"
-	// ErrUnknownType: the first byte is none of the kernel's types.
-	ErrUnknownType Refusal = "unknown type"
+	// errUnknownType: the first byte is none of the kernel's types.
+	errUnknownType Refusal = "unknown type"
 	// ErrUnknownHash: a hash id or name that the kernel does not have.
 	ErrUnknownHash Refusal = "unknown hash"
 )
@@ -50,15 +50,15 @@ const (
 	ErrBadSignature Refusal = "bad signature"
 	// ErrHashOnly: the value holds the right digest, but no signature.
 	ErrHashOnly Refusal = "hash only"
-	// ErrVerity: the signature is over an fs-verity digest, not over that of the
+	// errVerity: the signature is over an fs-verity digest, not over that of the
 	// content; see [VeritySignature].
-	ErrVerity Refusal = "fs-verity signature"
+	errVerity Refusal = "fs-verity signature"
 	// ErrEVMValue: a form of security.evm where another is needed.
 	ErrEVMValue Refusal = "evm value"
-	// ErrIMAValue: a form of security.ima where another is needed.
-	ErrIMAValue Refusal = "ima value"
-	// ErrHMAC: an EVM HMAC, which only the machine that made it can check.
-	ErrHMAC Refusal = "evm hmac"
+	// errIMAValue: a form of security.ima where another is needed.
+	errIMAValue Refusal = "ima value"
+	// errHMAC: an EVM HMAC, which only the machine that made it can check.
+	errHMAC Refusal = "evm hmac"
 )
 
 // Refusals of keys and of requests.
@@ -71,12 +71,12 @@ const (
 	// ErrNoSubjectKeyID: the certificate has no subject key identifier of four
 	// bytes or more, so the kernel would never find it by key id.
 	ErrNoSubjectKeyID Refusal = "no subject key id"
-	// ErrMalformedKeyID: a text that is not a key id.
-	ErrMalformedKeyID Refusal = "malformed key id"
+	// errMalformedKeyID: a text that is not a key id.
+	errMalformedKeyID Refusal = "malformed key id"
 	// ErrSHA1: SHA-1 (or MD4, MD5) can be verified but not signed with.
 	ErrSHA1 Refusal = "hash too weak to sign with"
-	// ErrNoIMAXattr: a portable EVM signature must cover a security.ima value.
-	ErrNoIMAXattr Refusal = "no security.ima to cover"
+	// errNoIMAXattr: a portable EVM signature must cover a security.ima value.
+	errNoIMAXattr Refusal = "no security.ima to cover"
 )
 
 // Reason returns the [Refusal] inside err as a short stable phrase such as

@@ -5,23 +5,14 @@ import (
 	"fmt"
 )
 
-// EVMTarget is the word size and byte order of the machine whose kernel will
-// check an EVM value. The kernel hashes a C struct as it lies in memory, so even
-// a "portable" signature is good for one of these only.
-type EVMTarget uint8
-
-// The targets. Machines that align 32-bit integers to two bytes (m68k) have a
-// layout of their own and are not supported.
-const (
-	EVM64LittleEndian EVMTarget = iota // x86-64, arm64, riscv64, ppc64le, loong64
-	EVM32LittleEndian                  // arm, x86, riscv32, mipsel
-	EVM64BigEndian                     // s390x, ppc64, mips64
-	EVM32BigEndian                     // powerpc, mips
-)
-
-// EVMMetadata is what EVM protects of an inode besides extended attributes.
+// EVMMetadata is what EVM protects of an inode besides extended attributes. The kernel
+// hashes a C struct as it lies in memory, so even a "portable" signature is good only for
+// machines of one word size and byte order. The zero value is for those with 64 bits,
+// little-endian: x86-64, arm64, riscv64, ppc64le, loong64. Machines that align 32-bit
+// integers to two bytes (m68k) have a layout of their own and are not supported.
 type EVMMetadata struct {
-	Target EVMTarget
+	Bits32    bool // arm, x86, riscv32, mips, powerpc
+	BigEndian bool // s390x, ppc64, powerpc, mips
 
 	// Portable leaves Inode, Generation and UUID out, as values of type 0x05
 	// do. Values of type 0x03 have them in.
@@ -30,7 +21,7 @@ type EVMMetadata struct {
 	UID, GID uint32 // in the initial user namespace
 	Mode     uint16 // st_mode: file type and permission bits
 
-	Inode      uint64    // the low 32 bits on a 32-bit target
+	Inode      uint64    // the low 32 bits on a 32-bit machine
 	Generation uint32    // FS_IOC_GETVERSION
 	UUID       *[16]byte // of the file system; nil for kernels without CONFIG_EVM_ATTR_FSUUID
 }
@@ -61,8 +52,8 @@ func EVMXattrs() []string {
 // those of security modules it was built with, and the caller must leave out
 // the rest.
 //
-// Errors wrap [ErrUnknownHash], [ErrUnsupportedHash] or, for a portable
-// signature without security.ima, [ErrNoIMAXattr].
+// Errors wrap [ErrUnknownHash] or [ErrUnsupportedHash]. A portable signature without
+// a security.ima to cover is refused, too.
 func EVMDigest(h HashID, m EVMMetadata, xattrs map[string][]byte) ([]byte, error) {
 	if !h.known() {
 		return nil, unknownHashError(byte(h))
@@ -72,17 +63,13 @@ func EVMDigest(h HashID, m EVMMetadata, xattrs map[string][]byte) ([]byte, error
 		return nil, fmt.Errorf("%w: %s", ErrUnsupportedHash, h)
 	}
 	if _, ok := xattrs[XattrIMA]; m.Portable && !ok {
-		return nil, fmt.Errorf("portable EVM digest: %w", ErrNoIMAXattr)
-	}
-	misc, err := m.layout()
-	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("portable EVM digest: %w", errNoIMAXattr)
 	}
 	sum := std.New()
 	for _, name := range EVMXattrs() {
 		sum.Write(xattrs[name])
 	}
-	sum.Write(misc)
+	sum.Write(m.layout())
 	if m.UUID != nil && !m.Portable {
 		sum.Write(m.UUID[:])
 	}
@@ -91,31 +78,24 @@ func EVMDigest(h HashID, m EVMMetadata, xattrs map[string][]byte) ([]byte, error
 
 // layout returns struct h_misc: ino (unsigned long), generation, uid and gid (32
 // bits each), mode (16 bits), and zeros up to a multiple of the word size.
-func (m EVMMetadata) layout() ([]byte, error) {
+func (m *EVMMetadata) layout() []byte {
 	var order binary.AppendByteOrder = binary.LittleEndian
-	if m.Target == EVM64BigEndian || m.Target == EVM32BigEndian {
+	if m.BigEndian {
 		order = binary.BigEndian
 	}
+	inode, generation := m.Inode, m.Generation
 	if m.Portable {
-		m.Inode, m.Generation = 0, 0
+		inode, generation = 0, 0
 	}
 	b := make([]byte, 0, 24)
-	switch m.Target {
-	case EVM64LittleEndian, EVM64BigEndian:
-		b = order.AppendUint64(b, m.Inode)
-		b = append(m.appendRest(b, order), 0, 0)
-	case EVM32LittleEndian, EVM32BigEndian:
-		b = order.AppendUint32(b, uint32(m.Inode))
-		b = append(m.appendRest(b, order), 0, 0)
-	default:
-		return nil, fmt.Errorf("EVM target %d does not exist", m.Target)
+	if m.Bits32 {
+		b = order.AppendUint32(b, uint32(inode))
+	} else {
+		b = order.AppendUint64(b, inode)
 	}
-	return b, nil
-}
-
-func (m EVMMetadata) appendRest(b []byte, order binary.AppendByteOrder) []byte {
-	b = order.AppendUint32(b, m.Generation)
+	b = order.AppendUint32(b, generation)
 	b = order.AppendUint32(b, m.UID)
 	b = order.AppendUint32(b, m.GID)
-	return order.AppendUint16(b, m.Mode)
+	b = order.AppendUint16(b, m.Mode)
+	return append(b, 0, 0)
 }

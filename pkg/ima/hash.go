@@ -14,7 +14,8 @@ import (
 // include/uapi/linux/hash_info.h. It is one byte of most values.
 type HashID uint8
 
-// All hash algorithms of the kernel. The SHA-3 ids exist since Linux 6.7.
+// All hash algorithms of the kernel, those with a name here that others refer to. The
+// SHA-3 ids exist since Linux 6.7.
 const (
 	MD4          HashID = 0
 	MD5          HashID = 1
@@ -24,14 +25,14 @@ const (
 	SHA384       HashID = 5
 	SHA512       HashID = 6
 	SHA224       HashID = 7
-	RIPEMD128    HashID = 8
-	RIPEMD256    HashID = 9
-	RIPEMD320    HashID = 10
+	ripemd128    HashID = 8
+	ripemd256    HashID = 9
+	ripemd320    HashID = 10
 	Whirlpool256 HashID = 11
 	Whirlpool384 HashID = 12
 	Whirlpool512 HashID = 13
-	Tiger128     HashID = 14
-	Tiger160     HashID = 15
+	tiger128     HashID = 14
+	tiger160     HashID = 15
 	Tiger192     HashID = 16
 	SM3          HashID = 17
 	Streebog256  HashID = 18
@@ -58,14 +59,14 @@ var hashes = [...]hashInfo{
 	SHA384:       {"sha384", 48, crypto.SHA384},
 	SHA512:       {"sha512", 64, crypto.SHA512},
 	SHA224:       {"sha224", 28, crypto.SHA224},
-	RIPEMD128:    {"rmd128", 16, 0},
-	RIPEMD256:    {"rmd256", 32, 0},
-	RIPEMD320:    {"rmd320", 40, 0},
+	ripemd128:    {"rmd128", 16, 0},
+	ripemd256:    {"rmd256", 32, 0},
+	ripemd320:    {"rmd320", 40, 0},
 	Whirlpool256: {"wp256", 32, 0},
 	Whirlpool384: {"wp384", 48, 0},
 	Whirlpool512: {"wp512", 64, 0},
-	Tiger128:     {"tgr128", 16, 0},
-	Tiger160:     {"tgr160", 20, 0},
+	tiger128:     {"tgr128", 16, 0},
+	tiger160:     {"tgr160", 20, 0},
 	Tiger192:     {"tgr192", 24, 0},
 	SM3:          {"sm3", 32, 0},
 	Streebog256:  {"streebog256", 32, 0},
@@ -101,15 +102,11 @@ func (h HashID) CryptoHash() (crypto.Hash, bool) {
 	return hashes[h].std, true
 }
 
-// SignsAllowed reports whether new signatures may be made over digests of this
-// hash: it can be computed and is neither SHA-1 nor MD5, which are for
-// verifying old signatures only.
-func (h HashID) SignsAllowed() bool { return h.CheckSigns() == nil }
-
 func (h HashID) known() bool { return int(h) < len(hashes) }
 
 // CheckSigns returns why no new signatures are made over digests of this hash, nil where
-// they are. The error is [ErrSHA1], [ErrUnknownHash] or [ErrUnsupportedHash].
+// they are: it can be computed and is none of SHA-1, MD5 and MD4, which are for verifying
+// old signatures only. The error is [ErrSHA1], [ErrUnknownHash] or [ErrUnsupportedHash].
 func (h HashID) CheckSigns() error {
 	switch h {
 	case MD4, MD5, SHA1:

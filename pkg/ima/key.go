@@ -43,15 +43,18 @@ func CertificateKey(cert *x509.Certificate) (*PublicKey, error) {
 	return &PublicKey{id: id, key: cert.PublicKey, cert: cert, algorithm: algorithm}, nil
 }
 
-// BareKey returns a key without a certificate, under the id that evmctl gives
-// it, [KeyIDFromPublicKey]. It takes a *rsa.PublicKey or *ecdsa.PublicKey;
-// errors wrap [ErrUnsupportedKey] or [ErrWeakKey].
+// BareKey returns a key without a certificate, a *rsa.PublicKey or *ecdsa.PublicKey. Its
+// id is the one that evmctl gives such keys: the last four bytes of the SHA-1 over the
+// public key bits, which is the content of the BIT STRING in its SubjectPublicKeyInfo.
+// That agrees with the usual subject key identifier (RFC 5280, 4.2.1.2, method 1).
+//
+// Errors wrap [ErrUnsupportedKey] or [ErrWeakKey].
 func BareKey(pub crypto.PublicKey) (*PublicKey, error) {
 	algorithm, err := checkKey(pub)
 	if err != nil {
 		return nil, fmt.Errorf("%w", err)
 	}
-	id, err := KeyIDFromPublicKey(pub)
+	id, err := keyIDOf(pub)
 	if err != nil {
 		return nil, err
 	}

@@ -20,12 +20,12 @@ type KeyID uint32
 func (id KeyID) String() string { return fmt.Sprintf("%08x", uint32(id)) }
 
 // ParseKeyID reads exactly eight hexadecimal digits of either case, with or
-// without a leading "0x". The error is [ErrMalformedKeyID].
+// without a leading "0x".
 func ParseKeyID(s string) (KeyID, error) {
 	digits := strings.TrimPrefix(s, "0x")
 	n, err := strconv.ParseUint(digits, 16, 32)
 	if err != nil || len(digits) != 8 {
-		return 0, fmt.Errorf("%w: %q is not eight hexadecimal digits", ErrMalformedKeyID, s)
+		return 0, fmt.Errorf("%w: %q is not eight hexadecimal digits", errMalformedKeyID, s)
 	}
 	return KeyID(n), nil
 }
@@ -41,12 +41,8 @@ func KeyIDFromCertificate(cert *x509.Certificate) (KeyID, error) {
 	return KeyID(binary.BigEndian.Uint32(skid[len(skid)-4:])), nil
 }
 
-// KeyIDFromPublicKey returns the last four bytes of the SHA-1 over the public
-// key bits: the content of the BIT STRING in its SubjectPublicKeyInfo. That is
-// the rule of evmctl for keys without a certificate, and agrees with the usual
-// subject key identifier (RFC 5280, 4.2.1.2, method 1). The error is
-// [ErrUnsupportedKey].
-func KeyIDFromPublicKey(pub crypto.PublicKey) (KeyID, error) {
+// keyIDOf returns the id of a key without a certificate; see [BareKey].
+func keyIDOf(pub crypto.PublicKey) (KeyID, error) {
 	der, err := x509.MarshalPKIXPublicKey(pub)
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrUnsupportedKey, err)

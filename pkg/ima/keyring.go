@@ -25,10 +25,6 @@ func NewKeyring(keys ...*PublicKey) *Keyring {
 	return k
 }
 
-// Lookup returns the keys of an id, in the order they were given to
-// [NewKeyring]. The slice must not be changed.
-func (k *Keyring) Lookup(id KeyID) []*PublicKey { return k.keys[id] }
-
 // Verify checks that value is a trusted key's signature over a statement, and returns
 // the key. The statement's form is the one that the caller wants the value to be of;
 // a value of another type or version is refused. Of each type the one version is valid
@@ -42,7 +38,7 @@ func (k *Keyring) Lookup(id KeyID) []*PublicKey { return k.keys[id] }
 //     of other content
 //   - [ErrOtherHash]: the digest is of another hash than the value
 //   - [ErrUnknownKey], [ErrUnsupportedVersion]
-//   - [ErrVerity], [ErrEVMValue], [ErrIMAValue], [ErrHMAC]: the value is of another form
+//   - [ErrEVMValue] and other refusals by name: the value is of another form
 func (k *Keyring) Verify(value []byte, s Statement) (*PublicKey, error) {
 	v, err := Parse(value)
 	if err != nil {
@@ -67,7 +63,7 @@ func (k *Keyring) Verify(value []byte, s Statement) (*PublicKey, error) {
 func otherForm(v *Value, f Form) error {
 	switch {
 	case f.Over == Metadata && v.Type == TypeEVMHMAC:
-		return fmt.Errorf("%w: only the machine that made it can check it", ErrHMAC)
+		return fmt.Errorf("%w: only the machine that made it can check it", errHMAC)
 	case f.Over == Metadata && v.Type == TypeSignature:
 		return fmt.Errorf("%w: %s is not portable", ErrEVMValue, v)
 	case f.Over == Metadata && v.Type == TypeEVMPortable:
@@ -75,11 +71,11 @@ func otherForm(v *Value, f Form) error {
 	case v.Type == TypeEVMHMAC, v.Type == TypeEVMPortable:
 		return fmt.Errorf("%w in %s: %s", ErrEVMValue, f.Xattr, v)
 	case f.Over == Content && v.Type == TypeVerity:
-		return fmt.Errorf("%w: needs the fs-verity digest, not that of the content", ErrVerity)
+		return fmt.Errorf("%w: needs the fs-verity digest, not that of the content", errVerity)
 	case f.Over == Verity:
-		return fmt.Errorf("%w: %s is not over an fs-verity digest", ErrIMAValue, v)
+		return fmt.Errorf("%w: %s is not over an fs-verity digest", errIMAValue, v)
 	}
-	return fmt.Errorf("%w in %s: %s", ErrIMAValue, f.Xattr, v)
+	return fmt.Errorf("%w in %s: %s", errIMAValue, f.Xattr, v)
 }
 
 // Shared returns the ids that different keys of the ring have in common, in

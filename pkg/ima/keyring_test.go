@@ -71,9 +71,6 @@ func TestKeysSharingAnID(t *testing.T) {
 		certificateKey(t, first, 1, 2, 3, 4), certificateKey(t, second, 9, 1, 2, 3, 4), certificateKey(t, third, 1, 2, 3, 4),
 	}
 	ring := ima.NewKeyring(pubs...)
-	if got := len(ring.Lookup(0x01020304)); got != 3 {
-		t.Errorf("%d keys of the id", got)
-	}
 	for i, key := range []crypto.Signer{first, second, third} {
 		check(t, verify(ring, sign(t, key, pubs[i], "a"), sum(ima.SHA256, "a")))
 	}

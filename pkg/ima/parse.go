@@ -18,9 +18,9 @@ const (
 // version 3 under type 0x03. Integers are big-endian; lengths must match
 // exactly.
 //
-// The result aliases b, nothing is copied. Errors wrap [ErrTruncated],
-// [ErrTrailing], [ErrByteOrder], [ErrUnknownType], [ErrUnsupportedVersion],
-// [ErrUnknownHash] or, in version 1, [ErrUnsupportedKey].
+// The result aliases b, nothing is copied. Errors wrap a [Refusal]:
+// [ErrTruncated], [ErrByteOrder], [ErrUnsupportedVersion], [ErrUnknownHash], in version
+// 1 [ErrUnsupportedKey], or one for trailing bytes or an unknown type.
 func Parse(b []byte) (Value, error) {
 	if len(b) == 0 {
 		return Value{}, fmt.Errorf("%w: empty value", ErrTruncated)
@@ -35,7 +35,7 @@ func Parse(b []byte) (Value, error) {
 	case TypeSignature, TypeEVMPortable, TypeVerity:
 		return parseSignature(b)
 	}
-	return Value{}, fmt.Errorf("%w: first byte is %#02x", ErrUnknownType, b[0])
+	return Value{}, fmt.Errorf("%w: first byte is %#02x", errUnknownType, b[0])
 }
 
 // parseDigest tells MD5 from SHA-1 as ima_get_hash_algo does: an MD5 digest is
@@ -161,7 +161,7 @@ func checkLength(have, big, little int) error {
 	case have < big:
 		return fmt.Errorf("%w: %d of %d bytes of signature", ErrTruncated, have, big)
 	}
-	return fmt.Errorf("%w: %d after a signature of %d bytes", ErrTrailing, have-big, big)
+	return fmt.Errorf("%w: %d after a signature of %d bytes", errTrailing, have-big, big)
 }
 
 func checkSize(t Type, have, want int) error {
@@ -169,7 +169,7 @@ func checkSize(t Type, have, want int) error {
 	case have < want:
 		return fmt.Errorf("%w: %d of %d bytes of %s", ErrTruncated, have, want, t)
 	case have > want:
-		return fmt.Errorf("%w: %d after %d bytes of %s", ErrTrailing, have-want, want, t)
+		return fmt.Errorf("%w: %d after %d bytes of %s", errTrailing, have-want, want, t)
 	}
 	return nil
 }

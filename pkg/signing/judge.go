@@ -37,7 +37,7 @@ func (s *stage) judge(e *Entry, before []Value, force bool) (value Value, c cand
 	switch {
 	case !c.form.Signs():
 		value.Status, value.Bytes = Hashed, ima.DigestValue(c.hash, c.digest)
-	case !c.hash.SignsAllowed():
+	case c.hash.CheckSigns() != nil:
 		return value, c, "", fmt.Errorf("%s: no signature is made over its digest: %w", e.Path, c.hash.CheckSigns())
 	default:
 		value.Status = Signed

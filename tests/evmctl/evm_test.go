@@ -66,20 +66,20 @@ func TestEVMLayouts(t *testing.T) {
 	base := ima.EVMMetadata{UID: 70001, GID: 70002, Mode: 0o104755, Inode: 0x12345678, Generation: 0x9abcdef0}
 	for i, tc := range []struct {
 		flags    []string
-		target   ima.EVMTarget
+		bits32   bool
 		portable bool
 		uuid     *[16]byte
 	}{
-		{[]string{"--m64", "--portable"}, ima.EVM64LittleEndian, true, nil},
-		{[]string{"--m32", "--portable"}, ima.EVM32LittleEndian, true, nil},
-		{[]string{"--m64", "--uuid"}, ima.EVM64LittleEndian, false, nil},
-		{[]string{"--m32", "--uuid"}, ima.EVM32LittleEndian, false, nil},
-		{[]string{"--m64", "--uuid=11223344-5566-7788-99aa-bbccddeeff01"}, ima.EVM64LittleEndian, false, &uuid},
-		{[]string{"--m32", "--uuid=11223344-5566-7788-99aa-bbccddeeff01"}, ima.EVM32LittleEndian, false, &uuid},
-		{[]string{"--m64", "--portable", "--uuid=11223344-5566-7788-99aa-bbccddeeff01"}, ima.EVM64LittleEndian, true, &uuid},
+		{[]string{"--m64", "--portable"}, false, true, nil},
+		{[]string{"--m32", "--portable"}, true, true, nil},
+		{[]string{"--m64", "--uuid"}, false, false, nil},
+		{[]string{"--m32", "--uuid"}, true, false, nil},
+		{[]string{"--m64", "--uuid=11223344-5566-7788-99aa-bbccddeeff01"}, false, false, &uuid},
+		{[]string{"--m32", "--uuid=11223344-5566-7788-99aa-bbccddeeff01"}, true, false, &uuid},
+		{[]string{"--m64", "--portable", "--uuid=11223344-5566-7788-99aa-bbccddeeff01"}, false, true, &uuid},
 	} {
 		m := base
-		m.Target, m.Portable, m.UUID = tc.target, tc.portable, tc.uuid
+		m.Bits32, m.Portable, m.UUID = tc.bits32, tc.portable, tc.uuid
 		args := append([]string{"sign", "--smack", "--key", key.priv,
 			"--ino", dec(m.Inode), "--generation", dec(m.Generation),
 			"--uid", dec(m.UID), "--gid", dec(m.GID), "--mode", dec(m.Mode)}, tc.flags...)

@@ -1,0 +1,12 @@
+package ima
+
+// Refusals that only the tests of this package match.
+const (
+	ErrTrailing       = errTrailing
+	ErrUnknownType    = errUnknownType
+	ErrMalformedKeyID = errMalformedKeyID
+	ErrNoIMAXattr     = errNoIMAXattr
+	ErrHMAC           = errHMAC
+	ErrIMAValue       = errIMAValue
+	ErrVerity         = errVerity
+)
