@@ -86,7 +86,7 @@ func Sign(ctx context.Context, s Signer, pub *PublicKey, f Form, h HashID, diges
 	if err := h.CheckSigns(); err != nil {
 		return nil, err
 	}
-	// Once for all, so that what is verified below is what was to be signed.
+	// What is verified is what was to be signed, whatever the Signer made of it.
 	std, messages, err := pub.messages(f, h, digests)
 	if err != nil {
 		return nil, fmt.Errorf("sign: %w", err)
@@ -98,26 +98,33 @@ func Sign(ctx context.Context, s Signer, pub *PublicKey, f Form, h HashID, diges
 	if err != nil {
 		return nil, fmt.Errorf("sign with key %s: %w", pub.ID(), err)
 	}
-	sv, ok := s.(SelfVerifying)
-	verified := ok && sv.VerifiesWith(pub.Public())
+	if sv, ok := s.(SelfVerifying); !ok || !sv.VerifiesWith(pub.Public()) {
+		if err := verifyAll(ctx, pub, std, messages, sigs); err != nil {
+			return nil, err
+		}
+	}
 	v := Value{Type: f.Type, Version: f.Version, Hash: h, KeyID: pub.ID()}
 	values := make([][]byte, len(sigs))
 	for i, sig := range sigs {
 		if len(sig) == 0 || len(sig) > math.MaxUint16 {
 			return nil, fmt.Errorf("sign with key %s: %w: %d bytes", pub.ID(), ErrBadSignature, len(sig))
 		}
-		if !verified {
-			if err := ctx.Err(); err != nil {
-				return nil, err
-			}
-			if err := pub.verify(std, messages[i], sig); err != nil {
-				return nil, fmt.Errorf("the signer's output does not verify with key %s; does the private key belong to this certificate? %w", pub.ID(), err)
-			}
-		}
 		v.Signature = sig
 		values[i] = v.Append(make([]byte, 0, headerSize+len(sig)))
 	}
 	return values, nil
+}
+
+func verifyAll(ctx context.Context, pub *PublicKey, h crypto.Hash, messages, sigs [][]byte) error {
+	for i, sig := range sigs {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := pub.verify(h, messages[i], sig); err != nil {
+			return fmt.Errorf("the signer's output does not verify with key %s; does the private key belong to this certificate? %w", pub.ID(), err)
+		}
+	}
+	return nil
 }
 
 // DigestValue returns the security.ima value that holds a digest without a

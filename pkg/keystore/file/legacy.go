@@ -2,8 +2,6 @@ package file
 
 import (
 	"context"
-	"crypto/aes"
-	"crypto/des" //nolint:gosec // only to read what `openssl genrsa -des3` wrote
 	"crypto/md5" //nolint:gosec // what the format derives its keys with
 	"encoding/asn1"
 	"encoding/hex"
@@ -18,28 +16,15 @@ import (
 // ciphers): "DEK-Info: AES-128-CBC,<IV in hex>". It is undone here rather than by
 // x509.DecryptPEMBlock, which leaves the passphrase in the memory of its hash.
 func parseLegacy(block *pem.Block) (*encryption, error) {
-	name, iv, _ := strings.Cut(block.Headers["DEK-Info"], ",")
-	e := &encryption{ciphertext: block.Bytes, valid: isPrivateKeyDER}
-	switch name {
-	case "DES-CBC":
-		e.cipher = cbc{8, des.BlockSize, des.NewCipher}
-	case "DES-EDE3-CBC":
-		e.cipher = cbc{24, des.BlockSize, des.NewTripleDESCipher}
-	case "AES-128-CBC":
-		e.cipher = cbc{16, aes.BlockSize, aes.NewCipher}
-	case "AES-192-CBC":
-		e.cipher = cbc{24, aes.BlockSize, aes.NewCipher}
-	case "AES-256-CBC":
-		e.cipher = cbc{32, aes.BlockSize, aes.NewCipher}
-	default:
+	name, text, _ := strings.Cut(block.Headers["DEK-Info"], ",")
+	c, found := cipherOf("", name)
+	if !found {
 		return nil, conversion{fmt.Errorf("%w: PEM encryption with %.40q", keystore.ErrUnsupportedKey, name), byOpenSSL}
 	}
-	var err error
-	if e.iv, err = hex.DecodeString(iv); err != nil || len(e.iv) != e.cipher.blockSize {
-		return nil, notAKey("damaged PEM encryption: the IV does not fit the cipher")
-	}
-	if n := len(e.ciphertext); n == 0 || n%e.cipher.blockSize != 0 {
-		return nil, notAKey("damaged PEM encryption: the length does not fit the cipher")
+	e := &encryption{ciphertext: block.Bytes, valid: isPrivateKeyDER}
+	iv, err := hex.DecodeString(text)
+	if err := e.setCipher(c, iv, err, "PEM encryption"); err != nil {
+		return nil, err
 	}
 	e.derive = func(_ context.Context, passphrase []byte, size int) ([]byte, error) {
 		return bytesToKey(passphrase, e.iv[:8], size), nil

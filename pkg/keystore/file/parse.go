@@ -183,8 +183,8 @@ func curveName(oid string) string {
 	return "curve " + oid
 }
 
-// isPrivateKeyInfo reports whether decrypted bytes are PKCS #8, which only the
-// right passphrase makes them, and returns them without what follows.
+// isPrivateKeyInfo reports whether decrypted bytes are PKCS #8, which only the right
+// passphrase makes them. White space behind it is let pass.
 func isPrivateKeyInfo(der []byte) bool {
 	var all asn1.RawValue
 	rest, err := asn1.Unmarshal(der, &all)

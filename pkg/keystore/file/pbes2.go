@@ -46,6 +46,37 @@ type cbc struct {
 	newBlock           func(key []byte) (cipher.Block, error)
 }
 
+// cipherOf finds a cipher by its object identifier, as PBES2 has it, or by its name in
+// the header of older PEM, which alone has single DES; the other one is "".
+func cipherOf(oid, name string) (c cbc, found bool) {
+	switch {
+	case oid == "2.16.840.1.101.3.4.1.2", name == "AES-128-CBC":
+		return cbc{16, aes.BlockSize, aes.NewCipher}, true
+	case oid == "2.16.840.1.101.3.4.1.22", name == "AES-192-CBC":
+		return cbc{24, aes.BlockSize, aes.NewCipher}, true
+	case oid == "2.16.840.1.101.3.4.1.42", name == "AES-256-CBC":
+		return cbc{32, aes.BlockSize, aes.NewCipher}, true
+	case oid == "1.2.840.113549.3.7", name == "DES-EDE3-CBC":
+		return cbc{24, des.BlockSize, des.NewTripleDESCipher}, true
+	case name == "DES-CBC":
+		return cbc{8, des.BlockSize, des.NewCipher}, true
+	}
+	return cbc{}, false
+}
+
+// setCipher takes the cipher's parameters and refuses what it cannot work with; err is
+// that of reading the IV, form names the encryption.
+func (p *encryption) setCipher(c cbc, iv []byte, err error, form string) error {
+	p.cipher, p.iv = c, iv
+	if err != nil || len(iv) != c.blockSize {
+		return notAKey("damaged " + form + ": the IV does not fit the cipher")
+	}
+	if n := len(p.ciphertext); n == 0 || n%c.blockSize != 0 {
+		return notAKey("damaged " + form + ": the length does not fit the cipher")
+	}
+	return nil
+}
+
 // parseEncryption returns nil for a key that is not encrypted.
 func parseEncryption(der []byte) (*encryption, error) {
 	var all asn1.RawValue
@@ -67,34 +98,18 @@ func parseEncryption(der []byte) (*encryption, error) {
 		return nil, damaged("encrypted PKCS #8", err)
 	}
 	p := &encryption{ciphertext: info.Data, valid: isPrivateKeyInfo}
-	if err := p.setCipher(params.Cipher); err != nil {
+	oid := params.Cipher.Algorithm.String()
+	c, found := cipherOf(oid, "")
+	if !found {
+		return nil, cannotDecrypt("cipher " + oid)
+	}
+	var iv []byte
+	_, err := asn1.Unmarshal(params.Cipher.Parameters.FullBytes, &iv)
+	if err := p.setCipher(c, iv, err, "encrypted PKCS #8"); err != nil {
 		return nil, err
 	}
-	var err error
-	p.derive, err = parseKDF(params.KDF, p.cipher.keySize)
+	p.derive, err = parseKDF(params.KDF, c.keySize)
 	return p, err
-}
-
-func (p *encryption) setCipher(a pkix.AlgorithmIdentifier) error {
-	switch oid := a.Algorithm.String(); oid {
-	case "2.16.840.1.101.3.4.1.2":
-		p.cipher = cbc{16, aes.BlockSize, aes.NewCipher}
-	case "2.16.840.1.101.3.4.1.22":
-		p.cipher = cbc{24, aes.BlockSize, aes.NewCipher}
-	case "2.16.840.1.101.3.4.1.42":
-		p.cipher = cbc{32, aes.BlockSize, aes.NewCipher}
-	case "1.2.840.113549.3.7":
-		p.cipher = cbc{24, des.BlockSize, des.NewTripleDESCipher}
-	default:
-		return cannotDecrypt("cipher " + oid)
-	}
-	if _, err := asn1.Unmarshal(a.Parameters.FullBytes, &p.iv); err != nil || len(p.iv) != p.cipher.blockSize {
-		return notAKey("damaged encrypted PKCS #8: the IV does not fit the cipher")
-	}
-	if n := len(p.ciphertext); n == 0 || n%p.cipher.blockSize != 0 {
-		return notAKey("damaged encrypted PKCS #8: the length does not fit the cipher")
-	}
-	return nil
 }
 
 // decrypt returns the key in clear.
