@@ -3,10 +3,11 @@
 // Measurement Architecture (IMA) and Extended Verification Module (EVM) accept
 // or refuse a file.
 //
-// [Parse] understands every form the kernel knows, [Sign] makes signatures,
+// [Parse] understands every kind of value the kernel knows, [Sign] makes signatures,
 // and [Keyring.Verify] checks them and says by a [Refusal] why one is not
-// accepted. [EVMDigest] and [SignPortable] do the same for a file's metadata,
-// [SignVerity] for fs-verity digests.
+// accepted. Both are told what is signed by a [Form]: the digest of a file's content,
+// an fs-verity digest, or an [EVMDigest] of its metadata. Keys are a [RawSigner]; what
+// they sign in place of a digest is known here alone ([FromRaw]).
 //
 // The package works on bytes in memory. Reading files, hashing them, finding
 // and writing their attributes, and opening keys are left to others; so is the
