@@ -2,7 +2,7 @@ package file
 
 import (
 	"context"
-	"crypto/md5" //nolint:gosec // what the format derives its keys with
+	"crypto/md5"
 	"encoding/asn1"
 	"encoding/hex"
 	"encoding/pem"
