@@ -14,6 +14,7 @@ import (
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/initramfs"
 	"github.com/imasign/imasign-build/internal/certs"
+	"github.com/imasign/imasign-build/internal/compress"
 	"github.com/imasign/imasign-build/internal/input"
 	"github.com/imasign/imasign-build/internal/policy"
 	"github.com/imasign/imasign-build/internal/quote"
@@ -82,8 +83,8 @@ const (
 	maxBusybox     = 64 << 20
 )
 
-func (o *initramfsBundleOptions) compression() (c initramfs.Compression, archive bool, err error) {
-	c, archive = initramfs.CompressionOf(o.output)
+func (o *initramfsBundleOptions) compression() (c compress.Format, archive bool, err error) {
+	c, archive = compress.Initramfs().ByName(o.output)
 	suffix := path.Ext(o.output)
 	switch {
 	case o.output == "":
@@ -207,8 +208,8 @@ func runInitramfsBundle(ctx context.Context, a *app, o initramfsBundleOptions) e
 	return a.printBundle(bundle, o, policy.Kernel{Version: options.Kernel})
 }
 
-func writeBundle(ctx context.Context, w io.Writer, bundle *initramfs.Bundle, c initramfs.Compression, mtime time.Time) error {
-	z, err := initramfs.Compress(w, c)
+func writeBundle(ctx context.Context, w io.Writer, bundle *initramfs.Bundle, c compress.Format, mtime time.Time) error {
+	z, err := compress.Initramfs().Writer(ctx, w, c, 1)
 	if err != nil {
 		return err
 	}

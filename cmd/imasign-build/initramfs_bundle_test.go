@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/initramfs"
+	"github.com/imasign/imasign-build/internal/compress"
 )
 
 // cancelling ends a context at the first byte that is written.
@@ -25,7 +26,7 @@ func (c *cancelling) Write(p []byte) (int, error) {
 // ends that.
 func TestInterruptedBundle(t *testing.T) {
 	bundle := &initramfs.Bundle{Files: []initramfs.File{{Path: "large", Mode: 0o644, Data: make([]byte, 8<<20)}}}
-	for _, c := range []initramfs.Compression{initramfs.None, initramfs.XZ} {
+	for _, c := range []compress.Format{compress.None, compress.XZ} {
 		ctx, cancel := context.WithCancelCause(t.Context())
 		w := &cancelling{cancel: cancel}
 		if err := writeBundle(ctx, w, bundle, c, time.Unix(0, 0)); !errors.Is(err, errInterrupted) {

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/pflag"
 
 	"github.com/imasign/imasign-build/internal/atomicfile"
+	"github.com/imasign/imasign-build/internal/compress"
 	"github.com/imasign/imasign-build/internal/input"
 	"github.com/imasign/imasign-build/pkg/signing"
 	"github.com/imasign/imasign-build/pkg/tarball"
@@ -92,7 +94,7 @@ func (f *tarOutputFlags) check(a *app, dryRun, oci bool, in, manifest string) er
 }
 
 func (f *tarOutputFlags) checkArchive(a *app, dryRun bool) error {
-	if _, err := f.choose(tarball.None); err != nil {
+	if _, err := f.choose(compress.None); err != nil {
 		return err
 	}
 	switch {
@@ -116,28 +118,28 @@ func (f *tarOutputFlags) checkArchive(a *app, dryRun bool) error {
 }
 
 // choose is how the output is compressed, where input is how the input was.
-func (f *tarOutputFlags) choose(input tarball.Compression) (tarball.Compression, error) {
+func (f *tarOutputFlags) choose(input compress.Format) (compress.Format, error) {
 	if f.compression != "auto" {
-		c, err := tarball.ParseCompression(f.compression)
+		c, err := compress.Archives().Parse(f.compression)
 		if err != nil {
 			return "", usageError{fmt.Errorf("--compression: %w", err)}
 		}
 		return c, nil
 	}
-	if c, ok := tarball.CompressionOf(f.file); ok {
+	if c, ok := compress.Archives().ByName(strings.ToLower(f.file)); ok {
 		return c, nil
 	}
 	return input, nil
 }
 
 // write has the archive written, compressed, to the output.
-func (f *tarOutputFlags) write(ctx context.Context, a *app, input tarball.Compression, write func(io.Writer) error) error {
+func (f *tarOutputFlags) write(ctx context.Context, a *app, input compress.Format, write func(io.Writer) error) error {
 	compression, err := f.choose(input)
 	if err != nil {
 		return err
 	}
 	return a.writeOutput(f.file, func(w io.Writer) error {
-		z, err := tarball.Compress(ctx, w, compression, f.jobs)
+		z, err := compress.Archives().Writer(ctx, w, compression, f.jobs)
 		if err == nil {
 			err = write(z)
 		}
@@ -151,6 +153,6 @@ func (f *tarOutputFlags) write(ctx context.Context, a *app, input tarball.Compre
 // rewrite is the attaching of a plan to a copy of the archive.
 func (f *tarOutputFlags) rewrite(a *app, archive *tarball.Archive) func(context.Context, *signing.Plan) error {
 	return func(ctx context.Context, plan *signing.Plan) error {
-		return f.write(ctx, a, archive.Compression(), func(w io.Writer) error { return archive.Rewrite(ctx, plan, w) })
+		return f.write(ctx, a, compress.Format(archive.Compression()), func(w io.Writer) error { return archive.Rewrite(ctx, plan, w) })
 	}
 }

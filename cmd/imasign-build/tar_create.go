@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/imasign/imasign-build/internal/compress"
 	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/internal/tree"
 	"github.com/imasign/imasign-build/pkg/signing"
@@ -136,7 +137,7 @@ type tarCreation struct {
 }
 
 func (c *tarCreation) write(ctx context.Context, plan *signing.Plan) error {
-	return c.output.write(ctx, c.app, tarball.None, func(w io.Writer) (err error) {
+	return c.output.write(ctx, c.app, compress.None, func(w io.Writer) (err error) {
 		c.counts, err = tarball.Create(ctx, w, c.tree, plan, c.options)
 		return err
 	})

@@ -4,10 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"cmp"
-	"compress/bzip2"
-	"compress/gzip"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash"
@@ -15,17 +12,11 @@ import (
 	"io/fs"
 	"strings"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/sassoftware/go-rpmutils/cpio"
-	"github.com/ulikunitz/xz/lzma"
-	"github.com/xi2/xz"
 
+	"github.com/imasign/imasign-build/internal/compress"
 	"github.com/imasign/imasign-build/internal/quote"
 )
-
-// maxWindow bounds what a decompressor may hold: rpmbuild's largest presets
-// (xz -9, zstd --ultra -22) stay at or below it.
-const maxWindow = 128 << 20
 
 // checkFiles unpacks the payload as a stream and compares the digest of every
 // file with the one that the main header states. All that differ are named.
@@ -52,38 +43,17 @@ func (p *Package) checkFiles(ctx context.Context) error {
 
 // decompress finds the compressor by the content's first bytes, as not all
 // packages name it. Its memory is bounded, also against hostile windows.
-func decompress(r io.Reader) (io.Reader, func(), error) {
+func decompress(r io.Reader) (content io.Reader, stop func(), err error) {
 	in := bufio.NewReaderSize(r, 64<<10)
-	magic, err := in.Peek(13)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, nil, err
+	if magic, _ := in.Peek(4); string(magic) == "0707" { // an error comes again
+		return in, func() {}, nil
 	}
-	nothing := func() {}
-	switch {
-	case bytes.HasPrefix(magic, []byte("\x1f\x8b")):
-		out, err := gzip.NewReader(in)
-		return out, nothing, err
-	case bytes.HasPrefix(magic, []byte("BZh")):
-		return bzip2.NewReader(in), nothing, nil
-	case bytes.HasPrefix(magic, []byte("\xfd7zXZ\x00")):
-		out, err := xz.NewReader(in, maxWindow)
-		return out, nothing, err
-	case bytes.HasPrefix(magic, []byte("\x28\xb5\x2f\xfd")):
-		out, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
-		if err != nil {
-			return nil, nil, err
-		}
-		return out, out.Close, nil
-	case bytes.HasPrefix(magic, []byte("0707")):
-		return in, nothing, nil
-	case len(magic) == 13 && magic[0] < 225 && lzma.ValidHeader(magic):
-		if window := binary.LittleEndian.Uint32(magic[1:]); window > maxWindow {
-			return nil, nil, fmt.Errorf("%w: lzma with a window of %d bytes", ErrMalformed, window)
-		}
-		out, err := lzma.NewReader(in)
-		return out, nothing, err
+	format, content, stop, err := compress.Packages().Open(in)
+	if err == nil && format == compress.None {
+		magic, _ := in.Peek(compress.HeadSize)
+		err = fmt.Errorf("%w: a payload that starts with %x is not compressed in a known way", ErrMalformed, magic)
 	}
-	return nil, nil, fmt.Errorf("%w: a payload that starts with %x is not compressed in a known way", ErrMalformed, magic)
+	return content, stop, err
 }
 
 // contextReader ends with the context.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+
+	"github.com/imasign/imasign-build/internal/compress"
 )
 
 // fill adds the zeros that are missing where the last entry's content does not
@@ -62,7 +64,7 @@ func (a *Archive) checkBeginning() error {
 	if bytes.HasPrefix(head, []byte("MZ")) && !bytes.HasPrefix(head[257:], []byte("ustar")) && bytes.Contains(head, []byte("MSCF\x00\x00\x00\x00")) {
 		kind = "CAB"
 	}
-	if kind == string(None) {
+	if kind == string(compress.None) {
 		return nil
 	}
 	return fmt.Errorf("%w: it begins as %s does, for which bsdtar takes it", ErrAmbiguous, kind)
@@ -88,5 +90,5 @@ func foreign(head []byte) string {
 	if uuencoded.Match(text) {
 		return "uuencode"
 	}
-	return string(recognise(head))
+	return string(compress.Archives().Recognise(head))
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/imasign/imasign-build/internal/compress"
 	"github.com/imasign/imasign-build/internal/tree"
 )
 
@@ -27,12 +28,12 @@ func (a *Archive) load(ctx context.Context, in io.Reader) error {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	if a.compression = recognise(head); a.compression != None && len(head) == blockSize && (*block)(head).checksumHolds() {
+	if a.compression = compress.Archives().Recognise(head); a.compression != compress.None && len(head) == blockSize && (*block)(head).checksumHolds() {
 		return fmt.Errorf("%w: it begins as a tar archive does and as %s does", ErrAmbiguous, a.compression)
 	}
-	content, stop, err := decompress(buf, a.compression)
+	content, stop, err := compress.Archives().Reader(buf, a.compression)
 	if err != nil {
-		return err
+		return decompressError(a.compression, err)
 	}
 	defer stop()
 	return a.toSpool(ctx, content)
@@ -49,15 +50,15 @@ func (a *Archive) loadFile(f *os.File) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	head := make([]byte, 10)
+	head := make([]byte, compress.HeadSize)
 	n, err := f.ReadAt(head, start)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return false, err
 	}
-	if recognise(head[:n]) != None {
+	if compress.Archives().Recognise(head[:n]) != compress.None {
 		return false, nil
 	}
-	a.compression, a.source = None, f
+	a.compression, a.source = compress.None, f
 	if a.stamp, err = tree.StampOf(f); err != nil {
 		return false, err
 	}
@@ -69,12 +70,12 @@ func (a *Archive) loadFile(f *os.File) (done bool, err error) {
 // loadSection takes a part of something else, such as a layer inside an archive of
 // an image, as it lies there. That it does not change is the caller's to check.
 func (a *Archive) loadSection(s *io.SectionReader) (done bool) {
-	head := make([]byte, 8)
+	head := make([]byte, compress.HeadSize)
 	n, _ := s.ReadAt(head, 0) // errors come again as the archive is read
-	if recognise(head[:n]) != None {
+	if compress.Archives().Recognise(head[:n]) != compress.None {
 		return false
 	}
-	a.compression, a.file, a.size = None, s, s.Size()
+	a.compression, a.file, a.size = compress.None, s, s.Size()
 	return true
 }
 
@@ -99,7 +100,7 @@ func (a *Archive) toSpool(ctx context.Context, content io.Reader) (err error) {
 			a.file = a.spool
 			return nil
 		}
-		if err != nil && a.compression != None {
+		if err != nil && a.compression != compress.None {
 			err = decompressError(a.compression, err)
 		}
 		if err == nil {
@@ -109,4 +110,15 @@ func (a *Archive) toSpool(ctx context.Context, content io.Reader) (err error) {
 			return err
 		}
 	}
+}
+
+// decompressError says which of this package's errors a decoder's is.
+func decompressError(c compress.Format, err error) error {
+	switch {
+	case errors.Is(err, compress.ErrMemory):
+		return fmt.Errorf("%s: %w: decompressing takes more than %d MiB of memory", c, ErrTooLarge, compress.MaxWindow>>20)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("%s: %w", c, ErrTruncated)
+	}
+	return fmt.Errorf("%w %s: %w", ErrCompression, c, err)
 }

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/imasign/imasign-build/internal/compress"
 )
 
 // IsArchive tells whether what begins at r's start is a tar archive, compressed or
@@ -22,13 +24,13 @@ func IsArchive(r io.ReaderAt) (bool, error) {
 		return false, err
 	}
 	head = head[:n]
-	c := recognise(head)
+	c := compress.Archives().Recognise(head)
 	skippable := n >= 4 && head[0]&0xf0 == 0x50 && bytes.Equal(head[1:4], []byte("\x2a\x4d\x18"))
 	if skippable {
-		c = Zstd
+		c = compress.Zstd
 	}
 	plain := isHeader(head)
-	if c == None {
+	if c == compress.None {
 		return plain, nil
 	}
 	if plain {
@@ -47,10 +49,10 @@ func IsArchive(r io.ReaderAt) (bool, error) {
 
 // unpackedHead is the first block of what r decompresses to, shorter where that
 // ends. What does not decompress here may do so elsewhere, and is an error.
-func unpackedHead(r io.ReaderAt, c Compression) ([]byte, error) {
-	content, stop, err := decompress(bufio.NewReader(io.NewSectionReader(r, 0, 1<<62)), c)
+func unpackedHead(r io.ReaderAt, c compress.Format) ([]byte, error) {
+	content, stop, err := compress.Archives().Reader(bufio.NewReader(io.NewSectionReader(r, 0, 1<<62)), c)
 	if err != nil {
-		return nil, err
+		return nil, decompressError(c, err)
 	}
 	defer stop()
 	head := make([]byte, blockSize)

@@ -26,6 +26,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/imasign/imasign-build/internal/compress"
 	"github.com/imasign/imasign-build/internal/tree"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
@@ -42,8 +43,7 @@ var (
 	ErrTruncated = errors.New("the archive is cut short")
 	// ErrTooLarge means input that exceeds a limit of Options or of this package.
 	ErrTooLarge = errors.New("larger than allowed")
-	// ErrCompression means an unknown compression, or compressed data that does not
-	// decompress.
+	// ErrCompression means compressed data that does not decompress.
 	ErrCompression = errors.New("compression")
 )
 
@@ -78,7 +78,7 @@ type Archive struct {
 	file        io.ReaderAt
 	size        int64 // of whole blocks
 	stored      int64 // how much of it is there, the rest are zeros that were left out
-	compression Compression
+	compression compress.Format
 	opts        Options
 	targets     map[string]bool // paths that hard links name
 	entries     int64
@@ -119,8 +119,8 @@ func (a *Archive) Close() error {
 	return a.spool.Close()
 }
 
-// Compression is how the input was compressed.
-func (a *Archive) Compression() Compression { return a.compression }
+// Compression is how the input was compressed: none, gzip, zstd, xz, bzip2 or lz4.
+func (a *Archive) Compression() string { return string(a.compression) }
 
 // Content is the whole archive, decompressed, until Close.
 func (a *Archive) Content() *io.SectionReader { return io.NewSectionReader(a.file, 0, a.stored) }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/initramfs"
 	"github.com/imasign/imasign-build/internal/certs"
+	"github.com/imasign/imasign-build/internal/compress"
 )
 
 // Make the keys of a device, and the archive that goes into its initramfs.
@@ -34,7 +35,7 @@ func Example() {
 		fmt.Println(f.Mode, f.Path)
 	}
 	var archive bytes.Buffer
-	z, err := initramfs.Compress(&archive, initramfs.Zstd)
+	z, err := compress.Initramfs().Writer(context.Background(), &archive, compress.Zstd, 1)
 	if err != nil {
 		panic(err)
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/initramfs"
 	"github.com/imasign/imasign-build/internal/certs"
+	"github.com/imasign/imasign-build/internal/compress"
 	"github.com/imasign/imasign-build/internal/policy"
 )
 
@@ -413,7 +414,7 @@ func TestTaken(t *testing.T) {
 
 func TestCompression(t *testing.T) {
 	o := initramfs.Options{Config: config(t, "ARM64")}
-	for c, taken := range map[initramfs.Compression]bool{initramfs.None: true, initramfs.Gzip: true, initramfs.Zstd: false, initramfs.LZ4: false, initramfs.Bzip2: false, initramfs.XZ: false} {
+	for c, taken := range map[compress.Format]bool{compress.None: true, compress.Gzip: true, compress.Zstd: false, compress.LZ4: false, compress.Bzip2: false, compress.XZ: false} {
 		if err := o.CheckCompression(c); (err == nil) != taken || err != nil && !errors.Is(err, initramfs.ErrRefused) {
 			t.Errorf("%s: %v", c, err)
 		}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/imasign/imasign-build/internal/compress"
 )
 
 // symbols are what a hook needs of a kernel, with what it is needed for.
@@ -47,9 +49,9 @@ func (b *builder) configured() error {
 
 // CheckCompression returns ErrRefused where a kernel with the configuration of the
 // options cannot unpack an archive that is compressed so.
-func (o *Options) CheckCompression(c Compression) error {
+func (o *Options) CheckCompression(c compress.Format) error {
 	symbol := "CONFIG_RD_" + strings.ToUpper(string(c))
-	if o.Config == nil || c == None || o.Config.Value(symbol) == "y" {
+	if o.Config == nil || c == compress.None || o.Config.Value(symbol) == "y" {
 		return nil
 	}
 	return refused("the archive", []string{fmt.Sprintf("configuration: %s is not set: compress it otherwise, by its name", symbol)})

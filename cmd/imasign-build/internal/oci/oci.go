@@ -25,6 +25,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/imasign/imasign-build/internal/compress"
 	"github.com/imasign/imasign-build/pkg/signing"
 	"github.com/imasign/imasign-build/pkg/tarball"
 )
@@ -141,12 +142,12 @@ func asFormat(err error) error {
 // Close lets go of the directory or the archive.
 func (l *Layout) Close() error { return l.store.Close() }
 
-// Compression is how an archive was compressed, tarball.None for a directory.
-func (l *Layout) Compression() tarball.Compression {
+// Compression is how an archive was compressed, compress.None for a directory.
+func (l *Layout) Compression() compress.Format {
 	if l.archive == nil {
-		return tarball.None
+		return compress.None
 	}
-	return l.archive.Compression()
+	return compress.Format(l.archive.Compression())
 }
 
 // LeftOut is what the last rewriting took away because it described bytes that
@@ -218,7 +219,7 @@ func (w *walk) withLayer(ctx context.Context, name string, d *descriptor, use fu
 // diffID is the digest of a layer's content, which that of an uncompressed blob
 // says already.
 func diffID(ctx context.Context, a *tarball.Archive, blob digest) (digest, error) {
-	if a.Compression() == tarball.None && blob.hash().Size() == sha256.Size {
+	if compress.Format(a.Compression()) == compress.None && blob.hash().Size() == sha256.Size {
 		return blob, nil
 	}
 	h := sha256.New()

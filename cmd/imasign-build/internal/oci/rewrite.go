@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 
+	"github.com/imasign/imasign-build/internal/compress"
 	"github.com/imasign/imasign-build/pkg/signing"
 	"github.com/imasign/imasign-build/pkg/tarball"
 )
@@ -144,7 +145,7 @@ func (w *walk) rewriteLayer(ctx context.Context, met *layer, a *tarball.Archive,
 // compress writes a layer with what the plan attaches.
 func (w *walk) compress(ctx context.Context, f *os.File, a *tarball.Archive, p *signing.Plan) (now rewritten, err error) {
 	blob, diff, size := sha256.New(), sha256.New(), &counter{}
-	z, err := tarball.Compress(ctx, io.MultiWriter(f, blob, size), a.Compression(), w.opts.Jobs)
+	z, err := compress.Archives().Writer(ctx, io.MultiWriter(f, blob, size), compress.Format(a.Compression()), w.opts.Jobs)
 	if err != nil {
 		return now, err
 	}

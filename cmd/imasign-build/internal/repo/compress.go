@@ -2,29 +2,18 @@ package repo
 
 import (
 	"bufio"
-	"bytes"
-	"compress/bzip2"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path"
 
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
-	"github.com/xi2/xz"
-
+	"github.com/imasign/imasign-build/internal/compress"
 	"github.com/imasign/imasign-build/internal/input"
 )
 
-const (
-	// maxWindow bounds what a decompressor may hold: what xz -9 and zstd --ultra -22
-	// need.
-	maxWindow = 128 << 20
-	// maxMetadata bounds one file of metadata, unpacked. The largest there are
-	// (filelists of a whole distribution) have about 1 GB.
-	maxMetadata = 8 << 30
-)
+// maxMetadata bounds one file of metadata, unpacked. The largest there are
+// (filelists of a whole distribution) have about 1 GB.
+const maxMetadata = 8 << 30
 
 var (
 	errZchunk   = errors.New("zchunk is not read")
@@ -63,32 +52,11 @@ func openMetadata(path string) (*unpacked, error) {
 
 func (u *unpacked) decompress() (err error) {
 	in := bufio.NewReaderSize(u.file, 64<<10)
-	magic, err := in.Peek(6)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return err
-	}
-	switch has := func(text string) bool { return bytes.HasPrefix(magic, []byte(text)) }; {
-	case has("\x1f\x8b"):
-		u.Reader, err = gzip.NewReader(in)
-		return err
-	case has("BZh"):
-		u.Reader = bzip2.NewReader(in)
-		return nil
-	case has("\xfd7zXZ\x00"):
-		u.Reader, err = xz.NewReader(in, maxWindow)
-		return err
-	case has("\x28\xb5\x2f\xfd"):
-		d, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
-		if err != nil {
-			return err
-		}
-		u.Reader, u.stop = d, d.Close
-		return nil
-	case has("\x00ZCK1"), has("\x00ZHR1"):
+	if head, _ := in.Peek(5); string(head) == "\x00ZCK1" || string(head) == "\x00ZHR1" {
 		return errZchunk
 	}
-	u.Reader = in
-	return nil
+	_, u.Reader, u.stop, err = compress.Metadata().Open(in)
+	return err
 }
 
 // limited fails, rather than ends, where there is more than may be.
@@ -107,15 +75,13 @@ func (l *limited) Read(b []byte) (int, error) {
 
 // compressionOf returns createrepo_c's word for the compression that a name tells.
 func compressionOf(name string) string {
-	switch path.Ext(name) {
-	case ".gz":
+	switch f, _ := compress.Metadata().ByName(name); f {
+	case compress.Gzip:
 		return "gz"
-	case ".bz2":
+	case compress.Bzip2:
 		return "bz2"
-	case ".xz":
-		return "xz"
-	case ".zst":
-		return "zstd"
+	case compress.XZ, compress.Zstd:
+		return string(f)
 	}
 	return ""
 }

@@ -9,11 +9,8 @@ import (
 	"io"
 	"os"
 
-	"github.com/klauspost/compress/zstd"
-	"github.com/xi2/xz"
-
+	"github.com/imasign/imasign-build/internal/compress"
 	"github.com/imasign/imasign-build/internal/keyscan"
-	"github.com/imasign/imasign-build/pkg/tarball"
 )
 
 // located is a finding with what its offset counts in; "" for the file.
@@ -52,14 +49,14 @@ func (s *scanner) search(ctx context.Context, f *os.File) (found []located, size
 // unpacked searches the content of a compressed file. Content that cannot be decompressed
 // is not taken for compressed: it was searched as it stands.
 func (s *scanner) unpacked(ctx context.Context, f *os.File) (found []located, err error) {
-	content, stop, err := tarball.Unpack(bufio.NewReader(f))
+	format, content, stop, err := compress.Files().Open(bufio.NewReader(f))
 	if err != nil {
 		return nil, tooLarge(err)
 	}
-	if content == nil {
+	defer stop()
+	if format == compress.None {
 		return nil, nil
 	}
-	defer stop()
 	limited := &io.LimitedReader{R: content, N: maxUnpacked}
 	plain, _, err := s.content.Scan(ctx, limited)
 	for _, one := range plain {
@@ -76,7 +73,7 @@ func (s *scanner) unpacked(ctx context.Context, f *os.File) (found []located, er
 
 // tooLarge keeps the error of content that asks for more memory than it gets.
 func tooLarge(err error) error {
-	if errors.Is(err, tarball.ErrTooLarge) || errors.Is(err, zstd.ErrWindowSizeExceeded) || errors.Is(err, xz.ErrMemlimit) {
+	if errors.Is(err, compress.ErrMemory) {
 		return fmt.Errorf("what it unpacks to was not searched: %w", err)
 	}
 	return nil

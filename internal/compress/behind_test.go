@@ -1,4 +1,4 @@
-package tarball
+package compress
 
 import (
 	"bufio"
@@ -10,12 +10,12 @@ import (
 // TestZerosBehindEveryEnd compresses until streams have ended in zeros of their
 // own and without, and puts more behind them.
 func TestZerosBehindEveryEnd(t *testing.T) {
-	for _, c := range []Compression{Gzip, Bzip2, LZ4} {
+	for _, c := range []Format{Gzip, Bzip2, LZ4} {
 		ownZeros := false
 		for size := range 150 {
 			text := compressible(size + 1)
 			var whole bytes.Buffer
-			z, err := Compress(t.Context(), &whole, c, 1)
+			z, err := Archives().Writer(t.Context(), &whole, c, 1)
 			check(t, err)
 			_, err = z.Write(text)
 			check(t, err)
@@ -23,7 +23,7 @@ func TestZerosBehindEveryEnd(t *testing.T) {
 			ownZeros = ownZeros || bytes.HasSuffix(whole.Bytes(), []byte{0})
 			for _, zeros := range []int{0, 4} {
 				behind := append(bytes.Clone(whole.Bytes()), make([]byte, zeros)...)
-				content, stop, err := decompress(bufio.NewReader(bytes.NewReader(behind)), c)
+				content, stop, err := Archives().Reader(bufio.NewReader(bytes.NewReader(behind)), c)
 				check(t, err)
 				back, err := io.ReadAll(content)
 				stop()

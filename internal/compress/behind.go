@@ -1,4 +1,4 @@
-package tarball
+package compress
 
 import (
 	"bufio"
@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 
-	"github.com/klauspost/pgzip"
 	"github.com/pierrec/lz4/v4"
 )
 
@@ -17,28 +16,35 @@ import (
 
 var errBehind = errors.New("more than zeros behind the compressed data")
 
+// gzipMember is what both gzip decoders have.
+type gzipMember interface {
+	io.Reader
+	Reset(r io.Reader) error
+	Multistream(ok bool)
+}
+
 // gzipReader reads gzip's members one after the other.
 type gzipReader struct {
-	*pgzip.Reader
+	gzipMember
 	in *bufio.Reader
 }
 
-func newGzip(in *bufio.Reader) (content io.Reader, stop func(), err error) {
-	z, err := pgzip.NewReader(in)
-	if err != nil {
-		return nil, nil, err
+// members reads the members that follow the first one as well.
+func (p Profile) members(first gzipMember, in *bufio.Reader) io.Reader {
+	if !p.zeroEnd {
+		return first
 	}
-	z.Multistream(false)
-	return &gzipReader{z, in}, func() { _ = z.Close() }, nil
+	first.Multistream(false)
+	return &gzipReader{first, in}
 }
 
 func (g *gzipReader) Read(b []byte) (int, error) {
-	n, err := g.Reader.Read(b)
+	n, err := g.gzipMember.Read(b)
 	if !errors.Is(err, io.EOF) || n > 0 {
 		return n, ignoreEnd(err)
 	}
 	magic, err := g.in.Peek(2)
-	if recognise(magic) != Gzip {
+	if string(magic) != gzipMagic {
 		return 0, zerosToEnd(g.in, err)
 	}
 	if err := g.Reset(g.in); err != nil {
@@ -66,7 +72,7 @@ func zerosToEnd(r io.Reader, err error) error {
 	}
 	for buf := make([]byte, 32<<10); ; {
 		n, err := r.Read(buf)
-		if !isZero(buf[:n]) {
+		if len(bytes.TrimLeft(buf[:n], "\x00")) > 0 {
 			return errBehind
 		}
 		if err != nil {

@@ -1,0 +1,90 @@
+// Package compress is the one table of compression formats: the bytes that each begins
+// with, the suffix of its files, how it is read and how it is written. What a kind of
+// file takes of the table, and how it is written, is a [Profile].
+package compress
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+
+	"github.com/ulikunitz/xz/lzma"
+)
+
+// Format is a compression format, by the word that users know it by.
+type Format string
+
+// The formats. None is content that is not compressed.
+const (
+	None  Format = "none"
+	Gzip  Format = "gzip"
+	Zstd  Format = "zstd"
+	XZ    Format = "xz"
+	Bzip2 Format = "bzip2"
+	LZ4   Format = "lz4"
+	LZMA  Format = "lzma"
+)
+
+// HeadSize is how many of the first bytes tell the format.
+const HeadSize = lzma.HeaderLen
+
+// MaxWindow is how much memory, in bytes, compressed data may ask for to be
+// decompressed: what xz -9, zstd --ultra -22 and zstd -19 --long need, and what zstd's
+// own program allows.
+const MaxWindow = 128 << 20
+
+var (
+	// ErrUnknown means a format that there is not, or that the profile does not have.
+	ErrUnknown = errors.New("no such compression")
+	// ErrMemory means compressed data that asks for more than MaxWindow.
+	ErrMemory = errors.New("decompressing takes too much memory")
+)
+
+// row is what is known of one format.
+type row struct {
+	format Format
+	begins func(head []byte) bool
+	suffix string   // of a file's name
+	short  []string // suffixes of an archive's name that stand for ".tar" and suffix
+	read   reader
+	// write uses several cores and gives the same bytes with any number of them.
+	write func(ctx context.Context, w io.Writer, jobs int) (io.WriteCloser, error)
+	// kernel writes what lib/decompress_*.c of the kernel reads, which is less than the
+	// format allows.
+	kernel func(w io.Writer) (io.WriteCloser, error)
+}
+
+// table has no row for None. LZMA is last because its files begin with no magic number.
+func table() []row {
+	return []row{
+		{Gzip, magic(gzipMagic), ".gz", []string{".tgz"}, readGzip, writeGzip, kernelGzip},
+		{Zstd, magic("\x28\xb5\x2f\xfd"), ".zst", []string{".tzst", ".tar.zstd"}, readZstd, writeZstd, kernelZstd},
+		{XZ, magic("\xfd7zXZ\x00"), ".xz", []string{".txz"}, readXZ, writeXZ, kernelXZ},
+		{Bzip2, isBzip2, ".bz2", []string{".tbz", ".tbz2"}, readBzip2, writeBzip2, encodeBzip2},
+		{LZ4, magic("\x04\x22\x4d\x18"), ".lz4", []string{".tlz4"}, readLZ4, writeLZ4, kernelLZ4},
+		{LZMA, isLZMA, ".lzma", nil, readLZMA, nil, nil},
+	}
+}
+
+const gzipMagic = "\x1f\x8b"
+
+func magic(text string) func([]byte) bool {
+	return func(head []byte) bool { return bytes.HasPrefix(head, []byte(text)) }
+}
+
+// isBzip2 also compares what a block begins with, or the end, as far as head reaches:
+// three letters and a digit may begin a text.
+func isBzip2(head []byte) bool {
+	level, found := bytes.CutPrefix(head, []byte("BZh"))
+	if !found || len(level) == 0 || level[0] < '1' || level[0] > '9' {
+		return false
+	}
+	next := level[1:min(len(level), 7)]
+	return bytes.HasPrefix([]byte("1AY&SY"), next) || bytes.HasPrefix([]byte("\x17\x72\x45\x38\x50\x90"), next)
+}
+
+// isLZMA reports whether head is a header of an .lzma file that its tools write.
+func isLZMA(head []byte) bool {
+	return len(head) >= lzma.HeaderLen && head[0] < 225 && lzma.ValidHeader(head[:lzma.HeaderLen])
+}
