@@ -8,9 +8,8 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/imasign/imasign-build/internal/libc"
+	"github.com/imasign/imasign-build/internal/stmode"
 )
 
 // preloaded reports whether a preloaded library keeps track of names.
@@ -83,17 +82,7 @@ func lstatTracked(path string) (attributes, error) {
 	if err != nil {
 		return attributes{}, &fs.PathError{Op: "lstat", Path: path, Err: err}
 	}
-	// Only a regular file is replaced: its other type bits need no translation.
-	mode := fs.FileMode(st.Mode & 0o777)
-	for bit, flag := range map[uint32]fs.FileMode{unix.S_ISUID: fs.ModeSetuid, unix.S_ISGID: fs.ModeSetgid, unix.S_ISVTX: fs.ModeSticky} {
-		if st.Mode&bit != 0 {
-			mode |= flag
-		}
-	}
-	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		mode |= fs.ModeIrregular
-	}
-	return attributes{mode, st.UID, st.GID}, nil
+	return attributes{stmode.FileMode(st.Mode), st.UID, st.GID}, nil
 }
 
 func (f *File) chownTracked(uid, gid int) error {
@@ -101,11 +90,5 @@ func (f *File) chownTracked(uid, gid int) error {
 }
 
 func (f *File) chmodTracked(mode fs.FileMode) error {
-	bits := uint32(mode.Perm())
-	for flag, bit := range map[fs.FileMode]uint32{fs.ModeSetuid: unix.S_ISUID, fs.ModeSetgid: unix.S_ISGID, fs.ModeSticky: unix.S_ISVTX} {
-		if mode&flag != 0 {
-			bits |= bit
-		}
-	}
-	return libc.Chmod(f.file.Name(), bits)
+	return libc.Chmod(f.file.Name(), stmode.Permissions(mode))
 }

@@ -7,6 +7,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/imasign/imasign-build/internal/stmode"
 )
 
 // Node is one name in the tree. The root itself is not a node.
@@ -102,7 +104,7 @@ func stampOf(st *unix.Stat_t) Stamp {
 
 func nodeOf(st *unix.Stat_t) Node {
 	n := Node{
-		Mode: modeOf(st.Mode), UID: st.Uid, GID: st.Gid, Size: st.Size,
+		Mode: stmode.FileMode(st.Mode), UID: st.Uid, GID: st.Gid, Size: st.Size,
 		Links: uint64(st.Nlink), Stamp: stampOf(st), //nolint:unconvert // Nlink's width varies
 	}
 	rdev := uint64(st.Rdev) //nolint:unconvert // its width varies
@@ -117,33 +119,4 @@ func (n *Node) setDevice(major, minor uint32) {
 	if n.Mode&fs.ModeDevice != 0 {
 		n.Major, n.Minor = major, minor
 	}
-}
-
-// modeOf translates st_mode as os.Lstat does.
-func modeOf(m uint32) fs.FileMode {
-	mode := fs.FileMode(m & 0o777)
-	switch m & unix.S_IFMT {
-	case unix.S_IFBLK:
-		mode |= fs.ModeDevice
-	case unix.S_IFCHR:
-		mode |= fs.ModeDevice | fs.ModeCharDevice
-	case unix.S_IFDIR:
-		mode |= fs.ModeDir
-	case unix.S_IFIFO:
-		mode |= fs.ModeNamedPipe
-	case unix.S_IFLNK:
-		mode |= fs.ModeSymlink
-	case unix.S_IFSOCK:
-		mode |= fs.ModeSocket
-	}
-	if m&unix.S_ISUID != 0 {
-		mode |= fs.ModeSetuid
-	}
-	if m&unix.S_ISGID != 0 {
-		mode |= fs.ModeSetgid
-	}
-	if m&unix.S_ISVTX != 0 {
-		mode |= fs.ModeSticky
-	}
-	return mode
 }

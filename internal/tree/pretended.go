@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/imasign/imasign-build/internal/libc"
+	"github.com/imasign/imasign-build/internal/stmode"
 )
 
 // pretended is the metadata as the C library has it, and with it a preloaded
@@ -98,7 +99,7 @@ func (n *Node) pretend(st *libc.Stat) error {
 	if err := st.Err(); err != nil {
 		return err
 	}
-	n.Mode, n.UID, n.GID, n.Links = modeOf(st.Mode), st.UID, st.GID, st.Nlink
+	n.Mode, n.UID, n.GID, n.Links = stmode.FileMode(st.Mode), st.UID, st.GID, st.Nlink
 	n.setDevice(unix.Major(st.Rdev), unix.Minor(st.Rdev))
 	return n.Stamp.check(stampOfLibc(st), restore)
 }

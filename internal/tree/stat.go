@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/imasign/imasign-build/internal/stmode"
 )
 
 // mountOf returns the id of the mount that an open file is on, and 0 where the
@@ -39,7 +41,7 @@ func statx(dir int, name string, flags int) (Node, error) {
 		return Node{}, err
 	}
 	n := Node{
-		Mode: modeOf(uint32(st.Mode)), UID: st.Uid, GID: st.Gid, Size: int64(st.Size), Links: uint64(st.Nlink),
+		Mode: stmode.FileMode(uint32(st.Mode)), UID: st.Uid, GID: st.Gid, Size: int64(st.Size), Links: uint64(st.Nlink),
 		Stamp: Stamp{
 			Dev: unix.Mkdev(st.Dev_major, st.Dev_minor), Ino: st.Ino, Size: int64(st.Size),
 			Mtime: nano(st.Mtime), Ctime: nano(st.Ctime),

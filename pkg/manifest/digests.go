@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"io/fs"
 
+	"github.com/imasign/imasign-build/internal/stmode"
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
@@ -40,11 +41,5 @@ func Type(kind string) fs.FileMode {
 
 // FileMode returns the line's kind and mode in the form of package fs.
 func (l *Line) FileMode() fs.FileMode {
-	mode := Type(l.Kind) | fs.FileMode(l.Mode&0o777)
-	for i, flag := range [...]fs.FileMode{fs.ModeSticky, fs.ModeSetgid, fs.ModeSetuid} {
-		if l.Mode&(0o1000<<i) != 0 {
-			mode |= flag
-		}
-	}
-	return mode
+	return Type(l.Kind) | stmode.FileMode(l.Mode&0o7777)
 }

@@ -20,6 +20,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/imasign/imasign-build/internal/stmode"
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
@@ -72,15 +73,7 @@ type Line struct {
 }
 
 // Permissions returns mode's permission bits as Line.Mode has them.
-func Permissions(mode fs.FileMode) uint32 {
-	bits := uint32(mode.Perm())
-	for i, flag := range [...]fs.FileMode{fs.ModeSticky, fs.ModeSetgid, fs.ModeSetuid} {
-		if mode&flag != 0 {
-			bits |= 0o1000 << i
-		}
-	}
-	return bits
-}
+func Permissions(mode fs.FileMode) uint32 { return stmode.Permissions(mode) }
 
 // Kind names a file type as manifests and reports do: "file", "directory",
 // "symlink", "fifo", "socket", "char", "block".

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"strings"
 
+	"github.com/imasign/imasign-build/internal/stmode"
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
@@ -94,7 +95,7 @@ func readModes(h *header, files []File) error {
 		return err
 	}
 	for i, mode := range modes {
-		files[i].Mode = fileMode(uint32(mode & 0xffff))
+		files[i].Mode = stmode.FileMode(uint32(mode & 0xffff))
 	}
 	return nil
 }
@@ -198,29 +199,4 @@ func hashOf(n uint64) (ima.HashID, bool) {
 		return ima.SHA3_512, true
 	}
 	return 0, false
-}
-
-// fileMode translates a 16-bit st_mode.
-func fileMode(m uint32) fs.FileMode {
-	mode := fs.FileMode(m & 0o777)
-	switch m & 0o170000 {
-	case 0o140000:
-		mode |= fs.ModeSocket
-	case 0o120000:
-		mode |= fs.ModeSymlink
-	case 0o060000:
-		mode |= fs.ModeDevice
-	case 0o040000:
-		mode |= fs.ModeDir
-	case 0o020000:
-		mode |= fs.ModeDevice | fs.ModeCharDevice
-	case 0o010000:
-		mode |= fs.ModeNamedPipe
-	}
-	for i, flag := range [...]fs.FileMode{fs.ModeSticky, fs.ModeSetgid, fs.ModeSetuid} {
-		if m&(0o1000<<i) != 0 {
-			mode |= flag
-		}
-	}
-	return mode
 }

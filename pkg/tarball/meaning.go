@@ -3,6 +3,8 @@ package tarball
 import (
 	"fmt"
 	"strings"
+
+	"github.com/imasign/imasign-build/internal/stmode"
 )
 
 // name is the entry's name to GNU tar and bsdtar, once check has found that they
@@ -73,7 +75,6 @@ func (m *member) checkType() error {
 	if err != nil {
 		return err
 	}
-	const typeBits, directory = 0o170000, 0o040000
 	isDir := m.isFile() && strings.HasSuffix(m.name(), "/")
 	switch {
 	case m.typeflag == typeVolume:
@@ -84,7 +85,7 @@ func (m *member) checkType() error {
 		if m.size > 0 {
 			return fmt.Errorf("%w: an entry of type %q with content", ErrAmbiguous, m.typeflag)
 		}
-		if m.typeflag == typeLink && mode&typeBits == directory {
+		if m.typeflag == typeLink && stmode.FileMode(uint32(mode)).IsDir() {
 			return fmt.Errorf("%w: a hard link with the mode of a directory", ErrAmbiguous)
 		}
 	case m.typeflag == typeMulti:
