@@ -11,6 +11,7 @@ import (
 
 	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
@@ -19,7 +20,7 @@ type change struct {
 	*app
 	command  string
 	from     string // the container, as the user named it
-	kind     string // of container, for the manifest
+	kind     manifest.Container
 	name     string // of the container in the manifest; "" for a tree
 	output   string // the file that is written; "" where the container itself is changed
 	progress *progress
@@ -32,12 +33,12 @@ type change struct {
 }
 
 func newChange(a *app, command, dir string, p *progress, dryRun bool) *change {
-	return &change{app: a, command: command, from: dir, kind: "tree", progress: p, dryRun: dryRun, summary: a.out, started: time.Now()}
+	return &change{app: a, command: command, from: dir, kind: manifest.Tree, progress: p, dryRun: dryRun, summary: a.out, started: time.Now()}
 }
 
 // newRewrite is a change that writes its result to a file, - for standard output,
 // and leaves the container alone.
-func newRewrite(a *app, command, kind, from, output string, p *progress, dryRun bool) *change {
+func newRewrite(a *app, command string, kind manifest.Container, from, output string, p *progress, dryRun bool) *change {
 	c := newChange(a, command, from, p, dryRun)
 	c.kind, c.output = kind, output
 	if from != "-" {

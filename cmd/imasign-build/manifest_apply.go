@@ -67,12 +67,12 @@ named and stay as they are.`,
 var errNothingToApply = errors.New("the manifest has nothing to attach there: was it signed, and is it of this container? --allow-empty accepts that")
 
 // check refuses flags that mean nothing for what a manifest of that kind goes to.
-func (o *manifestApplyOptions) check(flags *pflag.FlagSet, kind string) error {
+func (o *manifestApplyOptions) check(flags *pflag.FlagSet, kind manifest.Container) error {
 	tar, packages, tree := []string{"unpack-limit", "compression"}, []string{"check", "rpm-max-header", "output-dir"}, []string{"cross-mounts"}
 	switch {
 	case o.output.file != "":
 		return errors.Join(idle(flags, "packages", packages...), idle(flags, "trees", tree...))
-	case kind == "tree":
+	case kind == manifest.Tree:
 		return errors.Join(idle(flags, "archives", tar...), idle(flags, "packages", packages...))
 	}
 	return errors.Join(idle(flags, "archives", tar...), idle(flags, "trees", tree...))
@@ -106,15 +106,15 @@ func runManifestApply(ctx context.Context, a *app, o manifestApplyOptions, flags
 	}
 	toTar := o.output.file != ""
 	switch kind := catalog.Headers()[0].Container; {
-	case toTar && (kind == "tree" || kind == "tar"):
+	case toTar && (kind == manifest.Tree || kind == manifest.Archive):
 		return applyToTar(ctx, a, o, ring, catalog, targets)
 	case toTar:
 		return usagef("-o is for archives: a manifest of %q goes to packages", kind)
-	case kind == "tar":
+	case kind == manifest.Archive:
 		return usagef("a manifest of an archive goes to an archive: -o OUT.tar")
-	case kind == "tree":
+	case kind == manifest.Tree:
 		return applyToTree(ctx, a, o, ring, catalog, targets)
-	case kind == "rpm", kind == manifest.Digests:
+	case kind == manifest.Package, kind == manifest.Digests:
 		return applyToPackages(ctx, a, o, ring, catalog, targets)
 	default:
 		return fmt.Errorf("%s: a manifest of %q cannot be applied", file, kind)
@@ -212,7 +212,7 @@ func applyToTar(ctx context.Context, a *app, o manifestApplyOptions, ring *ima.K
 		return err
 	}
 	defer closeArchive()
-	run := newRewrite(a, "manifest apply", "tar", files[0], o.output.file, progress, o.dryRun)
+	run := newRewrite(a, "manifest apply", manifest.Archive, files[0], o.output.file, progress, o.dryRun)
 	o.output.jobs = o.engine.jobs
 	return run.do(ctx, func() (*signing.Plan, error) { return o.plan(ctx, engine, archive, index, ring) }, o.output.rewrite(a, archive))
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/imasign/imasign-build/internal/compress"
 	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/internal/tree"
+	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/signing"
 	"github.com/imasign/imasign-build/pkg/tarball"
 )
@@ -100,7 +101,7 @@ func runTarCreate(ctx context.Context, a *app, o tarCreateOptions, dir string) e
 	}
 	started := time.Now()
 	if err := c.write(ctx, nil); err != nil {
-		return newRewrite(a, "tar create", "tar", dir, o.output.file, progress, false).notAttached(ctx, err)
+		return newRewrite(a, "tar create", manifest.Archive, dir, o.output.file, progress, false).notAttached(ctx, err)
 	}
 	progress.close()
 	return c.report(dir, time.Since(started))
@@ -122,7 +123,7 @@ func runTarCreateSigned(ctx context.Context, a *app, o tarCreateOptions, dir str
 		return err
 	}
 	defer source.Close() //nolint:errcheck // opened for reading
-	run := newRewrite(a, "tar create", "tree", dir, o.output.file, progress, o.dryRun)
+	run := newRewrite(a, "tar create", manifest.Tree, dir, o.output.file, progress, o.dryRun)
 	run.public, run.manifest, run.name = s.public, o.manifest, ""
 	return run.do(ctx, func() (*signing.Plan, error) { return s.Plan(ctx, source) }, c.write)
 }

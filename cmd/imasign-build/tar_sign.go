@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/signing"
 	"github.com/imasign/imasign-build/pkg/tarball"
 )
@@ -71,7 +72,7 @@ func runTarSign(ctx context.Context, a *app, o tarSignOptions, file string) erro
 	}
 	defer s.close()
 	if o.oci {
-		run := newRewrite(a, "tar sign", "layer", file, o.output.file, progress, o.dryRun)
+		run := newRewrite(a, "tar sign", manifest.Layer, file, o.output.file, progress, o.dryRun)
 		run.manifest, run.public, o.output.jobs = o.manifest, s.public, o.engine.jobs
 		return runTarOCI(ctx, run, o.input, o.output, s.Plan)
 	}
@@ -80,7 +81,7 @@ func runTarSign(ctx context.Context, a *app, o tarSignOptions, file string) erro
 		return err
 	}
 	defer closeArchive()
-	run := newRewrite(a, "tar sign", "tar", file, o.output.file, progress, o.dryRun)
+	run := newRewrite(a, "tar sign", manifest.Archive, file, o.output.file, progress, o.dryRun)
 	run.public, run.manifest = s.public, o.manifest
 	o.output.jobs = o.engine.jobs
 	return run.do(ctx, func() (*signing.Plan, error) { return s.Plan(ctx, archive) }, o.output.rewrite(a, archive))

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/signing"
 	"github.com/imasign/imasign-build/pkg/tarball"
 )
@@ -54,7 +55,7 @@ func runTarStrip(ctx context.Context, a *app, o tarStripOptions, file string) er
 		return err
 	}
 	if o.oci {
-		run := newRewrite(a, "tar strip", "layer", file, o.output.file, progress, o.dryRun)
+		run := newRewrite(a, "tar strip", manifest.Layer, file, o.output.file, progress, o.dryRun)
 		run.manifest, o.output.jobs = o.manifest, o.engine.jobs
 		return runTarOCI(ctx, run, o.input, o.output, engine.Strip)
 	}
@@ -63,7 +64,7 @@ func runTarStrip(ctx context.Context, a *app, o tarStripOptions, file string) er
 		return err
 	}
 	defer closeArchive()
-	run := newRewrite(a, "tar strip", "tar", file, o.output.file, progress, o.dryRun)
+	run := newRewrite(a, "tar strip", manifest.Archive, file, o.output.file, progress, o.dryRun)
 	run.manifest, o.output.jobs = o.manifest, o.engine.jobs
 	return run.do(ctx, func() (*signing.Plan, error) { return engine.Strip(ctx, archive) }, o.output.rewrite(a, archive))
 }

@@ -8,11 +8,6 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// Digests is the container of a manifest that lists distinct digests instead of
-// files: what a machine needs that has a key and nothing else. Its lines have
-// DigestPath as path, kind "file", and neither size, mode nor owner.
-const Digests = "digests"
-
 // DigestPath is the path of a digest's line in a manifest of digests:
 // "sha256:" and lower-case hex.
 func DigestPath(h ima.HashID, digest []byte) string {

@@ -10,12 +10,9 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// treeContainer is the Header.Container in which no path repeats.
-const treeContainer = "tree"
-
 func (h *Header) toJSON() headerJSON {
 	j := headerJSON{
-		Version: Version, Tool: strings.ToValidUTF8(h.Tool, "\uFFFD"), Container: strings.ToValidUTF8(h.Container, "\uFFFD"),
+		Version: Version, Tool: strings.ToValidUTF8(h.Tool, "\uFFFD"), Container: strings.ToValidUTF8(string(h.Container), "\uFFFD"),
 		Entries: h.Entries, Certificate: hex.EncodeToString(h.Certificate),
 	}
 	j.Name, j.NameB64 = text(h.Name)
@@ -52,7 +49,7 @@ func (j *headerJSON) header() (h Header, err error) {
 	if j.Version != Version {
 		return Header{}, fmt.Errorf("%w: version %d, this program knows %d", ErrFormat, j.Version, Version)
 	}
-	h = Header{Tool: j.Tool, Container: j.Container, Name: j.Name, Entries: j.Entries}
+	h = Header{Tool: j.Tool, Container: Container(j.Container), Name: j.Name, Entries: j.Entries}
 	if len(j.NameB64) > 0 {
 		h.Name = string(j.NameB64)
 	}

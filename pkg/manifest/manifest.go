@@ -33,8 +33,8 @@ var ErrFormat = errors.New("not a valid manifest")
 // Header opens a container's lines.
 type Header struct {
 	Tool      string // name and version of the program that wrote it
-	Container string // "tree", "rpm", "tar"
-	Name      string // the package or archive, raw bytes; "" for a tree
+	Container Container
+	Name      string // as Container says, raw bytes; "" for none
 	// Hash is the algorithm of all digests; zero where they differ or there are
 	// none. (Zero is MD4's id, which nothing makes digests with.)
 	Hash ima.HashID

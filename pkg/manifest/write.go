@@ -82,7 +82,7 @@ type order struct {
 	repeats bool // paths may repeat
 }
 
-func newOrder(h Header) order { return order{repeats: h.Container != treeContainer} }
+func newOrder(h Header) order { return order{repeats: h.Container != Tree} }
 
 func (o *order) next(path string) error {
 	switch {

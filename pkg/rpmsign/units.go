@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
@@ -124,7 +125,7 @@ func (s *Signing) describe(plan *signing.Plan, r *Result) error {
 		return nil
 	}
 	d := *s.Describe
-	d.Container, d.Name = "rpm", r.Name
+	d.Container, d.Name = manifest.Package, r.Name
 	var text bytes.Buffer
 	if err := plan.WriteManifest(&text, d); err != nil {
 		return fmt.Errorf("%s: write its manifest: %w", r.Path, err)

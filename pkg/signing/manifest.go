@@ -14,8 +14,8 @@ import (
 
 // Description names a plan in its manifest.
 type Description struct {
-	Tool      string    // name and version of the program
-	Container string    // "tree", "rpm", "tar"; in a tree no path repeats
+	Tool      string // name and version of the program
+	Container manifest.Container
 	Name      string    // of the package or archive; "" for a tree
 	Date      time.Time // zero unless SOURCE_DATE_EPOCH gives one
 }

@@ -170,14 +170,14 @@ func one(t testing.TB, e *signing.Engine, entry signing.Entry) signing.Record {
 	return records(t, plan(t, e, entry))[0]
 }
 
-func text(t testing.TB, p *signing.Plan, container string) []byte {
+func text(t testing.TB, p *signing.Plan, container manifest.Container) []byte {
 	t.Helper()
 	var buf bytes.Buffer
 	check(t, p.WriteManifest(&buf, signing.Description{Tool: "t", Container: container}))
 	return buf.Bytes()
 }
 
-func indexOf(t testing.TB, p *signing.Plan, container string) *manifest.Index {
+func indexOf(t testing.TB, p *signing.Plan, container manifest.Container) *manifest.Index {
 	t.Helper()
 	m := text(t, p, container)
 	x, err := manifest.NewIndex(bytes.NewReader(m), int64(len(m)))
