@@ -507,7 +507,7 @@ func TestStrip(t *testing.T) {
 	run(t, "setfattr", "-n", "user.mine", "-v", "x", filepath.Join(dir, "b"))
 	stripTree := func(o Options) (*signing.Plan, error) {
 		tr := openTree(t, dir, o)
-		plan, err := engine(t, key()).Strip(t.Context(), tr)
+		plan, err := engine(t, key(), signing.Observer{}).Strip(t.Context(), tr)
 		ok(t, err)
 		t.Cleanup(func() { plan.Close() })
 		return plan, tr.Attach(t.Context(), plan)
@@ -545,7 +545,7 @@ func TestTwoSigners(t *testing.T) {
 		var both sync.WaitGroup
 		for i, k := range []*ecdsa.PrivateKey{key().(*ecdsa.PrivateKey), other} {
 			both.Go(func() {
-				e := engine(t, k)
+				e := engine(t, k, signing.Observer{})
 				tr, err := Open(dir, Options{})
 				if results[i] = err; err != nil {
 					return
@@ -579,7 +579,7 @@ func TestTwoSigners(t *testing.T) {
 			}
 		}
 		tr := openTree(t, dir, Options{})
-		plan, err := engine(t, key()).Strip(t.Context(), tr)
+		plan, err := engine(t, key(), signing.Observer{}).Strip(t.Context(), tr)
 		ok(t, err)
 		ok(t, errors.Join(tr.Attach(t.Context(), plan), plan.Close()))
 	}
@@ -619,7 +619,7 @@ func BenchmarkAttach(b *testing.B) {
 	for b.Loop() {
 		b.StopTimer()
 		tr := openTree(b, dir, Options{})
-		strip, err := engine(b, key()).Strip(b.Context(), tr)
+		strip, err := engine(b, key(), signing.Observer{}).Strip(b.Context(), tr)
 		ok(b, err)
 		ok(b, errors.Join(tr.Attach(b.Context(), strip), strip.Close()))
 		plan := planFor(b, tr)

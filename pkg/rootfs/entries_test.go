@@ -234,7 +234,7 @@ func TestUnreadableEntriesFailThePlan(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "a", "d/x", "z")
 	tr := openTree(t, dir, Options{})
-	e := engine(t, key())
+	e := engine(t, key(), signing.Observer{})
 	swapped := &swapper{Tree: tr, at: "d", swap: func() { ok(t, os.RemoveAll(filepath.Join(dir, "d"))) }}
 	if _, err := e.Plan(t.Context(), swapped); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), filepath.Join(dir, "d")) {
 		t.Errorf("got %v", err)

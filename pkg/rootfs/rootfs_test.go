@@ -77,9 +77,9 @@ func openTree(t testing.TB, dir string, o Options) *Tree {
 	return tr
 }
 
-func engine(t testing.TB, k crypto.Signer) *signing.Engine {
+func engine(t testing.TB, k crypto.Signer, observe signing.Observer) *signing.Engine {
 	t.Helper()
-	e, err := signing.New(signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: ima.FromRaw(ima.CryptoSigner(k), public(t, k)), Public: public(t, k)}, 0)}, Force: true})
+	e, err := signing.New(signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: ima.FromRaw(ima.CryptoSigner(k), public(t, k)), Public: public(t, k)}, 0)}, Force: true, Observe: observe})
 	ok(t, err)
 	return e
 }
@@ -88,7 +88,7 @@ func planFor(t testing.TB, tr *Tree) *signing.Plan { return planWith(t, tr, key(
 
 func planWith(t testing.TB, tr *Tree, k crypto.Signer) *signing.Plan {
 	t.Helper()
-	p, err := engine(t, k).Plan(t.Context(), tr)
+	p, err := engine(t, k, tr.observe).Plan(t.Context(), tr)
 	ok(t, err)
 	t.Cleanup(func() { p.Close() })
 	return p
