@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -14,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/internal/input"
 	"github.com/imasign/imasign-build/internal/libc"
 	"github.com/imasign/imasign-build/internal/quote"
@@ -38,10 +41,12 @@ var errWrong = errors.New("verification found something wrong")
 // went nowhere (a full disk, a closed pipe) ends in an exit code.
 type results struct {
 	io.Writer
-	err error
+	begun bool // something was written, or should have been
+	err   error
 }
 
 func (r *results) Write(b []byte) (int, error) {
+	r.begun = true
 	n, err := r.Writer.Write(b)
 	if err != nil && r.err == nil {
 		r.err = fmt.Errorf("write the result: %w", err)
@@ -115,12 +120,18 @@ func run(a *app, args []string) int {
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
-	err := root.ExecuteContext(ctx)
+	cmd, err := root.ExecuteContextC(ctx)
 	a.endWarnings()
-	return a.exit(err)
+	var usage usageError
+	if errors.As(err, &usage) && slices.Contains(args, "--json") { // it may stand behind the flag that is wrong
+		a.json = true
+	}
+	return a.exit(cmd, err)
 }
 
-func (a *app) exit(err error) int {
+// exit says what went wrong, and returns the exit code. With --json an error is a
+// document too, unless there is one that has it.
+func (a *app) exit(cmd *cobra.Command, err error) int {
 	switch {
 	case err != nil && !errors.Is(err, errWrong):
 	case errors.Is(a.out.err, syscall.EPIPE): // whoever read it, as head does, has had enough
@@ -134,12 +145,25 @@ func (a *app) exit(err error) int {
 		return exitDone
 	case errors.Is(err, errWrong):
 		return exitWrong
-	case errors.As(err, &usage):
-		a.note("%v (see --help)", err)
+	}
+	if a.json && !a.out.begun {
+		f := &report.Failure{Head: report.Head{Command: commandName(cmd)}}
+		_ = a.print(f, err) // which is said below, on standard error
+	}
+	if errors.As(err, &usage) {
+		a.note("%v (see --help)", advised(err))
 		return exitUsage
 	}
-	a.note("%v", err)
+	a.note("%v", advised(err))
 	return exitFailed
+}
+
+// commandName is a command as reports name it, without the program's name.
+func commandName(cmd *cobra.Command) string {
+	if cmd.HasParent() {
+		return strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" ")
+	}
+	return cmd.Name()
 }
 
 // note tells a person something, on standard error, above the bar where there is one.

@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/imasign/imasign-build/internal/quote"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/signing"
@@ -126,104 +126,21 @@ func (c *change) prepareManifest(p *signing.Plan) (commit func() error, discard 
 	})
 }
 
-// changeReport is the JSON document of a command that signs or strips.
-type changeReport struct {
-	Command   string  `json:"command"`
-	DryRun    bool    `json:"dry_run,omitempty"`
-	Signed    int64   `json:"signed"`
-	Hashed    int64   `json:"hashed"`
-	Unchanged int64   `json:"unchanged"`
-	Skipped   int64   `json:"skipped"`
-	Cached    int64   `json:"cached"`
-	Stripped  int64   `json:"stripped,omitempty"`
-	Rehashed  int64   `json:"rehashed,omitempty"` // of signed and hashed, that the same key made over another hash before
-	Forced    int64   `json:"forced,omitempty"`   // of signed and hashed, that replace what takes --force
-	Links     int64   `json:"links,omitempty"`
-	Bytes     int64   `json:"bytes"`
-	Seconds   float64 `json:"seconds"`
-	KeyID     string  `json:"key_id,omitempty"`
-	// LeftOut are annotations of an image's documents, and how often.
-	LeftOut map[string]int `json:"annotations_left_out,omitempty"`
-	Entries []changeEntry  `json:"entries,omitempty"`
-}
-
-type changeEntry struct {
-	jsonPath
-	Status string `json:"status"`
-	Reason string `json:"reason,omitempty"`
-}
-
+// report prints what was done, of which n are the counts and records the entries.
 func (c *change) report(n signing.Counts, records iter.Seq2[signing.Record, error]) error {
 	if n.Pending()+n.Unchanged == 0 {
 		c.note("warning: there was nothing to do in %s", c.from)
 	}
-	if !c.json {
-		return c.printChange(n, records)
+	r := &report.Change{
+		Head: report.Head{Command: c.command}, DryRun: c.dryRun, Bytes: n.Bytes, Seconds: time.Since(c.started).Seconds(),
+		AnnotationsLeftOut: c.leftOut, Of: c.from, Records: records,
 	}
-	report := changeReport{
-		Command: c.command, DryRun: c.dryRun, Signed: n.Signed, Hashed: n.Hashed, Unchanged: n.Unchanged, Skipped: n.Skipped,
-		Stripped: n.Stripped, Rehashed: n.Rehashed, Forced: n.Forced, Links: n.Links, Bytes: n.Bytes, Seconds: time.Since(c.started).Seconds(),
-		LeftOut: c.leftOut,
-	}
+	r.Add(n)
 	if c.public != nil {
-		report.KeyID = c.public.ID().String()
+		r.KeyID = c.public.ID().String()
 	}
-	if c.verbose {
-		for r, err := range records {
-			if err != nil {
-				return err
-			}
-			report.Entries = append(report.Entries, changeEntry{pathJSON(r.Path), r.Status().String(), r.Reason})
-		}
-	}
-	return c.printJSON(report)
-}
-
-func (c *change) printChange(n signing.Counts, records iter.Seq2[signing.Record, error]) error {
 	if c.manifest == "-" { // standard output is the manifest
 		c.summary = c.err
 	}
-	if c.verbose {
-		for r, err := range records {
-			if err != nil {
-				return err
-			}
-			printEntry(c.summary, r.Status().String(), r.Path, r.Reason)
-		}
-	}
-	would := ""
-	if c.dryRun {
-		would = "would be "
-	}
-	var parts []string
-	for _, part := range []struct {
-		n    int64
-		word string
-	}{{n.Signed, would + "signed"}, {n.Hashed, would + "hashed"}, {n.Stripped, would + "stripped"}, {n.Unchanged, "unchanged"}, {n.Skipped, "skipped"}} {
-		if part.n > 0 {
-			parts = append(parts, fmt.Sprintf("%s %s", count(part.n), part.word))
-		}
-	}
-	parts = append(parts, replaced(n)...)
-	if n := len(c.leftOut); n > 0 {
-		parts = append(parts, fmt.Sprintf("%d kinds of annotations about bytes that changed left out", n))
-	}
-	seconds := time.Since(c.started).Seconds()
-	line := fmt.Sprintf("%s: %s; %s in %.1f s", c.from, join(parts, "nothing to do"), size(n.Bytes), seconds)
-	if c.public != nil {
-		line += ", key id " + c.public.ID().String()
-	}
-	quote.Fprintf(c.summary, "%s\n", line)
-	return nil
-}
-
-// replaced says how many of the new values take the place of another.
-func replaced(n signing.Counts) (parts []string) {
-	if n.Rehashed > 0 {
-		parts = append(parts, fmt.Sprintf("%s of them over another hash before", count(n.Rehashed)))
-	}
-	if n.Forced > 0 {
-		parts = append(parts, fmt.Sprintf("%s of them replaced with --force", count(n.Forced)))
-	}
-	return parts
+	return c.printTo(c.summary, r, nil)
 }

@@ -7,12 +7,12 @@ import (
 	"io"
 	"path"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/initramfs"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/internal/certs"
 	"github.com/imasign/imasign-build/internal/compress"
 	"github.com/imasign/imasign-build/internal/input"
@@ -94,7 +94,7 @@ func (o *initramfsBundleOptions) compression() (c compress.Format, archive bool,
 	case archive && o.hook == string(initramfs.Dracut):
 		return c, archive, usagef("the dracut hook is installed by dracut, when it makes an initramfs: give -o a directory")
 	case !archive && slices.Contains([]string{".gz", ".zst", ".xz", ".bz2", ".lz4", ".tar", ".img"}, suffix):
-		return c, archive, usagef("-o %s: an archive's name ends in .cpio, or .cpio.gz, .zst, .xz, .bz2 or .lz4", printable(o.output))
+		return c, archive, usagef("-o %s: an archive's name ends in .cpio, or .cpio.gz, .zst, .xz, .bz2 or .lz4", quote.Name(o.output))
 	}
 	return c, archive, nil
 }
@@ -149,21 +149,6 @@ func readInput(ctx context.Context, name string, limit int64) (*initramfs.Input,
 	return &initramfs.Input{Name: name, Data: data}, nil
 }
 
-type initramfsBundleReport struct {
-	Command  string                `json:"command"`
-	jsonPath                       // of the output
-	Hook     string                `json:"hook"`
-	Kernel   string                `json:"kernel"`
-	Files    []initramfsBundleFile `json:"files"`
-	Findings []initramfs.Finding   `json:"findings"`
-}
-
-type initramfsBundleFile struct {
-	Path string `json:"path"`
-	Mode string `json:"mode"`
-	Size int    `json:"size"`
-}
-
 func runInitramfsBundle(ctx context.Context, a *app, o initramfsBundleOptions) error {
 	compression, archive, err := o.compression()
 	if err != nil {
@@ -205,7 +190,7 @@ func runInitramfsBundle(ctx context.Context, a *app, o initramfsBundleOptions) e
 	if err != nil {
 		return err
 	}
-	return a.printBundle(bundle, o, policy.Kernel{Version: options.Kernel})
+	return a.print(bundleReport(bundle, o, policy.Kernel{Version: options.Kernel}), nil)
 }
 
 func writeBundle(ctx context.Context, w io.Writer, bundle *initramfs.Bundle, c compress.Format, mtime time.Time) error {
@@ -244,45 +229,16 @@ func (i *interruptible) Write(p []byte) (n int, err error) {
 	return n, nil
 }
 
-func bundlePlace(f initramfs.Finding) string {
-	names := f.Files
-	if len(names) == 0 {
-		names = []string{f.File}
-	}
-	quoted := make([]string, len(names))
-	for i, name := range names {
-		quoted[i] = printable(name)
-	}
-	place := strings.Join(quoted, ", ")
-	if f.Line > 0 {
-		place += fmt.Sprintf(":%d", f.Line)
-	}
-	return place
-}
-
-func (a *app) printBundle(bundle *initramfs.Bundle, o initramfsBundleOptions, kernel policy.Kernel) error {
-	report := initramfsBundleReport{Command: "initramfs bundle", jsonPath: pathJSON(o.output), Hook: o.hook, Kernel: kernelName(kernel), Findings: bundle.Findings}
+func bundleReport(bundle *initramfs.Bundle, o initramfsBundleOptions, kernel policy.Kernel) *report.Bundle {
+	r := &report.Bundle{Head: report.Head{Command: "initramfs bundle"}, Path: report.PathOf(o.output), Hook: o.hook, Kernel: kernelName(kernel)}
 	for _, f := range bundle.Files {
-		report.Files = append(report.Files, initramfsBundleFile{f.Path, f.Mode.String(), len(f.Data)})
+		r.Files = append(r.Files, report.Bundled{Path: report.PathOf(f.Path), Mode: f.Mode.String(), Size: int64(len(f.Data)), Dir: f.Mode.IsDir()})
 	}
-	if a.json {
-		if report.Findings == nil {
-			report.Findings = []initramfs.Finding{}
-		}
-		return a.printJSON(report)
-	}
-	var b strings.Builder
 	for _, f := range bundle.Findings {
-		if f.Severity == string(certs.Note) && !a.verbose {
-			continue
-		}
-		quote.Fprintf(&b, "%-6s %s: %s: %s%s\n", f.Severity, bundlePlace(f), f.Rule, printable(f.Detail), inBrackets(policy.Finding{Lines: f.Lines}.Also()))
+		r.Findings = append(r.Findings, report.Finding{
+			Path: report.PathOf(f.File), Paths: f.Files, Severity: f.Severity, Rule: f.Rule, Line: f.Line, Lines: f.Lines, Detail: f.Detail,
+			Also: policy.Finding{Lines: f.Lines}.Also(),
+		})
 	}
-	for _, f := range bundle.Files {
-		if !f.Mode.IsDir() {
-			quote.Fprintf(&b, "%s %7d %s\n", f.Mode, len(f.Data), f.Path)
-		}
-	}
-	quote.Fprintf(&b, "%s: %s, for kernel %s\n", printable(o.output), o.hook, report.Kernel)
-	return a.printText(b.String())
+	return r
 }

@@ -4,14 +4,11 @@ import (
 	"context"
 	"crypto/x509"
 	"fmt"
-	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/internal/certs"
-	"github.com/imasign/imasign-build/internal/quote"
 )
 
 type keyCheckOptions struct {
@@ -38,40 +35,6 @@ With --ca, the CAs that are compiled into the kernel, the issuer is checked too.
 	return cmd
 }
 
-type keyCheckReport struct {
-	Command  string               `json:"command"`
-	Kernel   string               `json:"kernel"`
-	Findings []certificateFinding `json:"findings"`
-}
-
-// certificateFinding is about the certificates of a file that have these numbers, from
-// 1; about the only one, or about all together, without.
-type certificateFinding struct {
-	certs.Finding
-	Certificates []int `json:"certificates,omitempty"`
-}
-
-func (r *keyCheckReport) refused() bool {
-	return slices.ContainsFunc(r.Findings, func(f certificateFinding) bool { return f.Severity == certs.Refuse })
-}
-
-// add takes the findings about a certificate; what was said of an earlier one is said of
-// this one, too.
-func (r *keyCheckReport) add(number int, findings []certs.Finding) {
-	for _, found := range findings {
-		i := slices.IndexFunc(r.Findings, func(f certificateFinding) bool { return f.Finding == found && f.Certificates != nil })
-		if number > 0 && i >= 0 {
-			r.Findings[i].Certificates = append(r.Findings[i].Certificates, number)
-			continue
-		}
-		f := certificateFinding{Finding: found}
-		if number > 0 {
-			f.Certificates = []int{number}
-		}
-		r.Findings = append(r.Findings, f)
-	}
-}
-
 func runKeyCheck(ctx context.Context, a *app, o keyCheckOptions, file string) error {
 	var kernel certs.Kernel
 	var err error
@@ -92,55 +55,22 @@ func runKeyCheck(ctx context.Context, a *app, o keyCheckOptions, file string) er
 		}
 		cas = append(cas, more...)
 	}
-	report := keyCheckReport{Command: "key check", Kernel: kernel.String(), Findings: []certificateFinding{}}
-	report.add(0, certs.CheckShared(list))
+	r := &report.KeyCheck{Head: report.Head{Command: "key check"}, Kernel: kernel.String(), Of: file}
+	add := func(number int, findings []certs.Finding) {
+		for _, f := range findings {
+			r.Add(number, report.Finding{Severity: string(f.Severity), Rule: f.Rule, Detail: f.Detail})
+		}
+	}
+	add(0, certs.CheckShared(list))
 	for i, cert := range list {
 		number := i + 1
 		if len(list) == 1 {
 			number = 0
 		}
-		report.add(number, certs.Check(cert, cas, kernel))
+		add(number, certs.Check(cert, cas, kernel))
 	}
-	if err := a.printFindings(report, file); err != nil {
-		return err
+	if r.Refused() {
+		return a.print(r, errWrong)
 	}
-	if report.refused() {
-		return errWrong
-	}
-	return nil
-}
-
-// which names a finding's certificates, the first of many.
-func (f certificateFinding) which() string {
-	const most = 12
-	var numbers []string
-	for _, n := range f.Certificates[:min(most, len(f.Certificates))] {
-		numbers = append(numbers, strconv.Itoa(n))
-	}
-	text := strings.Join(numbers, ", ")
-	switch more := len(f.Certificates) - most; {
-	case text == "":
-		return ""
-	case more > 0:
-		text += fmt.Sprintf(" and %d more", more)
-	}
-	if len(f.Certificates) == 1 {
-		return "certificate " + text
-	}
-	return "certificates " + text
-}
-
-func (a *app) printFindings(report keyCheckReport, file string) error {
-	if a.json {
-		return a.printJSON(report)
-	}
-	for _, f := range report.Findings {
-		quote.Fprintf(a.out, "%-6s %s: %s%s\n", f.Severity, f.Rule, f.Detail, inBrackets(f.which()))
-	}
-	verdict := "takes"
-	if report.refused() {
-		verdict = "refuses"
-	}
-	quote.Fprintf(a.out, "%s: kernel %s %s it\n", file, report.Kernel, verdict)
-	return nil
+	return a.print(r, nil)
 }

@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/internal/certs"
-	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/keystore/pkcs11"
 	"github.com/imasign/imasign-build/pkg/keystore/tpm"
 )
@@ -69,18 +69,6 @@ file or in a device of its own, no CA is made, and that one certifies the keys.`
 	return cmd
 }
 
-type keyInitReport struct {
-	Command string        `json:"command"`
-	Keys    []keyInitPair `json:"keys"`
-}
-
-type keyInitPair struct {
-	Name  string   `json:"name"`
-	KeyID string   `json:"key_id"`
-	URI   string   `json:"uri,omitempty"` // opens a key in a device
-	Files []string `json:"files"`
-}
-
 // caOf takes the CA in dir for a further set, unless another was named.
 func (o *keyInitOptions) caOf(dir string) {
 	key := filepath.Join(dir, "system_trusted_key.key")
@@ -125,18 +113,9 @@ func runKeyInit(ctx context.Context, a *app, o keyInitOptions, dir string) error
 	if err != nil {
 		return err
 	}
-	report := keyInitReport{Command: "key init"}
+	r := &report.NewKeys{Head: report.Head{Command: "key init"}}
 	for _, pair := range pairs {
-		report.Keys = append(report.Keys, keyInitPair{pair.Name, keyID(pair.Certificate), devices.uris[pair.Name], pair.Files()})
+		r.Keys = append(r.Keys, report.NewKey{Name: pair.Name, KeyID: keyID(pair.Certificate), URI: devices.uris[pair.Name], Files: pair.Files()})
 	}
-	if a.json {
-		return a.printJSON(report)
-	}
-	for _, key := range report.Keys {
-		quote.Fprintf(a.out, "%-18s key id %s  %s\n", key.Name, key.KeyID, strings.Join(key.Files, " "))
-		if key.URI != "" {
-			quote.Fprintf(a.out, "%-18s %s\n", "", key.URI)
-		}
-	}
-	return nil
+	return a.print(r, nil)
 }

@@ -151,7 +151,7 @@ func applyToPackages(ctx context.Context, a *app, o manifestApplyOptions, ring *
 		}
 		return engine.Apply(ctx, p, signing.Trust{Ring: ring, Index: index})
 	}
-	run := &packageChange{app: a, Command: "manifest apply"}
+	run := newPackageChange(a, "manifest apply")
 	if !o.allowEmpty {
 		run.empty = errNothingToApply
 	}

@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/imasign/imasign-build/internal/quote"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/pkg/manifest"
 )
 
@@ -23,17 +23,6 @@ or whose line differs (~), and in what. Exit code 3 means that they differ.`,
 	}
 }
 
-type diffReport struct {
-	Command     string      `json:"command"`
-	Differences []diffEntry `json:"differences"`
-}
-
-type diffEntry struct {
-	jsonPath
-	Change string   `json:"change"`
-	Fields []string `json:"fields,omitempty"`
-}
-
 func runManifestDiff(ctx context.Context, a *app, from, to string) error {
 	old, _, err := openManifest(ctx, from)
 	if err != nil {
@@ -45,39 +34,15 @@ func runManifestDiff(ctx context.Context, a *app, from, to string) error {
 		return err
 	}
 	defer now.Close() //nolint:errcheck // opened for reading
-	report := diffReport{Command: "manifest diff", Differences: []diffEntry{}}
+	r := &report.Diff{Head: report.Head{Command: "manifest diff"}}
 	for d, err := range manifest.Diff(manifest.NewReader(old), manifest.NewReader(now)) {
 		if err != nil {
 			return fmt.Errorf("compare %s with %s: %w", from, to, err)
 		}
-		report.Differences = append(report.Differences, diffEntry{pathJSON(d.Path), string(d.Change), d.Fields})
+		r.Differences = append(r.Differences, report.Difference{Path: report.PathOf(d.Path), Change: string(d.Change), Fields: d.Fields})
 	}
-	if a.json {
-		err = a.printJSON(report)
-	} else {
-		a.printDiff(report)
+	if len(r.Differences) > 0 {
+		return a.print(r, errWrong)
 	}
-	if err == nil && len(report.Differences) > 0 {
-		return errWrong
-	}
-	return err
-}
-
-func (a *app) printDiff(report diffReport) {
-	sign := map[string]string{string(manifest.Removed): "-", string(manifest.Added): "+", string(manifest.Changed): "~"}
-	for _, d := range report.Differences {
-		path := printable(d.raw)
-		if d.raw == "" {
-			path = "header"
-		}
-		quote.Fprintf(a.out, "%s %s", sign[d.Change], path)
-		for i, field := range d.Fields {
-			separator := ": "
-			if i > 0 {
-				separator = ", "
-			}
-			quote.Fprintf(a.out, "%s%s", separator, field)
-		}
-		quote.Fprintf(a.out, "\n")
-	}
+	return a.print(r, nil)
 }

@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/internal/input"
-	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
@@ -115,19 +115,11 @@ func (s *manifestSigning) container(ctx context.Context, header manifest.Header,
 }
 
 func (s *manifestSigning) report(keyID, output string) error {
-	n := s.counts
-	if s.json {
-		return s.printJSON(changeReport{
-			Command: "manifest sign", Signed: n.Signed, Hashed: n.Hashed, Unchanged: n.Unchanged, Skipped: n.Skipped, Links: n.Links,
-			Rehashed: n.Rehashed, Forced: n.Forced,
-			Seconds: time.Since(s.started).Seconds(), KeyID: keyID,
-		})
-	}
+	r := &report.Manifest{Change: report.Change{Head: report.Head{Command: "manifest sign"}, Seconds: time.Since(s.started).Seconds(), KeyID: keyID, Of: output}}
+	r.Add(s.counts)
 	summary := io.Writer(s.out)
 	if output == "-" {
 		summary = s.err
 	}
-	parts := append([]string{count(n.Signed) + " signed", count(n.Unchanged) + " unchanged", count(n.Skipped) + " skipped"}, replaced(n)...)
-	quote.Fprintf(summary, "%s: %s, key id %s\n", output, join(parts, ""), keyID)
-	return nil
+	return s.printTo(summary, r, nil)
 }

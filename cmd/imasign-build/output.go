@@ -1,62 +1,39 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
+	"cmp"
+	"errors"
 	"fmt"
 	"io"
-	"strconv"
-	"strings"
-	"unicode/utf8"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/internal/atomicfile"
-	"github.com/imasign/imasign-build/internal/quote"
 )
 
-// jsonPath is a path in a JSON document; one that is not UTF-8 goes into
-// path_b64, as in a manifest.
-type jsonPath struct {
-	Path    string `json:"path,omitempty"`
-	PathB64 []byte `json:"path_b64,omitempty"`
-	raw     string
+// print prints a command's result: a JSON document with --json, which then holds the
+// error that the command ends with, else text. It returns that error, or its own.
+func (a *app) print(d report.Document, err error) error { return a.printTo(a.out, d, err) }
+
+// printTo is print for text that goes elsewhere than standard output, where the result
+// itself does.
+func (a *app) printTo(text io.Writer, d report.Document, err error) error {
+	if !a.json {
+		return cmp.Or(err, report.Text(text, d, a.verbose))
+	}
+	if err != nil && !errors.Is(err, errWrong) {
+		d.Fail(failure(err))
+	}
+	printed := report.JSON(a.out, d, a.verbose)
+	if a.out.err != nil { // which exit says
+		printed = nil
+	}
+	return cmp.Or(err, printed)
 }
 
-func pathJSON(path string) jsonPath {
-	if utf8.ValidString(path) {
-		return jsonPath{Path: path, raw: path}
-	}
-	return jsonPath{PathB64: []byte(path), raw: path}
-}
-
-func (a *app) printJSON(document any) error {
-	var text bytes.Buffer
-	enc := json.NewEncoder(&text)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(document); err != nil {
-		return err
-	}
-	_, err := a.out.Write(quote.JSON(text.Bytes()))
+// printFile prints a file that is a command's whole result, and is text.
+func (a *app) printFile(text []byte) error {
+	_, err := a.out.Write(text)
 	return err
-}
-
-// printText prints lines that are quoted already.
-func (a *app) printText(lines string) error {
-	_, err := io.WriteString(a.out, lines)
-	return err
-}
-
-func printEntry(w io.Writer, status, path, reason string) {
-	if reason != "" {
-		reason = ": " + reason
-	}
-	quote.Fprintf(w, "%-9s %s%s\n", status, printable(path), reason)
-}
-
-// printable shows a path so that its beginning and end are seen, whatever a file is
-// called.
-func printable(path string) string {
-	return quote.Name(path)
 }
 
 // writeOutput writes a file whole or not at all; - stands for standard output.
@@ -84,51 +61,4 @@ func (a *app) prepareOutput(file string, write func(io.Writer) error) (commit fu
 		return nil, nil, fmt.Errorf("write %s: %w", file, err)
 	}
 	return f.Commit, f.Abort, nil
-}
-
-// count writes a number with thousands separated.
-func count(n int64) string {
-	digits := strconv.FormatInt(n, 10)
-	for i := len(digits) - 3; i > 0; i -= 3 {
-		digits = digits[:i] + "," + digits[i:]
-	}
-	return digits
-}
-
-func packages(n int) string {
-	if n == 1 {
-		return "1 package"
-	}
-	return count(int64(n)) + " packages"
-}
-
-// size writes bytes as a person reads them.
-func size(n int64) string {
-	units := []string{"kB", "MB", "GB", "TB"}
-	if n < 1000 {
-		return fmt.Sprintf("%d bytes", n)
-	}
-	value := float64(n) / 1000
-	for len(units) > 1 && value >= 1000 {
-		value, units = value/1000, units[1:]
-	}
-	return fmt.Sprintf("%.1f %s", value, units[0])
-}
-
-// growth says how much larger something became, or smaller.
-func growth(n int64) string {
-	switch {
-	case n == 0:
-		return "as large as before"
-	case n < 0:
-		return size(-n) + " smaller"
-	}
-	return size(n) + " larger"
-}
-
-func join(parts []string, otherwise string) string {
-	if len(parts) == 0 {
-		return otherwise
-	}
-	return strings.Join(parts, ", ")
 }

@@ -2,13 +2,11 @@ package main
 
 import (
 	"context"
-	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/internal/policy"
-	"github.com/imasign/imasign-build/internal/quote"
 )
 
 func newPolicyCheck(a *app) *cobra.Command {
@@ -45,15 +43,6 @@ type policyCheckOptions struct {
 	early  bool
 }
 
-type policyCheckReport struct {
-	Command  string           `json:"command"`
-	jsonPath                  // of the file
-	Kernel   string           `json:"kernel"`
-	Rules    int              `json:"rules"` // that the kernel takes
-	Refused  bool             `json:"refused"`
-	Findings []policy.Finding `json:"findings"`
-}
-
 func runPolicyCheck(ctx context.Context, a *app, o policyCheckOptions, name string) error {
 	kernel, err := o.kernel.kernel(ctx)
 	if err != nil {
@@ -65,63 +54,24 @@ func runPolicyCheck(ctx context.Context, a *app, o policyCheckOptions, name stri
 	}
 	kernel.Early = o.early
 	rules, _ := kernel.Rules(p)
-	report := policyCheckReport{
-		Command: "policy check", jsonPath: pathJSON(name), Kernel: kernelName(kernel), Rules: len(rules), Findings: policy.Check(p, kernel),
-	}
+	findings := policy.Check(p, kernel)
 	if !a.verbose {
-		report.Findings = policy.Group(report.Findings)
+		findings = policy.Group(findings)
 	}
-	report.Refused = policy.Refused(report.Findings)
-	if err := a.printPolicyCheck(report); err != nil {
-		return err
+	r := &report.PolicyCheck{
+		Head: report.Head{Command: "policy check"}, Path: report.PathOf(name), Kernel: kernelName(kernel), Rules: len(rules),
+		Loads: !policy.Refused(findings), Findings: policyFindings(findings),
 	}
-	if policy.Wrong(report.Findings) {
-		return errWrong
+	if policy.Wrong(findings) {
+		return a.print(r, errWrong)
 	}
-	return nil
+	return a.print(r, nil)
 }
 
-func (a *app) printPolicyCheck(report policyCheckReport) error {
-	if a.json {
-		if report.Findings == nil {
-			report.Findings = []policy.Finding{}
-		}
-		return a.printJSON(report)
-	}
-	number := map[policy.Severity]int{}
-	for _, f := range report.Findings {
-		number[f.Severity]++
-	}
-	verdict := fmt.Sprintf("takes its %d rules", report.Rules)
-	if report.Refused {
-		verdict = fmt.Sprintf("refuses it (%d refusals)", number[policy.Refuse])
-	}
-	return a.printText(findingLines(report.Findings, report.raw) + quote.Sprintf("%s: kernel %s %s; errors: %d, warnings: %d, notes: %d\n",
-		printable(report.raw), report.Kernel, verdict, number[policy.Error], number[policy.Warn], number[policy.Note]))
-}
-
-func findingLines(findings []policy.Finding, name string) string {
-	var b strings.Builder
+func policyFindings(findings []policy.Finding) []report.Finding {
+	var list []report.Finding
 	for _, f := range findings {
-		quote.Fprintf(&b, "%s: %s %s: %s%s\n", place(name, f), f.Severity, f.Rule, printable(f.Detail), inBrackets(f.Also()))
+		list = append(list, report.Finding{Severity: string(f.Severity), Rule: f.Rule, Line: f.Line, Lines: f.Lines, Column: f.Column, Detail: f.Detail, Also: f.Also()})
 	}
-	return b.String()
-}
-
-func inBrackets(text string) string {
-	if text == "" {
-		return ""
-	}
-	return " (" + text + ")"
-}
-
-// place is where a finding is, as editors understand it.
-func place(name string, f policy.Finding) string {
-	switch {
-	case f.Line == 0:
-		return printable(name)
-	case f.Column == 0:
-		return fmt.Sprintf("%s:%d", printable(name), f.Line)
-	}
-	return fmt.Sprintf("%s:%d:%d", printable(name), f.Line, f.Column)
+	return list
 }

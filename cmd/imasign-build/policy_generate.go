@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/internal/atomicfile"
 	"github.com/imasign/imasign-build/internal/policy"
 	"github.com/imasign/imasign-build/internal/quote"
@@ -81,15 +82,6 @@ func (o *policyGenerateOptions) check(a *app) error {
 	return nil
 }
 
-type policyGenerateReport struct {
-	Command  string `json:"command"`
-	jsonPath        // of the file
-	Profile  string `json:"profile"`
-	Rules    int    `json:"rules"`
-	Signed   bool   `json:"signed"`
-	KeyID    string `json:"key_id,omitempty"`
-}
-
 func runPolicyGenerate(ctx context.Context, a *app, o policyGenerateOptions) error {
 	if err := o.check(a); err != nil {
 		return err
@@ -99,30 +91,23 @@ func runPolicyGenerate(ctx context.Context, a *app, o policyGenerateOptions) err
 		return usageError{fmt.Errorf("--profile: %w", err)}
 	}
 	if o.output == "-" {
-		return a.printText(string(text))
+		return a.printFile(text)
 	}
-	report := policyGenerateReport{Command: "policy generate", jsonPath: pathJSON(o.output), Profile: o.profile, Signed: o.sign}
+	r := &report.Policy{Head: report.Head{Command: "policy generate"}, Path: report.PathOf(o.output), Profile: o.profile}
 	if p, err := policy.Parse(text); err == nil {
 		rules, _ := policy.Kernel{}.Rules(p)
-		report.Rules = len(rules)
+		r.Rules = len(rules)
 	}
 	if !o.sign {
 		err = atomicfile.WriteFile(o.output, text, 0o644)
 	} else {
-		report.KeyID, err = o.signed(ctx, a, text)
+		r.Signed = 1
+		r.KeyID, err = o.signed(ctx, a, text)
 	}
 	if err != nil {
 		return err
 	}
-	if a.json {
-		return a.printJSON(report)
-	}
-	key := ""
-	if o.sign {
-		key = ", signed with key id " + report.KeyID
-	}
-	_, err = quote.Fprintf(a.out, "%s: profile %s, %d rules%s\n", printable(o.output), o.profile, report.Rules, key)
-	return err
+	return a.print(r, nil)
 }
 
 // signed writes the policy and its signature, which is made first: a wrong key

@@ -2,12 +2,11 @@ package main
 
 import (
 	"context"
-	"errors"
 	"slices"
-	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/internal/policy"
 	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/internal/tree"
@@ -53,50 +52,6 @@ they name, is marked: the device does not come up without.`,
 	return cmd
 }
 
-type policySimulateReport struct {
-	Command  string          `json:"command"`
-	jsonPath                 // of the policy
-	Kernel   string          `json:"kernel"`
-	Rules    []simulatedRule `json:"rules"`
-	Refused  []simulatedFile `json:"refused"`
-	Unknown  []string        `json:"unknown"`
-	// Findings say why the kernel refuses the policy itself; then nothing else is said.
-	Findings []policy.Finding `json:"findings,omitempty"`
-}
-
-// printUnloadable reports a policy that the kernel refuses, so that no file is
-// appraised by it.
-func (a *app) printUnloadable(findings []policy.Finding, name, kernel string) error {
-	refused := policy.Group(slices.DeleteFunc(findings, func(f policy.Finding) bool { return f.Severity != policy.Refuse }))
-	if a.json {
-		report := policySimulateReport{
-			Command: "policy simulate", jsonPath: pathJSON(name), Kernel: kernel, Findings: refused,
-			Rules: []simulatedRule{}, Refused: []simulatedFile{}, Unknown: []string{},
-		}
-		return errors.Join(errWrong, a.printJSON(report))
-	}
-	text := findingLines(refused, name) + quote.Sprintf("%s: kernel %s refuses the policy: no file would be appraised by it\n", printable(name), kernel)
-	return errors.Join(errWrong, a.printText(text))
-}
-
-type simulatedRule struct {
-	Line     int    `json:"line"`
-	Rule     string `json:"rule"`
-	Passed   int    `json:"passed"`
-	Refused  int    `json:"refused"`
-	Possible int    `json:"possible"`
-}
-
-type simulatedFile struct {
-	jsonPath
-	Func     policy.Func `json:"func"`
-	Line     int         `json:"line"`
-	Reason   string      `json:"reason"`
-	Certain  bool        `json:"certain"`
-	Boot     bool        `json:"boot,omitempty"`
-	NeededBy string      `json:"needed_by,omitempty"`
-}
-
 func runPolicySimulate(ctx context.Context, a *app, o policySimulateOptions, name string) error {
 	switch {
 	case o.rootfs == "":
@@ -116,8 +71,11 @@ func runPolicySimulate(ctx context.Context, a *app, o policySimulateOptions, nam
 	if err != nil {
 		return err
 	}
-	if findings := policy.Check(p, kernel); policy.Refused(findings) {
-		return a.printUnloadable(findings, name, kernelName(kernel))
+	r := &report.Simulation{Head: report.Head{Command: "policy simulate"}, Path: report.PathOf(name), Kernel: kernelName(kernel), Loads: true}
+	if findings := policy.Check(p, kernel); policy.Refused(findings) { // no file would be appraised by it
+		r.Loads = false
+		r.Findings = policyFindings(policy.Group(slices.DeleteFunc(findings, func(f policy.Finding) bool { return f.Severity != policy.Refuse })))
+		return a.print(r, errWrong)
 	}
 	t, err := tree.Open(o.rootfs, tree.Options{})
 	if err != nil {
@@ -129,63 +87,29 @@ func runPolicySimulate(ctx context.Context, a *app, o policySimulateOptions, nam
 	if err != nil {
 		return err
 	}
-	if err := a.printSimulation(result, name, kernelName(kernel)); err != nil {
-		return err
+	simulated(r, result)
+	err = nil
+	if result.Wrong() || result.Files == 0 && !o.allowEmpty {
+		err = errWrong
 	}
+	err = a.print(r, err)
 	if result.Files == 0 {
 		a.nothing("verify", o.rootfs, o.allowEmpty)
 	}
-	if result.Wrong() || result.Files == 0 && !o.allowEmpty {
-		return errWrong
-	}
-	return nil
+	return err
 }
 
-func (a *app) printSimulation(result *policy.Result, name, kernel string) error {
-	if !a.json {
-		return a.printText(simulationLines(result, name))
-	}
-	report := policySimulateReport{
-		Command: "policy simulate", jsonPath: pathJSON(name), Kernel: kernel,
-		Rules: []simulatedRule{}, Refused: []simulatedFile{}, Unknown: result.Unknown,
-	}
+// simulated fills a report.
+func simulated(r *report.Simulation, result *policy.Result) {
+	r.Unknown = result.Unknown
 	for _, t := range result.Rules {
-		report.Rules = append(report.Rules, simulatedRule{t.Rule.Line, t.Rule.String(), t.Passed, t.Refused, t.Possible})
+		r.Rules = append(r.Rules, report.SimulatedRule{Line: t.Rule.Line, Text: t.Rule.String(), Passed: t.Passed, Refusals: t.Refused, Possible: t.Possible})
 	}
 	for _, v := range result.Refused {
-		report.Refused = append(report.Refused, simulatedFile{pathJSON(v.Path), v.Func, v.Line, v.Reason, v.Certain, v.Boot, printableOrNone(v.NeededBy)})
-	}
-	return a.printJSON(report)
-}
-
-func printableOrNone(path string) string {
-	if path == "" {
-		return ""
-	}
-	return printable(path)
-}
-
-func simulationLines(result *policy.Result, name string) string {
-	var b strings.Builder
-	for _, v := range result.Refused {
-		status, more := "refused", ""
-		if !v.Certain {
-			status = "depends"
-		}
+		f := report.SimulatedFile{Path: report.PathOf(v.Path), Func: string(v.Func), Line: v.Line, Reason: v.Reason, Certain: v.Certain, Boot: v.Boot}
 		if v.NeededBy != "" {
-			more = "; " + printable(v.NeededBy) + " needs it"
+			f.NeededBy = quote.Name(v.NeededBy)
 		}
-		if v.Boot {
-			more += "; the device does not come up without"
-		}
-		quote.Fprintf(&b, "%-9s %s: %s, line %d: %s%s\n", status, printable(v.Path), v.Func, v.Line, v.Reason, more)
+		r.Refused = append(r.Refused, f)
 	}
-	for _, t := range result.Rules {
-		quote.Fprintf(&b, "%s:%d: %s: %s pass, %s refused, %s depend\n", printable(name), t.Rule.Line, printable(t.Rule.String()),
-			count(int64(t.Passed)), count(int64(t.Refused)), count(int64(t.Possible)))
-	}
-	for _, text := range result.Unknown {
-		quote.Fprintf(&b, "not judged: %s\n", text)
-	}
-	return b.String()
 }

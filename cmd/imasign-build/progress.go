@@ -10,6 +10,7 @@ import (
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
@@ -190,7 +191,7 @@ func (p *progress) warn(e signing.Event) {
 		p.app.warn(e.Message)
 		return
 	}
-	p.app.warnOfEach(e.Message, "%s %s", printable(e.Path), e.Message)
+	p.app.warnOfEach(e.Message, "%s %s", quote.Name(e.Path), e.Message)
 }
 
 // above is where text goes while the bar is drawn, nil where none is.
@@ -213,16 +214,16 @@ func (p *progress) String() string {
 }
 
 func (t *tally) String() string {
-	digested := fmt.Sprintf("%s %s entries, %s", t.verb, count(t.done), size(t.bytes))
+	digested := fmt.Sprintf("%s %s entries, %s", t.verb, report.Count(t.done), report.Size(t.bytes))
 	switch {
 	case t.restoring:
-		return fmt.Sprintf("restored %s of %s entries", count(t.restored), count(t.toRestore))
+		return fmt.Sprintf("restored %s of %s entries", report.Count(t.restored), report.Count(t.toRestore))
 	case !t.attaching:
 		return digested
 	}
-	attached := fmt.Sprintf("attached %s of %s entries", count(t.attached), count(t.toAttach))
+	attached := fmt.Sprintf("attached %s of %s entries", report.Count(t.attached), report.Count(t.toAttach))
 	if t.toAttach == 0 {
-		attached = fmt.Sprintf("attached %s entries, %s", count(t.attached), size(t.attachedBytes))
+		attached = fmt.Sprintf("attached %s entries, %s", report.Count(t.attached), report.Size(t.attachedBytes))
 	}
 	if t.since {
 		return digested + "; " + attached

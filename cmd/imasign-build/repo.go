@@ -2,14 +2,12 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
-	"strings"
 
 	"github.com/spf13/pflag"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/repo"
-	"github.com/imasign/imasign-build/internal/quote"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
 )
 
@@ -63,7 +61,7 @@ func (f *listFlags) check() error {
 // changeRepository changes every package of a repository as s says.
 func changeRepository(ctx context.Context, a *app, command, dir string, f *repoFlags, p *packageFlags, s *packageSigning, secrets ...string) error {
 	s.signing.Options.Share = true
-	run := &packageChange{app: a, Command: command}
+	run := newPackageChange(a, command)
 	return run.do(ctx, p, s, func(ctx context.Context, take func(rpmsign.Result) error) error {
 		summary, err := repo.Sign(ctx, repo.Options{
 			Dir: dir, Output: f.output, Swap: f.swap, InPlace: f.inPlace, Signing: s.signing, OpenPGP: s.repomd, Jobs: p.parallel(),
@@ -71,40 +69,11 @@ func changeRepository(ctx context.Context, a *app, command, dir string, f *repoF
 			Environment: withoutSecrets(os.Environ(), secrets...), Observe: s.progress.observer,
 		}, take)
 		run.agree = summary.Agree
-		run.repoSummary = repoSummary{summary.Repositories, summary.Added, summary.Removed, summary.Left}
+		run.result.Listing = listing(summary)
 		return err
 	})
 }
 
-// repoSummary is what JSON documents say of a repository's list of packages.
-type repoSummary struct {
-	Repositories int      `json:"repositories,omitempty"`
-	Added        []string `json:"added,omitempty"`
-	Removed      []string `json:"removed,omitempty"`
-	Left         []string `json:"left,omitempty"`
-}
-
-// print names the packages that the new metadata list, or do not.
-func (s *repoSummary) print(a *app) {
-	for _, l := range []struct {
-		about string
-		list  []string
-	}{{"added to the metadata", s.Added}, {"not in the metadata any more", s.Removed}, {"left unsigned and unlisted", s.Left}} {
-		if len(l.list) > 0 {
-			quote.Fprintf(a.out, "%s: %s\n", l.about, names(l.list, a.verbose))
-		}
-	}
-}
-
-// names lists names as they can be printed, not more than a person wants to read.
-func names(list []string, all bool) string {
-	const most = 10
-	var shown []string
-	for _, name := range list {
-		if len(shown) == most && !all {
-			return fmt.Sprintf("%s and %s more", strings.Join(shown, ", "), count(int64(len(list)-most)))
-		}
-		shown = append(shown, quote.Name(name))
-	}
-	return strings.Join(shown, ", ")
+func listing(s repo.Summary) report.Listing {
+	return report.Listing{Repositories: s.Repositories, Added: s.Added, Removed: s.Removed, Left: s.Left}
 }

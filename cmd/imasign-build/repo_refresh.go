@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/repo"
-	"github.com/imasign/imasign-build/internal/quote"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 )
 
 type repoRefreshOptions struct {
@@ -43,12 +43,6 @@ repomd.xml.asc as "repo sign" does.`,
 	return cmd
 }
 
-type repoRefreshReport struct {
-	Command string  `json:"command"`
-	Seconds float64 `json:"seconds"`
-	repoSummary
-}
-
 func runRepoRefresh(ctx context.Context, a *app, o repoRefreshOptions, dir string) error {
 	if err := o.lists.check(); err != nil {
 		return err
@@ -73,15 +67,5 @@ func runRepoRefresh(ctx context.Context, a *app, o repoRefreshOptions, dir strin
 	if err != nil {
 		return err
 	}
-	report := repoRefreshReport{"repo refresh", time.Since(started).Seconds(), repoSummary{summary.Repositories, summary.Added, summary.Removed, summary.Left}}
-	if a.json {
-		return a.printJSON(report)
-	}
-	many := "repositories"
-	if report.Repositories == 1 {
-		many = "repository"
-	}
-	quote.Fprintf(a.out, "metadata of %d %s regenerated; %.1f s\n", report.Repositories, many, report.Seconds)
-	report.print(a)
-	return nil
+	return a.print(&report.Refresh{Head: report.Head{Command: "repo refresh"}, Seconds: time.Since(started).Seconds(), Listing: listing(summary)}, nil)
 }

@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/repo"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/internal/input"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
 	"github.com/imasign/imasign-build/pkg/signing"
@@ -45,21 +45,6 @@ Exit code 3 means that verification failed, 1 that something could not be read.`
 	return cmd
 }
 
-// repoVerifyReport is the JSON document.
-type repoVerifyReport struct {
-	rpmVerifyReport
-
-	Repositories int           `json:"repositories"`
-	Wrong        int           `json:"wrong"` // findings about metadata, and packages that differ from them
-	Findings     []repoFinding `json:"findings"`
-}
-
-type repoFinding struct {
-	jsonPath
-	Flaw   string `json:"flaw"`
-	Detail string `json:"detail"`
-}
-
 func runRepoVerify(ctx context.Context, a *app, o repoVerifyOptions, dir string) error {
 	level, err := o.packages.level()
 	if err != nil {
@@ -75,25 +60,30 @@ func runRepoVerify(ctx context.Context, a *app, o repoVerifyOptions, dir string)
 	}
 	progress := a.newProgress()
 	defer progress.close()
-	report := &repoVerifyReport{Findings: []repoFinding{}}
-	report.rpmVerifyReport = rpmVerifyReport{app: a, Command: "repo verify", Entries: []rpmVerifyEntry{}, allowEmpty: o.allowEmpty, document: report}
-	units, repositories, err := repo.Verify(ctx, repo.VerifyOptions{Dir: dir, Signers: signers, Jobs: o.packages.parallel(), Observe: progress.observer}, report.find)
+	result := &report.RepositoryVerification{PackageVerification: report.PackageVerification{Head: report.Head{Command: "repo verify"}}}
+	units, repositories, err := repo.Verify(ctx, repo.VerifyOptions{Dir: dir, Signers: signers, Jobs: o.packages.parallel(), Observe: progress.observer}, func(f repo.Finding) error {
+		result.Find(f.Path, string(f.Flaw), f.Detail)
+		return nil
+	})
 	if err != nil {
 		return err
 	}
-	report.Packages, report.Repositories = len(units), repositories
+	result.Total, result.Repositories = len(units), repositories
 	engine, err := signing.New(signing.Options{Jobs: 1, Observe: progress.observer})
 	if err != nil {
 		return err
 	}
-	err = rpmsign.Each(ctx, o.packages.parallel(), units, func(ctx context.Context, u rpmsign.Unit) packageVerdict {
-		return verifyPackage(ctx, a, engine, ring, level, u)
-	}, report.take)
+	v := packageVerifier{app: a, engine: engine, ring: ring, level: level, result: &result.PackageVerification}
+	err = rpmsign.Each(ctx, o.packages.parallel(), units, v.verify, v.take)
 	progress.close()
 	if err != nil {
 		return err
 	}
-	return report.end(dir)
+	err = v.end([]string{dir}, o.allowEmpty)
+	if err == nil && result.Wrong > 0 {
+		err = errWrong
+	}
+	return a.print(result, err)
 }
 
 // readSigners reads the certificates that repomd.xml may be signed by, nil for none.
@@ -111,24 +101,4 @@ func (o *repoVerifyOptions) readSigners(ctx context.Context) (*repo.Signers, err
 		return nil, fmt.Errorf("%s: %w", o.signers, err)
 	}
 	return signers, nil
-}
-
-func (r *repoVerifyReport) find(f repo.Finding) error {
-	r.Wrong++
-	r.Findings = append(r.Findings, repoFinding{pathJSON(f.Path), string(f.Flaw), f.Detail})
-	return nil
-}
-
-// end reports, and tells whether anything was wrong.
-func (r *repoVerifyReport) end(dir string) error {
-	if !r.json {
-		for _, f := range r.Findings {
-			printEntry(r.out, f.Flaw, f.raw, f.Detail)
-		}
-	}
-	err := r.finish([]string{dir})
-	if err == nil && r.Wrong > 0 || errors.Is(err, errWrong) {
-		return errWrong
-	}
-	return err
 }

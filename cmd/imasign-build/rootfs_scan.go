@@ -9,10 +9,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/scan"
 	"github.com/imasign/imasign-build/internal/certs"
 	"github.com/imasign/imasign-build/internal/input"
 	"github.com/imasign/imasign-build/internal/keyscan"
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/keystore"
 	"github.com/imasign/imasign-build/pkg/keystore/file"
 )
@@ -83,24 +85,32 @@ func runRootfsScan(ctx context.Context, a *app, o rootfsScanOptions, paths []str
 		return err
 	}
 	for _, name := range result.Unused {
-		a.warn(fmt.Sprintf("%s is allowed, but no private key is there", printable(name)))
+		a.warn(fmt.Sprintf("%s is allowed, but no private key is there", quote.Name(name)))
 	}
-	report := newScanReport(result, a.verbose)
-	report.Seconds = time.Since(started).Seconds()
-	if err := report.print(a, paths, allowed); err != nil {
-		return err
-	}
+	r := scanReport(result, allowed, a.verbose)
+	r.Seconds, r.Of = time.Since(started).Seconds(), paths
 	if len(result.Errors) > 0 {
-		return errors.Join(result.Errors...)
+		return a.print(r, errors.Join(result.Errors...))
 	}
-	empty := report.Files == 0
-	if empty {
+	if r.Found > 0 || r.Searched == 0 && !o.allowEmpty {
+		err = errWrong
+	}
+	err = a.print(r, err)
+	if r.Searched == 0 {
 		a.nothing("search", strings.Join(paths, ", "), o.allowEmpty)
 	}
-	if report.Found > 0 || empty && !o.allowEmpty {
-		return errWrong
+	return err
+}
+
+func scanReport(result *scan.Result, allowed scan.Allowed, verbose bool) *report.Scan {
+	r := &report.Scan{Head: report.Head{Command: "rootfs scan"}, Searched: result.Files, Bytes: result.Bytes, Verbose: verbose}
+	for _, key := range result.Keys {
+		_, listed := allowed[key.Path]
+		r.Add(report.Found{
+			Path: report.PathOf(key.Path), Kind: key.Kind, Offset: key.Offset, Inside: key.Inside, SHA256: key.SHA256, SigningKey: key.Own, Elsewhere: listed,
+		}, key.Allowed)
 	}
-	return nil
+	return r
 }
 
 // own returns the keys that the flags or the environment name.

@@ -2,17 +2,14 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/imasign/imasign-build/internal/quote"
-	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/rootfs"
-	"github.com/imasign/imasign-build/pkg/signing"
 )
 
 type rootfsVerifyOptions struct {
@@ -72,7 +69,7 @@ func runRootfsVerify(ctx context.Context, a *app, o rootfsVerifyOptions, dir str
 		return err
 	}
 	defer tree.Close() //nolint:errcheck // opened for reading
-	return v.verify(ctx, tree, &verifyReport{app: a, Command: "rootfs verify", allowEmpty: o.allowEmpty}, dir)
+	return v.verify(ctx, a, tree, a.newVerification("rootfs verify", dir), o.allowEmpty)
 }
 
 // openIndex opens the manifest in file, nil for "".
@@ -92,92 +89,19 @@ func openIndex(ctx context.Context, file string) (*manifest.Index, func(), error
 	return index, func() { _ = f.Close() }, nil
 }
 
-// verifyReport is the JSON document of a verification, filled verdict by verdict.
-type verifyReport struct {
-	*app `json:"-"`
-
-	Command  string        `json:"command"`
-	OK       int64         `json:"ok"`
-	Unsigned int64         `json:"unsigned"`
-	Bad      int64         `json:"bad"`
-	Hashed   int64         `json:"hashed"`
-	Ignored  int64         `json:"ignored"`
-	Entries  []verifyEntry `json:"entries"`
-
-	allowEmpty bool
+// newVerification starts the report on a tree, an archive or an image.
+func (a *app) newVerification(command, of string) *report.Verification {
+	return &report.Verification{Head: report.Head{Command: command}, Of: of, Verbose: a.verbose}
 }
 
-type verifyEntry struct {
-	jsonPath
-	Status string `json:"status"`
-	// Reason is a short stable phrase, Detail the whole sentence.
-	Reason string `json:"reason,omitempty"`
-	Detail string `json:"detail,omitempty"`
-	KeyID  string `json:"key_id,omitempty"`
-}
-
-func (r *verifyReport) take(v signing.Verdict) error {
-	switch v.Outcome {
-	case signing.OK:
-		r.OK++
-	case signing.HashedOK:
-		r.Hashed++
-	case signing.Unsigned:
-		r.Unsigned++
-	case signing.Bad:
-		r.Bad++
-	case signing.Ignored:
-		r.Ignored++
-	}
-	if r.verbose || v.Outcome.Wrong() {
-		r.Entries = append(r.Entries, verifyEntryOf(v))
-	}
-	return nil
-}
-
-func verifyEntryOf(v signing.Verdict) verifyEntry {
-	e := verifyEntry{jsonPath: pathJSON(v.Path), Status: v.Outcome.String(), Reason: v.Reason, Detail: v.Reason}
-	if v.Err != nil {
-		e.Reason, e.Detail = reason(v.Err), v.Err.Error()
-	}
-	if v.KeyID != 0 {
-		e.KeyID = v.KeyID.String()
-	}
-	return e
-}
-
-func reason(err error) string {
-	switch {
-	case errors.Is(err, signing.ErrUnsigned):
-		return "unsigned"
-	case errors.Is(err, signing.ErrMismatch):
-		return "manifest mismatch"
-	case errors.Is(err, signing.ErrOtherHash):
-		return "other hash"
-	}
-	return ima.Reason(err)
-}
-
-func (r *verifyReport) finish(dir string) error {
-	empty := r.OK+r.Hashed+r.Unsigned+r.Bad == 0
+// finish prints a verification, and returns errWrong where it fails.
+func (a *app) finish(r *report.Verification, allowEmpty bool) error {
+	empty := r.Judged() == 0
 	if empty {
-		r.nothing("verify", dir, r.allowEmpty)
+		a.nothing("verify", r.Of, allowEmpty)
 	}
-	if r.json {
-		if r.Entries == nil {
-			r.Entries = []verifyEntry{}
-		}
-		if err := r.printJSON(r); err != nil {
-			return err
-		}
-	} else {
-		for _, e := range r.Entries {
-			printEntry(r.out, e.Status, e.raw, e.Detail)
-		}
-		quote.Fprintf(r.out, "%s: %s ok, %s hashed, %s unsigned, %s bad\n", dir, count(r.OK), count(r.Hashed), count(r.Unsigned), count(r.Bad))
+	if r.Wrong() || empty && !allowEmpty {
+		return a.print(r, errWrong)
 	}
-	if r.Unsigned+r.Bad > 0 || empty && !r.allowEmpty {
-		return errWrong
-	}
-	return nil
+	return a.print(r, nil)
 }

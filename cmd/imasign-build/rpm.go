@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/repo"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/internal/atomicfile"
 	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
@@ -112,31 +113,11 @@ func (f *packageFlags) signing(observe signing.Observer) (*rpmsign.Signing, erro
 	return &rpmsign.Signing{Options: rpmsign.Options{MaxHeader: limit, Observe: observe}, Level: level, DryRun: f.dryRun}, nil
 }
 
-// packageChange is a command that changes packages, and its JSON document.
+// packageChange is a command that changes packages.
 type packageChange struct {
-	*app `json:"-"`
+	*app
 
-	Command   string  `json:"command"`
-	DryRun    bool    `json:"dry_run,omitempty"`
-	Signed    int64   `json:"signed"`
-	Hashed    int64   `json:"hashed"`
-	Unchanged int64   `json:"unchanged"`
-	Skipped   int64   `json:"skipped"`
-	Cached    int64   `json:"cached"`
-	Stripped  int64   `json:"stripped,omitempty"`
-	Rehashed  int64   `json:"rehashed,omitempty"` // see changeReport
-	Forced    int64   `json:"forced,omitempty"`
-	Bytes     int64   `json:"bytes"`
-	Seconds   float64 `json:"seconds"`
-	KeyID     string  `json:"key_id,omitempty"`
-	Total     int     `json:"total"`   // packages
-	Changed   int     `json:"changed"` // packages
-	Failed    int     `json:"failed"`  // packages
-	Grows     int64   `json:"grows"`   // bytes
-	repoSummary
-	Stale    []string      `json:"stale_metadata,omitempty"` // repositories whose metadata no longer agree
-	Packages []packageLine `json:"packages,omitempty"`
-
+	result   report.PackageChange
 	started  time.Time
 	changed  []string // files that were written in place, or below --output-dir
 	agree    bool     // metadata were made anew
@@ -146,14 +127,8 @@ type packageChange struct {
 	empty    error // what it is that no package has any file to change; nil where that is fine
 }
 
-type packageLine struct {
-	jsonPath
-	Name    string           `json:"name,omitempty"`
-	Status  string           `json:"status"` // "changed", "unchanged", "source", "failed"
-	Signed  int64            `json:"signed,omitempty"`
-	Grows   int64            `json:"grows,omitempty"`
-	Reason  string           `json:"reason,omitempty"`
-	Defects []rpmsign.Defect `json:"defects,omitempty"`
+func newPackageChange(a *app, command string) *packageChange {
+	return &packageChange{app: a, result: report.PackageChange{Head: report.Head{Command: command}, Verbose: a.verbose}}
 }
 
 // units finds the packages at paths and has s run over them.
@@ -175,9 +150,9 @@ func (c *packageChange) units(ctx context.Context, paths []string, f *packageFla
 // do has run work on packages and reports. Packages that are done stay done when
 // others fail.
 func (c *packageChange) do(ctx context.Context, f *packageFlags, s *packageSigning, run func(context.Context, func(rpmsign.Result) error) error) error {
-	c.started, c.DryRun = time.Now(), f.dryRun
+	c.started, c.result.DryRun = time.Now(), f.dryRun
 	if s.public != nil {
-		c.KeyID = s.public.ID().String()
+		c.result.KeyID = s.public.ID().String()
 	}
 	if err := c.startManifest(f, s.signing); err != nil {
 		return err
@@ -188,14 +163,14 @@ func (c *packageChange) do(ctx context.Context, f *packageFlags, s *packageSigni
 	err := run(ctx, c.take)
 	s.progress.close()
 	c.findStale()
-	c.Seconds = time.Since(c.started).Seconds()
+	c.result.Seconds = time.Since(c.started).Seconds()
 	if cause := context.Cause(ctx); cause != nil {
-		return fmt.Errorf("%w: %s done, the others are as they were", cause, packages(c.Total-c.Failed))
+		return fmt.Errorf("%w: %s done, the others are as they were", cause, report.PackageCount(c.result.Total-c.result.Failed))
 	}
 	if len(c.errs) > 0 {
-		return errors.Join(err, c.failures())
+		return c.print(&c.result, errors.Join(err, c.failures()))
 	}
-	if err == nil && c.Signed+c.Hashed+c.Unchanged == 0 {
+	if err == nil && c.result.Done() == 0 {
 		err = c.empty
 	}
 	if err == nil && c.manifest != nil {
@@ -204,7 +179,7 @@ func (c *packageChange) do(ctx context.Context, f *packageFlags, s *packageSigni
 	if err != nil {
 		return err
 	}
-	return c.report()
+	return c.print(&c.result, nil)
 }
 
 func (c *packageChange) startManifest(f *packageFlags, s *rpmsign.Signing) error {
@@ -222,38 +197,17 @@ func (c *packageChange) startManifest(f *packageFlags, s *rpmsign.Signing) error
 }
 
 func (c *packageChange) take(r rpmsign.Result) error {
-	c.Total++
-	line := packageLine{jsonPath: pathJSON(r.Path), Name: r.Name, Status: "unchanged", Signed: r.Counts.Signed, Grows: r.Grows, Defects: r.Defects}
-	switch {
+	c.result.Take(r)
+	switch file := cmp.Or(r.Output, r.Path); {
 	case r.Err != nil:
-		line.Status, line.Reason = "failed", r.Err.Error()
-		c.Failed++
 		c.errs = append(c.errs, r.Err)
-	case r.Source:
-		line.Status, line.Reason = "source", rpmsign.ErrSource.Error()
-	case r.Changed:
-		line.Status = "changed"
-		c.Changed++
-		c.Grows += r.Grows
-		if file := cmp.Or(r.Output, r.Path); r.Output == "" || !c.ofRepository() {
-			c.changed = append(c.changed, file)
-		}
+	case r.Changed && (r.Output == "" || !c.ofRepository()):
+		c.changed = append(c.changed, file)
 	}
 	if r.Err == nil {
-		n := r.Counts
-		c.Signed += n.Signed
-		c.Unchanged += n.Unchanged
-		c.Skipped += n.Skipped
-		c.Stripped += n.Stripped
-		c.Hashed += n.Hashed
-		c.Rehashed += n.Rehashed
-		c.Forced += n.Forced
 		for _, d := range r.Defects {
-			c.warnOfEach("its file signatures were defective ("+string(d.Flaw)+")", "%s: its file signatures were defective (%s): %s", printable(r.Path), d.Flaw, d.Detail)
+			c.warnOfEach("its file signatures were defective ("+string(d.Flaw)+")", "%s: its file signatures were defective (%s): %s", quote.Name(r.Path), d.Flaw, d.Detail)
 		}
-	}
-	if c.verbose || r.Err != nil || len(r.Defects) > 0 {
-		c.Packages = append(c.Packages, line)
 	}
 	return c.writeManifest(r)
 }
@@ -276,12 +230,12 @@ func (c *packageChange) writeManifest(r rpmsign.Result) error {
 }
 
 // ofRepository reports whether the command changes a repository as a whole.
-func (c *packageChange) ofRepository() bool { return strings.HasPrefix(c.Command, "repo ") }
+func (c *packageChange) ofRepository() bool { return strings.HasPrefix(c.result.Command, "repo ") }
 
 // findStale finds repositories whose metadata do not agree any more with the packages
 // that were written in place.
 func (c *packageChange) findStale() {
-	if c.DryRun || c.agree {
+	if c.result.DryRun || c.agree {
 		return
 	}
 	met := map[string]bool{}
@@ -289,58 +243,21 @@ func (c *packageChange) findStale() {
 		there, _ := filepath.EvalSymlinks(file) // "" is met soon
 		if dirs := filepath.Dir(file) + "\n" + filepath.Dir(there); !met[dirs] {
 			met[dirs] = true
-			c.Stale = append(c.Stale, repo.Enclosing(file)...)
+			c.result.StaleMetadata = append(c.result.StaleMetadata, repo.Enclosing(file)...)
 		}
 	}
-	slices.Sort(c.Stale)
-	c.Stale = slices.Compact(c.Stale)
-	for _, dir := range c.Stale {
-		c.note("warning: the metadata of %s no longer agree with its packages: run `imasign-build repo refresh %s`", printable(dir), printable(dir))
+	slices.Sort(c.result.StaleMetadata)
+	c.result.StaleMetadata = slices.Compact(c.result.StaleMetadata)
+	for _, dir := range c.result.StaleMetadata {
+		c.note("warning: the metadata of %s no longer agree with its packages: run `imasign-build repo refresh %s`", quote.Name(dir), quote.Name(dir))
 	}
 }
 
-func (c *packageChange) report() error {
-	if c.json {
-		return c.printJSON(c)
-	}
-	if c.verbose {
-		for _, l := range c.Packages {
-			if l.Status != "failed" {
-				printEntry(c.out, l.Status, l.raw, l.Reason)
-			}
-		}
-	}
-	would := ""
-	if c.DryRun {
-		would = "would be "
-	}
-	var files []string
-	for _, part := range []struct {
-		n    int64
-		word string
-	}{{c.Signed, would + "signed"}, {c.Stripped, would + "stripped"}, {c.Unchanged, "unchanged"}, {c.Skipped, "without a digest"}} {
-		if part.n > 0 {
-			files = append(files, fmt.Sprintf("%s %s", count(part.n), part.word))
-		}
-	}
-	files = append(files, replaced(signing.Counts{Rehashed: c.Rehashed, Forced: c.Forced})...)
-	key := ""
-	if c.KeyID != "" {
-		key = ", key id " + c.KeyID
-	}
-	quote.Fprintf(c.out, "%s, %d %schanged, %s; files: %s; %.1f s%s\n", packages(c.Total), c.Changed, would, growth(c.Grows), join(files, "none"), c.Seconds, key)
-	c.print(c.app)
-	return nil
-}
-
-// failures reports what was done, and returns what was not.
+// failures are the errors of the packages that failed.
 func (c *packageChange) failures() error {
-	if err := c.report(); err != nil {
-		return err
-	}
 	manifest := ""
 	if c.manifest != nil {
 		manifest = "; no manifest was written"
 	}
-	return errors.Join(quote.Heading(fmt.Errorf("%d of %s failed; what failed is unchanged%s", len(c.errs), packages(c.Total), manifest)), errors.Join(c.errs...))
+	return errors.Join(quote.Heading(fmt.Errorf("%d of %s failed; what failed is unchanged%s", len(c.errs), report.PackageCount(c.result.Total), manifest)), errors.Join(c.errs...))
 }

@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
@@ -42,9 +44,10 @@ apply" then puts the signatures into the packages.`,
 
 // digestSet collects distinct digests.
 type digestSet struct {
-	app   *app
-	lines map[string]manifest.Line
-	errs  []error
+	app    *app
+	lines  map[string]manifest.Line
+	errs   []error
+	result report.Digests
 }
 
 // packageDigests is what one package adds to a digestSet.
@@ -64,25 +67,35 @@ func runRPMDigests(ctx context.Context, a *app, o rpmDigestsOptions, paths []str
 	if err != nil {
 		return err
 	}
-	set := &digestSet{app: a, lines: map[string]manifest.Line{}}
+	set := &digestSet{app: a, lines: map[string]manifest.Line{}, result: report.Digests{Head: report.Head{Command: "rpm digests"}}}
 	err = rpmsign.Each(ctx, o.packages.parallel(), units, func(ctx context.Context, u rpmsign.Unit) packageDigests {
 		d := packageDigests{path: u.Path}
 		d.err = d.read(ctx, level)
 		return d
 	}, set.take)
 	if err == nil && len(set.errs) > 0 {
-		err = errors.Join(fmt.Errorf("%d of %s failed; nothing was written", len(set.errs), packages(len(units))), errors.Join(set.errs...))
+		return a.print(&set.result, errors.Join(fmt.Errorf("%d of %s failed; nothing was written", len(set.errs), report.PackageCount(len(units))), errors.Join(set.errs...)))
 	}
 	if err != nil {
 		return err
 	}
-	date, err := a.date()
+	return set.list(o.output)
+}
+
+// list writes the digests to a file, - for standard output.
+func (s *digestSet) list(output string) error {
+	date, err := s.app.date()
 	if err != nil {
 		return err
 	}
-	return a.writeOutput(o.output, func(w io.Writer) error {
-		return set.write(w, manifest.Header{Tool: tool, Container: manifest.Digests, Date: date, Entries: int64(len(set.lines))})
+	s.result.Path, s.result.Distinct = report.PathOf(output), len(s.lines)
+	err = s.app.writeOutput(output, func(w io.Writer) error {
+		return s.write(w, manifest.Header{Tool: tool, Container: manifest.Digests, Date: date, Entries: int64(len(s.lines))})
 	})
+	if err != nil || output == "-" {
+		return err
+	}
+	return s.app.print(&s.result, nil)
 }
 
 // read reads a package's files, none of a source package.
@@ -103,13 +116,14 @@ func (d *packageDigests) read(ctx context.Context, level rpmsign.Level) error {
 }
 
 func (s *digestSet) take(p packageDigests) error {
+	s.result.Take(p.path, p.err)
 	if p.err != nil {
 		s.errs = append(s.errs, p.err)
 		return nil //nolint:nilerr // all are reported in the end
 	}
 	for _, defect := range p.defects {
 		if defect.Flaw == rpmsign.FlawMain || defect.Flaw == rpmsign.FlawBoth { // no signature can be applied
-			s.app.warnOfEach(string(defect.Flaw), "%s: %s: %s", printable(p.path), defect.Flaw, defect.Detail)
+			s.app.warnOfEach(string(defect.Flaw), "%s: %s: %s", quote.Name(p.path), defect.Flaw, defect.Detail)
 		}
 	}
 	for _, f := range p.files {

@@ -58,7 +58,7 @@ func runRPMSign(ctx context.Context, a *app, o rpmSignOptions, paths []string) e
 		return err
 	}
 	defer s.close()
-	run := &packageChange{app: a, Command: "rpm sign"}
+	run := newPackageChange(a, "rpm sign")
 	return run.units(ctx, paths, &o.packages, s)
 }
 

@@ -32,7 +32,7 @@ func runRPMStrip(ctx context.Context, a *app, packages packageFlags, paths []str
 		return err
 	}
 	defer s.close()
-	run := &packageChange{app: a, Command: "rpm strip"}
+	run := newPackageChange(a, "rpm strip")
 	return run.units(ctx, paths, &packages, s)
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
@@ -62,13 +63,12 @@ func runRPMVerify(ctx context.Context, a *app, o rpmVerifyOptions, paths []strin
 	if err != nil {
 		return err
 	}
-	report := &rpmVerifyReport{app: a, Command: "rpm verify", Packages: len(units), Entries: []rpmVerifyEntry{}, allowEmpty: o.allowEmpty}
-	err = rpmsign.Each(ctx, o.packages.parallel(), units, func(ctx context.Context, u rpmsign.Unit) packageVerdict {
-		return verifyPackage(ctx, a, engine, ring, level, u)
-	}, report.take)
+	result := &report.PackageVerification{Head: report.Head{Command: "rpm verify"}, Total: len(units)}
+	v := packageVerifier{app: a, engine: engine, ring: ring, level: level, result: result}
+	err = rpmsign.Each(ctx, o.packages.parallel(), units, v.verify, v.take)
 	progress.close()
 	if err != nil {
 		return err
 	}
-	return report.finish(paths)
+	return a.print(result, v.end(paths, o.allowEmpty))
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/keystore"
 	"github.com/imasign/imasign-build/pkg/manifest"
@@ -96,10 +97,10 @@ func (v *verifier) close() {
 }
 
 // verify takes every verdict on src into the report and prints it.
-func (v *verifier) verify(ctx context.Context, src signing.Source, report *verifyReport, name string) error {
-	if err := v.Verify(ctx, src, signing.Trust{Ring: v.ring, Index: v.index}, report.take); err != nil {
+func (v *verifier) verify(ctx context.Context, a *app, src signing.Source, r *report.Verification, allowEmpty bool) error {
+	if err := v.Verify(ctx, src, signing.Trust{Ring: v.ring, Index: v.index}, r.Take); err != nil {
 		return err
 	}
 	v.progress.close()
-	return report.finish(name)
+	return a.finish(r, allowEmpty)
 }

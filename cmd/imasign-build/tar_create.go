@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/internal/compress"
-	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/internal/tree"
 	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/signing"
@@ -144,25 +144,14 @@ func (c *tarCreation) write(ctx context.Context, plan *signing.Plan) error {
 	})
 }
 
-// createReport is the JSON document of `tar create` without --sign.
-type createReport struct {
-	Command string  `json:"command"`
-	Entries int64   `json:"entries_written"`
-	Signed  int64   `json:"signed_before"`
-	Links   int64   `json:"links,omitempty"`
-	Bytes   int64   `json:"bytes"`
-	Seconds float64 `json:"seconds"`
-}
-
 func (c *tarCreation) report(dir string, took time.Duration) error {
 	n := c.counts
-	if c.json {
-		return c.printJSON(createReport{"tar create", n.Entries, n.Signed, n.Links, n.Bytes, took.Seconds()})
-	}
 	var out io.Writer = c.out
 	if c.output.file == "-" {
 		out = c.err
 	}
-	quote.Fprintf(out, "%s: %s entries, %s of them signed before; %s in %.1f s\n", dir, count(n.Entries), count(n.Signed), size(n.Bytes), took.Seconds())
-	return nil
+	return c.printTo(out, &report.Archive{
+		Head: report.Head{Command: "tar create"}, EntriesWritten: n.Entries, SignedBefore: n.Signed, Links: n.Links,
+		Bytes: n.Bytes, Seconds: took.Seconds(), Of: dir,
+	}, nil)
 }

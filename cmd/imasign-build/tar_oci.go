@@ -202,11 +202,11 @@ func runTarVerifyOCI(ctx context.Context, a *app, o tarVerifyOptions, dir string
 		return err
 	}
 	defer closeLayout()
-	report := verifyReport{app: a, Command: "tar verify", allowEmpty: o.allowEmpty}
+	result := a.newVerification("tar verify", dir)
 	err = layout.Layers(ctx, func(ctx context.Context, digest string, layer *tarball.Archive) error {
 		return v.Verify(ctx, layer, signing.Trust{Ring: v.ring}, func(verdict signing.Verdict) error {
 			verdict.Path = digest + "/" + verdict.Path
-			return report.take(verdict)
+			return result.Take(verdict)
 		})
 	})
 	if err != nil {
@@ -216,5 +216,5 @@ func runTarVerifyOCI(ctx context.Context, a *app, o tarVerifyOptions, dir string
 		return err
 	}
 	v.progress.close()
-	return report.finish(dir)
+	return a.finish(result, o.allowEmpty)
 }

@@ -63,5 +63,5 @@ func runTarVerify(ctx context.Context, a *app, o tarVerifyOptions, file string) 
 		return err
 	}
 	defer closeArchive()
-	return v.verify(ctx, archive, &verifyReport{app: a, Command: "tar verify", allowEmpty: o.allowEmpty}, file)
+	return v.verify(ctx, a, archive, a.newVerification("tar verify", file), o.allowEmpty)
 }

@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/internal/libcrypto"
-	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/keystore/pkcs11"
 )
 
@@ -17,15 +17,6 @@ import (
 const version = "0.1.0-dev"
 
 const tool = "imasign-build " + version
-
-type versionReport struct {
-	Version  string `json:"version"`
-	Revision string `json:"revision,omitempty"`
-	Go       string `json:"go"`
-	Platform string `json:"platform"`
-	RSA      string `json:"rsa"`
-	PKCS11   bool   `json:"pkcs11"`
-}
 
 func newVersion(a *app) *cobra.Command {
 	return &cobra.Command{
@@ -37,20 +28,10 @@ func newVersion(a *app) *cobra.Command {
 }
 
 func runVersion(a *app) error {
-	r := versionReport{Version: version, Revision: revision(), Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, RSA: rsaProvider(), PKCS11: pkcs11.Available()}
-	if a.json {
-		return a.printJSON(r)
-	}
-	built := ""
-	if r.Revision != "" {
-		built = ", " + r.Revision
-	}
-	keys := "files, PKCS#11 tokens, TPM 2.0"
-	if !r.PKCS11 {
-		keys = "files, TPM 2.0; not PKCS#11 tokens, which need a build with cgo"
-	}
-	quote.Fprintf(a.out, "%s (%s, %s%s)\nRSA signatures by %s\nKeys: %s\n", tool, r.Go, r.Platform, built, r.RSA, keys)
-	return nil
+	return a.print(&report.Version{
+		Head: report.Head{Command: "version"}, Version: version, Revision: revision(), Go: runtime.Version(),
+		Platform: runtime.GOOS + "/" + runtime.GOARCH, RSA: rsaProvider(), PKCS11: pkcs11.Available(), Tool: tool,
+	}, nil)
 }
 
 func rsaProvider() string {

@@ -2,6 +2,8 @@ package main
 
 import (
 	"sync"
+
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 )
 
 // fewWarnings is how often the same is said about different things, unless everything
@@ -39,7 +41,7 @@ func (a *app) endWarnings() {
 	defer w.mu.Unlock()
 	for _, kind := range w.order {
 		if more := w.said[kind] - fewWarnings; more > 0 && !a.verbose {
-			a.note("warning: the same of %s more (all of them with -v): %s", count(int64(more)), kind)
+			a.note("warning: the same of %s more (all of them with -v): %s", report.Count(more), kind)
 		}
 	}
 }

@@ -1,0 +1,109 @@
+package report
+
+import (
+	"iter"
+
+	"github.com/imasign/imasign-build/pkg/signing"
+)
+
+// Counts are the files that a run signed, stripped or left as they were.
+type Counts struct {
+	Signed    int64 `json:"signed"`
+	Hashed    int64 `json:"hashed"`
+	Unchanged int64 `json:"unchanged"`
+	Skipped   int64 `json:"skipped"`
+	Cached    int64 `json:"cached"`
+	Stripped  int64 `json:"stripped,omitempty"`
+	Rehashed  int64 `json:"rehashed,omitempty"`
+	Forced    int64 `json:"forced,omitempty"`
+	Links     int64 `json:"links,omitempty"`
+}
+
+// Add adds what the plan of one container counts.
+func (c *Counts) Add(n signing.Counts) {
+	c.Signed += n.Signed
+	c.Hashed += n.Hashed
+	c.Unchanged += n.Unchanged
+	c.Skipped += n.Skipped
+	c.Stripped += n.Stripped
+	c.Rehashed += n.Rehashed
+	c.Forced += n.Forced
+	c.Links += n.Links
+}
+
+// Done is the number of files that have what was asked for, or would have.
+func (c *Counts) Done() int64 { return c.Signed + c.Hashed + c.Stripped + c.Unchanged }
+
+// replaced says how many of the new values take the place of another.
+func (c *Counts) replaced() []string {
+	return parts(part{c.Rehashed, "of them over another hash before"}, part{c.Forced, "of them replaced with --force"})
+}
+
+// Change is what became of a tree, an archive, an image or a manifest.
+type Change struct {
+	Head
+	DryRun bool `json:"dry_run,omitempty"`
+	Counts
+	Bytes              int64          `json:"bytes"`
+	Seconds            float64        `json:"seconds"`
+	KeyID              string         `json:"key_id,omitempty"`
+	AnnotationsLeftOut map[string]int `json:"annotations_left_out,omitempty"`
+	Entries            []ChangeEntry  `json:"entries,omitempty"`
+
+	Of string `json:"-"` // what was changed, as the user named it
+	// Records are all entries, of which a verbose report tells.
+	Records iter.Seq2[signing.Record, error] `json:"-"`
+}
+
+// ChangeEntry is what became of one file.
+type ChangeEntry struct {
+	Path
+	Status string `json:"status"`
+	Reason string `json:"reason,omitempty"`
+}
+
+func (c *Change) prepare(verbose bool) error {
+	if !verbose || c.Records == nil {
+		return nil
+	}
+	for r, err := range c.Records {
+		if err != nil {
+			return err
+		}
+		c.Entries = append(c.Entries, ChangeEntry{PathOf(r.Path), r.Status().String(), r.Reason})
+	}
+	return nil
+}
+
+func (c *Change) text(p *printer) {
+	if p.verbose && c.Records != nil {
+		for r, err := range c.Records {
+			if err != nil {
+				p.err = err
+				return
+			}
+			p.entry(r.Status().String(), r.Path, r.Reason)
+		}
+	}
+	would := ""
+	if c.DryRun {
+		would = "would be "
+	}
+	done := parts(part{c.Signed, would + "signed"}, part{c.Hashed, would + "hashed"}, part{c.Stripped, would + "stripped"},
+		part{c.Unchanged, "unchanged"}, part{c.Skipped, "skipped"})
+	done = append(done, c.replaced()...)
+	done = append(done, parts(part{int64(len(c.AnnotationsLeftOut)), "kinds of annotations about bytes that changed left out"})...)
+	key := ""
+	if c.KeyID != "" {
+		key = ", key id " + c.KeyID
+	}
+	p.printf("%s: %s; %s in %.1f s%s\n", c.Of, join(done, "nothing to do"), Size(c.Bytes), c.Seconds, key)
+}
+
+// Manifest is what became of a manifest that was signed.
+type Manifest struct{ Change }
+
+func (m *Manifest) text(p *printer) {
+	done := append([]string{Count(m.Signed) + " signed", Count(m.Unchanged) + " unchanged", Count(m.Skipped) + " skipped"}, m.replaced()...)
+	p.printf("%s: %s, key id %s\n", m.Of, join(done, ""), m.KeyID)
+}

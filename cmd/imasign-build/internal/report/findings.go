@@ -1,0 +1,159 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/imasign/imasign-build/internal/quote"
+)
+
+// Finding is something about a certificate, a policy or a repository that is wrong, or
+// worth knowing.
+type Finding struct {
+	Path              // of the file, where several are judged
+	Paths    []string `json:"paths,omitempty"`
+	Severity string   `json:"severity"` // "refuse", "error", "warn", "note"
+	Rule     string   `json:"rule"`
+	Line     int      `json:"line,omitempty"`
+	Lines    []int    `json:"lines,omitempty"`
+	Column   int      `json:"column,omitempty"`
+	Detail   string   `json:"detail"`
+	// Certificates are the numbers, from 1, of those in a file of several.
+	Certificates []int `json:"certificates,omitempty"`
+
+	Also string `json:"-"` // further lines, for people
+}
+
+// place is where a finding is, as editors understand it.
+func (f *Finding) place(name string) string {
+	switch {
+	case f.Line == 0:
+		return quote.Name(name)
+	case f.Column == 0:
+		return fmt.Sprintf("%s:%d", quote.Name(name), f.Line)
+	}
+	return fmt.Sprintf("%s:%d:%d", quote.Name(name), f.Line, f.Column)
+}
+
+// files are the files that a finding is about.
+func (f *Finding) files() string {
+	if len(f.Paths) == 0 {
+		return f.name()
+	}
+	quoted := make([]string, len(f.Paths))
+	for i, name := range f.Paths {
+		quoted[i] = quote.Name(name)
+	}
+	return strings.Join(quoted, ", ")
+}
+
+// which names a finding's certificates, the first of many.
+func (f *Finding) which() string {
+	const most = 12
+	var numbers []string
+	for _, n := range f.Certificates[:min(most, len(f.Certificates))] {
+		numbers = append(numbers, strconv.Itoa(n))
+	}
+	text := strings.Join(numbers, ", ")
+	switch more := len(f.Certificates) - most; {
+	case text == "":
+		return ""
+	case more > 0:
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	if len(f.Certificates) == 1 {
+		return "certificate " + text
+	}
+	return "certificates " + text
+}
+
+func severe(findings []Finding, severity string) (n int) {
+	for _, f := range findings {
+		if f.Severity == severity {
+			n++
+		}
+	}
+	return n
+}
+
+// KeyCheck is what a kernel would say of certificates.
+type KeyCheck struct {
+	Head
+	Kernel   string    `json:"kernel"`
+	Findings []Finding `json:"findings"`
+
+	Of string `json:"-"` // the file
+}
+
+// Add takes a finding about the certificate of that number, 0 where there is one alone.
+// What was said of an earlier one is said of this one, too.
+func (k *KeyCheck) Add(number int, f Finding) {
+	alike := func(o Finding) bool {
+		return o.Severity == f.Severity && o.Rule == f.Rule && o.Detail == f.Detail && o.Certificates != nil
+	}
+	if i := slices.IndexFunc(k.Findings, alike); number > 0 && i >= 0 {
+		k.Findings[i].Certificates = append(k.Findings[i].Certificates, number)
+		return
+	}
+	if number > 0 {
+		f.Certificates = []int{number}
+	}
+	k.Findings = append(k.Findings, f)
+}
+
+// Refused reports whether the kernel would refuse a certificate.
+func (k *KeyCheck) Refused() bool { return severe(k.Findings, "refuse") > 0 }
+
+func (k *KeyCheck) prepare(bool) error {
+	if k.Findings == nil {
+		k.Findings = []Finding{}
+	}
+	return nil
+}
+
+func (k *KeyCheck) text(p *printer) {
+	for _, f := range k.Findings {
+		p.printf("%-6s %s: %s%s\n", f.Severity, f.Rule, f.Detail, inBrackets(f.which()))
+	}
+	verdict := "takes"
+	if k.Refused() {
+		verdict = "refuses"
+	}
+	p.printf("%s: kernel %s %s it\n", k.Of, k.Kernel, verdict)
+}
+
+// PolicyCheck is what a kernel would say of a policy.
+type PolicyCheck struct {
+	Head
+	Path               // of the policy
+	Kernel   string    `json:"kernel"`
+	Rules    int       `json:"rule_count"`
+	Loads    bool      `json:"loads"`
+	Findings []Finding `json:"findings"`
+}
+
+func (c *PolicyCheck) prepare(bool) error {
+	if c.Findings == nil {
+		c.Findings = []Finding{}
+	}
+	return nil
+}
+
+func (c *PolicyCheck) text(p *printer) {
+	verdict := fmt.Sprintf("takes its %d rules", c.Rules)
+	if !c.Loads {
+		verdict = fmt.Sprintf("refuses it (%d refusals)", severe(c.Findings, "refuse"))
+	}
+	p.findings(c.raw, c.Findings)
+	p.printf("%s: kernel %s %s; errors: %d, warnings: %d, notes: %d\n", c.name(), c.Kernel, verdict,
+		severe(c.Findings, "error"), severe(c.Findings, "warn"), severe(c.Findings, "note"))
+}
+
+// findings writes findings about one file.
+func (p *printer) findings(file string, list []Finding) {
+	for _, f := range list {
+		p.printf("%s: %s %s: %s%s\n", f.place(file), f.Severity, f.Rule, quote.Name(f.Detail), inBrackets(f.Also))
+	}
+}

@@ -1,0 +1,69 @@
+package report
+
+import "strings"
+
+// Keys are certificates and keys that were looked at.
+type Keys struct {
+	Head
+	Keys []Key `json:"keys"`
+}
+
+// Key is a certificate or a private key; what only certificates have is left out of a
+// key's.
+type Key struct {
+	Kind         string `json:"kind"` // "certificate" or "private key"
+	Algorithm    string `json:"algorithm"`
+	KeyID        string `json:"key_id"`
+	SubjectKeyID string `json:"subject_key_id,omitempty"`
+	Subject      string `json:"subject,omitempty"`
+	Issuer       string `json:"issuer,omitempty"`
+	Serial       string `json:"serial,omitempty"`
+	NotBefore    string `json:"not_before,omitempty"`
+	NotAfter     string `json:"not_after,omitempty"`
+	CA           bool   `json:"ca,omitempty"`
+	Provider     string `json:"provider,omitempty"`
+}
+
+func (k *Keys) text(p *printer) {
+	for _, key := range k.Keys {
+		key.text(p)
+	}
+}
+
+func (k *Key) text(p *printer) {
+	ca := ""
+	if k.CA {
+		ca = "it signs certificates, not files"
+	}
+	for _, line := range [][2]string{
+		{k.Kind, k.Algorithm}, {"key id", k.KeyID}, {"subject key id", k.SubjectKeyID}, {"subject", k.Subject}, {"issuer", k.Issuer},
+		{"serial", k.Serial}, {"valid from", k.NotBefore}, {"valid until", k.NotAfter}, {"signs by", k.Provider}, {"ca", ca},
+	} {
+		if line[1] != "" {
+			p.printf("%-15s %s\n", line[0], line[1])
+		}
+	}
+}
+
+// NewKeys are keys that were made.
+type NewKeys struct {
+	Head
+	Keys []NewKey `json:"keys"`
+}
+
+// NewKey is a key with its certificate.
+type NewKey struct {
+	Name  string   `json:"name"`
+	KeyID string   `json:"key_id"`
+	URI   string   `json:"uri,omitempty"`
+	Files []string `json:"files"`
+}
+
+func (k *NewKeys) text(p *printer) {
+	for _, key := range k.Keys {
+		p.printf("%-18s key id %s  %s\n", key.Name, key.KeyID, strings.Join(key.Files, " "))
+		if key.URI != "" {
+			p.printf("%-18s %s\n", "", key.URI)
+		}
+	}
+}

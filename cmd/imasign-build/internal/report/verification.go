@@ -1,0 +1,113 @@
+package report
+
+import (
+	"errors"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/signing"
+)
+
+// Verdicts are files by what verification found about them.
+type Verdicts struct {
+	OK       int64 `json:"ok"`
+	Unsigned int64 `json:"unsigned"`
+	Bad      int64 `json:"bad"`
+	Hashed   int64 `json:"hashed"`
+	Ignored  int64 `json:"ignored"`
+}
+
+func (n *Verdicts) count(o signing.Outcome) {
+	switch o {
+	case signing.OK:
+		n.OK++
+	case signing.HashedOK:
+		n.Hashed++
+	case signing.Unsigned:
+		n.Unsigned++
+	case signing.Bad:
+		n.Bad++
+	case signing.Ignored:
+		n.Ignored++
+	}
+}
+
+func (n *Verdicts) sum(o Verdicts) {
+	n.OK += o.OK
+	n.Unsigned += o.Unsigned
+	n.Bad += o.Bad
+	n.Hashed += o.Hashed
+	n.Ignored += o.Ignored
+}
+
+// Judged is the number of files that there was something to say about.
+func (n *Verdicts) Judged() int64 { return n.OK + n.Hashed + n.Unsigned + n.Bad }
+
+// Wrong reports whether any file is not as it must be.
+func (n *Verdicts) Wrong() bool { return n.Unsigned+n.Bad > 0 }
+
+// Verification is what was found about a tree, an archive or an image. It is filled
+// verdict by verdict.
+type Verification struct {
+	Head
+	Verdicts
+	Entries []Verdict `json:"entries"`
+
+	Of      string `json:"-"` // what was verified, as the user named it
+	Verbose bool   `json:"-"` // every verdict is an entry, not only those on what is wrong
+}
+
+// Verdict is what was found about one file.
+type Verdict struct {
+	Path
+	Status string `json:"status"` // "ok", "unsigned", "bad", "hashed", "ignored"; "failed" for a package that could not be read
+	Reason string `json:"reason,omitempty"`
+	Detail string `json:"detail,omitempty"`
+	KeyID  string `json:"key_id,omitempty"`
+}
+
+// Take adds a verdict. The error is always nil; a [signing.Engine] asks for one.
+func (r *Verification) Take(v signing.Verdict) error {
+	r.count(v.Outcome)
+	if r.Verbose || v.Outcome.Wrong() {
+		r.Entries = append(r.Entries, verdict(v))
+	}
+	return nil
+}
+
+func verdict(v signing.Verdict) Verdict {
+	e := Verdict{Path: PathOf(v.Path), Status: v.Outcome.String(), Reason: v.Reason, Detail: v.Reason}
+	if v.Err != nil {
+		e.Reason, e.Detail = reason(v.Err), v.Err.Error()
+	}
+	if v.KeyID != 0 {
+		e.KeyID = v.KeyID.String()
+	}
+	return e
+}
+
+// reason is a short phrase that does not change, for scripts.
+func reason(err error) string {
+	switch {
+	case errors.Is(err, signing.ErrUnsigned):
+		return "unsigned"
+	case errors.Is(err, signing.ErrMismatch):
+		return "manifest mismatch"
+	case errors.Is(err, signing.ErrOtherHash):
+		return "other hash"
+	}
+	return ima.Reason(err)
+}
+
+func (r *Verification) prepare(bool) error {
+	if r.Entries == nil {
+		r.Entries = []Verdict{}
+	}
+	return nil
+}
+
+func (r *Verification) text(p *printer) {
+	for _, e := range r.Entries {
+		p.entry(e.Status, e.raw, e.Detail)
+	}
+	p.printf("%s: %s ok, %s hashed, %s unsigned, %s bad\n", r.Of, Count(r.OK), Count(r.Hashed), Count(r.Unsigned), Count(r.Bad))
+}
