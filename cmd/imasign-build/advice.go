@@ -1,23 +1,259 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
+	"slices"
+	"strings"
+	"syscall"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/initramfs"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/oci"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/repo"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
+	"github.com/imasign/imasign-build/internal/atomicfile"
+	"github.com/imasign/imasign-build/internal/certs"
+	"github.com/imasign/imasign-build/internal/input"
+	"github.com/imasign/imasign-build/internal/tree"
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/keystore"
+	"github.com/imasign/imasign-build/pkg/keystore/pkcs11"
+	"github.com/imasign/imasign-build/pkg/keystore/tpm"
+	"github.com/imasign/imasign-build/pkg/manifest"
+	"github.com/imasign/imasign-build/pkg/rootfs"
+	"github.com/imasign/imasign-build/pkg/rpmsign"
+	"github.com/imasign/imasign-build/pkg/signing"
+	"github.com/imasign/imasign-build/pkg/tarball"
 )
 
-// failure is an error as JSON documents have it.
-func failure(err error) report.Error {
-	return report.Error{Message: advised(err).Error(), Kind: kindOf(err), Path: report.PathOf(pathOf(err))}
+// cause is a reason to fail: its kind in JSON documents, and what a user can do about it.
+// Packages know neither flags nor commands, so that advice is given here alone.
+type cause struct {
+	err    error
+	kind   string
+	advice string
+	flag   string // the advice is for commands with this flag; "" for all
+	given  string // and for runs in which this flag was given; "" for all
 }
 
-func kindOf(err error) string { return "failed" }
+const (
+	passIt  = "--key-pass env:NAME, file:PATH or fd:N gives it"
+	instead = "instead, --output restore makes a file for `setfattr -h --restore=` to be run as root, and --output none --manifest FILE a manifest for `manifest apply`"
+	spoolIt = "TMPDIR chooses where"
+)
 
-func advised(err error) error { return err }
+// causes are all of them. The first one that an error wraps counts, for its advice the
+// first that has one for the command.
+func causes() []cause {
+	return slices.Concat(
+		[]cause{{err: errInterrupted, kind: "interrupted"}, {err: context.Canceled, kind: "interrupted"}},
+		keyCauses(), valueCauses(), containerCauses(), packageCauses(), fileCauses())
+}
 
-// pathOf is the path that an error is about, "" for none that it tells.
+// keyCauses are those of keys and certificates.
+func keyCauses() []cause {
+	return []cause{
+		{err: keystore.ErrPassphraseNeeded, kind: "passphrase", advice: passIt, flag: "key-pass"},
+		{err: keystore.ErrPINNeeded, kind: "passphrase", advice: passIt, flag: "key-pass"},
+		{err: keystore.ErrWrongPassphrase, kind: "passphrase"},
+		{err: keystore.ErrWrongPIN, kind: "passphrase"},
+		{err: keystore.ErrLocked, kind: "passphrase"},
+		{err: keystore.ErrNoSecret, kind: "passphrase"},
+		{err: rpmsign.ErrOpenPGPLocked, kind: "passphrase"},
+		{err: pkcs11.ErrExists, kind: "exists", advice: "key init --name makes one of another name"},
+		{err: pkcs11.ErrSeveralCertificates, kind: "key", advice: "--cert names the one to use"},
+		{err: pkcs11.ErrNoPublicKey, kind: "key", advice: "--cert names the certificate"},
+		{err: tpm.ErrHash, kind: "key", advice: "--hash sha256", flag: "hash"},
+		{err: keystore.ErrCertificateMismatch, kind: "key"},
+		{err: keystore.ErrNotAKey, kind: "key"},
+		{err: keystore.ErrSeveralKeys, kind: "key"},
+		{err: keystore.ErrKeyUse, kind: "key"},
+		{err: keystore.ErrGone, kind: "key"},
+		{err: keystore.ErrUnsupportedKey, kind: "unsupported"},
+		{err: keystore.ErrSchemeNotBuilt, kind: "unsupported"},
+		{err: keystore.ErrNotFound, kind: "not_found"},
+		{err: certs.ErrNoCertificate, kind: "key"},
+		{err: certs.ErrCurve, kind: "unsupported"},
+		{err: certs.ErrRefused, kind: "refused"},
+		{err: certs.ErrExists, kind: "exists"},
+		{err: rpmsign.ErrOpenPGPKey, kind: "key"},
+	}
+}
+
+// valueCauses are those of values that files have, or are to get.
+func valueCauses() []cause {
+	const force, alone = "--force replaces it", "--force without --from-key-id replaces it"
+	return []cause{
+		{err: signing.ErrOtherKey, kind: "refused", advice: alone, flag: "force", given: "from-key-id"},
+		{err: signing.ErrOtherKey, kind: "refused", advice: force, flag: "force"},
+		{err: signing.ErrNotOurs, kind: "refused", advice: alone, flag: "force", given: "from-key-id"},
+		{err: signing.ErrNotOurs, kind: "refused", advice: force, flag: "force"},
+		{err: signing.ErrMismatch, kind: "mismatch"},
+		{err: signing.ErrOtherHash, kind: "mismatch"},
+		{err: errNothingToApply, kind: "mismatch", advice: "was it signed, and is it of this container? --allow-empty accepts that"},
+		{err: manifest.ErrNotListed, kind: "mismatch"},
+		{err: manifest.ErrFormat, kind: "malformed"},
+		{err: ima.ErrUnsupportedHash, kind: "unsupported"},
+	}
+}
+
+// containerCauses are those of trees, archives and images.
+func containerCauses() []cause {
+	return []cause{
+		{err: rootfs.ErrNotPermitted, kind: "permission", advice: instead, flag: "restore-file"},
+		{err: rootfs.ErrReadOnly, kind: "permission", advice: instead, flag: "restore-file"},
+		{err: rootfs.ErrNoXattrs, kind: "unsupported", advice: instead, flag: "restore-file"},
+		{err: rootfs.ErrLinksSplit, kind: "unsupported"},
+		{err: tree.ErrPreload, kind: "unsupported"},
+		{err: tree.ErrLocked, kind: "busy"},
+		{err: tree.ErrChanged, kind: "changed"},
+		{err: tarball.ErrUnpackLimit, kind: "too_large", advice: "--unpack-limit raises it", flag: "unpack-limit"},
+		{err: tarball.ErrSpool, kind: "io", advice: spoolIt},
+		{err: oci.ErrSpool, kind: "io", advice: spoolIt},
+		{err: input.ErrSpool, kind: "io", advice: spoolIt},
+		{err: tarball.ErrTooLarge, kind: "too_large"},
+		{err: tarball.ErrFormat, kind: "malformed"},
+		{err: tarball.ErrTruncated, kind: "malformed"},
+		{err: tarball.ErrAmbiguous, kind: "refused"},
+		{err: oci.ErrFormat, kind: "malformed"},
+		{err: oci.ErrUnsupported, kind: "unsupported"},
+		{err: oci.ErrExists, kind: "exists"},
+		{err: initramfs.ErrPrivateKey, kind: "refused"},
+		{err: initramfs.ErrRefused, kind: "refused"},
+		{err: initramfs.ErrUseless, kind: "refused"},
+	}
+}
+
+// packageCauses are those of packages and repositories.
+func packageCauses() []cause {
+	return []cause{
+		{err: rpmsign.ErrOutside, kind: "refused", advice: "name the file or its directory as well, or write to --output-dir", flag: "output-dir"},
+		{err: rpmsign.ErrHeaderLimit, kind: "too_large", advice: "--rpm-max-header sets the limit, P-256 signatures are shorter than RSA ones", flag: "rpm-max-header"},
+		{err: rpmsign.ErrHeaderTooLarge, kind: "too_large"},
+		{err: rpmsign.ErrDigest, kind: "mismatch"},
+		{err: rpmsign.ErrNotRPM, kind: "malformed"},
+		{err: rpmsign.ErrTruncated, kind: "malformed"},
+		{err: rpmsign.ErrOversized, kind: "malformed"},
+		{err: rpmsign.ErrMalformed, kind: "malformed"},
+		{err: rpmsign.ErrWeakDigest, kind: "unsupported"},
+		{err: rpmsign.ErrMainHeader, kind: "unsupported"},
+		{err: rpmsign.ErrChanged, kind: "changed"},
+		{err: errNoPackages, kind: "not_found"},
+		{err: repo.ErrOutside, kind: "refused", advice: "-o NEWDIR makes a repository with a signed copy of it", flag: "in-place"},
+		{err: repo.ErrAround, kind: "exists", advice: "name a new directory, or sign in place"},
+		{err: repo.ErrExists, kind: "exists", advice: "remove it (after --swap it is the old repository) or name another place"},
+		{err: repo.ErrBusy, kind: "busy"},
+		{err: repo.ErrChanged, kind: "changed"},
+		{err: repo.ErrNoRepository, kind: "not_found"},
+		{err: repo.ErrMetadata, kind: "malformed"},
+		{err: repo.ErrUnlisted, kind: "refused"},
+		{err: repo.ErrMissing, kind: "refused"},
+	}
+}
+
+// fileCauses are those of files.
+func fileCauses() []cause {
+	return []cause{
+		{err: input.ErrTooLarge, kind: "too_large"},
+		{err: atomicfile.ErrExists, kind: "exists"},
+		{err: fs.ErrNotExist, kind: "not_found"},
+		{err: fs.ErrPermission, kind: "permission"},
+		{err: syscall.EROFS, kind: "permission"},
+		{err: fs.ErrExist, kind: "exists"},
+		{err: errNotPreloaded, kind: "unsupported"},
+	}
+}
+
+// adviseWarning returns a warning with what can be done about it.
+func adviseWarning(message string) string {
+	for _, w := range []struct{ about, advice string }{
+		{repo.InPlace, "-o NEWDIR --swap has no such moment"},
+		{repo.SignatureLeftOut, "--openpgp-key makes it anew"},
+		{keystore.NotBound, "key init --on makes one that cannot"},
+	} {
+		if strings.Contains(message, w.about) {
+			return message + ": " + w.advice
+		}
+	}
+	return message
+}
+
+// advise returns err with what can be done about it: on its line if it has one, else
+// below. Each of errors that were joined has its own.
+func (a *app) advise(err error) error {
+	if all, are := joined(err); are {
+		advised := make([]error, len(all))
+		for i, one := range all {
+			advised[i] = a.advise(one)
+		}
+		return errors.Join(advised...)
+	}
+	for _, c := range causes() {
+		if c.advice == "" || !errors.Is(err, c.err) || !a.concerns(c) || strings.Contains(err.Error(), c.advice) {
+			continue
+		}
+		if strings.Contains(err.Error(), "\n") {
+			return errors.Join(err, errors.New(c.advice))
+		}
+		return advisedError{err, c.advice}
+	}
+	return err
+}
+
+// concerns reports whether a cause's advice is for the command that runs.
+func (a *app) concerns(c cause) bool {
+	if a.command == nil {
+		return c.flag == "" && c.given == ""
+	}
+	flags := a.command.Flags()
+	return (c.flag == "" || flags.Lookup(c.flag) != nil) && (c.given == "" || flags.Changed(c.given))
+}
+
+type advisedError struct {
+	error
+
+	advice string
+}
+
+func (e advisedError) Error() string { return e.error.Error() + ": " + e.advice }
+func (e advisedError) Unwrap() error { return e.error }
+
+// joined returns the errors that err shows on lines of their own.
+func joined(err error) ([]error, bool) {
+	many, is := err.(interface{ Unwrap() []error }) //nolint:errorlint // what it wraps has its turn
+	if !is {
+		return nil, false
+	}
+	all := many.Unwrap()
+	return all, len(all) > 0 && err.Error() == errors.Join(all...).Error()
+}
+
+// failure is an error as JSON documents have it.
+func (a *app) failure(err error) report.Error {
+	return report.Error{Message: a.advise(err).Error(), Kind: kindOf(err), Path: report.PathOf(pathOf(err))}
+}
+
+// kindOf returns a short word for an error, which does not change.
+func kindOf(err error) string {
+	var usage usageError
+	if errors.As(err, &usage) {
+		return "usage"
+	}
+	for _, c := range causes() {
+		if errors.Is(err, c.err) {
+			return c.kind
+		}
+	}
+	var system syscall.Errno
+	if errors.As(err, &system) {
+		return "io"
+	}
+	return "failed"
+}
+
+// pathOf is the path that an error is about, "" where it does not tell.
 func pathOf(err error) string {
 	var path *fs.PathError
 	var link *os.LinkError

@@ -72,6 +72,7 @@ type app struct {
 	backends       keystore.Backends
 	interrupts     *interrupts
 	warnings       warnings
+	command        *cobra.Command           // that runs
 	active         atomic.Pointer[progress] // what is being rendered
 	json, verbose  bool
 	progressFormat string
@@ -126,12 +127,13 @@ func run(a *app, args []string) int {
 	if errors.As(err, &usage) && slices.Contains(args, "--json") { // it may stand behind the flag that is wrong
 		a.json = true
 	}
-	return a.exit(cmd, err)
+	a.command = cmd
+	return a.exit(err)
 }
 
 // exit says what went wrong, and returns the exit code. With --json an error is a
 // document too, unless there is one that has it.
-func (a *app) exit(cmd *cobra.Command, err error) int {
+func (a *app) exit(err error) int {
 	switch {
 	case err != nil && !errors.Is(err, errWrong):
 	case errors.Is(a.out.err, syscall.EPIPE): // whoever read it, as head does, has had enough
@@ -147,14 +149,14 @@ func (a *app) exit(cmd *cobra.Command, err error) int {
 		return exitWrong
 	}
 	if a.json && !a.out.begun {
-		f := &report.Failure{Head: report.Head{Command: commandName(cmd)}}
+		f := &report.Failure{Head: report.Head{Command: commandName(a.command)}}
 		_ = a.print(f, err) // which is said below, on standard error
 	}
 	if errors.As(err, &usage) {
-		a.note("%v (see --help)", advised(err))
+		a.note("%v (see --help)", a.advise(err))
 		return exitUsage
 	}
-	a.note("%v", advised(err))
+	a.note("%v", a.advise(err))
 	return exitFailed
 }
 
@@ -186,7 +188,7 @@ func (a *app) stdin(ctx context.Context) io.Reader {
 }
 
 // warn tells a person what should be known although all went well.
-func (a *app) warn(message string) { a.note("warning: %s", message) }
+func (a *app) warn(message string) { a.note("warning: %s", adviseWarning(message)) }
 
 // date is when outputs say that they were made: never the clock, so that the same
 // inputs give the same bytes.
@@ -215,7 +217,8 @@ found something wrong.`,
 		SilenceErrors: true,
 		Args:          usageArgs(cobra.NoArgs),
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		PersistentPreRunE: func(*cobra.Command, []string) error {
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			a.command = cmd
 			switch a.progressFormat {
 			case "auto", "bar", "plain", "none":
 				return a.checkPreload()

@@ -61,10 +61,7 @@ func (f *keyFlags) open(ctx context.Context, a *app) (*keystore.Key, error) {
 	key, err := a.backends.Open(ctx, f.key, keystore.Options{
 		Certificate: cert, Secret: secret, Getenv: a.getenv, Warn: a.warn,
 	})
-	switch {
-	case errors.Is(err, keystore.ErrPassphraseNeeded), errors.Is(err, keystore.ErrPINNeeded):
-		return nil, fmt.Errorf("%w: --key-pass env:NAME, file:PATH or fd:N gives it", err)
-	case errors.Is(err, keystore.ErrUnknownScheme), errors.Is(err, pkcs11.ErrURI), errors.Is(err, tpm.ErrURI):
+	if errors.Is(err, keystore.ErrUnknownScheme) || errors.Is(err, pkcs11.ErrURI) || errors.Is(err, tpm.ErrURI) {
 		return nil, usageError{err}
 	}
 	return key, err

@@ -64,7 +64,7 @@ named and stay as they are.`,
 }
 
 // errNothingToApply means that a manifest has no value for anything in its target.
-var errNothingToApply = errors.New("the manifest has nothing to attach there: was it signed, and is it of this container? --allow-empty accepts that")
+var errNothingToApply = errors.New("the manifest has nothing to attach there")
 
 // check refuses flags that mean nothing for what a manifest of that kind goes to.
 func (o *manifestApplyOptions) check(flags *pflag.FlagSet, kind manifest.Container) error {

@@ -21,7 +21,7 @@ func (a *app) printTo(text io.Writer, d report.Document, err error) error {
 		return cmp.Or(err, report.Text(text, d, a.verbose))
 	}
 	if err != nil && !errors.Is(err, errWrong) {
-		d.Fail(failure(err))
+		d.Fail(a.failure(err))
 	}
 	printed := report.JSON(a.out, d, a.verbose)
 	if a.out.err != nil { // which exit says

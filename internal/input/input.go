@@ -24,6 +24,8 @@ var (
 	ErrNotRegular = errors.New("not a regular file")
 	// ErrTooLarge is more content than such a file ever has.
 	ErrTooLarge = errors.New("larger than any such file")
+	// ErrSpool is a pipe's content that could not be kept in a temporary file.
+	ErrSpool = errors.New("copy")
 )
 
 // Open opens a file of any kind that can be read. A regular file is returned as the
@@ -81,7 +83,7 @@ func Seekable(ctx context.Context, path string, limit int64) (*os.File, error) {
 	defer in.Close() //nolint:errcheck // opened for reading
 	spool, err := os.CreateTemp("", "imasign-input-*")
 	if err != nil {
-		return nil, fmt.Errorf("copy %s (TMPDIR chooses where): %w", path, err)
+		return nil, fmt.Errorf("%w %s: %w", ErrSpool, path, err)
 	}
 	if err := fill(spool, in, path, limit); err != nil {
 		return nil, errors.Join(err, spool.Close())
@@ -95,7 +97,7 @@ func fill(spool *os.File, in io.Reader, path string, limit int64) error {
 	}
 	n, err := io.Copy(spool, io.LimitReader(in, limit+1))
 	if err != nil {
-		return fmt.Errorf("copy %s (TMPDIR chooses where): %w", path, err)
+		return fmt.Errorf("%w %s: %w", ErrSpool, path, err)
 	}
 	if n > limit {
 		return tooLarge(path, limit)

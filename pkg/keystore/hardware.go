@@ -32,6 +32,9 @@ var (
 	ErrClosed = errors.New("the key is closed")
 )
 
+// NotBound is in the warning about a key in a device that lets it out.
+const NotBound = "can be taken out of"
+
 // SecretAt returns the Secret that an attribute of a URI names: env:NAME (by
 // Getenv), fd:N, file:PATH, file:///PATH or an absolute path. As in
 // [ParseSecretSource] nothing is read yet, and a wrong source is not repeated.

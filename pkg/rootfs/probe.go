@@ -50,18 +50,17 @@ func (t *Tree) probe(dir *os.File, path string) error {
 	return t.explain(dir.Name(), err)
 }
 
-// explain turns the kernel's answer into what it means and what to do about it.
+// explain turns the kernel's answer into what it means.
 func (t *Tree) explain(path string, err error) error {
-	const instead = "instead, --output restore makes a file for `setfattr -h --restore=` to be run as root, and --output none --manifest FILE a manifest for `manifest apply`"
 	switch {
 	case t.tree.Preload() != "" && errors.Is(err, unix.EPERM):
-		return fmt.Errorf("%s: %w: %s does not cover this directory (PSEUDO_IGNORE_PATHS?) or is disabled; %s", path, ErrNotPermitted, t.tree.Preload(), instead)
+		return fmt.Errorf("%s: %w: %s does not cover this directory (PSEUDO_IGNORE_PATHS?) or is disabled", path, ErrNotPermitted, t.tree.Preload())
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-		return fmt.Errorf("%s: %w: it takes CAP_SYS_ADMIN in the user namespace that mounted the file system (root, not root in a rootless container); %s", path, ErrNotPermitted, instead)
+		return fmt.Errorf("%s: %w: it takes CAP_SYS_ADMIN in the user namespace that mounted the file system (root, not root in a rootless container)", path, ErrNotPermitted)
 	case errors.Is(err, unix.ENOTSUP):
-		return fmt.Errorf("%s: %w (vfat, NFS and some FUSE and tmpfs do not); %s", path, ErrNoXattrs, instead)
+		return fmt.Errorf("%s: %w (vfat, NFS and some FUSE and tmpfs do not)", path, ErrNoXattrs)
 	case errors.Is(err, unix.EROFS):
-		return fmt.Errorf("%s: %w; %s", path, ErrReadOnly, instead)
+		return fmt.Errorf("%s: %w", path, ErrReadOnly)
 	}
-	return fmt.Errorf("%s: probe whether security.ima can be set: %w; %s", path, err, instead)
+	return fmt.Errorf("%s: probe whether security.ima can be set: %w", path, err)
 }

@@ -21,7 +21,7 @@ func refused(t *testing.T, tr *Tree, want error) {
 	if !errors.Is(err, want) {
 		t.Errorf("got %v, want %v", err, want)
 	}
-	mentions(t, err, tr.tree.Dir(), "--output restore", "manifest apply")
+	mentions(t, err, tr.tree.Dir())
 	if err != nil && strings.Contains(err.Error(), "\n") {
 		t.Errorf("several lines: %v", err)
 	}

@@ -1,6 +1,9 @@
 package rpmsign
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // Errors that callers decide by; all are wrapped with the operation and the path.
 var (
@@ -25,6 +28,8 @@ var (
 	ErrMainHeader = errors.New("its file signatures are in the main header, as rpm 4.13 wrote them, where they cannot be changed: build the package again")
 	// ErrHeaderTooLarge means that rpm would refuse the signed package.
 	ErrHeaderTooLarge = errors.New("signature header too large")
+	// ErrHeaderLimit is an ErrHeaderTooLarge: more bytes than Options.MaxHeader allows.
+	ErrHeaderLimit = fmt.Errorf("%w", ErrHeaderTooLarge)
 	// ErrChanged means that the file is not the one that was read.
 	ErrChanged = errors.New("package changed while it was being processed")
 	// ErrRestored is wrapped by errors of Attach after which the package is as it

@@ -26,7 +26,7 @@ var (
 	ErrSameOutput = errors.New("two packages would be written to one file")
 	// ErrOutside means a package that would be changed in place, although a symbolic
 	// link leads to it out of the directory that was named.
-	ErrOutside = errors.New("a symbolic link leads to it out of the directory, where nothing is changed: name the file or its directory as well, or write to --output-dir")
+	ErrOutside = errors.New("a symbolic link leads to it out of the directory, where nothing is changed")
 	// ErrManyLinks means directories that symbolic links lead to in too many ways.
 	ErrManyLinks = errors.New("symbolic links lead to too many directories")
 )

@@ -155,8 +155,8 @@ func checkLimit(values []value, limit HeaderLimit) error {
 // checkSize holds that rpm will read a header of so many entries and bytes of data.
 func checkSize(entries, data int, limit HeaderLimit) error {
 	if data > int(limit) {
-		return fmt.Errorf("%w: %d bytes, a limit of %s (rpm %s) takes %d; --rpm-max-header sets the limit, P-256 signatures are shorter than RSA ones",
-			ErrHeaderTooLarge, data, limit, limit.since(), limit)
+		return fmt.Errorf("%w: %d bytes, a limit of %s (rpm %s) takes %d",
+			ErrHeaderLimit, data, limit, limit.since(), limit)
 	}
 	if most := int(signatureLimits().entries); entries > most {
 		return fmt.Errorf("%w: %d entries, rpm takes %d", ErrHeaderTooLarge, entries, most)

@@ -128,7 +128,7 @@ func (l *listing) addHoles(size int64) error {
 		return nil
 	}
 	if l.holes += size; l.holes > l.opts.UnpackLimit || l.holes < 0 {
-		return fmt.Errorf("holes in sparse files: %w (%d bytes; --unpack-limit raises it)", ErrTooLarge, l.opts.UnpackLimit)
+		return fmt.Errorf("holes in sparse files: %w (%d bytes)", ErrUnpackLimit, l.opts.UnpackLimit)
 	}
 	return nil
 }

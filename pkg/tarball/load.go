@@ -83,7 +83,7 @@ func (a *Archive) loadSection(s *io.SectionReader) (done bool) {
 // process leaves it behind.
 func (a *Archive) toSpool(ctx context.Context, content io.Reader) (err error) {
 	if a.spool, err = os.CreateTemp(a.opts.SpoolDir, "imasign-tar-*"); err != nil {
-		return fmt.Errorf("spool (TMPDIR chooses where): %w", err)
+		return fmt.Errorf("%w: %w", ErrSpool, err)
 	}
 	if err := os.Remove(a.spool.Name()); err != nil {
 		return err
@@ -91,10 +91,10 @@ func (a *Archive) toSpool(ctx context.Context, content io.Reader) (err error) {
 	for buf := make([]byte, 1<<20); ; {
 		n, err := content.Read(buf)
 		if a.size += int64(n); a.size > a.opts.UnpackLimit {
-			return fmt.Errorf("decompressed: %w (%d bytes; --unpack-limit raises it)", ErrTooLarge, a.opts.UnpackLimit)
+			return fmt.Errorf("decompressed: %w (%d bytes)", ErrUnpackLimit, a.opts.UnpackLimit)
 		}
 		if _, err := a.spool.Write(buf[:n]); err != nil {
-			return fmt.Errorf("spool (TMPDIR chooses where): %w", err)
+			return fmt.Errorf("%w: %w", ErrSpool, err)
 		}
 		if errors.Is(err, io.EOF) {
 			a.file = a.spool

@@ -43,6 +43,10 @@ var (
 	ErrTruncated = errors.New("the archive is cut short")
 	// ErrTooLarge means input that exceeds a limit of Options or of this package.
 	ErrTooLarge = errors.New("larger than allowed")
+	// ErrUnpackLimit is an ErrTooLarge: the input unpacks to more than Options.UnpackLimit.
+	ErrUnpackLimit = fmt.Errorf("%w", ErrTooLarge)
+	// ErrSpool means that what was unpacked could not be kept in a temporary file.
+	ErrSpool = errors.New("spool")
 	// ErrCompression means compressed data that does not decompress.
 	ErrCompression = errors.New("compression")
 )

@@ -34,6 +34,8 @@ func meaning(code uint) (advice string, sentinel error) {
 		return "the token refused it, and counts; it was tried once", keystore.ErrWrongPIN
 	case p11.CKR_PIN_LOCKED:
 		return "too many wrong PINs: the token's security officer sets a new one", keystore.ErrLocked
+	case p11.CKR_USER_NOT_LOGGED_IN:
+		return "the token wants a login", keystore.ErrPINNeeded
 	case p11.CKR_PIN_EXPIRED:
 		return "the PIN has expired: set a new one with the token's own tool", keystore.ErrLocked
 	case p11.CKR_USER_PIN_NOT_INITIALIZED:
@@ -64,8 +66,6 @@ func adviceOnly(code uint) string {
 		return "the module cannot be used by several threads"
 	case p11.CKR_USER_ANOTHER_ALREADY_LOGGED_IN:
 		return "somebody else, such as the security officer, is logged in"
-	case p11.CKR_USER_NOT_LOGGED_IN:
-		return "the token wants a login: pin-source or --key-pass names its PIN"
 	case p11.CKR_GENERAL_ERROR, p11.CKR_FUNCTION_FAILED, p11.CKR_HOST_MEMORY:
 		return "the module failed and does not say why: look at its own log and configuration"
 	case p11.CKR_TEMPLATE_INCONSISTENT, p11.CKR_ATTRIBUTE_TYPE_INVALID, p11.CKR_TEMPLATE_INCOMPLETE:

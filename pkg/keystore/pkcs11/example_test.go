@@ -17,5 +17,5 @@ func Example() {
 		"pkcs11:token=build;object=x509_ima?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-value=1234", keystore.Options{})
 	fmt.Println(err)
 	// Output:
-	// PKCS#11 URI: pin-value shows the PIN to every process on this machine: pin-source=file:PATH, or --key-pass, names where it is
+	// PKCS#11 URI: pin-value shows the PIN to every process on this machine: pin-source=file:PATH names where it is
 }

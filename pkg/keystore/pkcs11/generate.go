@@ -15,9 +15,6 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// ErrExists means that the token has a key of that name already.
-var ErrExists = errors.New("exists already in the token: key init --name makes one of another name")
-
 // generate makes a key pair in the token that uri names.
 func (s *store) generate(ctx context.Context, uri string, r keystore.Request, opts keystore.Options) (*keystore.Generated, error) {
 	l, err := parseURI(uri)

@@ -209,7 +209,7 @@ func (v view) certificate(private p11.ObjectHandle, public crypto.PublicKey) (*x
 			continue
 		}
 		if best != nil && !bytes.Equal(best.SubjectKeyId, cert.SubjectKeyId) {
-			return nil, fmt.Errorf("%s has several certificates of the key, with key ids of their own: --cert names the one to use", v.token)
+			return nil, fmt.Errorf("%s: %w, with key ids of their own", v.token, ErrSeveralCertificates)
 		}
 		if best == nil || cert.NotAfter.After(best.NotAfter) {
 			best = cert

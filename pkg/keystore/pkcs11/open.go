@@ -94,7 +94,7 @@ func (k *signer) inspect(v view, key p11.ObjectHandle, opts keystore.Options) (*
 		return nil, fmt.Errorf("%w: its CKA_SIGN is false", keystore.ErrKeyUse)
 	}
 	if v.isSet(key, p11.CKA_EXTRACTABLE) {
-		opts.Warnf("the private key %s can be taken out of %s (CKA_EXTRACTABLE): make one in the token with key init --on", v.describe(key), v.token)
+		opts.Warnf("the private key %s %s %s (CKA_EXTRACTABLE)", v.describe(key), keystore.NotBound, v.token)
 	}
 	k.always = v.isSet(key, p11.CKA_ALWAYS_AUTHENTICATE)
 	public, err := v.publicKey(key)
@@ -111,7 +111,7 @@ func (k *signer) inspect(v view, key p11.ObjectHandle, opts keystore.Options) (*
 		public = cert.PublicKey // every signature is checked with it
 	}
 	if public == nil {
-		return nil, fmt.Errorf("%s has neither the public key nor the certificate: --cert names the certificate", v.token)
+		return nil, fmt.Errorf("%s: %w", v.token, ErrNoPublicKey)
 	}
 	bound, err := keystore.Bind(public, cert)
 	if err != nil {

@@ -8,8 +8,17 @@ import (
 	"strings"
 )
 
-// ErrURI means that a text is no PKCS#11 URI that could name a key.
-var ErrURI = errors.New("PKCS#11 URI")
+// Refusals that are no others of package keystore.
+var (
+	// ErrURI means that a text is no PKCS#11 URI that could name a key.
+	ErrURI = errors.New("PKCS#11 URI")
+	// ErrExists means that the token has a key of that name already.
+	ErrExists = errors.New("exists already in the token")
+	// ErrSeveralCertificates means that it is not clear which key id signatures get.
+	ErrSeveralCertificates = errors.New("several certificates of the key")
+	// ErrNoPublicKey means that signatures could not be checked.
+	ErrNoPublicKey = errors.New("neither the public key nor the certificate is there")
+)
 
 // location is what a PKCS#11 URI (RFC 7512) names: a token by whichever
 // attributes are given, an object in it, and how to reach them.
@@ -119,7 +128,7 @@ func (l *location) setQuery(name, value string) error {
 		}
 		l.pinSource = value
 	case "pin-value":
-		return fmt.Errorf("%w: pin-value shows the PIN to every process on this machine: pin-source=file:PATH, or --key-pass, names where it is", ErrURI)
+		return fmt.Errorf("%w: pin-value shows the PIN to every process on this machine: pin-source=file:PATH names where it is", ErrURI)
 	case "module-name":
 		return fmt.Errorf("%w: module-name is not looked up: module-path names the file", ErrURI)
 	default:

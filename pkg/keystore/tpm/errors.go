@@ -45,7 +45,7 @@ func meanings() []meaning {
 		{tpm2.TPMRCKey, keystore.ErrKeyUse, "it is no key that signs"},
 		{tpm2.TPMRCTicket, keystore.ErrKeyUse, "it is a restricted key, which signs only what the TPM itself has digested"},
 		{tpm2.TPMRCScheme, keystore.ErrKeyUse, "the key, or the TPM, does not sign in this way"},
-		{tpm2.TPMRCHash, keystore.ErrKeyUse, "the TPM does not know this digest algorithm: --hash sha256"},
+		{tpm2.TPMRCHash, ErrHash, "the TPM does not know this one"},
 		{tpm2.TPMRCIntegrity, keystore.ErrNotFound, "the key file is of another TPM, of another parent key, or of before the TPM was cleared"},
 		{tpm2.TPMRCKeySize, keystore.ErrUnsupportedKey, "the TPM makes no key of this size"},
 		{tpm2.TPMRCCurve, keystore.ErrUnsupportedKey, "the TPM does not have this curve"},

@@ -23,8 +23,8 @@ func TestTranslate(t *testing.T) {
 		0x921: {keystore.ErrLocked, "tpm2_dictionarylockout"},
 		0x1df: {keystore.ErrNotFound, "another TPM"}, // TPM_RC_INTEGRITY, parameter 1
 		0x100: {keystore.ErrGone, "tpm2_startup"},
-		0x2c3: {keystore.ErrKeyUse, "--hash"}, // TPM_RC_HASH, parameter 2
-		0x902: {nil, "tpm2_flushcontext"},     // TPM_RC_OBJECT_MEMORY
+		0x2c3: {ErrHash, "does not know"}, // TPM_RC_HASH, parameter 2
+		0x902: {nil, "tpm2_flushcontext"}, // TPM_RC_OBJECT_MEMORY
 	} {
 		err := translate(fmt.Errorf("sign: %w", code))
 		if want.is != nil && !errors.Is(err, want.is) || !errors.Is(err, code) || !strings.Contains(err.Error(), want.says) {

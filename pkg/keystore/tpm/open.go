@@ -58,7 +58,7 @@ func (k *key) open(ctx context.Context, opts keystore.Options) (_ *keystore.Key,
 		return nil, err
 	}
 	if !k.loaded.public.ObjectAttributes.FixedTPM {
-		opts.Warnf("the private key %s can be taken out of the TPM (its attribute fixedtpm is not set): make one in it with key init --on", k.where)
+		opts.Warnf("the private key %s %s the TPM (its attribute fixedtpm is not set)", k.where, keystore.NotBound)
 	}
 	if err := k.prove(ctx, public); err != nil {
 		return nil, err

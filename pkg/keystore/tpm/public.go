@@ -83,7 +83,7 @@ func algorithmOf(h crypto.Hash) (tpm2.TPMAlgID, error) {
 	case crypto.SHA3_512:
 		return tpm2.TPMAlgSHA3512, nil
 	}
-	return 0, fmt.Errorf("%w: TPMs know no %s: --hash sha256", keystore.ErrKeyUse, h)
+	return 0, fmt.Errorf("%w: TPMs know no %s", ErrHash, h)
 }
 
 func hashOf(a tpm2.TPMAlgID) (crypto.Hash, error) {

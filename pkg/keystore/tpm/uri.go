@@ -6,10 +6,15 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
 // ErrURI means that a text is no tpm2: URI that could name a key.
 var ErrURI = errors.New("tpm2 URI")
+
+// ErrHash is a [keystore.ErrKeyUse]: the TPM does not know the digest algorithm.
+var ErrHash = fmt.Errorf("%w: unknown digest algorithm", keystore.ErrKeyUse)
 
 // defaultDevice is the kernel's resource manager, which lets several programs use
 // the TPM at a time.

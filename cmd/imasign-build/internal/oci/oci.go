@@ -40,6 +40,8 @@ var (
 	ErrUnsupported = errors.New("cannot be signed")
 	// ErrExists means that the output is there already.
 	ErrExists = errors.New("exists already and is not overwritten")
+	// ErrSpool means that a layer could not be kept in a temporary file.
+	ErrSpool = errors.New("spool")
 )
 
 // Limits of documents, which are held in memory, of indexes in indexes, and of

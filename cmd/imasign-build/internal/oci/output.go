@@ -177,7 +177,7 @@ func (o *tarOutput) put(name string, like *item, size int64, content io.Reader) 
 func (o *tarOutput) temporary() (*os.File, error) {
 	f, err := os.CreateTemp("", "imasign-layer-*")
 	if err != nil {
-		return nil, fmt.Errorf("spool (TMPDIR chooses where): %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrSpool, err)
 	}
 	if err := os.Remove(f.Name()); err != nil {
 		return nil, errors.Join(err, f.Close())

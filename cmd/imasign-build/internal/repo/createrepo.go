@@ -205,7 +205,7 @@ func (r *task) warnAboutSignature(rel string) error {
 	case err != nil:
 		return err
 	case r.OpenPGP == nil:
-		r.warn(filepath.Join(rel, signaturePath) + " is of the old metadata and left out: --openpgp-key makes it anew; clients with repo_gpgcheck=1 refuse the repository without it")
+		r.warn(filepath.Join(rel, signaturePath) + " " + SignatureLeftOut)
 	}
 	return nil
 }

@@ -23,6 +23,8 @@ var (
 	ErrMetadata = errors.New("unusable metadata")
 	// ErrExists means that the place for the signed repository is taken.
 	ErrExists = errors.New("exists already")
+	// ErrAround is an ErrExists: the place is the repository, or has it below it.
+	ErrAround = fmt.Errorf("%w, and the repository is there", ErrExists)
 	// ErrBusy means that another run works on the same repository.
 	ErrBusy = errors.New("another run is at work here")
 	// ErrPackages means that packages failed; each result has its error. The
@@ -34,10 +36,18 @@ var (
 	ErrMissing = errors.New("the metadata list packages that are not there")
 	// ErrOutside means a package to be changed in place that lies outside of the
 	// repository, behind a symbolic link.
-	ErrOutside = errors.New("it leads out of the repository, where nothing is changed in place; -o NEWDIR makes a repository with a signed copy of it")
+	ErrOutside = errors.New("it leads out of the repository, where nothing is changed in place")
 	// ErrChanged means that somebody else changed the repository during the run, again
 	// and again, or in its last moment.
 	ErrChanged = errors.New("the repository was changed by somebody else")
+)
+
+// What a run warns of.
+const (
+	// InPlace is about the whole run.
+	InPlace = "the repository is changed in place: until the metadata are made anew, clients find packages that differ from them and fail"
+	// SignatureLeftOut follows the name of a repomd.xml.asc.
+	SignatureLeftOut = "is of the old metadata and left out; clients with repo_gpgcheck=1 refuse the repository without it"
 )
 
 // Choice is what is done about packages that the metadata do not list, or list
@@ -167,7 +177,7 @@ func (r *task) sign(ctx context.Context) error {
 	if !r.InPlace {
 		return r.besides(ctx, s)
 	}
-	r.warn("the repository is changed in place: until the metadata are made anew, clients find packages that differ from them and fail; -o NEWDIR --swap has no such moment")
+	r.warn(InPlace)
 	return r.again(ctx, s, func(s *site) error { return r.inPlace(ctx, s) })
 }
 

@@ -99,9 +99,9 @@ func (r *task) checkOutput() (string, error) {
 	case err != nil:
 		return "", err
 	case !free && around(out, r.Dir):
-		return "", fmt.Errorf("write %s: %w, and the repository is there; name a new directory, or sign in place", out, ErrExists)
+		return "", fmt.Errorf("write %s: %w", out, ErrAround)
 	case !free:
-		return "", fmt.Errorf("write %s: %w; remove it (after --swap it is the old repository) or name another place", out, ErrExists)
+		return "", fmt.Errorf("write %s: %w", out, ErrExists)
 	}
 	parent, err := filepath.EvalSymlinks(filepath.Dir(out))
 	if err != nil {
