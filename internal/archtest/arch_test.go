@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"os/exec"
 	"slices"
 	"strings"
@@ -41,47 +42,10 @@ func list(t *testing.T, args ...string) map[string]listed {
 	}
 }
 
-// below reports whether path is the package pkg/name of this module or below it.
+// below reports whether path is the package name of this module or below it.
 func below(path, name string) bool {
-	full := module + "/" + name
+	full := module + "/" + directory(name)
 	return path == full || strings.HasPrefix(path, full+"/")
-}
-
-// containers may import neither each other nor the keystore; what is allowed
-// between them is named.
-var containers = []string{"pkg/rootfs", "pkg/rpmsign", "cmd/imasign-build/internal/repo", "pkg/tarball", "cmd/imasign-build/internal/oci"}
-
-var allowedBetween = map[string]string{"cmd/imasign-build/internal/repo": "pkg/rpmsign", "cmd/imasign-build/internal/oci": "pkg/tarball"}
-
-// never lists arrows, by their start, that must not exist even through others.
-func never() map[string][]string {
-	arrows := map[string][]string{
-		"pkg":           {"cmd"},
-		"internal":      {"cmd"},
-		"pkg/signing":   append([]string{"pkg/keystore"}, containers...),
-		"pkg/manifest":  append([]string{"pkg/keystore", "pkg/signing", "internal/tree"}, containers...),
-		"internal/tree": append([]string{"pkg/keystore", "pkg/signing", "pkg/manifest", "pkg/ima"}, containers...),
-		// Its backends, too, know neither what is signed nor each other.
-		"pkg/keystore":                         append([]string{"pkg/signing", "pkg/manifest", "internal/certs", "internal/tree"}, containers...),
-		"pkg/keystore/file":                    {"pkg/keystore/pkcs11", "pkg/keystore/tpm"},
-		"pkg/keystore/pkcs11":                  {"pkg/keystore/file", "pkg/keystore/tpm"},
-		"pkg/keystore/tpm":                     {"pkg/keystore/file", "pkg/keystore/pkcs11"},
-		"internal/certs":                       append([]string{"pkg/keystore"}, containers...),
-		"internal/policy":                      append([]string{"pkg/keystore", "pkg/signing", "pkg/manifest"}, containers...),
-		"internal/keyscan":                     {"pkg"},
-		"cmd/imasign-build/internal/initramfs": append([]string{"pkg/keystore", "pkg/signing", "pkg/manifest"}, containers...),
-		// What is searched for is handed in, keys included.
-		"cmd/imasign-build/internal/scan": {"pkg/keystore", "internal/certs"},
-	}
-	for _, from := range containers {
-		arrows[from] = []string{"pkg/keystore"}
-		for _, to := range containers {
-			if to != from && allowedBetween[from] != to {
-				arrows[from] = append(arrows[from], to)
-			}
-		}
-	}
-	return arrows
 }
 
 func TestArrows(t *testing.T) {
@@ -89,14 +53,16 @@ func TestArrows(t *testing.T) {
 	if len(packages) < 8 {
 		t.Fatalf("only %d packages were listed", len(packages))
 	}
-	for from, targets := range never() {
-		for path, p := range packages {
-			if !below(path, from) {
-				continue
+	for _, a := range arrows() {
+		for _, name := range slices.Concat(a.from, a.to) {
+			if !slices.ContainsFunc(slices.Collect(maps.Keys(packages)), func(path string) bool { return below(path, name) }) {
+				t.Errorf("an arrow names %s, which does not exist", name)
 			}
-			for _, dep := range p.Deps {
-				if slices.ContainsFunc(targets, func(to string) bool { return below(dep, to) }) {
-					t.Errorf("%s imports %s", path, dep)
+		}
+		for _, from := range a.from {
+			for path, p := range packages {
+				if below(path, from) {
+					a.check(t, path, from, p.Deps)
 				}
 			}
 		}

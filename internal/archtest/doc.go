@@ -1,3 +1,4 @@
-// Package archtest holds the arrows of docs/architecture.md: which package may
-// import which. It has tests alone.
+// Package archtest compares the code with what is written about it: which package may
+// import which, and the packages, files, dependencies and decisions that
+// docs/architecture.md, docs/dependencies.md and docs/adr name. It has tests alone.
 package archtest

@@ -1,0 +1,92 @@
+package archtest
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// arrow is a row of arrows that must not exist, not even through other packages. A
+// package stands for all below it, too; a name without a slash is a hall.
+type arrow struct {
+	from, to []string
+	apart    bool        // those in from do not import each other either
+	but      [][2]string // what is allowed all the same; "" stands for any start
+}
+
+func containers() []string {
+	return []string{"pkg/rootfs", "pkg/rpmsign", "pkg/tarball", "repo", "oci"}
+}
+
+func arrows() []arrow {
+	backends := []string{"pkg/keystore/file", "pkg/keystore/pkcs11", "pkg/keystore/tpm"}
+	return []arrow{
+		{from: []string{"pkg", "internal"}, to: []string{"cmd"}},
+		{from: []string{"internal"}, to: []string{"pkg"}, but: [][2]string{{"", "pkg/ima"}}},
+		{from: []string{"internal/tree", "internal/keyscan"}, to: []string{"pkg"}},
+		{from: []string{"pkg/signing"}, to: append(containers(), "pkg/keystore")},
+		{from: []string{"pkg/manifest"}, to: append(containers(), "pkg/keystore", "pkg/signing", "internal/tree")},
+		{from: []string{"pkg/keystore"}, to: append(containers(), "pkg/signing", "pkg/manifest", "internal/certs", "internal/tree")},
+		{from: backends, apart: true},
+		{from: containers(), to: []string{"pkg/keystore"}, apart: true, but: [][2]string{{"repo", "pkg/rpmsign"}, {"oci", "pkg/tarball"}}},
+		{from: []string{"initramfs"}, to: append(containers(), "pkg/keystore", "pkg/signing", "pkg/manifest")},
+		{from: []string{"scan"}, to: []string{"pkg/keystore", "internal/certs"}}, // keys are handed in
+	}
+}
+
+const halls = "cmd/imasign-build/internal/"
+
+// directory is where a package of an arrow or of the documentation is.
+func directory(name string) string {
+	if strings.Contains(name, "/") || slices.Contains([]string{"cmd", "pkg", "internal"}, name) {
+		return name
+	}
+	return halls + name
+}
+
+// check takes a package, which start it lies below, and all that it imports.
+func (a *arrow) check(t *testing.T, path, from string, imported []string) {
+	for _, dep := range imported {
+		hits := func(to string) bool { return below(dep, to) }
+		forbidden := slices.ContainsFunc(a.to, hits)
+		if a.apart && !below(dep, from) {
+			forbidden = forbidden || slices.ContainsFunc(a.from, hits)
+		}
+		allowed := slices.ContainsFunc(a.but, func(b [2]string) bool { return (b[0] == "" || b[0] == from) && hits(b[1]) })
+		if forbidden && !allowed {
+			t.Errorf("%s imports %s", path, dep)
+		}
+	}
+}
+
+// String is the arrow as docs/architecture.md has it.
+func (a *arrow) String() string {
+	never := names(a.to)
+	if a.apart {
+		never = append(never, "each other")
+	}
+	line := "- " + strings.Join(names(a.from), ", ") + ": never " + strings.Join(never, ", ")
+	var but []string
+	for _, b := range a.but {
+		edge := "`" + b[1] + "`"
+		if b[0] != "" {
+			edge = "`" + b[0] + "` → " + edge
+		}
+		but = append(but, edge)
+	}
+	if but != nil {
+		line += " (but " + strings.Join(but, ", ") + ")"
+	}
+	return line
+}
+
+// names lists packages for a reader, the containers by that word.
+func names(packages []string) (list []string) {
+	if n := len(containers()); len(packages) >= n && slices.Equal(packages[:n], containers()) {
+		list, packages = append(list, "containers"), packages[n:]
+	}
+	for _, p := range packages {
+		list = append(list, "`"+p+"`")
+	}
+	return list
+}
