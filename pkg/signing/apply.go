@@ -230,7 +230,7 @@ func (a *applier) compare(old []byte, c *candidate, key *ima.PublicKey) prior {
 	}
 	v, err := ima.Parse(old)
 	if err != nil {
-		return unreadable(old, err)
+		return c.unreadable(old, err)
 	}
 	if key == nil && v.IsSignature() { // a digest takes no signature's place
 		return prior{refusal: fmt.Errorf("%w (%s)", ErrOtherKey, v)}

@@ -14,7 +14,7 @@ var (
 	// ErrNotOurs means that an entry has a value that this program does not make and
 	// that another key may have made: a signature of another form or version, a damaged
 	// one, one of an unknown type.
-	ErrNotOurs = errors.New("its security.ima may have been made by another key")
+	ErrNotOurs = errors.New("may have been made by another key")
 	// ErrUnsigned means that an entry lacks an xattr altogether.
 	ErrUnsigned = errors.New("unsigned")
 	// ErrMismatch means that an entry is not what a manifest says it is.

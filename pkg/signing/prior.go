@@ -48,9 +48,9 @@ func (s *stage) compare(old []byte, c *candidate) prior {
 	}
 	v, err := ima.Parse(old)
 	if err != nil {
-		return unreadable(old, err)
+		return c.unreadable(old, err)
 	}
-	if key.From != 0 && v.KeyID == key.From && v.Form(s.Xattr) == c.signed {
+	if key.From != 0 && v.KeyID == key.From && ofForm(&v, c.signed) {
 		return prior{}
 	}
 	if err := c.ownForm(&v, key.Public); err != nil {
@@ -93,11 +93,14 @@ func (c *candidate) ownForm(v *ima.Value, key *ima.PublicKey) error {
 	switch {
 	case v.IsSignature() && (v.Version == 1 || v.KeyID != key.ID()):
 		return fmt.Errorf("%w (%s)", ErrOtherKey, v)
-	case v.Form(c.signed.Xattr) != c.signed:
-		return fmt.Errorf("%w (%s)", ErrNotOurs, v)
+	case !ofForm(v, c.signed):
+		return fmt.Errorf("its %s %w (%s)", c.signed.Xattr, ErrNotOurs, v)
 	}
 	return nil
 }
+
+// ofForm reports whether a value has the type and version of a form.
+func ofForm(v *ima.Value, f ima.Form) bool { return v.Type == f.Type && v.Version == f.Version }
 
 // madeBy tells a signature of key, over other content or with another hash than h,
 // from one of another key that has the same id.
@@ -114,8 +117,8 @@ func madeBy(key *ima.PublicKey, v *ima.Value, h ima.HashID) prior {
 	return prior{replaced: Stale}
 }
 
-func unreadable(value []byte, err error) prior {
-	return prior{refusal: fmt.Errorf("%w (%d bytes: %w)", ErrNotOurs, len(value), err)}
+func (c *candidate) unreadable(value []byte, err error) prior {
+	return prior{refusal: fmt.Errorf("its %s %w (%d bytes: %w)", c.signed.Xattr, ErrNotOurs, len(value), err)}
 }
 
 // refuse says of a value that it is not replaced, and what replaces it.
