@@ -42,9 +42,9 @@ const (
 	ErrDigestMismatch Refusal = "digest mismatch"
 	// ErrDigestSize: the given digest does not have the size of its hash.
 	ErrDigestSize Refusal = "wrong digest size"
-	// ErrOtherHash: the value is over another hash than the given digest is of, so
+	// errOtherHash: the value is over another hash than the given digest is of, so
 	// that neither proves the other.
-	ErrOtherHash Refusal = "over another hash algorithm"
+	errOtherHash Refusal = "over another hash algorithm"
 	// ErrBadSignature: the signature does not verify. For ECDSA the content may
 	// equally be the part that changed.
 	ErrBadSignature Refusal = "bad signature"

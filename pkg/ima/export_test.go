@@ -7,6 +7,7 @@ const (
 	ErrMalformedKeyID = errMalformedKeyID
 	ErrNoIMAXattr     = errNoIMAXattr
 	ErrHMAC           = errHMAC
+	ErrOtherHash      = errOtherHash
 	ErrIMAValue       = errIMAValue
 	ErrVerity         = errVerity
 )

@@ -36,7 +36,7 @@ func NewKeyring(keys ...*PublicKey) *Keyring {
 //     that of a digest
 //   - [ErrDigestMismatch]: the value is a digest, or an RSA signature over one,
 //     of other content
-//   - [ErrOtherHash]: the digest is of another hash than the value
+//   - one for a digest of another hash than the value
 //   - [ErrUnknownKey], [ErrUnsupportedVersion]
 //   - [ErrEVMValue] and other refusals by name: the value is of another form
 func (k *Keyring) Verify(value []byte, s Statement) (*PublicKey, error) {
@@ -52,7 +52,7 @@ func (k *Keyring) Verify(value []byte, s Statement) (*PublicKey, error) {
 	case v.Version != f.Version && !held:
 		return nil, fmt.Errorf("%w: %d in a value of type %s, only %d is verified", ErrUnsupportedVersion, v.Version, v.Type, f.Version)
 	case v.Hash != s.Hash:
-		return nil, fmt.Errorf("%w: %s, the digest is one of %s", ErrOtherHash, v.Hash, s.Hash)
+		return nil, fmt.Errorf("%w: %s, the digest is one of %s", errOtherHash, v.Hash, s.Hash)
 	case held:
 		return nil, verifyHashOnly(&v, s.Digest)
 	}
