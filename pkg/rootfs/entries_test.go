@@ -308,17 +308,3 @@ func TestContentChangesWhileRead(t *testing.T) {
 		})
 	}
 }
-
-// Files that state no size, as in /proc, are no content to sign.
-func TestContentBeyondItsSize(t *testing.T) {
-	f, err := os.Open("/proc/self/maps")
-	ok(t, err)
-	stamp, err := tree.StampOf(f)
-	ok(t, err)
-	c := content{f: f, stamp: stamp}
-	defer c.Close()
-	var b [64]byte
-	if _, err := c.Read(b[:]); err == nil || !strings.Contains(err.Error(), "its size states") {
-		t.Errorf("got %v", err)
-	}
-}
