@@ -36,6 +36,8 @@ type Judged struct {
 	Outcome Outcome
 	Err     error     // why it is wrong; wraps pkg/ima's errors
 	KeyID   ima.KeyID // of the signature found; zero where there is none
+	// Key is the trusted key that made the signature found; nil where there is none.
+	Key *ima.PublicKey
 }
 
 // Verdict is what verification found about one entry: about each of its values in the
@@ -199,7 +201,7 @@ func (v *verifier) value(s *stage, c *candidate, e *Entry, before []Value, state
 		j.Outcome, j.Err = judgeDigest(&value, c)
 	default:
 		j.KeyID = value.KeyID
-		if _, j.Err = v.Ring.Verify(raw, ima.Statement{Form: c.signed, Hash: value.Hash, Digest: c.digest}); j.Err == nil {
+		if j.Key, j.Err = v.Ring.Verify(raw, ima.Statement{Form: c.signed, Hash: value.Hash, Digest: c.digest}); j.Err == nil {
 			j.Outcome = OK
 		}
 	}
