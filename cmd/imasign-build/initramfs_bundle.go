@@ -16,6 +16,7 @@ import (
 	"github.com/imasign/imasign-build/internal/certs"
 	"github.com/imasign/imasign-build/internal/compress"
 	"github.com/imasign/imasign-build/internal/input"
+	"github.com/imasign/imasign-build/internal/kernel"
 	"github.com/imasign/imasign-build/internal/policy"
 	"github.com/imasign/imasign-build/internal/quote"
 )
@@ -105,11 +106,9 @@ func (o *initramfsBundleOptions) read(ctx context.Context) (initramfs.Options, e
 	if p.Hook, err = initramfs.ParseHook(o.hook); err != nil {
 		return p, usageError{fmt.Errorf("--hook: %w", err)}
 	}
-	kernel, err := (&kernelFlags{o.kernel, o.config}).kernel(ctx)
-	if err != nil {
+	if p.Kernel, err = (&kernelFlags{o.kernel, o.config}).kernel(ctx); err != nil {
 		return p, err
 	}
-	p.Kernel, p.Config = kernel.Version, kernel.Config
 	p.AllowOff, p.SwitchRoot, p.ShellElsewhere, p.LabelsKnown = o.allowOff, o.switchRoot, o.shellElsewhere, o.labelsKnown
 	for _, list := range []struct {
 		files  []string
@@ -190,7 +189,7 @@ func runInitramfsBundle(ctx context.Context, a *app, o initramfsBundleOptions) e
 	if err != nil {
 		return err
 	}
-	return a.print(bundleReport(bundle, o, policy.Kernel{Version: options.Kernel}), nil)
+	return a.print(bundleReport(bundle, o, options.Kernel.Version), nil)
 }
 
 func writeBundle(ctx context.Context, w io.Writer, bundle *initramfs.Bundle, c compress.Format, mtime time.Time) error {
@@ -229,16 +228,10 @@ func (i *interruptible) Write(p []byte) (n int, err error) {
 	return n, nil
 }
 
-func bundleReport(bundle *initramfs.Bundle, o initramfsBundleOptions, kernel policy.Kernel) *report.Bundle {
-	r := &report.Bundle{Head: report.Head{Command: "initramfs bundle"}, Path: report.PathOf(o.output), Hook: o.hook, Kernel: kernelName(kernel)}
+func bundleReport(bundle *initramfs.Bundle, o initramfsBundleOptions, version kernel.Version) *report.Bundle {
+	r := &report.Bundle{Head: report.Head{Command: "initramfs bundle"}, Path: report.PathOf(o.output), Hook: o.hook, Kernel: kernelName(version), Findings: reported(bundle.Findings)}
 	for _, f := range bundle.Files {
 		r.Files = append(r.Files, report.Bundled{Path: report.PathOf(f.Path), Mode: f.Mode.String(), Size: int64(len(f.Data)), Dir: f.Mode.IsDir()})
-	}
-	for _, f := range bundle.Findings {
-		r.Findings = append(r.Findings, report.Finding{
-			Path: report.PathOf(f.File), Paths: f.Files, Severity: f.Severity, Rule: f.Rule, Line: f.Line, Lines: f.Lines, Detail: f.Detail,
-			Also: policy.Finding{Lines: f.Lines}.Also(),
-		})
 	}
 	return r
 }

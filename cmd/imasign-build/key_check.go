@@ -9,6 +9,8 @@ import (
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/internal/certs"
+	"github.com/imasign/imasign-build/internal/finding"
+	"github.com/imasign/imasign-build/internal/kernel"
 )
 
 type keyCheckOptions struct {
@@ -31,15 +33,15 @@ With --ca, the CAs that are compiled into the kernel, the issuer is checked too.
 		RunE:    func(cmd *cobra.Command, args []string) error { return runKeyCheck(cmd.Context(), a, o, args[0]) },
 	}
 	cmd.Flags().StringArrayVar(&o.cas, "ca", nil, "a CA of the kernel, a PEM or DER `file`; may be repeated")
-	cmd.Flags().StringVar(&o.kernel, "kernel", "", "kernel `version`, such as 6.1 (default: the newest known, "+certs.Kernel{}.String()+")")
+	cmd.Flags().StringVar(&o.kernel, "kernel", "", "kernel `version`, such as 6.1 (default: the newest known, "+kernel.Version{}.String()+")")
 	return cmd
 }
 
 func runKeyCheck(ctx context.Context, a *app, o keyCheckOptions, file string) error {
-	var kernel certs.Kernel
+	var version kernel.Version
 	var err error
 	if o.kernel != "" {
-		if kernel, err = certs.ParseKernel(o.kernel); err != nil {
+		if version, err = kernel.ParseVersion(o.kernel); err != nil {
 			return usageError{fmt.Errorf("--kernel: %w", err)}
 		}
 	}
@@ -55,10 +57,10 @@ func runKeyCheck(ctx context.Context, a *app, o keyCheckOptions, file string) er
 		}
 		cas = append(cas, more...)
 	}
-	r := &report.KeyCheck{Head: report.Head{Command: "key check"}, Kernel: kernel.String(), Of: file}
-	add := func(number int, findings []certs.Finding) {
-		for _, f := range findings {
-			r.Add(number, report.Finding{Severity: string(f.Severity), Rule: f.Rule, Detail: f.Detail})
+	r := &report.KeyCheck{Head: report.Head{Command: "key check"}, Kernel: version.String(), Of: file}
+	add := func(number int, findings []finding.Finding) {
+		for _, f := range reported(findings) {
+			r.Add(number, f)
 		}
 	}
 	add(0, certs.CheckShared(list))
@@ -67,7 +69,7 @@ func runKeyCheck(ctx context.Context, a *app, o keyCheckOptions, file string) er
 		if len(list) == 1 {
 			number = 0
 		}
-		add(number, certs.Check(cert, cas, kernel))
+		add(number, certs.Check(cert, cas, version))
 	}
 	if r.Refused() {
 		return a.print(r, errWrong)

@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/imasign/imasign-build/internal/certs"
 	"github.com/imasign/imasign-build/internal/input"
+	"github.com/imasign/imasign-build/internal/kernel"
 	"github.com/imasign/imasign-build/internal/policy"
 )
 
@@ -20,11 +20,11 @@ func (f *kernelFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.config, "kernel-config", "", "the kernel's configuration, a `file` like .config or /boot/config-*")
 }
 
-func (f *kernelFlags) kernel(ctx context.Context) (policy.Kernel, error) {
-	var k policy.Kernel
+func (f *kernelFlags) kernel(ctx context.Context) (kernel.Profile, error) {
+	var k kernel.Profile
 	var err error
 	if f.version != "" {
-		if k.Version, err = certs.ParseKernel(f.version); err != nil {
+		if k.Version, err = kernel.ParseVersion(f.version); err != nil {
 			return k, usageError{fmt.Errorf("--kernel: %w", err)}
 		}
 	}
@@ -36,18 +36,18 @@ func (f *kernelFlags) kernel(ctx context.Context) (policy.Kernel, error) {
 		return k, err
 	}
 	defer file.Close() //nolint:errcheck // opened for reading
-	if k.Config, err = policy.ReadConfig(file); err != nil {
+	if k.Config, err = kernel.ReadConfig(file); err != nil {
 		return k, fmt.Errorf("%s: %w", f.config, err)
 	}
 	return k, nil
 }
 
 // kernelName is how a report names the kernel.
-func kernelName(k policy.Kernel) string {
-	if k.Version == (certs.Kernel{}) {
+func kernelName(version kernel.Version) string {
+	if version == (kernel.Version{}) {
 		return policy.Newest
 	}
-	return k.Version.String()
+	return version.String()
 }
 
 // readPolicy reads a policy from a file, or - for standard input.

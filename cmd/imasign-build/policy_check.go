@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
+	"github.com/imasign/imasign-build/internal/finding"
 	"github.com/imasign/imasign-build/internal/policy"
 )
 
@@ -44,7 +45,7 @@ type policyCheckOptions struct {
 }
 
 func runPolicyCheck(ctx context.Context, a *app, o policyCheckOptions, name string) error {
-	kernel, err := o.kernel.kernel(ctx)
+	k, err := o.kernel.kernel(ctx)
 	if err != nil {
 		return err
 	}
@@ -52,26 +53,18 @@ func runPolicyCheck(ctx context.Context, a *app, o policyCheckOptions, name stri
 	if err != nil {
 		return err
 	}
-	kernel.Early = o.early
-	rules, _ := kernel.Rules(p)
-	findings := policy.Check(p, kernel)
+	target := policy.Target{Profile: k, Early: o.early}
+	rules, _ := target.Rules(p)
+	findings := policy.Check(p, target)
 	if !a.verbose {
-		findings = policy.Group(findings)
+		findings = finding.Group(findings)
 	}
 	r := &report.PolicyCheck{
-		Head: report.Head{Command: "policy check"}, Path: report.PathOf(name), Kernel: kernelName(kernel), Rules: len(rules),
-		Loads: !policy.Refused(findings), Findings: policyFindings(findings),
+		Head: report.Head{Command: "policy check"}, Path: report.PathOf(name), Kernel: kernelName(k.Version), Rules: len(rules),
+		Loads: !finding.Refused(findings), Findings: reported(findings),
 	}
-	if policy.Wrong(findings) {
+	if finding.Wrong(findings) {
 		return a.print(r, errWrong)
 	}
 	return a.print(r, nil)
-}
-
-func policyFindings(findings []policy.Finding) []report.Finding {
-	var list []report.Finding
-	for _, f := range findings {
-		list = append(list, report.Finding{Severity: string(f.Severity), Rule: f.Rule, Line: f.Line, Lines: f.Lines, Column: f.Column, Detail: f.Detail, Also: f.Also()})
-	}
-	return list
 }

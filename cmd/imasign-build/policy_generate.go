@@ -95,7 +95,7 @@ func runPolicyGenerate(ctx context.Context, a *app, o policyGenerateOptions) err
 	}
 	r := &report.Policy{Head: report.Head{Command: "policy generate"}, Path: report.PathOf(o.output), Profile: o.profile}
 	if p, err := policy.Parse(text); err == nil {
-		rules, _ := policy.Kernel{}.Rules(p)
+		rules, _ := policy.Target{}.Rules(p)
 		r.Rules = len(rules)
 	}
 	if !o.sign {

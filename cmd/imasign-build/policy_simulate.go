@@ -7,9 +7,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/simulate"
+	"github.com/imasign/imasign-build/internal/finding"
 	"github.com/imasign/imasign-build/internal/policy"
 	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/internal/tree"
+	"github.com/imasign/imasign-build/pkg/signing"
 )
 
 type policySimulateOptions struct {
@@ -53,13 +56,14 @@ they name, is marked: the device does not come up without.`,
 }
 
 func runPolicySimulate(ctx context.Context, a *app, o policySimulateOptions, name string) error {
-	switch {
-	case o.rootfs == "":
+	if o.rootfs == "" {
 		return usagef("which tree? --rootfs DIR")
-	case o.jobs.jobs < 0:
-		return usagef("--jobs %d: at least 1", o.jobs.jobs)
 	}
-	kernel, err := o.kernel.kernel(ctx)
+	engine, err := o.jobs.engine(nil, nil, signing.Observer{})
+	if err != nil {
+		return err
+	}
+	k, err := o.kernel.kernel(ctx)
 	if err != nil {
 		return err
 	}
@@ -71,10 +75,11 @@ func runPolicySimulate(ctx context.Context, a *app, o policySimulateOptions, nam
 	if err != nil {
 		return err
 	}
-	r := &report.Simulation{Head: report.Head{Command: "policy simulate"}, Path: report.PathOf(name), Kernel: kernelName(kernel), Loads: true}
-	if findings := policy.Check(p, kernel); policy.Refused(findings) { // no file would be appraised by it
+	r := &report.Simulation{Head: report.Head{Command: "policy simulate"}, Path: report.PathOf(name), Kernel: kernelName(k.Version), Loads: true}
+	target := policy.Target{Profile: k}
+	if findings := policy.Check(p, target); finding.Refused(findings) { // no file would be appraised by it
 		r.Loads = false
-		r.Findings = policyFindings(policy.Group(slices.DeleteFunc(findings, func(f policy.Finding) bool { return f.Severity != policy.Refuse })))
+		r.Findings = reported(finding.Group(slices.DeleteFunc(findings, func(f finding.Finding) bool { return f.Severity != finding.Refuse })))
 		return a.print(r, errWrong)
 	}
 	t, err := tree.Open(o.rootfs, tree.Options{})
@@ -82,8 +87,8 @@ func runPolicySimulate(ctx context.Context, a *app, o policySimulateOptions, nam
 		return err
 	}
 	defer t.Close() //nolint:errcheck // opened for reading
-	rules, _ := kernel.Rules(p)
-	result, err := policy.Simulation{Kernel: kernel, Keyring: ring, FSName: o.fs, Jobs: o.jobs.jobs}.Run(ctx, t, rules)
+	rules, _ := target.Rules(p)
+	result, err := simulate.Device{Kernel: k, Trusted: ring, FSName: o.fs}.Run(ctx, engine, t, rules)
 	if err != nil {
 		return err
 	}
@@ -100,7 +105,7 @@ func runPolicySimulate(ctx context.Context, a *app, o policySimulateOptions, nam
 }
 
 // simulated fills a report.
-func simulated(r *report.Simulation, result *policy.Result) {
+func simulated(r *report.Simulation, result *simulate.Result) {
 	r.Unknown = result.Unknown
 	for _, t := range result.Rules {
 		r.Rules = append(r.Rules, report.SimulatedRule{Line: t.Rule.Line, Text: t.Rule.String(), Passed: t.Passed, Refusals: t.Refused, Possible: t.Possible})

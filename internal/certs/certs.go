@@ -38,8 +38,6 @@ var (
 	ErrOption = errors.New("wrong option")
 	// ErrExists: files that would have been overwritten.
 	ErrExists = errors.New("nothing was written, as files exist already")
-	// ErrKernelVersion: a text that is no kernel version.
-	ErrKernelVersion = errors.New("not a kernel version like 6.1 or 6.12.30")
 	// ErrRefused: the kernel would not take the certificate that was asked for.
 	ErrRefused = errors.New("the kernel would refuse this certificate")
 )

@@ -20,6 +20,7 @@ import (
 	"testing"
 
 	"github.com/imasign/imasign-build/internal/certs"
+	"github.com/imasign/imasign-build/internal/kernel"
 )
 
 func check(t testing.TB, err error) {
@@ -157,24 +158,6 @@ func TestReadRefuses(t *testing.T) {
 	}
 }
 
-func TestParseKernel(t *testing.T) {
-	for version, want := range map[string]certs.Kernel{
-		"6.1": {6, 1}, "6.12": {6, 12}, "6.6.30": {6, 6}, "v6.12": {6, 12}, "6.1.0-18-amd64": {6, 1}, "6.12.30-yocto-standard": {6, 12}, "5.15.0+": {5, 15},
-	} {
-		if got, err := certs.ParseKernel(version); err != nil || got != want {
-			t.Errorf("%s: got %v, %v", version, got, err)
-		}
-	}
-	for _, version := range []string{"", "6", "6.", "six", "6.1.2.3", "6.1x", "-6.1", "6.1 ", "99999.1"} {
-		if got, err := certs.ParseKernel(version); !errors.Is(err, certs.ErrKernelVersion) {
-			t.Errorf("%q: got %v, %v", version, got, err)
-		}
-	}
-	if got := (certs.Kernel{}).String() + " " + (certs.Kernel{6, 12}).String(); got != "newest 6.12" {
-		t.Error(got)
-	}
-}
-
 func FuzzParse(f *testing.F) {
 	cert := selfSigned(f, ecKey(f, elliptic.P256()), func(c *x509.Certificate) { c.SubjectKeyId = []byte{1, 2, 3, 4} })
 	f.Add(cert.Raw)
@@ -188,8 +171,8 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%d certificates and %v", len(list), err)
 		}
 		for _, c := range list {
-			certs.Check(c, list, certs.Kernel{6, 1})
-			certs.CheckCA(c, list, certs.Kernel{})
+			certs.Check(c, list, kernel.Version{Major: 6, Minor: 1})
+			certs.CheckCA(c, list, kernel.Version{})
 		}
 		certs.CheckShared(list)
 	})

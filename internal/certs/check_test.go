@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/imasign/imasign-build/internal/certs"
+	"github.com/imasign/imasign-build/internal/finding"
+	"github.com/imasign/imasign-build/internal/kernel"
 )
 
 // good is the template of a certificate that every kernel takes.
@@ -43,7 +45,7 @@ func good(t testing.TB, public crypto.PublicKey) func(*x509.Certificate) {
 }
 
 // has demands exactly these "rule severity" pairs, whatever the order.
-func has(t *testing.T, findings []certs.Finding, want ...string) {
+func has(t *testing.T, findings []finding.Finding, want ...string) {
 	t.Helper()
 	var got []string
 	for _, f := range findings {
@@ -58,7 +60,7 @@ func has(t *testing.T, findings []certs.Finding, want ...string) {
 		t.Errorf("got %q, want %q\n%v", got, want, findings)
 	}
 	refused := slices.ContainsFunc(want, func(w string) bool { return strings.HasSuffix(w, " refuse") })
-	if certs.Refused(findings) != refused {
+	if finding.Refused(findings) != refused {
 		t.Errorf("Refused is %v", !refused)
 	}
 }
@@ -75,13 +77,13 @@ func TestCheck(t *testing.T) {
 	big := &rsa.PublicKey{N: weakModulus(8192), E: 65537}
 	small := &rsa.PublicKey{N: weakModulus(1024), E: 65537}
 	p521 := ecKey(t, elliptic.P521())
-	v := func(major, minor int) certs.Kernel { return certs.Kernel{Major: major, Minor: minor} }
-	newest := certs.Kernel{}
+	v := func(major, minor int) kernel.Version { return kernel.Version{Major: major, Minor: minor} }
+	newest := kernel.Version{}
 	for _, c := range []struct {
 		name   string
 		public crypto.PublicKey
 		shape  func(*x509.Certificate)
-		kernel certs.Kernel
+		kernel kernel.Version
 		want   []string
 	}{
 		{"good RSA", leafRSA.Public(), nil, newest, nil},
@@ -158,27 +160,27 @@ func TestCheckIssuer(t *testing.T) {
 		{"no AKID, other name", leaf(otherName, caKey), []*x509.Certificate{ca}, []string{"authority-key-id note", "issuer refuse"}},
 		{"self-signed", selfSigned(t, leafKey, good(t, leafKey.Public())), []*x509.Certificate{ca}, []string{"authority-key-id note", "issuer refuse"}},
 	} {
-		t.Run(c.name, func(t *testing.T) { has(t, certs.Check(c.cert, c.cas, certs.Kernel{}), c.want...) })
+		t.Run(c.name, func(t *testing.T) { has(t, certs.Check(c.cert, c.cas, kernel.Version{}), c.want...) })
 	}
 	selfMade := selfSigned(t, leafKey, good(t, leafKey.Public()))
-	if all := certs.Check(selfMade, []*x509.Certificate{ca}, certs.Kernel{}); !strings.HasPrefix(all[len(all)-1].Detail, "self-signed") {
+	if all := certs.Check(selfMade, []*x509.Certificate{ca}, kernel.Version{}); !strings.HasPrefix(all[len(all)-1].Detail, "self-signed") {
 		t.Errorf("the likeliest mistake is not named: %v", all)
 	}
-	has(t, certs.Check(selfMade, []*x509.Certificate{selfMade}, certs.Kernel{}), "authority-key-id note")
+	has(t, certs.Check(selfMade, []*x509.Certificate{selfMade}, kernel.Version{}), "authority-key-id note")
 }
 
 func TestCheckCA(t *testing.T) {
 	key := rsaKey()
 	ca, err := certs.NewCA(key, certs.Request{Subject: pkix.Name{CommonName: "CA"}})
 	check(t, err)
-	has(t, certs.CheckCA(ca, nil, certs.Kernel{}))
-	has(t, certs.CheckCA(selfSigned(t, key, good(t, key.Public())), nil, certs.Kernel{}), "ca warn", "key-usage warn")
-	has(t, certs.Check(ca, []*x509.Certificate{ca}, certs.Kernel{}), "authority-key-id note", "key-usage refuse", "key-usage refuse", "ca refuse")
+	has(t, certs.CheckCA(ca, nil, kernel.Version{}))
+	has(t, certs.CheckCA(selfSigned(t, key, good(t, key.Public())), nil, kernel.Version{}), "ca warn", "key-usage warn")
+	has(t, certs.Check(ca, []*x509.Certificate{ca}, kernel.Version{}), "authority-key-id note", "key-usage refuse", "key-usage refuse", "ca refuse")
 	second, err := certs.Issuer{Certificate: ca, Key: key}.SecondaryCA(ecKey(t, elliptic.P256()).Public(), certs.Request{Subject: pkix.Name{CommonName: "second"}})
 	check(t, err)
-	has(t, certs.CheckCA(second, []*x509.Certificate{ca}, certs.Kernel{}), "ecdsa note")
-	has(t, certs.CheckCA(second, nil, certs.Kernel{}), "ecdsa note", "issuer note")
-	has(t, certs.CheckCA(second, []*x509.Certificate{second}, certs.Kernel{}), "ecdsa note", "issuer refuse")
+	has(t, certs.CheckCA(second, []*x509.Certificate{ca}, kernel.Version{}), "ecdsa note")
+	has(t, certs.CheckCA(second, nil, kernel.Version{}), "ecdsa note", "issuer note")
+	has(t, certs.CheckCA(second, []*x509.Certificate{second}, kernel.Version{}), "ecdsa note", "issuer refuse")
 }
 
 func TestCheckShared(t *testing.T) {
@@ -201,10 +203,10 @@ func TestCheckSecondaryCA(t *testing.T) {
 	second, err := certs.Issuer{Certificate: ca, Key: rsaKey()}.SecondaryCA(ecKey(t, elliptic.P256()).Public(), certs.Request{Subject: pkix.Name{CommonName: "second"}})
 	check(t, err)
 	cas := []*x509.Certificate{ca}
-	has(t, certs.CheckSecondaryCA(ca, cas, certs.Kernel{}), "authority-key-id note")
-	has(t, certs.CheckSecondaryCA(second, cas, certs.Kernel{}), "ecdsa note")
-	has(t, certs.CheckSecondaryCA(other, cas, certs.Kernel{}), "authority-key-id note", "ecdsa note", "issuer refuse")
-	has(t, certs.CheckSecondaryCA(other, nil, certs.Kernel{}), "ecdsa note", "issuer note")
+	has(t, certs.CheckSecondaryCA(ca, cas, kernel.Version{}), "authority-key-id note")
+	has(t, certs.CheckSecondaryCA(second, cas, kernel.Version{}), "ecdsa note")
+	has(t, certs.CheckSecondaryCA(other, cas, kernel.Version{}), "authority-key-id note", "ecdsa note", "issuer refuse")
+	has(t, certs.CheckSecondaryCA(other, nil, kernel.Version{}), "ecdsa note", "issuer note")
 }
 
 // TestCheckRevoked: .ima_blacklist asks who signed a certificate, and for no usage.
@@ -218,9 +220,9 @@ func TestCheckRevoked(t *testing.T) {
 	leaf, err := certs.Issuer{Certificate: second, Key: rsaKey()}.Signer(ecKey(t, elliptic.P256()).Public(), certs.Request{Subject: pkix.Name{CommonName: "leaf"}})
 	check(t, err)
 	cas := []*x509.Certificate{ca}
-	has(t, certs.CheckRevoked(second, cas, certs.Kernel{}), "ecdsa note") // of its CA
-	has(t, certs.CheckRevoked(leaf, cas, certs.Kernel{}), "ecdsa note", "issuer refuse")
-	has(t, certs.CheckRevoked(leaf, nil, certs.Kernel{}), "ecdsa note", "issuer note")
+	has(t, certs.CheckRevoked(second, cas, kernel.Version{}), "ecdsa note") // of its CA
+	has(t, certs.CheckRevoked(leaf, cas, kernel.Version{}), "ecdsa note", "issuer refuse")
+	has(t, certs.CheckRevoked(leaf, nil, kernel.Version{}), "ecdsa note", "issuer note")
 }
 
 // TestCheckPSSOfOpenSSL: crypto/x509 does not recognise RSA-PSS with the salt that
@@ -237,5 +239,5 @@ func TestCheckPSSOfOpenSSL(t *testing.T) {
 	if list[0].SignatureAlgorithm != x509.UnknownSignatureAlgorithm {
 		t.Fatalf("it is recognised as %s", list[0].SignatureAlgorithm)
 	}
-	has(t, certs.Check(list[0], nil, certs.Kernel{}), "signature-algorithm refuse", "issuer note")
+	has(t, certs.Check(list[0], nil, kernel.Version{}), "signature-algorithm refuse", "issuer note")
 }

@@ -12,6 +12,8 @@ import (
 	"math/big"
 	"time"
 
+	"github.com/imasign/imasign-build/internal/finding"
+	"github.com/imasign/imasign-build/internal/kernel"
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
@@ -46,7 +48,7 @@ func NewCA(key crypto.Signer, r Request) (*x509.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	return lint(cert, CheckCA(cert, nil, Kernel{}))
+	return lint(cert, CheckCA(cert, nil, kernel.Version{}))
 }
 
 // SecondaryCA returns a CA certificate for the kernel's secondary keyring.
@@ -61,7 +63,7 @@ func (i Issuer) Signer(public crypto.PublicKey, r Request) (*x509.Certificate, e
 
 func (i Issuer) issue(
 	public crypto.PublicKey, r Request, shape func(*x509.Certificate),
-	check func(*x509.Certificate, []*x509.Certificate, Kernel) []Finding,
+	check func(*x509.Certificate, []*x509.Certificate, kernel.Version) []finding.Finding,
 ) (*x509.Certificate, error) {
 	template, err := r.template(public)
 	if err != nil {
@@ -77,7 +79,7 @@ func (i Issuer) issue(
 	if err != nil {
 		return nil, err
 	}
-	return lint(cert, check(cert, []*x509.Certificate{i.Certificate}, Kernel{}))
+	return lint(cert, check(cert, []*x509.Certificate{i.Certificate}, kernel.Version{}))
 }
 
 func asCA(t *x509.Certificate) {
@@ -154,9 +156,9 @@ func create(template, parent *x509.Certificate, public crypto.PublicKey, key cry
 
 // lint lets nothing out that the kernel would refuse, or take by luck. Dates are
 // the caller's.
-func lint(cert *x509.Certificate, findings []Finding) (*x509.Certificate, error) {
+func lint(cert *x509.Certificate, findings []finding.Finding) (*x509.Certificate, error) {
 	for _, f := range findings {
-		if f.Severity != Note && f.Rule != RuleValidity {
+		if f.Severity != finding.Note && f.Rule != RuleValidity {
 			return nil, fmt.Errorf("certificate of %q: %w: %s: %s", cert.Subject, ErrRefused, f.Rule, f.Detail)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/imasign/imasign-build/internal/certs"
+	"github.com/imasign/imasign-build/internal/kernel"
 )
 
 // Make the keys of a device, then ask what an older kernel thinks of them.
@@ -30,7 +31,7 @@ func Example() {
 		fmt.Println(filepath.Base(p.Key), "of", p.Certificate.Subject)
 	}
 
-	kernel, err := certs.ParseKernel("5.10")
+	kernel, err := kernel.ParseVersion("5.10")
 	if err != nil {
 		panic(err)
 	}

@@ -3,6 +3,8 @@ package policy
 import (
 	"bytes"
 	"strings"
+
+	"github.com/imasign/imasign-build/internal/finding"
 )
 
 // Newest is the last release whose source the rules were taken from, Oldest the
@@ -12,41 +14,41 @@ const (
 	Oldest = "6.1"
 )
 
-// MaxRules is up to how many rules contradictions and risks are judged. The largest
+// maxRules is up to how many rules contradictions and risks are judged. The largest
 // policies in use have some hundred.
-const MaxRules = 1000
+const maxRules = 1000
 
 // Check returns what a kernel refuses of a policy, what contradicts itself, and what
 // is risky, in the order of the file. The kernel refuses a file at the first line
 // that it does not take; Check goes on to the last. Contradictions and risks are
 // judged over the lines that are taken.
-func Check(p *Policy, k Kernel) []Finding {
-	rules, findings := k.Rules(p)
-	findings = append(findings, k.file(p, len(rules) > 0 || Refused(findings))...)
-	findings = append(findings, k.signedOnly()...)
-	findings = append(findings, release(k)...)
-	if len(rules) > MaxRules { // each is held against each
-		findings = append(findings, newFinding(RuleTooMany, Warn, rules[MaxRules].Line, 0,
-			"more than %d rules: contradictions and risks are not judged from here on", MaxRules))
-		rules = rules[:MaxRules]
+func Check(p *Policy, t Target) []finding.Finding {
+	rules, findings := t.Rules(p)
+	findings = append(findings, t.file(p, len(rules) > 0 || finding.Refused(findings))...)
+	findings = append(findings, t.signedOnly()...)
+	findings = append(findings, release(t)...)
+	if len(rules) > maxRules { // each is held against each
+		findings = append(findings, newFinding(RuleTooMany, finding.Warn, rules[maxRules].Line, 0,
+			"more than %d rules: contradictions and risks are not judged from here on", maxRules))
+		rules = rules[:maxRules]
 	}
 	findings = append(findings, contradictions(rules)...)
-	findings = append(findings, risks(rules, k)...)
-	sortFindings(findings)
+	findings = append(findings, risks(rules, t)...)
+	finding.Sort(findings)
 	return findings
 }
 
 // Rules returns the rules of the lines that the kernel takes, and what is to say
 // about single lines.
-func (k Kernel) Rules(p *Policy) ([]*Rule, []Finding) {
+func (t Target) Rules(p *Policy) ([]*Rule, []finding.Finding) {
 	var rules []*Rule
-	var findings []Finding
+	var findings []finding.Finding
 	for i := range p.Lines {
 		line := &p.Lines[i]
 		if len(line.Words) == 0 {
 			continue
 		}
-		rule, more := k.compile(line)
+		rule, more := t.compile(line)
 		if rule != nil {
 			rules = append(rules, rule)
 		}
@@ -56,10 +58,10 @@ func (k Kernel) Rules(p *Policy) ([]*Rule, []Finding) {
 }
 
 // file judges what is not one rule's: ima_read_policy and ima_write_policy.
-func (k Kernel) file(p *Policy, rules bool) []Finding {
-	var findings []Finding
+func (t Target) file(p *Policy, rules bool) []finding.Finding {
+	var findings []finding.Finding
 	if !rules {
-		findings = append(findings, newFinding(RuleEmpty, Refuse, 0, 0, "no rules: the kernel drops the update"))
+		findings = append(findings, newFinding(RuleEmpty, finding.Refuse, 0, 0, "no rules: the kernel drops the update"))
 	}
 	for i, line := range p.Lines {
 		last := i == len(p.Lines)-1
@@ -68,25 +70,25 @@ func (k Kernel) file(p *Policy, rules bool) []Finding {
 		ended := last && nul >= 0 && nul == len(line.Text)-1 && line.End == ""
 		switch {
 		case nul >= 0 && !ended:
-			findings = append(findings, newFinding(RuleByte, Refuse, line.Number, nul+1, "a NUL byte: the kernel reads no further and refuses the file"))
-		case last && line.End == "" && !ended && !k.Early:
-			findings = append(findings, newFinding(RuleNewline, Refuse, line.Number, len(line.Text)+1,
+			findings = append(findings, newFinding(RuleByte, finding.Refuse, line.Number, nul+1, "a NUL byte: the kernel reads no further and refuses the file"))
+		case last && line.End == "" && !ended && !t.Early:
+			findings = append(findings, newFinding(RuleNewline, finding.Refuse, line.Number, len(line.Text)+1,
 				"no newline at the end of the file: the kernel refuses the policy when it is loaded by its path"))
 		}
-		findings = append(findings, k.length(line.Number, line.Text)...)
+		findings = append(findings, t.length(line.Number, line.Text)...)
 	}
 	return findings
 }
 
 // release says how far the verdict can be trusted for a release.
-func release(k Kernel) []Finding {
-	v := k.Version
+func release(t Target) []finding.Finding {
+	v := t.Version
 	switch {
 	case v.Major == 0:
-	case before(v, 6, 1):
-		return []Finding{newFinding(RuleKernel, Note, 0, 0, "Linux %s is judged by the rules of %s, and by when each word was introduced; releases before 5.9 take combinations that are refused here", v, Oldest)}
-	case !before(v, 6, 13):
-		return []Finding{newFinding(RuleKernel, Note, 0, 0, "Linux %s is judged by the rules of %s, the newest that are known here", v, Newest)}
+	case v.Before(6, 1):
+		return []finding.Finding{newFinding(RuleKernel, finding.Note, 0, 0, "Linux %s is judged by the rules of %s, and by when each word was introduced; releases before 5.9 take combinations that are refused here", v, Oldest)}
+	case !v.Before(6, 13):
+		return []finding.Finding{newFinding(RuleKernel, finding.Note, 0, 0, "Linux %s is judged by the rules of %s, the newest that are known here", v, Newest)}
 	}
 	return nil
 }

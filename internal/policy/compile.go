@@ -3,24 +3,10 @@ package policy
 import (
 	"fmt"
 	"math/bits"
-	"slices"
 	"strings"
 
-	"github.com/imasign/imasign-build/internal/certs"
+	"github.com/imasign/imasign-build/internal/finding"
 )
-
-// Kernel is what a policy is judged for.
-type Kernel struct {
-	Version certs.Kernel // the zero value stands for the newest that is known
-	Config  *Config      // nil when it is not known
-
-	// Early says that the policy is the first one that is loaded, and that the hook of
-	// internal/initramfs loads it: as text, a line a write. What is uncertain otherwise is
-	// certain then.
-	Early bool
-	// Labels says that with Early, too, a security module has its own policy by then.
-	Labels bool
-}
 
 // flag is a bit that ima_parse_rule sets in a rule's flags, and
 // ima_validate_rule looks at.
@@ -55,13 +41,13 @@ const (
 // compiler turns one line into a rule, word by word as ima_parse_rule does, and
 // stops where it would.
 type compiler struct {
-	kernel Kernel
+	target Target
 	line   int
 	rule   Rule
 	set    flag
 	at     [flags]Token // the word that set a flag
 	action Token
-	aside  []Finding // about a line that is not refused
+	aside  []finding.Finding // about a line that is not refused
 }
 
 // refusal is why the kernel does not take a line.
@@ -73,65 +59,30 @@ type refusal struct {
 }
 
 func refuse(word Token, rule, format string, args ...any) *refusal {
-	return &refusal{word, rule, fmt.Sprintf(format, args...), impersonal(word.Text, format, args)}
+	return &refusal{word, rule, fmt.Sprintf(format, args...), finding.Impersonal(word.Text, format, args)}
 }
 
 // compile returns the rule of a line, nil if the kernel refuses it, and what is to
 // say about it.
-func (k Kernel) compile(line *Line) (*Rule, []Finding) {
+func (t Target) compile(line *Line) (*Rule, []finding.Finding) {
 	words, carriage := withoutCarriageReturn(line.Words)
-	c, r := k.try(line.Number, line.Words)
+	c, r := t.try(line.Number, line.Words)
 	if carriage {
 		r = c.carriageReturn(r, line.Words, words)
 	}
 	if r != nil {
-		return nil, []Finding{{Rule: r.rule, Severity: Refuse, Line: line.Number, Column: r.word.Column, Detail: r.detail, alike: r.alike}}
+		return nil, []finding.Finding{{Rule: r.rule, Severity: finding.Refuse, Line: line.Number, Column: r.word.Column, Detail: r.detail, Alike: r.alike}}
 	}
 	return &c.rule, c.aside
 }
 
-func (k Kernel) try(line int, words []Token) (*compiler, *refusal) {
-	c := &compiler{kernel: k, line: line, rule: Rule{Line: line}}
+func (t Target) try(line int, words []Token) (*compiler, *refusal) {
+	c := &compiler{target: t, line: line, rule: Rule{Line: line}}
 	r := c.words(words)
 	if r == nil {
 		r = c.validate(words[0])
 	}
 	return c, r
-}
-
-// withoutCarriageReturn returns what a line that ends in CR LF was meant to be; ok is
-// false for any other.
-func withoutCarriageReturn(words []Token) (meant []Token, ok bool) {
-	last := len(words) - 1
-	text, ok := strings.CutSuffix(words[last].Text, "\r")
-	if !ok {
-		return words, false
-	}
-	meant = slices.Clone(words)
-	meant[last].Text = text
-	if text == "" {
-		meant = meant[:last]
-	}
-	return meant, true
-}
-
-// carriageReturn judges a line that ends in CR LF: that is why it is refused if it
-// would be taken otherwise, and what is wrong with it if it is taken.
-func (c *compiler) carriageReturn(r *refusal, words, meant []Token) *refusal {
-	const what = "the line ends in CR LF, and the carriage return is part of its last word: save the file with Unix line ends"
-	last := words[len(words)-1]
-	if r == nil {
-		if key := leading(last.Text); key != "fsuuid" { // of which the kernel does not read the rest
-			c.remark(last, RuleNewline, Error, "%s; the kernel takes it, and it matches nothing", what)
-		}
-		return nil
-	}
-	if len(meant) > 0 {
-		if _, other := c.kernel.try(c.line, meant); other != nil {
-			return r
-		}
-	}
-	return refuse(last, RuleNewline, "%s", what)
 }
 
 func (c *compiler) words(words []Token) *refusal {
@@ -148,9 +99,9 @@ func (c *compiler) mark(f flag, word Token) {
 	c.at[bits.TrailingZeros32(uint32(f))] = word
 }
 
-func (c *compiler) remark(word Token, rule string, severity Severity, format string, args ...any) {
+func (c *compiler) remark(word Token, rule string, severity finding.Severity, format string, args ...any) {
 	f := newFinding(rule, severity, c.line, word.Column, format, args...)
-	f.alike = impersonal(word.Text, format, args)
+	f.Alike = finding.Impersonal(word.Text, format, args)
 	c.aside = append(c.aside, f)
 }
 
@@ -160,13 +111,13 @@ func (c *compiler) word(word Token) *refusal {
 	if name == nil {
 		return unknown(word)
 	}
-	if older(c.kernel.Version, name.Since) {
-		return refuse(word, RuleNewer, "%s is understood since Linux %s", strings.TrimSuffix(name.Text, "="), name.Since)
+	if c.target.Version.Older(name.since) {
+		return refuse(word, RuleNewer, "%s is understood since Linux %s", strings.TrimSuffix(name.text, "="), name.since)
 	}
-	if !name.Value && name.Text != "permit_directio" {
+	if !name.value && name.text != "permit_directio" {
 		return c.setAction(word)
 	}
-	switch key := strings.TrimRight(name.Text, "=<>"); key {
+	switch key := strings.TrimRight(name.text, "=<>"); key {
 	case "func":
 		return c.setFunc(word, value)
 	case "mask":
@@ -174,7 +125,7 @@ func (c *compiler) word(word Token) *refusal {
 	case "fsmagic", "fsname", "fsuuid":
 		return c.setFileSystem(word, key, value)
 	case "uid", "euid", "gid", "egid", "fowner", "fgroup":
-		return c.setID(word, key, name.Text[len(key)], value)
+		return c.setID(word, key, name.text[len(key)], value)
 	case "keyrings", "label":
 		return c.setList(word, key, value)
 	case "pcr":
@@ -193,10 +144,10 @@ func (c *compiler) word(word Token) *refusal {
 }
 
 // lookup finds the element of the language that a word is, and its value.
-func lookup(text string) (*Word, string) {
+func lookup(text string) (*element, string) {
 	for i := range words {
-		value, ok := strings.CutPrefix(text, words[i].Text)
-		if ok && words[i].Value == (value != "") {
+		value, ok := strings.CutPrefix(text, words[i].text)
+		if ok && words[i].value == (value != "") {
 			return &words[i], value
 		}
 	}
@@ -216,13 +167,13 @@ func unknown(word Token) *refusal {
 	}
 	key := strings.TrimRight(text, "=<>")
 	for _, w := range words {
-		name := strings.TrimRight(w.Text, "=<>")
+		name := strings.TrimRight(w.text, "=<>")
 		switch {
-		case w.Value && key == name:
+		case w.value && key == name:
 			return refuse(word, RuleWord, "%q: the value is missing; no space may stand beside the operator", text)
 		case strings.EqualFold(name, leading(text)) && name != leading(text):
 			return refuse(word, RuleWord, "%q: it is written %s, in lower case", text, name)
-		case w.Value && name == leading(text):
+		case w.value && name == leading(text):
 			return refuse(word, RuleWord, "%q: %s does not take this operator", text, name)
 		}
 	}
@@ -250,25 +201,25 @@ func (c *compiler) setFunc(word Token, value string) *refusal {
 		return refuse(word, RuleRepeated, "func= is given twice: write a rule for each func")
 	}
 	for _, f := range funcWords {
-		if f.Text != value {
+		if f.text != value {
 			continue
 		}
-		if older(c.kernel.Version, f.Since) {
-			return refuse(word, RuleNewer, "func=%s is understood since Linux %s", value, f.Since)
+		if c.target.Version.Older(f.since) {
+			return refuse(word, RuleNewer, "func=%s is understood since Linux %s", value, f.since)
 		}
-		if f.Func == KeyCheck {
+		if f.hook == KeyCheck {
 			if r := c.needs(word, "CONFIG_IMA_MEASURE_ASYMMETRIC_KEYS"); r != nil {
 				return r
 			}
 		}
-		c.rule.Func = f.Func
+		c.rule.Func = f.hook
 		c.mark(flagFunc, word)
 		return nil
 	}
 	hint := ""
 	for _, f := range funcWords {
-		if strings.EqualFold(f.Text, value) {
-			hint = "; it is written " + f.Text
+		if strings.EqualFold(f.text, value) {
+			hint = "; it is written " + f.text
 		}
 	}
 	return refuse(word, RuleValue, "func=%s: there is no such func%s", value, hint)
@@ -281,7 +232,7 @@ func (c *compiler) setMask(word Token, value string) *refusal {
 	name, anyOf := strings.CutPrefix(value, "^")
 	switch m := Mask(name); m {
 	case MayExec, MayWrite, MayRead, MayAppend:
-		if anyOf && before(c.kernel.Version, 4, 2) {
+		if anyOf && c.target.Version.Before(4, 2) {
 			return refuse(word, RuleNewer, "^ in mask= is understood since Linux 4.2")
 		}
 		c.rule.Mask, c.rule.AnyOf = m, anyOf
@@ -294,9 +245,9 @@ func (c *compiler) setMask(word Token, value string) *refusal {
 // needs asks for a symbol of the configuration that the rule is refused without.
 func (c *compiler) needs(word Token, symbol string) *refusal {
 	switch {
-	case c.kernel.Config == nil:
-		c.remark(word, RuleConfig, Warn, "%s needs %s; without it the kernel refuses the rule", word.Text, symbol)
-	case !c.kernel.Config.builtin(symbol):
+	case c.target.Config == nil:
+		c.remark(word, RuleConfig, finding.Warn, "%s needs %s; without it the kernel refuses the rule", word.Text, symbol)
+	case !c.target.Config.Builtin(symbol):
 		return refuse(word, RuleConfig, "%s needs %s, which the kernel is built without", word.Text, symbol)
 	}
 	return nil

@@ -3,40 +3,57 @@ package policy
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
-	"github.com/imasign/imasign-build/internal/certs"
+	"github.com/imasign/imasign-build/internal/finding"
+	"github.com/imasign/imasign-build/internal/kernel"
 )
 
 // kernels are those that tests/policy/freeze.sh asked, in the order of the columns.
-func kernels(t *testing.T) []Kernel {
+func kernels(t *testing.T) []Target {
 	t.Helper()
-	var list []Kernel
+	var list []Target
 	for _, name := range []string{"6.1", "6.12"} {
-		list = append(list, Kernel{Version: version(t, name), Config: config(t, name)})
+		list = append(list, Target{Profile: kernel.Profile{Version: version(t, name), Config: config(t, name)}})
 	}
 	return list
 }
 
-func version(t *testing.T, text string) certs.Kernel {
+func version(t *testing.T, text string) kernel.Version {
 	t.Helper()
-	v, err := certs.ParseKernel(text)
+	v, err := kernel.ParseVersion(text)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return v
 }
 
-func config(t *testing.T, name string) *Config {
+// config reads a configuration in testdata, with changes: +SYMBOL is set to y, -SYMBOL
+// is not set any more.
+func config(t *testing.T, name string, changes ...string) *kernel.Config {
 	t.Helper()
-	f, err := os.Open(filepath.Join("testdata", "config-"+name))
+	data, err := os.ReadFile(filepath.Join("testdata", "config-"+name))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	c, err := ReadConfig(f)
+	lines := strings.Split(string(data), "\n")
+	for _, change := range changes {
+		symbol, add := strings.CutPrefix(change, "+")
+		if add {
+			lines = append(lines, symbol+"=y")
+			continue
+		}
+		symbol = strings.TrimPrefix(change, "-")
+		kept := slices.DeleteFunc(slices.Clone(lines), func(line string) bool { return strings.HasPrefix(line, symbol+"=") })
+		if len(kept) == len(lines) {
+			t.Fatalf("%s is not set", symbol)
+		}
+		lines = kept
+	}
+	c, err := kernel.ReadConfig(strings.NewReader(strings.Join(lines, "\n")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,18 +97,18 @@ func parse(t *testing.T, text string) *Policy {
 
 // lineFinding returns what decides about line 1: a refusal, or what a refusal
 // depends on.
-func lineFinding(findings []Finding) (Finding, bool) {
+func lineFinding(findings []finding.Finding) (finding.Finding, bool) {
 	for _, f := range findings {
-		if f.Line == 1 && f.Severity == Refuse {
+		if f.Line == 1 && f.Severity == finding.Refuse {
 			return f, true
 		}
 	}
 	for _, f := range findings {
-		if f.Line == 1 && f.Severity == Warn && (f.Rule == RuleConfig || f.Rule == RuleLabel) {
+		if f.Line == 1 && f.Severity == finding.Warn && (f.Rule == RuleConfig || f.Rule == RuleLabel) {
 			return f, false
 		}
 	}
-	return Finding{}, false
+	return finding.Finding{}, false
 }
 
 // TestCorpus holds the verdict on each line against that of the booted kernel, and
@@ -131,7 +148,7 @@ func TestRandomRules(t *testing.T) {
 
 // agrees compares with what the kernel said; where the verdict depends on what runs
 // on a device, both are right.
-func agrees(t *testing.T, k Kernel, text, kernel string, refused, depends bool) {
+func agrees(t *testing.T, k Target, text, kernel string, refused, depends bool) {
 	t.Helper()
 	if (kernel != "ok") != refused && !depends {
 		t.Errorf("Linux %s, %q: refused is %v, the kernel said %s", k.Version, text, refused, kernel)
@@ -144,25 +161,25 @@ func TestEveryWordIsInTheCorpus(t *testing.T) {
 	for _, row := range frozen(t, "corpus.tsv", 500) {
 		for _, token := range split(row[5]) {
 			if w, _ := lookup(token.Text); w != nil && row[1] == "ok" {
-				accepted[w.Text] = true
+				accepted[w.text] = true
 			}
 			if f, ok := strings.CutPrefix(token.Text, "func="); ok && row[1] == "ok" {
 				accepted[f] = true
 			}
 		}
 	}
-	for _, w := range Words() {
+	for _, w := range words {
 		// Debian's kernel runs AppArmor, which has subj_role only.
-		if label := Label(strings.TrimSuffix(w.Text, "=")); label != SubjRole && strings.Contains(w.Text, "bj_") {
+		if label := Label(strings.TrimSuffix(w.text, "=")); label != SubjRole && strings.Contains(w.text, "bj_") {
 			continue
 		}
-		if !accepted[w.Text] {
-			t.Errorf("no accepted line has %s", w.Text)
+		if !accepted[w.text] {
+			t.Errorf("no accepted line has %s", w.text)
 		}
 	}
-	for _, f := range FuncWords() {
-		if !accepted[f.Text] {
-			t.Errorf("no accepted line has func=%s", f.Text)
+	for _, f := range funcWords {
+		if !accepted[f.text] {
+			t.Errorf("no accepted line has func=%s", f.text)
 		}
 	}
 }

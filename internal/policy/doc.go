@@ -9,13 +9,13 @@
 // The rules are those of security/integrity/ima/ima_policy.c in Linux 6.1 and 6.12
 // (ima_parse_add_rule, ima_parse_rule, ima_validate_rule, ima_match_rules), and of
 // Documentation/ABI/testing/ima_policy where both agree; the code wins where they
-// do not. What a kernel's configuration decides is judged when a [Config] is given
-// and named otherwise.
+// do not. What a kernel's configuration decides is judged when a [Target] has one, and
+// named otherwise.
 //
-// [Simulation] tries a policy on a tree: which files each rule would appraise, and
-// which of them the kernel would refuse. It reads the tree through internal/tree; all else
-// works on bytes in memory. Which LSM labels exist, who is logged in and what is
-// mounted when the policy is loaded is known to the device alone, and findings say so.
+// Everything works on bytes in memory. Which LSM labels exist, who is logged in and what
+// is mounted when the policy is loaded is known to the device alone, and findings say so.
+// Trying a policy on files is left to cmd/imasign-build/internal/simulate, which asks
+// [Rule.Matches].
 //
 // All functions may be called from several goroutines at once.
 package policy

@@ -1,8 +1,12 @@
 package policy
 
-import "strings"
+import (
+	"strings"
 
-// What is certain of a policy that the hook of internal/initramfs loads. ima_write_policy
+	"github.com/imasign/imasign-build/internal/finding"
+)
+
+// What is certain of a policy that the hook of package initramfs loads. ima_write_policy
 // and ima_lsm_rule_init decide it.
 
 // unknownYet refuses a label that no security module can know as long as it has no
@@ -10,11 +14,11 @@ import "strings"
 // in force, ima_lsm_rule_init returns EINVAL. Smack makes labels as it meets them, and
 // AppArmor knows "unconfined" by itself.
 func (c *compiler) unknownYet(word Token, label Label, value string) *refusal {
-	if !c.kernel.Early || c.kernel.Labels {
+	if !c.target.Early || c.target.Labels {
 		return nil
 	}
-	config := c.kernel.Config
-	built := func(symbol string) bool { return config == nil || config.builtin(symbol) }
+	config := c.target.Config
+	built := func(symbol string) bool { return config == nil || config.Builtin(symbol) }
 	switch label {
 	case ObjUser, SubjUser:
 		if built("CONFIG_SECURITY_SMACK") && smackLabel(value) && (config != nil || !strings.HasSuffix(value, "_u")) {
@@ -36,7 +40,7 @@ func smackLabel(label string) bool {
 }
 
 // page is the kernel's PAGE_SIZE, 4096 where the configuration does not say otherwise.
-func (k Kernel) page() int {
+func (t Target) page() int {
 	for _, p := range []struct {
 		size    int
 		symbols []string
@@ -45,7 +49,7 @@ func (k Kernel) page() int {
 		{16 << 10, []string{"CONFIG_ARM64_16K_PAGES", "CONFIG_PPC_16K_PAGES", "CONFIG_PAGE_SIZE_16KB"}},
 	} {
 		for _, symbol := range p.symbols {
-			if k.Config != nil && k.Config.builtin(symbol) {
+			if t.Config != nil && t.Config.Builtin(symbol) {
 				return p.size
 			}
 		}
@@ -55,27 +59,27 @@ func (k Kernel) page() int {
 
 // length judges a line by what the kernel takes of a write: a page less one byte. The
 // next byte is lost, and what is behind that is taken for another rule.
-func (k Kernel) length(line int, text string) []Finding {
-	most := k.page() - 1
+func (t Target) length(line int, text string) []finding.Finding {
+	most := t.page() - 1
 	switch {
 	case len(strings.TrimRight(text, " \t")) <= most:
 		return nil
-	case !k.Early:
-		return []Finding{newFinding(RuleLength, Warn, line, most+1,
+	case !t.Early:
+		return []finding.Finding{newFinding(RuleLength, finding.Warn, line, most+1,
 			"more than %d bytes: written to securityfs as text, the line is cut here; the policy must be loaded by its path", most)}
 	case !strings.HasPrefix(text, "#"): // comments of this form are not written
-		return []Finding{newFinding(RuleLength, Refuse, line, most+1,
+		return []finding.Finding{newFinding(RuleLength, finding.Refuse, line, most+1,
 			"more than %d bytes: the hook of the initramfs writes a line at a time, the kernel takes no more of a write, and the rest is lost or refused", most)}
 	}
 	return nil
 }
 
 // signedOnly refuses text where the kernel takes signed policies by their path alone.
-func (k Kernel) signedOnly() []Finding {
+func (t Target) signedOnly() []finding.Finding {
 	const symbol = "CONFIG_IMA_APPRAISE_REQUIRE_POLICY_SIGS"
-	if !k.Early || k.Config == nil || !k.Config.builtin(symbol) {
+	if !t.Early || t.Config == nil || !t.Config.Builtin(symbol) {
 		return nil
 	}
-	return []Finding{newFinding(RuleRequired, Refuse, 0, 0,
+	return []finding.Finding{newFinding(RuleRequired, finding.Refuse, 0, 0,
 		"the kernel is built with %s: it takes signed policies alone, by their path, and the hook of the initramfs writes rules", symbol)}
 }

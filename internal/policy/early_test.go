@@ -4,6 +4,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/imasign/imasign-build/internal/finding"
+	"github.com/imasign/imasign-build/internal/kernel"
 )
 
 // TestEarly: what is uncertain of a policy in general, and certain when the hook of the
@@ -32,7 +35,7 @@ func TestEarly(t *testing.T) {
 		{text: "audit obj_user=-a\n", rule: RuleLabel},
 		{text: "audit obj_user=" + strings.Repeat("x", 256) + "\n", rule: RuleLabel},
 		{text: "audit obj_user=system_u\n", config: "+CONFIG_SECURITY_SMACK"},
-		{text: "audit obj_user=System\n", config: "-CONFIG_SECURITY_SMACK", rule: RuleLabel},
+		{text: "audit obj_user=System\n", config: "6.12", rule: RuleLabel},
 		{text: "audit obj_type=System\n", config: "+CONFIG_SECURITY_SMACK", rule: RuleLabel},
 		// AppArmor has one profile from the start.
 		{text: "audit subj_role=unconfined\n"},
@@ -51,13 +54,9 @@ func TestEarly(t *testing.T) {
 		{text: audit, config: "+CONFIG_IMA_APPRAISE_REQUIRE_POLICY_SIGS", rule: RuleRequired},
 		{text: "appraise func=POLICY_CHECK appraise_type=imasig\n" + audit},
 	} {
-		config := changedConfig(t, strings.Replace(c.config, "-CONFIG_SECURITY_SMACK", "+NO_SMACK", 1))
-		k := Kernel{Config: config, Early: true, Labels: c.labels}
-		if c.config == "-CONFIG_SECURITY_SMACK" {
-			delete(config.values, "CONFIG_SECURITY_SMACK")
-		}
+		k := Target{Profile: kernel.Profile{Config: changedConfig(t, c.config)}, Early: true, Labels: c.labels}
 		findings := Check(parse(t, c.text), k)
-		i := slices.IndexFunc(findings, func(f Finding) bool { return f.Severity == Refuse })
+		i := slices.IndexFunc(findings, func(f finding.Finding) bool { return f.Severity == finding.Refuse })
 		got := ""
 		if i >= 0 {
 			got = findings[i].Rule
@@ -68,7 +67,7 @@ func TestEarly(t *testing.T) {
 	}
 	// In general only a warning.
 	for _, text := range []string{"audit obj_type=bin_t\n", long} {
-		if findings := Check(parse(t, text), Kernel{}); Refused(findings) || len(findings) == 0 {
+		if findings := Check(parse(t, text), Target{}); finding.Refused(findings) || len(findings) == 0 {
 			t.Errorf("%.60q: %v", text, findings)
 		}
 	}

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/imasign/imasign-build/internal/certs"
+	"github.com/imasign/imasign-build/internal/kernel"
 	"github.com/imasign/imasign-build/internal/policy"
 )
 
@@ -14,19 +14,19 @@ func ExampleCheck() {
 		fmt.Println(err)
 		return
 	}
-	for _, f := range policy.Check(p, policy.Kernel{Version: certs.Kernel{Major: 6, Minor: 12}}) {
+	for _, f := range policy.Check(p, policy.Target{Profile: kernel.Profile{Version: kernel.Version{Major: 6, Minor: 12}}}) {
 		fmt.Printf("%d:%d %s %s: %s\n", f.Line, f.Column, f.Severity, f.Rule, f.Detail)
 	}
 	// Output: 2:26 refuse bad-number: uid>=1000: there is no >=; uid>999 would do
 }
 
-func ExampleKernel_Rules() {
+func ExampleTarget_Rules() {
 	p, err := policy.Read(strings.NewReader("appraise appraise_type=imasig func=FILE_MMAP mask=MAY_EXEC\n"))
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	rules, _ := policy.Kernel{}.Rules(p)
+	rules, _ := policy.Target{}.Rules(p)
 	fmt.Println(rules[0].Func, rules[0].AppraiseType)
 	fmt.Println(rules[0])
 	// Output:

@@ -24,6 +24,14 @@ func readOnly() []fileSystem {
 	return []fileSystem{{"squashfs", 0x73717368}, {"erofs", 0xe0f5e1e2}, {"iso9660", 0x9660}, {"cramfs", 0x28cd3d45}, {"romfs", 0x7275}}
 }
 
+// writable lists common file systems of disks.
+func writable() []fileSystem {
+	return []fileSystem{
+		{"ext2", 0xef53}, {"ext3", 0xef53}, {"ext4", 0xef53}, {"xfs", 0x58465342}, {"btrfs", 0x9123683e}, {"f2fs", 0xf2f52010},
+		{"ubifs", 0x24051905}, {"jffs2", 0x72b6}, {"overlay", 0x794c7630},
+	}
+}
+
 // names reports whether a rule is about this kind of file system.
 func (f fileSystem) names(r *Rule) bool {
 	return r.FSName == f.name || r.FSMagic != nil && *r.FSMagic == f.magic

@@ -1,59 +1,9 @@
 package policy
 
-import (
-	"cmp"
-	"fmt"
-	"slices"
-	"strings"
-)
+import "github.com/imasign/imasign-build/internal/finding"
 
-// Severity says what a finding costs.
-type Severity string
-
-// The severities.
-const (
-	Refuse Severity = "refuse" // the kernel refuses the line, and with it the whole file
-	Error  Severity = "error"  // the policy loads and does not do what it is for, or keeps the device from booting
-	Warn   Severity = "warn"   // likely not what is wanted, or depends on what was not given
-	Note   Severity = "note"   // worth knowing
-)
-
-// Finding is something about a policy, at a place in the file.
-type Finding struct {
-	Rule     string   `json:"rule"` // stable, one of the Rule constants
-	Severity Severity `json:"severity"`
-	Line     int      `json:"line"`   // from 1; 0 for the file as a whole
-	Column   int      `json:"column"` // in bytes, from 1; 0 for the line as a whole
-	Detail   string   `json:"detail"`
-	// Lines are all lines that have the finding, where [Group] made one of several;
-	// Line, Column and Detail are the first one's.
-	Lines []int `json:"lines,omitempty"`
-
-	alike string // Detail without what the line itself says
-}
-
-// newFinding makes a finding. Numbers of other lines do not make it another one.
-func newFinding(rule string, severity Severity, line, column int, format string, args ...any) Finding {
-	return Finding{
-		Rule: rule, Severity: severity, Line: line, Column: column,
-		Detail: fmt.Sprintf(format, args...), alike: impersonal("", format, args),
-	}
-}
-
-// impersonal fills in a sentence without numbers, and without what it quotes of a word.
-func impersonal(word, format string, args []any) string {
-	masked := slices.Clone(args)
-	for i, arg := range args {
-		switch v := arg.(type) {
-		case int, uint64:
-			masked[i] = "N"
-		case string:
-			if word != "" && v != "" && strings.HasSuffix(word, v) {
-				masked[i] = "WORD"
-			}
-		}
-	}
-	return fmt.Sprintf(format, masked...)
+func newFinding(rule string, severity finding.Severity, line, column int, format string, args ...any) finding.Finding {
+	return finding.New(rule, severity, format, args...).At(line, column)
 }
 
 // Why the kernel refuses a line.
@@ -113,23 +63,3 @@ const (
 	RuleOneLoad       = "one-load"       // the kernel takes one policy
 	RuleRequired      = "required"       // the kernel's build has rules of its own
 )
-
-// Wrong reports whether a finding is a refusal or an error.
-func Wrong(findings []Finding) bool {
-	return slices.ContainsFunc(findings, func(f Finding) bool { return f.Severity == Refuse || f.Severity == Error })
-}
-
-// Refused reports whether a finding is a refusal.
-func Refused(findings []Finding) bool {
-	return slices.ContainsFunc(findings, func(f Finding) bool { return f.Severity == Refuse })
-}
-
-// sort orders findings by their place, the file's own last.
-func sortFindings(findings []Finding) {
-	slices.SortStableFunc(findings, func(a, b Finding) int {
-		if (a.Line == 0) != (b.Line == 0) {
-			return cmp.Compare(b.Line, a.Line)
-		}
-		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
-	})
-}

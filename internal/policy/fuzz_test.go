@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"testing"
 
-	"github.com/imasign/imasign-build/internal/certs"
+	"github.com/imasign/imasign-build/internal/kernel"
 )
 
 // FuzzParse holds that no file makes the package panic, that printing gives the file
@@ -25,10 +25,14 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if !bytes.Equal(p.Bytes(), data) {
-			t.Fatalf("%q became %q", data, p.Bytes())
+		if !bytes.Equal(p.text(), data) {
+			t.Fatalf("%q became %q", data, p.text())
 		}
-		for _, k := range []Kernel{{}, {Version: certs.Kernel{Major: 5, Minor: 4}}, {Version: certs.Kernel{Major: 6, Minor: 1}}} {
+		for _, k := range []Target{
+			{},
+			{Profile: kernel.Profile{Version: kernel.Version{Major: 5, Minor: 4}}},
+			{Profile: kernel.Profile{Version: kernel.Version{Major: 6, Minor: 1}}},
+		} {
 			Check(p, k)
 			rules, _ := k.Rules(p)
 			again, findings := k.Rules(mustParse(t, Format(rules)))

@@ -1,12 +1,17 @@
 package policy
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/imasign/imasign-build/internal/finding"
+	"github.com/imasign/imasign-build/internal/kernel"
+)
 
 // policyCheck asks for what keeps policies signed. Only a rule that names the func
 // makes the kernel refuse policies that are written as text.
 func (j *judge) policyCheck() {
-	c := j.kernel.Config
-	if j.first(Appraise, ^moments(0)) == nil || c != nil && c.builtin("CONFIG_IMA_APPRAISE_REQUIRE_POLICY_SIGS") {
+	c := j.target.Config
+	if j.first(Appraise, ^moments(0)) == nil || c != nil && c.Builtin("CONFIG_IMA_APPRAISE_REQUIRE_POLICY_SIGS") {
 		return
 	}
 	for _, r := range j.rules {
@@ -17,11 +22,11 @@ func (j *judge) policyCheck() {
 	const what = "no appraise func=POLICY_CHECK: "
 	switch {
 	case c == nil:
-		j.add(nil, RulePolicyCheck, Warn, what+"root can load further rules as text, without a signature, on kernels with CONFIG_IMA_WRITE_POLICY")
-	case c.builtin("CONFIG_IMA_WRITE_POLICY"):
-		j.add(nil, RulePolicyCheck, Error, what+"root can load further rules as text, without a signature (CONFIG_IMA_WRITE_POLICY=y)")
+		j.add(nil, RulePolicyCheck, finding.Warn, what+"root can load further rules as text, without a signature, on kernels with CONFIG_IMA_WRITE_POLICY")
+	case c.Builtin("CONFIG_IMA_WRITE_POLICY"):
+		j.add(nil, RulePolicyCheck, finding.Error, what+"root can load further rules as text, without a signature (CONFIG_IMA_WRITE_POLICY=y)")
 	default:
-		j.add(nil, RulePolicyCheck, Note, what+"this kernel takes one policy, so nothing can be added to it; that the first one is signed must be seen to by what loads it")
+		j.add(nil, RulePolicyCheck, finding.Note, what+"this kernel takes one policy, so nothing can be added to it; that the first one is signed must be seen to by what loads it")
 	}
 }
 
@@ -30,9 +35,9 @@ func (j *judge) gaps() {
 	run, mapped := j.first(Appraise, asks(BprmCheck)), j.first(Appraise, asks(MmapCheck, MmapCheckReqProt))
 	switch {
 	case run != nil && mapped == nil:
-		j.add(run, RuleLibraries, Warn, "programs are appraised, what they map is not (func=MMAP_CHECK): a changed library or dynamic loader runs inside of them")
+		j.add(run, RuleLibraries, finding.Warn, "programs are appraised, what they map is not (func=MMAP_CHECK): a changed library or dynamic loader runs inside of them")
 	case mapped != nil && run == nil:
-		j.add(mapped, RuleScripts, Warn, "mapped code is appraised, scripts are not (func=BPRM_CHECK): their interpreter only reads them")
+		j.add(mapped, RuleScripts, finding.Warn, "mapped code is appraised, scripts are not (func=BPRM_CHECK): their interpreter only reads them")
 	}
 }
 
@@ -43,15 +48,15 @@ func (j *judge) measurements() {
 		return
 	}
 	if j.first(Audit, ^moments(0)) == nil {
-		j.add(nil, RuleAuditMissing, Note, "measures without an audit rule: which file had which digest is in the measurement list alone, which ends with the boot; an audit rule for the same files writes it to the audit log")
+		j.add(nil, RuleAuditMissing, finding.Note, "measures without an audit rule: which file had which digest is in the measurement list alone, which ends with the boot; an audit rule for the same files writes it to the audit log")
 	}
 	index := "10"
-	if c := j.kernel.Config; c != nil && c.Value("CONFIG_IMA_MEASURE_PCR_IDX") != "" {
+	if c := j.target.Config; c != nil && c.Value("CONFIG_IMA_MEASURE_PCR_IDX") != "" {
 		index = c.Value("CONFIG_IMA_MEASURE_PCR_IDX")
 	}
 	for _, r := range j.rules {
 		if r.Action == Measure && r.PCR == nil {
-			j.add(nil, RulePCR, Note, "measurements extend PCR %s in the order of file accesses, which no two boots share: a disk key (LUKS) that is sealed to it cannot be unsealed", index)
+			j.add(nil, RulePCR, finding.Note, "measurements extend PCR %s in the order of file accesses, which no two boots share: a disk key (LUKS) that is sealed to it cannot be unsealed", index)
 			return
 		}
 	}
@@ -66,41 +71,41 @@ func (j *judge) configuration() {
 			break
 		}
 	}
-	c := j.kernel.Config
+	c := j.target.Config
 	if c == nil {
 		if verity >= 0 {
-			j.add(j.rules[verity], RuleConfig, Warn, "digest_type=verity needs CONFIG_FS_VERITY; without it the rule is taken, and no file has such a digest")
+			j.add(j.rules[verity], RuleConfig, finding.Warn, "digest_type=verity needs CONFIG_FS_VERITY; without it the rule is taken, and no file has such a digest")
 		}
 		return
 	}
-	if !c.builtin("CONFIG_IMA") {
-		j.add(nil, RuleAppraisalOff, Error, "the kernel is built without CONFIG_IMA: it has no policy")
+	if !c.Builtin("CONFIG_IMA") {
+		j.add(nil, RuleAppraisalOff, finding.Error, "the kernel is built without CONFIG_IMA: it has no policy")
 		return
 	}
-	if r := j.first(Appraise, ^moments(0)); r != nil && !c.builtin("CONFIG_IMA_APPRAISE") {
-		j.add(r, RuleAppraisalOff, Error, "the kernel is built without CONFIG_IMA_APPRAISE: it takes appraise rules and does not act on them")
+	if r := j.first(Appraise, ^moments(0)); r != nil && !c.Builtin("CONFIG_IMA_APPRAISE") {
+		j.add(r, RuleAppraisalOff, finding.Error, "the kernel is built without CONFIG_IMA_APPRAISE: it takes appraise rules and does not act on them")
 	}
-	if verity >= 0 && !c.builtin("CONFIG_FS_VERITY") {
-		j.add(j.rules[verity], RuleConfig, Error, "digest_type=verity needs CONFIG_FS_VERITY, which the kernel is built without: the rule is taken, and no file has such a digest")
+	if verity >= 0 && !c.Builtin("CONFIG_FS_VERITY") {
+		j.add(j.rules[verity], RuleConfig, finding.Error, "digest_type=verity needs CONFIG_FS_VERITY, which the kernel is built without: the rule is taken, and no file has such a digest")
 	}
-	if !c.builtin("CONFIG_IMA_WRITE_POLICY") {
-		j.add(nil, RuleOneLoad, Note, "this kernel takes one policy in place of its own, and no further one (CONFIG_IMA_WRITE_POLICY is not set)")
+	if !c.Builtin("CONFIG_IMA_WRITE_POLICY") {
+		j.add(nil, RuleOneLoad, finding.Note, "this kernel takes one policy in place of its own, and no further one (CONFIG_IMA_WRITE_POLICY is not set)")
 	}
 	j.required(c)
 }
 
 // required names rules that the kernel has before the policy's own.
-func (j *judge) required(c *Config) {
+func (j *judge) required(c *kernel.Config) {
 	var built []string
 	for _, b := range []struct{ symbol, hook string }{
 		{"CONFIG_IMA_APPRAISE_REQUIRE_MODULE_SIGS", "MODULE_CHECK"}, {"CONFIG_IMA_APPRAISE_REQUIRE_FIRMWARE_SIGS", "FIRMWARE_CHECK"},
 		{"CONFIG_IMA_APPRAISE_REQUIRE_KEXEC_SIGS", "KEXEC_KERNEL_CHECK"}, {"CONFIG_IMA_APPRAISE_REQUIRE_POLICY_SIGS", "POLICY_CHECK"},
 	} {
-		if c.builtin(b.symbol) {
+		if c.Builtin(b.symbol) {
 			built = append(built, b.hook)
 		}
 	}
 	if built != nil {
-		j.add(nil, RuleRequired, Note, "the kernel is built with appraise rules for %s that come before this policy and demand signatures", strings.Join(built, ", "))
+		j.add(nil, RuleRequired, finding.Note, "the kernel is built with appraise rules for %s that come before this policy and demand signatures", strings.Join(built, ", "))
 	}
 }

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// ErrUnknownProfile is a profile that [Profiles] does not have.
-var ErrUnknownProfile = errors.New("no such profile")
+// errUnknownProfile is a name that is not among [Profiles].
+var errUnknownProfile = errors.New("no such profile")
 
 // Profile is a policy for a common case.
 type Profile struct {
@@ -29,15 +29,15 @@ func Profiles() []Profile {
 	}
 }
 
-// Generate writes the policy of a profile, each rule explained by a comment. The
-// error is [ErrUnknownProfile].
+// Generate writes the policy of a profile, each rule explained by a comment. A
+// name that is not among [Profiles] is the only error.
 func Generate(name string) ([]byte, error) {
 	for _, p := range Profiles() {
 		if p.Name == name {
 			return p.bytes(), nil
 		}
 	}
-	return nil, fmt.Errorf("%q: %w", name, ErrUnknownProfile)
+	return nil, fmt.Errorf("%q: %w", name, errUnknownProfile)
 }
 
 func (p Profile) bytes() []byte {

@@ -4,6 +4,9 @@ import (
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/imasign/imasign-build/internal/finding"
+	"github.com/imasign/imasign-build/internal/kernel"
 )
 
 // TestProfilesAreTaken holds that each profile is without findings that count, on
@@ -15,9 +18,9 @@ func TestProfilesAreTaken(t *testing.T) {
 			t.Fatal(err)
 		}
 		p := parse(t, string(text))
-		for _, k := range append(kernels(t), Kernel{}, Kernel{Version: version(t, "5.15")}) {
+		for _, k := range append(kernels(t), Target{}, Target{Profile: kernel.Profile{Version: version(t, "5.15")}}) {
 			for _, f := range Check(p, k) {
-				if f.Severity != Note {
+				if f.Severity != finding.Note {
 					t.Errorf("%s on Linux %s: %+v", profile.Name, k.Version, f)
 				}
 			}
@@ -39,7 +42,7 @@ func TestProfilesAreTaken(t *testing.T) {
 }
 
 func TestUnknownProfile(t *testing.T) {
-	if _, err := Generate("Default"); !errors.Is(err, ErrUnknownProfile) {
+	if _, err := Generate("Default"); !errors.Is(err, errUnknownProfile) {
 		t.Errorf("error %v", err)
 	}
 }

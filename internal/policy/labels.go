@@ -3,6 +3,8 @@ package policy
 import (
 	"slices"
 	"strings"
+
+	"github.com/imasign/imasign-build/internal/finding"
 )
 
 func (c *compiler) setSecurityLabel(word Token, label Label, value string) *refusal {
@@ -29,12 +31,12 @@ func (c *compiler) setSecurityLabel(word Token, label Label, value string) *refu
 // matches nothing.
 func (c *compiler) module(word Token, label Label) *refusal {
 	const later = "; a later policy is taken, and the rule never matches"
-	config := c.kernel.Config
+	config := c.target.Config
 	if config == nil {
-		c.remark(word, RuleLabel, Warn, "%s= needs CONFIG_IMA_LSM_RULES and a running security module that knows the label; otherwise the first policy to be loaded is refused%s", label, later)
+		c.remark(word, RuleLabel, finding.Warn, "%s= needs CONFIG_IMA_LSM_RULES and a running security module that knows the label; otherwise the first policy to be loaded is refused%s", label, later)
 		return nil
 	}
-	if !config.builtin("CONFIG_IMA_LSM_RULES") {
+	if !config.Builtin("CONFIG_IMA_LSM_RULES") {
 		return refuse(word, RuleLabel, "%s= needs CONFIG_IMA_LSM_RULES, which the kernel is built without: it refuses the first policy with such a rule%s", label, later)
 	}
 	var known []string
@@ -46,13 +48,13 @@ func (c *compiler) module(word Token, label Label) *refusal {
 		{"Smack", "CONFIG_SECURITY_SMACK", []Label{ObjUser, SubjUser}},
 		{"AppArmor", "CONFIG_SECURITY_APPARMOR", []Label{SubjRole}},
 	} {
-		if config.builtin(m.symbol) && slices.Contains(m.labels, label) {
+		if config.Builtin(m.symbol) && slices.Contains(m.labels, label) {
 			known = append(known, m.name)
 		}
 	}
 	if len(known) == 0 {
 		return refuse(word, RuleLabel, "no security module in this kernel has %s=: it refuses the first policy with such a rule%s", label, later)
 	}
-	c.remark(word, RuleLabel, Warn, "%s= is refused unless %s is running and knows the label when the policy is loaded", label, strings.Join(known, " or "))
+	c.remark(word, RuleLabel, finding.Warn, "%s= is refused unless %s is running and knows the label when the policy is loaded", label, strings.Join(known, " or "))
 	return nil
 }

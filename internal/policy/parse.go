@@ -87,8 +87,8 @@ func split(text string) []Token {
 	return words
 }
 
-// Bytes returns the file as it was read.
-func (p *Policy) Bytes() []byte {
+// text returns the file as it was read.
+func (p *Policy) text() []byte {
 	var b bytes.Buffer
 	for _, line := range p.Lines {
 		b.WriteString(line.Text)

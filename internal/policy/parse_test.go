@@ -11,7 +11,7 @@ func TestParseKeepsBytes(t *testing.T) {
 	for _, text := range []string{
 		"", "\n", "\n\n", "measure", "measure\n", "# a\r\n\tmeasure  func=BPRM_CHECK \n\n", "\x00", "a\x00b\nc", "\xff\xfe\n", " ", strings.Repeat("x", 1<<16),
 	} {
-		if got := parse(t, text).Bytes(); string(got) != text {
+		if got := parse(t, text).text(); string(got) != text {
 			t.Errorf("%q became %q", text, got)
 		}
 	}
@@ -40,20 +40,5 @@ func TestParseTooLarge(t *testing.T) {
 	}
 	if _, err := Read(bytes.NewReader(make([]byte, MaxSize))); err != nil {
 		t.Error(err)
-	}
-}
-
-func TestReadConfig(t *testing.T) {
-	c, err := ReadConfig(strings.NewReader("# CONFIG_B is not set\nCONFIG_A=y\nCONFIG_NAME=\"x\"\nCONFIG_CRYPTO_SHA256_ARM64=m\n"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !c.builtin("CONFIG_A") || c.builtin("CONFIG_B") || c.Value("CONFIG_NAME") != "x" || c.provided("CONFIG_CRYPTO_SHA256") != "m" || c.provided("CONFIG_CRYPTO_SHA") != "" || c.provided("CONFIG_C") != "" {
-		t.Error(c.values)
-	}
-	for _, text := range []string{"", "hello", "measure func=BPRM_CHECK\n", "\x1f\x8b" + strings.Repeat("x", 1<<17)} {
-		if _, err := ReadConfig(strings.NewReader(text)); err == nil {
-			t.Errorf("%.20q: no error", text)
-		}
 	}
 }

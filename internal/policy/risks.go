@@ -3,17 +3,19 @@ package policy
 import (
 	"slices"
 	"strings"
+
+	"github.com/imasign/imasign-build/internal/finding"
 )
 
 // judge collects the risks of a policy.
 type judge struct {
 	rules    []*Rule
-	kernel   Kernel
-	findings []Finding
+	target   Target
+	findings []finding.Finding
 }
 
-func risks(rules []*Rule, k Kernel) []Finding {
-	j := &judge{rules: rules, kernel: k}
+func risks(rules []*Rule, t Target) []finding.Finding {
+	j := &judge{rules: rules, target: t}
 	for i, rule := range rules {
 		j.measuring(rule)
 		j.appraising(rule)
@@ -27,7 +29,7 @@ func risks(rules []*Rule, k Kernel) []Finding {
 	return j.findings
 }
 
-func (j *judge) add(r *Rule, rule string, severity Severity, format string, args ...any) {
+func (j *judge) add(r *Rule, rule string, severity finding.Severity, format string, args ...any) {
 	line := 0
 	if r != nil {
 		line = r.Line
@@ -57,18 +59,18 @@ func (j *judge) measuring(r *Rule) {
 		return
 	}
 	if r.moments()&byFile() != 0 && r.anywhere() && !r.FOwner.onlyRoot() && !r.UID.onlyRoot() {
-		j.add(r, RuleEventLog, Warn, "measures files that any user can make and run: each new content is an entry in kernel memory until the next boot, and users can make them without end; fowner=0 or uid=0 would bound it")
+		j.add(r, RuleEventLog, finding.Warn, "measures files that any user can make and run: each new content is an entry in kernel memory until the next boot, and users can make them without end; fowner=0 or uid=0 would bound it")
 	}
 	if r.PCR == nil {
 		return
 	}
 	switch pcr := *r.PCR; {
 	case pcr >= 24:
-		j.add(r, RulePCR, Warn, "pcr=%d: a TPM has PCRs 0 to 23; the kernel takes the rule, and extending fails", pcr)
+		j.add(r, RulePCR, finding.Warn, "pcr=%d: a TPM has PCRs 0 to 23; the kernel takes the rule, and extending fails", pcr)
 	case pcr == 16 || pcr == 23:
-		j.add(r, RulePCR, Warn, "pcr=%d can be reset by user space: its value proves nothing", pcr)
+		j.add(r, RulePCR, finding.Warn, "pcr=%d can be reset by user space: its value proves nothing", pcr)
 	case pcr != 10:
-		j.add(r, RulePCR, Warn, "pcr=%d belongs to firmware, boot loader or systemd, and disk keys (LUKS) are sealed to such: extending it by file accesses, whose order changes, keeps them from being unsealed", pcr)
+		j.add(r, RulePCR, finding.Warn, "pcr=%d belongs to firmware, boot loader or systemd, and disk keys (LUKS) are sealed to such: extending it by file accesses, whose order changes, keeps them from being unsealed", pcr)
 	}
 }
 
@@ -79,26 +81,26 @@ func (j *judge) appraising(r *Rule) {
 	j.digest(r)
 	j.writing(r)
 	if r.DirectIO {
-		j.add(r, RuleDirectIO, Warn, "permit_directio: a program that opens a file with O_DIRECT gets it whatever its appraisal says")
+		j.add(r, RuleDirectIO, finding.Warn, "permit_directio: a program that opens a file with O_DIRECT gets it whatever its appraisal says")
 	}
 	switch r.Func {
 	case ModuleCheck:
-		if c := j.kernel.Config; c == nil || !c.builtin("CONFIG_MODULE_SIG_FORCE") {
-			j.add(r, RuleModuleLoading, Note, "init_module gets EACCES from now on (unless module.sig_enforce is on): modules must be loaded by finit_module, and compressed ones be unpacked by the kernel (CONFIG_MODULE_DECOMPRESS)")
+		if c := j.target.Config; c == nil || !c.Builtin("CONFIG_MODULE_SIG_FORCE") {
+			j.add(r, RuleModuleLoading, finding.Note, "init_module gets EACCES from now on (unless module.sig_enforce is on): modules must be loaded by finit_module, and compressed ones be unpacked by the kernel (CONFIG_MODULE_DECOMPRESS)")
 		}
 	case FirmwareCheck:
-		j.add(r, RuleFirmware, Note, "firmware that user space writes to /sys/class/firmware is refused from now on")
+		j.add(r, RuleFirmware, finding.Note, "firmware that user space writes to /sys/class/firmware is refused from now on")
 	case KexecKernelCheck:
-		j.add(r, RuleKexec, Note, "kexec_load gets EACCES from now on: kexec must use kexec_file_load")
+		j.add(r, RuleKexec, finding.Note, "kexec_load gets EACCES from now on: kexec must use kexec_file_load")
 	}
 	switch r.Func {
 	case ModuleCheck, FirmwareCheck, PolicyCheck, KexecKernelCheck, KexecInitramfsCheck:
 		if r.UID != nil {
-			j.add(r, RuleUsers, Warn, "%s is a question of capabilities, not of being root: a process with another id and the capability is not covered; leave the condition on uid or euid out", r.Func)
+			j.add(r, RuleUsers, finding.Warn, "%s is a question of capabilities, not of being root: a process with another id and the capability is not covered; leave the condition on uid or euid out", r.Func)
 		}
 	case BprmCheck, MmapCheck, MmapCheckReqProt, CredsCheck:
 		if r.UID.onlyRoot() {
-			j.add(r, RuleUsers, Note, "what other users than root run is not appraised")
+			j.add(r, RuleUsers, finding.Note, "what other users than root run is not appraised")
 		}
 	}
 }
@@ -108,10 +110,10 @@ func (j *judge) digest(r *Rule) {
 	if r.AppraiseType != AnyValue || r.Func == SetxattrCheck {
 		return
 	}
-	severity := Warn
+	severity := finding.Warn
 	switch r.Func {
 	case PolicyCheck, ModuleCheck, KexecKernelCheck, KexecInitramfsCheck:
-		severity = Error
+		severity = finding.Error
 	}
 	j.add(r, RuleDigest, severity, "no appraise_type=imasig: a digest in security.ima is enough, which whoever can write the file and its attributes can make; only EVM's HMAC would stand against that")
 }
@@ -123,10 +125,10 @@ func (j *judge) writing(r *Rule) {
 		return
 	}
 	if r.moments()&writes() != 0 {
-		j.add(r, RuleUnwritable, Warn, "is asked when a file is opened for writing: one with a signature gets EACCES then; mask=MAY_EXEC or MAY_READ, or another func, would leave writing alone")
+		j.add(r, RuleUnwritable, finding.Warn, "is asked when a file is opened for writing: one with a signature gets EACCES then; mask=MAY_EXEC or MAY_READ, or another func, would leave writing alone")
 	}
 	if r.AppraiseType != AnyValue {
-		j.add(r, RuleFreeze, Warn, "demands signatures of files that are opened: what the device itself has written (logs, state, caches) gets EACCES when it is opened again; restrict the rule to the signed file system by fsuuid= or fsname=")
+		j.add(r, RuleFreeze, finding.Warn, "demands signatures of files that are opened: what the device itself has written (logs, state, caches) gets EACCES when it is opened again; restrict the rule to the signed file system by fsuuid= or fsname=")
 	}
 }
 
@@ -135,13 +137,13 @@ func (j *judge) excepting(r *Rule, later []*Rule) {
 	if r.Action != DontAppraise {
 		return
 	}
-	if r.Func != AnyFunc && before(j.kernel.Version, 6, 1) {
-		j.add(r, RuleDropsXattr, Error, "chmod, chown and touch of a file that matches remove its security.ima, whatever func the rule has: kernels before 6.1 do so, and the file is then refused wherever it is appraised")
+	if r.Func != AnyFunc && j.target.Version.Before(6, 1) {
+		j.add(r, RuleDropsXattr, finding.Error, "chmod, chown and touch of a file that matches remove its security.ima, whatever func the rule has: kernels before 6.1 do so, and the file is then refused wherever it is appraised")
 	}
 	code := r.moments() & asks(BprmCheck, MmapCheck, MmapCheckReqProt)
 	for _, f := range []fileSystem{{"tmpfs", 0x01021994}, {"ramfs", 0x858458f6}} {
 		if code != 0 && f.names(r) && slices.ContainsFunc(later, func(l *Rule) bool { return l.Action == Appraise && l.moments()&code != 0 && l.meets(r) }) {
-			j.add(r, RuleExempt, Warn, "programs on %s run without appraisal, as the exception stands before the rules for them: except func=FILE_CHECK only, or mount it noexec", f.name)
+			j.add(r, RuleExempt, finding.Warn, "programs on %s run without appraisal, as the exception stands before the rules for them: except func=FILE_CHECK only, or mount it noexec", f.name)
 		}
 	}
 }
@@ -158,7 +160,7 @@ func (j *judge) pseudo(r *Rule, earlier []*Rule) {
 		j.named(r, earlier, all, vital)
 		return
 	}
-	severity := Warn
+	severity := finding.Warn
 	var missing []string
 	for _, f := range all {
 		excepted := slices.ContainsFunc(earlier, func(e *Rule) bool {
@@ -174,7 +176,7 @@ func (j *judge) pseudo(r *Rule, earlier []*Rule) {
 		}
 		missing = append(missing, f.name)
 		if r.Action == Appraise && slices.Contains(vital, f.name) {
-			severity = Error
+			severity = finding.Error
 		}
 	}
 	list := strings.Join(missing, ", ")
@@ -197,9 +199,9 @@ func (j *judge) named(r *Rule, earlier []*Rule, all []fileSystem, vital []string
 		switch {
 		case !f.names(r):
 		case f.name != "tmpfs" && f.name != "ramfs" && slices.Contains(vital, f.name):
-			j.add(r, RulePseudo, Error, "appraises files of %s, which have no security.ima and get EACCES: the device does not boot", f.name)
+			j.add(r, RulePseudo, finding.Error, "appraises files of %s, which have no security.ima and get EACCES: the device does not boot", f.name)
 		default:
-			j.add(r, RulePseudo, Warn, "appraises files of %s, where whoever makes a file gives it no security.ima: it gets EACCES", f.name)
+			j.add(r, RulePseudo, finding.Warn, "appraises files of %s, where whoever makes a file gives it no security.ima: it gets EACCES", f.name)
 		}
 	}
 }

@@ -3,6 +3,8 @@ package policy
 import (
 	"math/bits"
 	"strings"
+
+	"github.com/imasign/imasign-build/internal/finding"
 )
 
 // What ima_validate_rule lets a func have.
@@ -67,7 +69,7 @@ func (c *compiler) validate(first Token) *refusal {
 func (c *compiler) validateAction() *refusal {
 	switch c.rule.Func {
 	case KexecCmdline, KeyCheck, CriticalData:
-		if c.rule.Action.class() != Measure {
+		if c.rule.Action.Class() != Measure {
 			return refuse(c.action, RuleNotForFunc, "func=%s is measured only: measure or dont_measure, not %s", c.rule.Func, c.rule.Action)
 		}
 	case SetxattrCheck:
@@ -121,15 +123,15 @@ func (c *compiler) ignored() {
 	switch {
 	case (r.Func == KeyCheck || r.Func == CriticalData) && c.set&flagGID != 0:
 		word := c.word1(flagGID)
-		c.remark(word, RuleIgnored, Warn, "%s: the kernel takes it with func=%s, and never compares it", word.Text, r.Func)
+		c.remark(word, RuleIgnored, finding.Warn, "%s: the kernel takes it with func=%s, and never compares it", word.Text, r.Func)
 	case r.Func == SetxattrCheck && c.set&flagSubjObj != 0:
 		word := c.word1(flagSubjObj)
-		c.remark(word, RuleIgnored, Warn, "%s: the kernel takes it with func=SETXATTR_CHECK, and never compares it: the rule is for every file", word.Text)
+		c.remark(word, RuleIgnored, finding.Warn, "%s: the kernel takes it with func=SETXATTR_CHECK, and never compares it: the rule is for every file", word.Text)
 	}
-	if (r.Action.class() != Appraise || r.Action == DontAppraise) && r.DirectIO {
-		c.remark(c.word1(flagDirectIO), RuleDirectIO, Warn, "permit_directio of this rule counts for every appraise rule that matches the same file")
+	if (r.Action.Class() != Appraise || r.Action == DontAppraise) && r.DirectIO {
+		c.remark(c.word1(flagDirectIO), RuleDirectIO, finding.Warn, "permit_directio of this rule counts for every appraise rule that matches the same file")
 	}
 	if r.Verity && strings.HasPrefix(string(r.Action), "dont_") {
-		c.remark(c.word1(flagVerity), RuleIgnored, Warn, "digest_type=verity is no condition: %s excepts files without fs-verity as well", r.Action)
+		c.remark(c.word1(flagVerity), RuleIgnored, finding.Warn, "digest_type=verity is no condition: %s excepts files without fs-verity as well", r.Action)
 	}
 }

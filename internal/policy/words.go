@@ -1,10 +1,6 @@
 package policy
 
-import (
-	"slices"
-
-	"github.com/imasign/imasign-build/internal/certs"
-)
+import "github.com/imasign/imasign-build/internal/kernel"
 
 // Action is the first word of a rule.
 type Action string
@@ -20,9 +16,9 @@ const (
 	DontHash     Action = "dont_hash"     // and not what later rules would
 )
 
-// class is the action that a rule decides about: the kernel goes on after the first
+// Class returns the action that a rule decides about: the kernel goes on after the first
 // rule that matches, but not with rules of the same class.
-func (a Action) class() Action {
+func (a Action) Class() Action {
 	switch a {
 	case DontMeasure:
 		return Measure
@@ -35,7 +31,7 @@ func (a Action) class() Action {
 }
 
 // does reports whether the action does something, rather than except from it.
-func (a Action) does() bool { return a == a.class() }
+func (a Action) does() bool { return a == a.Class() }
 
 // Func is the place in the kernel that a rule is about.
 type Func string
@@ -97,31 +93,28 @@ const (
 // labels are in the order of the kernel's enum lsm_rule_types.
 func labels() []Label { return []Label{ObjUser, ObjRole, ObjType, SubjUser, SubjRole, SubjType} }
 
-// Word is an element of the policy language.
-type Word struct {
-	Text  string       // as it is written, with the operator but without a value: "uid>"
-	Value bool         // whether a value follows
-	Since certs.Kernel // the release that introduced it
+// element is an action, condition or option of the language.
+type element struct {
+	text  string         // as it is written, with the operator but without a value: "uid>"
+	value bool           // whether a value follows
+	since kernel.Version // the release that introduced it
 }
 
-// Words returns every action, condition and option of the language.
-func Words() []Word { return slices.Clone(words) }
-
-// words is policy_tokens of the kernel. It is never written to.
+// words is the whole language: policy_tokens of the kernel. It is never written to.
 var words = language()
 
-func language() []Word {
-	var words []Word
+func language() []element {
+	var words []element
 	for _, a := range []struct {
 		action       Action
 		major, minor int
 	}{
 		{Measure, 2, 6}, {DontMeasure, 2, 6}, {Appraise, 3, 7}, {DontAppraise, 3, 7}, {Audit, 3, 9}, {Hash, 4, 15}, {DontHash, 4, 15},
 	} {
-		words = append(words, Word{string(a.action), false, certs.Kernel{Major: a.major, Minor: a.minor}})
+		words = append(words, element{string(a.action), false, kernel.Version{Major: a.major, Minor: a.minor}})
 	}
 	for _, label := range labels() {
-		words = append(words, Word{string(label) + "=", true, certs.Kernel{Major: 2, Minor: 6}})
+		words = append(words, element{string(label) + "=", true, kernel.Version{Major: 2, Minor: 6}})
 	}
 	for _, c := range []struct {
 		name         string
@@ -133,52 +126,41 @@ func language() []Word {
 		{"digest_type", 5, 19, false}, {"appraise_type", 3, 9, false}, {"appraise_flag", 5, 5, false}, {"appraise_algos", 5, 15, false},
 		{"pcr", 4, 8, false}, {"template", 5, 3, false}, {"keyrings", 5, 6, false}, {"label", 5, 12, false},
 	} {
-		since := certs.Kernel{Major: c.major, Minor: c.minor}
-		words = append(words, Word{c.name + "=", true, since})
+		since := kernel.Version{Major: c.major, Minor: c.minor}
+		words = append(words, element{c.name + "=", true, since})
 		if c.ordered {
-			if before(since, 4, 13) {
-				since = certs.Kernel{Major: 4, Minor: 13}
+			if since.Before(4, 13) {
+				since = kernel.Version{Major: 4, Minor: 13}
 			}
-			words = append(words, Word{c.name + ">", true, since}, Word{c.name + "<", true, since})
+			words = append(words, element{c.name + ">", true, since}, element{c.name + "<", true, since})
 		}
 	}
-	return append(words, Word{"permit_directio", false, certs.Kernel{Major: 4, Minor: 17}})
+	return append(words, element{"permit_directio", false, kernel.Version{Major: 4, Minor: 17}})
 }
 
-// FuncWord is a value of func=.
-type FuncWord struct {
-	Text  string // as it is written
-	Func  Func   // that it stands for
-	Since certs.Kernel
+// funcWord is a value of func=.
+type funcWord struct {
+	text  string // as it is written
+	hook  Func   // that it stands for
+	since kernel.Version
 }
 
-// FuncWords returns every value of func=, the old names included.
-func FuncWords() []FuncWord { return slices.Clone(funcWords) }
-
-// funcWords is never written to.
-var funcWords = []FuncWord{
-	{"FILE_CHECK", FileCheck, certs.Kernel{Major: 2, Minor: 6}},
-	{"PATH_CHECK", FileCheck, certs.Kernel{Major: 2, Minor: 6}},
-	{"MMAP_CHECK", MmapCheck, certs.Kernel{Major: 3, Minor: 9}},
-	{"FILE_MMAP", MmapCheck, certs.Kernel{Major: 2, Minor: 6}},
-	{"MMAP_CHECK_REQPROT", MmapCheckReqProt, certs.Kernel{Major: 6, Minor: 3}},
-	{"BPRM_CHECK", BprmCheck, certs.Kernel{Major: 2, Minor: 6}},
-	{"CREDS_CHECK", CredsCheck, certs.Kernel{Major: 4, Minor: 17}},
-	{"MODULE_CHECK", ModuleCheck, certs.Kernel{Major: 3, Minor: 8}},
-	{"FIRMWARE_CHECK", FirmwareCheck, certs.Kernel{Major: 3, Minor: 17}},
-	{"POLICY_CHECK", PolicyCheck, certs.Kernel{Major: 4, Minor: 6}},
-	{"KEXEC_KERNEL_CHECK", KexecKernelCheck, certs.Kernel{Major: 4, Minor: 6}},
-	{"KEXEC_INITRAMFS_CHECK", KexecInitramfsCheck, certs.Kernel{Major: 4, Minor: 6}},
-	{"KEXEC_CMDLINE", KexecCmdline, certs.Kernel{Major: 5, Minor: 3}},
-	{"KEY_CHECK", KeyCheck, certs.Kernel{Major: 5, Minor: 6}},
-	{"CRITICAL_DATA", CriticalData, certs.Kernel{Major: 5, Minor: 12}},
-	{"SETXATTR_CHECK", SetxattrCheck, certs.Kernel{Major: 5, Minor: 15}},
+// funcWords are the values of func=, the old names included. It is never written to.
+var funcWords = []funcWord{
+	{"FILE_CHECK", FileCheck, kernel.Version{Major: 2, Minor: 6}},
+	{"PATH_CHECK", FileCheck, kernel.Version{Major: 2, Minor: 6}},
+	{"MMAP_CHECK", MmapCheck, kernel.Version{Major: 3, Minor: 9}},
+	{"FILE_MMAP", MmapCheck, kernel.Version{Major: 2, Minor: 6}},
+	{"MMAP_CHECK_REQPROT", MmapCheckReqProt, kernel.Version{Major: 6, Minor: 3}},
+	{"BPRM_CHECK", BprmCheck, kernel.Version{Major: 2, Minor: 6}},
+	{"CREDS_CHECK", CredsCheck, kernel.Version{Major: 4, Minor: 17}},
+	{"MODULE_CHECK", ModuleCheck, kernel.Version{Major: 3, Minor: 8}},
+	{"FIRMWARE_CHECK", FirmwareCheck, kernel.Version{Major: 3, Minor: 17}},
+	{"POLICY_CHECK", PolicyCheck, kernel.Version{Major: 4, Minor: 6}},
+	{"KEXEC_KERNEL_CHECK", KexecKernelCheck, kernel.Version{Major: 4, Minor: 6}},
+	{"KEXEC_INITRAMFS_CHECK", KexecInitramfsCheck, kernel.Version{Major: 4, Minor: 6}},
+	{"KEXEC_CMDLINE", KexecCmdline, kernel.Version{Major: 5, Minor: 3}},
+	{"KEY_CHECK", KeyCheck, kernel.Version{Major: 5, Minor: 6}},
+	{"CRITICAL_DATA", CriticalData, kernel.Version{Major: 5, Minor: 12}},
+	{"SETXATTR_CHECK", SetxattrCheck, kernel.Version{Major: 5, Minor: 15}},
 }
-
-// before reports whether a kernel is older than a release; the zero Kernel is the
-// newest.
-func before(k certs.Kernel, major, minor int) bool {
-	return k != (certs.Kernel{}) && (k.Major < major || k.Major == major && k.Minor < minor)
-}
-
-func older(k, than certs.Kernel) bool { return before(k, than.Major, than.Minor) }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/imasign/imasign-build/internal/finding"
 	"github.com/imasign/imasign-build/internal/policy"
 )
 
@@ -105,13 +106,13 @@ func agree(t *testing.T, k kernel, list, verdicts []string) {
 
 // said returns whether a rule is refused, and whether that depends on what cannot be
 // known. That a file without rules is no policy is said of no line.
-func said(findings []policy.Finding) (refused, depends bool) {
+func said(findings []finding.Finding) (refused, depends bool) {
 	for _, f := range findings {
 		if f.Line != 1 {
 			continue
 		}
-		refused = refused || f.Severity == policy.Refuse
-		depends = depends || f.Severity == policy.Warn && (f.Rule == policy.RuleConfig || f.Rule == policy.RuleLabel)
+		refused = refused || f.Severity == finding.Refuse
+		depends = depends || f.Severity == finding.Warn && (f.Rule == policy.RuleConfig || f.Rule == policy.RuleLabel)
 	}
 	return refused, depends && !refused
 }

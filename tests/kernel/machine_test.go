@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/imasign/imasign-build/internal/certs"
+	versions "github.com/imasign/imasign-build/internal/kernel"
 	"github.com/imasign/imasign-build/internal/policy"
 	"github.com/imasign/imasign-build/tests/harness"
 )
@@ -33,16 +33,16 @@ type kernel struct {
 func (k kernel) config() string { return filepath.Join(k.dir, "config") }
 
 // judged is the kernel as policy check knows it.
-func (k kernel) judged(t *testing.T) policy.Kernel {
+func (k kernel) judged(t *testing.T) policy.Target {
 	t.Helper()
-	version, err := certs.ParseKernel(k.release)
+	version, err := versions.ParseVersion(k.release)
 	check(t, err)
 	f, err := os.Open(k.config())
 	check(t, err)
 	defer f.Close()
-	config, err := policy.ReadConfig(f)
+	config, err := versions.ReadConfig(f)
 	check(t, err)
-	return policy.Kernel{Version: version, Config: config}
+	return policy.Target{Profile: versions.Profile{Version: version, Config: config}}
 }
 
 var kernels = sync.OnceValues(func() ([]string, error) {

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/imasign/imasign-build/internal/certs"
+	"github.com/imasign/imasign-build/internal/finding"
+	"github.com/imasign/imasign-build/internal/kernel"
 )
 
 func keySet(t *testing.T, o certs.InitOptions) (string, []certs.KeyPair) {
@@ -115,8 +117,8 @@ func TestCheckOfOpenSSLsCertificates(t *testing.T) {
 		openssl(t, dir, strings.Fields(c.args)...)
 		list, err := certs.Read(t.Context(), filepath.Join(dir, "test.crt"))
 		check(t, err)
-		findings := certs.Check(list[0], []*x509.Certificate{pairs[0].Certificate}, certs.Kernel{Major: 6, Minor: 12})
-		if certs.Refused(findings) != c.refused {
+		findings := certs.Check(list[0], []*x509.Certificate{pairs[0].Certificate}, kernel.Version{Major: 6, Minor: 12})
+		if finding.Refused(findings) != c.refused {
 			t.Errorf("%s: %v", name, findings)
 		}
 	}

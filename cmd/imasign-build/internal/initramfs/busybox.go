@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/imasign/imasign-build/internal/finding"
 	"github.com/imasign/imasign-build/internal/keyscan"
 )
 
@@ -49,7 +50,7 @@ func (b *builder) links(in *Input) ([]string, error) {
 	needed, optional := applets()
 	all := slices.Sorted(slices.Values(slices.Concat(needed, optional)))
 	if bytes.Contains(in.Data, []byte("UPX!")) {
-		b.findings = append(b.findings, Finding{File: in.Name, Severity: "warn", Rule: "applets", Detail: "it is compressed (UPX), so that nobody can see which applets it has"})
+		b.note(in.Name, finding.New("applets", finding.Warn, "it is compressed (UPX), so that nobody can see which applets it has"))
 		return all, nil
 	}
 	var has func([]byte, string) bool
@@ -69,10 +70,7 @@ func (b *builder) links(in *Input) ([]string, error) {
 	}
 	lack := missing(optional)
 	if len(lack) > 0 {
-		b.findings = append(b.findings, Finding{
-			File: in.Name, Severity: "warn", Rule: "applets",
-			Detail: "it has no applet " + strings.Join(lack, ", ") + ": /init fails where it comes to need one",
-		})
+		b.note(in.Name, finding.New("applets", finding.Warn, "it has no applet %s: /init fails where it comes to need one", strings.Join(lack, ", ")))
 	}
 	return slices.DeleteFunc(all, func(name string) bool { return slices.Contains(lack, name) }), nil
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/imasign/imasign-build/internal/certs"
+	"github.com/imasign/imasign-build/internal/finding"
 	"github.com/imasign/imasign-build/internal/keyscan"
 	"github.com/imasign/imasign-build/pkg/ima"
 )
@@ -33,9 +34,9 @@ func (b *builder) certificates() error {
 	if err != nil {
 		return err
 	}
-	b.note(b.options.Certificates[0].Name, certs.CheckShared(certificatesOf(trusted)))
+	b.note(b.options.Certificates[0].Name, certs.CheckShared(certificatesOf(trusted))...)
 	byHook := slices.Concat(trusted[1:], secondary, revoked)
-	if c := b.options.Config; c != nil && c.Value("CONFIG_IMA_LOAD_X509") != "y" {
+	if c := b.options.Kernel.Config; c != nil && c.Value("CONFIG_IMA_LOAD_X509") != "y" {
 		byHook = slices.Concat(trusted[:1], byHook)
 	}
 	b.keyctl(byHook)
@@ -55,10 +56,7 @@ func (b *builder) certificates() error {
 func (b *builder) keyctl(entries []entry) {
 	for _, e := range entries {
 		if b.options.Hook != Dracut {
-			b.findings = append(b.findings, Finding{
-				File: e.input, Severity: string(certs.Warn), Rule: "keyctl",
-				Detail: "is loaded by keyctl, which the initramfs must get from elsewhere: the hook stops without it",
-			})
+			b.note(e.input, finding.New("keyctl", finding.Warn, "is loaded by keyctl, which the initramfs must get from elsewhere: the hook stops without it"))
 		}
 	}
 }
@@ -67,7 +65,7 @@ func (b *builder) keyctl(entries []entry) {
 func (b *builder) judge(trusted, secondary, revoked []entry) error {
 	o := &b.options
 	for _, e := range revoked {
-		if err := b.refuse(e, certs.CheckRevoked(e.cert, o.CAs, o.Kernel)); err != nil {
+		if err := b.refuse(e, certs.CheckRevoked(e.cert, o.CAs, o.Kernel.Version)); err != nil {
 			return err
 		}
 		if err := stillTrusted(e, trusted); err != nil {
@@ -77,7 +75,7 @@ func (b *builder) judge(trusted, secondary, revoked []entry) error {
 	known := slices.Clone(o.CAs)
 	inOrder := slices.SortedFunc(slices.Values(secondary), func(x, y entry) int { return strings.Compare(x.file, y.file) })
 	for _, e := range inOrder {
-		if err := b.refuse(e, certs.CheckSecondaryCA(e.cert, known, o.Kernel)); err != nil {
+		if err := b.refuse(e, certs.CheckSecondaryCA(e.cert, known, o.Kernel.Version)); err != nil {
 			return err
 		}
 		if len(o.CAs) > 0 { // else nobody knows who signed it
@@ -85,7 +83,7 @@ func (b *builder) judge(trusted, secondary, revoked []entry) error {
 		}
 	}
 	for _, e := range trusted {
-		if err := b.refuse(e, certs.Check(e.cert, known, o.Kernel)); err != nil {
+		if err := b.refuse(e, certs.Check(e.cert, known, o.Kernel.Version)); err != nil {
 			return err
 		}
 	}
@@ -109,26 +107,28 @@ func stillTrusted(revoked entry, trusted []entry) error {
 }
 
 // refuse keeps what is worth knowing and returns the refusals as an error.
-func (b *builder) refuse(e entry, findings []certs.Finding) error {
+func (b *builder) refuse(e entry, findings []finding.Finding) error {
 	var reasons []string
 	for _, f := range findings {
-		if f.Severity == certs.Refuse {
+		if f.Severity == finding.Refuse {
 			reasons = append(reasons, f.Rule+": "+f.Detail)
 		}
 	}
 	if len(reasons) > 0 {
 		return refused(e.input, reasons)
 	}
-	if c := b.options.Config; c != nil && e.cert.PublicKeyAlgorithm == x509.ECDSA && c.Value("CONFIG_CRYPTO_ECDSA") == "" {
+	if c := b.options.Kernel.Config; c != nil && e.cert.PublicKeyAlgorithm == x509.ECDSA && c.Value("CONFIG_CRYPTO_ECDSA") == "" {
 		return refused(e.input, []string{"ecdsa: CONFIG_CRYPTO_ECDSA is not set: the kernel knows no ECDSA keys"})
 	}
-	b.note(e.input, findings)
+	b.note(e.input, findings...)
 	return nil
 }
 
-func (b *builder) note(name string, findings []certs.Finding) {
+// note keeps findings about the input called name.
+func (b *builder) note(name string, findings ...finding.Finding) {
 	for _, f := range findings {
-		b.findings = append(b.findings, Finding{File: name, Severity: string(f.Severity), Rule: f.Rule, Detail: f.Detail})
+		f.File = name
+		b.findings = append(b.findings, f)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/initramfs"
 	"github.com/imasign/imasign-build/internal/certs"
 	"github.com/imasign/imasign-build/internal/compress"
+	"github.com/imasign/imasign-build/internal/kernel"
 )
 
 // Make the keys of a device, and the archive that goes into its initramfs.
@@ -26,7 +27,7 @@ func Example() {
 	bundle, err := initramfs.New(initramfs.Options{
 		Hook:         initramfs.Framework,
 		Certificates: []initramfs.Input{{Name: "x509_ima.crt", Data: pairs[1].Certificate.Raw}},
-		Kernel:       certs.Kernel{Major: 6, Minor: 12},
+		Kernel:       kernel.Profile{Version: kernel.Version{Major: 6, Minor: 12}},
 	})
 	if err != nil {
 		panic(err)

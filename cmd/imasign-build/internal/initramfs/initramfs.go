@@ -23,9 +23,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/imasign/imasign-build/internal/certs"
+	"github.com/imasign/imasign-build/internal/finding"
+	"github.com/imasign/imasign-build/internal/kernel"
 	"github.com/imasign/imasign-build/internal/keyscan"
-	"github.com/imasign/imasign-build/internal/policy"
 	"github.com/imasign/imasign-build/internal/quote"
 )
 
@@ -88,10 +88,9 @@ type Options struct {
 	// LabelsKnown says that a security module has its own policy when the hook runs. It
 	// has none as a rule, and the kernel refuses a policy with labels then.
 	LabelsKnown bool
-	// Kernel is by whose rules certificates and policies are judged, Config its
-	// configuration; nil where that is not known.
-	Kernel certs.Kernel
-	Config *policy.Config
+	// Kernel is by whose rules certificates and policies are judged, and by whose
+	// configuration, where that is known, what the hook needs.
+	Kernel kernel.Profile
 }
 
 // File is an entry of a bundle: a directory, a symbolic link or a regular file.
@@ -101,23 +100,13 @@ type File struct {
 	Data []byte      // content, or target of a symbolic link
 }
 
-// Finding is what the kernel would take with consequences.
-type Finding struct {
-	File     string   `json:"file"`            // the Input's name
-	Files    []string `json:"files,omitempty"` // all of them, where the finding is about several
-	Line     int      `json:"line,omitempty"`  // of a policy
-	Lines    []int    `json:"lines,omitempty"` // all of them, where the finding is about several
-	Severity string   `json:"severity"`        // of certs.Severity and policy.Severity
-	Rule     string   `json:"rule"`
-	Detail   string   `json:"detail"`
-}
-
 // Bundle is what goes into an initramfs.
 type Bundle struct {
 	// Files are sorted by path, directories before what is in them.
 	Files []File
-	// Findings are warnings and notes about certificates and policies.
-	Findings []Finding
+	// Findings are warnings and notes about certificates and policies; File is the
+	// Input's name.
+	Findings []finding.Finding
 }
 
 // New checks everything and makes a bundle. Errors wrap ErrOption, ErrPrivateKey,
@@ -164,7 +153,7 @@ type builder struct {
 	options  Options
 	prefix   string
 	files    map[string]File
-	findings []Finding
+	findings []finding.Finding
 }
 
 // add puts a regular file in, unless it holds a private key. of is the input that it
@@ -195,11 +184,11 @@ func (b *builder) bundle() *Bundle {
 }
 
 // together makes one finding of those that say the same about several files.
-func together(findings []Finding) []Finding {
-	var all []Finding
+func together(findings []finding.Finding) []finding.Finding {
+	var all []finding.Finding
 	for _, f := range findings {
-		i := slices.IndexFunc(all, func(o Finding) bool {
-			return o.Line == 0 && f.Line == 0 && o.Severity == f.Severity && o.Rule == f.Rule && o.Detail == f.Detail
+		i := slices.IndexFunc(all, func(o finding.Finding) bool {
+			return o.Line == 0 && f.Line == 0 && o.Same(&f)
 		})
 		if i < 0 {
 			all = append(all, f)

@@ -19,7 +19,7 @@ import (
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/initramfs"
 	"github.com/imasign/imasign-build/internal/certs"
 	"github.com/imasign/imasign-build/internal/compress"
-	"github.com/imasign/imasign-build/internal/policy"
+	"github.com/imasign/imasign-build/internal/kernel"
 )
 
 func check(t testing.TB, err error) {
@@ -124,7 +124,7 @@ func pie() *initramfs.Input {
 }
 
 // config is that of a kernel with all that a bundle needs, and with or without (-) more.
-func config(t testing.TB, symbols ...string) *policy.Config {
+func config(t testing.TB, symbols ...string) *kernel.Config {
 	t.Helper()
 	var text strings.Builder
 	for _, symbol := range []string{
@@ -140,7 +140,7 @@ func config(t testing.TB, symbols ...string) *policy.Config {
 			fmt.Fprintf(&text, "CONFIG_%s=y\n", symbol)
 		}
 	}
-	c, err := policy.ReadConfig(strings.NewReader(text.String()))
+	c, err := kernel.ReadConfig(strings.NewReader(text.String()))
 	check(t, err)
 	return c
 }
@@ -340,7 +340,7 @@ func TestRefusals(t *testing.T) {
 			func(o *initramfs.Options) { o.Busybox = busybox("mkdir", "sh", "umount") }, initramfs.ErrApplets, "no applet mount",
 		},
 		"busybox for another processor": {
-			func(o *initramfs.Options) { o.Busybox, o.Config = whole(), config(t, "X86_64") }, initramfs.ErrBusybox, "EM_AARCH64",
+			func(o *initramfs.Options) { o.Busybox, o.Kernel.Config = whole(), config(t, "X86_64") }, initramfs.ErrBusybox, "EM_AARCH64",
 		},
 		"no busybox": {func(o *initramfs.Options) { o.Busybox = nil }, initramfs.ErrNoShell, ""},
 		"two shells": {func(o *initramfs.Options) { o.Busybox, o.ShellElsewhere = whole(), true }, initramfs.ErrOption, "another archive"},
@@ -356,20 +356,20 @@ func TestRefusals(t *testing.T) {
 			}, initramfs.ErrRefused, "line 1: label: ",
 		},
 		"a kernel for signed policies": {
-			func(o *initramfs.Options) { o.Config = config(t, "ARM64", "IMA_APPRAISE_REQUIRE_POLICY_SIGS") }, initramfs.ErrRefused, "required: ",
+			func(o *initramfs.Options) { o.Kernel.Config = config(t, "ARM64", "IMA_APPRAISE_REQUIRE_POLICY_SIGS") }, initramfs.ErrRefused, "required: ",
 		},
 		"a kernel without securityfs": {
-			func(o *initramfs.Options) { o.Config = config(t, "ARM64", "-SECURITYFS") }, initramfs.ErrRefused, "CONFIG_SECURITYFS is not set",
+			func(o *initramfs.Options) { o.Kernel.Config = config(t, "ARM64", "-SECURITYFS") }, initramfs.ErrRefused, "CONFIG_SECURITYFS is not set",
 		},
 		"a kernel without scripts": {
-			func(o *initramfs.Options) { o.Config = config(t, "ARM64", "-BINFMT_SCRIPT") }, initramfs.ErrRefused, "/init is a script",
+			func(o *initramfs.Options) { o.Kernel.Config = config(t, "ARM64", "-BINFMT_SCRIPT") }, initramfs.ErrRefused, "/init is a script",
 		},
 		"a kernel without ECDSA": {
-			func(o *initramfs.Options) { o.Config = config(t, "ARM64", "-CRYPTO_ECDSA") }, initramfs.ErrRefused, "leaf.crt: the kernel would refuse it:\n  ecdsa: ",
+			func(o *initramfs.Options) { o.Kernel.Config = config(t, "ARM64", "-CRYPTO_ECDSA") }, initramfs.ErrRefused, "leaf.crt: the kernel would refuse it:\n  ecdsa: ",
 		},
 		"a kernel without a blacklist": {
 			func(o *initramfs.Options) {
-				o.Config, o.Revoked = config(t, "ARM64", "-IMA_BLACKLIST_KEYRING"), []initramfs.Input{der("r.der", a.signer("r"))}
+				o.Kernel.Config, o.Revoked = config(t, "ARM64", "-IMA_BLACKLIST_KEYRING"), []initramfs.Input{der("r.der", a.signer("r"))}
 			}, initramfs.ErrRefused, "CONFIG_IMA_BLACKLIST_KEYRING",
 		},
 		"a script": {
@@ -398,9 +398,9 @@ func TestTaken(t *testing.T) {
 		"static-pie":       {Certificates: []initramfs.Input{der("x", a.signer("x"))}, Busybox: pie()},
 		"labels, known":    {Certificates: []initramfs.Input{der("x", a.signer("x"))}, Policy: &initramfs.Input{Name: "mine", Data: []byte("measure obj_type=a_t\n")}, LabelsKnown: true},
 		"no last newline":  {Certificates: []initramfs.Input{der("x", a.signer("x"))}, Policy: &initramfs.Input{Name: "mine", Data: []byte("measure uid=0")}},
-		"whole kernel":     {Certificates: []initramfs.Input{der("x", a.signer("x"))}, Config: config(t, "ARM64")},
-		"32 bits on 64":    {Certificates: []initramfs.Input{der("x", a.signer("x"))}, Config: config(t, "ARM64", "COMPAT")},
-		"CA before 6.6":    {Certificates: []initramfs.Input{der("x", a.issuer.Certificate)}, Kernel: certs.Kernel{Major: 6, Minor: 1}},
+		"whole kernel":     {Certificates: []initramfs.Input{der("x", a.signer("x"))}, Kernel: kernel.Profile{Config: config(t, "ARM64")}},
+		"32 bits on 64":    {Certificates: []initramfs.Input{der("x", a.signer("x"))}, Kernel: kernel.Profile{Config: config(t, "ARM64", "COMPAT")}},
+		"CA before 6.6":    {Certificates: []initramfs.Input{der("x", a.issuer.Certificate)}, Kernel: kernel.Profile{Version: kernel.Version{Major: 6, Minor: 1}}},
 	} {
 		o.Hook = initramfs.Standalone
 		if o.Busybox == nil {
@@ -413,7 +413,7 @@ func TestTaken(t *testing.T) {
 }
 
 func TestCompression(t *testing.T) {
-	o := initramfs.Options{Config: config(t, "ARM64")}
+	o := initramfs.Options{Kernel: kernel.Profile{Config: config(t, "ARM64")}}
 	for c, taken := range map[compress.Format]bool{compress.None: true, compress.Gzip: true, compress.Zstd: false, compress.LZ4: false, compress.Bzip2: false, compress.XZ: false} {
 		if err := o.CheckCompression(c); (err == nil) != taken || err != nil && !errors.Is(err, initramfs.ErrRefused) {
 			t.Errorf("%s: %v", c, err)
@@ -425,7 +425,7 @@ func TestCompression(t *testing.T) {
 func TestFindings(t *testing.T) {
 	a := newAuthority(t)
 	b, err := initramfs.New(initramfs.Options{
-		Hook: initramfs.Standalone, Certificates: []initramfs.Input{der("x.der", a.signer("x")), der("y.der", a.signer("y"))}, Kernel: certs.Kernel{Major: 6, Minor: 1},
+		Hook: initramfs.Standalone, Certificates: []initramfs.Input{der("x.der", a.signer("x")), der("y.der", a.signer("y"))}, Kernel: kernel.Profile{Version: kernel.Version{Major: 6, Minor: 1}},
 		Busybox: busybox("mkdir", "mount", "sh", "sleep"), Policy: &initramfs.Input{Name: "mine", Data: []byte("appraise func=BPRM_CHECK\n")},
 	})
 	check(t, err)

@@ -16,7 +16,7 @@ type symbols []struct{ name, why string }
 // without.
 func (b *builder) configured() error {
 	o := &b.options
-	if o.Config == nil {
+	if o.Kernel.Config == nil {
 		return nil
 	}
 	needs := symbols{
@@ -37,7 +37,7 @@ func (b *builder) configured() error {
 	}
 	var reasons []string
 	for _, s := range needs {
-		if o.Config.Value(s.name) != "y" {
+		if o.Kernel.Config.Value(s.name) != "y" {
 			reasons = append(reasons, fmt.Sprintf("configuration: %s is not set: %s", s.name, s.why))
 		}
 	}
@@ -51,7 +51,7 @@ func (b *builder) configured() error {
 // options cannot unpack an archive that is compressed so.
 func (o *Options) CheckCompression(c compress.Format) error {
 	symbol := "CONFIG_RD_" + strings.ToUpper(string(c))
-	if o.Config == nil || c == compress.None || o.Config.Value(symbol) == "y" {
+	if o.Kernel.Config == nil || c == compress.None || o.Kernel.Config.Value(symbol) == "y" {
 		return nil
 	}
 	return refused("the archive", []string{fmt.Sprintf("configuration: %s is not set: compress it otherwise, by its name", symbol)})
@@ -82,7 +82,7 @@ func processors() []processor {
 
 // machine refuses a program of another architecture than the kernel's, if that is known.
 func (b *builder) machine(f *elf.File) error {
-	config := b.options.Config
+	config := b.options.Kernel.Config
 	if config == nil {
 		return nil
 	}

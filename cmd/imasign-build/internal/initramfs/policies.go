@@ -3,6 +3,7 @@ package initramfs
 import (
 	"fmt"
 
+	"github.com/imasign/imasign-build/internal/finding"
 	"github.com/imasign/imasign-build/internal/keyscan"
 	"github.com/imasign/imasign-build/internal/policy"
 	"github.com/imasign/imasign-build/internal/quote"
@@ -40,14 +41,14 @@ func (b *builder) policy(name string, in Input) error {
 	}
 	var reasons []string
 	why := ErrUseless
-	kernel := policy.Kernel{Version: b.options.Kernel, Config: b.options.Config, Early: true, Labels: b.options.LabelsKnown}
-	for _, f := range policy.Group(policy.Check(p, kernel)) {
-		if f.Severity == policy.Refuse || f.Severity == policy.Error {
-			if reasons = append(reasons, reason(f)); f.Severity == policy.Refuse {
+	target := policy.Target{Profile: b.options.Kernel, Early: true, Labels: b.options.LabelsKnown}
+	for _, f := range finding.Group(policy.Check(p, target)) {
+		if f.Severity == finding.Refuse || f.Severity == finding.Error {
+			if reasons = append(reasons, reason(f)); f.Severity == finding.Refuse {
 				why = ErrRefused
 			}
 		} else if name == customPolicy {
-			b.findings = append(b.findings, Finding{File: in.Name, Line: f.Line, Lines: f.Lines, Severity: string(f.Severity), Rule: f.Rule, Detail: f.Detail})
+			b.note(in.Name, f)
 		}
 	}
 	if len(reasons) > 0 {
@@ -56,7 +57,7 @@ func (b *builder) policy(name string, in Input) error {
 	return b.add(b.prefix+"etc/ima/"+name, 0o644, in.Data, in.Name)
 }
 
-func reason(f policy.Finding) string {
+func reason(f finding.Finding) string {
 	text := f.Rule + ": " + f.Detail
 	if f.Line > 0 {
 		text = fmt.Sprintf("line %d: %s", f.Line, text)

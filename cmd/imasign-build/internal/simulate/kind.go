@@ -1,4 +1,4 @@
-package policy
+package simulate
 
 import (
 	"bytes"
@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path"
 	"strings"
 
-	"github.com/imasign/imasign-build/internal/certs"
+	"github.com/imasign/imasign-build/internal/kernel"
+	"github.com/imasign/imasign-build/internal/policy"
 	"github.com/imasign/imasign-build/internal/tree"
 )
 
@@ -29,33 +29,39 @@ type kind struct {
 	modsig     bool // an appended signature
 }
 
-// moments are the questions that the kernel will ask about the file.
-func (k *kind) moments(kernel Kernel) []moment {
-	var list []moment
+// accesses are the questions that the kernel will ask about the file; whose it is, is left
+// out.
+func (k *kind) accesses(version kernel.Version) []policy.Access {
+	var list []policy.Access
+	ask := func(hook policy.Func, mask policy.Mask) { list = append(list, policy.Access{Func: hook, Mask: mask}) }
 	if k.executed {
-		list = append(list, moment{BprmCheck, accessExec}, moment{CredsCheck, accessExec}, moment{FileCheck, accessExec})
+		ask(policy.BprmCheck, policy.MayExec)
+		ask(policy.CredsCheck, policy.MayExec)
+		ask(policy.FileCheck, policy.MayExec)
 	}
 	if k.mapped {
-		list = append(list, moment{MmapCheck, accessExec})
-		if !older(kernel.Version, certs.Kernel{Major: 6, Minor: 3}) {
-			list = append(list, moment{MmapCheckReqProt, accessExec})
+		ask(policy.MmapCheck, policy.MayExec)
+		if !version.Before(6, 3) {
+			ask(policy.MmapCheckReqProt, policy.MayExec)
 		}
 	}
 	for _, load := range []struct {
 		is   bool
-		hook Func
-	}{{k.module, ModuleCheck}, {k.firmware, FirmwareCheck}, {k.policy, PolicyCheck}, {k.kernel, KexecKernelCheck}} {
+		hook policy.Func
+	}{{k.module, policy.ModuleCheck}, {k.firmware, policy.FirmwareCheck}, {k.policy, policy.PolicyCheck}, {k.kernel, policy.KexecKernelCheck}} {
 		if load.is {
-			list = append(list, moment{load.hook, accessRead})
+			ask(load.hook, policy.MayRead)
 		}
 	}
-	return append(list, moment{FileCheck, accessRead})
+	ask(policy.FileCheck, policy.MayRead)
+	return list
 }
 
 // modsigMagic is MODULE_SIG_STRING of the kernel's include/linux/module_signature.h.
 const modsigMagic = "~Module signature appended~\n"
 
-func kindOf(f *os.File, n *tree.Node) (kind, error) {
+// kindOf tells what a file is by its name, its mode and parts of its content.
+func kindOf(f io.ReaderAt, n *tree.Node) (kind, error) {
 	var k kind
 	k.byName(n.Path)
 	k.executed = n.Mode.Perm()&0o111 != 0
@@ -84,7 +90,7 @@ func kindOf(f *os.File, n *tree.Node) (kind, error) {
 	return k, nil
 }
 
-// byName knows files by where they are.
+// byName recognizes what has its place in a file system.
 func (k *kind) byName(name string) {
 	base := path.Base(name)
 	plain := base
@@ -103,41 +109,8 @@ func (k *kind) byName(name string) {
 	case "etc/ima/ima-policy", "etc/ima/ima-policy.signed", "etc/sysconfig/ima-policy", "etc/ima-policy", "etc/ima_policy":
 		k.policy = true // systemd, dracut, meta-integrity
 	}
-	k.policy = k.policy || strings.HasPrefix(name, "etc/ima/ima_policy") // the hook of internal/initramfs
+	k.policy = k.policy || strings.HasPrefix(name, "etc/ima/ima_policy") // the hook of package initramfs
 	for _, image := range []string{"vmlinuz", "bzImage", "Image", "zImage", "uImage"} {
 		k.kernel = k.kernel || strings.HasPrefix(name, "boot/") && !strings.Contains(name[5:], "/") && strings.HasPrefix(base, image)
-	}
-}
-
-// elf reads what the loaders do. A file that debug/elf cannot read is one that they
-// cannot load, or no more than an oddity: its signature is judged all the same.
-func (k *kind) elf(f *os.File) {
-	defer func() {
-		_ = recover() // debug/elf is not made for files that somebody has prepared
-	}()
-	k.mapped = k.executed
-	file, err := elf.NewFile(f)
-	if err != nil {
-		return
-	}
-	if file.Type != elf.ET_EXEC && file.Type != elf.ET_DYN {
-		k.mapped = false // modules and objects
-		return
-	}
-	k.mapped = k.executed || file.Type == elf.ET_DYN
-	for _, p := range file.Progs {
-		if p.Type == elf.PT_INTERP && p.Filesz > 0 && p.Filesz < 4096 {
-			name := make([]byte, p.Filesz)
-			if _, err := p.ReadAt(name, 0); err == nil && k.executed {
-				k.interp = string(bytes.TrimRight(name, "\x00"))
-			}
-		}
-	}
-	k.needed, _ = file.ImportedLibraries() // none without a dynamic section
-	for _, tag := range []elf.DynTag{elf.DT_RUNPATH, elf.DT_RPATH} {
-		paths, _ := file.DynString(tag)
-		for _, p := range paths {
-			k.runpath = append(k.runpath, strings.Split(p, ":")...)
-		}
 	}
 }

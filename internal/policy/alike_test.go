@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/imasign/imasign-build/internal/finding"
 )
 
 // lines makes a policy of n lines.
@@ -42,8 +44,8 @@ func TestGroup(t *testing.T) {
 		"UUIDs":          lines(n, "measure fsuuid=8bcbe394-4f13-4144-be8e-5aa9ea2ce2f6%d\n"),
 		"not for action": lines(n, "audit pcr=1%d\n"),
 	} {
-		all := Check(parse(t, text), Kernel{})
-		groups := Group(all)
+		all := Check(parse(t, text), Target{})
+		groups := finding.Group(all)
 		if len(all) < n || len(groups) > 12 {
 			t.Errorf("%s: %d findings became %d: %+v", name, len(all), len(groups), groups[:min(20, len(groups))])
 		}
@@ -67,7 +69,7 @@ func TestGroup(t *testing.T) {
 // TestGroupKeepsApart: a few mistakes are a few findings, and so is what is said with
 // another severity.
 func TestGroupKeepsApart(t *testing.T) {
-	got := Group(Check(parse(t, "audit uid=root\naudit uid=nobody\naudit obj_type=a_t\naudit subj_type=b_t\naudit foo\n"), Kernel{}))
+	got := finding.Group(Check(parse(t, "audit uid=root\naudit uid=nobody\naudit obj_type=a_t\naudit subj_type=b_t\naudit foo\n"), Target{}))
 	for _, f := range got {
 		if f.Lines != nil {
 			t.Errorf("%+v", f)
@@ -75,22 +77,5 @@ func TestGroupKeepsApart(t *testing.T) {
 	}
 	if len(got) < 5 {
 		t.Errorf("%+v", got)
-	}
-}
-
-func TestAlso(t *testing.T) {
-	for _, c := range []struct {
-		lines []int
-		want  string
-	}{
-		{nil, ""},
-		{[]int{3, 5}, "also line 5"},
-		{[]int{1, 2, 3}, "also lines 2-3"},
-		{[]int{1, 3, 5, 6, 7}, "also lines 3 and 5-7"},
-		{[]int{1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 28, 30}, "also lines 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25 and 3 more"},
-	} {
-		if got := (Finding{Lines: c.lines}).Also(); got != c.want {
-			t.Errorf("%v: %q", c.lines, got)
-		}
 	}
 }

@@ -1,4 +1,4 @@
-package policy
+package finding
 
 import (
 	"fmt"
@@ -22,12 +22,12 @@ func Group(findings []Finding) []Finding {
 	}
 	many := map[sentence]int{}
 	for _, f := range findings {
-		many[sentence{f.Rule, f.Severity, f.alike}]++
+		many[sentence{f.Rule, f.Severity, f.Alike}]++
 	}
 	at := map[sentence]int{}
 	var groups []Finding
 	for _, f := range findings {
-		key := sentence{f.Rule, f.Severity, f.alike}
+		key := sentence{f.Rule, f.Severity, f.Alike}
 		if many[key] <= fewAlike {
 			key.text = f.Detail
 		}

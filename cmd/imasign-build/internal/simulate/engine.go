@@ -1,0 +1,114 @@
+package simulate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"os"
+	"slices"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/signing"
+)
+
+// judgeAll has the engine verify the files, and judges each by its rules.
+func (s *simulation) judgeAll(ctx context.Context, engine *signing.Engine) error {
+	byPath := map[string]*subject{}
+	for _, sub := range s.subjects {
+		byPath[sub.node.Path] = sub
+	}
+	return engine.Verify(ctx, source{s}, signing.Trust{Ring: s.Trusted}, func(v signing.Verdict) error {
+		sub := byPath[v.Path]
+		if len(sub.verdicts) == 0 {
+			return nil
+		}
+		_, sub.evm = v.Xattrs[ima.XattrEVM]
+		f, err := s.valueOf(v)
+		if err == nil {
+			s.judge(sub, f)
+		}
+		return err
+	})
+}
+
+// source lists the regular files for the engine. Each name of a hard link is a file of
+// its own, as the kernel's questions depend on names.
+type source struct{ *simulation }
+
+func (s source) Entries(context.Context) iter.Seq2[signing.Entry, error] {
+	return func(yield func(signing.Entry, error) bool) {
+		for _, sub := range s.subjects {
+			n := &sub.node
+			if !n.Mode.IsRegular() {
+				continue
+			}
+			entry := signing.Entry{Path: n.Path, Mode: n.Mode, UID: n.UID, GID: n.GID, Size: n.Size}
+			entry.Open = func(context.Context) (*signing.File, error) { return s.open(sub) }
+			if !yield(entry, nil) {
+				return
+			}
+		}
+	}
+}
+
+// open finds out what a file is and which rules it meets. One that meets none needs no
+// digest.
+func (s *simulation) open(sub *subject) (*signing.File, error) {
+	content, err := s.tree.OpenContent(sub.node.Path, sub.node.Stamp)
+	if err != nil {
+		return nil, err
+	}
+	xattrs, err := s.examine(sub, content.File())
+	if err != nil {
+		return nil, errors.Join(err, content.Close())
+	}
+	return &signing.File{ReadCloser: content, Xattrs: xattrs}, nil
+}
+
+// examine returns the xattrs of a file that rules are about.
+func (s *simulation) examine(sub *subject, f *os.File) (xattrs map[string][]byte, err error) {
+	if sub.kind, err = kindOf(f, &sub.node); err != nil {
+		return nil, err
+	}
+	if sub.verdicts = s.asked(sub); len(sub.verdicts) == 0 {
+		return nil, signing.Unselected{Reason: "no rule is about it"}
+	}
+	return s.tree.FileXattrs(f, sub.node.Path, "security.")
+}
+
+// found is what is known of a file's security.ima.
+type found struct {
+	has  bool
+	kind ima.Type
+	hash ima.HashID
+	by   string // algorithm of the key of a signature that holds
+	err  error  // nil for a signature that holds
+}
+
+// valueOf picks what the engine says about security.ima.
+func (s *simulation) valueOf(v signing.Verdict) (found, error) {
+	raw := v.Xattrs[ima.XattrIMA]
+	if len(raw) == 0 {
+		return found{}, nil
+	}
+	i := slices.IndexFunc(v.Values, func(j signing.Judged) bool { return j.Form.Xattr == ima.XattrIMA })
+	if i < 0 {
+		return found{}, fmt.Errorf("%s: the engine does not verify %s", s.tree.Name(v.Path), ima.XattrIMA)
+	}
+	judged := v.Values[i]
+	f := found{has: true, kind: ima.Type(raw[0]), err: judged.Err}
+	value, err := ima.Parse(raw)
+	if err != nil {
+		return f, nil //nolint:nilerr // it is the engine's verdict, too
+	}
+	f.hash = value.Hash
+	_, computable := value.Hash.CryptoHash()
+	switch {
+	case !computable:
+		f.err = ima.ErrUnsupportedHash
+	case judged.Key != nil:
+		f.by = judged.Key.Algorithm()
+	}
+	return f, nil
+}

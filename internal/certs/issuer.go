@@ -1,0 +1,100 @@
+package certs
+
+import (
+	"bytes"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"errors"
+
+	"github.com/imasign/imasign-build/internal/finding"
+)
+
+// signature judges how the certificate was signed.
+func (c *checker) signature(cert *x509.Certificate) {
+	switch cert.SignatureAlgorithm {
+	case x509.SHA256WithRSA, x509.ECDSAWithSHA256:
+	case x509.SHA384WithRSA, x509.SHA512WithRSA, x509.ECDSAWithSHA384, x509.ECDSAWithSHA512:
+		c.add(RuleSignature, finding.Note, "signed with %s: the kernel needs CONFIG_CRYPTO_SHA512 before it loads the certificate", cert.SignatureAlgorithm)
+	case x509.SHA1WithRSA, x509.ECDSAWithSHA1:
+		c.add(RuleSignature, finding.Warn, "signed with %s: kernels from 6.7 on may refuse SHA-1 certificates", cert.SignatureAlgorithm)
+	case x509.UnknownSignatureAlgorithm:
+		if signatureOID(cert) == rsaPSS { // crypto/x509 knows those with the usual parameters alone
+			c.add(RuleSignature, finding.Refuse, "signed with RSA-PSS: the kernel verifies RSA PKCS #1 v1.5 and ECDSA signatures of certificates only")
+			return
+		}
+		c.add(RuleSignature, finding.Warn, "signed with algorithm %s, which is not judged here", signatureOID(cert))
+	default:
+		c.add(RuleSignature, finding.Refuse, "signed with %s: the kernel verifies RSA PKCS #1 v1.5 and ECDSA signatures of certificates only", cert.SignatureAlgorithm)
+	}
+}
+
+// rsaPSS is id-RSASSA-PSS (RFC 4055).
+const rsaPSS = "1.2.840.113549.1.1.10"
+
+func signatureOID(cert *x509.Certificate) string {
+	var outer struct {
+		TBS       asn1.RawValue
+		Algorithm pkix.AlgorithmIdentifier
+		Signature asn1.BitString
+	}
+	if _, err := asn1.Unmarshal(cert.Raw, &outer); err != nil {
+		return "(unreadable)"
+	}
+	return outer.Algorithm.Algorithm.String()
+}
+
+// issuer finds the CA the way restrict_link_by_signature does: by the authority
+// key identifier, without one by name; then the signature must hold.
+func (c *checker) issuer(cert *x509.Certificate, cas []*x509.Certificate) {
+	if len(cas) == 0 {
+		c.add(RuleIssuer, finding.Note, "the issuer %q must be in the builtin or secondary keyring; no CA was given to check with", cert.Issuer)
+		return
+	}
+	if len(cert.AuthorityKeyId) == 0 {
+		c.add(RuleAuthorityKeyID, finding.Note, "no authority key identifier: the kernel finds the issuer by its name (seen from 6.1 on)")
+	}
+	ca := signerOf(cert, cas)
+	switch {
+	case ca == nil && selfSigned(cert):
+		c.add(RuleIssuer, finding.Refuse, "self-signed, and none of the CAs given: the kernel takes certificates that a CA in its builtin or secondary keyring signed")
+	case ca == nil:
+		c.add(RuleIssuer, finding.Refuse, "none of the %d CAs given signed it; it names %q", len(cas), cert.Issuer)
+	case len(cert.AuthorityKeyId) == 0 && !bytes.Equal(cert.RawIssuer, ca.RawSubject):
+		c.add(RuleIssuer, finding.Refuse, "signed with the key of %q, but names %q, and has no authority key identifier", ca.Subject, cert.Issuer)
+	case len(cert.AuthorityKeyId) > 0 && !bytes.Equal(cert.AuthorityKeyId, ca.SubjectKeyId):
+		c.add(RuleAuthorityKeyID, finding.Refuse, "signed with the key of %q, whose subject key identifier is %x, but looked for under %x",
+			ca.Subject, ca.SubjectKeyId, cert.AuthorityKeyId)
+	default:
+		c.key(ca.PublicKey, ca)
+	}
+}
+
+// signerOf prefers, of certificates with one key, the one that the kernel finds.
+func signerOf(cert *x509.Certificate, cas []*x509.Certificate) *x509.Certificate {
+	var found *x509.Certificate
+	for _, ca := range cas {
+		if !signedBy(cert, ca) {
+			continue
+		}
+		if found == nil || bytes.Equal(cert.AuthorityKeyId, ca.SubjectKeyId) {
+			found = ca
+		}
+	}
+	return found
+}
+
+// signedBy looks at the signature alone. crypto/x509 refuses SHA-1; then the name
+// has to do, and RuleSignature warns.
+func signedBy(cert, ca *x509.Certificate) bool {
+	err := ca.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature)
+	var insecure x509.InsecureAlgorithmError
+	if errors.As(err, &insecure) {
+		return bytes.Equal(cert.RawIssuer, ca.RawSubject)
+	}
+	return err == nil
+}
+
+func selfSigned(cert *x509.Certificate) bool {
+	return bytes.Equal(cert.RawIssuer, cert.RawSubject) && signedBy(cert, cert)
+}

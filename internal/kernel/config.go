@@ -1,0 +1,82 @@
+package kernel
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+)
+
+// Config is a kernel's configuration: the .config of its build, /boot/config-* or
+// an unpacked /proc/config.gz.
+type Config struct {
+	values map[string]string
+}
+
+// ReadConfig reads a configuration of up to 16 MiB. A file in which no line sets a
+// CONFIG_ symbol is an error.
+func ReadConfig(r io.Reader) (*Config, error) {
+	c := &Config{values: map[string]string{}}
+	lines := bufio.NewScanner(io.LimitReader(r, 16<<20))
+	for lines.Scan() {
+		name, value, ok := strings.Cut(strings.TrimSpace(lines.Text()), "=")
+		if ok && strings.HasPrefix(name, "CONFIG_") {
+			c.values[name] = strings.Trim(value, `"`)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("read kernel configuration: %w", err)
+	}
+	if len(c.values) == 0 {
+		return nil, fmt.Errorf("read kernel configuration: no line sets a CONFIG_ symbol")
+	}
+	return c, nil
+}
+
+// Value returns what a symbol ("CONFIG_IMA") is set to, "" for one that is not set.
+func (c *Config) Value(symbol string) string { return c.values[symbol] }
+
+// Builtin reports whether a symbol is set to "y", so that no module needs to be loaded.
+func (c *Config) Builtin(symbol string) bool { return c.values[symbol] == "y" }
+
+// Provided returns "y" or "m" for the best of a symbol and its implementations for
+// one architecture, such as CONFIG_CRYPTO_SHA256_ARM64; "" without any.
+func (c *Config) Provided(symbol string) string {
+	best := c.values[symbol]
+	for name, value := range c.values {
+		if strings.HasPrefix(name, symbol+"_") && (value == "y" || value == "m" && best == "") {
+			best = value
+		}
+	}
+	return best
+}
+
+// HashSymbol names the symbol that makes a hash algorithm available; "" for one that no
+// kernel has had since 2021.
+func HashSymbol(h ima.HashID) string {
+	switch h {
+	case ima.MD4:
+		return "CONFIG_CRYPTO_MD4"
+	case ima.MD5:
+		return "CONFIG_CRYPTO_MD5"
+	case ima.SHA1:
+		return "CONFIG_CRYPTO_SHA1"
+	case ima.RIPEMD160:
+		return "CONFIG_CRYPTO_RMD160"
+	case ima.SHA224, ima.SHA256:
+		return "CONFIG_CRYPTO_SHA256"
+	case ima.SHA384, ima.SHA512:
+		return "CONFIG_CRYPTO_SHA512"
+	case ima.Whirlpool256, ima.Whirlpool384, ima.Whirlpool512:
+		return "CONFIG_CRYPTO_WP512"
+	case ima.SM3:
+		return "CONFIG_CRYPTO_SM3"
+	case ima.Streebog256, ima.Streebog512:
+		return "CONFIG_CRYPTO_STREEBOG"
+	case ima.SHA3_256, ima.SHA3_384, ima.SHA3_512:
+		return "CONFIG_CRYPTO_SHA3"
+	}
+	return ""
+}
