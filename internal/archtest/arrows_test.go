@@ -28,9 +28,10 @@ func arrows() []arrow {
 		{from: []string{"pkg/manifest"}, to: append(containers(), "pkg/keystore", "pkg/signing", "internal/tree")},
 		{from: []string{"pkg/keystore"}, to: append(containers(), "pkg/signing", "pkg/manifest", "internal/certs", "internal/tree")},
 		{from: backends, apart: true},
+		{from: []string{"internal/policy", "internal/kernel", "internal/finding"}, to: []string{"internal/certs", "internal/tree"}},
 		{from: containers(), to: []string{"pkg/keystore"}, apart: true, but: [][2]string{{"repo", "pkg/rpmsign"}, {"oci", "pkg/tarball"}}},
 		{from: []string{"initramfs"}, to: append(containers(), "pkg/keystore", "pkg/signing", "pkg/manifest")},
-		{from: []string{"scan"}, to: []string{"pkg/keystore", "internal/certs"}}, // keys are handed in
+		{from: []string{"simulate", "scan"}, to: []string{"pkg/keystore", "internal/certs"}}, // keys are handed in
 	}
 }
 
