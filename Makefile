@@ -7,7 +7,7 @@ BITBAKE_TESTS ?= TestBuild|TestParse|TestHostTools
 
 VULNDB ?= https://vuln.go.dev
 
-.PHONY: all build demo test kernel bitbake check nightly lint docs vuln bench fuzz deps clean
+.PHONY: all build demo quick test kernel bitbake check nightly lint docs vuln bench fuzz deps clean
 
 all: build
 
@@ -16,6 +16,11 @@ build: ## bin/imasign-build
 
 demo: build ## the main job on real files, in under a minute
 	./tests/demo.sh bin/imasign-build
+
+# Examples cannot be skipped, and some of them need root.
+quick: ## tests that need no root, no peers and no kernels, in under a minute
+	$(GO) vet ./cmd/... ./internal/... ./pkg/...
+	$(GO) test -short -run '^(Test|Fuzz)' ./cmd/... ./internal/... ./pkg/...
 
 test: deps kernel ## everything, against the real peers
 	$(GO) vet ./...

@@ -19,6 +19,8 @@ import (
 	"testing"
 
 	"github.com/pkg/xattr"
+
+	"github.com/imasign/imasign-build/tests/harness"
 )
 
 const (
@@ -40,9 +42,7 @@ func TestGolden(t *testing.T) {
 
 // TestGoldenTree is the part of TestGolden that needs root.
 func TestGoldenTree(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Fatal("this test sets owners and security.ima and must run as root")
-	}
+	harness.Root(t)
 	goldenCompare(t, "tree", "xattrs")
 }
 

@@ -24,6 +24,8 @@ import (
 	"github.com/pkg/xattr"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
+
+	"github.com/imasign/imasign-build/tests/harness"
 )
 
 // hostile is a name with one of everything that a terminal might obey, and a line that
@@ -35,9 +37,7 @@ var hostileText = strings.ToValidUTF8(hostile, "")
 
 // TestHostileNamesReachNoTerminal throws hostile names and contents at every command.
 func TestHostileNamesReachNoTerminal(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Fatal("this test sets security.ima and must run as root")
-	}
+	harness.Root(t)
 	packages, err := filepath.Abs("../../pkg/rpmsign/testdata/rpmsign-ima/v4")
 	must(t, err)
 	t.Chdir(t.TempDir())

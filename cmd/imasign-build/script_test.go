@@ -16,6 +16,8 @@ import (
 
 	"github.com/pkg/xattr"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/imasign/imasign-build/tests/harness"
 )
 
 // TestMain makes the program a command of the scripts.
@@ -26,9 +28,7 @@ func TestMain(m *testing.M) {
 // TestScripts runs testdata/script: the command contract, as users' scripts see
 // it. They set security.ima and so need root.
 func TestScripts(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Fatal("the scripts set security.ima and must run as root")
-	}
+	harness.Root(t)
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,

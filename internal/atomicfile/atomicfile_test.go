@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/imasign/imasign-build/internal/atomicfile"
+	"github.com/imasign/imasign-build/tests/harness"
 )
 
 func check(t testing.TB, err error) {
@@ -119,9 +120,7 @@ func TestReplaceIsARename(t *testing.T) {
 }
 
 func TestModeAndOwnerAreKept(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Fatal("this test gives files away and must run as root")
-	}
+	harness.Root(t)
 	path := filepath.Join(t.TempDir(), "out")
 	check(t, os.WriteFile(path, []byte("old"), 0o600))
 	check(t, os.Chown(path, 1234, 4321))
@@ -217,9 +216,7 @@ func TestCreateNewLosesTheRace(t *testing.T) {
 
 // TestFullDisk fills a real, tiny file system.
 func TestFullDisk(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Fatal("this test mounts a file system and must run as root")
-	}
+	harness.Root(t)
 	dir := t.TempDir()
 	check(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"))
 	defer unix.Unmount(dir, unix.MNT_DETACH)
@@ -264,9 +261,7 @@ func TestFileSizeLimit(t *testing.T) {
 }
 
 func TestDirectoryThatCannotBeWrittenInto(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Fatal("this test mounts a file system and must run as root")
-	}
+	harness.Root(t)
 	dir := t.TempDir()
 	check(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"))
 	defer unix.Unmount(dir, unix.MNT_DETACH)

@@ -21,6 +21,7 @@ import (
 	"github.com/imasign/imasign-build/internal/certs"
 	"github.com/imasign/imasign-build/internal/finding"
 	"github.com/imasign/imasign-build/internal/kernel"
+	"github.com/imasign/imasign-build/tests/harness"
 )
 
 // good is the template of a certificate that every kernel takes.
@@ -229,6 +230,7 @@ func TestCheckRevoked(t *testing.T) {
 // openssl takes by itself.
 func TestCheckPSSOfOpenSSL(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "pss.crt")
+	harness.Tool(t, "openssl")
 	cmd := exec.Command("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", os.DevNull, "-sigopt", "rsa_padding_mode:pss",
 		"-subj", "/CN=pss", "-days", "1000", "-addext", "keyUsage=digitalSignature", "-addext", "basicConstraints=CA:FALSE", "-out", file)
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/imasign/imasign-build/internal/certs"
 	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/tests/harness"
 )
 
 func names(t *testing.T, dir string) []string {
@@ -140,9 +141,7 @@ func TestInitOverwritesNothing(t *testing.T) {
 
 // TestInitIsAllOrNothing has a file system with room for two files.
 func TestInitIsAllOrNothing(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Fatal("this test mounts a file system and must run as root")
-	}
+	harness.Root(t)
 	dir := t.TempDir()
 	check(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "nr_inodes=5"))
 	defer unix.Unmount(dir, unix.MNT_DETACH)

@@ -40,20 +40,30 @@ func TestSameBytesAtAnyJobs(t *testing.T) {
 		if f != None && len(first) > size/2 {
 			t.Errorf("%s: %d bytes became %d", f, size, len(first))
 		}
+		if _, back, err := open(Archives(), first); err != nil || !bytes.Equal(back, text) {
+			t.Errorf("%s: what comes out is not what went in: %v", f, err)
+		}
+	}
+}
+
+func TestProfiles(t *testing.T) {
+	text := compressible(100_000)
+	for _, f := range written {
+		packed := compress(t, Archives(), f, 1, text)
 		for name, p := range map[string]Profile{"archives": Archives(), "files": Files(), "packages": Packages(), "metadata": Metadata()} {
 			if f == LZ4 && (name == "packages" || name == "metadata") {
-				if got := p.Recognise(first); got != None {
+				if got := p.Recognise(packed); got != None {
 					t.Errorf("%s: lz4 is taken for %s", name, got)
 				}
 				continue
 			}
-			got, back, err := open(p, first)
+			got, back, err := open(p, packed)
 			if got != f || err != nil || !bytes.Equal(back, text) {
 				t.Errorf("%s: %s is taken for %s, or what comes out is not what went in: %v", name, f, got, err)
 			}
-		}
-		if f != None {
-			testCut(t, Archives(), first)
+			if f != None {
+				testCut(t, p, packed)
+			}
 		}
 	}
 }

@@ -23,6 +23,7 @@ import (
 
 	"github.com/imasign/imasign-build/internal/keyscan"
 	"github.com/imasign/imasign-build/pkg/keystore/file"
+	"github.com/imasign/imasign-build/tests/harness"
 )
 
 // made is what other programs write, each into "out", from key.pem, rsa.pem and cert.pem.
@@ -156,6 +157,7 @@ func TestMain(m *testing.M) {
 // peers returns what runs a script and returns the file "out" that it makes.
 func peers(t *testing.T) func(script string) []byte {
 	t.Helper()
+	harness.Tool(t, "openssl")
 	run := func(script string) []byte {
 		t.Helper()
 		cmd := exec.Command("sh", "-euc", "rm -f out k k.pub p; "+script)

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/imasign/imasign-build/internal/libc"
+	"github.com/imasign/imasign-build/tests/harness"
 )
 
 // Without a preload the C library says what the kernel says, so that these tests
@@ -130,10 +131,9 @@ func TestChangeAndRead(t *testing.T) {
 // TestMoreXattrsThanTheFirstBuffer needs a file system that keeps as many; a tmpfs
 // takes no user xattrs before Linux 6.6, but trusted ones of root.
 func TestMoreXattrsThanTheFirstBuffer(t *testing.T) {
+	harness.Root(t)
 	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, ""); err != nil {
-		t.Fatalf("this test mounts a tmpfs and must run as root: %v", err)
-	}
+	check(t, unix.Mount("tmpfs", dir, "tmpfs", 0, ""))
 	defer unix.Unmount(dir, unix.MNT_DETACH)
 	path := filepath.Join(dir, "file")
 	check(t, os.WriteFile(path, nil, 0o600))
@@ -249,13 +249,12 @@ func TestCompare(t *testing.T) {
 
 // TestXattrsOfWhatIsNotOpened reads a link's and a device's own, by path.
 func TestXattrsOfWhatIsNotOpened(t *testing.T) {
+	harness.Root(t)
 	dir := t.TempDir()
 	link, device, fifo := filepath.Join(dir, "link"), filepath.Join(dir, "device"), filepath.Join(dir, "fifo")
 	check(t, os.Symlink("fifo", link))
 	check(t, syscall.Mkfifo(fifo, 0o600))
-	if err := syscall.Mknod(device, syscall.S_IFCHR|0o600, int(unix.Mkdev(1, 3))); err != nil {
-		t.Fatalf("this test makes a device node and must run as root: %v", err)
-	}
+	check(t, syscall.Mknod(device, syscall.S_IFCHR|0o600, int(unix.Mkdev(1, 3))))
 	for _, path := range []string{link, device, fifo} {
 		check(t, xattr.LSet(path, "trusted.x", []byte(path)))
 		st := lstat(t, path)

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/imasign/imasign-build/tests/harness"
 )
 
 // answer is what an Open gives, in a form that can be compared.
@@ -162,6 +164,7 @@ func TestOpenForeignFile(t *testing.T) {
 
 // None of these may be waited for, or read as if it were a file.
 func TestOpenRefusesWhatIsNoFile(t *testing.T) {
+	harness.Root(t)
 	dir := t.TempDir()
 	ok(t, unix.Mkfifo(filepath.Join(dir, "fifo"), 0o644))
 	ok(t, unix.Mknod(filepath.Join(dir, "zero"), unix.S_IFCHR|0o644, int(unix.Mkdev(1, 5))))

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/imasign/imasign-build/tests/harness"
 )
 
 // kernels are what a Tree may find below it. Only the first is what this kernel
@@ -71,8 +73,9 @@ func write(t testing.TB, path, content string) string {
 // mount mounts for the time of the test, which needs root.
 func mount(t testing.TB, source, target, kind string, flags uintptr, data string) {
 	t.Helper()
+	harness.Root(t)
 	if err := unix.Mount(source, target, kind, flags, data); err != nil {
-		t.Fatalf("mount %s on %s: %v (the test needs root)", source, target, err)
+		t.Fatalf("mount %s on %s: %v", source, target, err)
 	}
 	t.Cleanup(func() { ok(t, unix.Unmount(target, unix.MNT_DETACH)) })
 }
@@ -80,11 +83,12 @@ func mount(t testing.TB, source, target, kind string, flags uintptr, data string
 // asNobody calls f on a thread that has no privileges.
 func asNobody(t testing.TB, f func()) {
 	t.Helper()
+	harness.Root(t)
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	become := func(uid uintptr) {
 		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, ^uintptr(0), uid, ^uintptr(0)); errno != 0 {
-			t.Fatalf("setresuid: %v (the test needs root)", errno)
+			t.Fatalf("setresuid: %v", errno)
 		}
 	}
 	become(65534)

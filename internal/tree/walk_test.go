@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/imasign/imasign-build/tests/harness"
 )
 
 // found is what a walk yielded.
@@ -98,6 +100,7 @@ func TestWalkOrder(t *testing.T) {
 }
 
 func TestWalkMetadata(t *testing.T) {
+	harness.Root(t)
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "setuid"), "12345")
 	ok(t, os.Chown(filepath.Join(dir, "setuid"), 1234, 70000))
@@ -221,6 +224,7 @@ func TestWalkVanishedName(t *testing.T) {
 }
 
 func TestWalkUnreadable(t *testing.T) {
+	harness.Root(t)
 	dir := reachable(t)
 	write(t, filepath.Join(dir, "closed/x"), "")
 	write(t, filepath.Join(dir, "listed/x"), "")

@@ -26,6 +26,7 @@ import (
 	"github.com/imasign/imasign-build/internal/tree"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/signing"
+	"github.com/imasign/imasign-build/tests/harness"
 )
 
 // swapper is a tree that changes when the listing is at a path.
@@ -456,6 +457,7 @@ func TestOverlaySplitsHardLinks(t *testing.T) {
 
 // Attaching changes security.ima and the change time alone.
 func TestAttachKeepsTheRest(t *testing.T) {
+	harness.Root(t)
 	dir := t.TempDir()
 	write(t, dir, "plain", "d/read-only", "closed", "empty", "setuid", "not-\xff-utf8\n", strings.Repeat("\xfe", 255))
 	ok(t, os.Truncate(filepath.Join(dir, "empty"), 0))
@@ -483,6 +485,7 @@ func TestAttachKeepsTheRest(t *testing.T) {
 
 // Signing again is idempotent to the change time.
 func TestSigningAgainChangesNothing(t *testing.T) {
+	harness.Root(t)
 	dir := t.TempDir()
 	write(t, dir, "a", "b", "hashed")
 	sign(t, dir, Options{Hashed: []string{"hashed"}})
@@ -499,6 +502,7 @@ func TestSigningAgainChangesNothing(t *testing.T) {
 }
 
 func TestStrip(t *testing.T) {
+	harness.Root(t)
 	dir := t.TempDir()
 	write(t, dir, "a", "b", "bare", "keep")
 	link(t, dir, "a", "z-link")
@@ -534,6 +538,7 @@ func TestStrip(t *testing.T) {
 // Two signers of one tree, with two keys: each ends or says that it restored, and
 // what is there in the end was set by one of them in full.
 func TestTwoSigners(t *testing.T) {
+	harness.Root(t)
 	other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	ok(t, err)
 	dir := t.TempDir()
@@ -590,6 +595,7 @@ const sparseDigest = "07d357bda5c988a206bb478ade5af844c26eaf242e951e5ac4d4f85b41
 
 // A size that does not fit into 32 bits, and holes, which are zeros.
 func TestSparseFileOver4GiB(t *testing.T) {
+	harness.Root(t)
 	dir := t.TempDir()
 	f, err := os.Create(filepath.Join(dir, "sparse"))
 	ok(t, err)

@@ -16,6 +16,7 @@ import (
 	"github.com/imasign/imasign-build/internal/tree"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/signing"
+	"github.com/imasign/imasign-build/tests/harness"
 )
 
 func TestOpenRefuses(t *testing.T) {
@@ -80,6 +81,7 @@ func TestUnmatchedPatternsWarned(t *testing.T) {
 }
 
 func TestSkippedWithReason(t *testing.T) {
+	harness.Root(t)
 	dir, outside := t.TempDir(), t.TempDir()
 	write(t, outside, "inner")
 	write(t, dir, "file", "mnt/hidden", "bound")
@@ -162,6 +164,7 @@ func link(t testing.TB, dir, from, to string) {
 }
 
 func TestHardLinks(t *testing.T) {
+	harness.Root(t)
 	for name, c := range map[string]struct {
 		options Options
 		pending string   // the one name that is attached to
@@ -212,6 +215,7 @@ func TestHardLinks(t *testing.T) {
 // The kernel loads a module or firmware by the one name that Executable selects;
 // that another name of the inode comes first must not leave it unsigned.
 func TestHardLinkSelectedByAnotherName(t *testing.T) {
+	harness.Root(t)
 	dir := t.TempDir()
 	write(t, dir, "a-copy", "plain", "elf")
 	link(t, dir, "a-copy", "lib/firmware/blob")
@@ -248,6 +252,7 @@ func TestUnreadableEntriesFailThePlan(t *testing.T) {
 
 // A file that is no longer the one that was listed is not digested.
 func TestSwappedBeforeDigest(t *testing.T) {
+	harness.Root(t)
 	for name, swap := range swaps {
 		t.Run(name, func(t *testing.T) {
 			dir, outside := t.TempDir(), t.TempDir()

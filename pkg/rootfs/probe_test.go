@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/imasign/imasign-build/tests/harness"
 )
 
 // refused holds that a probe fails with one clear error that names the
@@ -29,6 +31,7 @@ func refused(t *testing.T, tr *Tree, want error) {
 }
 
 func TestProbe(t *testing.T) {
+	harness.Root(t)
 	dir := t.TempDir()
 	write(t, dir, "f")
 	tr := openTree(t, dir, Options{CrossMounts: true})

@@ -12,11 +12,13 @@ import (
 
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/signing"
+	"github.com/imasign/imasign-build/tests/harness"
 )
 
 // setfattr(1) reads the file back and sets, whatever the names are, what Attach
 // would have set, and what is set already.
 func TestWriteRestore(t *testing.T) {
+	harness.Root(t)
 	dir := t.TempDir()
 	names := []string{
 		"plain", "new\nline", "\n", "cr\rx", `back\slash`, `\012`, `end\`, " lead", "trail ", "tab\t", "\v\f", "a=b", "# file: x", "#x", "quote\"'",
@@ -82,6 +84,7 @@ func TestWriteRestoreNeedsSignatures(t *testing.T) {
 
 // What getfattr(1) dumps of a signed tree is what WriteRestore writes of its plan.
 func TestWriteRestoreAsGetfattr(t *testing.T) {
+	harness.Root(t)
 	dir := t.TempDir()
 	write(t, dir, "a", `b\`, "c\nd", "e\rf", " g ")
 	tr := openTree(t, dir, Options{})

@@ -24,6 +24,7 @@ import (
 
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/signing"
+	"github.com/imasign/imasign-build/tests/harness"
 )
 
 func ok(t testing.TB, err error) {
@@ -155,9 +156,8 @@ func getXattr(t testing.TB, path, name string) []byte {
 
 func setXattr(t testing.TB, path, value string) {
 	t.Helper()
-	if err := xattr.LSet(path, ima.XattrIMA, []byte(value)); err != nil {
-		t.Fatalf("%v (the test needs root)", err)
-	}
+	harness.Root(t)
+	ok(t, xattr.LSet(path, ima.XattrIMA, []byte(value)))
 }
 
 // snapshot is everything about a tree that a restore has to bring back: names,
@@ -208,8 +208,9 @@ func same(t testing.TB, what string, before, now map[string]string) {
 // mount mounts for the time of the test, which needs root.
 func mount(t testing.TB, source, target, kind string, flags uintptr, data string) {
 	t.Helper()
+	harness.Root(t)
 	if err := unix.Mount(source, target, kind, flags, data); err != nil {
-		t.Fatalf("mount %s on %s: %v (the test needs root)", source, target, err)
+		t.Fatalf("mount %s on %s: %v", source, target, err)
 	}
 	t.Cleanup(func() { ok(t, unix.Unmount(target, unix.MNT_DETACH)) })
 }
@@ -227,6 +228,7 @@ func ext4(t testing.TB, size string, flags ...string) string {
 
 func run(t testing.TB, name string, args ...string) string {
 	t.Helper()
+	harness.Tool(t, name)
 	cmd := exec.Command(name, args...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -240,11 +242,12 @@ func run(t testing.TB, name string, args ...string) string {
 // asNobody calls f on a thread that has no privileges.
 func asNobody(t testing.TB, f func()) {
 	t.Helper()
+	harness.Root(t)
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	become := func(uid uintptr) {
 		if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, ^uintptr(0), uid, ^uintptr(0)); errno != 0 {
-			t.Fatalf("setresuid: %v (the test needs root)", errno)
+			t.Fatalf("setresuid: %v", errno)
 		}
 	}
 	become(65534)

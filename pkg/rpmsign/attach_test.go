@@ -18,6 +18,7 @@ import (
 
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/signing"
+	"github.com/imasign/imasign-build/tests/harness"
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
@@ -49,6 +50,7 @@ func intact(t *testing.T, path string, before []byte, err error) {
 }
 
 func TestFullDisk(t *testing.T) {
+	harness.Root(t)
 	dir := t.TempDir()
 	check(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=24k"))
 	t.Cleanup(func() { check(t, unix.Unmount(dir, unix.MNT_DETACH)) })
@@ -88,6 +90,7 @@ func TestNotTheOwner(t *testing.T) {
 }
 
 func TestReadOnlyFileSystem(t *testing.T) {
+	harness.Root(t)
 	dir := t.TempDir()
 	check(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"))
 	t.Cleanup(func() { check(t, unix.Unmount(dir, unix.MNT_DETACH)) })
@@ -310,6 +313,7 @@ func TestShare(t *testing.T) {
 
 // TestLinkOrCopy copies to another file system, with mode and mtime.
 func TestLinkOrCopy(t *testing.T) {
+	harness.Root(t)
 	dir := t.TempDir()
 	check(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"))
 	t.Cleanup(func() { check(t, unix.Unmount(dir, unix.MNT_DETACH)) })

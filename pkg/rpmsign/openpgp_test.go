@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/imasign/imasign-build/tests/harness"
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
@@ -19,6 +20,7 @@ type ring struct{ home string }
 
 func newRing(t *testing.T) ring {
 	t.Helper()
+	harness.Tool(t, "gpg")
 	home, err := os.MkdirTemp("", "gpg-*") // short: gpg's socket lies there
 	check(t, err)
 	r := ring{home}

@@ -157,6 +157,7 @@ func TestFileDigestInConsistentPackage(t *testing.T) {
 
 // TestCpioOfOthers reads what GNU cpio writes.
 func TestCpioOfOthers(t *testing.T) {
+	harness.Tool(t, "cpio")
 	dir := t.TempDir()
 	var files []File
 	for i := range 30 {

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/imasign/imasign-build/tests/harness"
 )
 
 // rpmChecksig has rpm check the digests of packages, and fails with what it says.
@@ -21,6 +23,7 @@ func rpmChecksig(t testing.TB, paths ...string) error {
 // rpmRefuses returns those of the packages that rpm -K refuses, in one process.
 func rpmRefuses(t testing.TB, paths []string) (bad []string, said string) {
 	t.Helper()
+	harness.Tool(t, "rpm")
 	cmd := exec.Command("rpm", append([]string{"-K", "--nosignature"}, paths...)...)
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "HOME=/nonexistent", "LC_ALL=C.UTF-8"}
 	out, err := cmd.CombinedOutput()

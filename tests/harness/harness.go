@@ -63,17 +63,25 @@ func Program(t testing.TB) string {
 	return program
 }
 
-// Root fails the test unless it runs as root: security.* xattrs need it.
+// Root fails the test unless it runs as root, which security.* xattrs, other owners,
+// mounts and device nodes need. With -short (make quick) it skips it.
 func Root(t testing.TB) {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("-short: it needs root")
+	}
 	if os.Geteuid() != 0 {
-		t.Fatal("this test sets security.ima and must run as root")
+		t.Fatal("this test must run as root")
 	}
 }
 
-// Tool fails the test unless the peer is installed.
+// Tool fails the test unless the peer is installed. With -short (make quick) it skips
+// it.
 func Tool(t testing.TB, name string) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skipf("-short: it needs %s", name)
+	}
 	path, err := exec.LookPath(name)
 	if err != nil {
 		t.Fatalf("%s is missing; tests/deps.sh installs it", name)

@@ -107,6 +107,7 @@ func (k keyring) sign(key, path string, flags ...string) *exec.Cmd {
 
 func ring(t testing.TB) keyring {
 	t.Helper()
+	harness.Tool(t, "gpg")
 	k, err := openpgp()
 	if err != nil {
 		t.Fatalf("make OpenPGP keys: %v", err)

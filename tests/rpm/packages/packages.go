@@ -12,6 +12,8 @@ import (
 	"slices"
 	"sync"
 	"testing"
+
+	"github.com/imasign/imasign-build/tests/harness"
 )
 
 // Names lists the packages that Path makes, sorted.
@@ -32,6 +34,7 @@ func Path(t testing.TB, name string) string {
 	if !known {
 		t.Fatalf("no package is called %q; there are %q", name, Names())
 	}
+	harness.Tool(t, "rpmbuild")
 	path, err := build()
 	if err != nil {
 		t.Fatalf("make package %s: %v", name, err)

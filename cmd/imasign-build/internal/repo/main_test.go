@@ -131,6 +131,7 @@ func mustRun(t testing.TB, o Options) []rpmsign.Result {
 // files and links, and returns its path and that of a place beside it.
 func repository(t testing.TB) (dir, out string) {
 	t.Helper()
+	harness.Tool(t, "createrepo_c")
 	top := t.TempDir()
 	dir = filepath.Join(top, "repo")
 	made.Do(func() { makeRepository(t) })
