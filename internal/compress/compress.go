@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 
 	"github.com/ulikunitz/xz/lzma"
 )
@@ -81,7 +82,7 @@ func isBzip2(head []byte) bool {
 		return false
 	}
 	next := level[1:min(len(level), 7)]
-	return bytes.HasPrefix([]byte("1AY&SY"), next) || bytes.HasPrefix([]byte("\x17\x72\x45\x38\x50\x90"), next)
+	return strings.HasPrefix("1AY&SY", string(next)) || strings.HasPrefix("\x17\x72\x45\x38\x50\x90", string(next))
 }
 
 // isLZMA reports whether head is a header of an .lzma file that its tools write.

@@ -28,8 +28,11 @@ func compressible(size int) []byte {
 // TestSameBytesAtAnyJobs compresses more than one piece of every encoder.
 func TestSameBytesAtAnyJobs(t *testing.T) {
 	for _, f := range written {
-		size := 9 << 20
-		if f == XZ || f == Bzip2 {
+		size := 3 << 20 // blocks of 1 MiB at most
+		switch f {
+		case LZ4:
+			size = 9 << 20 // blocks of 4 MiB
+		case XZ, Bzip2:
 			size = 200_000 // slow; TestPieces has more than one piece
 		}
 		text := compressible(size)
