@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"strings"
 
 	"github.com/ulikunitz/xz/lzma"
 )
@@ -81,8 +80,8 @@ func isBzip2(head []byte) bool {
 	if !found || len(level) == 0 || level[0] < '1' || level[0] > '9' {
 		return false
 	}
-	next := level[1:min(len(level), 7)]
-	return strings.HasPrefix("1AY&SY", string(next)) || strings.HasPrefix("\x17\x72\x45\x38\x50\x90", string(next))
+	next := string(level[1:min(len(level), 7)])
+	return next == "1AY&SY"[:len(next)] || next == "\x17\x72\x45\x38\x50\x90"[:len(next)]
 }
 
 // isLZMA reports whether head is a header of an .lzma file that its tools write.
