@@ -180,27 +180,61 @@ func adviseWarning(message string) string {
 	return message
 }
 
-// advise returns err with what can be done about it: on its line if it has one, else
-// below. Each of errors that were joined has its own.
+// advise returns err with what can be done about it at the end of its line. Where it has
+// several lines, each has its own.
 func (a *app) advise(err error) error {
-	if all, are := joined(err); are {
+	switch all, inner := lines(err), errors.Unwrap(err); {
+	case all != nil:
 		advised := make([]error, len(all))
 		for i, one := range all {
 			advised[i] = a.advise(one)
 		}
 		return errors.Join(advised...)
+	case inner != nil && strings.Contains(inner.Error(), "\n"):
+		if before, after, found := strings.Cut(err.Error(), inner.Error()); found {
+			return around{before, a.advise(inner), after}
+		}
 	}
 	for _, c := range causes() {
-		if c.advice == "" || !errors.Is(err, c.err) || !a.concerns(c) || strings.Contains(err.Error(), c.advice) {
-			continue
+		if c.advice != "" && errors.Is(err, c.err) && a.concerns(c) && !strings.Contains(err.Error(), c.advice) {
+			return advised{err, c.advice}
 		}
-		if strings.Contains(err.Error(), "\n") {
-			return errors.Join(err, errors.New(c.advice))
-		}
-		return advisedError{err, c.advice}
 	}
 	return err
 }
+
+// lines returns the errors that err shows on lines of their own, nil where it is one.
+func lines(err error) []error {
+	switch e := err.(type) { //nolint:errorlint // what it wraps has its turn
+	case interface{ Lines() []error }:
+		return e.Lines()
+	case interface{ Unwrap() []error }:
+		if all := e.Unwrap(); len(all) > 0 && err.Error() == errors.Join(all...).Error() {
+			return all
+		}
+	}
+	return nil
+}
+
+// around is the text of an error around one that it wraps.
+type around struct {
+	before string
+	inner  error
+	after  string
+}
+
+func (e around) Error() string { return e.before + e.inner.Error() + e.after }
+func (e around) Unwrap() error { return e.inner }
+
+// advised is an error with advice.
+type advised struct {
+	error
+
+	advice string
+}
+
+func (e advised) Error() string { return e.error.Error() + ": " + e.advice }
+func (e advised) Unwrap() error { return e.error }
 
 // concerns reports whether a cause's advice is for the command that runs.
 func (a *app) concerns(c cause) bool {
@@ -209,25 +243,6 @@ func (a *app) concerns(c cause) bool {
 	}
 	flags := a.command.Flags()
 	return (c.flag == "" || flags.Lookup(c.flag) != nil) && (c.given == "" || flags.Changed(c.given))
-}
-
-type advisedError struct {
-	error
-
-	advice string
-}
-
-func (e advisedError) Error() string { return e.error.Error() + ": " + e.advice }
-func (e advisedError) Unwrap() error { return e.error }
-
-// joined returns the errors that err shows on lines of their own.
-func joined(err error) ([]error, bool) {
-	many, is := err.(interface{ Unwrap() []error }) //nolint:errorlint // what it wraps has its turn
-	if !is {
-		return nil, false
-	}
-	all := many.Unwrap()
-	return all, len(all) > 0 && err.Error() == errors.Join(all...).Error()
 }
 
 // failure is an error as JSON documents have it.

@@ -15,7 +15,6 @@ import (
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/internal/atomicfile"
 	"github.com/imasign/imasign-build/internal/policy"
-	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/internal/tree"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/rootfs"
@@ -34,7 +33,7 @@ func newPolicyGenerate(a *app) *cobra.Command {
 	var o policyGenerateOptions
 	var list strings.Builder
 	for _, p := range policy.Profiles() {
-		quote.Fprintf(&list, "  %-8s %s\n", p.Name, p.Summary)
+		fmt.Fprintf(&list, "  %-8s %s\n", p.Name, p.Summary)
 	}
 	cmd := &cobra.Command{
 		Use:   "generate",

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 )
 
 const referenceFile = "../../docs/cli.md"
@@ -20,6 +22,7 @@ func TestReference(t *testing.T) {
 	var b bytes.Buffer
 	fmt.Fprint(&b, "# Commands\n\nWritten from the program's own help by `make docs`; a test compares the two.\n")
 	reference(&b, newRootCommand(newApp()))
+	report.WriteReference(&b)
 	if os.Getenv("UPDATE") != "" {
 		if err := os.WriteFile(referenceFile, b.Bytes(), 0o644); err != nil {
 			t.Fatal(err)
@@ -31,6 +34,25 @@ func TestReference(t *testing.T) {
 	}
 	if !bytes.Equal(have, b.Bytes()) {
 		t.Error("docs/cli.md is not what the program says: run make docs")
+	}
+}
+
+// TestEveryCommandHasADocument: all but those whose result is a text of its own.
+func TestEveryCommandHasADocument(t *testing.T) {
+	documented := map[string]bool{"completion": true}
+	for _, k := range report.Kinds() {
+		for _, command := range k.Commands {
+			documented[command] = true
+		}
+	}
+	every(newRootCommand(newApp()), func(cmd *cobra.Command) {
+		if name := commandName(cmd); !cmd.HasSubCommands() && !documented[name] {
+			t.Errorf("%s is in no kind of report", name)
+		}
+		delete(documented, commandName(cmd))
+	})
+	if len(documented) > 0 {
+		t.Errorf("there are no commands %v", documented)
 	}
 }
 

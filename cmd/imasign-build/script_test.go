@@ -47,11 +47,12 @@ func TestScripts(t *testing.T) {
 			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"damage":   damage,
-			"exits":    exits,
-			"jsonkeys": jsonKeys,
-			"signed":   signed,
-			"tamper":   tamper,
+			"damage":    damage,
+			"errorkeys": errorKeys,
+			"exits":     exits,
+			"jsonkeys":  jsonKeys,
+			"signed":    signed,
+			"tamper":    tamper,
 		},
 	})
 }
@@ -102,6 +103,20 @@ func jsonKeys(ts *testscript.TestScript, neg bool, args []string) {
 		if got := slices.Sorted(maps.Keys(object.(map[string]any))); !slices.Equal(got, args[1:]) {
 			ts.Fatalf("has %q, not %q", got, args[1:])
 		}
+	}
+}
+
+// errorKeys holds that standard output is one JSON document of a command that failed,
+// whose error has exactly these keys: errorkeys KEY…
+func errorKeys(ts *testscript.TestScript, neg bool, args []string) {
+	var document struct {
+		Command string
+		Error   map[string]any
+	}
+	ts.Check(json.Unmarshal([]byte(ts.ReadFile("stdout")), &document))
+	slices.Sort(args)
+	if got := slices.Sorted(maps.Keys(document.Error)); neg || document.Command == "" || !slices.Equal(got, args) {
+		ts.Fatalf("the error has %q, not %q", got, args)
 	}
 }
 

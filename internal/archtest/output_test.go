@@ -5,7 +5,9 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"maps"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -57,20 +59,64 @@ func written(e ast.Expr) string {
 	return ""
 }
 
-// TestNothingIsPrintedUnquoted: package quote alone formats for a terminal, because
-// names, subjects and errors are somebody else's text.
+// printers are the files of the program that print, and what with: package report prints
+// results, a.note what a person is told. Package quote formats for both, because names,
+// subjects and errors are somebody else's text.
+var printers = map[string][]string{
+	"internal/report/text.go":      {"quote.Fprintf"},
+	"internal/report/reference.go": {"fmt.Fprint", "fmt.Fprintf"}, // docs/cli.md, which has no such text
+	"app.go":                       {"io.WriteString"},            // a.note
+	"output.go":                    {"a.out.Write"},               // results that are files
+	"progress.go":                  {"quote.Fprintf"},             // the bar
+	"secret.go":                    {"quote.Fprintf"},             // the prompt
+}
+
+// TestNothingIsPrintedUnquoted and nothing by anybody else.
 func TestNothingIsPrintedUnquoted(t *testing.T) {
+	unused := maps.Clone(printers)
 	sources(t, func(set *token.FileSet, path string, file *ast.File) {
-		if !strings.Contains(path, "/cmd/") || strings.Contains(path, "/internal/") || filepath.Base(path) == "output.go" || filepath.Base(path) == "app.go" {
+		name, is := strings.CutPrefix(filepath.ToSlash(path), "../../cmd/imasign-build/")
+		if !is {
 			return
 		}
 		calls(file, func(called string, call *ast.CallExpr) {
-			direct := slices.ContainsFunc([]string{".out.Write", ".err.Write", ".summary.Write"}, func(s string) bool { return strings.HasSuffix(called, s) })
-			if direct || strings.HasPrefix(called, "fmt.Fprint") || strings.HasPrefix(called, "fmt.Print") || called == "io.WriteString" {
-				t.Errorf("%s: %s: quote.Fprintf prints, or app.note", set.Position(call.Pos()), called)
+			switch {
+			case !prints(called) || len(call.Args) > 0 && local(call.Args[0]):
+			case slices.Contains(printers[name], called):
+				delete(unused, name)
+			default:
+				t.Errorf("%s: %s: package report prints results, a.note the rest", set.Position(call.Pos()), called)
 			}
 		})
 	})
+	for name := range unused {
+		t.Errorf("%s does not print", name)
+	}
+}
+
+func prints(called string) bool {
+	direct := slices.ContainsFunc([]string{".out.Write", ".err.Write", ".summary.Write"}, func(s string) bool { return strings.HasSuffix(called, s) })
+	return direct || strings.HasPrefix(called, "fmt.Fprint") || strings.HasPrefix(called, "fmt.Print") || called == "io.WriteString" || called == "quote.Fprintf"
+}
+
+// local reports whether e is &buffer, into which text is put together.
+func local(e ast.Expr) bool {
+	address, is := e.(*ast.UnaryExpr)
+	return is && address.Op == token.AND
+}
+
+// TestReportAloneMakesJSON of results.
+func TestReportAloneMakesJSON(t *testing.T) {
+	all := list(t, "./cmd/imasign-build/...")
+	for path, p := range all {
+		hall := strings.TrimPrefix(path, module+"/cmd/imasign-build")
+		if slices.Contains(p.Imports, "encoding/json") && hall != "/internal/report" && hall != "/internal/oci" { // layouts are JSON
+			t.Errorf("%s makes JSON", path)
+		}
+	}
+	if !slices.Contains(all[module+"/cmd/imasign-build/internal/report"].Imports, "encoding/json") {
+		t.Error("package report makes no JSON: this test holds nothing")
+	}
 }
 
 // TestErrorsAreLinesByStructure: where an error has a newline in its own text, package
@@ -85,6 +131,30 @@ func TestErrorsAreLinesByStructure(t *testing.T) {
 			for _, arg := range call.Args {
 				if text, is := arg.(*ast.BasicLit); is && text.Kind == token.STRING && strings.Contains(text.Value, `\n`) {
 					t.Errorf("%s: %s with a newline", set.Position(call.Pos()), called)
+				}
+			}
+		})
+	})
+}
+
+// flag is one as an error or a warning may name it.
+var flag = regexp.MustCompile(`(^|[ (])--?[a-z][a-z-]+`)
+
+// TestPackagesNameNoFlags: what the user can do about an error is for the table of the
+// command, advice.go, to say; other programs' flags are in other texts.
+func TestPackagesNameNoFlags(t *testing.T) {
+	makers := []string{"Errorf", "New", "Warnf", "warn", "Warn"}
+	sources(t, func(set *token.FileSet, path string, file *ast.File) {
+		if strings.Contains(path, "/cmd/imasign-build/") && !strings.Contains(path, "/internal/") {
+			return
+		}
+		calls(file, func(called string, call *ast.CallExpr) {
+			if !slices.Contains(makers, called[strings.LastIndex(called, ".")+1:]) {
+				return
+			}
+			for _, arg := range call.Args {
+				if text, is := arg.(*ast.BasicLit); is && text.Kind == token.STRING && flag.MatchString(strings.Trim(text.Value, "\"`")) {
+					t.Errorf("%s: %s names a flag: %s", set.Position(call.Pos()), called, text.Value)
 				}
 			}
 		})

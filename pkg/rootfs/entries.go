@@ -83,7 +83,7 @@ func (l *listing) link(n *tree.Node, e *signing.Entry) error {
 	case !known:
 		l.hashOnly[e.Group] = e.HashOnly
 	case hashed != e.HashOnly:
-		l.observe.Warn(n.Path, "is a hard link of a name that --hashed treats otherwise: the first one in byte order decides")
+		l.observe.Warn(n.Path, "is a hard link of a name that the patterns treat otherwise: the first one in byte order decides")
 		e.HashOnly = hashed
 	}
 	return nil

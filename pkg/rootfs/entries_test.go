@@ -176,8 +176,8 @@ func TestHardLinks(t *testing.T) {
 		"first excluded": {Options{Exclude: []string{"/a"}}, "b", 1, []string{"a"}, "further hard links"},
 		"first left out": {Options{Include: []string{"/b", "/c"}}, "b", 1, []string{"a"}, "further hard links"},
 		"last excluded":  {Options{Exclude: []string{"/c"}}, "a", 1, []string{"c"}, "further hard links"},
-		"one hashed":     {Options{Hashed: []string{"/b"}}, "a", 2, nil, "b: is a hard link of a name that --hashed treats otherwise"},
-		"first hashed":   {Options{Hashed: []string{"/a"}}, "a", 2, nil, "b: is a hard link of a name that --hashed treats otherwise"},
+		"one hashed":     {Options{Hashed: []string{"/b"}}, "a", 2, nil, "b: is a hard link of a name that the patterns treat otherwise"},
+		"first hashed":   {Options{Hashed: []string{"/a"}}, "a", 2, nil, "b: is a hard link of a name that the patterns treat otherwise"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -1,0 +1,159 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Kind is a document and the commands that print it.
+type Kind struct {
+	Title    string
+	Commands []string
+	Document Document
+}
+
+// Kinds are all documents. A command that prints one of two is named with both.
+func Kinds() []Kind {
+	return []Kind{
+		{"Signing and stripping", []string{"rootfs sign", "rootfs strip", "tar sign", "tar strip", "tar create", "manifest sign", "manifest apply"}, &Change{}},
+		{"Packages", []string{"rpm sign", "rpm strip", "repo sign", "repo strip", "manifest apply"}, &PackageChange{}},
+		{"Verifying", []string{"rootfs verify", "tar verify"}, &Verification{}},
+		{"Verifying packages", []string{"rpm verify"}, &PackageVerification{}},
+		{"Verifying repositories", []string{"repo verify"}, &RepositoryVerification{}},
+		{"Metadata", []string{"repo refresh"}, &Refresh{}},
+		{"Package headers", []string{"rpm show"}, &PackageInfos{}},
+		{"Digests of packages", []string{"rpm digests"}, &Digests{}},
+		{"An archive without `--sign`", []string{"tar create"}, &Archive{}},
+		{"Private keys in a tree", []string{"rootfs scan"}, &Scan{}},
+		{"Manifests", []string{"manifest diff"}, &Diff{}},
+		{"New keys", []string{"key init"}, &NewKeys{}},
+		{"Keys and certificates", []string{"key show"}, &Keys{}},
+		{"Rules for certificates", []string{"key check"}, &KeyCheck{}},
+		{"Rules for policies", []string{"policy check"}, &PolicyCheck{}},
+		{"A written policy", []string{"policy generate"}, &Policy{}},
+		{"A policy on a tree", []string{"policy simulate"}, &Simulation{}},
+		{"An initramfs", []string{"initramfs bundle"}, &Bundle{}},
+		{"The program", []string{"version"}, &Version{}},
+	}
+}
+
+// field is a name in a document.
+type field struct {
+	name, typ string
+	optional  bool
+	below     []field // of the object, or of an array's objects
+}
+
+// fields returns those of a struct in the order of JSON, with those of embedded ones.
+func fields(t reflect.Type) (list []field) {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+		switch {
+		case f.Anonymous && name == "":
+			list = append(list, fields(f.Type)...)
+		case f.IsExported() && name != "-":
+			typ, below := typeOf(f.Type)
+			list = append(list, field{name, typ, strings.HasPrefix(options, "omit"), below})
+		}
+	}
+	return list
+}
+
+// typeOf is a type of Go as JSON has it.
+func typeOf(t reflect.Type) (string, []field) {
+	switch {
+	case t == reflect.TypeFor[time.Time](), t == reflect.TypeFor[[]byte](), t.Kind() == reflect.String:
+		return "string", nil
+	case t.Kind() == reflect.Bool:
+		return "boolean", nil
+	case t.Kind() == reflect.Pointer:
+		return typeOf(t.Elem())
+	case t.Kind() == reflect.Struct:
+		return "object", fields(t)
+	case t.Kind() == reflect.Map:
+		return "object", nil
+	case t.Kind() == reflect.Slice:
+		_, below := typeOf(t.Elem())
+		return "array", below
+	}
+	return "number", nil
+}
+
+// each calls visit for every field, and those below it.
+func each(list []field, visit func(field)) {
+	for _, f := range list {
+		visit(f)
+		each(f.below, visit)
+	}
+}
+
+// WriteReference writes what docs/cli.md says about JSON documents.
+func WriteReference(w io.Writer) {
+	fmt.Fprint(w, "\n## JSON documents\n\nWith `--json` a command prints one document on standard output. A name means the same and has the\nsame type in all of them; those in italics are left out where they would be empty. Every document\ncan have `error`, and `path_b64` instead of `path`, which is the path in base64 where it is not UTF-8.\n")
+	types := map[string]string{}
+	for _, k := range Kinds() {
+		all := fields(reflect.TypeOf(k.Document).Elem())
+		fmt.Fprintf(w, "\n### %s\n\n`%s`: %s\n", k.Title, strings.Join(k.Commands, "`, `"), nameAll(all))
+		separate := "\n"
+		each(all, func(f field) {
+			if len(f.below) > 0 && f.name != "error" {
+				fmt.Fprintf(w, "%s- `%s`: %s\n", separate, f.name, nameAll(f.below))
+				separate = ""
+			}
+			types[f.name] = f.typ
+		})
+	}
+	fmt.Fprintf(w, "\n### Errors\n\n`error`: %s\n\n", nameAll(fields(reflect.TypeFor[Error]())))
+	fmt.Fprint(w, "A command that fails prints `command` and `error`, or the document that it had so far with `error`\nin it. The exit code is the same as without `--json`, and so is standard error. `kind` is one of\n\n")
+	for _, k := range ErrorKinds() {
+		fmt.Fprintf(w, "- `%s`: %s\n", k[0], k[1])
+	}
+	fmt.Fprint(w, "\n### Names\n\n| Name | Type | Meaning |\n|---|---|---|\n")
+	for _, name := range slices.Sorted(maps.Keys(types)) {
+		fmt.Fprintf(w, "| `%s` | %s | %s |\n", name, types[name], words()[name])
+	}
+}
+
+// nameAll names fields, those that may be missing in italics.
+func nameAll(list []field) string {
+	var names []string
+	for _, f := range list {
+		if f.name == "error" || f.name == "path_b64" { // said once
+			continue
+		}
+		name := "`" + f.name + "`"
+		if f.optional {
+			name = "*" + name + "*"
+		}
+		names = append(names, name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// ErrorKinds are the kinds of errors, each with its meaning.
+func ErrorKinds() [][2]string {
+	return [][2]string{
+		{"usage", "the command line is wrong (exit code 2)"},
+		{"interrupted", "by a signal"},
+		{"not_found", "a file, directory, key or device is not there"},
+		{"exists", "the place for the output is taken"},
+		{"permission", "the system does not permit it, or the file system is read-only"},
+		{"io", "the system failed to read or write"},
+		{"passphrase", "a passphrase or PIN is missing or wrong, or no longer taken"},
+		{"key", "the key or certificate is not the right one, or may not be used for this"},
+		{"refused", "it is not done without a decision; the message says which flag makes it, if any does"},
+		{"mismatch", "something is not what a manifest, a digest or another file says"},
+		{"malformed", "the input is damaged, or something else than what it should be"},
+		{"too_large", "the input, or what it unpacks to, is larger than allowed"},
+		{"unsupported", "this program, the file system or the device cannot do it"},
+		{"busy", "another run is at work on the same files"},
+		{"changed", "the input changed meanwhile"},
+		{"failed", "anything else"},
+	}
+}
