@@ -157,7 +157,7 @@ func (a *applier) second(v *visit[decision]) error {
 		}
 		c := candidate{form: value.Form, signed: s.signed(&v.Entry), hash: v.first().Hash, digest: v.first().Sum}
 		if why := a.compare(v.Second, &c, v.result.key).refusal; why != nil {
-			return s.refuse(v.Path, why)
+			return refuse(v.Path, why)
 		}
 	}
 	return nil
@@ -185,7 +185,7 @@ func (a *applier) decide(v *visit[decision], s *stage, value []byte) error {
 		was.refusal = a.compare(v.Second, &c, key).refusal
 	}
 	if was.refusal != nil && !a.engine.force {
-		return s.refuse(v.Path, was.refusal)
+		return refuse(v.Path, was.refusal)
 	}
 	if out.Replaced = was.replaced; was.refusal != nil {
 		out.Replaced = NotOurs

@@ -27,7 +27,7 @@ func (s *stage) judge(e *Entry, before []Value, force bool) (value Value, c cand
 		value.Status, value.Bytes = Unchanged, old
 		return value, c, "", nil
 	case now.refusal != nil && !force:
-		return value, c, "", s.refuse(e.Path, now.refusal)
+		return value, c, "", refuse(e.Path, now.refusal)
 	}
 	if s.key().From != 0 {
 		if reason, err = s.rotates(e.Path, old, &value, &c); reason != "" || err != nil {

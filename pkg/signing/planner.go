@@ -156,7 +156,7 @@ func (p *planner) second(v *visit[decision]) error {
 			return err
 		}
 		if why := s.compare(v.Second, &c).refusal; why != nil {
-			return s.refuse(v.Path, why)
+			return refuse(v.Path, why)
 		}
 	}
 	return nil

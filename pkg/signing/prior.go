@@ -121,10 +121,5 @@ func (c *candidate) unreadable(value []byte, err error) prior {
 	return prior{refusal: fmt.Errorf("its %s %w (%d bytes: %w)", c.signed.Xattr, ErrNotOurs, len(value), err)}
 }
 
-// refuse says of a value that it is not replaced, and what replaces it.
-func (s *stage) refuse(path string, why error) error {
-	if s.key().From != 0 {
-		return fmt.Errorf("%s: %w: --force without --from-key-id replaces it", path, why)
-	}
-	return fmt.Errorf("%s: %w: --force replaces it", path, why)
-}
+// refuse says of a value that it is not replaced.
+func refuse(path string, why error) error { return fmt.Errorf("%s: %w", path, why) }
