@@ -110,6 +110,7 @@ func containerCauses() []cause {
 		{err: tree.ErrLocked, kind: "busy"},
 		{err: tree.ErrChanged, kind: "changed"},
 		{err: tarball.ErrUnpackLimit, kind: "too_large", advice: "--unpack-limit raises it", flag: "unpack-limit"},
+		{err: signing.ErrSpool, kind: "io", advice: spoolIt},
 		{err: tarball.ErrSpool, kind: "io", advice: spoolIt},
 		{err: oci.ErrSpool, kind: "io", advice: spoolIt},
 		{err: input.ErrSpool, kind: "io", advice: spoolIt},

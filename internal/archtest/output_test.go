@@ -138,7 +138,7 @@ func TestErrorsAreLinesByStructure(t *testing.T) {
 }
 
 // flag is one as an error or a warning may name it.
-var flag = regexp.MustCompile(`(^|[ (])--?[a-z][a-z-]+`)
+var flag = regexp.MustCompile(`(^|[ (])--?[a-z][a-z-]+|TMPDIR|IMASIGN_`)
 
 // TestPackagesNameNoFlags: what the user can do about an error is for the table of the
 // command, advice.go, to say; other programs' flags are in other texts.

@@ -56,8 +56,8 @@ const (
 
 // Defect is a flaw found in one package.
 type Defect struct {
-	Flaw   Flaw   `json:"flaw"`
-	Detail string `json:"detail"`
+	Flaw   Flaw
+	Detail string
 }
 
 // fileSignatures is what the headers say about the signatures of files.

@@ -17,30 +17,30 @@ import (
 
 // Info describes a package and its signatures.
 type Info struct {
-	Name       string    `json:"name"` // name-version-release.arch
-	Summary    string    `json:"summary,omitempty"`
-	Vendor     string    `json:"vendor,omitempty"`
-	License    string    `json:"license,omitempty"`
-	Built      time.Time `json:"built,omitzero"`
-	Format     int       `json:"format"` // 3, 4 or 6
-	Source     bool      `json:"source,omitempty"`
-	Size       int64     `json:"size"`             // bytes of the file
-	Signature  int       `json:"signature_header"` // bytes, the region's among them, without padding
-	Reserve    int       `json:"reserve"`          // bytes that signatures can take without making the package larger
-	Main       int       `json:"main_header"`      // bytes
-	Payload    int64     `json:"payload"`          // bytes, as compressed
-	Compressor string    `json:"compressor,omitempty"`
-	Tags       []string  `json:"signature_tags"`
-	Hash       string    `json:"file_digest_algorithm,omitempty"`
-	Files      int       `json:"files"`
-	Digests    int       `json:"digests"` // files with a digest, which can be signed
-	Signed     int       `json:"signed"`  // files with a signature
-	Length     int       `json:"length"`  // FILESIGNATURELENGTH: bytes of the longest signature
-	KeyIDs     []string  `json:"key_ids"` // of the file signatures
-	In         Header    `json:"file_signatures_in,omitempty"`
-	OpenPGP    []Signer  `json:"openpgp"`  // who signed the package
-	Verity     bool      `json:"fsverity"` // fs-verity signatures are there
-	Defects    []Defect  `json:"defects"`  // of the file signatures
+	Name       string // name-version-release.arch
+	Summary    string
+	Vendor     string
+	License    string
+	Built      time.Time
+	Format     int // 3, 4 or 6
+	Source     bool
+	Size       int64 // bytes of the file
+	Signature  int   // bytes, the region's among them, without padding
+	Reserve    int   // bytes that signatures can take without making the package larger
+	Main       int   // bytes
+	Payload    int64 // bytes, as compressed
+	Compressor string
+	Tags       []string
+	Hash       string
+	Files      int
+	Digests    int      // files with a digest, which can be signed
+	Signed     int      // files with a signature
+	Length     int      // FILESIGNATURELENGTH: bytes of the longest signature
+	KeyIDs     []string // of the file signatures
+	In         Header
+	OpenPGP    []Signer // who signed the package
+	Verity     bool     // fs-verity signatures are there
+	Defects    []Defect // of the file signatures
 
 	base string // name without version
 	evr  evr
@@ -48,11 +48,11 @@ type Info struct {
 
 // Signer is who made an OpenPGP signature, and over what.
 type Signer struct {
-	Tag       string    `json:"tag"`
-	KeyID     string    `json:"key_id"`
-	Algorithm string    `json:"algorithm"`
-	Hash      string    `json:"hash"`
-	Date      time.Time `json:"date"`
+	Tag       string
+	KeyID     string
+	Algorithm string
+	Hash      string
+	Date      time.Time
 }
 
 // Info describes the package. Nothing is verified.

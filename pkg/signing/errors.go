@@ -24,6 +24,9 @@ var (
 	ErrOtherHash = errors.New("over another hash algorithm")
 	// ErrUnsignedPlan means that a plan made without a key cannot be attached.
 	ErrUnsignedPlan = errors.New("the plan was made without a key: there is nothing to attach")
+	// ErrSpool means that a plan could not be kept in the system's directory for
+	// temporary files.
+	ErrSpool = errors.New("spool the plan")
 )
 
 // missingError is an ErrUnsigned.

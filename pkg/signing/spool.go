@@ -51,7 +51,7 @@ func (s *spool) flush() error {
 		if s.dir != "" {
 			return fmt.Errorf("spool the plan in %s: %w", s.dir, err)
 		}
-		return fmt.Errorf("spool the plan in %s (TMPDIR chooses where): %w", os.TempDir(), err)
+		return fmt.Errorf("%w in %s: %w", ErrSpool, os.TempDir(), err)
 	}
 	s.mem.Reset()
 	return nil

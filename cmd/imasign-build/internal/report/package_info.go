@@ -59,17 +59,20 @@ func (r *PackageInfos) Add(path string, i rpmsign.Info) {
 }
 
 func packageInfo(path string, i rpmsign.Info) PackageInfo {
-	openpgp := make([]OpenPGP, len(i.OpenPGP))
+	openpgp := make([]OpenPGP, len(i.OpenPGP)) // [] in JSON, not null
 	for n, s := range i.OpenPGP {
 		openpgp[n] = OpenPGP(s)
 	}
 	return PackageInfo{
 		Path: PathOf(path), Name: i.Name, Summary: i.Summary, Vendor: i.Vendor, License: i.License, Built: i.Built, Format: i.Format,
 		Source: i.Source, Size: i.Size, Signature: i.Signature, Reserve: i.Reserve, Main: i.Main, Payload: i.Payload,
-		Compressor: i.Compressor, Tags: i.Tags, Hash: i.Hash, Files: i.Files, Digests: i.Digests, Signed: i.Signed, Length: i.Length,
-		KeyIDs: i.KeyIDs, In: string(i.In), OpenPGP: openpgp, Verity: i.Verity, Defects: defects(i.Defects),
+		Compressor: i.Compressor, Tags: list(i.Tags), Hash: i.Hash, Files: i.Files, Digests: i.Digests, Signed: i.Signed, Length: i.Length,
+		KeyIDs: list(i.KeyIDs), In: string(i.In), OpenPGP: openpgp, Verity: i.Verity, Defects: defects(i.Defects),
 	}
 }
+
+// list returns a list that is [] in JSON where it is empty, not null.
+func list(names []string) []string { return append([]string{}, names...) }
 
 func (r *PackageInfos) prepare(bool) error {
 	if r.Packages == nil {
