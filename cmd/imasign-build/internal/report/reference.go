@@ -2,7 +2,6 @@ package report
 
 import (
 	"fmt"
-	"io"
 	"maps"
 	"reflect"
 	"slices"
@@ -93,8 +92,9 @@ func each(list []field, visit func(field)) {
 	}
 }
 
-// WriteReference writes what docs/cli.md says about JSON documents.
-func WriteReference(w io.Writer) {
+// Reference is what docs/cli.md says about JSON documents.
+func Reference() string {
+	w := new(strings.Builder)
 	fmt.Fprint(w, "\n## JSON documents\n\nWith `--json` a command prints one document on standard output. A name means the same and has the\nsame type in all of them; those in italics are left out where they would be empty. Every document\ncan have `error`, and `path_b64` instead of `path`, which is the path in base64 where it is not UTF-8.\n")
 	types := map[string]string{}
 	for _, k := range Kinds() {
@@ -118,6 +118,7 @@ func WriteReference(w io.Writer) {
 	for _, name := range slices.Sorted(maps.Keys(types)) {
 		fmt.Fprintf(w, "| `%s` | %s | %s |\n", name, types[name], words()[name])
 	}
+	return w.String()
 }
 
 // nameAll names fields, those that may be missing in italics.

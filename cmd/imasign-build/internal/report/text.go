@@ -17,7 +17,9 @@ type printer struct {
 }
 
 // printf quotes what it is given, as package quote does.
-func (p *printer) printf(format string, args ...any) { quote.Fprintf(p.w, format, args...) }
+func (p *printer) printf(format string, args ...any) {
+	_, _ = quote.Fprintf(p.w, format, args...) // which w remembers
+}
 
 // entry writes a line about one file or package.
 func (p *printer) entry(status, path, reason string) {
