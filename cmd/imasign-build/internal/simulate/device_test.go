@@ -20,6 +20,7 @@ import (
 	"github.com/imasign/imasign-build/internal/tree"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/signing"
+	"github.com/imasign/imasign-build/tests/harness"
 )
 
 // device is a tree with files in every state that counts.
@@ -70,8 +71,9 @@ func (d *device) file(path, content string, mode os.FileMode, state string) {
 	default:
 		return
 	}
+	harness.Root(d.t)
 	if err := unix.Setxattr(full, ima.XattrIMA, value, 0); err != nil {
-		d.t.Fatalf("%s: %v (the test must run as root)", full, err)
+		d.t.Fatalf("%s: %v", full, err)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/imasign/imasign-build/internal/tree"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/signing"
+	"github.com/imasign/imasign-build/tests/harness"
 )
 
 func TestSimulate(t *testing.T) {
@@ -170,6 +171,7 @@ func TestOnlyWhatARuleIsAboutIsDigested(t *testing.T) {
 
 // TestValues: what is said of values that no signature of a file's content is in.
 func TestValues(t *testing.T) {
+	harness.Root(t)
 	d := newDevice(t)
 	for name, value := range map[string][]byte{
 		"damaged": {3, 2, 4}, "unknown": {9, 9}, "sm3": ima.DigestValue(ima.SM3, make([]byte, 32)), "changed": ima.DigestValue(ima.SHA256, make([]byte, 32)), "evm": append([]byte{2}, make([]byte, 20)...),
