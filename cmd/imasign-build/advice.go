@@ -13,6 +13,7 @@ import (
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/oci"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/repo"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/selection"
 	"github.com/imasign/imasign-build/internal/atomicfile"
 	"github.com/imasign/imasign-build/internal/certs"
 	"github.com/imasign/imasign-build/internal/input"
@@ -138,6 +139,7 @@ func packageCauses() []cause {
 		{err: rpmsign.ErrTruncated, kind: "malformed"},
 		{err: rpmsign.ErrOversized, kind: "malformed"},
 		{err: rpmsign.ErrMalformed, kind: "malformed"},
+		{err: selection.ErrUnknown, kind: "unsupported", advice: "--include and --exclude choose files by their paths", flag: "include"},
 		{err: rpmsign.ErrWeakDigest, kind: "unsupported"},
 		{err: rpmsign.ErrMainHeader, kind: "unsupported"},
 		{err: rpmsign.ErrChanged, kind: "changed"},

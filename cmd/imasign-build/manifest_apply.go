@@ -12,6 +12,7 @@ import (
 	"github.com/imasign/imasign-build/internal/input"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/manifest"
+	"github.com/imasign/imasign-build/pkg/rootfs"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
 	"github.com/imasign/imasign-build/pkg/signing"
 	"github.com/imasign/imasign-build/pkg/tarball"
@@ -54,7 +55,7 @@ named and stay as they are.`,
 	o.trust.add(flags)
 	o.engine.addJobs(flags)
 	o.engine.addForce(flags)
-	flags.BoolVar(&o.crossMounts, "cross-mounts", false, "enter file systems that are mounted inside the tree")
+	addCrossMounts(flags, &o.crossMounts)
 	flags.BoolVar(&o.dryRun, "dry-run", false, "check everything, change nothing")
 	flags.BoolVar(&o.allowEmpty, "allow-empty", false, "succeed even if the manifest has nothing to attach")
 	o.packages.addApply(flags)
@@ -173,8 +174,7 @@ func applyToTree(ctx context.Context, a *app, o manifestApplyOptions, ring *ima.
 	if err != nil {
 		return err
 	}
-	choice := selectFlags{crossMounts: o.crossMounts}
-	tree, err := choice.open(dir, "all", progress.observer)
+	tree, err := rootfs.Open(dir, rootfs.Options{CrossMounts: o.crossMounts, Observe: progress.observer})
 	if err != nil {
 		return err
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -12,48 +11,11 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// selectFlags choose files of a tree.
-type selectFlags struct {
-	include, exclude, hashed []string
-	crossMounts              bool
-}
-
-func (f *selectFlags) add(flags *pflag.FlagSet) {
-	f.addPaths(flags)
-	flags.StringArrayVar(&f.hashed, "hashed", nil, "a digest instead of a signature for what matches this `pattern`; may be repeated")
-}
-
-func (f *selectFlags) addPaths(flags *pflag.FlagSet) {
-	flags.StringArrayVar(&f.include, "include", nil, "only what matches this `pattern`; may be repeated")
-	flags.StringArrayVar(&f.exclude, "exclude", nil, "not what matches this `pattern`; may be repeated")
-	flags.BoolVar(&f.crossMounts, "cross-mounts", false, "enter file systems that are mounted inside the tree")
-}
-
-func (f *selectFlags) open(dir, selection string, observe signing.Observer) (*rootfs.Tree, error) {
-	s, err := rootfs.ParseSelection(selection)
-	if err != nil {
-		return nil, usageError{err}
-	}
-	t, err := rootfs.Open(dir, rootfs.Options{
-		Include: f.include, Exclude: f.exclude, Hashed: f.hashed, Select: s, CrossMounts: f.crossMounts, Observe: observe,
-	})
-	if errors.Is(err, rootfs.ErrPattern) {
-		return nil, usageError{err}
-	}
-	return t, err
-}
-
-const patternHelp = `
-Patterns are like those of .gitignore: the last one that matches decides, "!"
-takes back. "*.conf" matches a name at any depth, "/etc" or "etc/ssl" a path from
-the tree's root with all below it, "cache/" what is below any directory of that
-name, "**" any number of directories, "{bin,sbin}" alternatives.`
-
 type rootfsSignOptions struct {
 	signerFlags
 
 	choice                        selectFlags
-	selection                     string
+	crossMounts                   bool
 	output, restoreFile, manifest string
 	dryRun                        bool
 }
@@ -61,7 +23,9 @@ type rootfsSignOptions struct {
 func (o *rootfsSignOptions) add(flags *pflag.FlagSet) {
 	o.signerFlags.add(flags)
 	o.choice.add(flags)
-	flags.StringVar(&o.selection, "select", "all", "which `files` to sign: all regular ones, or executable ones")
+	o.choice.addHashed(flags)
+	o.choice.addSelect(flags, "sign")
+	addCrossMounts(flags, &o.crossMounts)
 	flags.StringVar(&o.output, "output", "xattr", "where signatures `go`: xattr, restore (a file for setfattr --restore) or none")
 	flags.StringVar(&o.restoreFile, "restore-file", "-", "where --output restore writes, a `file` or - for standard output")
 	flags.StringVar(&o.manifest, "manifest", "", "write the manifest to this `file`")
@@ -130,7 +94,10 @@ func runRootfsSign(ctx context.Context, a *app, o rootfsSignOptions, dir string)
 		return err
 	}
 	defer s.close()
-	tree, err := o.choice.open(dir, o.selection, progress.observer)
+	if err := o.choice.compile(progress.observer); err != nil {
+		return err
+	}
+	tree, err := rootfs.Open(dir, rootfs.Options{CrossMounts: o.crossMounts, Observe: progress.observer})
 	if err != nil {
 		return err
 	}
@@ -145,7 +112,8 @@ func runRootfsSign(ctx context.Context, a *app, o rootfsSignOptions, dir string)
 	if o.output == "restore" && o.restoreFile == "-" && !o.dryRun || o.manifest == "-" {
 		run.summary = a.err // standard output is the file
 	}
-	return run.do(ctx, func() (*signing.Plan, error) { return s.Plan(ctx, tree) }, o.attach(a, tree))
+	defer o.choice.warn(a, "the tree")
+	return run.do(ctx, func() (*signing.Plan, error) { return s.Plan(ctx, o.choice.wrap(tree)) }, o.attach(a, tree))
 }
 
 // attach is what --output asks for.

@@ -5,13 +5,15 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/imasign/imasign-build/pkg/rootfs"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
 type rootfsStripOptions struct {
-	engine engineFlags
-	choice selectFlags
-	dryRun bool
+	engine      engineFlags
+	choice      selectFlags
+	crossMounts bool
+	dryRun      bool
 }
 
 func newRootfsStrip(a *app) *cobra.Command {
@@ -28,7 +30,9 @@ security.evm with it, because an EVM signature covers security.ima.
 		},
 	}
 	o.engine.addJobs(cmd.Flags())
-	o.choice.addPaths(cmd.Flags())
+	o.choice.add(cmd.Flags())
+	o.choice.addSelect(cmd.Flags(), "strip")
+	addCrossMounts(cmd.Flags(), &o.crossMounts)
 	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "change nothing")
 	return cmd
 }
@@ -40,7 +44,10 @@ func runRootfsStrip(ctx context.Context, a *app, o rootfsStripOptions, dir strin
 	if err != nil {
 		return err
 	}
-	tree, err := o.choice.open(dir, "all", progress.observer)
+	if err := o.choice.compile(progress.observer); err != nil {
+		return err
+	}
+	tree, err := rootfs.Open(dir, rootfs.Options{CrossMounts: o.crossMounts, Observe: progress.observer})
 	if err != nil {
 		return err
 	}
@@ -51,5 +58,6 @@ func runRootfsStrip(ctx context.Context, a *app, o rootfsStripOptions, dir strin
 		}
 	}
 	run := newChange(a, "rootfs strip", dir, progress, o.dryRun)
-	return run.do(ctx, func() (*signing.Plan, error) { return engine.Strip(ctx, tree) }, tree.Attach)
+	defer o.choice.warn(a, "the tree")
+	return run.do(ctx, func() (*signing.Plan, error) { return engine.Strip(ctx, o.choice.wrap(tree)) }, tree.Attach)
 }

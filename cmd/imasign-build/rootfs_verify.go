@@ -13,11 +13,11 @@ import (
 )
 
 type rootfsVerifyOptions struct {
-	trust    trustFlags
-	engine   engineFlags
-	choice   selectFlags
-	require  string
-	manifest string
+	trust       trustFlags
+	engine      engineFlags
+	choice      selectFlags
+	crossMounts bool
+	manifest    string
 
 	allowEmpty bool
 }
@@ -26,7 +26,9 @@ func (o *rootfsVerifyOptions) add(flags *pflag.FlagSet) {
 	o.trust.add(flags)
 	o.engine.addJobs(flags)
 	o.choice.add(flags)
-	flags.StringVar(&o.require, "require", "all", "which `files` must be signed: all regular ones, or executable ones")
+	o.choice.addHashed(flags)
+	o.choice.addRequire(flags)
+	addCrossMounts(flags, &o.crossMounts)
 	flags.StringVar(&o.manifest, "manifest", "", "the tree must also be what this manifest `file` says")
 	addAllowEmpty(flags, &o.allowEmpty, "verify")
 	once(flags, "manifest")
@@ -56,7 +58,7 @@ something could not be read.
 }
 
 func runRootfsVerify(ctx context.Context, a *app, o rootfsVerifyOptions, dir string) error {
-	if o.manifest != "" && (len(o.choice.include)+len(o.choice.exclude)+len(o.choice.hashed) > 0 || o.require == string(rootfs.Executable)) {
+	if o.manifest != "" && o.choice.given() {
 		return usagef("--manifest says itself which files are signed: leave out --include, --exclude, --hashed and --require")
 	}
 	v, err := newVerifier(ctx, a, &o.trust, o.manifest, &o.engine)
@@ -64,12 +66,16 @@ func runRootfsVerify(ctx context.Context, a *app, o rootfsVerifyOptions, dir str
 		return err
 	}
 	defer v.close()
-	tree, err := o.choice.open(dir, o.require, v.progress.observer)
+	if err := o.choice.compile(v.progress.observer); err != nil {
+		return err
+	}
+	tree, err := rootfs.Open(dir, rootfs.Options{CrossMounts: o.crossMounts, Observe: v.progress.observer})
 	if err != nil {
 		return err
 	}
 	defer tree.Close() //nolint:errcheck // opened for reading
-	return v.verify(ctx, a, tree, a.newVerification("rootfs verify", dir), o.allowEmpty)
+	defer o.choice.warn(a, "the tree")
+	return v.verify(ctx, a, o.choice.wrap(tree), a.newVerification("rootfs verify", dir), o.allowEmpty)
 }
 
 // openIndex opens the manifest in file, nil for "".

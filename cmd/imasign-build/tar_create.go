@@ -13,6 +13,7 @@ import (
 	"github.com/imasign/imasign-build/internal/compress"
 	"github.com/imasign/imasign-build/internal/tree"
 	"github.com/imasign/imasign-build/pkg/manifest"
+	"github.com/imasign/imasign-build/pkg/rootfs"
 	"github.com/imasign/imasign-build/pkg/signing"
 	"github.com/imasign/imasign-build/pkg/tarball"
 )
@@ -20,19 +21,21 @@ import (
 type tarCreateOptions struct {
 	signerFlags
 
-	sign      bool
-	choice    selectFlags
-	selection string
-	output    tarOutputFlags
-	manifest  string
-	dryRun    bool
+	sign        bool
+	choice      selectFlags
+	crossMounts bool
+	output      tarOutputFlags
+	manifest    string
+	dryRun      bool
 }
 
 func (o *tarCreateOptions) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.sign, "sign", false, "sign the files on the way; the tree itself stays as it is")
 	o.signerFlags.add(flags)
 	o.choice.add(flags)
-	flags.StringVar(&o.selection, "select", "all", "with --sign, sign `all` regular files, or executable ones")
+	o.choice.addHashed(flags)
+	o.choice.addSelect(flags, "sign")
+	addCrossMounts(flags, &o.crossMounts)
 	o.output.add(flags)
 	flags.StringVar(&o.manifest, "manifest", "", "with --sign, write the manifest to this `file`")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "with --sign, write no archive; without --key digest only")
@@ -89,7 +92,7 @@ func runTarCreate(ctx context.Context, a *app, o tarCreateOptions, dir string) e
 	}
 	progress := a.newProgress()
 	defer progress.close()
-	t, err := tree.Open(dir, tree.Options{CrossMounts: o.choice.crossMounts})
+	t, err := tree.Open(dir, tree.Options{CrossMounts: o.crossMounts})
 	if err != nil {
 		return err
 	}
@@ -118,14 +121,18 @@ func runTarCreateSigned(ctx context.Context, a *app, o tarCreateOptions, dir str
 		return err
 	}
 	defer s.close()
-	source, err := o.choice.open(dir, o.selection, progress.observer)
+	if err := o.choice.compile(progress.observer); err != nil {
+		return err
+	}
+	source, err := rootfs.Open(dir, rootfs.Options{CrossMounts: o.crossMounts, Observe: progress.observer})
 	if err != nil {
 		return err
 	}
 	defer source.Close() //nolint:errcheck // opened for reading
 	run := newRewrite(a, "tar create", manifest.Tree, dir, o.output.file, progress, o.dryRun)
 	run.public, run.manifest, run.name = s.public, o.manifest, ""
-	return run.do(ctx, func() (*signing.Plan, error) { return s.Plan(ctx, source) }, c.write)
+	defer o.choice.warn(a, "the tree")
+	return run.do(ctx, func() (*signing.Plan, error) { return s.Plan(ctx, o.choice.wrap(source)) }, c.write)
 }
 
 // tarCreation is one archive being made.

@@ -24,7 +24,7 @@ func arrows() []arrow {
 		{from: []string{"pkg", "internal"}, to: []string{"cmd"}},
 		{from: []string{"internal"}, to: []string{"pkg"}, but: [][2]string{{"", "pkg/ima"}}},
 		{from: []string{"internal/tree", "internal/keyscan"}, to: []string{"pkg"}},
-		{from: []string{"pkg/signing"}, to: append(containers(), "pkg/keystore")},
+		{from: []string{"pkg/signing", "selection"}, to: append(containers(), "pkg/keystore")},
 		{from: []string{"pkg/manifest"}, to: append(containers(), "pkg/keystore", "pkg/signing", "internal/tree")},
 		{from: []string{"pkg/keystore"}, to: append(containers(), "pkg/signing", "pkg/manifest", "internal/certs", "internal/tree")},
 		{from: backends, apart: true},

@@ -394,8 +394,8 @@ func TestRestoreWithoutSpace(t *testing.T) {
 	write(t, dir, "a", "b", "c", "z-fill")
 	setXattr(t, filepath.Join(dir, "a"), strings.Repeat("large ", 120)) // takes a block
 	var ev events
-	tr := openTree(t, dir, Options{Exclude: []string{"z-fill"}, Observe: ev.observer()})
-	plan := planFor(t, tr)
+	tr := openTree(t, dir, Options{Observe: ev.observer()})
+	plan := planFor(t, tr, without("z-fill"))
 	was := snapshot(t, dir, false)
 	fill := filepath.Join(dir, "z-fill")
 	full := false
@@ -449,8 +449,8 @@ func TestOverlaySplitsHardLinks(t *testing.T) {
 		}
 	}
 	same(t, "the layer below", was, snapshot(t, filepath.Join(layers, "lower"), true))
-	sign(t, dir, Options{Exclude: []string{"linked", "other"}})
-	if n := verify(t, dir, Options{Exclude: []string{"linked", "other"}}); n != 3 {
+	sign(t, dir, Options{}, without("linked", "other"))
+	if n := verify(t, dir, Options{}, without("linked", "other")); n != 3 {
 		t.Errorf("%d files hold", n)
 	}
 }
@@ -488,15 +488,15 @@ func TestSigningAgainChangesNothing(t *testing.T) {
 	harness.Root(t)
 	dir := t.TempDir()
 	write(t, dir, "a", "b", "hashed")
-	sign(t, dir, Options{Hashed: []string{"hashed"}})
+	sign(t, dir, Options{}, hashed("hashed"))
 	was := snapshot(t, dir, true)
-	plan := sign(t, dir, Options{Hashed: []string{"hashed"}})
+	plan := sign(t, dir, Options{}, hashed("hashed"))
 	if n := plan.Counts(); n.Unchanged != 3 || n.Pending() != 0 {
 		t.Errorf("%+v", n)
 	}
 	same(t, "the tree", was, snapshot(t, dir, true))
 	write(t, dir, "b", "c") // b has other times now, but its content holds
-	if n := sign(t, dir, Options{Hashed: []string{"hashed"}}).Counts(); n.Unchanged != 3 || n.Signed != 1 {
+	if n := sign(t, dir, Options{}, hashed("hashed")).Counts(); n.Unchanged != 3 || n.Signed != 1 {
 		t.Errorf("%+v", n)
 	}
 }
@@ -507,11 +507,11 @@ func TestStrip(t *testing.T) {
 	write(t, dir, "a", "b", "bare", "keep")
 	link(t, dir, "a", "z-link")
 	was := snapshot(t, dir, false)
-	sign(t, dir, Options{Exclude: []string{"bare"}})
+	sign(t, dir, Options{}, without("bare"))
 	run(t, "setfattr", "-n", "user.mine", "-v", "x", filepath.Join(dir, "b"))
-	stripTree := func(o Options) (*signing.Plan, error) {
-		tr := openTree(t, dir, o)
-		plan, err := engine(t, key(), signing.Observer{}).Strip(t.Context(), tr)
+	stripTree := func(but ...choice) (*signing.Plan, error) {
+		tr := openTree(t, dir, Options{})
+		plan, err := engine(t, key(), signing.Observer{}).Strip(t.Context(), chosen{tr, but})
 		ok(t, err)
 		t.Cleanup(func() { plan.Close() })
 		return plan, tr.Attach(t.Context(), plan)
@@ -520,12 +520,12 @@ func TestStrip(t *testing.T) {
 	signed := snapshot(t, dir, false)
 	setImmutable(t, filepath.Join(dir, "keep"), true)
 	t.Cleanup(func() { setImmutable(t, filepath.Join(dir, "keep"), false) })
-	if _, err := stripTree(Options{}); !errors.Is(err, ErrRestored) {
+	if _, err := stripTree(); !errors.Is(err, ErrRestored) {
 		t.Errorf("got %v", err)
 	}
 	same(t, "after the failure", signed, snapshot(t, dir, false))
 
-	plan, err := stripTree(Options{Exclude: []string{"keep"}})
+	plan, err := stripTree(without("keep"))
 	ok(t, err)
 	if n := plan.Counts(); n.Stripped != 2 || n.Links != 1 || n.Skipped != 2 {
 		t.Errorf("%+v", n)

@@ -23,7 +23,7 @@ func Example() {
 	must(err)
 	defer os.RemoveAll(dir)
 	must(os.WriteFile(filepath.Join(dir, "init"), []byte("#!/bin/sh\n"), 0o755))
-	must(os.WriteFile(filepath.Join(dir, "state"), nil, 0o644))
+	must(os.Symlink("init", filepath.Join(dir, "linuxrc")))
 
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(err)
@@ -32,7 +32,7 @@ func Example() {
 	engine, err := signing.New(signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: ima.FromRaw(ima.CryptoSigner(key), public), Public: public}, 0)}})
 	must(err)
 
-	tree, err := rootfs.Open(dir, rootfs.Options{Exclude: []string{"/state"}})
+	tree, err := rootfs.Open(dir, rootfs.Options{})
 	must(err)
 	defer tree.Close()
 	must(tree.Probe(ctx)) // before any work
@@ -52,7 +52,7 @@ func Example() {
 	fmt.Println(value.IsSignature(), value.KeyID == public.ID())
 	// Output:
 	// init signed ""
-	// state skipped "excluded by /state"
+	// linuxrc skipped "symlink"
 	// true true
 }
 

@@ -2,6 +2,7 @@ package rootfs
 
 import (
 	"bytes"
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -9,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"maps"
 	"os"
 	"os/exec"
@@ -85,20 +87,57 @@ func engine(t testing.TB, k crypto.Signer, observe signing.Observer) *signing.En
 	return e
 }
 
-func planFor(t testing.TB, tr *Tree) *signing.Plan { return planWith(t, tr, key()) }
+func planFor(t testing.TB, tr *Tree, but ...choice) *signing.Plan {
+	return planWith(t, tr, key(), but...)
+}
 
-func planWith(t testing.TB, tr *Tree, k crypto.Signer) *signing.Plan {
+func planWith(t testing.TB, tr *Tree, k crypto.Signer, but ...choice) *signing.Plan {
 	t.Helper()
-	p, err := engine(t, k, tr.observe).Plan(t.Context(), tr)
+	p, err := engine(t, k, tr.observe).Plan(t.Context(), chosen{tr, but})
 	ok(t, err)
 	t.Cleanup(func() { p.Close() })
 	return p
 }
 
-func sign(t testing.TB, dir string, o Options) *signing.Plan {
+// choice changes entries, as a Source around a Tree may.
+type choice func(*signing.Entry)
+
+// without leaves files out, by their last name.
+func without(names ...string) choice {
+	return func(e *signing.Entry) {
+		if e.Reason == "" && slices.Contains(names, filepath.Base(e.Path)) {
+			e.Reason = "not chosen"
+		}
+	}
+}
+
+// hashed has a file get a digest alone.
+func hashed(name string) choice {
+	return func(e *signing.Entry) { e.HashOnly = e.HashOnly || filepath.Base(e.Path) == name }
+}
+
+type chosen struct {
+	signing.Source
+	choices []choice
+}
+
+func (c chosen) Entries(ctx context.Context) iter.Seq2[signing.Entry, error] {
+	return func(yield func(signing.Entry, error) bool) {
+		for e, err := range c.Source.Entries(ctx) {
+			for _, choose := range c.choices {
+				choose(&e)
+			}
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
+func sign(t testing.TB, dir string, o Options, but ...choice) *signing.Plan {
 	t.Helper()
 	tr := openTree(t, dir, o)
-	p := planFor(t, tr)
+	p := planFor(t, tr, but...)
 	ok(t, tr.Attach(t.Context(), p))
 	return p
 }
@@ -120,11 +159,11 @@ func signed(t *testing.T, dir string, o Options) (paths []string, reasons map[st
 }
 
 // verify holds that every regular file is signed and holds, and returns how many.
-func verify(t *testing.T, dir string, o Options) (files int) {
+func verify(t *testing.T, dir string, o Options, but ...choice) (files int) {
 	t.Helper()
 	e, err := signing.New(signing.Options{})
 	ok(t, err)
-	ok(t, e.Verify(t.Context(), openTree(t, dir, o), signing.Trust{Ring: ima.NewKeyring(public(t, key()))}, func(v signing.Verdict) error {
+	ok(t, e.Verify(t.Context(), chosen{openTree(t, dir, o), but}, signing.Trust{Ring: ima.NewKeyring(public(t, key()))}, func(v signing.Verdict) error {
 		if v.Outcome.Wrong() {
 			t.Errorf("%q: %v: %v", v.Path, v.Outcome, v.Err)
 		}

@@ -1,4 +1,4 @@
-package rootfs
+package selection
 
 import (
 	"errors"
@@ -10,11 +10,11 @@ import (
 // decides reports whether the last pattern that matches takes the path.
 func decides(t testing.TB, path string, texts ...string) bool {
 	t.Helper()
-	list, err := compile("--include", texts)
+	list, err := compile(Include, texts)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return list.decide(trailTo(list, path).matches, map[*pattern]bool{}) != nil
+	return list.decide(trailTo(list, path)) != nil
 }
 
 func trailTo(list patterns, path string) *trail {
@@ -97,8 +97,8 @@ func TestPatternsRefused(t *testing.T) {
 		"", "/", "//", "!", "!/", "a//b", "[", "[a", "[]", "a[b/c]d", `\`, `a\`, `a\/b`, "{a", "a}", "{a,{b}", "[-a]", "{a,}", "[\xff]",
 		strings.Repeat("{a,b}", 10), strings.Repeat("{", 100000), strings.Repeat("{a,a}", 5000), "{" + strings.Repeat("a,", 5000) + "a}",
 	} {
-		_, err := compile("--exclude", []string{"fine", text})
-		if !errors.Is(err, ErrPattern) || !strings.HasPrefix(err.Error(), "--exclude ") {
+		_, err := compile(Exclude, []string{"fine", text})
+		if !errors.Is(err, ErrPattern) || !strings.HasPrefix(err.Error(), "exclude ") {
 			t.Errorf("%.40q: %v", text, err)
 		}
 	}
@@ -120,7 +120,7 @@ func TestPatternsHostile(t *testing.T) {
 
 // TestTrail: wherever a walk comes from, a path is matched as it is by itself.
 func TestTrail(t *testing.T) {
-	list, err := compile("--include", []string{"a/**/b", "/a/b/", "x", "**/b/c", "a*/", "!a/b/c/d"})
+	list, err := compile(Include, []string{"a/**/b", "/a/b/", "x", "**/b/c", "a*/", "!a/b/c/d"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,18 +140,18 @@ func TestTrail(t *testing.T) {
 
 // TestTrailOfADeepTree: one path more is one name more to match, at any depth.
 func TestTrailOfADeepTree(t *testing.T) {
-	list, err := compile("--include", []string{"*.conf", "d/**/e", "/d/d/x/"})
+	list, err := compile(Include, []string{"*.conf", "d/**/e", "/d/d/x/"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	tr := newTrail(list)
 	whole := strings.Repeat("d/", 20_000) // by the square of it, minutes
 	for i := range 20_000 {
-		if tr.follow(whole[:2*i+1]); list.decide(tr.matches, map[*pattern]bool{}) != nil || len(tr.dirs) != i+1 {
+		if tr.follow(whole[:2*i+1]); list.decide(tr) != nil || len(tr.dirs) != i+1 {
 			t.Fatalf("level %d: %d directories on the way", i, len(tr.dirs))
 		}
 	}
-	if tr.follow(whole + "e"); list.decide(tr.matches, map[*pattern]bool{}) == nil {
+	if tr.follow(whole + "e"); list.decide(tr) == nil {
 		t.Error("the bottom is not matched")
 	}
 }
@@ -164,7 +164,7 @@ func FuzzPatterns(f *testing.F) {
 		f.Add(seed[0], seed[1])
 	}
 	f.Fuzz(func(t *testing.T, text, name string) {
-		list, err := compile("--include", []string{text})
+		list, err := compile(Include, []string{text})
 		if err != nil {
 			if !errors.Is(err, ErrPattern) {
 				t.Errorf("%q: %v", text, err)
@@ -173,7 +173,7 @@ func FuzzPatterns(f *testing.F) {
 		}
 		names := strings.Split(name, "/")
 		if len(text)+len(name) > 2000 {
-			list.decide(trailTo(list, name).matches, map[*pattern]bool{})
+			list.decide(trailTo(list, name))
 			return // the other way takes the square of it
 		}
 		tr := trailTo(list, name)

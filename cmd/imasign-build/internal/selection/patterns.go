@@ -1,9 +1,9 @@
-package rootfs
+package selection
 
 import (
-	"fmt"
 	"path"
 	"strings"
+	"sync/atomic"
 )
 
 // patterns is a list in the manner of .gitignore: the last pattern that matches a
@@ -11,57 +11,68 @@ import (
 //
 //	*.conf          any file or directory of that name pattern, at any depth
 //	/etc            that file, or that directory and all below it
-//	etc/*.conf      a slash inside anchors to the tree's root, as one at the start does
+//	etc/*.conf      a slash inside anchors to the root, as one at the start does
 //	/var/lib/**     all below; ** stands for any number of directories
 //	cache/          all below a directory called cache, not a file of that name
 //	/usr/{bin,sbin} alternatives, each as if it were written out
 //	!/etc/passwd    takes back what patterns before it matched; \! is a plain "!"
 //
 // * and ? and [a-z] match no slash. What is written plainly matches the same bytes
-// in the tree's path; ? and [a-z] match one character of UTF-8, or one byte of a
+// in the path of the entry; ? and [a-z] match one character of UTF-8, or one byte of a
 // name that is not UTF-8. Symbolic links are unknown here: /lib/** matches nothing
-// in a tree where /lib is a link to usr/lib.
+// where /lib is a link to usr/lib.
 type patterns []*pattern
 
 type pattern struct {
-	flag, text string
-	negated    bool
-	globs      []glob // the alternatives
+	Pattern
+
+	negated bool
+	globs   []glob // the alternatives
+	hit     atomic.Bool
 }
 
-func compile(flag string, texts []string) (patterns, error) {
-	var list patterns
+func compile(list List, texts []string) (patterns, error) {
+	var compiled patterns
 	for _, text := range texts {
-		p := &pattern{flag: flag, text: text}
-		body, negated := strings.CutPrefix(text, "!")
-		p.negated = negated
-		if strings.HasPrefix(body, `\!`) {
-			body = body[1:]
+		p := &pattern{Pattern: Pattern{list, text}}
+		if err := p.compile(); err != nil {
+			return nil, &PatternError{p.Pattern, err}
 		}
-		alternatives, err := expand(body)
-		if err != nil {
-			return nil, fmt.Errorf("%s %q: %w", flag, text, err)
-		}
-		for _, alternative := range alternatives {
-			g, err := newGlob(alternative)
-			if err != nil {
-				return nil, fmt.Errorf("%s %q: %w", flag, text, err)
-			}
-			p.globs = append(p.globs, g)
-		}
-		list = append(list, p)
+		compiled = append(compiled, p)
 	}
-	return list, nil
+	return compiled, nil
 }
 
-// decide returns the pattern that decides about a path, of which matches tells what
-// alternatives match it; nil for none. It marks in hits every pattern that matches.
-func (list patterns) decide(matches func(*glob) bool, hits map[*pattern]bool) *pattern {
+func (p *pattern) compile() error {
+	body, negated := strings.CutPrefix(p.Text, "!")
+	p.negated = negated
+	if strings.HasPrefix(body, `\!`) {
+		body = body[1:]
+	}
+	alternatives, err := expand(body)
+	if err != nil {
+		return err
+	}
+	for _, alternative := range alternatives {
+		g, err := newGlob(alternative)
+		if err != nil {
+			return err
+		}
+		p.globs = append(p.globs, g)
+	}
+	return nil
+}
+
+// decide returns the pattern that decides about the path that t is at, nil for none.
+// All patterns are tried, so that each one's hits are known.
+func (list patterns) decide(t *trail) *pattern {
 	var last *pattern
 	for _, p := range list {
-		if p.matches(matches) {
-			hits[p] = true
+		if p.matches(t) {
 			last = p
+			if !p.hit.Load() { // another container's goroutine may read it
+				p.hit.Store(true)
+			}
 		}
 	}
 	if last == nil || last.negated {
@@ -70,9 +81,9 @@ func (list patterns) decide(matches func(*glob) bool, hits map[*pattern]bool) *p
 	return last
 }
 
-func (p *pattern) matches(matches func(*glob) bool) bool {
+func (p *pattern) matches(t *trail) bool {
 	for i := range p.globs {
-		if matches(&p.globs[i]) {
+		if t.matches(&p.globs[i]) {
 			return true
 		}
 	}
@@ -159,8 +170,9 @@ func matchName(pattern, name string) bool {
 	return matched
 }
 
-// trail follows the paths of a walk and remembers how far every glob has come in the
-// directories on the way: what a path takes does not grow with its depth.
+// trail follows the paths of one listing and remembers how far every glob has come in
+// the directories on the way. In a walk, what a path takes does not grow with its depth;
+// in any other order, only the names are matched that the last path did not have.
 type trail struct {
 	globs []*glob
 	dirs  []bearing // from the root down to where the last path was

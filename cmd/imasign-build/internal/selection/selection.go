@@ -1,0 +1,225 @@
+// Package selection decides which entries of a container are signed, stripped or
+// verified: a signing.Source around a signing.Source, the same for trees, archives, layers
+// and packages.
+//
+// Entries that are left out get a Reason, and keep the values that they have. Which
+// entries there are, and their order, is the container's alone; so is what can never be
+// signed, such as symbolic links, whose Reason comes before any other.
+package selection
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync/atomic"
+
+	"github.com/imasign/imasign-build/pkg/signing"
+)
+
+// Errors that callers decide by.
+var (
+	// ErrPattern means a pattern that is not well-formed.
+	ErrPattern = errors.New("not a valid pattern")
+	// ErrFiles means a word that names no Files.
+	ErrFiles = errors.New(`it is neither "all" nor "executable"`)
+	// ErrUnknown means that Executable depends on the content of a file of which the
+	// container has only a digest.
+	ErrUnknown = errors.New("the package does not say which of its files are ELF files")
+)
+
+// LinkTreatedOtherwise is the warning about a name of a hard link that the Hashed
+// patterns treat otherwise than the name that is attached to.
+const LinkTreatedOtherwise = "is a hard link of a name that is to have a signature where this one is to have a digest, or the reverse: the first one decides"
+
+// Files says which regular files are selected, before patterns.
+type Files string
+
+// The words for Files.
+const (
+	All Files = "all" // every regular file
+	// Executable are files with an execute bit, ELF files of any kind whatever their
+	// mode (shared objects, kernel modules), compressed kernel modules, and firmware
+	// (everything below lib/firmware).
+	Executable Files = "executable"
+)
+
+// ParseFiles returns the Files that word names. Errors wrap ErrFiles.
+func ParseFiles(word string) (Files, error) {
+	switch f := Files(word); f {
+	case All, Executable:
+		return f, nil
+	}
+	return "", fmt.Errorf("selection %q: %w", word, ErrFiles)
+}
+
+// List is one of the three lists of patterns.
+type List string
+
+// The lists of Options.
+const (
+	Include List = "include"
+	Exclude List = "exclude"
+	Hashed  List = "hashed"
+)
+
+// Pattern is a pattern as it was written.
+type Pattern struct {
+	List List
+	Text string
+}
+
+// PatternError is a pattern that is not well-formed. Err wraps ErrPattern.
+type PatternError struct {
+	Pattern
+	Err error
+}
+
+func (e *PatternError) Error() string { return fmt.Sprintf("%s %q: %v", e.List, e.Text, e.Err) }
+func (e *PatternError) Unwrap() error { return e.Err }
+
+// Options of Compile. Patterns are like those of .gitignore; docs/rootfs.md has them with
+// examples.
+type Options struct {
+	// Include, unless empty, limits the selection to what it matches; Exclude takes away
+	// from that; what Hashed matches gets a digest instead of a signature.
+	Include, Exclude, Hashed []string
+	Files                    Files // "" stands for All
+	// Observe is warned about hard links (LinkTreatedOtherwise).
+	Observe signing.Observer
+}
+
+// Rules are compiled once a run and shared by all its containers: a pattern that matches
+// nothing in one package of many is nothing to warn about. They are safe for concurrent
+// use. nil selects everything.
+type Rules struct {
+	include, exclude, hashed patterns
+	executable               bool
+	observe                  signing.Observer
+	listed, cut              atomic.Bool // a listing went through, or ended early
+}
+
+// Compile compiles the patterns. Errors are a *PatternError, or wrap ErrFiles.
+func Compile(o Options) (*Rules, error) {
+	r := &Rules{executable: o.Files == Executable, observe: o.Observe}
+	if o.Files != "" {
+		if _, err := ParseFiles(string(o.Files)); err != nil {
+			return nil, err
+		}
+	}
+	for _, list := range []struct {
+		name  List
+		texts []string
+		into  *patterns
+	}{{Include, o.Include, &r.include}, {Exclude, o.Exclude, &r.exclude}, {Hashed, o.Hashed, &r.hashed}} {
+		var err error
+		if *list.into, err = compile(list.name, list.texts); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+func (r *Rules) lists() []patterns { return []patterns{r.include, r.exclude, r.hashed} }
+
+// Unmatched returns the patterns that matched no entry of any container of the run, in
+// the order in which they were given. It returns none where that is not known, because
+// nothing was listed, or not to its end.
+func (r *Rules) Unmatched() (unmatched []Pattern) {
+	if r == nil || r.cut.Load() || !r.listed.Load() {
+		return nil
+	}
+	for _, list := range r.lists() {
+		for _, p := range list {
+			if !p.hit.Load() {
+				unmatched = append(unmatched, p.Pattern)
+			}
+		}
+	}
+	return unmatched
+}
+
+// New returns src with a Reason for each entry that the rules leave out, and HashOnly for
+// those that get a digest. Errors of single entries are those of src; a file that only
+// its content could select, and of which there is only a digest, ends the listing with
+// ErrUnknown.
+func New(src signing.Source, r *Rules) signing.Source {
+	if r == nil || !r.executable && len(r.include)+len(r.exclude)+len(r.hashed) == 0 {
+		return src
+	}
+	return &selected{src, r}
+}
+
+type selected struct {
+	src   signing.Source
+	rules *Rules
+}
+
+// Entries lists what the source lists.
+func (s *selected) Entries(ctx context.Context) iter.Seq2[signing.Entry, error] {
+	return func(yield func(signing.Entry, error) bool) {
+		l := listing{Rules: s.rules, trail: newTrail(s.rules.lists()...), hashOnly: map[string]bool{}}
+		for e, err := range s.src.Entries(ctx) {
+			if err == nil {
+				err = l.judge(ctx, &e)
+			}
+			if errors.Is(err, ErrUnknown) {
+				e = signing.Entry{}
+			}
+			if !yield(e, err) || err != nil && e.Path == "" {
+				s.rules.cut.Store(true)
+				return
+			}
+		}
+		if ctx.Err() == nil {
+			s.rules.listed.Store(true)
+		}
+	}
+}
+
+// listing is one pass over a container.
+type listing struct {
+	*Rules
+	trail    *trail
+	hashOnly map[string]bool // by group, whether its first name is HashOnly
+}
+
+// judge gives the entry its Reason, or HashOnly.
+func (l *listing) judge(ctx context.Context, e *signing.Entry) error {
+	l.trail.follow(e.Path)
+	included := len(l.include) == 0 || l.include.decide(l.trail) != nil
+	excluded, hashed := l.exclude.decide(l.trail), l.hashed.decide(l.trail)
+	switch {
+	case e.Reason != "": // the container's comes first
+		return nil
+	case !included:
+		e.Reason = "not included"
+		return nil
+	case excluded != nil:
+		e.Reason = "excluded by " + excluded.Text
+		return nil
+	}
+	if l.executable {
+		if err := limit(ctx, e); err != nil || e.Reason != "" {
+			return err
+		}
+	}
+	e.HashOnly = e.HashOnly || hashed != nil
+	l.link(e)
+	return nil
+}
+
+// link has all names of a hard link treated as the one that is attached to.
+func (l *listing) link(e *signing.Entry) {
+	if e.Group == "" || len(l.hashed) == 0 {
+		return
+	}
+	first, known := l.hashOnly[e.Group]
+	switch {
+	case !known:
+		l.hashOnly[e.Group] = e.HashOnly
+	case first != e.HashOnly:
+		l.observe.Warn(e.Path, LinkTreatedOtherwise)
+		e.HashOnly = first
+	}
+}
