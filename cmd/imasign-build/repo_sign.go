@@ -27,7 +27,9 @@ links that lead out of DIR become signed copies.
 
 Metadata that createrepo_c does not generate are kept; package checksums in updateinfo
 and susedata are updated, and a warning names what may be stale. With --openpgp-key every
-package and repomd.xml are signed; without it repomd.xml.asc is left out with a warning.`,
+package and repomd.xml are signed; without it repomd.xml.asc is left out with a warning.
+Files that are not selected keep the signatures that they have.
+` + patternHelp,
 		Example: `  imasign-build repo sign --key x509_ima.key --cert x509_ima.crt -o /srv/repo.new --swap /srv/repo
   imasign-build repo sign --dry-run --key x509_ima.key --cert x509_ima.crt /srv/repo`,
 		Args: usageArgs(cobra.ExactArgs(1)),
@@ -50,5 +52,6 @@ func runRepoSign(ctx context.Context, a *app, o repoFlags, sign rpmSignOptions, 
 	}
 	defer s.close()
 	s.repomd = s.signing.Options.OpenPGP
+	defer sign.choice.warn(a, "any package")
 	return changeRepository(ctx, a, "repo sign", dir, &o, &sign.packages, s, sign.key.pass, sign.openpgp.pass)
 }

@@ -10,30 +10,35 @@ func newRepoStrip(a *app) *cobra.Command {
 	var (
 		o        repoFlags
 		packages packageFlags
+		choice   packageSelectFlags
 		openpgp  openPGPFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "strip DIR",
 		Short: "Remove the file signatures from all packages of a repository",
 		Long: `Strip writes a complete copy of the repository, as "repo sign" does, with packages that
-have no file signatures. OpenPGP signatures of packages are kept and remain valid.`,
+have no file signatures. OpenPGP signatures of packages are kept and remain valid. Files
+that are not selected keep their signatures.
+` + patternHelp,
 		Example: `  imasign-build repo strip -o /srv/repo.new --swap /srv/repo`,
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return runRepoStrip(cmd.Context(), a, o, packages, openpgp, args[0])
+			return runRepoStrip(cmd.Context(), a, o, packages, choice, openpgp, args[0])
 		},
 	}
 	o.add(cmd.Flags(), "stripped")
 	packages.addSign(cmd.Flags())
+	choice.add(cmd.Flags())
+	choice.addSelect(cmd.Flags(), "strip")
 	openpgp.add(cmd.Flags(), "repomd.xml")
 	return cmd
 }
 
-func runRepoStrip(ctx context.Context, a *app, o repoFlags, packages packageFlags, openpgp openPGPFlags, dir string) error {
+func runRepoStrip(ctx context.Context, a *app, o repoFlags, packages packageFlags, choice packageSelectFlags, openpgp openPGPFlags, dir string) error {
 	if err := o.check(packages.dryRun); err != nil {
 		return err
 	}
-	s, err := newPackageStrip(a, &packages)
+	s, err := newPackageStrip(a, &packages, &choice)
 	if err != nil {
 		return err
 	}
@@ -41,5 +46,6 @@ func runRepoStrip(ctx context.Context, a *app, o repoFlags, packages packageFlag
 	if s.repomd, err = openpgp.open(ctx, a); err != nil {
 		return err
 	}
+	defer choice.warn(a, "any package")
 	return changeRepository(ctx, a, "repo strip", dir, &o, &packages, s, openpgp.pass)
 }

@@ -30,7 +30,8 @@ checksum, size and name, that no package is unlisted, and that every listed pack
 "rpm verify". With --openpgp-cert, repomd.xml must be signed by one of the certificates in
 that file. DIR may contain several repositories.
 
-Exit code 3 means that verification failed, 1 that something could not be read.`,
+Exit code 3 means that verification failed, 1 that something could not be read.
+` + patternHelp,
 		Example: `  imasign-build repo verify --cert x509_ima.crt /srv/repo`,
 		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -39,6 +40,8 @@ Exit code 3 means that verification failed, 1 that something could not be read.`
 	}
 	o.trust.add(cmd.Flags())
 	o.packages.addRead(cmd.Flags())
+	o.choice.add(cmd.Flags())
+	o.choice.addRequire(cmd.Flags())
 	addAllowEmpty(cmd.Flags(), &o.allowEmpty, "verify")
 	cmd.Flags().StringVar(&o.signers, "openpgp-cert", "", "require that repomd.xml is signed by an OpenPGP certificate (public key) in this `file`")
 	once(cmd.Flags(), "openpgp-cert")
@@ -60,6 +63,10 @@ func runRepoVerify(ctx context.Context, a *app, o repoVerifyOptions, dir string)
 	}
 	progress := a.newProgress()
 	defer progress.close()
+	if err := o.choice.compile(progress.observer); err != nil {
+		return err
+	}
+	defer o.choice.warn(a, "any package")
 	result := &report.RepositoryVerification{PackageVerification: report.PackageVerification{Head: report.Head{Command: "repo verify"}}}
 	units, repositories, err := repo.Verify(ctx, repo.VerifyOptions{Dir: dir, Signers: signers, Jobs: o.packages.parallel(), Observe: progress.observer}, func(f repo.Finding) error {
 		result.Find(f.Path, string(f.Flaw), f.Detail)
@@ -73,7 +80,7 @@ func runRepoVerify(ctx context.Context, a *app, o repoVerifyOptions, dir string)
 	if err != nil {
 		return err
 	}
-	v := packageVerifier{app: a, engine: engine, ring: ring, level: level, result: &result.PackageVerification}
+	v := packageVerifier{app: a, engine: engine, ring: ring, level: level, choice: &o.choice, result: &result.PackageVerification}
 	err = rpmsign.Each(ctx, o.packages.parallel(), units, v.verify, v.take)
 	progress.close()
 	if err != nil {

@@ -59,7 +59,7 @@ something could not be read.
 
 func runRootfsVerify(ctx context.Context, a *app, o rootfsVerifyOptions, dir string) error {
 	if o.manifest != "" && o.choice.given() {
-		return usagef("--manifest says itself which files are signed: leave out --include, --exclude, --hashed and --require")
+		return errManifestSelects
 	}
 	v, err := newVerifier(ctx, a, &o.trust, o.manifest, &o.engine)
 	if err != nil {

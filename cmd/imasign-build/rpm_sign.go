@@ -14,12 +14,15 @@ type rpmSignOptions struct {
 	key      keyFlags
 	openpgp  openPGPFlags
 	packages packageFlags
+	choice   packageSelectFlags
 	engine   engineFlags
 }
 
 func (o *rpmSignOptions) add(flags *pflag.FlagSet, signed string) {
 	o.key.add(flags)
 	o.packages.addSign(flags)
+	o.choice.add(flags)
+	o.choice.addSelect(flags, "sign")
 	o.openpgp.add(flags, signed)
 	o.engine.addReplace(flags)
 	flags.StringVar(&o.engine.hash, "hash", "", "")
@@ -39,7 +42,9 @@ signatures stay valid. In place, nothing outside of the paths given is written t
 A package is checked first, and replaced whole or not at all. One whose files are
 signed by this key already is left alone. A signature that was, or may have been, made by
 another key is an error without --force. Signatures that rpm ignores are named and
-replaced. Source packages are left alone. If some packages fail, the others stay signed.`,
+replaced. Source packages are left alone. Files that are not selected keep the signatures
+that they have. If some packages fail, the others stay signed.
+` + patternHelp,
 		Example: `  imasign-build rpm sign --key x509_ima.key --cert x509_ima.crt RPMS/
   imasign-build rpm sign --output-dir signed --openpgp-key release.asc --openpgp-pass file:pass one.rpm two.rpm
   imasign-build rpm sign --openpgp-key gpg:0123456789ABCDEF RPMS/
@@ -58,6 +63,7 @@ func runRPMSign(ctx context.Context, a *app, o rpmSignOptions, paths []string) e
 		return err
 	}
 	defer s.close()
+	defer o.choice.warn(a, "any package")
 	run := newPackageChange(a, "rpm sign")
 	return run.units(ctx, paths, &o.packages, s)
 }
@@ -104,6 +110,9 @@ func (o *rpmSignOptions) open(ctx context.Context, a *app, s *packageSigning) (e
 	if s.signing, err = o.packages.signing(s.progress.observer); err != nil {
 		return err
 	}
+	if err = o.choice.compile(s.progress.observer); err != nil {
+		return err
+	}
 	o.engine.jobs = o.packages.jobs
 	if err = s.open(ctx, a, &o.key, &o.engine, s.progress.observer); err != nil {
 		return err
@@ -114,6 +123,8 @@ func (o *rpmSignOptions) open(ctx context.Context, a *app, s *packageSigning) (e
 	if s.public != nil {
 		s.signing.Longest = s.public.MaxValueSize()
 	}
-	s.signing.Plan = func(ctx context.Context, p *rpmsign.Package) (*signing.Plan, error) { return s.Plan(ctx, p) }
+	s.signing.Plan = func(ctx context.Context, p *rpmsign.Package) (*signing.Plan, error) {
+		return s.Plan(ctx, o.choice.wrap(p))
+	}
 	return nil
 }

@@ -20,6 +20,7 @@ type packageVerifier struct {
 	engine *signing.Engine
 	ring   *ima.Keyring
 	level  rpmsign.Level
+	choice *packageSelectFlags
 	result *report.PackageVerification
 	errs   []error
 }
@@ -39,7 +40,7 @@ func (v *packageVerifier) verify(ctx context.Context, u rpmsign.Unit) report.Pac
 	if f.Source = p.Source(); f.Source {
 		return f
 	}
-	f.Err = v.engine.Verify(ctx, p, signing.Trust{Ring: v.ring}, f.Files.Take)
+	f.Err = v.engine.Verify(ctx, v.choice.wrap(p), signing.Trust{Ring: v.ring}, f.Files.Take)
 	return f
 }
 

@@ -14,6 +14,7 @@ import (
 type rpmVerifyOptions struct {
 	trust    trustFlags
 	packages packageFlags
+	choice   packageSelectFlags
 
 	allowEmpty bool
 }
@@ -33,13 +34,16 @@ listed with --verbose, or if there is only one package.
 
 Exit code 3 means that verification failed or that no package had a file to verify, 1
 that something could not be read: a file, or a package that is truncated or otherwise
-broken.`,
+broken.
+` + patternHelp,
 		Example: `  imasign-build rpm verify --cert x509_ima.crt RPMS/`,
 		Args:    usageArgs(cobra.MinimumNArgs(1)),
 		RunE:    func(cmd *cobra.Command, args []string) error { return runRPMVerify(cmd.Context(), a, o, args) },
 	}
 	o.trust.add(cmd.Flags())
 	o.packages.addRead(cmd.Flags())
+	o.choice.add(cmd.Flags())
+	o.choice.addRequire(cmd.Flags())
 	addAllowEmpty(cmd.Flags(), &o.allowEmpty, "verify")
 	return cmd
 }
@@ -59,12 +63,16 @@ func runRPMVerify(ctx context.Context, a *app, o rpmVerifyOptions, paths []strin
 	}
 	progress := a.newProgress()
 	defer progress.close()
+	if err := o.choice.compile(progress.observer); err != nil {
+		return err
+	}
+	defer o.choice.warn(a, "any package")
 	engine, err := signing.New(signing.Options{Jobs: 1, Observe: progress.observer})
 	if err != nil {
 		return err
 	}
 	result := &report.PackageVerification{Head: report.Head{Command: "rpm verify"}, Total: len(units)}
-	v := packageVerifier{app: a, engine: engine, ring: ring, level: level, result: result}
+	v := packageVerifier{app: a, engine: engine, ring: ring, level: level, choice: &o.choice, result: result}
 	err = rpmsign.Each(ctx, o.packages.parallel(), units, v.verify, v.take)
 	progress.close()
 	if err != nil {

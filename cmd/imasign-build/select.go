@@ -48,6 +48,9 @@ func (f *selectFlags) given() bool {
 	return len(f.include)+len(f.exclude)+len(f.hashed) > 0 || f.files == string(selection.Executable)
 }
 
+// errManifestSelects refuses a second opinion.
+var errManifestSelects = usagef("--manifest says itself which files are signed: leave out --include, --exclude, --hashed and --require")
+
 // compile compiles the rules of a run.
 func (f *selectFlags) compile(observe signing.Observer) (err error) {
 	f.rules, err = selection.Compile(selection.Options{
@@ -72,6 +75,22 @@ func (f *selectFlags) warn(a *app, where string) {
 	for _, p := range f.rules.Unmatched() {
 		a.warn(fmt.Sprintf("--%s %q matches nothing in %s (symbolic links are not followed: with a merged /usr it is usr/lib, not lib)", p.List, p.Text, where))
 	}
+}
+
+// packageSelectFlags choose files of packages.
+type packageSelectFlags struct{ selectFlags }
+
+func (f *packageSelectFlags) add(flags *pflag.FlagSet) {
+	f.selectFlags.add(flags)
+	flags.StringArrayVar(&f.hashed, "hashed", nil, "")
+	_ = flags.MarkHidden("hashed") // it is there
+}
+
+func (f *packageSelectFlags) compile(observe signing.Observer) error {
+	if len(f.hashed) > 0 {
+		return usagef("--hashed: a package has no digest-only values: rpm sets no security.ima without a signature")
+	}
+	return f.selectFlags.compile(observe)
 }
 
 const patternHelp = `

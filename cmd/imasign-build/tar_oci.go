@@ -24,6 +24,14 @@ func addOCI(flags *pflag.FlagSet, oci *bool) {
 	flags.BoolVar(oci, "oci", false, "IN is an OCI image layout, an oci-archive or a docker-archive; process all its layers")
 }
 
+// containers is what a command for archives works on, in a warning.
+func containers(oci bool) string {
+	if oci {
+		return "any layer"
+	}
+	return "the archive"
+}
+
 // isLayoutDir tells a layout directory from an archive of images.
 func isLayoutDir(file string) bool {
 	info, err := os.Stat(file)
@@ -204,7 +212,7 @@ func runTarVerifyOCI(ctx context.Context, a *app, o tarVerifyOptions, dir string
 	defer closeLayout()
 	result := a.newVerification("tar verify", dir)
 	err = layout.Layers(ctx, func(ctx context.Context, digest string, layer *tarball.Archive) error {
-		return v.Verify(ctx, layer, signing.Trust{Ring: v.ring}, func(verdict signing.Verdict) error {
+		return v.Verify(ctx, o.choice.wrap(layer), signing.Trust{Ring: v.ring}, func(verdict signing.Verdict) error {
 			verdict.Path = digest + "/" + verdict.Path
 			return result.Take(verdict)
 		})

@@ -14,6 +14,7 @@ import (
 type tarSignOptions struct {
 	signerFlags
 
+	choice   selectFlags
 	input    tarInputFlags
 	oci      bool
 	output   tarOutputFlags
@@ -23,6 +24,9 @@ type tarSignOptions struct {
 
 func (o *tarSignOptions) add(flags *pflag.FlagSet) {
 	o.signerFlags.add(flags)
+	o.choice.add(flags)
+	o.choice.addHashed(flags)
+	o.choice.addSelect(flags, "sign")
 	o.input.add(flags)
 	o.output.add(flags)
 	addOCI(flags, &o.oci)
@@ -41,9 +45,10 @@ in security.ima, as a pax record that GNU tar, bsdtar and others restore. Nothin
 else about the archive changes: order, headers of whatever dialect, sparse files,
 other xattrs stay byte for byte. Hard links are signed at their first entry.
 
-Signatures by the same key that hold already stay as they are. OUT appears when it
+Signatures by the same key that hold already stay as they are; files that are not
+selected keep the values that they have. OUT appears when it
 is complete, and may be IN.
-` + compressionHelp + ociHelp,
+` + compressionHelp + ociHelp + patternHelp,
 		Example: `  imasign-build tar sign --key x509_ima.key --cert x509_ima.crt rootfs.tar -o signed.tar.zst
   … | imasign-build tar sign --key K --cert C - -o - | …
   tar -x --xattrs --xattrs-include='security.*' -f signed.tar.zst      # as root`,
@@ -66,6 +71,10 @@ func runTarSign(ctx context.Context, a *app, o tarSignOptions, file string) erro
 	}
 	progress := a.newProgress()
 	defer progress.close()
+	if err := o.choice.compile(progress.observer); err != nil {
+		return err
+	}
+	defer o.choice.warn(a, containers(o.oci))
 	s, err := newSigner(ctx, a, &o.signerFlags, progress.observer)
 	if err != nil {
 		return err
@@ -74,7 +83,9 @@ func runTarSign(ctx context.Context, a *app, o tarSignOptions, file string) erro
 	if o.oci {
 		run := newRewrite(a, "tar sign", manifest.Layer, file, o.output.file, progress, o.dryRun)
 		run.manifest, run.public, o.output.jobs = o.manifest, s.public, o.engine.jobs
-		return runTarOCI(ctx, run, o.input, o.output, s.Plan)
+		return runTarOCI(ctx, run, o.input, o.output, func(ctx context.Context, src signing.Source) (*signing.Plan, error) {
+			return s.Plan(ctx, o.choice.wrap(src))
+		})
 	}
 	archive, closeArchive, err := o.input.open(ctx, a, file, tarball.Options{Observe: progress.observer})
 	if err != nil {
@@ -84,5 +95,5 @@ func runTarSign(ctx context.Context, a *app, o tarSignOptions, file string) erro
 	run := newRewrite(a, "tar sign", manifest.Archive, file, o.output.file, progress, o.dryRun)
 	run.public, run.manifest = s.public, o.manifest
 	o.output.jobs = o.engine.jobs
-	return run.do(ctx, func() (*signing.Plan, error) { return s.Plan(ctx, archive) }, o.output.rewrite(a, archive))
+	return run.do(ctx, func() (*signing.Plan, error) { return s.Plan(ctx, o.choice.wrap(archive)) }, o.output.rewrite(a, archive))
 }

@@ -12,6 +12,7 @@ import (
 
 type tarStripOptions struct {
 	engine   engineFlags
+	choice   selectFlags
 	input    tarInputFlags
 	oci      bool
 	output   tarOutputFlags
@@ -27,7 +28,7 @@ func newTarStrip(a *app) *cobra.Command {
 		Long: `Strip writes a copy of the archive in which no file has security.ima, whoever
 signed it, nor security.evm, because an EVM signature covers security.ima. Nothing
 else changes: an archive that was signed and stripped is the one that it was.
-` + compressionHelp + ociHelp,
+` + compressionHelp + ociHelp + patternHelp,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runTarStrip(cmd.Context(), a, o, args[0])
@@ -35,6 +36,8 @@ else changes: an archive that was signed and stripped is the one that it was.
 	}
 	flags := cmd.Flags()
 	o.engine.addJobs(flags)
+	o.choice.add(flags)
+	o.choice.addSelect(flags, "strip")
 	o.input.add(flags)
 	o.output.add(flags)
 	addOCI(flags, &o.oci)
@@ -50,6 +53,10 @@ func runTarStrip(ctx context.Context, a *app, o tarStripOptions, file string) er
 	}
 	progress := a.newProgress()
 	defer progress.close()
+	if err := o.choice.compile(progress.observer); err != nil {
+		return err
+	}
+	defer o.choice.warn(a, containers(o.oci))
 	engine, err := o.engine.engine(nil, nil, progress.observer)
 	if err != nil {
 		return err
@@ -57,7 +64,9 @@ func runTarStrip(ctx context.Context, a *app, o tarStripOptions, file string) er
 	if o.oci {
 		run := newRewrite(a, "tar strip", manifest.Layer, file, o.output.file, progress, o.dryRun)
 		run.manifest, o.output.jobs = o.manifest, o.engine.jobs
-		return runTarOCI(ctx, run, o.input, o.output, engine.Strip)
+		return runTarOCI(ctx, run, o.input, o.output, func(ctx context.Context, src signing.Source) (*signing.Plan, error) {
+			return engine.Strip(ctx, o.choice.wrap(src))
+		})
 	}
 	archive, closeArchive, err := o.input.open(ctx, a, file, tarball.Options{Observe: progress.observer})
 	if err != nil {
@@ -66,5 +75,5 @@ func runTarStrip(ctx context.Context, a *app, o tarStripOptions, file string) er
 	defer closeArchive()
 	run := newRewrite(a, "tar strip", manifest.Archive, file, o.output.file, progress, o.dryRun)
 	run.manifest, o.output.jobs = o.manifest, o.engine.jobs
-	return run.do(ctx, func() (*signing.Plan, error) { return engine.Strip(ctx, archive) }, o.output.rewrite(a, archive))
+	return run.do(ctx, func() (*signing.Plan, error) { return engine.Strip(ctx, o.choice.wrap(archive)) }, o.output.rewrite(a, archive))
 }

@@ -16,7 +16,7 @@ var _ signing.Source = (*Package)(nil)
 
 // Entries lists the package's files in the header's order. Files without a digest
 // (directories, symbolic links, devices, %ghost) have a Reason; owners are names
-// in a package and left out.
+// in a package and left out. Traits tell which files are ELF files, where the header does.
 func (p *Package) Entries(ctx context.Context) iter.Seq2[signing.Entry, error] {
 	return func(yield func(signing.Entry, error) bool) {
 		for i := range p.files {
@@ -33,7 +33,7 @@ func (p *Package) Entries(ctx context.Context) iter.Seq2[signing.Entry, error] {
 
 func (p *Package) entry(i int) signing.Entry {
 	f := &p.files[i]
-	e := signing.Entry{Path: f.Path, Mode: f.Mode, Size: f.Size}
+	e := signing.Entry{Path: f.Path, Mode: f.Mode, Size: f.Size, Traits: f.traits}
 	if f.Digest == nil {
 		e.Reason = f.unsigned()
 		return e

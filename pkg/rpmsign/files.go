@@ -8,6 +8,7 @@ import (
 
 	"github.com/imasign/imasign-build/internal/stmode"
 	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/signing"
 )
 
 // File is one file of a package, as the main header describes it.
@@ -20,6 +21,8 @@ type File struct {
 	Hash   ima.HashID
 	Digest []byte // nil where the header states none, or zeros
 	Inode  uint64 // same for the names of one hard link; 0 where the header has none
+
+	traits signing.Traits
 }
 
 // undigested reports whether rpm will not install the file because the header states
@@ -162,6 +165,7 @@ func readOptional(h *header, files []File) error {
 			files[i].Flags = uint32(flags[i])
 		}
 	}
+	readTraits(h, files)
 	inodes, devices := h.numbers(tagFileInodes), h.numbers(tagFileDevices)
 	if len(inodes) == len(files) && len(devices) == len(files) {
 		for i := range files {

@@ -67,6 +67,9 @@ const (
 	tagDirNames          Tag = 1118
 	tagPayloadFormat     Tag = 1124
 	tagPayloadCompressor Tag = 1125
+	tagFileColors        Tag = 1140 // which files are ELF files
+	tagFileClass         Tag = 1141 // indexes into the next one
+	tagClassDict         Tag = 1142 // words of libmagic
 	tagLongFileSizes     Tag = 5008
 	tagFileDigestAlgo    Tag = 5011
 	// Where rpm before 4.14 wrote file signatures, and later ones still read them.
@@ -77,6 +80,8 @@ const (
 	tagPayloadSHA256Alt        Tag = 5097
 	tagCompressedSize          Tag = 5112 // payload as it lies in the file, bytes (v6)
 	tagRPMFormat               Tag = 5114
+	tagFileMIMEIndex           Tag = 5115 // indexes into the next one (v6)
+	tagMIMEDict                Tag = 5116 // MIME types (v6)
 	tagPayloadSHA512           Tag = 5121
 	tagPayloadSHA512Alt        Tag = 5122
 	tagPayloadSHA3             Tag = 5123
