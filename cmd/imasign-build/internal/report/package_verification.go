@@ -158,7 +158,7 @@ func (r *PackageVerification) text(p *printer) {
 	for _, status := range []string{"ok", "source", "unsigned", "bad", "broken", "failed"} {
 		texts = append(texts, parts(part{number[status], status})...)
 	}
-	p.printf("%s: %s files ok, %s unsigned, %s bad, %s without a digest; packages: %s\n",
+	p.printf("%s: %s files ok, %s unsigned, %s bad, %s ignored; packages: %s\n",
 		PackageCount(r.Total), Count(r.OK), Count(r.Unsigned), Count(r.Bad), Count(r.Ignored), join(texts, "none"))
 }
 

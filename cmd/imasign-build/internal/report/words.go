@@ -25,7 +25,7 @@ func words() map[string]string {
 		"signed":    "files that got a signature, or would; in `rpm show`, that have one",
 		"hashed":    "files that got a digest instead of a signature; in verifications, that have one as they should",
 		"unchanged": "files that had what was asked for",
-		"skipped":   "files that were left alone",
+		"skipped":   "files that were left alone: not selected, or nothing that is signed",
 		"cached":    "files whose signature was made earlier and kept",
 		"stripped":  "files that lost what they had",
 		"rehashed":  "of signed and hashed, those that the same key made over another hash before",
@@ -39,7 +39,7 @@ func words() map[string]string {
 		"ok":       "files whose signature holds",
 		"unsigned": "files that lack a signature",
 		"bad":      "files whose signature does not hold",
-		"ignored":  "files that need no signature",
+		"ignored":  "files that need no signature: not selected, or nothing that is signed",
 
 		"total":          "packages that were found",
 		"changed":        "packages that were written, or would be",
