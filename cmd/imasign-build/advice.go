@@ -40,9 +40,9 @@ type cause struct {
 }
 
 const (
-	secretFrom = "--key-pass env:NAME, file:PATH or fd:N gives it"
-	instead    = "instead, --output restore makes a file for `setfattr -h --restore=` to be run as root, and --output none --manifest FILE a manifest for `manifest apply`"
-	spoolIt    = "TMPDIR chooses where"
+	askedFor = "--key-pass env:NAME, file:PATH or fd:N gives it"
+	instead  = "instead, --output restore makes a file for `setfattr -h --restore=` to be run as root, and --output none --manifest FILE a manifest for `manifest apply`"
+	spoolIt  = "TMPDIR chooses where"
 )
 
 // causes are all of them. The first one that an error wraps counts, for its advice the
@@ -56,8 +56,8 @@ func causes() []cause {
 // keyCauses are those of keys and certificates.
 func keyCauses() []cause {
 	return []cause{
-		{err: keystore.ErrPassphraseNeeded, kind: "passphrase", advice: secretFrom, flag: "key-pass"},
-		{err: keystore.ErrPINNeeded, kind: "passphrase", advice: secretFrom, flag: "key-pass"},
+		{err: keystore.ErrPassphraseNeeded, kind: "passphrase", advice: askedFor, flag: "key-pass"},
+		{err: keystore.ErrPINNeeded, kind: "passphrase", advice: askedFor, flag: "key-pass"},
 		{err: keystore.ErrWrongPassphrase, kind: "passphrase"},
 		{err: keystore.ErrWrongPIN, kind: "passphrase"},
 		{err: keystore.ErrLocked, kind: "passphrase"},
