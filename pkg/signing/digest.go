@@ -104,7 +104,7 @@ func (d *digester) read(ctx context.Context, content io.Reader) (size int64, err
 		}
 		size += int64(n)
 		switch {
-		case err == io.EOF: //nolint:errorlint // a wrapped one is a failure, not the end
+		case err == io.EOF: // a wrapped one is a failure, not the end
 			return size, nil
 		case err != nil:
 			return size, err

@@ -210,7 +210,7 @@ func (d *decided) ready() bool {
 func (p *planner) complete(v *visit[decision]) error {
 	d := v.result
 	if d == nil || v.err != nil || v.leader != nil {
-		return nil
+		return nil //nolint:nilerr // the entry's, which write collects
 	}
 	for i, s := range d.slots {
 		if s == nil {
@@ -229,7 +229,7 @@ func (p *planner) complete(v *visit[decision]) error {
 func (p *planner) write(v *visit[decision], failures *Errors) error {
 	if v.err != nil {
 		failures.add(v.err)
-		return nil
+		return nil //nolint:nilerr // collected
 	}
 	r := Record{Entry: v.Entry}
 	if d := v.result; d != nil && v.Reason == "" {

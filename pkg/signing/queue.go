@@ -22,6 +22,7 @@ const memoBytes = 16 << 20
 type queue struct {
 	key     *Key
 	workers int
+	work    func() // signs while there are batches, on a goroutine of its own
 
 	mu      sync.Mutex
 	pending []*slot
@@ -55,7 +56,9 @@ type client struct {
 }
 
 func newQueue(key *Key) *queue {
-	return &queue{key: key, workers: pipeline.Jobs(key.Workers), memo: map[statement]*slot{}}
+	q := &queue{key: key, workers: pipeline.Jobs(key.Workers), memo: map[statement]*slot{}}
+	q.work = q.signAll
+	return q
 }
 
 // add returns the slot of a digest: that of an earlier one where it is, or is about to
@@ -133,7 +136,7 @@ func (q *queue) start() {
 // cuts reports whether n digests make a batch.
 func (q *queue) cuts(n int) bool { return n >= batchSize || n > 0 && q.waiting > 0 }
 
-func (q *queue) work() {
+func (q *queue) signAll() {
 	for {
 		q.mu.Lock()
 		batch := q.cut()

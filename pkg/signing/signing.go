@@ -98,7 +98,7 @@ type File struct {
 
 // Unselected is returned by an Open that found, by the content, that nothing is to be
 // attached.
-type Unselected struct{ Reason string }
+type Unselected struct{ Reason string } //nolint:errname // a Reason rather than a failure
 
 func (u Unselected) Error() string { return u.Reason }
 

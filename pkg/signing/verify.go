@@ -131,7 +131,7 @@ func (v *verifier) work(ctx context.Context, d *digester, at *visit[found]) {
 			return
 		}
 	}
-	at.result.values, at.err = v.judge(&at.Entry, stated)
+	at.result.values = v.judge(&at.Entry, stated)
 }
 
 // find looks the entry up in the manifest.
@@ -160,7 +160,7 @@ func (v *verifier) wanted(at *visit[found]) (ids []ima.HashID) {
 }
 
 // judge judges each of the entry's values.
-func (v *verifier) judge(e *Entry, stated bool) (list []Judged, err error) {
+func (v *verifier) judge(e *Entry, stated bool) (list []Judged) {
 	var before []Value
 	for i := range v.engine.stages {
 		s := &v.engine.stages[i]
@@ -173,7 +173,7 @@ func (v *verifier) judge(e *Entry, stated bool) (list []Judged, err error) {
 		list = append(list, j)
 		before = append(before, Value{Form: j.Form, Status: Unchanged, Bytes: e.Xattrs[s.Xattr]})
 	}
-	return list, nil
+	return list
 }
 
 // value judges the value of a stage's xattr.

@@ -75,7 +75,7 @@ func (r round[R]) run(ctx context.Context, src Source) error {
 		}
 		if v.leader != nil {
 			if v.leader.err != nil {
-				return nil
+				return nil //nolint:nilerr // reported already
 			}
 			if v.adopt(); r.linked != nil && v.Reason == "" {
 				r.linked(v)
