@@ -165,10 +165,18 @@ func (p *Package) planned(plan *signing.Plan) ([][]byte, error) {
 	if at != len(values) {
 		return nil, fmt.Errorf("the plan is of another package: it has %d of %d files", at, len(values))
 	}
-	if stripped && !slices.ContainsFunc(values, func(v []byte) bool { return v != nil }) {
+	signed := slices.ContainsFunc(values, func(v []byte) bool { return v != nil })
+	if !signed && (stripped || p.staysUnsigned()) {
 		return nil, nil
 	}
 	return values, nil
+}
+
+// staysUnsigned reports whether a plan without any value leaves the package as it is:
+// none of its files was selected. Packages whose files cannot have signatures get the
+// tags, as rpmsign gives them.
+func (p *Package) staysUnsigned() bool {
+	return !p.sig.has(tagFileSignatures) && slices.ContainsFunc(p.files, func(f File) bool { return f.Digest != nil })
 }
 
 // write writes the package with a signature header, padded, in place of its own.
