@@ -2,6 +2,7 @@ package selection
 
 import (
 	"errors"
+	"math/rand/v2"
 	"path"
 	"strings"
 	"testing"
@@ -147,12 +148,40 @@ func TestTrailOfADeepTree(t *testing.T) {
 	tr := newTrail(list)
 	whole := strings.Repeat("d/", 20_000) // by the square of it, minutes
 	for i := range 20_000 {
-		if tr.follow(whole[:2*i+1]); list.decide(tr) != nil || len(tr.dirs) != i+1 {
-			t.Fatalf("level %d: %d directories on the way", i, len(tr.dirs))
+		if tr.follow(strings.Clone(whole[:2*i+1])); list.decide(tr) != nil || tr.size > maxTrail+1<<24 {
+			t.Fatalf("level %d: it remembers %d directories", i, len(tr.dirs))
 		}
 	}
 	if tr.follow(whole + "e"); list.decide(tr) == nil {
 		t.Error("the bottom is not matched")
+	}
+}
+
+// TestTrailInAnyOrder: archives and packages list paths as they like, children before
+// their parents and two directories in turn among them.
+func TestTrailInAnyOrder(t *testing.T) {
+	list, err := compile(Include, []string{"*.conf", "/a/**/e", "/b/b/", "!b/b/b/b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const depth = 10_000 // by the square of it, a minute
+	arms := []string{strings.Repeat("a/", depth), strings.Repeat("b/", depth), strings.Repeat("a/", depth/2) + strings.Repeat("e/", depth/2)}
+	var up, turns, mixed []string
+	for i := range depth {
+		up = append(up, arms[0][:2*(depth-i)-1])
+		turns = append(turns, arms[0][:2*i+1], arms[1][:2*i+1])
+	}
+	for _, i := range rand.New(rand.NewPCG(1, 2)).Perm(depth) {
+		mixed = append(mixed, arms[i%3][:2*i+1])
+	}
+	for name, paths := range map[string][]string{"up": up, "turns": turns, "mixed": mixed} {
+		tr := newTrail(list)
+		for i, path := range paths {
+			got := func() *pattern { tr.follow(path); return list.decide(tr) }()
+			if i%500 == 0 && got != list.decide(trailTo(list, path)) {
+				t.Errorf("%s: path %d is decided by %v", name, i, got)
+			}
+		}
 	}
 }
 

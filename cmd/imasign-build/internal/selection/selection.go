@@ -209,17 +209,15 @@ func (l *listing) judge(ctx context.Context, e *signing.Entry) error {
 	return nil
 }
 
-// link has all names of a hard link treated as the one that is attached to.
+// link warns of names of a hard link that the patterns treat otherwise than the one that
+// is attached to, and which the Engine treats as that one.
 func (l *listing) link(e *signing.Entry) {
 	if e.Group == "" || len(l.hashed) == 0 {
 		return
 	}
-	first, known := l.hashOnly[e.Group]
-	switch {
-	case !known:
+	if first, known := l.hashOnly[e.Group]; !known {
 		l.hashOnly[e.Group] = e.HashOnly
-	case first != e.HashOnly:
-		l.observe.Warn(e.Path, LinkTreatedOtherwise)
-		e.HashOnly = first
+	} else if first != e.HashOnly {
+		l.observe.Warn(e.Path, "is a hard link of a name that the patterns treat otherwise: the first one decides")
 	}
 }
