@@ -24,12 +24,12 @@ func arrows() []arrow {
 		{from: []string{"pkg", "internal"}, to: []string{"cmd"}},
 		{from: []string{"internal"}, to: []string{"pkg"}, but: [][2]string{{"", "pkg/ima"}}},
 		{from: []string{"internal/tree", "internal/keyscan"}, to: []string{"pkg"}},
-		{from: []string{"pkg/signing", "selection"}, to: append(containers(), "pkg/keystore")},
+		{from: []string{"pkg/signing", "operate", "selection"}, to: append(containers(), "pkg/keystore")},
 		{from: []string{"pkg/manifest"}, to: append(containers(), "pkg/keystore", "pkg/signing", "internal/tree")},
 		{from: []string{"pkg/keystore"}, to: append(containers(), "pkg/signing", "pkg/manifest", "internal/certs", "internal/tree")},
 		{from: backends, apart: true},
 		{from: []string{"internal/policy", "internal/kernel", "internal/finding"}, to: []string{"internal/certs", "internal/tree"}},
-		{from: containers(), to: []string{"pkg/keystore"}, apart: true, but: [][2]string{{"repo", "pkg/rpmsign"}, {"oci", "pkg/tarball"}}},
+		{from: containers(), to: []string{"pkg/keystore", "operate"}, apart: true, but: [][2]string{{"repo", "pkg/rpmsign"}, {"oci", "pkg/tarball"}}},
 		{from: []string{"initramfs"}, to: append(containers(), "pkg/keystore", "pkg/signing", "pkg/manifest")},
 		{from: []string{"simulate", "scan"}, to: []string{"pkg/keystore", "internal/certs"}}, // keys are handed in
 	}

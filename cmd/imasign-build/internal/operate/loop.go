@@ -1,0 +1,135 @@
+package operate
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/imasign/imasign-build/pkg/signing"
+)
+
+// stage is how far a unit came.
+type stage uint8
+
+const (
+	opening stage = iota
+	planning
+	writingManifest
+	preparing
+	committing
+)
+
+// begin opens and plans a unit.
+func (op *Operation) begin(ctx context.Context, u Unit) Outcome {
+	o := op.open(ctx, u, u.Open)
+	if o.Err != nil && u.Instead != nil && ctx.Err() == nil {
+		o = op.open(ctx, u, u.Instead)
+	}
+	return o
+}
+
+func (op *Operation) open(ctx context.Context, u Unit, open func(context.Context) (Opened, error)) Outcome {
+	o := Outcome{Unit: u}
+	opened, err := open(ctx)
+	if o.fail(opening, err) {
+		return o
+	}
+	o.Opened = opened
+	if o.Plan, err = op.plan(ctx, &o.Opened); o.fail(planning, err) {
+		_ = o.Container.Close() // nothing is left to be lost
+	}
+	return o
+}
+
+func (op *Operation) plan(ctx context.Context, c *Opened) (*signing.Plan, error) {
+	if c.Skip != "" {
+		return new(signing.Plan), nil
+	}
+	var src signing.Source = c.Container
+	if op.Select != nil {
+		src = op.Select(src)
+	}
+	return op.Plan(ctx, c.Name, src)
+}
+
+// end prepares and commits a unit that is planned, and closes its container.
+func (op *Operation) end(ctx context.Context, o *Outcome) {
+	if o.Plan == nil {
+		return
+	}
+	defer o.Container.Close() //nolint:errcheck // what is written is synced by Commit
+	if o.Err != nil {
+		return
+	}
+	if err := o.Plan.Attachable(); !op.DryRun && o.fail(preparing, err) {
+		return
+	}
+	change, err := o.Container.Prepare(ctx, o.Plan)
+	if o.fail(preparing, err) {
+		return
+	}
+	o.Change = *change
+	if !op.DryRun && change.Commit != nil {
+		op.commit(ctx, o)
+	}
+}
+
+// commit makes the change. A live unit is held against interrupts from its first moment
+// to its last, the undoing of a failed one included.
+func (op *Operation) commit(ctx context.Context, o *Outcome) {
+	if held := o.Unit.Live && op.Guard != nil; held {
+		op.Guard.Hold()
+		defer func() { o.Waited = op.Guard.Release() && o.Err == nil }()
+	}
+	if o.fail(preparing, context.Cause(ctx)) {
+		return
+	}
+	o.fail(committing, o.Change.Commit(ctx))
+}
+
+// fail notes an error and reports whether there is one.
+func (o *Outcome) fail(at stage, err error) bool {
+	if err == nil {
+		return false
+	}
+	o.stage, o.Err = at, err
+	return true
+}
+
+// close ends the plan.
+func (o *Outcome) close() {
+	if o.Plan != nil {
+		_ = o.Plan.Close() // its file has no name
+	}
+}
+
+// errUnchanged stands below an error that is of the inputs or the key.
+var errUnchanged = errors.New("nothing was changed")
+
+// explain returns the error of a unit with what it has left of the target.
+func (op *Operation) explain(ctx context.Context, o *Outcome) error {
+	undone := o.stage == committing && o.Unit.Live // Commit says what it has left
+	switch {
+	case context.Cause(ctx) != nil && !undone:
+		return op.interrupted(ctx, o.stage, o.Unit.Path, o.Err)
+	case o.stage == opening, o.stage == committing:
+		return o.Err
+	}
+	return errors.Join(o.Err, errUnchanged)
+}
+
+// interrupted returns err, or what an interrupt has left of the target.
+func (op *Operation) interrupted(ctx context.Context, at stage, path string, err error) error {
+	cause := context.Cause(ctx)
+	doing := "planning"
+	switch {
+	case cause == nil, op.Stream && at == committing:
+		return err
+	case at == opening:
+		doing = "reading"
+	case at == committing:
+		doing = "writing"
+	}
+	return fmt.Errorf("%w while %s: %s is as it was", cause, doing, cmp.Or(op.Target, path))
+}

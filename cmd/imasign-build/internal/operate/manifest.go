@@ -1,0 +1,95 @@
+package operate
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/imasign/imasign-build/pkg/signing"
+)
+
+// Manifest is where the manifest of an operation goes.
+type Manifest struct {
+	// Description is that of every unit, but for Container and Name, which are the
+	// unit's own.
+	Description signing.Description
+	// Create makes the file, once the first plan is made: it may lie in the tree that
+	// is being planned.
+	Create func() (File, error)
+}
+
+// File appears with Commit, and not at all after Abort. Abort after Commit does nothing.
+type File interface {
+	io.Writer
+	Commit() error
+	Abort()
+}
+
+// listing is a manifest in the making. Without a Manifest it takes anything and is
+// nothing.
+type listing struct {
+	*Manifest
+
+	file   File
+	listed map[string][sha256.Size]byte // what it says, by the names of the containers
+}
+
+// add writes a unit's part, once for several copies of one container.
+func (l *listing) add(o *Outcome) error {
+	if l.Manifest == nil || o.Skip != "" {
+		return nil
+	}
+	if err := l.create(); err != nil {
+		return err
+	}
+	d := l.Description
+	d.Container, d.Name = o.Unit.Kind, o.Name
+	first, met := l.listed[o.Name]
+	digest := sha256.New()
+	to := io.Writer(digest)
+	if !met {
+		to = io.MultiWriter(l.file, digest)
+	}
+	if err := o.Plan.WriteManifest(to, d); err != nil {
+		return fmt.Errorf("write the manifest: %w", err)
+	}
+	sum := [sha256.Size]byte(digest.Sum(nil))
+	if met && first != sum {
+		return fmt.Errorf("%s: another container is called %s as well, but differs: a manifest cannot list both", o.Unit.Path, o.Name)
+	}
+	l.listed[o.Name] = sum
+	return nil
+}
+
+func (l *listing) create() error {
+	if l.file != nil {
+		return nil
+	}
+	file, err := l.Create()
+	if err == nil {
+		l.file, l.listed = file, map[string][sha256.Size]byte{}
+	}
+	return err
+}
+
+// commit has the manifest appear.
+func (l *listing) commit() error {
+	if l.Manifest == nil {
+		return nil
+	}
+	err := l.create()
+	if err == nil {
+		err = l.file.Commit()
+	}
+	if err != nil {
+		return errors.Join(err, errors.New("the manifest is missing, everything else is done: run it again"))
+	}
+	return nil
+}
+
+func (l *listing) discard() {
+	if l.file != nil {
+		l.file.Abort()
+	}
+}

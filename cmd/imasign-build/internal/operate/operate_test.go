@@ -1,0 +1,333 @@
+package operate_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/operate"
+	"github.com/imasign/imasign-build/pkg/manifest"
+	"github.com/imasign/imasign-build/pkg/signing"
+)
+
+var (
+	errBoom        = errors.New("boom")
+	errInterrupted = errors.New("interrupted")
+)
+
+// world notes what is done to the fake containers.
+type world struct {
+	mu     sync.Mutex
+	events []string
+	fail   string             // the event that fails, as "commit b"
+	stop   string             // the event at which ctx is cancelled
+	cancel context.CancelFunc // of ctx
+	signed bool               // what is planned lacks signatures, for want of a key
+}
+
+func (w *world) do(event string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.events = append(w.events, event)
+	if event == w.stop {
+		w.cancel()
+	}
+	if event == w.fail {
+		return errBoom
+	}
+	return nil
+}
+
+func (w *world) did(event string) bool { return slices.Contains(w.events, event) }
+
+// fake is a container of one file.
+type fake struct {
+	*world
+
+	name string
+}
+
+func (f fake) Entries(context.Context) iter.Seq2[signing.Entry, error] {
+	return func(yield func(signing.Entry, error) bool) {
+		err := f.do("list " + f.name)
+		yield(signing.Entry{Path: "file", Size: 4, HashOnly: !f.signed, Open: func(context.Context) (*signing.File, error) {
+			return &signing.File{ReadCloser: io.NopCloser(strings.NewReader(f.name))}, nil
+		}}, err)
+	}
+}
+
+func (f fake) Prepare(ctx context.Context, p *signing.Plan) (*signing.Change, error) {
+	if err := f.do("prepare " + f.name); err != nil {
+		return nil, err
+	}
+	return &signing.Change{Any: p.Counts().Pending() > 0, Grows: 10, Commit: func(ctx context.Context) error {
+		return errors.Join(f.do("commit "+f.name), context.Cause(ctx))
+	}}, context.Cause(ctx)
+}
+
+func (f fake) Close() error { return f.do("close " + f.name) }
+
+func (w *world) unit(name string) operate.Unit {
+	return operate.Unit{Path: name, Kind: manifest.Archive, Open: func(ctx context.Context) (operate.Opened, error) {
+		if err := w.do("open " + name); err != nil {
+			return operate.Opened{}, err
+		}
+		return operate.Opened{Container: fake{w, name}, Name: name}, context.Cause(ctx)
+	}}
+}
+
+func (w *world) units(names ...string) iter.Seq2[operate.Unit, error] {
+	return func(yield func(operate.Unit, error) bool) {
+		for _, n := range names {
+			if !yield(w.unit(n), nil) {
+				return
+			}
+		}
+	}
+}
+
+// file is a manifest that is told by its state.
+type file struct {
+	bytes.Buffer
+	*world
+
+	state string
+}
+
+func (f *file) Write(b []byte) (int, error) {
+	if err := f.do("write manifest"); err != nil {
+		return 0, err
+	}
+	return f.Buffer.Write(b)
+}
+
+func (f *file) Commit() error {
+	if err := f.do("commit manifest"); err != nil {
+		return err
+	}
+	f.state = "committed"
+	return nil
+}
+
+func (f *file) Abort() {
+	if f.state == "" {
+		f.state = "aborted"
+	}
+}
+
+func operation(t *testing.T, w *world) (*operate.Operation, *file) {
+	t.Helper()
+	engine, err := signing.New(signing.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &file{world: w}
+	return &operate.Operation{
+		Plan: func(ctx context.Context, name string, src signing.Source) (*signing.Plan, error) {
+			if err := w.do("plan " + name); err != nil {
+				return nil, err
+			}
+			return engine.Plan(ctx, src)
+		},
+		Manifest: &operate.Manifest{Create: func() (operate.File, error) { return f, w.do("create manifest") }},
+		Target:   "target",
+	}, f
+}
+
+func newWorld(t *testing.T) (*world, context.Context) {
+	t.Helper()
+	ctx, cancel := context.WithCancelCause(t.Context())
+	return &world{cancel: func() { cancel(errInterrupted) }}, ctx
+}
+
+func TestRunOrder(t *testing.T) {
+	w, ctx := newWorld(t)
+	op, f := operation(t, w)
+	err := operate.Run(ctx, w.unit("a"), op, func(o *operate.Outcome) error {
+		if o.Name != "a" || !o.Change.Any || o.Change.Grows != 10 || o.Plan.Counts().Hashed != 1 {
+			t.Errorf("%+v", o)
+		}
+		for r, err := range o.Plan.Records() {
+			if err != nil || r.Path != "file" {
+				t.Error(r, err)
+			}
+		}
+		return w.do("take a")
+	})
+	want := []string{"open a", "plan a", "list a", "create manifest", "write manifest", "prepare a", "commit a", "close a", "commit manifest", "take a"}
+	if err != nil || !slices.Equal(w.events, want) {
+		t.Errorf("%v\n%q", err, w.events)
+	}
+	if f.state != "committed" || !strings.Contains(f.String(), `"file"`) {
+		t.Errorf("the manifest is %s: %s", f.state, &f.Buffer)
+	}
+}
+
+func TestRunFails(t *testing.T) {
+	for fail, want := range map[string]string{
+		"open a":          "boom",
+		"plan a":          "boom\nnothing was changed",
+		"list a":          "boom\nnothing was changed",
+		"create manifest": "boom\nnothing was changed",
+		"write manifest":  "write the manifest: boom\nnothing was changed",
+		"prepare a":       "boom\nnothing was changed",
+		"commit a":        "boom",
+		"commit manifest": "boom\nthe manifest is missing, everything else is done: run it again",
+		"close a":         "",
+		"take a":          "boom",
+	} {
+		w, ctx := newWorld(t)
+		w.fail = fail
+		op, f := operation(t, w)
+		err := operate.Run(ctx, w.unit("a"), op, func(*operate.Outcome) error { return w.do("take a") })
+		if got := fmt.Sprint(err); got != want && (want != "" || err != nil) {
+			t.Errorf("%s fails: %s", fail, got)
+		}
+		if whole := want == "" || fail == "take a"; whole != (f.state == "committed") {
+			t.Errorf("%s fails: the manifest is %q", fail, f.state)
+		}
+		late := []string{"commit a", "commit manifest", "take a", "close a"}
+		if w.did("commit a") != slices.Contains(late, fail) || w.did("close a") != (fail != "open a") {
+			t.Errorf("%s fails: %q", fail, w.events)
+		}
+	}
+}
+
+func TestRunInterrupted(t *testing.T) {
+	for stop, want := range map[string]string{
+		"open a":         "interrupted while reading: target is as it was",
+		"plan a":         "interrupted while planning: target is as it was",
+		"list a":         "interrupted while planning: target is as it was",
+		"write manifest": "interrupted while planning: target is as it was",
+		"prepare a":      "interrupted while planning: target is as it was",
+		"commit a":       "interrupted while writing: target is as it was",
+	} {
+		w, ctx := newWorld(t)
+		w.stop = stop
+		op, f := operation(t, w)
+		err := operate.Run(ctx, w.unit("a"), op, func(*operate.Outcome) error { return w.do("take a") })
+		if !errors.Is(err, errInterrupted) || err.Error() != want || f.state == "committed" || w.did("take a") || stop != "commit a" && w.did("commit a") {
+			t.Errorf("%s: %v, the manifest is %q, %q", stop, err, f.state, w.events)
+		}
+	}
+}
+
+// TestRunStream: of standard output nobody can say that it is as it was.
+func TestRunStream(t *testing.T) {
+	w, ctx := newWorld(t)
+	w.stop = "commit a"
+	op, _ := operation(t, w)
+	op.Stream = true
+	err := operate.Run(ctx, w.unit("a"), op, func(*operate.Outcome) error { return nil })
+	if err == nil || err.Error() != "interrupted" {
+		t.Error(err)
+	}
+}
+
+func TestDryRun(t *testing.T) {
+	for _, lacking := range []bool{false, true} {
+		w, ctx := newWorld(t)
+		w.signed = lacking
+		op, f := operation(t, w)
+		op.DryRun = true
+		op.Finish = func(context.Context, operate.Totals) error { return w.do("finish") }
+		if err := operate.Run(ctx, w.unit("a"), op, func(o *operate.Outcome) error { return w.do("take a") }); err != nil {
+			t.Error(err)
+		}
+		if _, err := operate.Each(ctx, 1, w.units("b"), true, op, func(o *operate.Outcome) error { return w.do("take b") }); err != nil {
+			t.Error(err)
+		}
+		for _, event := range []string{"prepare a", "take a", "prepare b", "take b", "finish", "commit manifest"} {
+			if !w.did(event) {
+				t.Errorf("no %s: %q", event, w.events)
+			}
+		}
+		if w.did("commit a") || w.did("commit b") || f.state != "committed" {
+			t.Errorf("%q", w.events)
+		}
+		w.fail = "prepare a"
+		if err := operate.Run(ctx, w.unit("a"), op, nil); !errors.Is(err, errBoom) {
+			t.Error(err)
+		}
+	}
+}
+
+func TestPlanWithoutKeyIsRefused(t *testing.T) {
+	w, ctx := newWorld(t)
+	w.signed = true
+	op, _ := operation(t, w)
+	err := operate.Run(ctx, w.unit("a"), op, nil)
+	if !errors.Is(err, signing.ErrUnsignedPlan) || w.did("prepare a") {
+		t.Errorf("%v: %q", err, w.events)
+	}
+}
+
+func TestSelect(t *testing.T) {
+	w, ctx := newWorld(t)
+	op, _ := operation(t, w)
+	op.Select = func(signing.Source) signing.Source { return none{} }
+	err := operate.Run(ctx, w.unit("a"), op, func(o *operate.Outcome) error {
+		if o.Change.Any || o.Plan.Counts().Hashed != 0 {
+			t.Errorf("%+v", o.Plan.Counts())
+		}
+		return nil
+	})
+	if err != nil || w.did("list a") {
+		t.Errorf("%v: %q", err, w.events)
+	}
+}
+
+type none struct{}
+
+func (none) Entries(context.Context) iter.Seq2[signing.Entry, error] {
+	return func(func(signing.Entry, error) bool) {}
+}
+
+func TestSkip(t *testing.T) {
+	w, ctx := newWorld(t)
+	op, f := operation(t, w)
+	u := w.unit("a")
+	u.Open = func(context.Context) (operate.Opened, error) {
+		return operate.Opened{Container: fake{w, "a"}, Name: "a", Skip: "source"}, nil
+	}
+	list := func(yield func(operate.Unit, error) bool) { yield(u, nil) }
+	totals, err := operate.Each(ctx, 1, list, false, op, func(o *operate.Outcome) error {
+		if o.Skip != "source" || o.Plan.Counts() != (signing.Counts{}) {
+			t.Errorf("%+v", o)
+		}
+		return nil
+	})
+	if err != nil || w.did("plan a") || !w.did("commit a") || totals != (operate.Totals{Units: 1, Skipped: 1}) || f.Len() > 0 || f.state != "committed" {
+		t.Errorf("%v %+v %q", err, totals, w.events)
+	}
+}
+
+func TestInstead(t *testing.T) {
+	for _, fail := range []string{"", "open a", "plan a"} {
+		w, ctx := newWorld(t)
+		w.fail = fail
+		op, _ := operation(t, w)
+		u := w.unit("a")
+		u.Instead = w.unit("b").Open
+		name := "b"
+		if fail == "" {
+			name = "a"
+		}
+		err := operate.Run(ctx, u, op, func(o *operate.Outcome) error {
+			if o.Name != name || o.Unit.Path != "a" {
+				t.Errorf("%s fails: %+v", fail, o)
+			}
+			return nil
+		})
+		if err != nil || !w.did("commit "+name) || w.did("open b") != (name == "b") {
+			t.Errorf("%s fails: %v: %q", fail, err, w.events)
+		}
+	}
+}
