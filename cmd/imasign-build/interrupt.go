@@ -85,16 +85,16 @@ func (i *interrupts) take() {
 	}
 }
 
-// attach says that from here on the first signal is ignored.
-func (i *interrupts) attach() {
+// Hold says that from here on the first signal is ignored: a container is changed.
+func (i *interrupts) Hold() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.phase = attaching
 }
 
-// attached says that everything is attached, and reports whether a signal was
+// Release says that the change is finished or undone, and reports whether a signal was
 // ignored meanwhile.
-func (i *interrupts) attached() bool {
+func (i *interrupts) Release() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.phase = attached

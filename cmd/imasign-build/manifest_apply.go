@@ -9,13 +9,12 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/operate"
 	"github.com/imasign/imasign-build/internal/input"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/manifest"
-	"github.com/imasign/imasign-build/pkg/rootfs"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
 	"github.com/imasign/imasign-build/pkg/signing"
-	"github.com/imasign/imasign-build/pkg/tarball"
 )
 
 type manifestApplyOptions struct {
@@ -159,33 +158,14 @@ func applyToPackages(ctx context.Context, a *app, o manifestApplyOptions, ring *
 	return run.units(ctx, paths, &o.packages, s)
 }
 
+// applyToTree attaches the manifest's values to the files of a directory.
 func applyToTree(ctx context.Context, a *app, o manifestApplyOptions, ring *ima.Keyring, catalog *manifest.Catalog, dirs []string) error {
 	if len(dirs) != 1 {
 		return usagef("a manifest of a tree goes to one directory, not to %d", len(dirs))
 	}
-	dir := dirs[0]
-	index, err := catalog.Index("")
-	if err != nil {
-		return err
-	}
-	progress := a.newProgress()
-	defer progress.close()
-	engine, err := o.engine.engine(nil, nil, progress.observer)
-	if err != nil {
-		return err
-	}
-	tree, err := rootfs.Open(dir, rootfs.Options{CrossMounts: o.crossMounts, Observe: progress.observer})
-	if err != nil {
-		return err
-	}
-	defer tree.Close() //nolint:errcheck // opened for reading
-	if !o.dryRun {
-		if err := tree.Probe(ctx); err != nil {
-			return err
-		}
-	}
-	run := newChange(a, "manifest apply", dir, progress, o.dryRun)
-	return run.do(ctx, func() (*signing.Plan, error) { return o.plan(ctx, engine, tree, index, ring) }, tree.Attach)
+	return o.applyTo(ctx, a, dirs[0], ring, catalog, "", func(run *operation) operate.Unit {
+		return inPlace(dirs[0], o.crossMounts, run)
+	})
 }
 
 // applyToTar attaches the manifest's values to a copy of an archive.
@@ -197,7 +177,16 @@ func applyToTar(ctx context.Context, a *app, o manifestApplyOptions, ring *ima.K
 	if err := o.output.check(a, o.dryRun, false, "", ""); err != nil {
 		return err
 	}
-	index, err := catalog.Index(headers[0].Name)
+	return o.applyTo(ctx, a, files[0], ring, catalog, headers[0].Name, func(run *operation) operate.Unit {
+		o.output.jobs = o.engine.jobs
+		run.writes(o.output.file)
+		return o.output.copyOf(a, &o.input, files[0], run.progress.observer)
+	})
+}
+
+// applyTo attaches what the manifest states of the container called name.
+func (o *manifestApplyOptions) applyTo(ctx context.Context, a *app, target string, ring *ima.Keyring, catalog *manifest.Catalog, name string, unit func(*operation) operate.Unit) error {
+	index, err := catalog.Index(name)
 	if err != nil {
 		return err
 	}
@@ -207,14 +196,10 @@ func applyToTar(ctx context.Context, a *app, o manifestApplyOptions, ring *ima.K
 	if err != nil {
 		return err
 	}
-	archive, closeArchive, err := o.input.open(ctx, a, files[0], tarball.Options{Observe: progress.observer})
-	if err != nil {
-		return err
-	}
-	defer closeArchive()
-	run := newRewrite(a, "manifest apply", manifest.Archive, files[0], o.output.file, progress, o.dryRun)
-	o.output.jobs = o.engine.jobs
-	return run.do(ctx, func() (*signing.Plan, error) { return o.plan(ctx, engine, archive, index, ring) }, o.output.rewrite(a, archive))
+	run := newOperation(a, "manifest apply", target, progress, nil, func(ctx context.Context, src signing.Source) (*signing.Plan, error) {
+		return o.plan(ctx, engine, src, index, ring)
+	}, o.dryRun)
+	return run.run(ctx, unit(run))
 }
 
 // openCatalog opens a manifest of any number of containers.

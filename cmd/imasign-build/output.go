@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/operate"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/internal/atomicfile"
+	"github.com/imasign/imasign-build/internal/input"
 )
 
 // print prints a command's result: a JSON document with --json, which then holds the
@@ -38,27 +41,67 @@ func (a *app) printFile(text []byte) error {
 
 // writeOutput writes a file whole or not at all; - stands for standard output.
 func (a *app) writeOutput(file string, write func(io.Writer) error) error {
-	commit, discard, err := a.prepareOutput(file, write)
+	f, err := a.create(file)
 	if err != nil {
 		return err
 	}
-	defer discard()
-	return commit()
+	defer f.Abort()
+	if err := write(f); err != nil {
+		if file != "-" {
+			err = fmt.Errorf("write %s: %w", file, err)
+		}
+		return err
+	}
+	return f.Commit()
 }
 
-// prepareOutput writes a file that appears with commit; discard after commit does
-// nothing. Standard output (-) gets everything at commit as well.
-func (a *app) prepareOutput(file string, write func(io.Writer) error) (commit func() error, discard func(), err error) {
+// create begins a file that appears with Commit; - stands for standard output, which
+// gets everything at once.
+func (a *app) create(file string) (operate.File, error) {
 	if file == "-" {
-		return func() error { return write(a.out) }, func() {}, nil
+		return direct{a.out}, nil
 	}
 	f, err := atomicfile.Create(file, 0o644)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if err := write(f); err != nil {
-		f.Abort()
-		return nil, nil, fmt.Errorf("write %s: %w", file, err)
-	}
-	return f.Commit, f.Abort, nil
+	return f, nil
 }
+
+// direct is an output that has no Commit.
+type direct struct{ io.Writer }
+
+func (direct) Commit() error { return nil }
+func (direct) Abort()        {}
+
+// createLate is create, but standard output gets everything with Commit as well.
+func (a *app) createLate(file string) (operate.File, error) {
+	if file != "-" {
+		return a.create(file)
+	}
+	f, err := os.CreateTemp("", "imasign-manifest-*")
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", input.ErrSpool, err)
+	}
+	if err := os.Remove(f.Name()); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return late{f, a.out}, nil
+}
+
+// late is a temporary file without a name, and where its content goes.
+type late struct {
+	*os.File
+
+	to io.Writer
+}
+
+func (l late) Commit() error {
+	_, err := l.Seek(0, io.SeekStart)
+	if err == nil {
+		_, err = io.Copy(l.to, l.File)
+	}
+	return err
+}
+
+func (l late) Abort() { _ = l.Close() } // it has no name

@@ -131,15 +131,18 @@ func (o *policyGenerateOptions) signed(ctx context.Context, a *app, text []byte)
 	if o.restoreFile == "" {
 		return keyID, o.attach(plan, filepath.Join(dir, "."), name, text)
 	}
-	commit, discard, err := a.prepareOutput(o.restoreFile, func(w io.Writer) error { return rootfs.WriteRestore(w, plan) })
+	restore, err := a.createLate(o.restoreFile)
 	if err != nil {
 		return "", err
 	}
-	defer discard()
+	defer restore.Abort()
+	if err := rootfs.WriteRestore(restore, plan); err != nil {
+		return "", err
+	}
 	if err := atomicfile.WriteFile(o.output, text, 0o644); err != nil {
 		return "", err
 	}
-	return keyID, commit()
+	return keyID, restore.Commit()
 }
 
 // attach writes the file and sets its security.ima. The tree sets it through the C

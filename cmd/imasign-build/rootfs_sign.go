@@ -7,8 +7,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/operate"
+	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/rootfs"
-	"github.com/imasign/imasign-build/pkg/signing"
 )
 
 type rootfsSignOptions struct {
@@ -97,34 +98,48 @@ func runRootfsSign(ctx context.Context, a *app, o rootfsSignOptions, dir string)
 	if err := o.choice.compile(progress.observer); err != nil {
 		return err
 	}
-	tree, err := rootfs.Open(dir, rootfs.Options{CrossMounts: o.crossMounts, Observe: progress.observer})
-	if err != nil {
+	defer o.choice.warn(a, "the tree")
+	run := newOperation(a, "rootfs sign", dir, progress, s.public, s.Plan, o.dryRun)
+	run.Select = o.choice.wrap
+	if err := run.lists(o.manifest); err != nil {
 		return err
 	}
-	defer tree.Close() //nolint:errcheck // opened for reading
-	if o.output == "xattr" && !o.dryRun {
-		if err := tree.Probe(ctx); err != nil {
-			return err
-		}
+	if o.output == "xattr" {
+		return run.run(ctx, inPlace(dir, o.crossMounts, run))
 	}
-	run := newChange(a, "rootfs sign", dir, progress, o.dryRun)
-	run.public, run.manifest = s.public, o.manifest
-	if o.output == "restore" && o.restoreFile == "-" && !o.dryRun || o.manifest == "-" {
-		run.summary = a.err // standard output is the file
+	if o.output == "restore" {
+		run.writes(o.restoreFile)
 	}
-	defer o.choice.warn(a, "the tree")
-	return run.do(ctx, func() (*signing.Plan, error) { return s.Plan(ctx, o.choice.wrap(tree)) }, o.attach(a, tree))
+	return run.run(ctx, o.detached(dir, run))
 }
 
-// attach is what --output asks for.
-func (o *rootfsSignOptions) attach(a *app, tree *rootfs.Tree) func(context.Context, *signing.Plan) error {
-	switch o.output {
-	case "restore":
-		return func(_ context.Context, plan *signing.Plan) error {
-			return a.writeOutput(o.restoreFile, func(w io.Writer) error { return rootfs.WriteRestore(w, plan) })
+// inPlace is the unit of a tree whose files are changed.
+func inPlace(dir string, crossMounts bool, run *operation) operate.Unit {
+	return operate.Unit{Kind: manifest.Tree, Live: true, Open: func(ctx context.Context) (operate.Opened, error) {
+		tree, err := rootfs.Open(dir, rootfs.Options{CrossMounts: crossMounts, Observe: run.progress.observer})
+		if err == nil && !run.DryRun { // before the work of planning rather than after it
+			if err = tree.Probe(ctx); err != nil {
+				_ = tree.Close() // opened for reading
+			}
 		}
-	case "none":
-		return func(context.Context, *signing.Plan) error { return nil }
-	}
-	return tree.Attach
+		if err != nil {
+			return operate.Opened{}, err
+		}
+		return operate.Opened{Container: tree}, nil
+	}}
+}
+
+// detached is the unit of a tree whose files keep what they have.
+func (o *rootfsSignOptions) detached(dir string, run *operation) operate.Unit {
+	return operate.Unit{Kind: manifest.Tree, Open: func(context.Context) (operate.Opened, error) {
+		tree, err := rootfs.Open(dir, rootfs.Options{CrossMounts: o.crossMounts, Observe: run.progress.observer})
+		if err != nil {
+			return operate.Opened{}, err
+		}
+		container := &rootfs.Detached{Tree: tree}
+		if o.output == "restore" {
+			container.Output = func(write func(io.Writer) error) error { return run.writeOutput(o.restoreFile, write) }
+		}
+		return operate.Opened{Container: container}, nil
+	}}
 }

@@ -4,9 +4,6 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
-
-	"github.com/imasign/imasign-build/pkg/rootfs"
-	"github.com/imasign/imasign-build/pkg/signing"
 )
 
 type rootfsStripOptions struct {
@@ -47,17 +44,8 @@ func runRootfsStrip(ctx context.Context, a *app, o rootfsStripOptions, dir strin
 	if err := o.choice.compile(progress.observer); err != nil {
 		return err
 	}
-	tree, err := rootfs.Open(dir, rootfs.Options{CrossMounts: o.crossMounts, Observe: progress.observer})
-	if err != nil {
-		return err
-	}
-	defer tree.Close() //nolint:errcheck // opened for reading
-	if !o.dryRun {
-		if err := tree.Probe(ctx); err != nil {
-			return err
-		}
-	}
-	run := newChange(a, "rootfs strip", dir, progress, o.dryRun)
 	defer o.choice.warn(a, "the tree")
-	return run.do(ctx, func() (*signing.Plan, error) { return engine.Strip(ctx, o.choice.wrap(tree)) }, tree.Attach)
+	run := newOperation(a, "rootfs strip", dir, progress, nil, engine.Strip, o.dryRun)
+	run.Select = o.choice.wrap
+	return run.run(ctx, inPlace(dir, o.crossMounts, run))
 }

@@ -8,9 +8,11 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/operate"
 	"github.com/imasign/imasign-build/internal/atomicfile"
 	"github.com/imasign/imasign-build/internal/compress"
 	"github.com/imasign/imasign-build/internal/input"
+	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/signing"
 	"github.com/imasign/imasign-build/pkg/tarball"
 )
@@ -32,15 +34,28 @@ func (f *tarInputFlags) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.plain, "plain", false, "treat an archive of a container image as a plain archive of files")
 }
 
+// openArchive is an archive with what it is read from.
+type openArchive struct {
+	*tarball.Archive
+
+	closeInput func()
+}
+
+// Close closes both.
+func (o *openArchive) Close() error {
+	defer o.closeInput()
+	return o.Archive.Close()
+}
+
 // open opens an archive, - for standard input.
-func (f *tarInputFlags) open(ctx context.Context, a *app, file string, o tarball.Options) (*tarball.Archive, func(), error) {
+func (f *tarInputFlags) open(ctx context.Context, a *app, file string, o tarball.Options) (*openArchive, error) {
 	if f.unpackLimit <= 0 {
-		return nil, nil, usagef("--unpack-limit %d: at least 1", f.unpackLimit)
+		return nil, usagef("--unpack-limit %d: at least 1", f.unpackLimit)
 	}
 	o.UnpackLimit = f.unpackLimit
 	in, name, closeInput, err := a.openInput(ctx, file)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	archive, err := tarball.Open(ctx, in, name, o)
 	if err == nil && !f.plain {
@@ -53,9 +68,9 @@ func (f *tarInputFlags) open(ctx context.Context, a *app, file string, o tarball
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
-		return nil, nil, err
+		return nil, err
 	}
-	return archive, func() { _ = archive.Close(); closeInput() }, nil
+	return &openArchive{archive, closeInput}, nil
 }
 
 // openInput opens a file, - for standard input, and returns what it is called.
@@ -132,27 +147,111 @@ func (f *tarOutputFlags) choose(input compress.Format) (compress.Format, error) 
 	return input, nil
 }
 
+// archiveFile is an archive being written, compressed on its way to a file.
+type archiveFile struct {
+	io.WriteCloser
+
+	file operate.File
+}
+
+// create begins the output, where input is how the input was compressed.
+func (f *tarOutputFlags) create(ctx context.Context, a *app, input compress.Format) (*archiveFile, error) {
+	compression, err := f.choose(input)
+	if err != nil {
+		return nil, err
+	}
+	file, err := a.create(f.file)
+	if err != nil {
+		return nil, err
+	}
+	z, err := compress.Archives().Writer(ctx, file, compression, f.jobs)
+	if err != nil {
+		file.Abort()
+		return nil, err
+	}
+	return &archiveFile{z, file}, nil
+}
+
+// Commit has the archive appear.
+func (f *archiveFile) Commit() error {
+	if err := f.Close(); err != nil {
+		return err
+	}
+	return f.file.Commit()
+}
+
+// Abort leaves what was there.
+func (f *archiveFile) Abort() { f.file.Abort() }
+
 // write has the archive written, compressed, to the output.
 func (f *tarOutputFlags) write(ctx context.Context, a *app, input compress.Format, write func(io.Writer) error) error {
-	compression, err := f.choose(input)
+	out, err := f.create(ctx, a, input)
 	if err != nil {
 		return err
 	}
-	return a.writeOutput(f.file, func(w io.Writer) error {
-		z, err := compress.Archives().Writer(ctx, w, compression, f.jobs)
-		if err == nil {
-			err = write(z)
-		}
-		if err != nil {
-			return err
-		}
-		return z.Close()
-	})
+	defer out.Abort()
+	if err := write(out); err != nil {
+		return err
+	}
+	return out.Commit()
 }
 
-// rewrite is the attaching of a plan to a copy of the archive.
-func (f *tarOutputFlags) rewrite(a *app, archive *tarball.Archive) func(context.Context, *signing.Plan) error {
-	return func(ctx context.Context, plan *signing.Plan) error {
-		return f.write(ctx, a, compress.Format(archive.Compression()), func(w io.Writer) error { return archive.Rewrite(ctx, plan, w) })
+// copyOf is the unit of an archive and its copy.
+func (f *tarOutputFlags) copyOf(a *app, in *tarInputFlags, file string, observe signing.Observer) operate.Unit {
+	return operate.Unit{Kind: manifest.Archive, Open: func(ctx context.Context) (operate.Opened, error) {
+		archive, err := in.open(ctx, a, file, tarball.Options{Observe: observe})
+		if err != nil {
+			return operate.Opened{}, err
+		}
+		output := func(ctx context.Context, write func(io.Writer) error) error {
+			return f.write(ctx, a, compress.Format(archive.Compression()), write)
+		}
+		return operate.Opened{Container: archiveCopy{&tarball.Copy{Archive: archive.Archive, Output: output}, archive}, Name: nameOf(file)}, nil
+	}}
+}
+
+// archiveCopy closes the input with the archive.
+type archiveCopy struct {
+	*tarball.Copy
+
+	opened *openArchive
+}
+
+// Close closes both.
+func (c archiveCopy) Close() error { return c.opened.Close() }
+
+// tarChange is what the commands that write a copy of an archive, or of the images in it,
+// have in common.
+type tarChange struct {
+	choice   selectFlags
+	input    tarInputFlags
+	oci      bool
+	output   tarOutputFlags
+	manifest string
+	dryRun   bool
+}
+
+func (t *tarChange) add(flags *pflag.FlagSet, verb, dryRun string) {
+	t.choice.add(flags)
+	t.choice.addSelect(flags, verb)
+	t.input.add(flags)
+	t.output.add(flags)
+	addOCI(flags, &t.oci)
+	flags.StringVar(&t.manifest, "manifest", "", "write the manifest to this `file`")
+	flags.BoolVar(&t.dryRun, "dry-run", false, dryRun)
+	once(flags, "manifest")
+}
+
+// run works on the file with what was opened to plan.
+func (t *tarChange) run(ctx context.Context, o *operation, jobs int) error {
+	t.output.jobs = jobs
+	o.Select = t.choice.wrap
+	o.writes(t.output.file)
+	if err := o.lists(t.manifest); err != nil {
+		return err
 	}
+	if t.oci {
+		return t.runImages(ctx, o)
+	}
+	return o.run(ctx, t.output.copyOf(o.app, &t.input, o.result.Of, o.progress.observer))
 }

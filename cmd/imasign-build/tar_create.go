@@ -9,9 +9,9 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/operate"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/internal/compress"
-	"github.com/imasign/imasign-build/internal/tree"
 	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/rootfs"
 	"github.com/imasign/imasign-build/pkg/signing"
@@ -92,29 +92,29 @@ func runTarCreate(ctx context.Context, a *app, o tarCreateOptions, dir string) e
 	}
 	progress := a.newProgress()
 	defer progress.close()
-	t, err := tree.Open(dir, tree.Options{CrossMounts: o.crossMounts})
-	if err != nil {
-		return err
-	}
-	defer t.Close() //nolint:errcheck // opened for reading
-	c := tarCreation{app: a, tree: t, options: tarball.CreateOptions{Latest: latest, Jobs: o.engine.jobs, Observe: progress.observer}, output: o.output}
+	c := tarCreation{app: a, dir: dir, output: o.output, options: tarball.CreateOptions{
+		CrossMounts: o.crossMounts, Latest: latest, Jobs: o.engine.jobs, Observe: progress.observer,
+	}}
 	c.output.jobs = o.engine.jobs
 	if o.sign {
-		return runTarCreateSigned(ctx, a, o, dir, progress, &c)
+		return runTarCreateSigned(ctx, a, o, progress, &c)
 	}
 	started := time.Now()
 	if err := c.write(ctx, nil); err != nil {
-		return newRewrite(a, "tar create", manifest.Archive, dir, o.output.file, progress, false).notAttached(ctx, err)
+		if cause := context.Cause(ctx); cause != nil && o.output.file != "-" {
+			err = fmt.Errorf("%w while writing: %s is as it was", cause, o.output.file)
+		}
+		return err
 	}
 	progress.close()
-	return c.report(dir, time.Since(started))
+	return c.report(time.Since(started))
 }
 
 // runTarCreateSigned plans the tree's signatures and has them written into the
 // archive.
-func runTarCreateSigned(ctx context.Context, a *app, o tarCreateOptions, dir string, progress *progress, c *tarCreation) error {
-	if isLayout(dir) {
-		return fmt.Errorf("%s is an OCI image layout: signed as a tree, its blobs would get signatures and the files in its layers none: tar sign --oci signs those", dir)
+func runTarCreateSigned(ctx context.Context, a *app, o tarCreateOptions, progress *progress, c *tarCreation) error {
+	if isLayout(c.dir) {
+		return fmt.Errorf("%s is an OCI image layout: signed as a tree, its blobs would get signatures and the files in its layers none: tar sign --oci signs those", c.dir)
 	}
 	s, err := newSigner(ctx, a, &o.signerFlags, progress.observer)
 	if err != nil {
@@ -124,21 +124,39 @@ func runTarCreateSigned(ctx context.Context, a *app, o tarCreateOptions, dir str
 	if err := o.choice.compile(progress.observer); err != nil {
 		return err
 	}
-	source, err := rootfs.Open(dir, rootfs.Options{CrossMounts: o.crossMounts, Observe: progress.observer})
-	if err != nil {
+	defer o.choice.warn(a, "the tree")
+	run := newOperation(a, "tar create", c.dir, progress, s.public, s.Plan, o.dryRun)
+	run.Select = o.choice.wrap
+	run.writes(o.output.file)
+	if err := run.lists(o.manifest); err != nil {
 		return err
 	}
-	defer source.Close() //nolint:errcheck // opened for reading
-	run := newRewrite(a, "tar create", manifest.Tree, dir, o.output.file, progress, o.dryRun)
-	run.public, run.manifest, run.name = s.public, o.manifest, ""
-	defer o.choice.warn(a, "the tree")
-	return run.do(ctx, func() (*signing.Plan, error) { return s.Plan(ctx, o.choice.wrap(source)) }, c.write)
+	return run.run(ctx, operate.Unit{Kind: manifest.Tree, Open: func(context.Context) (operate.Opened, error) {
+		t, err := rootfs.Open(c.dir, rootfs.Options{CrossMounts: o.crossMounts, Observe: progress.observer})
+		if err != nil {
+			return operate.Opened{}, err
+		}
+		return operate.Opened{Container: archivedTree{t, c}}, nil
+	}})
+}
+
+// archivedTree is a tree and the archive that is made of it.
+type archivedTree struct {
+	*rootfs.Tree
+
+	archive *tarCreation
+}
+
+// Prepare is for a change that writes the archive.
+func (t archivedTree) Prepare(_ context.Context, plan *signing.Plan) (*signing.Change, error) {
+	return &signing.Change{Any: true, Commit: func(ctx context.Context) error { return t.archive.write(ctx, plan) }}, nil
 }
 
 // tarCreation is one archive being made.
 type tarCreation struct {
 	*app
-	tree    *tree.Tree
+
+	dir     string
 	options tarball.CreateOptions
 	output  tarOutputFlags
 	counts  tarball.Counts
@@ -146,12 +164,12 @@ type tarCreation struct {
 
 func (c *tarCreation) write(ctx context.Context, plan *signing.Plan) error {
 	return c.output.write(ctx, c.app, compress.None, func(w io.Writer) (err error) {
-		c.counts, err = tarball.Create(ctx, w, c.tree, plan, c.options)
+		c.counts, err = tarball.Create(ctx, w, c.dir, plan, c.options)
 		return err
 	})
 }
 
-func (c *tarCreation) report(dir string, took time.Duration) error {
+func (c *tarCreation) report(took time.Duration) error {
 	n := c.counts
 	var out io.Writer = c.out
 	if c.output.file == "-" {
@@ -159,6 +177,6 @@ func (c *tarCreation) report(dir string, took time.Duration) error {
 	}
 	return c.printTo(out, &report.Archive{
 		Head: report.Head{Command: "tar create"}, EntriesWritten: n.Entries, SignedBefore: n.Signed, Links: n.Links,
-		Bytes: n.Bytes, Seconds: took.Seconds(), Of: dir,
+		Bytes: n.Bytes, Seconds: took.Seconds(), Of: c.dir,
 	}, nil)
 }

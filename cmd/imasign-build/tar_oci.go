@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"iter"
 	"os"
 	"path/filepath"
@@ -12,6 +11,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/oci"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/operate"
+	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/signing"
 	"github.com/imasign/imasign-build/pkg/tarball"
 )
@@ -53,101 +54,94 @@ func (f *tarOutputFlags) checkOCI(a *app, dryRun bool, in string) error {
 	return nil
 }
 
-// planner plans one container.
-type planner func(context.Context, signing.Source) (*signing.Plan, error)
-
-// layers are the plans of a layout's layers.
-type layers struct {
-	names []string
-	plans []*signing.Plan
-}
-
-func (l *layers) close() {
-	for _, p := range l.plans {
-		_ = p.Close()
-	}
-}
-
-func (l *layers) counts() (sum signing.Counts) {
-	for _, p := range l.plans {
-		sum.Add(p.Counts())
-	}
-	return sum
-}
-
-// records yields all records, their paths below the digests of the layers.
-func (l *layers) records() iter.Seq2[signing.Record, error] {
-	return func(yield func(signing.Record, error) bool) {
-		for i, p := range l.plans {
-			for r, err := range p.Records() {
-				r.Path = l.names[i] + "/" + r.Path
-				if !yield(r, err) {
-					return
-				}
-			}
-		}
-	}
-}
-
-// runTarOCI plans and rewrites every layer of the images.
-func runTarOCI(ctx context.Context, run *change, in tarInputFlags, out tarOutputFlags, plan planner) error {
-	layout, closeLayout, err := in.openOCI(ctx, run.app, run.from, run.progress.observer, out.jobs, false)
+// runImages plans and rewrites every layer of the images.
+func (t *tarChange) runImages(ctx context.Context, o *operation) error {
+	layout, closeLayout, err := t.input.openOCI(ctx, o.app, o.result.Of, o.progress.observer, t.output.jobs, false)
 	if err != nil {
-		return run.notAttached(ctx, err)
+		return err
 	}
 	defer closeLayout()
-	var all layers
-	defer all.close()
-	err = all.rewrite(ctx, run, layout, out, plan)
+	pass, err := t.pass(ctx, o, layout)
 	if err != nil {
-		return run.notAttached(ctx, err)
-	}
-	if err := run.writeLayers(&all); err != nil {
 		return err
 	}
-	run.progress.close()
-	run.leftOut = layout.LeftOut()
-	return run.report(all.counts(), all.records())
-}
-
-// rewrite plans every layer and writes the images as they came.
-func (l *layers) rewrite(ctx context.Context, run *change, layout *oci.Layout, out tarOutputFlags, plan planner) error {
-	add := func(ctx context.Context, digest string, layer *tarball.Archive) (*signing.Plan, error) {
-		p, err := plan(ctx, layer)
-		if err == nil {
-			l.names, l.plans = append(l.names, digest), append(l.plans, p)
+	defer pass.Close() //nolint:errcheck // what is left of it is of no use
+	totals, err := operate.Each(ctx, 1, layers(ctx, pass, o.result.Of), true, &o.Operation, func(done *operate.Outcome) error {
+		if !o.verbose {
+			return nil
 		}
-		return p, err
-	}
-	switch {
-	case run.dryRun:
-		return layout.Layers(ctx, func(ctx context.Context, digest string, layer *tarball.Archive) error {
-			_, err := add(ctx, digest, layer)
-			return err
-		})
-	case isLayoutDir(run.from):
-		return layout.Rewrite(ctx, out.file, add)
-	}
-	return out.write(ctx, run.app, layout.Compression(), func(w io.Writer) error { return layout.RewriteArchive(ctx, w, add) })
-}
-
-// writeLayers writes the manifest, of which each layer has its part.
-func (c *change) writeLayers(all *layers) error {
-	if c.manifest == "" {
-		return nil
-	}
-	date, err := c.date()
+		return o.result.List(done.Name+"/", done.Plan.Records())
+	})
 	if err != nil {
 		return err
 	}
-	return c.writeOutput(c.manifest, func(w io.Writer) error {
-		for i, p := range all.plans {
-			if err := p.WriteManifest(w, signing.Description{Tool: tool, Container: c.kind, Name: all.names[i], Date: date}); err != nil {
-				return err
+	o.result.AnnotationsLeftOut = layout.LeftOut()
+	return o.report(totals.Counts)
+}
+
+// imagePass is a pass over images with the file that they are written to.
+type imagePass struct {
+	*oci.Pass
+
+	file operate.File // nil for a directory, and for none
+}
+
+// Close gives up what was not published.
+func (p *imagePass) Close() error {
+	if p.file != nil {
+		p.file.Abort()
+	}
+	return p.Pass.Close()
+}
+
+// Finish publishes the images.
+func (p *imagePass) Finish(ctx context.Context, _ operate.Totals) error {
+	if err := p.Pass.Finish(ctx); err != nil || p.file == nil {
+		return err
+	}
+	return p.file.Commit()
+}
+
+// pass begins the writing of the images as they came.
+func (t *tarChange) pass(ctx context.Context, o *operation, layout *oci.Layout) (*imagePass, error) {
+	p := &imagePass{}
+	o.Finish = p.Finish
+	var err error
+	switch {
+	case o.DryRun:
+		p.Pass = layout.Look()
+	case isLayoutDir(o.result.Of):
+		p.Pass, err = layout.Rewrite(t.output.file)
+	default:
+		var file *archiveFile
+		if file, err = t.output.create(ctx, o.app, layout.Compression()); err == nil {
+			p.Pass, p.file = layout.RewriteArchive(file), file
+		}
+	}
+	return p, err
+}
+
+// layers are the units of images.
+func layers(ctx context.Context, pass *imagePass, name string) iter.Seq2[operate.Unit, error] {
+	return func(yield func(operate.Unit, error) bool) {
+		places, err := pass.Layers(ctx)
+		if err != nil {
+			yield(operate.Unit{}, err)
+			return
+		}
+		for _, at := range places {
+			u := operate.Unit{Path: name + ": " + at.String(), Kind: manifest.Layer, Open: func(ctx context.Context) (operate.Opened, error) {
+				layer, err := pass.Open(ctx, at)
+				if err != nil {
+					return operate.Opened{}, err
+				}
+				return operate.Opened{Container: layer, Name: layer.Digest}, nil
+			}}
+			if !yield(u, nil) {
+				return
 			}
 		}
-		return nil
-	})
+	}
 }
 
 // openOCI opens a layout directory, or else an archive of images.
@@ -211,9 +205,9 @@ func runTarVerifyOCI(ctx context.Context, a *app, o tarVerifyOptions, dir string
 	}
 	defer closeLayout()
 	result := a.newVerification("tar verify", dir)
-	err = layout.Layers(ctx, func(ctx context.Context, digest string, layer *tarball.Archive) error {
+	err = eachLayer(ctx, layout.Look(), func(layer *oci.Layer) error {
 		return v.Verify(ctx, o.choice.wrap(layer), signing.Trust{Ring: v.ring}, func(verdict signing.Verdict) error {
-			verdict.Path = digest + "/" + verdict.Path
+			verdict.Path = layer.Digest + "/" + verdict.Path
 			return result.Take(verdict)
 		})
 	})
@@ -225,4 +219,24 @@ func runTarVerifyOCI(ctx context.Context, a *app, o tarVerifyOptions, dir string
 	}
 	v.progress.close()
 	return a.finish(result, o.allowEmpty)
+}
+
+// eachLayer opens the layers one after the other.
+func eachLayer(ctx context.Context, pass *oci.Pass, visit func(*oci.Layer) error) error {
+	places, err := pass.Layers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, at := range places {
+		layer, err := pass.Open(ctx, at)
+		if err != nil {
+			return err
+		}
+		err = visit(layer)
+		_ = layer.Close() // opened for reading
+		if err != nil {
+			return fmt.Errorf("%s: %w", at, err)
+		}
+	}
+	return pass.Finish(ctx)
 }

@@ -5,34 +5,17 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-
-	"github.com/imasign/imasign-build/pkg/manifest"
-	"github.com/imasign/imasign-build/pkg/signing"
-	"github.com/imasign/imasign-build/pkg/tarball"
 )
 
 type tarSignOptions struct {
 	signerFlags
-
-	choice   selectFlags
-	input    tarInputFlags
-	oci      bool
-	output   tarOutputFlags
-	manifest string
-	dryRun   bool
+	tarChange
 }
 
 func (o *tarSignOptions) add(flags *pflag.FlagSet) {
 	o.signerFlags.add(flags)
-	o.choice.add(flags)
 	o.choice.addHashed(flags)
-	o.choice.addSelect(flags, "sign")
-	o.input.add(flags)
-	o.output.add(flags)
-	addOCI(flags, &o.oci)
-	flags.StringVar(&o.manifest, "manifest", "", "write the manifest to this `file`")
-	flags.BoolVar(&o.dryRun, "dry-run", false, "write no archive; without --key digest only")
-	once(flags, "manifest")
+	o.tarChange.add(flags, "sign", "write no archive; without --key digest only")
 }
 
 func newTarSign(a *app) *cobra.Command {
@@ -80,20 +63,5 @@ func runTarSign(ctx context.Context, a *app, o tarSignOptions, file string) erro
 		return err
 	}
 	defer s.close()
-	if o.oci {
-		run := newRewrite(a, "tar sign", manifest.Layer, file, o.output.file, progress, o.dryRun)
-		run.manifest, run.public, o.output.jobs = o.manifest, s.public, o.engine.jobs
-		return runTarOCI(ctx, run, o.input, o.output, func(ctx context.Context, src signing.Source) (*signing.Plan, error) {
-			return s.Plan(ctx, o.choice.wrap(src))
-		})
-	}
-	archive, closeArchive, err := o.input.open(ctx, a, file, tarball.Options{Observe: progress.observer})
-	if err != nil {
-		return err
-	}
-	defer closeArchive()
-	run := newRewrite(a, "tar sign", manifest.Archive, file, o.output.file, progress, o.dryRun)
-	run.public, run.manifest = s.public, o.manifest
-	o.output.jobs = o.engine.jobs
-	return run.do(ctx, func() (*signing.Plan, error) { return s.Plan(ctx, o.choice.wrap(archive)) }, o.output.rewrite(a, archive))
+	return o.run(ctx, newOperation(a, "tar sign", file, progress, s.public, s.Plan, o.dryRun), o.engine.jobs)
 }

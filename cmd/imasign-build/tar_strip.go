@@ -4,20 +4,12 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
-
-	"github.com/imasign/imasign-build/pkg/manifest"
-	"github.com/imasign/imasign-build/pkg/signing"
-	"github.com/imasign/imasign-build/pkg/tarball"
 )
 
 type tarStripOptions struct {
-	engine   engineFlags
-	choice   selectFlags
-	input    tarInputFlags
-	oci      bool
-	output   tarOutputFlags
-	manifest string
-	dryRun   bool
+	tarChange
+
+	engine engineFlags
 }
 
 func newTarStrip(a *app) *cobra.Command {
@@ -34,16 +26,8 @@ else changes: an archive that was signed and stripped is the one that it was.
 			return runTarStrip(cmd.Context(), a, o, args[0])
 		},
 	}
-	flags := cmd.Flags()
-	o.engine.addJobs(flags)
-	o.choice.add(flags)
-	o.choice.addSelect(flags, "strip")
-	o.input.add(flags)
-	o.output.add(flags)
-	addOCI(flags, &o.oci)
-	flags.StringVar(&o.manifest, "manifest", "", "write the manifest to this `file`")
-	flags.BoolVar(&o.dryRun, "dry-run", false, "write no archive")
-	once(flags, "manifest")
+	o.engine.addJobs(cmd.Flags())
+	o.add(cmd.Flags(), "strip", "write no archive")
 	return cmd
 }
 
@@ -61,19 +45,5 @@ func runTarStrip(ctx context.Context, a *app, o tarStripOptions, file string) er
 	if err != nil {
 		return err
 	}
-	if o.oci {
-		run := newRewrite(a, "tar strip", manifest.Layer, file, o.output.file, progress, o.dryRun)
-		run.manifest, o.output.jobs = o.manifest, o.engine.jobs
-		return runTarOCI(ctx, run, o.input, o.output, func(ctx context.Context, src signing.Source) (*signing.Plan, error) {
-			return engine.Strip(ctx, o.choice.wrap(src))
-		})
-	}
-	archive, closeArchive, err := o.input.open(ctx, a, file, tarball.Options{Observe: progress.observer})
-	if err != nil {
-		return err
-	}
-	defer closeArchive()
-	run := newRewrite(a, "tar strip", manifest.Archive, file, o.output.file, progress, o.dryRun)
-	run.manifest, o.output.jobs = o.manifest, o.engine.jobs
-	return run.do(ctx, func() (*signing.Plan, error) { return engine.Strip(ctx, o.choice.wrap(archive)) }, o.output.rewrite(a, archive))
+	return o.run(ctx, newOperation(a, "tar strip", file, progress, nil, engine.Strip, o.dryRun), o.engine.jobs)
 }

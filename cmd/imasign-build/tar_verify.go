@@ -71,10 +71,10 @@ func runTarVerify(ctx context.Context, a *app, o tarVerifyOptions, file string) 
 	if o.oci {
 		return runTarVerifyOCI(ctx, a, o, file, v)
 	}
-	archive, closeArchive, err := o.input.open(ctx, a, file, tarball.Options{Observe: v.progress.observer, EveryRecord: true, Filled: true})
+	archive, err := o.input.open(ctx, a, file, tarball.Options{Observe: v.progress.observer, EveryRecord: true, Filled: true})
 	if err != nil {
 		return err
 	}
-	defer closeArchive()
+	defer archive.Close() //nolint:errcheck // opened for reading
 	return v.verify(ctx, a, o.choice.wrap(archive), a.newVerification("tar verify", file), o.allowEmpty)
 }

@@ -14,12 +14,24 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// Attach sets what the plan says. Each file must be in the very state in which it
-// was planned (tree.ErrChanged), owner, times and content untouched since. After
-// an error, and when ctx is cancelled, the xattrs recorded in the plan are put
-// back and the error wraps ErrRestored; if that fails as well, the error names
-// the files.
-func (t *Tree) Attach(ctx context.Context, plan *signing.Plan) error {
+// Prepare refuses a tree in which nothing can be set (Probe), and touches nothing.
+// Committing the change sets what the plan says. Each file must be in the very state in
+// which it was planned (tree.ErrChanged), owner, times and content untouched since. After
+// an error, and when ctx is cancelled, the xattrs recorded in the plan are put back and
+// the error wraps ErrRestored; if that fails as well, the error names the files.
+func (t *Tree) Prepare(ctx context.Context, plan *signing.Plan) (*signing.Change, error) {
+	if plan.Counts().Pending() == 0 {
+		return &signing.Change{}, nil
+	}
+	if plan.Attachable() == nil && !t.probed {
+		if err := t.Probe(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return &signing.Change{Any: true, Commit: func(ctx context.Context) error { return t.commit(ctx, plan) }}, nil
+}
+
+func (t *Tree) commit(ctx context.Context, plan *signing.Plan) error {
 	if err := plan.Attachable(); err != nil {
 		return err
 	}

@@ -164,7 +164,7 @@ func TestSwappedBeforeAttach(t *testing.T) {
 				} else {
 					do()
 				}
-				err := tr.Attach(t.Context(), plan)
+				err := attach(t.Context(), tr, plan)
 				if !errors.Is(err, ErrRestored) {
 					t.Fatalf("got %v", err)
 				}
@@ -202,7 +202,7 @@ func TestSwappedBeforeRestore(t *testing.T) {
 				}
 				ok(t, os.Chmod(filepath.Join(dir, "e"), 0o600)) // fails next
 			}
-			err := tr.Attach(t.Context(), plan)
+			err := attach(t.Context(), tr, plan)
 			mentions(t, err, filepath.Join(dir, "e")+": "+tree.ErrChanged.Error())
 			switch name {
 			case "its directory a link to outside", "mounted over": // our file is somewhere, and it is said so
@@ -254,7 +254,7 @@ func TestRestoreKnowsReusedInodes(t *testing.T) {
 		}
 	}
 	setXattr(t, path, "of the new file")
-	if err := tr.Attach(t.Context(), plan); !errors.Is(err, tree.ErrChanged) || !errors.Is(err, ErrRestored) {
+	if err := attach(t.Context(), tr, plan); !errors.Is(err, tree.ErrChanged) || !errors.Is(err, ErrRestored) {
 		t.Fatalf("got %v", err)
 	}
 	if got := getXattr(t, path, ima.XattrIMA); string(got) != "of the new file" {
@@ -275,7 +275,7 @@ func TestCancelledWhileAttaching(t *testing.T) {
 			cancel(why)
 		}
 	}
-	if err := tr.Attach(ctx, plan); !errors.Is(err, why) || !errors.Is(err, ErrRestored) {
+	if err := attach(ctx, tr, plan); !errors.Is(err, why) || !errors.Is(err, ErrRestored) {
 		t.Errorf("got %v", err)
 	}
 	same(t, "the tree", was, snapshot(t, dir, false))
@@ -284,7 +284,7 @@ func TestCancelledWhileAttaching(t *testing.T) {
 	}
 	ev.on = nil
 	// The restore changed ctime, so that the plan holds no more; a new one does.
-	if err := tr.Attach(t.Context(), plan); !errors.Is(err, tree.ErrChanged) {
+	if err := attach(t.Context(), tr, plan); !errors.Is(err, tree.ErrChanged) {
 		t.Errorf("the old plan: %v", err)
 	}
 	sign(t, dir, Options{})
@@ -305,7 +305,7 @@ func TestImmutableFile(t *testing.T) {
 	t.Cleanup(func() { setImmutable(t, immutable, false) })
 	was := snapshot(t, dir, false)
 	tr := openTree(t, dir, Options{})
-	err := tr.Attach(t.Context(), planFor(t, tr))
+	err := attach(t.Context(), tr, planFor(t, tr))
 	if !errors.Is(err, unix.EPERM) || !errors.Is(err, ErrRestored) {
 		t.Errorf("got %v", err)
 	}
@@ -327,7 +327,7 @@ func TestRestoreFails(t *testing.T) {
 			ok(t, os.Remove(filepath.Join(dir, "d/m")))
 		}
 	}
-	err := tr.Attach(t.Context(), plan)
+	err := attach(t.Context(), tr, plan)
 	if errors.Is(err, ErrRestored) || !errors.Is(err, unix.EPERM) || !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v", err)
 	}
@@ -376,7 +376,7 @@ func TestNoSpace(t *testing.T) {
 	was := snapshot(t, dir, false)
 	var ev events
 	tr := openTree(t, dir, Options{Observe: ev.observer()})
-	err = tr.Attach(t.Context(), planWith(t, tr, k))
+	err = attach(t.Context(), tr, planWith(t, tr, k))
 	if !errors.Is(err, unix.ENOSPC) || !errors.Is(err, ErrRestored) {
 		t.Fatalf("got %v", err)
 	}
@@ -415,7 +415,7 @@ func TestRestoreWithoutSpace(t *testing.T) {
 			ok(t, os.Truncate(fill, 0))
 		}
 	}
-	if err := tr.Attach(t.Context(), plan); !errors.Is(err, tree.ErrChanged) || !errors.Is(err, ErrRestored) {
+	if err := attach(t.Context(), tr, plan); !errors.Is(err, tree.ErrChanged) || !errors.Is(err, ErrRestored) {
 		t.Errorf("got %v", err)
 	}
 	if !full {
@@ -438,7 +438,7 @@ func TestOverlaySplitsHardLinks(t *testing.T) {
 	mount(t, "overlay", dir, "overlay", 0, fmt.Sprintf("index=off,xino=off,lowerdir=%[1]s/lower,upperdir=%[1]s/upper,workdir=%[1]s/work", layers))
 	was := snapshot(t, filepath.Join(layers, "lower"), true)
 	tr := openTree(t, dir, Options{})
-	err := tr.Attach(t.Context(), planFor(t, tr))
+	err := attach(t.Context(), tr, planFor(t, tr))
 	if !errors.Is(err, ErrLinksSplit) || !errors.Is(err, ErrRestored) {
 		t.Errorf("got %v", err)
 	}
@@ -514,7 +514,7 @@ func TestStrip(t *testing.T) {
 		plan, err := engine(t, key(), signing.Observer{}).Strip(t.Context(), chosen{tr, but})
 		ok(t, err)
 		t.Cleanup(func() { plan.Close() })
-		return plan, tr.Attach(t.Context(), plan)
+		return plan, attach(t.Context(), tr, plan)
 	}
 	// A strip that fails puts the signatures back.
 	signed := snapshot(t, dir, false)
@@ -561,7 +561,7 @@ func TestTwoSigners(t *testing.T) {
 					return
 				}
 				defer plan.Close()
-				results[i] = tr.Attach(t.Context(), plan)
+				results[i] = attach(t.Context(), tr, plan)
 			})
 		}
 		both.Wait()
@@ -586,7 +586,7 @@ func TestTwoSigners(t *testing.T) {
 		tr := openTree(t, dir, Options{})
 		plan, err := engine(t, key(), signing.Observer{}).Strip(t.Context(), tr)
 		ok(t, err)
-		ok(t, errors.Join(tr.Attach(t.Context(), plan), plan.Close()))
+		ok(t, errors.Join(attach(t.Context(), tr, plan), plan.Close()))
 	}
 }
 
@@ -627,10 +627,10 @@ func BenchmarkAttach(b *testing.B) {
 		tr := openTree(b, dir, Options{})
 		strip, err := engine(b, key(), signing.Observer{}).Strip(b.Context(), tr)
 		ok(b, err)
-		ok(b, errors.Join(tr.Attach(b.Context(), strip), strip.Close()))
+		ok(b, errors.Join(attach(b.Context(), tr, strip), strip.Close()))
 		plan := planFor(b, tr)
 		b.StartTimer()
-		ok(b, tr.Attach(b.Context(), plan))
+		ok(b, attach(b.Context(), tr, plan))
 	}
 	b.ReportMetric(float64(files*b.N)/b.Elapsed().Seconds(), "files/s")
 }

@@ -43,7 +43,9 @@ func Example() {
 		must(err)
 		fmt.Printf("%s %s %q\n", record.Path, record.Status(), record.Reason)
 	}
-	must(tree.Attach(ctx, plan))
+	change, err := tree.Prepare(ctx, plan)
+	must(err)
+	must(change.Commit(ctx))
 
 	raw, err := xattr.LGet(filepath.Join(dir, "init"), ima.XattrIMA)
 	must(err)

@@ -13,8 +13,15 @@ import (
 
 // Probe fails with one clear error when security.ima cannot be set in the tree,
 // and changes nothing to find out (tree.ProbeXattr): on the tree's root directory
-// and, where mounts are crossed, on one directory of each mount.
+// and, where mounts are crossed, on one directory of each mount. After it succeeded,
+// Prepare does not ask again.
 func (t *Tree) Probe(ctx context.Context) error {
+	err := t.probeAll(ctx)
+	t.probed = err == nil
+	return err
+}
+
+func (t *Tree) probeAll(ctx context.Context) error {
 	if err := t.probe(t.tree.Root(), "."); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package rootfs
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"slices"
@@ -9,6 +10,25 @@ import (
 
 	"github.com/imasign/imasign-build/pkg/signing"
 )
+
+// Detached is a tree whose files keep what they have.
+type Detached struct {
+	*Tree
+
+	// Output, unless nil, has write called with where WriteRestore writes to, and has the
+	// result appear if that returns nil.
+	Output func(write func(io.Writer) error) error
+}
+
+// Prepare is for a change that is WriteRestore's, and none without Output.
+func (d *Detached) Prepare(_ context.Context, plan *signing.Plan) (*signing.Change, error) {
+	if d.Output == nil {
+		return &signing.Change{}, nil
+	}
+	return &signing.Change{Any: plan.Counts().Pending() > 0, Commit: func(context.Context) error {
+		return d.Output(func(w io.Writer) error { return WriteRestore(w, plan) })
+	}}, nil
+}
 
 // WriteRestore writes the values that the tree's files have once the plan is attached,
 // those that are there already among them, in the form that `setfattr -h --restore=`

@@ -72,7 +72,7 @@ func TestWriteRestoreNeedsSignatures(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	tr := openTree(t, dir, Options{})
-	if err := tr.Attach(t.Context(), plan); !errors.Is(err, signing.ErrUnsignedPlan) {
+	if err := attach(t.Context(), tr, plan); !errors.Is(err, signing.ErrUnsignedPlan) {
 		t.Errorf("got %v", err)
 	}
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
@@ -92,7 +92,7 @@ func TestWriteRestoreAsGetfattr(t *testing.T) {
 	plan := planFor(t, tr)
 	var b bytes.Buffer
 	ok(t, WriteRestore(&b, plan))
-	ok(t, tr.Attach(t.Context(), plan))
+	ok(t, attach(t.Context(), tr, plan))
 	args := []string{"-d", "-m", "^" + ima.XattrIMA + "$", "-e", "hex", "--"}
 	for r, err := range plan.Records() {
 		ok(t, err)

@@ -1,11 +1,12 @@
 // Package rootfs is a directory tree as a container of signatures: it lists the
 // files, and attaches security.ima as extended attributes.
 //
-// A Tree is the Source and the Sink of pkg/signing. Walking and containment are
+// A Tree lists entries for a plan of pkg/signing and makes the change that the plan
+// describes; a Detached one leaves the files as they are. Walking and containment are
 // internal/tree's; digesting, signing and the plan are pkg/signing's; which of the files
-// are signed is for a Source around the Tree to say. Attaching is
-// for a process that may set security.* xattrs on the tree's file system; Probe
-// says so before any work, and WriteRestore makes a file for somebody who may.
+// are signed is for a Source around the Tree to say. Attaching is for a process that may
+// set security.* xattrs on the tree's file system; Probe says so before any work, and
+// WriteRestore makes a file for somebody who may.
 package rootfs
 
 import (
@@ -26,7 +27,7 @@ var (
 	// ErrLinksSplit means that the file system made a file of its own of one name
 	// of a hard link when it was attached to, and left the other names unsigned.
 	ErrLinksSplit = errors.New("the file system separates hard links when a file is changed (overlayfs)")
-	// ErrRestored is wrapped by errors of Attach after which the tree is as it was
+	// ErrRestored is wrapped by errors of a change after which the tree is as it was
 	// before.
 	ErrRestored = errors.New("the tree was restored: nothing is attached")
 )
@@ -34,7 +35,7 @@ var (
 // Options of Open.
 type Options struct {
 	CrossMounts bool // enter file systems mounted inside the tree
-	// Observe gets progress of Attach and warnings, from any goroutine; it comes
+	// Observe gets progress of changes and warnings, from any goroutine; it comes
 	// from signing.NewObserver.
 	Observe signing.Observer
 }
@@ -44,6 +45,7 @@ type Tree struct {
 	tree        *tree.Tree
 	crossMounts bool
 	observe     signing.Observer
+	probed      bool // Probe succeeded
 }
 
 // Open opens the tree below dir.

@@ -138,8 +138,17 @@ func sign(t testing.TB, dir string, o Options, but ...choice) *signing.Plan {
 	t.Helper()
 	tr := openTree(t, dir, o)
 	p := planFor(t, tr, but...)
-	ok(t, tr.Attach(t.Context(), p))
+	ok(t, attach(t.Context(), tr, p))
 	return p
+}
+
+// attach prepares and commits.
+func attach(ctx context.Context, tr *Tree, plan *signing.Plan) error {
+	change, err := tr.Prepare(ctx, plan)
+	if err != nil || change.Commit == nil {
+		return err
+	}
+	return change.Commit(ctx)
 }
 
 // signed lists what a signing of dir would sign or hash, and the reasons for

@@ -25,6 +25,8 @@ type CreateOptions struct {
 	// Latest is the newest modification time that an entry gets, those that are
 	// newer are set to it (SOURCE_DATE_EPOCH); the zero time leaves all as they are.
 	Latest time.Time
+	// CrossMounts enters file systems that are mounted inside of the directory.
+	CrossMounts bool
 	// Jobs is how many files are read at a time; zero stands for one a core.
 	Jobs int
 	// Observe gets progress and warnings, from any goroutine.
@@ -38,12 +40,18 @@ type Counts struct {
 	Bytes          int64 // of content
 }
 
-// Create writes the tree as a pax archive to w, not compressed: sorted by path,
-// below "./", with numeric owners, without access and change times, with all
-// xattrs. Equal trees give equal bytes. With a plan made of the same tree, whose
-// tokens are tree.Stamp, entries get what it attaches, and every file must be in
-// the state in which it was planned. Sockets are left out, with a warning.
-func Create(ctx context.Context, w io.Writer, t *tree.Tree, plan *signing.Plan, o CreateOptions) (Counts, error) {
+// Create writes the tree below dir as a pax archive to w, not compressed: sorted by
+// path, below "./", with numeric owners, without access and change times, with all
+// xattrs. Equal trees give equal bytes. With a plan that pkg/rootfs has made of the same
+// tree, nil for none, entries get what it attaches, and every file must be in the state
+// in which it was planned (tree.ErrChanged). Sockets are left out, with a warning. After
+// an error, what w got is worthless.
+func Create(ctx context.Context, w io.Writer, dir string, plan *signing.Plan, o CreateOptions) (_ Counts, err error) {
+	t, err := tree.Open(dir, tree.Options{CrossMounts: o.CrossMounts})
+	if err != nil {
+		return Counts{}, err
+	}
+	defer func() { err = errors.Join(err, t.Close()) }()
 	c := creator{tree: t, opts: o, links: map[inode]string{}, copying: make([]byte, 1<<20)}
 	if err := c.follow(plan); err != nil {
 		return Counts{}, err
@@ -52,7 +60,7 @@ func Create(ctx context.Context, w io.Writer, t *tree.Tree, plan *signing.Plan, 
 	o.Observe.Tell(signing.Event{Kind: signing.Attaching})
 	buf := bufio.NewWriterSize(onlyWriter{w}, 1<<20)
 	c.buf, c.out = buf, tar.NewWriter(buf)
-	err := c.write(ctx)
+	err = c.write(ctx)
 	if err == nil {
 		err = c.out.Close()
 	}

@@ -14,6 +14,22 @@ import (
 // recordSize is what programs fill an archive up to: 20 blocks.
 const recordSize = 20 * blockSize
 
+// Copy is an archive and where its copy goes.
+type Copy struct {
+	*Archive
+
+	// Output has write called with where Rewrite writes to, and has the copy appear if
+	// that returns nil.
+	Output func(ctx context.Context, write func(io.Writer) error) error
+}
+
+// Prepare is for a change that writes the copy, whether it differs or not.
+func (c *Copy) Prepare(_ context.Context, plan *signing.Plan) (*signing.Change, error) {
+	return &signing.Change{Any: plan.Counts().Pending() > 0, Commit: func(ctx context.Context) error {
+		return c.Output(ctx, func(w io.Writer) error { return c.Rewrite(ctx, plan, w) })
+	}}, nil
+}
+
 // Rewrite writes the archive to w, not compressed, with what the plan attaches.
 // The plan is of this archive. After an error, what w got is worthless.
 func (a *Archive) Rewrite(ctx context.Context, plan *signing.Plan, w io.Writer) error {

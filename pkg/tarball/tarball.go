@@ -2,8 +2,8 @@
 // its siblings are pax records of the entries ("SCHILY.xattr.security.ima"), so
 // that neither root nor a file system with xattrs is needed to put them there.
 //
-// An Archive is the Source of pkg/signing; Rewrite writes the archive anew with
-// what a plan attaches. It works on the archive's blocks: an entry that gets a
+// An Archive lists entries for a plan of pkg/signing; Rewrite, and with it a Copy,
+// writes the archive anew with what the plan attaches. It works on the archive's blocks: an entry that gets a
 // record gets a pax extended header before it, or its record into the one that
 // is there, and every other byte stays what it was, in whatever dialect of tar.
 // Create makes a reproducible archive of a directory tree. Compression is

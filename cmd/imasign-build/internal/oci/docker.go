@@ -2,7 +2,6 @@ package oci
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
 	"path"
@@ -33,20 +32,20 @@ func (l *Layout) dockerImages() ([]object, error) {
 
 // dockerManifest goes through the images of a docker-archive and returns what
 // becomes of manifest.json.
-func (w *walk) dockerManifest(ctx context.Context) ([]byte, error) {
+func (w *walk) dockerManifest() ([]byte, error) {
 	images, err := w.dockerImages()
 	if err != nil {
 		return nil, err
 	}
 	for _, o := range images {
-		if err := w.dockerImage(ctx, o); err != nil {
+		if err := w.dockerImage(o); err != nil {
 			return nil, err
 		}
 	}
 	return json.Marshal(images)
 }
 
-func (w *walk) dockerImage(ctx context.Context, o object) error {
+func (w *walk) dockerImage(o object) error {
 	var config string
 	var names []string
 	if err := firstError(o.get("Config", &config), o.get("Layers", &names)); err != nil {
@@ -55,7 +54,7 @@ func (w *walk) dockerImage(ctx context.Context, o object) error {
 	met := make([]*layer, len(names))
 	for i, name := range names {
 		var err error
-		if met[i], err = w.dockerLayer(ctx, name); err != nil {
+		if met[i], err = w.dockerLayer(name); err != nil {
 			return fmt.Errorf("layer %s: %w", name, err)
 		}
 		names[i] = w.calledNow(name)
@@ -69,28 +68,53 @@ func (w *walk) dockerImage(ctx context.Context, o object) error {
 	return firstError(o.set("Config", w.calledNow(config)), o.set("Layers", names), w.layerSources(o, met))
 }
 
-// dockerLayer goes through a layer, the first time that its file is met.
-func (w *walk) dockerLayer(ctx context.Context, name string) (*layer, error) {
+// surveyDocker looks at the layers that docker's manifest.json lists.
+func (w *walk) surveyDocker() error {
+	images, err := w.dockerImages()
+	if err != nil {
+		return err
+	}
+	for _, o := range images {
+		var names []string
+		if err := o.get("Layers", &names); err != nil {
+			return err
+		}
+		for _, name := range names {
+			if err := w.placeDocker(name); err != nil {
+				return fmt.Errorf("layer %s: %w", name, err)
+			}
+		}
+	}
+	return nil
+}
+
+func (w *walk) placeDocker(name string) error {
 	i, err := w.resolve(path.Clean(name))
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrUnsupported, err)
+		return fmt.Errorf("%w: %w", ErrUnsupported, err)
 	}
-	if met, there := w.layers[i.name]; there {
-		return met, nil
+	if w.placed[i.name] {
+		return nil
 	}
 	b, err := w.open(i.name)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	isTar, err := tarball.IsArchive(b)
 	if err == nil && !isTar {
 		err = fmt.Errorf("%w: it is no tar archive", ErrUnsupported)
 	}
-	_ = b.Close()
+	_ = b.Close() // opened for reading
+	w.place(i.name, nil)
+	return err
+}
+
+func (w *walk) dockerLayer(name string) (*layer, error) {
+	i, err := w.resolve(path.Clean(name))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", ErrUnsupported, err)
 	}
-	return w.anyLayer(ctx, i.name, nil)
+	return w.met(i.name)
 }
 
 // calledNow is the name of a file in the output. A link keeps its own.

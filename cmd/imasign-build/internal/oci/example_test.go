@@ -7,6 +7,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -22,7 +23,6 @@ import (
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/oci"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/signing"
-	"github.com/imasign/imasign-build/pkg/tarball"
 )
 
 // Sign the layers of an image.
@@ -41,17 +41,34 @@ func Example() {
 	must(err)
 	images, err := oci.Open(in, oci.Options{})
 	must(err)
-	must(images.Rewrite(context.Background(), out, func(ctx context.Context, _ string, layer *tarball.Archive) (*signing.Plan, error) {
-		return engine.Plan(ctx, layer)
-	}))
+	pass, err := images.Rewrite(out)
+	must(err)
+	defer pass.Close()
+	ctx := context.Background()
+	places, err := pass.Layers(ctx)
+	must(err)
+	for _, at := range places {
+		layer, err := pass.Open(ctx, at)
+		must(err)
+		plan, err := engine.Plan(ctx, layer)
+		must(err)
+		change, err := layer.Prepare(ctx, plan)
+		must(err)
+		must(change.Commit(ctx))
+		must(errors.Join(plan.Close(), layer.Close()))
+	}
+	must(pass.Finish(ctx))
 
 	images, err = oci.Open(out, oci.Options{})
 	must(err)
-	must(images.Layers(context.Background(), func(ctx context.Context, _ string, layer *tarball.Archive) error {
-		return engine.Verify(ctx, layer, signing.Trust{Ring: ima.NewKeyring(public)}, func(v signing.Verdict) error {
-			fmt.Printf("%s: %s %q\n", v.Path, v.Outcome, v.Reason)
-			return nil
-		})
+	look := images.Look()
+	places, err = look.Layers(ctx)
+	must(err)
+	layer, err := look.Open(ctx, places[0])
+	must(err)
+	must(engine.Verify(ctx, layer, signing.Trust{Ring: ima.NewKeyring(public)}, func(v signing.Verdict) error {
+		fmt.Printf("%s: %s %q\n", v.Path, v.Outcome, v.Reason)
+		return nil
 	}))
 	// Output:
 	// usr/bin/hello: ok ""

@@ -3,7 +3,6 @@ package oci
 import (
 	"archive/tar"
 	"bytes"
-	"context"
 	"encoding/json"
 	"testing"
 
@@ -70,7 +69,16 @@ func FuzzArchive(f *testing.F) {
 		if err != nil {
 			return
 		}
-		_ = l.Layers(t.Context(), func(context.Context, string, *tarball.Archive) error { return nil })
+		pass := l.Look()
+		places, err := pass.Layers(t.Context())
+		for _, at := range places {
+			if layer, err := pass.Open(t.Context(), at); err == nil {
+				_ = layer.Close()
+			}
+		}
+		if err == nil {
+			_ = pass.Finish(t.Context())
+		}
 		_ = l.Close()
 	})
 }

@@ -1,5 +1,6 @@
 // Package oci is container images at rest as a row of containers: each of their
-// layers is a tar archive, whose entries get signatures. Images come as an OCI image
+// layers is a tar archive, whose entries get signatures. A Pass opens them one after
+// the other and then goes through the documents, which name what became of them. Images come as an OCI image
 // layout directory, as an archive of one (oci-archive) or as what `docker save` and
 // `podman save` write (docker-archive); they are written as they came. The layers
 // are pkg/tarball's. This package keeps digests, sizes and diff ids of configs,
@@ -152,27 +153,12 @@ func (l *Layout) Compression() compress.Format {
 	return compress.Format(l.archive.Compression())
 }
 
-// LeftOut is what the last rewriting took away because it described bytes that
+// LeftOut is what the last Pass took away because it described bytes that
 // changed, and how often: annotations by their keys, "data" and "urls" of descriptors.
 func (l *Layout) LeftOut() map[string]int { return l.leftOut }
 
-// Visit takes a layer, by its digest, as it is met for the first time. A layer that
-// has no digest, in a docker-archive, goes by that of its decompressed content.
-type Visit func(ctx context.Context, digest string, layer *tarball.Archive) error
-
-// Layers opens every layer of every image, each once.
-func (l *Layout) Layers(ctx context.Context, visit Visit) error {
-	w := newWalk(l, nil)
-	w.layer = func(ctx context.Context, met *layer, a *tarball.Archive) error {
-		return visit(ctx, string(met.id), a)
-	}
-	_, err := w.all(ctx)
-	return err
-}
-
 // layer is a layer that was met, and what became of it.
 type layer struct {
-	id        digest // that it goes by
 	name      string // of its file
 	was, now  rewritten
 	isChanged bool
@@ -183,39 +169,6 @@ type rewritten struct {
 	digest digest
 	size   int64
 	diffID digest // of a layer: of its decompressed content
-}
-
-// withLayer opens a layer, after its blob was found to be what d says, if it
-// stands in a descriptor, and has use see it.
-func (w *walk) withLayer(ctx context.Context, name string, d *descriptor, use func(*layer, *tarball.Archive) error) error {
-	b, err := w.open(name)
-	if err != nil {
-		return err
-	}
-	defer b.Close() //nolint:errcheck // opened for reading
-	met := &layer{name: name, was: rewritten{size: b.size}}
-	label := "layer " + name
-	if d != nil {
-		met.was.digest, label = d.digest, "layer "+string(d.digest)
-		err = b.verify(ctx, d)
-	} else {
-		met.was.digest, err = b.digest(ctx)
-	}
-	if err != nil {
-		return err
-	}
-	archive, err := tarball.Open(ctx, b.reader(), label, w.opts.Archive)
-	if err != nil {
-		return err
-	}
-	met.was.diffID, err = diffID(ctx, archive, met.was.digest)
-	if met.id = met.was.digest; d == nil {
-		met.id = met.was.diffID
-	}
-	if err == nil {
-		err = use(met, archive)
-	}
-	return errors.Join(err, archive.Close())
 }
 
 // diffID is the digest of a layer's content, which that of an uncompressed blob

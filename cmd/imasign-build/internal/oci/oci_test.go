@@ -23,7 +23,6 @@ import (
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/oci"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/signing"
-	"github.com/imasign/imasign-build/pkg/tarball"
 )
 
 func check(t *testing.T, err error) {
@@ -44,9 +43,50 @@ func signed(t *testing.T, in string, o oci.Options) (string, error) {
 	images, err := oci.Open(in, o)
 	check(t, err)
 	out := filepath.Join(t.TempDir(), "out")
-	return out, images.Rewrite(context.Background(), out, func(ctx context.Context, _ string, layer *tarball.Archive) (*signing.Plan, error) {
-		return engine.Plan(ctx, layer)
+	return out, rewrite(t, images, out, engine.Plan)
+}
+
+// rewrite writes the images anew with what the plans attach.
+func rewrite(t *testing.T, images *oci.Layout, out string, plan func(context.Context, signing.Source) (*signing.Plan, error)) error {
+	t.Helper()
+	pass, err := images.Rewrite(out)
+	if err != nil {
+		return err
+	}
+	defer pass.Close()
+	return goThrough(t.Context(), pass, func(layer *oci.Layer) error {
+		p, err := plan(t.Context(), layer)
+		if err != nil {
+			return err
+		}
+		defer p.Close()
+		change, err := layer.Prepare(t.Context(), p)
+		check(t, err)
+		return change.Commit(t.Context())
 	})
+}
+
+// goThrough opens every layer.
+func goThrough(ctx context.Context, pass *oci.Pass, visit func(*oci.Layer) error) error {
+	places, err := pass.Layers(ctx)
+	if err != nil {
+		return err
+	}
+	for _, at := range places {
+		layer, err := pass.Open(ctx, at)
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(visit(layer), layer.Close()); err != nil {
+			return err
+		}
+	}
+	return pass.Finish(ctx)
+}
+
+// look reads every layer, and what the documents say about them.
+func look(images *oci.Layout) error {
+	return goThrough(context.Background(), images.Look(), func(*oci.Layer) error { return nil })
 }
 
 // TestIndexesInIndexes rewrites images for several platforms below an index of
@@ -134,11 +174,11 @@ func TestRefusals(t *testing.T) {
 	writeLayout(in, image("a"))
 	images, err := oci.Open(in, oci.Options{})
 	check(t, err)
-	if err := images.Rewrite(context.Background(), dir, nil); !errors.Is(err, oci.ErrExists) {
+	if _, err := images.Rewrite(dir); !errors.Is(err, oci.ErrExists) {
 		t.Error(err)
 	}
 	cause := errors.New("stop")
-	err = images.Rewrite(context.Background(), filepath.Join(dir, "out"), func(context.Context, string, *tarball.Archive) (*signing.Plan, error) { return nil, cause })
+	err = rewrite(t, images, filepath.Join(dir, "out"), func(context.Context, signing.Source) (*signing.Plan, error) { return nil, cause })
 	if left, _ := os.ReadDir(dir); !errors.Is(err, cause) || len(left) != 1 {
 		t.Errorf("%v, left %v", err, left)
 	}

@@ -3,7 +3,6 @@ package oci
 import (
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -14,64 +13,6 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 	"github.com/imasign/imasign-build/pkg/tarball"
 )
-
-// Plan makes the plan of one layer, which Rewrite does not close. What a layer goes by
-// is as for Visit.
-type Plan func(ctx context.Context, digest string, layer *tarball.Archive) (*signing.Plan, error)
-
-// Rewrite writes the layout anew, to a directory that does not exist yet, with
-// what the plans attach. The directory appears whole or not at all. Layers to
-// which nothing is attached keep their bytes, and images of such layers alone
-// their digests. Whatever is not replaced is copied.
-func (l *Layout) Rewrite(ctx context.Context, dir string, plan Plan) (err error) {
-	out, err := newDirOutput(dir)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, out.discard()) }()
-	if err := l.rewrite(ctx, out, plan); err != nil {
-		return err
-	}
-	return out.publish()
-}
-
-// RewriteArchive is Rewrite into an archive, which is not compressed. After an error
-// what was written is of no use.
-func (l *Layout) RewriteArchive(ctx context.Context, to io.Writer, plan Plan) error {
-	out := newTarOutput(to, l.store)
-	if err := l.rewrite(ctx, out, plan); err != nil {
-		return err
-	}
-	return out.w.Close()
-}
-
-func (l *Layout) rewrite(ctx context.Context, out output, plan Plan) error {
-	w := newWalk(l, out)
-	w.layer = func(ctx context.Context, met *layer, a *tarball.Archive) error {
-		return w.rewriteLayer(ctx, met, a, plan)
-	}
-	for _, i := range l.order {
-		if i.mode.IsDir() {
-			if err := out.special(i, ""); err != nil {
-				return err
-			}
-		}
-	}
-	d, err := w.all(ctx)
-	if err != nil {
-		return err
-	}
-	if d.index != nil {
-		err = w.putBytes("index.json", l.items["index.json"], d.index)
-	}
-	if err == nil && d.docker != nil {
-		err = w.putBytes("manifest.json", l.items["manifest.json"], d.docker)
-	}
-	if err != nil {
-		return err
-	}
-	return w.rest(ctx)
-}
 
 // rest copies what no document names, and the links, which lead to what their
 // targets became.
@@ -109,12 +50,7 @@ func (w *walk) copyLink(i *item) error {
 
 // rewriteLayer writes a layer as it was compressed, or copies it if nothing
 // changes.
-func (w *walk) rewriteLayer(ctx context.Context, met *layer, a *tarball.Archive, plan Plan) error {
-	p, err := plan(ctx, string(met.id), a)
-	if err != nil {
-		return err
-	}
-	met.now = met.was
+func (w *walk) rewriteLayer(ctx context.Context, met *layer, a *tarball.Archive, p *signing.Plan) error {
 	if p.Counts().Pending() == 0 {
 		return w.copyFile(ctx, met.name)
 	}

@@ -220,7 +220,9 @@ func (w *walk) surveyManifest(ctx context.Context, o object, n *node) error {
 		if err != nil {
 			return fmt.Errorf("layer %s: %w", layers[i].digest, err)
 		}
-		met[what] = &layers[i]
+		if met[what] = &layers[i]; what == archive {
+			w.place(layers[i].digest.path(), &layers[i])
+		}
 		w.warnOfTable(&layers[i])
 	}
 	n.kind, n.runs = artifact, met[archive] != nil

@@ -3,18 +3,19 @@ package oci
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
-
-	"github.com/imasign/imasign-build/pkg/tarball"
 )
 
 // walk goes through all images of a layout, once for each blob. Without out it only
 // looks.
 type walk struct {
 	*Layout
-	out   output
-	layer func(context.Context, *layer, *tarball.Archive) error
+	out output
 
+	top       object // index.json, when it was surveyed
+	places    []Place
+	placed    map[string]bool // files of layers
 	nodes     map[digest]*node
 	sniffed   map[digest]contents
 	sizes     map[digest]int64       // of blobs that are what their digests say
@@ -30,7 +31,7 @@ type walk struct {
 
 func newWalk(l *Layout, out output) *walk {
 	return &walk{
-		Layout: l, out: out, nodes: map[digest]*node{}, sniffed: map[digest]contents{}, sizes: map[digest]int64{}, layers: map[string]*layer{},
+		Layout: l, out: out, placed: map[string]bool{}, nodes: map[digest]*node{}, sniffed: map[digest]contents{}, sizes: map[digest]int64{}, layers: map[string]*layer{},
 		manifests: map[digest]rewritten{}, ids: map[string]*configIDs{}, configs: map[[32]byte]rewritten{},
 		replaced: map[string]string{}, removed: map[string]int{}, tables: map[digest]bool{},
 	}
@@ -49,7 +50,7 @@ func (w *walk) all(ctx context.Context) (d documents, err error) {
 		}
 	}
 	if w.docker {
-		if d.docker, err = w.dockerManifest(ctx); err != nil {
+		if d.docker, err = w.dockerManifest(); err != nil {
 			return d, fmt.Errorf("%s: manifest.json: %w", w.name, err)
 		}
 	}
@@ -57,27 +58,32 @@ func (w *walk) all(ctx context.Context) (d documents, err error) {
 	return d, w.unchanged()
 }
 
-// index goes through the layout's own index.
-func (w *walk) index(ctx context.Context) ([]byte, error) {
+// surveyTop looks at the layout's own index and all below it.
+func (w *walk) surveyTop(ctx context.Context) error {
 	text, err := w.text("index.json")
 	if err != nil {
-		return nil, asFormat(err)
+		return asFormat(err)
 	}
 	index, err := parseObject(text, indexKeys)
 	if err == nil && index["manifests"] == nil {
 		err = fmt.Errorf("%w: it has no manifests", ErrFormat)
 	}
-	top := &node{}
 	if err == nil {
-		err = w.classify(ctx, index, top, 0)
-	}
-	if err == nil {
-		err = w.list(ctx, index)
+		err = w.classify(ctx, index, &node{}, 0)
 	}
 	if err != nil {
+		return fmt.Errorf("index.json: %w", err)
+	}
+	w.top = index
+	return nil
+}
+
+// index goes through the layout's own index.
+func (w *walk) index(ctx context.Context) ([]byte, error) {
+	if err := w.list(ctx, w.top); err != nil {
 		return nil, fmt.Errorf("index.json: %w", err)
 	}
-	return json.MarshalIndent(index, "", "   ")
+	return json.MarshalIndent(w.top, "", "   ")
 }
 
 // list goes through what an index lists.
@@ -232,14 +238,13 @@ func (w *walk) subject(ctx context.Context, manifest object) error {
 	return firstError(err, manifest.set("subject", d.object))
 }
 
-// ociLayer goes through a layer, the first time that it is met, and has d name what
-// became of it. Blobs that are no tar archives stay; they have no layer.
+// ociLayer has d name what became of a layer. Blobs that are no tar archives stay; they
+// have no layer.
 func (w *walk) ociLayer(ctx context.Context, d *descriptor) (*layer, error) {
-	name := d.digest.path()
 	if w.sniffed[d.digest] != archive {
 		return nil, w.copyBlob(ctx, d)
 	}
-	met, err := w.anyLayer(ctx, name, d)
+	met, err := w.met(d.digest.path())
 	if err != nil {
 		return nil, fmt.Errorf("layer %s: %w", d.digest, err)
 	}
@@ -252,19 +257,11 @@ func (w *walk) ociLayer(ctx context.Context, d *descriptor) (*layer, error) {
 	return met, w.point(d, met.was, met.now)
 }
 
-// anyLayer goes through the layer in a file, once.
-func (w *walk) anyLayer(ctx context.Context, name string, d *descriptor) (*layer, error) {
-	if met, there := w.layers[name]; there {
-		return met, nil
+// met is the layer in a file.
+func (w *walk) met(name string) (*layer, error) {
+	met, there := w.layers[name]
+	if !there {
+		return nil, errors.New("it was not opened")
 	}
-	var met *layer
-	err := w.withLayer(ctx, name, d, func(l *layer, a *tarball.Archive) error {
-		met = l
-		return w.layer(ctx, l, a)
-	})
-	if err != nil {
-		return nil, err
-	}
-	w.layers[name] = met
 	return met, nil
 }

@@ -62,17 +62,23 @@ type ChangeEntry struct {
 	Reason string `json:"reason,omitempty"`
 }
 
+// List adds what became of the entries of one of several containers, each path with a
+// prefix.
+func (c *Change) List(prefix string, records iter.Seq2[signing.Record, error]) error {
+	for r, err := range records {
+		if err != nil {
+			return err
+		}
+		c.Entries = append(c.Entries, ChangeEntry{PathOf(prefix + r.Path), r.Status().String(), r.Reason})
+	}
+	return nil
+}
+
 func (c *Change) prepare(verbose bool) error {
 	if !verbose || c.Records == nil {
 		return nil
 	}
-	for r, err := range c.Records {
-		if err != nil {
-			return err
-		}
-		c.Entries = append(c.Entries, ChangeEntry{PathOf(r.Path), r.Status().String(), r.Reason})
-	}
-	return nil
+	return c.List("", c.Records)
 }
 
 func (c *Change) text(p *printer) {
@@ -84,6 +90,9 @@ func (c *Change) text(p *printer) {
 			}
 			p.entry(r.Status().String(), r.Path, r.Reason)
 		}
+	}
+	for _, e := range c.Entries {
+		p.entry(e.Status, e.raw, e.Reason)
 	}
 	would := ""
 	if c.DryRun {

@@ -1,0 +1,193 @@
+package oci
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/imasign/imasign-build/pkg/signing"
+	"github.com/imasign/imasign-build/pkg/tarball"
+)
+
+// Pass is one way through a layout: Layers, Open for each of them, Finish, Close. Layers
+// are opened and committed one at a time.
+type Pass struct {
+	walk             *walk
+	publish, discard func() error
+}
+
+func newPass(w *walk) *Pass {
+	nothing := func() error { return nil }
+	return &Pass{walk: w, publish: nothing, discard: nothing}
+}
+
+// Look is a pass that only reads: changes of its layers have nothing to commit, and
+// Finish checks that the documents agree with the layers.
+func (l *Layout) Look() *Pass { return newPass(newWalk(l, nil)) }
+
+// Rewrite is a pass that writes the layout anew, to a directory that does not exist yet,
+// with what is committed. The directory appears with Finish, whole or not at all. Layers
+// to which nothing is attached keep their bytes, and images of such layers alone their
+// digests. Whatever is not replaced is copied.
+func (l *Layout) Rewrite(dir string) (*Pass, error) {
+	out, err := newDirOutput(dir)
+	if err != nil {
+		return nil, err
+	}
+	p := newPass(newWalk(l, out))
+	p.publish, p.discard = out.publish, out.discard
+	return p, nil
+}
+
+// RewriteArchive is Rewrite into an archive, which is not compressed. Without Finish,
+// what was written is of no use.
+func (l *Layout) RewriteArchive(to io.Writer) *Pass {
+	out := newTarOutput(to, l.store)
+	p := newPass(newWalk(l, out))
+	p.publish = out.w.Close
+	return p
+}
+
+// Place is where a layer is.
+type Place struct {
+	name       string // of its file
+	descriptor *descriptor
+}
+
+// String is what errors call the layer.
+func (p Place) String() string {
+	if p.descriptor != nil {
+		return "layer " + string(p.descriptor.digest)
+	}
+	return "layer " + p.name
+}
+
+// place notes a layer when it is met for the first time.
+func (w *walk) place(name string, d *descriptor) {
+	if !w.placed[name] {
+		w.placed[name] = true
+		w.places = append(w.places, Place{name, d})
+	}
+}
+
+// Layers surveys the documents and returns every layer of every image, each once.
+func (p *Pass) Layers(ctx context.Context) ([]Place, error) {
+	w := p.walk
+	if w.oci {
+		if err := w.surveyTop(ctx); err != nil {
+			return nil, fmt.Errorf("%s: %w", w.name, err)
+		}
+	}
+	if w.docker {
+		if err := w.surveyDocker(); err != nil {
+			return nil, fmt.Errorf("%s: manifest.json: %w", w.name, err)
+		}
+	}
+	if w.out == nil {
+		return w.places, nil
+	}
+	for _, i := range w.order {
+		if i.mode.IsDir() {
+			if err := w.out.special(i, ""); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return w.places, nil
+}
+
+// Layer is an open layer, and the blob that it becomes.
+type Layer struct {
+	*tarball.Archive
+
+	// Digest is what the layer goes by. One that has none, in a docker-archive, goes by
+	// that of its decompressed content.
+	Digest string
+
+	walk *walk
+	blob *blob
+	met  *layer
+}
+
+// Open opens a layer, after its blob was found to be what its descriptor says, if it has
+// one.
+func (p *Pass) Open(ctx context.Context, at Place) (*Layer, error) {
+	b, err := p.walk.open(at.name)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %s: %w", p.walk.name, at, err)
+	}
+	l := &Layer{walk: p.walk, blob: b, met: &layer{name: at.name, was: rewritten{size: b.size}}}
+	if err := l.read(ctx, at); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", p.walk.name, err), l.Close())
+	}
+	l.met.now = l.met.was
+	p.walk.layers[at.name] = l.met
+	return l, nil
+}
+
+func (l *Layer) read(ctx context.Context, at Place) (err error) {
+	was := &l.met.was
+	if d := at.descriptor; d != nil {
+		was.digest, err = d.digest, l.blob.verify(ctx, d)
+	} else {
+		was.digest, err = l.blob.digest(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", at, err)
+	}
+	if l.Archive, err = tarball.Open(ctx, l.blob.reader(), at.String(), l.walk.opts.Archive); err != nil {
+		return err
+	}
+	if was.diffID, err = diffID(ctx, l.Archive, was.digest); err != nil {
+		return fmt.Errorf("%s: %w", at, err)
+	}
+	if l.Digest = string(was.digest); at.descriptor == nil {
+		l.Digest = string(was.diffID)
+	}
+	return nil
+}
+
+// Prepare is for a change that writes the blob, as it was compressed.
+func (l *Layer) Prepare(_ context.Context, plan *signing.Plan) (*signing.Change, error) {
+	change := &signing.Change{Any: plan.Counts().Pending() > 0}
+	if l.walk.out != nil {
+		change.Commit = func(ctx context.Context) error { return l.walk.rewriteLayer(ctx, l.met, l.Archive, plan) }
+	}
+	return change, nil
+}
+
+// Close lets go of the layer.
+func (l *Layer) Close() error {
+	err := l.blob.Close()
+	if l.Archive != nil {
+		err = errors.Join(l.Archive.Close(), err)
+	}
+	return err
+}
+
+// Finish goes through the documents, brings them up to date with what became of the
+// layers, and publishes the layout. Every layer was opened before.
+func (p *Pass) Finish(ctx context.Context) error {
+	w := p.walk
+	d, err := w.all(ctx)
+	if err != nil || w.out == nil {
+		return err
+	}
+	if d.index != nil {
+		err = w.putBytes("index.json", w.items["index.json"], d.index)
+	}
+	if err == nil && d.docker != nil {
+		err = w.putBytes("manifest.json", w.items["manifest.json"], d.docker)
+	}
+	if err == nil {
+		err = w.rest(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	return p.publish()
+}
+
+// Close removes what was not published. The Layout stays open.
+func (p *Pass) Close() error { return p.discard() }

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"io"
+	"path/filepath"
+	"time"
+
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/operate"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/signing"
+)
+
+// operation is a command that changes a tree, an archive or the layers of images, and
+// reports it.
+type operation struct {
+	*app
+	operate.Operation
+
+	progress *progress
+	result   report.Change
+	summary  io.Writer // where the report goes
+	started  time.Time
+}
+
+// newOperation starts an operation on what the user named; public is the key that signs,
+// nil for none.
+func newOperation(a *app, command, from string, p *progress, public *ima.PublicKey, plan planner, dryRun bool) *operation {
+	o := &operation{
+		app: a, progress: p, summary: a.out, started: time.Now(),
+		Operation: operate.Operation{
+			Plan:   func(ctx context.Context, _ string, src signing.Source) (*signing.Plan, error) { return plan(ctx, src) },
+			DryRun: dryRun, Guard: a.interrupts,
+		},
+		result: report.Change{Head: report.Head{Command: command}, DryRun: dryRun, Of: from},
+	}
+	if public != nil {
+		o.result.KeyID = public.ID().String()
+	}
+	return o
+}
+
+// planner plans one container.
+type planner func(context.Context, signing.Source) (*signing.Plan, error)
+
+// writes says which file the operation writes, - for standard output, whose place the
+// report then does not take.
+func (o *operation) writes(file string) {
+	switch {
+	case file != "-":
+		o.Target = file
+		return
+	case !o.DryRun:
+		o.summary = o.err
+	}
+	o.Target, o.Stream = "standard output", true
+}
+
+// lists says where the manifest goes, "" for nowhere.
+func (o *operation) lists(file string) error {
+	if file == "" {
+		return nil
+	}
+	date, err := o.date()
+	if err != nil {
+		return err
+	}
+	o.Manifest = &operate.Manifest{Description: signing.Description{Tool: tool, Date: date}, Create: func() (operate.File, error) {
+		return o.createLate(file)
+	}}
+	if file == "-" {
+		o.summary = o.err
+	}
+	return nil
+}
+
+// run works on one container.
+func (o *operation) run(ctx context.Context, u operate.Unit) error {
+	u.Path = o.result.Of
+	return operate.Run(ctx, u, &o.Operation, func(done *operate.Outcome) error {
+		if done.Waited {
+			o.note("%s is finished: everything is attached", o.result.Of)
+		}
+		o.result.Records = done.Plan.Records()
+		return o.report(done.Plan.Counts())
+	})
+}
+
+// report prints what was done.
+func (o *operation) report(n signing.Counts) error {
+	o.progress.close()
+	if n.Pending()+n.Unchanged == 0 {
+		o.note("warning: there was nothing to do in %s", o.result.Of)
+	}
+	o.result.Add(n)
+	o.result.Bytes, o.result.Seconds = n.Bytes, time.Since(o.started).Seconds()
+	return o.printTo(o.summary, &o.result, nil)
+}
+
+// nameOf is what the manifest calls an archive, "" for one from standard input.
+func nameOf(file string) string {
+	if file == "-" {
+		return ""
+	}
+	return filepath.Base(file)
+}
