@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/operate"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/internal/input"
 	"github.com/imasign/imasign-build/pkg/manifest"
@@ -62,64 +63,66 @@ func runManifestSign(ctx context.Context, a *app, o manifestSignOptions, file st
 	if err != nil {
 		return err
 	}
-	date, err := a.date()
-	if err != nil {
-		return err
-	}
 	in, err := input.Open(ctx, file)
 	if err != nil {
 		return fmt.Errorf("open manifest: %w", err)
 	}
 	defer in.Close() //nolint:errcheck // opened for reading
-	s := manifestSigning{app: a, engine: engine, date: date, started: time.Now()}
-	if err := a.writeOutput(o.output, func(out io.Writer) error { return s.run(ctx, manifest.NewReader(in), out) }); err != nil {
+	run := newOperation(a, "manifest sign", o.output, progress, key.Public, engine.Plan, false)
+	run.writes(o.output)
+	if err := signManifest(ctx, run, manifest.NewReader(in), o.output); err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
 	progress.close()
-	return s.report(key.Public.ID().String(), o.output)
+	run.result.Seconds = time.Since(run.started).Seconds()
+	return run.printTo(run.summary, &report.Manifest{Change: run.result}, nil)
 }
 
-// manifestSigning signs a manifest container by container.
-type manifestSigning struct {
-	*app
-
-	engine  *signing.Engine
-	date    time.Time
-	counts  signing.Counts
-	started time.Time
-}
-
-func (s *manifestSigning) run(ctx context.Context, in *manifest.Reader, out io.Writer) error {
+// signManifest signs a manifest container by container.
+func signManifest(ctx context.Context, run *operation, in *manifest.Reader, output string) error {
+	date, err := run.date()
+	if err != nil {
+		return err
+	}
+	out, err := run.createLate(output)
+	if err != nil {
+		return err
+	}
+	defer out.Abort()
+	run.Manifest = &operate.Manifest{
+		Description: signing.Description{Tool: tool, Date: date},
+		Create:      func() (operate.File, error) { return direct{out}, nil },
+	}
 	for {
 		header, err := in.Next()
 		if errors.Is(err, io.EOF) {
-			return nil
+			return out.Commit()
 		}
 		if err != nil {
 			return err
 		}
-		if err := s.container(ctx, header, in, out); err != nil {
+		err = operate.Run(ctx, stated(header, in), &run.Operation, func(o *operate.Outcome) error {
+			run.result.Add(o.Plan.Counts())
+			return nil
+		})
+		if err != nil {
 			return err
 		}
 	}
 }
 
-func (s *manifestSigning) container(ctx context.Context, header manifest.Header, in *manifest.Reader, out io.Writer) error {
-	plan, err := s.engine.Plan(ctx, signing.Stated(in.Lines()))
-	if err != nil {
-		return err
-	}
-	defer plan.Close() //nolint:errcheck // its file has no name
-	s.counts.Add(plan.Counts())
-	return plan.WriteManifest(out, signing.Description{Tool: tool, Container: header.Container, Name: header.Name, Date: s.date})
+// stated is the unit of a container that the manifest states.
+func stated(header manifest.Header, in *manifest.Reader) operate.Unit {
+	return operate.Unit{Kind: header.Container, Open: func(context.Context) (operate.Opened, error) {
+		return operate.Opened{Container: statedContainer{signing.Stated(in.Lines())}, Name: header.Name}, nil
+	}}
 }
 
-func (s *manifestSigning) report(keyID, output string) error {
-	r := &report.Manifest{Change: report.Change{Head: report.Head{Command: "manifest sign"}, Seconds: time.Since(s.started).Seconds(), KeyID: keyID, Of: output}}
-	r.Add(s.counts)
-	summary := io.Writer(s.out)
-	if output == "-" {
-		summary = s.err
-	}
-	return s.printTo(summary, r, nil)
+// statedContainer is changed by its manifest alone.
+type statedContainer struct{ signing.Source }
+
+func (statedContainer) Prepare(context.Context, *signing.Plan) (*signing.Change, error) {
+	return &signing.Change{}, nil
 }
+
+func (statedContainer) Close() error { return nil }

@@ -99,15 +99,12 @@ func runTarCreate(ctx context.Context, a *app, o tarCreateOptions, dir string) e
 	if o.sign {
 		return runTarCreateSigned(ctx, a, o, progress, &c)
 	}
-	started := time.Now()
-	if err := c.write(ctx, nil); err != nil {
-		if cause := context.Cause(ctx); cause != nil && o.output.file != "-" {
-			err = fmt.Errorf("%w while writing: %s is as it was", cause, o.output.file)
-		}
-		return err
-	}
-	progress.close()
-	return c.report(time.Since(started))
+	run := newOperation(a, "tar create", dir, progress, nil, nil, false)
+	run.writes(o.output.file)
+	return operate.Run(ctx, c.unit("it is not to be signed"), &run.Operation, func(*operate.Outcome) error {
+		progress.close()
+		return c.report(run.summary, time.Since(run.started))
+	})
 }
 
 // runTarCreateSigned plans the tree's signatures and has them written into the
@@ -131,28 +128,10 @@ func runTarCreateSigned(ctx context.Context, a *app, o tarCreateOptions, progres
 	if err := run.lists(o.manifest); err != nil {
 		return err
 	}
-	return run.run(ctx, operate.Unit{Kind: manifest.Tree, Open: func(context.Context) (operate.Opened, error) {
-		t, err := rootfs.Open(c.dir, rootfs.Options{CrossMounts: o.crossMounts, Observe: progress.observer})
-		if err != nil {
-			return operate.Opened{}, err
-		}
-		return operate.Opened{Container: archivedTree{t, c}}, nil
-	}})
+	return run.run(ctx, c.unit(""))
 }
 
-// archivedTree is a tree and the archive that is made of it.
-type archivedTree struct {
-	*rootfs.Tree
-
-	archive *tarCreation
-}
-
-// Prepare is for a change that writes the archive.
-func (t archivedTree) Prepare(_ context.Context, plan *signing.Plan) (*signing.Change, error) {
-	return &signing.Change{Any: true, Commit: func(ctx context.Context) error { return t.archive.write(ctx, plan) }}, nil
-}
-
-// tarCreation is one archive being made.
+// tarCreation is a tree and the archive that is made of it.
 type tarCreation struct {
 	*app
 
@@ -162,6 +141,33 @@ type tarCreation struct {
 	counts  tarball.Counts
 }
 
+// unit is the tree with the archive. Where it is skipped, nothing is signed on the way.
+func (c *tarCreation) unit(skip string) operate.Unit {
+	return operate.Unit{Path: c.dir, Kind: manifest.Tree, Open: func(context.Context) (operate.Opened, error) {
+		t, err := rootfs.Open(c.dir, rootfs.Options{CrossMounts: c.options.CrossMounts, Observe: c.options.Observe})
+		if err != nil {
+			return operate.Opened{}, err
+		}
+		return operate.Opened{Container: archivedTree{t, c, skip == ""}, Skip: skip}, nil
+	}}
+}
+
+// archivedTree is an open tree with the archive.
+type archivedTree struct {
+	*rootfs.Tree
+
+	archive *tarCreation
+	sign    bool
+}
+
+// Prepare is for a change that writes the archive.
+func (t archivedTree) Prepare(_ context.Context, plan *signing.Plan) (*signing.Change, error) {
+	if !t.sign {
+		plan = nil
+	}
+	return &signing.Change{Any: true, Commit: func(ctx context.Context) error { return t.archive.write(ctx, plan) }}, nil
+}
+
 func (c *tarCreation) write(ctx context.Context, plan *signing.Plan) error {
 	return c.output.write(ctx, c.app, compress.None, func(w io.Writer) (err error) {
 		c.counts, err = tarball.Create(ctx, w, c.dir, plan, c.options)
@@ -169,13 +175,9 @@ func (c *tarCreation) write(ctx context.Context, plan *signing.Plan) error {
 	})
 }
 
-func (c *tarCreation) report(took time.Duration) error {
+func (c *tarCreation) report(to io.Writer, took time.Duration) error {
 	n := c.counts
-	var out io.Writer = c.out
-	if c.output.file == "-" {
-		out = c.err
-	}
-	return c.printTo(out, &report.Archive{
+	return c.printTo(to, &report.Archive{
 		Head: report.Head{Command: "tar create"}, EntriesWritten: n.Entries, SignedBefore: n.Signed, Links: n.Links,
 		Bytes: n.Bytes, Seconds: took.Seconds(), Of: c.dir,
 	}, nil)
