@@ -2,6 +2,7 @@ package operate_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,7 @@ type world struct {
 	fail   string             // the event that fails, as "commit b"
 	stop   string             // the event at which ctx is cancelled
 	cancel context.CancelFunc // of ctx
+	path   string             // of each container's file; "" for file
 	signed bool               // what is planned lacks signatures, for want of a key
 }
 
@@ -57,7 +59,7 @@ type fake struct {
 func (f fake) Entries(context.Context) iter.Seq2[signing.Entry, error] {
 	return func(yield func(signing.Entry, error) bool) {
 		err := f.do("list " + f.name)
-		yield(signing.Entry{Path: "file", Size: 4, HashOnly: !f.signed, Open: func(context.Context) (*signing.File, error) {
+		yield(signing.Entry{Path: cmp.Or(f.path, "file"), Size: 4, HashOnly: !f.signed, Open: func(context.Context) (*signing.File, error) {
 			return &signing.File{ReadCloser: io.NopCloser(strings.NewReader(f.name))}, nil
 		}}, err)
 	}
@@ -192,6 +194,9 @@ func TestRunFails(t *testing.T) {
 		}
 		if whole := want == "" || fail == "take a"; whole != (f.state == "committed") {
 			t.Errorf("%s fails: the manifest is %q", fail, f.state)
+		}
+		if begun := w.did("create manifest") && fail != "create manifest"; begun && f.state == "" {
+			t.Errorf("%s fails: the manifest is neither committed nor aborted", fail)
 		}
 		late := []string{"commit a", "commit manifest", "take a", "close a"}
 		if w.did("commit a") != slices.Contains(late, fail) || w.did("close a") != (fail != "open a") {
@@ -328,6 +333,40 @@ func TestInstead(t *testing.T) {
 		})
 		if err != nil || !w.did("commit "+name) || w.did("open b") != (name == "b") {
 			t.Errorf("%s fails: %v: %q", fail, err, w.events)
+		}
+	}
+}
+
+// TestPlanIsClosed: plans are open for take, and no longer.
+func TestPlanIsClosed(t *testing.T) {
+	w, ctx := newWorld(t)
+	w.path = strings.Repeat("p", 2<<20) // more than a plan keeps in memory
+	op, _ := operation(t, w)
+	op.Manifest = nil // whose lines are shorter
+	count := func(p *signing.Plan) (n int, err error) {
+		for _, err := range p.Records() {
+			if err != nil {
+				return n, err
+			}
+			n++
+		}
+		return n, nil
+	}
+	var plans []*signing.Plan
+	take := func(o *operate.Outcome) error {
+		plans = append(plans, o.Plan)
+		if n, err := count(o.Plan); n != 1 || err != nil {
+			t.Error(n, err)
+		}
+		return nil
+	}
+	_, err := operate.Each(ctx, 1, w.units("a"), false, op, take)
+	if err = errors.Join(err, operate.Run(ctx, w.unit("b"), op, take)); err != nil || len(plans) != 2 {
+		t.Fatal(err, len(plans))
+	}
+	for _, p := range plans {
+		if _, err := count(p); err == nil {
+			t.Error("a plan is still open")
 		}
 	}
 }
