@@ -31,11 +31,10 @@ func (op *Operation) begin(ctx context.Context, u Unit) Outcome {
 
 func (op *Operation) open(ctx context.Context, u Unit, open func(context.Context) (Opened, error)) Outcome {
 	o := Outcome{Unit: u}
-	opened, err := open(ctx)
-	if o.fail(opening, err) {
+	var err error
+	if o.Opened, err = open(ctx); o.fail(opening, err) {
 		return o
 	}
-	o.Opened = opened
 	if o.Plan, err = op.plan(ctx, &o.Opened); o.fail(planning, err) {
 		_ = o.Container.Close() // nothing is left to be lost
 	}

@@ -37,7 +37,8 @@ type Unit struct {
 	// or undone: Operation.Guard is asked.
 	Live bool
 
-	// Open opens the container, and refuses early what Prepare would refuse anyway.
+	// Open opens the container, and refuses early what Prepare would refuse anyway. What
+	// it returns beside an error is for the outcome to tell, and closed.
 	Open func(ctx context.Context) (Opened, error)
 	// Instead, unless nil, opens another container where that of Open cannot be opened
 	// or planned: Open then is for the output of an interrupted run.
