@@ -6,9 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"runtime"
 	"slices"
 	"strings"
+
+	"github.com/imasign/imasign-build/internal/pipeline"
 )
 
 // Profile says what one kind of file takes of the table, and how it is written.
@@ -141,10 +142,7 @@ func (p Profile) Writer(ctx context.Context, w io.Writer, f Format, jobs int) (i
 	case p.kernel && r.kernel != nil:
 		return r.kernel(w)
 	case !p.kernel && r.write != nil:
-		if jobs <= 0 {
-			jobs = runtime.GOMAXPROCS(0)
-		}
-		return r.write(ctx, w, jobs)
+		return r.write(ctx, w, pipeline.Jobs(jobs))
 	}
 	return nil, fmt.Errorf("%w: %s is not written", ErrUnknown, f)
 }

@@ -89,3 +89,14 @@ func (p *ordered[In, Out]) work(ctx context.Context, work func(context.Context, 
 		close(at.out)
 	}
 }
+
+// Of yields the items of a list, as Ordered takes them.
+func Of[T any](list []T) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		for _, item := range list {
+			if !yield(item, nil) {
+				return
+			}
+		}
+	}
+}

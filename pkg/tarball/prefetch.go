@@ -8,8 +8,8 @@ import (
 	"io/fs"
 	"iter"
 	"os"
-	"runtime"
 
+	"github.com/imasign/imasign-build/internal/pipeline"
 	"github.com/imasign/imasign-build/internal/tree"
 )
 
@@ -42,11 +42,7 @@ func (c *creator) read(ctx context.Context) iter.Seq[*file] {
 			defer close(todo)
 			c.list(ctx, queue, todo)
 		}()
-		jobs := c.opts.Jobs
-		if jobs <= 0 {
-			jobs = runtime.GOMAXPROCS(0)
-		}
-		for range jobs {
+		for range pipeline.Jobs(c.opts.Jobs) {
 			go func() {
 				for f := range todo {
 					if ctx.Err() == nil {

@@ -9,13 +9,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
 
 	"github.com/imasign/imasign-build/internal/input"
 	"github.com/imasign/imasign-build/internal/keyscan"
+	"github.com/imasign/imasign-build/internal/pipeline"
 	"github.com/imasign/imasign-build/internal/tree"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
@@ -53,9 +53,7 @@ const maxErrors = 100
 // when ctx ends.
 func Paths(ctx context.Context, paths []string, o Options) (*Result, error) {
 	s := &scanner{Options: o, content: keyscan.New(o.Own...), result: &Result{}}
-	if s.Jobs <= 0 {
-		s.Jobs = runtime.GOMAXPROCS(0)
-	}
+	s.Jobs = pipeline.Jobs(s.Jobs)
 	s.run(ctx, paths)
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
