@@ -144,7 +144,7 @@ func packageCauses() []cause {
 		{err: rpmsign.ErrMainHeader, kind: "unsupported"},
 		{err: rpmsign.ErrChanged, kind: "changed"},
 		{err: errNoPackages, kind: "not_found"},
-		{err: repo.ErrOutside, kind: "refused", advice: "-o NEWDIR makes a repository with a signed copy of it", flag: "in-place"},
+		{err: rpmsign.ErrOutside, kind: "refused", advice: "-o NEWDIR makes a repository with a signed copy of it", flag: "in-place"},
 		{err: repo.ErrAround, kind: "exists", advice: "name a new directory, or sign in place"},
 		{err: repo.ErrExists, kind: "exists", advice: "remove it (after --swap it is the old repository) or name another place"},
 		{err: repo.ErrBusy, kind: "busy"},

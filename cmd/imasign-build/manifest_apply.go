@@ -13,7 +13,6 @@ import (
 	"github.com/imasign/imasign-build/internal/input"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/manifest"
-	"github.com/imasign/imasign-build/pkg/rpmsign"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
@@ -124,14 +123,13 @@ func runManifestApply(ctx context.Context, a *app, o manifestApplyOptions, flags
 // applyToPackages gives each package what the manifest states for it by name, or
 // for each of its digests.
 func applyToPackages(ctx context.Context, a *app, o manifestApplyOptions, ring *ima.Keyring, catalog *manifest.Catalog, paths []string) error {
-	s := &packageSigning{progress: a.newProgress()}
-	defer s.close()
 	o.packages.jobs, o.packages.dryRun = o.engine.jobs, o.dryRun
-	var err error
-	if s.signing, err = o.packages.signing(s.progress.observer); err != nil {
+	c, err := newPackageChange(a, "manifest apply", &o.packages, nil)
+	if err != nil {
 		return err
 	}
-	engine, err := o.engine.engine(nil, nil, s.progress.observer)
+	defer c.progress.close()
+	engine, err := o.engine.engine(nil, nil, c.progress.observer)
 	if err != nil {
 		return err
 	}
@@ -141,21 +139,20 @@ func applyToPackages(ctx context.Context, a *app, o manifestApplyOptions, ring *
 			return err
 		}
 	}
-	s.signing.Plan = func(ctx context.Context, p *rpmsign.Package) (*signing.Plan, error) {
+	c.Plan = func(ctx context.Context, name string, src signing.Source) (*signing.Plan, error) {
 		index, err := all, error(nil)
 		if all == nil {
-			index, err = catalog.Index(p.Name())
+			index, err = catalog.Index(name)
 		}
 		if err != nil {
 			return nil, err
 		}
-		return engine.Apply(ctx, p, signing.Trust{Ring: ring, Index: index})
+		return engine.Apply(ctx, src, signing.Trust{Ring: ring, Index: index})
 	}
-	run := newPackageChange(a, "manifest apply")
 	if !o.allowEmpty {
-		run.empty = errNothingToApply
+		c.empty = errNothingToApply
 	}
-	return run.units(ctx, paths, &o.packages, s)
+	return c.paths(ctx, paths, &o.packages)
 }
 
 // applyToTree attaches the manifest's values to the files of a directory.

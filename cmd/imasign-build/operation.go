@@ -30,7 +30,7 @@ func newOperation(a *app, command, from string, p *progress, public *ima.PublicK
 	o := &operation{
 		app: a, progress: p, summary: a.out, started: time.Now(),
 		Operation: operate.Operation{
-			Plan:   func(ctx context.Context, _ string, src signing.Source) (*signing.Plan, error) { return plan(ctx, src) },
+			Plan:   plan.ofAny,
 			DryRun: dryRun, Guard: a.interrupts,
 		},
 		result: report.Change{Head: report.Head{Command: command}, DryRun: dryRun, Of: from},
@@ -43,6 +43,11 @@ func newOperation(a *app, command, from string, p *progress, public *ima.PublicK
 
 // planner plans one container.
 type planner func(context.Context, signing.Source) (*signing.Plan, error)
+
+// ofAny plans a container whatever it is called.
+func (p planner) ofAny(ctx context.Context, _ string, src signing.Source) (*signing.Plan, error) {
+	return p(ctx, src)
+}
 
 // writes says which file the operation writes, - for standard output, whose place the
 // report then does not take.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/operate"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/repo"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
@@ -58,19 +59,29 @@ func (f *listFlags) check() error {
 	return usagef("--removals %s: it is publish or refuse", f.removals)
 }
 
-// changeRepository changes every package of a repository as s says.
-func changeRepository(ctx context.Context, a *app, command, dir string, f *repoFlags, p *packageFlags, s *packageSigning, secrets ...string) error {
-	s.signing.Options.Share = true
-	run := newPackageChange(a, command)
-	return run.do(ctx, p, s, func(ctx context.Context, take func(rpmsign.Result) error) error {
+// repository changes every package of a repository; repomd, unless nil, signs its metadata.
+func (c *packageChange) repository(ctx context.Context, dir string, f *repoFlags, manifest string, repomd *rpmsign.OpenPGPKey, secrets ...string) error {
+	c.options.Share, c.resume, c.apart = true, true, !f.inPlace
+	return c.do(ctx, manifest, func(ctx context.Context) error {
 		summary, err := repo.Sign(ctx, repo.Options{
-			Dir: dir, Output: f.output, Swap: f.swap, InPlace: f.inPlace, Signing: s.signing, OpenPGP: s.repomd, Jobs: p.parallel(),
+			Dir: dir, Output: f.output, Swap: f.swap, InPlace: f.inPlace, Packages: c.ofRepository, DryRun: c.DryRun, OpenPGP: repomd, Jobs: c.jobs,
 			Additions: repo.Choice(f.lists.additions), Removals: repo.Choice(f.lists.removals),
-			Environment: withoutSecrets(os.Environ(), secrets...), Observe: s.progress.observer,
-		}, take)
-		run.agree = summary.Agree
-		run.result.Listing = listing(summary)
+			Environment: withoutSecrets(os.Environ(), secrets...), Observe: c.progress.observer,
+		})
+		c.agree = summary.Agree
+		c.result.Listing = listing(summary)
 		return err
+	})
+}
+
+// ofRepository is the repo.Loop over packages.
+func (c *packageChange) ofRepository(ctx context.Context, units []rpmsign.Unit, note func(repo.Outcome) bool, finish func(context.Context) error) error {
+	c.Finish = func(ctx context.Context, _ operate.Totals) error { return finish(ctx) }
+	return c.each(ctx, units, func(o *operate.Outcome) error {
+		if !note(repo.Outcome{Path: o.Unit.Path, Changed: o.Change.Any, Err: o.Err}) {
+			return nil
+		}
+		return c.take(o)
 	})
 }
 

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"os"
-	"runtime"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -49,9 +48,6 @@ func runRepoRefresh(ctx context.Context, a *app, o repoRefreshOptions, dir strin
 	}
 	if o.jobs < 0 {
 		return usagef("--jobs %d: at least 1", o.jobs)
-	}
-	if o.jobs == 0 {
-		o.jobs = runtime.GOMAXPROCS(0)
 	}
 	key, err := o.openpgp.open(ctx, a)
 	if err != nil {

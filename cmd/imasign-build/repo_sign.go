@@ -46,12 +46,10 @@ func runRepoSign(ctx context.Context, a *app, o repoFlags, sign rpmSignOptions, 
 	if err := o.check(sign.packages.dryRun); err != nil {
 		return err
 	}
-	s, err := sign.start(ctx, a)
+	s, err := sign.start(ctx, a, "repo sign")
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	s.repomd = s.signing.Options.OpenPGP
-	defer sign.choice.warn(a, "any package")
-	return changeRepository(ctx, a, "repo sign", dir, &o, &sign.packages, s, sign.key.pass, sign.openpgp.pass)
+	return s.repository(ctx, dir, &o, sign.packages.manifest, s.options.OpenPGP, sign.key.pass, sign.openpgp.pass)
 }

@@ -38,14 +38,14 @@ func runRepoStrip(ctx context.Context, a *app, o repoFlags, packages packageFlag
 	if err := o.check(packages.dryRun); err != nil {
 		return err
 	}
-	s, err := newPackageStrip(a, &packages, &choice)
+	c, err := newPackageStrip(a, "repo strip", &packages, &choice)
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	if s.repomd, err = openpgp.open(ctx, a); err != nil {
+	defer c.progress.close()
+	repomd, err := openpgp.open(ctx, a)
+	if err != nil {
 		return err
 	}
-	defer choice.warn(a, "any package")
-	return changeRepository(ctx, a, "repo strip", dir, &o, &packages, s, openpgp.pass)
+	return c.repository(ctx, dir, &o, packages.manifest, repomd, openpgp.pass)
 }

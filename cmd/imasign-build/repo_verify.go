@@ -9,8 +9,6 @@ import (
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/repo"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/internal/input"
-	"github.com/imasign/imasign-build/pkg/rpmsign"
-	"github.com/imasign/imasign-build/pkg/signing"
 )
 
 type repoVerifyOptions struct {
@@ -49,41 +47,25 @@ Exit code 3 means that verification failed, 1 that something could not be read.
 }
 
 func runRepoVerify(ctx context.Context, a *app, o repoVerifyOptions, dir string) error {
-	level, err := o.packages.level()
+	result := &report.RepositoryVerification{PackageVerification: report.PackageVerification{Head: report.Head{Command: "repo verify"}}}
+	v, err := o.start(ctx, a, &result.PackageVerification)
 	if err != nil {
 		return err
 	}
-	ring, err := o.trust.ring(ctx, a)
-	if err != nil {
-		return err
-	}
+	defer v.progress.close()
 	signers, err := o.readSigners(ctx)
 	if err != nil {
 		return err
 	}
-	progress := a.newProgress()
-	defer progress.close()
-	if err := o.choice.compile(progress.observer); err != nil {
-		return err
-	}
-	defer o.choice.warn(a, "any package")
-	result := &report.RepositoryVerification{PackageVerification: report.PackageVerification{Head: report.Head{Command: "repo verify"}}}
-	units, repositories, err := repo.Verify(ctx, repo.VerifyOptions{Dir: dir, Signers: signers, Jobs: o.packages.parallel(), Observe: progress.observer}, func(f repo.Finding) error {
+	units, repositories, err := repo.Verify(ctx, repo.VerifyOptions{Dir: dir, Signers: signers, Jobs: v.jobs, Observe: v.progress.observer}, func(f repo.Finding) error {
 		result.Find(f.Path, string(f.Flaw), f.Detail)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	result.Total, result.Repositories = len(units), repositories
-	engine, err := signing.New(signing.Options{Jobs: 1, Observe: progress.observer})
-	if err != nil {
-		return err
-	}
-	v := packageVerifier{app: a, engine: engine, ring: ring, level: level, choice: &o.choice, result: &result.PackageVerification}
-	err = rpmsign.Each(ctx, o.packages.parallel(), units, v.verify, v.take)
-	progress.close()
-	if err != nil {
+	result.Repositories = repositories
+	if err := v.run(ctx, units); err != nil {
 		return err
 	}
 	err = v.end([]string{dir}, o.allowEmpty)

@@ -1,25 +1,14 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
-	"path/filepath"
-	"runtime"
-	"slices"
-	"strings"
-	"time"
 
 	"github.com/spf13/pflag"
 
-	"github.com/imasign/imasign-build/cmd/imasign-build/internal/repo"
-	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
-	"github.com/imasign/imasign-build/internal/atomicfile"
-	"github.com/imasign/imasign-build/internal/quote"
+	"github.com/imasign/imasign-build/internal/pipeline"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
-	"github.com/imasign/imasign-build/pkg/signing"
 )
 
 // packageFlags are how packages are read and written.
@@ -74,13 +63,6 @@ func (f *packageFlags) level() (rpmsign.Level, error) {
 	return level, nil
 }
 
-func (f *packageFlags) parallel() int {
-	if f.jobs == 0 {
-		return runtime.GOMAXPROCS(0)
-	}
-	return f.jobs
-}
-
 var errNoPackages = errors.New("no packages")
 
 // units finds the packages and the directories that their copies go to.
@@ -97,167 +79,21 @@ func (f *packageFlags) units(paths []string) ([]rpmsign.Unit, error) {
 	return units, nil
 }
 
-// signing starts what a command that changes packages has to say.
-func (f *packageFlags) signing(observe signing.Observer) (*rpmsign.Signing, error) {
-	level, err := f.level()
-	if err != nil {
-		return nil, err
-	}
+// options are those of every package that is changed.
+func (f *packageFlags) options() (rpmsign.Options, error) {
 	if f.manifest == "-" {
-		return nil, usagef("--manifest -: that of packages goes to a file")
+		return rpmsign.Options{}, usagef("--manifest -: that of packages goes to a file")
 	}
 	limit, err := rpmsign.ParseHeaderLimit(f.limit)
 	if err != nil {
-		return nil, usageError{fmt.Errorf("--rpm-max-header: %w", err)}
+		return rpmsign.Options{}, usageError{fmt.Errorf("--rpm-max-header: %w", err)}
 	}
-	return &rpmsign.Signing{Options: rpmsign.Options{MaxHeader: limit, Observe: observe}, Level: level, DryRun: f.dryRun}, nil
+	return rpmsign.Options{MaxHeader: limit}, nil
 }
 
-// packageChange is a command that changes packages.
-type packageChange struct {
-	*app
-
-	result   report.PackageChange
-	started  time.Time
-	changed  []string // files that were written in place, or below --output-dir
-	agree    bool     // metadata were made anew
-	manifest *atomicfile.File
-	listed   map[string][sha256.Size]byte // by name, what the manifest says
-	errs     []error
-	empty    error // what it is that no package has any file to change; nil where that is fine
-}
-
-func newPackageChange(a *app, command string) *packageChange {
-	return &packageChange{app: a, result: report.PackageChange{Head: report.Head{Command: command}, Verbose: a.verbose}}
-}
-
-// units finds the packages at paths and has s run over them.
-func (c *packageChange) units(ctx context.Context, paths []string, f *packageFlags, s *packageSigning) error {
-	units, err := f.units(paths)
-	if err != nil {
-		return err
-	}
-	if !f.dryRun {
-		if err := rpmsign.MakeOutputDirs(units); err != nil {
-			return err
-		}
-	}
-	return c.do(ctx, f, s, func(ctx context.Context, take func(rpmsign.Result) error) error {
-		return rpmsign.Each(ctx, f.parallel(), units, s.signing.Run, take)
-	})
-}
-
-// do has run work on packages and reports. Packages that are done stay done when
-// others fail.
-func (c *packageChange) do(ctx context.Context, f *packageFlags, s *packageSigning, run func(context.Context, func(rpmsign.Result) error) error) error {
-	c.started, c.result.DryRun = time.Now(), f.dryRun
-	if s.public != nil {
-		c.result.KeyID = s.public.ID().String()
-	}
-	if err := c.startManifest(f, s.signing); err != nil {
-		return err
-	}
-	if c.manifest != nil {
-		defer c.manifest.Abort()
-	}
-	err := run(ctx, c.take)
-	s.progress.close()
-	c.findStale()
-	c.result.Seconds = time.Since(c.started).Seconds()
-	if cause := context.Cause(ctx); cause != nil {
-		return fmt.Errorf("%w: %s done, the others are as they were", cause, report.PackageCount(c.result.Total-c.result.Failed))
-	}
-	if len(c.errs) > 0 {
-		return c.print(&c.result, errors.Join(err, c.failures()))
-	}
-	if err == nil && c.result.Done() == 0 {
-		err = c.empty
-	}
-	if err == nil && c.manifest != nil {
-		err = c.manifest.Commit()
-	}
-	if err != nil {
-		return err
-	}
-	return c.print(&c.result, nil)
-}
-
-func (c *packageChange) startManifest(f *packageFlags, s *rpmsign.Signing) error {
-	if f.manifest == "" {
-		return nil
-	}
-	date, err := c.date()
-	if err != nil {
-		return err
-	}
-	s.Describe = &signing.Description{Tool: tool, Date: date}
-	c.listed = map[string][sha256.Size]byte{}
-	c.manifest, err = atomicfile.Create(f.manifest, 0o644)
-	return err
-}
-
-func (c *packageChange) take(r rpmsign.Result) error {
-	c.result.Take(r)
-	switch file := cmp.Or(r.Output, r.Path); {
-	case r.Err != nil:
-		c.errs = append(c.errs, r.Err)
-	case r.Changed && (r.Output == "" || !c.ofRepository()):
-		c.changed = append(c.changed, file)
-	}
-	if r.Err == nil {
-		for _, d := range r.Defects {
-			c.warnOfEach("its file signatures were defective ("+string(d.Flaw)+")", "%s: its file signatures were defective (%s): %s", quote.Name(r.Path), d.Flaw, d.Detail)
-		}
-	}
-	return c.writeManifest(r)
-}
-
-// writeManifest adds a package's lines, once for several copies of one package.
-func (c *packageChange) writeManifest(r rpmsign.Result) error {
-	if c.manifest == nil || len(r.Manifest) == 0 {
-		return nil
-	}
-	sum := sha256.Sum256(r.Manifest)
-	switch first, met := c.listed[r.Name]; {
-	case met && first == sum:
-		return nil
-	case met:
-		return fmt.Errorf("%s: another package is called %s as well, but differs: a manifest cannot hold both", r.Path, r.Name)
-	}
-	c.listed[r.Name] = sum
-	_, err := c.manifest.Write(r.Manifest)
-	return err
-}
-
-// ofRepository reports whether the command changes a repository as a whole.
-func (c *packageChange) ofRepository() bool { return strings.HasPrefix(c.result.Command, "repo ") }
-
-// findStale finds repositories whose metadata do not agree any more with the packages
-// that were written in place.
-func (c *packageChange) findStale() {
-	if c.result.DryRun || c.agree {
-		return
-	}
-	met := map[string]bool{}
-	for _, file := range c.changed {
-		there, _ := filepath.EvalSymlinks(file) // "" is met soon
-		if dirs := filepath.Dir(file) + "\n" + filepath.Dir(there); !met[dirs] {
-			met[dirs] = true
-			c.result.StaleMetadata = append(c.result.StaleMetadata, repo.Enclosing(file)...)
-		}
-	}
-	slices.Sort(c.result.StaleMetadata)
-	c.result.StaleMetadata = slices.Compact(c.result.StaleMetadata)
-	for _, dir := range c.result.StaleMetadata {
-		c.note("warning: the metadata of %s no longer agree with its packages: run `imasign-build repo refresh %s`", quote.Name(dir), quote.Name(dir))
-	}
-}
-
-// failures are the errors of the packages that failed.
-func (c *packageChange) failures() error {
-	manifest := ""
-	if c.manifest != nil {
-		manifest = "; no manifest was written"
-	}
-	return errors.Join(quote.Heading(fmt.Errorf("%d of %s failed; what failed is unchanged%s", len(c.errs), report.PackageCount(c.result.Total), manifest)), errors.Join(c.errs...))
+// eachPackage has work done on the packages at units, and hands the results to take in
+// their order.
+func eachPackage[T any](ctx context.Context, jobs int, units []rpmsign.Unit, work func(context.Context, rpmsign.Unit) T, take func(T) error) error {
+	worker := func() func(context.Context, rpmsign.Unit) T { return work }
+	return pipeline.Ordered(ctx, jobs, 4*pipeline.Jobs(jobs), pipeline.Of(units), worker, take)
 }

@@ -68,7 +68,7 @@ func runRPMDigests(ctx context.Context, a *app, o rpmDigestsOptions, paths []str
 		return err
 	}
 	set := &digestSet{app: a, lines: map[string]manifest.Line{}, result: report.Digests{Head: report.Head{Command: "rpm digests"}}}
-	err = rpmsign.Each(ctx, o.packages.parallel(), units, func(ctx context.Context, u rpmsign.Unit) packageDigests {
+	err = eachPackage(ctx, o.packages.jobs, units, func(ctx context.Context, u rpmsign.Unit) packageDigests {
 		d := packageDigests{path: u.Path}
 		d.err = d.read(ctx, level)
 		return d

@@ -5,9 +5,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-
-	"github.com/imasign/imasign-build/pkg/rpmsign"
-	"github.com/imasign/imasign-build/pkg/signing"
 )
 
 type rpmSignOptions struct {
@@ -58,23 +55,19 @@ that they have. If some packages fail, the others stay signed.
 }
 
 func runRPMSign(ctx context.Context, a *app, o rpmSignOptions, paths []string) error {
-	s, err := o.start(ctx, a)
+	s, err := o.start(ctx, a, "rpm sign")
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	defer o.choice.warn(a, "any package")
-	run := newPackageChange(a, "rpm sign")
-	return run.units(ctx, paths, &o.packages, s)
+	return s.paths(ctx, paths, &o.packages)
 }
 
-// packageSigning is all that signing packages needs, opened.
+// packageSigning is a change of packages with the key that signs, opened.
 type packageSigning struct {
-	signer
+	*packageChange
 
-	progress *progress
-	signing  *rpmsign.Signing
-	repomd   *rpmsign.OpenPGPKey // signs the metadata of a repository
+	signer signer
 }
 
 func (s *packageSigning) close() {
@@ -94,11 +87,15 @@ func (o *rpmSignOptions) check(a *app) error {
 }
 
 // start checks the flags and opens the keys.
-func (o *rpmSignOptions) start(ctx context.Context, a *app) (*packageSigning, error) {
+func (o *rpmSignOptions) start(ctx context.Context, a *app, command string) (*packageSigning, error) {
 	if err := o.check(a); err != nil {
 		return nil, err
 	}
-	s := &packageSigning{progress: a.newProgress()}
+	c, err := newPackageChange(a, command, &o.packages, &o.choice)
+	if err != nil {
+		return nil, err
+	}
+	s := &packageSigning{packageChange: c}
 	if err := o.open(ctx, a, s); err != nil {
 		s.close()
 		return nil, err
@@ -107,24 +104,14 @@ func (o *rpmSignOptions) start(ctx context.Context, a *app) (*packageSigning, er
 }
 
 func (o *rpmSignOptions) open(ctx context.Context, a *app, s *packageSigning) (err error) {
-	if s.signing, err = o.packages.signing(s.progress.observer); err != nil {
-		return err
-	}
-	if err = o.choice.compile(s.progress.observer); err != nil {
-		return err
-	}
 	o.engine.jobs = o.packages.jobs
-	if err = s.open(ctx, a, &o.key, &o.engine, s.progress.observer); err != nil {
+	if err = s.signer.open(ctx, a, &o.key, &o.engine, s.progress.observer); err != nil {
 		return err
 	}
-	if s.signing.Options.OpenPGP, err = o.openpgp.open(ctx, a); err != nil {
+	if s.options.OpenPGP, err = o.openpgp.open(ctx, a); err != nil {
 		return err
 	}
-	if s.public != nil {
-		s.signing.Longest = s.public.MaxValueSize()
-	}
-	s.signing.Plan = func(ctx context.Context, p *rpmsign.Package) (*signing.Plan, error) {
-		return s.Plan(ctx, o.choice.wrap(p))
-	}
+	s.signsWith(s.signer.public)
+	s.Plan = planner(s.signer.Plan).ofAny
 	return nil
 }

@@ -4,9 +4,6 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
-
-	"github.com/imasign/imasign-build/pkg/rpmsign"
-	"github.com/imasign/imasign-build/pkg/signing"
 )
 
 func newRPMStrip(a *app) *cobra.Command {
@@ -34,35 +31,25 @@ signatures.
 }
 
 func runRPMStrip(ctx context.Context, a *app, packages packageFlags, choice packageSelectFlags, paths []string) error {
-	s, err := newPackageStrip(a, &packages, &choice)
+	c, err := newPackageStrip(a, "rpm strip", &packages, &choice)
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	defer choice.warn(a, "any package")
-	run := newPackageChange(a, "rpm strip")
-	return run.units(ctx, paths, &packages, s)
+	defer c.progress.close()
+	return c.paths(ctx, paths, &packages)
 }
 
-// newPackageStrip is all that stripping packages needs, opened.
-func newPackageStrip(a *app, packages *packageFlags, choice *packageSelectFlags) (*packageSigning, error) {
-	s := &packageSigning{progress: a.newProgress()}
-	options, err := packages.signing(s.progress.observer)
-	if err == nil {
-		err = choice.compile(s.progress.observer)
-	}
+// newPackageStrip is a change of packages that takes their file signatures away.
+func newPackageStrip(a *app, command string, packages *packageFlags, choice *packageSelectFlags) (*packageChange, error) {
+	c, err := newPackageChange(a, command, packages, choice)
 	if err != nil {
-		s.close()
 		return nil, err
 	}
-	engine, err := (&engineFlags{jobs: packages.jobs}).engine(nil, nil, s.progress.observer)
+	engine, err := (&engineFlags{jobs: packages.jobs}).engine(nil, nil, c.progress.observer)
 	if err != nil {
-		s.close()
+		c.progress.close()
 		return nil, err
 	}
-	s.signing = options
-	s.signing.Plan = func(ctx context.Context, p *rpmsign.Package) (*signing.Plan, error) {
-		return engine.Strip(ctx, choice.wrap(p))
-	}
-	return s, nil
+	c.Plan = planner(engine.Strip).ofAny
+	return c, nil
 }

@@ -17,12 +17,45 @@ import (
 type packageVerifier struct {
 	*app
 
-	engine *signing.Engine
-	ring   *ima.Keyring
-	level  rpmsign.Level
-	choice *packageSelectFlags
-	result *report.PackageVerification
-	errs   []error
+	progress *progress
+	engine   *signing.Engine
+	ring     *ima.Keyring
+	level    rpmsign.Level
+	choice   *packageSelectFlags
+	jobs     int
+	result   *report.PackageVerification
+	errs     []error
+}
+
+// start checks the flags and opens what packages are verified with; what is found goes
+// into the result.
+func (o *rpmVerifyOptions) start(ctx context.Context, a *app, result *report.PackageVerification) (*packageVerifier, error) {
+	v := &packageVerifier{app: a, choice: &o.choice, jobs: o.packages.jobs, result: result}
+	var err error
+	if v.level, err = o.packages.level(); err != nil {
+		return nil, err
+	}
+	if v.ring, err = o.trust.ring(ctx, a); err != nil {
+		return nil, err
+	}
+	v.progress = a.newProgress()
+	if err = v.choice.compile(v.progress.observer); err == nil {
+		v.engine, err = signing.New(signing.Options{Jobs: 1, Observe: v.progress.observer})
+	}
+	if err != nil {
+		v.progress.close()
+		return nil, err
+	}
+	return v, nil
+}
+
+// run verifies the packages at units.
+func (v *packageVerifier) run(ctx context.Context, units []rpmsign.Unit) error {
+	v.result.Total = len(units)
+	err := eachPackage(ctx, v.jobs, units, v.verify, v.take)
+	v.progress.close()
+	v.choice.warn(v.app, "any package")
+	return err
 }
 
 // verify verifies one package.

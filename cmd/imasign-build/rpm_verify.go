@@ -7,8 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
-	"github.com/imasign/imasign-build/pkg/rpmsign"
-	"github.com/imasign/imasign-build/pkg/signing"
 )
 
 type rpmVerifyOptions struct {
@@ -49,33 +47,17 @@ broken.
 }
 
 func runRPMVerify(ctx context.Context, a *app, o rpmVerifyOptions, paths []string) error {
-	level, err := o.packages.level()
+	result := &report.PackageVerification{Head: report.Head{Command: "rpm verify"}}
+	v, err := o.start(ctx, a, result)
 	if err != nil {
 		return err
 	}
-	ring, err := o.trust.ring(ctx, a)
-	if err != nil {
-		return err
-	}
+	defer v.progress.close()
 	units, err := o.packages.units(paths)
 	if err != nil && !errors.Is(err, errNoPackages) {
 		return err
 	}
-	progress := a.newProgress()
-	defer progress.close()
-	if err := o.choice.compile(progress.observer); err != nil {
-		return err
-	}
-	defer o.choice.warn(a, "any package")
-	engine, err := signing.New(signing.Options{Jobs: 1, Observe: progress.observer})
-	if err != nil {
-		return err
-	}
-	result := &report.PackageVerification{Head: report.Head{Command: "rpm verify"}, Total: len(units)}
-	v := packageVerifier{app: a, engine: engine, ring: ring, level: level, choice: &o.choice, result: result}
-	err = rpmsign.Each(ctx, o.packages.parallel(), units, v.verify, v.take)
-	progress.close()
-	if err != nil {
+	if err := v.run(ctx, units); err != nil {
 		return err
 	}
 	return a.print(result, v.end(paths, o.allowEmpty))

@@ -14,35 +14,54 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// Attach writes the package with the signatures that the plan states, or without
-// any after signing.Engine.Strip. It writes nothing where nothing would change,
-// unless Options.Output asks for a copy. The file appears whole or not at all,
-// with the mode and owner of the old one and a new mtime: a package that fits its
-// reserve keeps its size, and with the old mtime as well createrepo_c and rsync
-// would miss the change.
-func (p *Package) Attach(ctx context.Context, plan *signing.Plan) error {
-	if err := plan.Attachable(); err != nil {
-		return err
+// Prepare makes the signature header that the package gets by the plan, with the OpenPGP
+// signatures of Options.OpenPGP. It refuses whatever can be refused, and changes nothing:
+// a plan of another package, a header that rpm would not read (ErrHeaderTooLarge,
+// ErrMainHeader), a change outside of what was named (ErrOutside). Of a plan without
+// signatures (signing.ErrUnsignedPlan) it only tells that the package would change. A
+// source package stays as it is, whatever the plan.
+//
+// Commit writes the package whole or not at all, with the mode and owner of the old one
+// and a new mtime: a package that fits its reserve keeps its size, and with the old mtime
+// as well createrepo_c and rsync would miss the change. Its errors wrap ErrRestored where
+// everything is as it was. Without a change there is something to commit only where
+// Options.Output asks for a copy.
+func (p *Package) Prepare(ctx context.Context, plan *signing.Plan) (*signing.Change, error) {
+	if err := context.Cause(ctx); err != nil {
+		return nil, err
 	}
-	raw, err := p.signatureHeader(plan)
-	if err != nil {
-		return fmt.Errorf("write %s: %w; %w", p.target(), err, ErrRestored)
+	if p.Source() {
+		return p.change(nil, 0), nil
 	}
-	return p.replace(ctx, raw, plan.Counts().Pending())
+	unsigned := plan.Attachable()
+	c := &signing.Change{Any: true, Commit: func(context.Context) error { return unsigned }}
+	if unsigned == nil {
+		raw, err := p.signatureHeader(plan)
+		if err != nil {
+			return nil, fmt.Errorf("write %s: %w", p.path, err)
+		}
+		c = p.change(raw, plan.Counts().Pending())
+	}
+	if c.Any && p.options.Outside != "" {
+		return nil, fmt.Errorf("write %s, which is %s: %w", p.path, p.options.Outside, ErrOutside)
+	}
+	return c, nil
 }
 
-func (p *Package) target() string {
-	if p.options.Output != "" {
-		return p.options.Output
+// change is that of writing the package with a signature header, nil for its own.
+func (p *Package) change(raw []byte, entries int64) *signing.Change {
+	c := &signing.Change{Any: raw != nil}
+	if raw != nil {
+		c.Grows = padded(int64(len(raw))) - padded(int64(len(p.sig.raw)))
 	}
-	return p.path
+	if raw != nil || p.options.Output != "" {
+		c.Commit = func(ctx context.Context) error { return p.replace(ctx, raw, entries) }
+	}
+	return c
 }
 
 // replace writes the package with a new signature header, nil for the one it has.
 func (p *Package) replace(ctx context.Context, raw []byte, entries int64) error {
-	if raw == nil && p.options.Output == "" {
-		return nil
-	}
 	if raw == nil && p.options.Share {
 		if done, err := p.shareUnchanged(); done || err != nil {
 			return err
@@ -56,7 +75,7 @@ func (p *Package) replace(ctx context.Context, raw []byte, entries int64) error 
 	case errors.Is(err, atomicfile.ErrUnsynced):
 		return err
 	case err != nil:
-		return fmt.Errorf("write %s: %w; %w", p.target(), err, ErrRestored)
+		return fmt.Errorf("write %s: %w; %w", p.Target(), err, ErrRestored)
 	}
 	p.options.Observe.Tell(signing.Event{Kind: signing.Attached, Path: p.path, Entries: entries})
 	return nil
@@ -184,7 +203,7 @@ func (p *Package) write(ctx context.Context, raw []byte) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
-	f, err := atomicfile.Create(p.target(), p.stat.Mode().Perm())
+	f, err := atomicfile.Create(p.Target(), p.stat.Mode().Perm())
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"math/rand/v2"
 	"os"
@@ -232,7 +231,7 @@ func TestPlanOfAnother(t *testing.T) {
 		before := content(t, path)
 		p, err := Open(path, Options{})
 		check(t, err)
-		err = p.Attach(t.Context(), plan)
+		_, err = p.Prepare(t.Context(), plan)
 		intact(t, path, before, err)
 		if err != nil && !strings.Contains(err.Error(), "another package") {
 			t.Error(err)
@@ -242,7 +241,7 @@ func TestPlanOfAnother(t *testing.T) {
 	}
 }
 
-func TestAttachEndsWithContext(t *testing.T) {
+func TestEndsWithContext(t *testing.T) {
 	path := packages.Copy(t, "zstd", t.TempDir())
 	before := content(t, path)
 	p, err := Open(path, Options{})
@@ -254,7 +253,14 @@ func TestAttachEndsWithContext(t *testing.T) {
 	stop := errors.New("stop")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(stop)
-	err = p.Attach(ctx, plan)
+	_, err = p.Prepare(ctx, plan)
+	intact(t, path, before, err)
+	if !errors.Is(err, stop) {
+		t.Error(err)
+	}
+	c, err := p.Prepare(t.Context(), plan)
+	check(t, err)
+	err = c.Commit(ctx)
 	intact(t, path, before, err)
 	if !errors.Is(err, stop) || !errors.Is(err, ErrRestored) {
 		t.Error(err)
@@ -381,16 +387,5 @@ func TestDryRun(t *testing.T) {
 	s.DryRun = false
 	if real := run(t, s, path); real.Grows != r.Grows || len(content(t, path)) != len(before)+int(r.Grows) {
 		t.Errorf("grows by %d, predicted %d", len(content(t, path))-len(before), r.Grows)
-	}
-}
-
-// TestManifestOfRun: results carry the manifest of their plan.
-func TestManifestOfRun(t *testing.T) {
-	path := packages.Copy(t, "rich", t.TempDir())
-	s := signer(t, "p256")
-	s.Describe = &signing.Description{Tool: "test"}
-	r := run(t, s, path)
-	if n := bytes.Count(r.Manifest, []byte("\n")); n != 1+len(mustParse(t, content(t, path)).files) || !bytes.Contains(r.Manifest, []byte(fmt.Sprintf("%q", r.Name))) {
-		t.Errorf("%d lines:\n%.500s", n, r.Manifest)
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
@@ -117,7 +119,11 @@ func TestMemory(t *testing.T) {
 	runtime.GC()
 	base, most, done := used(), uint64(0), make(chan error)
 	go func() {
-		done <- Each(t.Context(), 2, units, s.Run, func(r Result) error { return r.Err })
+		var g errgroup.Group
+		for _, u := range units {
+			g.Go(func() error { return s.Run(t.Context(), u).Err })
+		}
+		done <- g.Wait()
 	}()
 	for {
 		select {

@@ -57,7 +57,7 @@ func signAsChild(path string) error {
 	}
 	rounds, _ := strconv.Atoi(os.Getenv(childRounds))
 	for i := range max(1, rounds) {
-		s := Signing{Plan: func(ctx context.Context, p *Package) (*signing.Plan, error) {
+		s := loop{Plan: func(ctx context.Context, p *Package) (*signing.Plan, error) {
 			if i%2 == 1 {
 				return e.Strip(ctx, p)
 			}

@@ -30,9 +30,11 @@ var (
 	ErrHeaderTooLarge = errors.New("signature header too large")
 	// ErrHeaderLimit is an ErrHeaderTooLarge: more bytes than Options.MaxHeader allows.
 	ErrHeaderLimit = fmt.Errorf("%w", ErrHeaderTooLarge)
+	// ErrNotResumable means an output that was not made of the package, or in another way.
+	ErrNotResumable = errors.New("it is not what an interrupted run made of this package")
 	// ErrChanged means that the file is not the one that was read.
 	ErrChanged = errors.New("package changed while it was being processed")
-	// ErrRestored is wrapped by errors of Attach after which the package is as it
-	// was before.
+	// ErrRestored is wrapped by errors of writing (Prepare) after which the package is
+	// as it was before.
 	ErrRestored = errors.New("the package is as it was")
 )

@@ -14,7 +14,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// Sign the files of a package: open it, hold its digests, plan, attach.
+// Sign the files of a package: open it, check its digests, plan, prepare, commit.
 func Example() {
 	ctx := context.Background()
 	path := copyOf("testdata/rpmsign-ima/v4/sha256.rpm")
@@ -27,27 +27,11 @@ func Example() {
 	plan, err := engine().Plan(ctx, p)
 	check(err)
 	defer plan.Close()
-	check(p.Attach(ctx, plan))
-	fmt.Println(p.Name(), "signed", plan.Counts().Signed)
-	// Output: imatest-sha256-1.0-1.x86_64 signed 4
-}
-
-// Work on many packages side by side; results come in the order of their paths.
-func ExampleEach() {
-	ctx := context.Background()
-	path := copyOf("testdata/rpmsign-ima/v4/sha256.rpm")
-	defer os.RemoveAll(filepath.Dir(path))
-
-	units, err := rpmsign.FindUnits([]string{filepath.Dir(path)}, "")
+	change, err := p.Prepare(ctx, plan)
 	check(err)
-	e := engine()
-	s := rpmsign.Signing{Plan: func(ctx context.Context, p *rpmsign.Package) (*signing.Plan, error) { return e.Plan(ctx, p) }}
-	err = rpmsign.Each(ctx, 2, units, s.Run, func(r rpmsign.Result) error {
-		fmt.Println(r.Name, "changed", r.Changed, "grows", r.Grows)
-		return r.Err
-	})
-	check(err)
-	// Output: imatest-sha256-1.0-1.x86_64 changed true grows 0
+	check(change.Commit(ctx))
+	fmt.Println(p.Name(), "signed", plan.Counts().Signed, "grows", change.Grows)
+	// Output: imatest-sha256-1.0-1.x86_64 signed 4 grows 0
 }
 
 // Name what is wrong with the file signatures that another tool left.

@@ -287,7 +287,7 @@ func TestOtherKeyNeedsForce(t *testing.T) {
 	key := keys["rsa2048"]()
 	e, err := signing.New(signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: ima.FromRaw(ima.CryptoSigner(key), publicKey(t, key)), Public: publicKey(t, key)}, 0)}})
 	check(t, err)
-	s := Signing{Plan: func(ctx context.Context, p *Package) (*signing.Plan, error) { return e.Plan(ctx, p) }}
+	s := loop{Plan: func(ctx context.Context, p *Package) (*signing.Plan, error) { return e.Plan(ctx, p) }}
 	if r := s.Run(t.Context(), Unit{Path: path}); !errors.Is(r.Err, signing.ErrOtherKey) || !bytes.Equal(before, content(t, path)) {
 		t.Error(r.Err)
 	}
@@ -346,7 +346,7 @@ func TestWhatMayBeAnothersTakesForce(t *testing.T) {
 	key := keys["p256"]()
 	e, err := signing.New(signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: ima.FromRaw(ima.CryptoSigner(key), publicKey(t, key)), Public: publicKey(t, key)}, 0)}})
 	check(t, err)
-	s := Signing{Plan: func(ctx context.Context, p *Package) (*signing.Plan, error) { return e.Plan(ctx, p) }}
+	s := loop{Plan: func(ctx context.Context, p *Package) (*signing.Plan, error) { return e.Plan(ctx, p) }}
 	for name, c := range map[string]struct {
 		value string
 		want  error // nil where it is replaced

@@ -48,7 +48,7 @@ func FuzzPackage(f *testing.F) {
 	})
 }
 
-// layOut signs a header that was read, as Attach does.
+// layOut signs a header that was read, as Prepare does.
 func layOut(t *testing.T, p *Package) {
 	t.Helper()
 	signatures := make([][]byte, len(p.files))

@@ -92,21 +92,21 @@ func engine(t testing.TB, key crypto.Signer) *signing.Engine {
 	return e
 }
 
-// signer is the Signing of a key called name.
-func signer(t testing.TB, name string) *Signing {
+// signer is the loop that signs with a key called name.
+func signer(t testing.TB, name string) *loop {
 	t.Helper()
 	e := engine(t, keys[name]())
-	return &Signing{Plan: func(ctx context.Context, p *Package) (*signing.Plan, error) { return e.Plan(ctx, p) }}
+	return &loop{Plan: func(ctx context.Context, p *Package) (*signing.Plan, error) { return e.Plan(ctx, p) }}
 }
 
-func stripper(t testing.TB) *Signing {
+func stripper(t testing.TB) *loop {
 	t.Helper()
 	e, err := signing.New(signing.Options{SpoolDir: t.TempDir()})
 	check(t, err)
-	return &Signing{Plan: func(ctx context.Context, p *Package) (*signing.Plan, error) { return e.Strip(ctx, p) }}
+	return &loop{Plan: func(ctx context.Context, p *Package) (*signing.Plan, error) { return e.Strip(ctx, p) }}
 }
 
-func run(t testing.TB, s *Signing, path string) Result {
+func run(t testing.TB, s *loop, path string) result {
 	t.Helper()
 	r := s.Run(t.Context(), Unit{Path: path})
 	check(t, r.Err)

@@ -100,7 +100,7 @@ func agreed(t *testing.T, path string) {
 	if got := ours(p); reads && !slices.Equal(got, want) {
 		t.Errorf("%d signatures in the %s header, rpm has %d", len(got), p.signaturesIn(), len(want))
 	}
-	for name, s := range map[string]*Signing{"sign": signer(t, "p256"), "strip": stripper(t), "OpenPGP": withOpenPGP(t, signer(t, "p256"))} {
+	for name, s := range map[string]*loop{"sign": signer(t, "p256"), "strip": stripper(t), "OpenPGP": withOpenPGP(t, signer(t, "p256"))} {
 		to := put(t, before)
 		r := s.Run(t.Context(), Unit{Path: to})
 		after := content(t, to)
@@ -126,7 +126,7 @@ func agreed(t *testing.T, path string) {
 	}
 }
 
-func withOpenPGP(t *testing.T, s *Signing) *Signing {
+func withOpenPGP(t *testing.T, s *loop) *loop {
 	t.Helper()
 	s.Options.OpenPGP = readKey(t, content(t, vectors+"keys/openpgp-ed25519.secret.asc"), "")
 	return s

@@ -95,7 +95,7 @@ func TestMutants(t *testing.T) {
 	}
 }
 
-func base(t *testing.T, s *Signing, name string) []byte {
+func base(t *testing.T, s *loop, name string) []byte {
 	t.Helper()
 	if name != "signed" {
 		return content(t, packages.Path(t, name))

@@ -59,6 +59,9 @@ func (l HeaderLimit) String() string {
 type Options struct {
 	// Output is the path to write the package to; "" writes it in place.
 	Output string
+	// Outside, unless "", is where the package really lies, outside of what was named:
+	// it is read, and an error where it would have to be changed (Unit.Outside).
+	Outside string
 	// Share has a package that needs no change share its Output by a hard link.
 	Share bool
 	// MaxHeader is the largest signature header to write; zero stands for Limit64M.
@@ -66,7 +69,7 @@ type Options struct {
 	// OpenPGP, unless nil, makes the package's OpenPGP signatures anew when it is
 	// written.
 	OpenPGP *OpenPGPKey
-	// Observe gets progress of Attach and warnings, from any goroutine.
+	// Observe gets progress of writing and warnings, from any goroutine.
 	Observe signing.Observer
 }
 
@@ -200,8 +203,13 @@ func (p *Package) checkMainRegion() error {
 // Close releases the package.
 func (p *Package) Close() error { return p.file.Close() }
 
-// Path returns the path as it was given to Open.
-func (p *Package) Path() string { return p.path }
+// Target returns the file that the package is written to.
+func (p *Package) Target() string {
+	if p.options.Output != "" {
+		return p.options.Output
+	}
+	return p.path
+}
 
 // Name returns name-version-release.arch, as rpm calls the package.
 func (p *Package) Name() string {

@@ -2,42 +2,39 @@ package rpmsign
 
 import (
 	"bytes"
-	"context"
+	"errors"
+	"fmt"
 	"slices"
 )
 
-// Resume is Run for a unit whose Output an interrupted run may have written. What
-// that one signed is checked like any signed package and stays; where another key or
-// other options are in use by now, the package is signed anew.
-func (s *Signing) Resume(ctx context.Context, u Unit) Result {
-	if !s.resumable(u) {
-		return s.Run(ctx, u)
-	}
-	r := s.Run(ctx, Unit{Path: u.Output})
-	if r.Err != nil && ctx.Err() == nil {
-		return s.Run(ctx, u)
-	}
-	r.Unit = u
-	return r
-}
-
-// resumable reports whether the output is the package but for what this Signing
-// signs. A package that is missing or cannot be read is not.
-func (s *Signing) resumable(u Unit) bool {
-	out, err := Open(u.Output, Options{})
+// Resume opens the unit's Output, which an interrupted run may have written, to go on
+// with in place. What it has of signatures is checked like any package's and stays if it
+// is as it should be. The error is ErrNotResumable for one that is not the package at Path
+// but for file signatures and, where o.OpenPGP makes them anew, OpenPGP signatures; it is
+// that of Open where there is none.
+func Resume(u Unit, o Options) (*Package, error) {
+	o.Output, o.Outside = "", ""
+	out, err := Open(u.Output, o)
 	if err != nil {
-		return false
+		return nil, err
 	}
-	defer out.Close() //nolint:errcheck // opened for reading
 	in, err := Open(u.Path, Options{})
 	if err != nil {
-		return false // which Run will tell
+		return nil, errors.Join(err, out.Close())
 	}
 	defer in.Close() //nolint:errcheck // opened for reading
+	if !out.continues(in) {
+		return nil, errors.Join(fmt.Errorf("%s: %w", u.Output, ErrNotResumable), out.Close())
+	}
+	return out, nil
+}
+
+// continues reports whether the package is in but for what signing writes.
+func (p *Package) continues(in *Package) bool {
 	ours := fileSignatureTags()
-	if s.Options.OpenPGP != nil {
+	if p.options.OpenPGP != nil {
 		ours = append(ours, openPGPTags()...)
 	}
-	return bytes.Equal(in.main.raw, out.main.raw) && in.size-in.payload == out.size-out.payload &&
-		slices.EqualFunc(in.sig.kept(ours...), out.sig.kept(ours...), value.equal)
+	return bytes.Equal(in.main.raw, p.main.raw) && in.size-in.payload == p.size-p.payload &&
+		slices.EqualFunc(in.sig.kept(ours...), p.sig.kept(ours...), value.equal)
 }

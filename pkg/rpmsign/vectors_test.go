@@ -51,12 +51,12 @@ func frozenKey(t *testing.T, name string) (crypto.Signer, *ima.PublicKey) {
 }
 
 // frozen signs with a key of the vectors.
-func frozen(t *testing.T, name string) *Signing {
+func frozen(t *testing.T, name string) *loop {
 	t.Helper()
 	key, public := frozenKey(t, name)
 	e, err := signing.New(signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: ima.FromRaw(ima.CryptoSigner(key), public), Public: public}, 0)}, Force: true})
 	check(t, err)
-	return &Signing{Plan: func(ctx context.Context, p *Package) (*signing.Plan, error) { return e.Plan(ctx, p) }}
+	return &loop{Plan: func(ctx context.Context, p *Package) (*signing.Plan, error) { return e.Plan(ctx, p) }}
 }
 
 // TestVectorsWritten: the tags that we write are those that rpmsign wrote, RSA

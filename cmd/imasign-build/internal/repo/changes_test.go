@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/imasign/imasign-build/pkg/rpmsign"
 	"github.com/imasign/imasign-build/pkg/signing"
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
@@ -56,7 +55,7 @@ func TestDifferences(t *testing.T) {
 	packages.Copy(t, "noarch", filepath.Dir(dir))
 	check(t, os.Rename(filepath.Join(filepath.Dir(dir), filepath.Base(packages.Path(t, "noarch"))), filepath.Join(filepath.Dir(dir), "outside.rpm")))
 	check(t, os.Symlink("../outside.rpm", filepath.Join(dir, "outside.rpm")))
-	r, err := newTask(Options{Dir: dir}, nil)
+	r, err := newTask(Options{Dir: dir})
 	check(t, err)
 	for _, c := range changes(t) {
 		s, err := openSite(t.Context(), r.Dir)
@@ -124,7 +123,7 @@ func TestWhilePackages(t *testing.T) {
 	s, err := signer()
 	check(t, err)
 	var names []string
-	_, err = Sign(t.Context(), Options{Dir: dir, Output: out, Swap: true, Signing: s, Jobs: 2}, func(r rpmsign.Result) error {
+	_, err = sign(t.Context(), s, Options{Dir: dir, Output: out, Swap: true, Jobs: 2}, func(r result) error {
 		if names = append(names, r.Name); len(names) == 1 {
 			packages.Copy(t, "xz", dir)
 		}
@@ -204,11 +203,10 @@ func TestBusy(t *testing.T) {
 	}{{swap, Options{Dir: dir, Output: out + "2", Swap: true}, true}, {swap, besides, true}, {besides, inPlace, true}, {besides, Options{Dir: dir, Output: out + "3"}, false}, {inPlace, inPlace, true}} {
 		s, err := signer()
 		check(t, err)
-		c.first.Signing = s
-		var results []rpmsign.Result
+		var results []result
 		var second error
 		once := true
-		_, err = Sign(t.Context(), c.first, func(rpmsign.Result) error {
+		_, err = sign(t.Context(), s, c.first, func(result) error {
 			if once {
 				once = false
 				results, _, second = run(t, c.second)
@@ -246,10 +244,9 @@ func TestAdditions(t *testing.T) {
 			case "refresh":
 				return Refresh(t.Context(), o)
 			}
-			var err error
-			o.Signing, err = signer()
+			s, err := signer()
 			check(t, err)
-			return Sign(t.Context(), o, func(r rpmsign.Result) error { return r.Err })
+			return sign(t.Context(), s, o, func(r result) error { return r.Err })
 		}
 		before := snapshot(t, dir)
 		if _, err := do(Options{Additions: Refuse}); !errors.Is(err, ErrUnlisted) || !strings.Contains(err.Error(), added) {

@@ -5,8 +5,6 @@ import (
 	"os"
 	"os/exec"
 	"testing"
-
-	"github.com/imasign/imasign-build/pkg/rpmsign"
 )
 
 // A child process is this test binary, told by its environment to sign a repository
@@ -24,8 +22,8 @@ func asChild() bool {
 	}
 	s, err := signer()
 	if err == nil {
-		o := Options{Dir: os.Getenv(childDir), Output: os.Getenv(childOut), Createrepo: os.Getenv(childTool), Signing: s, Jobs: 1}
-		_, err = Sign(context.Background(), o, func(rpmsign.Result) error {
+		o := Options{Dir: os.Getenv(childDir), Output: os.Getenv(childOut), Createrepo: os.Getenv(childTool), Jobs: 1}
+		_, err = sign(context.Background(), s, o, func(result) error {
 			if path := os.Getenv(childResult); path != "" {
 				if err := os.WriteFile(path, nil, 0o644); err != nil {
 					return err

@@ -16,6 +16,7 @@ import (
 
 	"github.com/imasign/imasign-build/internal/atomicfile"
 	"github.com/imasign/imasign-build/internal/child"
+	"github.com/imasign/imasign-build/internal/pipeline"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
 )
 
@@ -82,7 +83,7 @@ func (m *making) arguments() ([]string, error) {
 	if err := os.WriteFile(list, m.pkglist(), 0o600); err != nil {
 		return nil, err
 	}
-	args := append(m.old.createrepoArguments(m.jobs(), sumType), "--pkglist="+list)
+	args := append(m.old.createrepoArguments(pipeline.Jobs(m.Jobs), sumType), "--pkglist="+list)
 	if base != "" {
 		args = append(args, "--baseurl="+base)
 	}

@@ -14,7 +14,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/imasign/imasign-build/pkg/rpmsign"
 	"github.com/imasign/imasign-build/pkg/signing"
 	"github.com/imasign/imasign-build/tests/harness"
 	"github.com/imasign/imasign-build/tests/rpm/packages"
@@ -195,7 +194,7 @@ func TestUntraced(t *testing.T) {
 			check(t, s.Run(t.Context(), u).Err)
 		}
 		w := &warnings{}
-		o := Options{Dir: dir, InPlace: true, Signing: s, Observe: signing.NewObserver(w.observe)}
+		o := Options{Dir: dir, InPlace: true, Observe: signing.NewObserver(w.observe)}
 		now := dir
 		if how == "besides" {
 			o.InPlace, o.Output, now = false, out, out
@@ -203,7 +202,7 @@ func TestUntraced(t *testing.T) {
 		if how == "refresh" {
 			_, err = Refresh(t.Context(), o)
 		} else {
-			_, err = Sign(t.Context(), o, func(r rpmsign.Result) error { return r.Err })
+			_, err = sign(t.Context(), s, o, func(r result) error { return r.Err })
 		}
 		check(t, err)
 		sha256, _, _ = sumsOf(t, now, "zstd")

@@ -13,7 +13,7 @@ import (
 // that the old metadata say of packages is taken over. The metadata are exchanged in
 // one step, for each repository.
 func Refresh(ctx context.Context, o Options) (Summary, error) {
-	r, err := newTask(o, nil)
+	r, err := newTask(o)
 	if err != nil {
 		return Summary{}, err
 	}
@@ -46,12 +46,10 @@ func (r *task) inPlace(ctx context.Context, s *site) error {
 			return err
 		}
 	}
-	failed := r.packages(ctx, s, r.unitsIn(s, ""), r.Signing.Run)
-	if failed != nil && !errors.Is(failed, ErrPackages) {
-		return failed
-	}
-	// Also when some packages failed: metadata must describe what is there.
-	return errors.Join(failed, r.renew(ctx, s))
+	return r.packages(ctx, s, "", func(ctx context.Context, _ bool, failed error) error {
+		// Also when some packages failed: metadata must describe what is there.
+		return errors.Join(failed, r.renew(ctx, s))
+	})
 }
 
 // renew makes the metadata of all repositories and exchanges them with the old ones.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/imasign/imasign-build/pkg/rpmsign"
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
@@ -66,7 +67,7 @@ func TestLinksInPlace(t *testing.T) {
 	for _, r := range results {
 		if r.Err != nil {
 			failed++
-			if !errors.Is(r.Err, ErrOutside) {
+			if !errors.Is(r.Err, rpmsign.ErrOutside) {
 				t.Error(r.Err)
 			}
 		}

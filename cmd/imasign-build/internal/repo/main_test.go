@@ -1,7 +1,6 @@
 package repo
 
 import (
-	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -55,7 +54,7 @@ var key = sync.OnceValue(func() crypto.Signer {
 })
 
 // signer signs with the tests' key.
-func signer() (*rpmsign.Signing, error) {
+func signer() (*loop, error) {
 	public, err := ima.BareKey(key().Public())
 	if err != nil {
 		return nil, err
@@ -64,10 +63,7 @@ func signer() (*rpmsign.Signing, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &rpmsign.Signing{
-		Options: rpmsign.Options{Share: true},
-		Plan:    func(ctx context.Context, p *rpmsign.Package) (*signing.Plan, error) { return e.Plan(ctx, p) },
-	}, nil
+	return &loop{Options: rpmsign.Options{Share: true}, Plan: e.Plan}, nil
 }
 
 // strip strips a repository.
@@ -75,11 +71,7 @@ func strip(t testing.TB, o Options) {
 	t.Helper()
 	e, err := signing.New(signing.Options{})
 	check(t, err)
-	o.Signing = &rpmsign.Signing{
-		Options: rpmsign.Options{Share: true},
-		Plan:    func(ctx context.Context, p *rpmsign.Package) (*signing.Plan, error) { return e.Strip(ctx, p) },
-	}
-	mustRun(t, o)
+	mustRun(t, o, &loop{Options: rpmsign.Options{Share: true}, Plan: e.Strip})
 }
 
 // warnings collects what a run warns of.
@@ -98,26 +90,26 @@ func (w *warnings) have(text string) bool {
 	return slices.ContainsFunc(w.list, func(s string) bool { return strings.Contains(s, text) })
 }
 
-// run signs a repository.
-func run(t testing.TB, o Options) (results []rpmsign.Result, w *warnings, err error) {
+// run signs a repository, or does what a loop does.
+func run(t testing.TB, o Options, by ...*loop) (results []result, w *warnings, _ error) {
 	t.Helper()
-	if o.Signing == nil {
-		s, err := signer()
-		check(t, err)
-		o.Signing = s
+	s, err := signer()
+	check(t, err)
+	if len(by) > 0 {
+		s = by[0]
 	}
 	w = &warnings{}
 	o.Observe, o.Jobs = signing.NewObserver(w.observe), 2
-	_, err = Sign(t.Context(), o, func(r rpmsign.Result) error {
+	_, err = sign(t.Context(), s, o, func(r result) error {
 		results = append(results, r)
 		return nil
 	})
 	return results, w, err
 }
 
-func mustRun(t testing.TB, o Options) []rpmsign.Result {
+func mustRun(t testing.TB, o Options, by ...*loop) []result {
 	t.Helper()
-	results, _, err := run(t, o)
+	results, _, err := run(t, o, by...)
 	for _, r := range results {
 		if r.Err != nil {
 			t.Error(r.Err)

@@ -8,46 +8,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 
 	"github.com/imasign/imasign-build/pkg/rpmsign"
 	"github.com/imasign/imasign-build/pkg/signing"
-)
-
-// Errors that callers decide by.
-var (
-	// ErrNoRepository means a directory without (readable) metadata.
-	ErrNoRepository = errors.New("not an rpm repository")
-	// ErrMetadata means metadata that cannot be read, or not be kept.
-	ErrMetadata = errors.New("unusable metadata")
-	// ErrExists means that the place for the signed repository is taken.
-	ErrExists = errors.New("exists already")
-	// ErrAround is an ErrExists: the place is the repository, or has it below it.
-	ErrAround = fmt.Errorf("%w, and the repository is there", ErrExists)
-	// ErrBusy means that another run works on the same repository.
-	ErrBusy = errors.New("another run is at work here")
-	// ErrPackages means that packages failed; each result has its error. The
-	// repository is as it was, and the next run goes on from what is done.
-	ErrPackages = errors.New("packages could not be signed")
-	// ErrUnlisted means packages that the metadata do not list, where they are refused.
-	ErrUnlisted = errors.New("the metadata do not list packages that are there")
-	// ErrMissing means listed packages that are not there, where that is refused.
-	ErrMissing = errors.New("the metadata list packages that are not there")
-	// ErrOutside means a package to be changed in place that lies outside of the
-	// repository, behind a symbolic link.
-	ErrOutside = errors.New("it leads out of the repository, where nothing is changed in place")
-	// ErrChanged means that somebody else changed the repository during the run, again
-	// and again, or in its last moment.
-	ErrChanged = errors.New("the repository was changed by somebody else")
-)
-
-// What a run warns of.
-const (
-	// InPlace is about the whole run.
-	InPlace = "the repository is changed in place: until the metadata are made anew, clients find packages that differ from them and fail"
-	// SignatureLeftOut follows the name of a repomd.xml.asc.
-	SignatureLeftOut = "is of the old metadata and left out; clients with repo_gpgcheck=1 refuse the repository without it"
 )
 
 // Choice is what is done about packages that the metadata do not list, or list
@@ -75,8 +39,10 @@ type Options struct {
 	// InPlace works below Dir itself: until the metadata are made, clients find
 	// packages that differ from them, and fail.
 	InPlace bool
-	// Signing says how packages are signed, or stripped.
-	Signing *rpmsign.Signing
+	// Packages changes the packages: signs or strips them.
+	Packages Loop
+	// DryRun says that Packages writes nothing, so that nothing else is written either.
+	DryRun bool
 	// OpenPGP, unless nil, signs repomd.xml.
 	OpenPGP *rpmsign.OpenPGPKey
 	// Additions and Removals stand for Publish where they are "". There is no Leave
@@ -91,6 +57,22 @@ type Options struct {
 	Environment []string
 	// Observe gets warnings.
 	Observe signing.Observer
+}
+
+// Loop changes the packages at the units. Outputs may be there already, of an interrupted
+// run (rpmsign.Resume).
+//
+// It tells note, on one goroutine and in the order of the units, what became of each. In
+// the end it calls finish, whose error is its own, unless it ended early.
+type Loop func(ctx context.Context, units []rpmsign.Unit, note func(Outcome) (news bool), finish func(context.Context) error) error
+
+// Outcome is what became of the package at a unit's path. It is news, unless the package
+// was told before and is unchanged: where somebody changes the repository during a run,
+// all its units have another turn.
+type Outcome struct {
+	Path    string
+	Changed bool // or to be changed, in a dry run
+	Err     error
 }
 
 // Summary is what became of a repository's list of packages. Paths begin with
@@ -112,17 +94,16 @@ const attempts = 3
 type task struct {
 	Options
 
-	given   string // Dir as it was named; Dir itself has no symbolic links
-	afresh  bool   // packages were changed before this run, and what they were is not known
-	take    func(rpmsign.Result) error
-	told    map[string]bool // results and warnings that were handed out
+	given   string          // Dir as it was named; Dir itself has no symbolic links
+	afresh  bool            // packages were changed before this run, and what they were is not known
+	told    map[string]bool // packages and warnings
 	summary Summary
 	stale   checksums                 // of packages and metadata, as they were
 	before  map[string]map[int]string // checksums of packages as they were, in place, by item and length
 }
 
-func newTask(o Options, take func(rpmsign.Result) error) (*task, error) {
-	r := &task{Options: o, given: o.Dir, take: take, told: map[string]bool{}}
+func newTask(o Options) (*task, error) {
+	r := &task{Options: o, given: o.Dir, told: map[string]bool{}}
 	var err error
 	// A symbolic link to the repository stays; what it leads to is exchanged.
 	if r.Dir, err = filepath.EvalSymlinks(o.Dir); errors.Is(err, fs.ErrNotExist) {
@@ -136,13 +117,6 @@ func newTask(o Options, take func(rpmsign.Result) error) (*task, error) {
 	return r, nil
 }
 
-func (r *task) jobs() int {
-	if r.Jobs > 0 {
-		return r.Jobs
-	}
-	return runtime.GOMAXPROCS(0)
-}
-
 // warn tells something once, however often it is found.
 func (r *task) warn(message string) {
 	if !r.told[message] {
@@ -151,13 +125,12 @@ func (r *task) warn(message string) {
 	}
 }
 
-// Sign signs the packages of a repository, or of all below a directory, and hands
-// every package's result to take, in the order of their paths; what somebody else
-// adds meanwhile comes last. With a dry run in o.Signing it only plans. Errors wrap
-// those of this package; after any error the repository is as it was, unless InPlace
-// was asked for.
-func Sign(ctx context.Context, o Options, take func(rpmsign.Result) error) (Summary, error) {
-	r, err := newTask(o, take)
+// Sign has o.Packages sign the packages of a repository, or of all below a directory, in
+// the order of their paths, and makes metadata of the result. What somebody else changes
+// meanwhile is taken in. Errors wrap those of this package; after any error the repository
+// is as it was, unless InPlace was asked for.
+func Sign(ctx context.Context, o Options) (Summary, error) {
+	r, err := newTask(o)
 	if err != nil {
 		return Summary{}, err
 	}
@@ -166,7 +139,7 @@ func Sign(ctx context.Context, o Options, take func(rpmsign.Result) error) (Summ
 }
 
 func (r *task) sign(ctx context.Context) error {
-	if r.Signing.DryRun {
+	if r.DryRun {
 		return r.dryRun(ctx)
 	}
 	s, unlock, err := r.begin(ctx, r.Swap || r.InPlace)
@@ -259,53 +232,47 @@ func (r *task) dryRun(ctx context.Context) error {
 	if err := r.decide(s); err != nil {
 		return err
 	}
-	changed, take := false, r.take
-	r.take = func(result rpmsign.Result) error {
-		changed = changed || result.Changed
-		return take(result)
-	}
-	if err := r.packages(ctx, s, r.unitsIn(s, ""), r.Signing.Run); err != nil || !changed {
-		return err
-	}
-	for _, p := range s.repositories {
-		if slices.ContainsFunc(p.old.Data, func(d metadata) bool { return isDelta(d.Type) }) {
-			r.warn(aboutDeltas)
+	return r.packages(ctx, s, "", func(_ context.Context, changed bool, failed error) error {
+		for _, p := range s.repositories {
+			if changed && failed == nil && slices.ContainsFunc(p.old.Data, func(d metadata) bool { return isDelta(d.Type) }) {
+				r.warn(aboutDeltas)
+			}
 		}
-	}
-	return nil
+		return failed
+	})
 }
 
-// packages works on all units; their failures become ErrPackages.
-func (r *task) packages(ctx context.Context, s *site, units []rpmsign.Unit, work func(context.Context, rpmsign.Unit) rpmsign.Result) error {
-	failed := 0
-	err := rpmsign.Each(ctx, r.jobs(), units, func(ctx context.Context, u rpmsign.Unit) rpmsign.Result {
-		result := work(ctx, u)
-		if errors.Is(result.Err, rpmsign.ErrOutside) {
-			result.Err = fmt.Errorf("write %s: %w", u.Path, ErrOutside)
+// packages has all packages changed, below to or in place where that is "". In the end it
+// tells finish whether any was, and of those that failed by ErrPackages.
+func (r *task) packages(ctx context.Context, s *site, to string, finish func(ctx context.Context, changed bool, failed error) error) error {
+	units, changed, failures := r.unitsIn(s, to), false, 0
+	return r.Packages(ctx, units, func(o Outcome) (news bool) {
+		if o.Err != nil {
+			failures++
 		}
-		rel, _ := below(r.Dir, u.Path)
-		switch {
-		case r.Signing.DryRun:
-		case u.Output != "":
-			s.linked(rel)
-		case result.Changed && result.Err == nil:
-			s.written(rel)
+		changed = changed || o.Changed
+		return r.note(s, o)
+	}, func(ctx context.Context) error {
+		if failures == 0 {
+			return finish(ctx, changed, nil)
 		}
-		return result
-	}, func(result rpmsign.Result) error {
-		if result.Err != nil {
-			failed++
-		}
-		if r.told[result.Path] && !result.Changed && result.Err == nil {
-			return nil
-		}
-		r.told[result.Path] = true
-		return r.take(result)
+		return finish(ctx, changed, fmt.Errorf("%d of %d %w", failures, len(units), ErrPackages))
 	})
-	if err == nil && failed > 0 {
-		err = fmt.Errorf("%d of %d %w", failed, len(units), ErrPackages)
+}
+
+// note takes note of what became of a package, and reports whether that is news.
+func (r *task) note(s *site, o Outcome) (news bool) {
+	rel, _ := below(r.Dir, o.Path)
+	switch {
+	case r.DryRun:
+	case !r.InPlace:
+		s.linked(rel)
+	case o.Changed && o.Err == nil:
+		s.written(rel)
 	}
-	return err
+	news = !r.told[o.Path] || o.Changed || o.Err != nil
+	r.told[o.Path] = true
+	return news
 }
 
 func isNotThere(path string) (bool, error) {

@@ -13,7 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/imasign/imasign-build/pkg/rpmsign"
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
@@ -25,7 +24,7 @@ func TestSign(t *testing.T) {
 	same(t, dir, before)
 	signed(t, out)
 	alone(t, dir, "repo", "signed")
-	if len(results) != 5 || !slices.IsSortedFunc(results, func(a, b rpmsign.Result) int { return strings.Compare(a.Path, b.Path) }) {
+	if len(results) != 5 || !slices.IsSortedFunc(results, func(a, b result) int { return strings.Compare(a.Path, b.Path) }) {
 		t.Errorf("%v", results)
 	}
 	for _, r := range results {
@@ -144,7 +143,7 @@ func TestDryRun(t *testing.T) {
 	s, err := signer()
 	check(t, err)
 	s.DryRun = true
-	results := mustRun(t, Options{Dir: dir, Output: out, Signing: s})
+	results := mustRun(t, Options{Dir: dir, Output: out}, s)
 	same(t, filepath.Dir(dir), before)
 	if len(results) != 5 {
 		t.Errorf("%d results", len(results))
@@ -212,12 +211,12 @@ func TestTakeEnds(t *testing.T) {
 	before := snapshot(t, dir)
 	s, err := signer()
 	check(t, err)
-	_, err = Sign(t.Context(), Options{Dir: dir, Output: out, Signing: s}, func(rpmsign.Result) error { return errStop })
+	_, err = sign(t.Context(), s, Options{Dir: dir, Output: out}, func(result) error { return errStop })
 	if !errors.Is(err, errStop) {
 		t.Error(err)
 	}
 	ctx, cancel := context.WithCancelCause(t.Context())
-	_, err = Sign(ctx, Options{Dir: dir, Output: out, Signing: s}, func(rpmsign.Result) error { cancel(errStop); return nil })
+	_, err = sign(ctx, s, Options{Dir: dir, Output: out}, func(result) error { cancel(errStop); return nil })
 	if !errors.Is(err, errStop) {
 		t.Error(err)
 	}
@@ -419,7 +418,7 @@ func TestNeverOverwritten(t *testing.T) {
 	dir, out := repository(t)
 	s, err := signer()
 	check(t, err)
-	_, err = Sign(t.Context(), Options{Dir: dir, Output: out, Signing: s}, func(rpmsign.Result) error {
+	_, err = sign(t.Context(), s, Options{Dir: dir, Output: out}, func(result) error {
 		return os.MkdirAll(out, 0o755)
 	})
 	if !errors.Is(err, ErrExists) {

@@ -40,7 +40,7 @@ func TestRepomdSigned(t *testing.T) {
 		check(t, err)
 		s.Options.OpenPGP = key
 		before := snapshot(t, dir)
-		_, w, err := run(t, Options{Dir: dir, Output: out, Signing: s, OpenPGP: key})
+		_, w, err := run(t, Options{Dir: dir, Output: out, OpenPGP: key}, s)
 		check(t, err)
 		same(t, dir, before)
 		signed(t, out)

@@ -45,9 +45,16 @@ func (r *task) write(ctx context.Context, s *site, partial string) error {
 	if err := s.copyTo(ctx, partial, s.packages()); err != nil {
 		return err
 	}
-	if err := r.packages(ctx, s, r.unitsIn(s, partial), r.Signing.Resume); err != nil {
-		return err
-	}
+	return r.packages(ctx, s, partial, func(ctx context.Context, _ bool, failed error) error {
+		if failed != nil {
+			return failed
+		}
+		return r.complete(ctx, s, partial)
+	})
+}
+
+// complete makes what a sibling with all its packages still lacks, and publishes it.
+func (r *task) complete(ctx context.Context, s *site, partial string) error {
 	if err := r.makeAll(ctx, s, partial); err != nil {
 		return err
 	}

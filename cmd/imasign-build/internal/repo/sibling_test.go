@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/imasign/imasign-build/pkg/rpmsign"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
@@ -80,12 +79,12 @@ func TestRemnant(t *testing.T) {
 	s, err := signer()
 	check(t, err)
 	done := false
-	_, err = Sign(t.Context(), Options{Dir: dir, Output: out, Signing: s, Observe: signing.NewObserver(func(e signing.Event) {
+	_, err = sign(t.Context(), s, Options{Dir: dir, Output: out, Observe: signing.NewObserver(func(e signing.Event) {
 		if strings.Contains(e.Message, "waiting") {
 			done = true
 			check(t, log.Close())
 		}
-	})}, func(rpmsign.Result) error {
+	})}, func(result) error {
 		if !done {
 			t.Error("it did not wait")
 		}

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/imasign/imasign-build/pkg/rpmsign"
 	"github.com/imasign/imasign-build/pkg/signing"
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
@@ -29,18 +28,18 @@ func TestSite(t *testing.T) {
 		homeless := packages.Copy(t, "empty", top)
 		s, err := signer()
 		check(t, err)
-		o := Options{Dir: top, Output: top + ".new", Swap: true, Signing: s}
+		o := Options{Dir: top, Output: top + ".new", Swap: true}
 		if inPlace {
-			o = Options{Dir: top, InPlace: true, Signing: s}
+			o = Options{Dir: top, InPlace: true}
 		}
 		refuse := o
 		refuse.Additions = Refuse
-		if _, err := Sign(t.Context(), refuse, func(r rpmsign.Result) error { return r.Err }); !errors.Is(err, ErrUnlisted) || !strings.Contains(err.Error(), homeless) {
+		if _, err := sign(t.Context(), s, refuse, func(r result) error { return r.Err }); !errors.Is(err, ErrUnlisted) || !strings.Contains(err.Error(), homeless) {
 			t.Errorf("a package in no repository: %v", err)
 		}
 		n, w := 0, &warnings{}
 		o.Observe = signing.NewObserver(w.observe)
-		got, err := Sign(t.Context(), o, func(r rpmsign.Result) error { n++; return r.Err })
+		got, err := sign(t.Context(), s, o, func(r result) error { n++; return r.Err })
 		check(t, err)
 		if !w.have(homeless+" lies in no repository") || !slices.Equal(got.Left, []string{homeless}) {
 			t.Errorf("a package in no repository: %+v, %q", got, w.list)

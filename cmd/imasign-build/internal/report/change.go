@@ -17,18 +17,15 @@ type Counts struct {
 	Rehashed  int64 `json:"rehashed,omitempty"`
 	Forced    int64 `json:"forced,omitempty"`
 	Links     int64 `json:"links,omitempty"`
+
+	sum signing.Counts
 }
 
 // Add adds what the plan of one container counts.
 func (c *Counts) Add(n signing.Counts) {
-	c.Signed += n.Signed
-	c.Hashed += n.Hashed
-	c.Unchanged += n.Unchanged
-	c.Skipped += n.Skipped
-	c.Stripped += n.Stripped
-	c.Rehashed += n.Rehashed
-	c.Forced += n.Forced
-	c.Links += n.Links
+	c.sum.Add(n)
+	c.Signed, c.Hashed, c.Unchanged, c.Skipped = c.sum.Signed, c.sum.Hashed, c.sum.Unchanged, c.sum.Skipped
+	c.Stripped, c.Rehashed, c.Forced, c.Links = c.sum.Stripped, c.sum.Rehashed, c.sum.Forced, c.sum.Links
 }
 
 // Done is the number of files that have what was asked for, or would have.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 
 	"github.com/imasign/imasign-build/pkg/rpmsign"
+	"github.com/imasign/imasign-build/pkg/signing"
 )
 
 // PackageChange is what became of packages, or of the packages of a repository.
@@ -51,16 +52,27 @@ func defects(list []rpmsign.Defect) []Defect {
 	return all
 }
 
+// PackageOutcome is what became of one package.
+type PackageOutcome struct {
+	Path, Name string
+	Skip       string // why a source package is left alone
+	Counts     signing.Counts
+	Changed    bool // or to be changed, in a dry run
+	Grows      int64
+	Defects    []rpmsign.Defect // that its file signatures had
+	Err        error
+}
+
 // Take adds what became of one package.
-func (c *PackageChange) Take(r rpmsign.Result) {
+func (c *PackageChange) Take(r PackageOutcome) {
 	c.Total++
 	p := Package{Path: PathOf(r.Path), Name: r.Name, Status: "unchanged", Signed: r.Counts.Signed, Grows: r.Grows, Defects: defects(r.Defects)}
 	switch {
 	case r.Err != nil:
 		p.Status, p.Detail = "failed", r.Err.Error()
 		c.Failed++
-	case r.Source:
-		p.Status, p.Reason = "source", rpmsign.ErrSource.Error()
+	case r.Skip != "":
+		p.Status, p.Reason = "source", r.Skip
 	case r.Changed:
 		p.Status = "changed"
 		c.Changed++

@@ -54,8 +54,8 @@ func TestAPathThatIsNotUTF8(t *testing.T) {
 // TestTheErrorIsInTheDocument, and there is one document.
 func TestTheErrorIsInTheDocument(t *testing.T) {
 	c := &PackageChange{Head: Head{Command: "rpm sign"}}
-	c.Take(rpmsign.Result{Unit: rpmsign.Unit{Path: "a.rpm"}, Err: errors.New("broken")})
-	c.Take(rpmsign.Result{Unit: rpmsign.Unit{Path: "b.rpm"}, Changed: true, Grows: 5, Counts: signing.Counts{Signed: 3}})
+	c.Take(PackageOutcome{Path: "a.rpm", Err: errors.New("broken")})
+	c.Take(PackageOutcome{Path: "b.rpm", Changed: true, Grows: 5, Counts: signing.Counts{Signed: 3}})
 	c.Fail(Error{Message: "1 of 2", Kind: "malformed", Path: PathOf("a.rpm")})
 	var b bytes.Buffer
 	check(t, JSON(&b, c, false))

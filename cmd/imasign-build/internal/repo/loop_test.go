@@ -1,0 +1,95 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"iter"
+
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/operate"
+	"github.com/imasign/imasign-build/pkg/manifest"
+	"github.com/imasign/imasign-build/pkg/rpmsign"
+	"github.com/imasign/imasign-build/pkg/signing"
+)
+
+// loop is how the tests change packages: by operate, as the program does.
+type loop struct {
+	Options rpmsign.Options // but Output and Outside, which are each unit's
+	Plan    func(context.Context, signing.Source) (*signing.Plan, error)
+	DryRun  bool
+	jobs    int
+}
+
+// result is what became of one package.
+type result struct {
+	Path, Name string
+	Changed    bool
+	Err        error
+}
+
+// sign is Sign with a loop that hands results which are news to take.
+func sign(ctx context.Context, l *loop, o Options, take func(result) error) (Summary, error) {
+	l.jobs, o.DryRun = o.Jobs, l.DryRun
+	o.Packages = func(ctx context.Context, units []rpmsign.Unit, note func(Outcome) bool, finish func(context.Context) error) error {
+		return l.each(ctx, units, finish, func(r result) error {
+			if !note(Outcome{r.Path, r.Changed, r.Err}) {
+				return nil
+			}
+			return take(r)
+		})
+	}
+	return Sign(ctx, o)
+}
+
+// Run works on one package.
+func (l *loop) Run(ctx context.Context, u rpmsign.Unit) (r result) {
+	if err := l.each(ctx, []rpmsign.Unit{u}, nil, func(one result) error { r = one; return nil }); err != nil {
+		r.Err = err
+	}
+	return r
+}
+
+func (l *loop) each(ctx context.Context, units []rpmsign.Unit, finish func(context.Context) error, take func(result) error) error {
+	op := operate.Operation{DryRun: l.DryRun, Plan: func(ctx context.Context, _ string, src signing.Source) (*signing.Plan, error) {
+		return l.Plan(ctx, src)
+	}}
+	if finish != nil {
+		op.Finish = func(ctx context.Context, _ operate.Totals) error { return finish(ctx) }
+	}
+	_, err := operate.Each(ctx, l.jobs, l.units(units), false, &op, func(o *operate.Outcome) error {
+		return take(result{o.Unit.Path, o.Name, o.Change.Any, o.Err})
+	})
+	return err
+}
+
+func (l *loop) units(list []rpmsign.Unit) iter.Seq2[operate.Unit, error] {
+	return func(yield func(operate.Unit, error) bool) {
+		for _, u := range list {
+			unit := operate.Unit{Path: u.Path, Kind: manifest.Package, Open: func(ctx context.Context) (operate.Opened, error) {
+				o := l.Options
+				o.Output, o.Outside = u.Output, u.Outside
+				return opened(rpmsign.Open(u.Path, o))
+			}}
+			if u.Output != "" {
+				unit.Instead = unit.Open
+				unit.Open = func(context.Context) (operate.Opened, error) { return opened(rpmsign.Resume(u, l.Options)) }
+			}
+			if !yield(unit, nil) {
+				return
+			}
+		}
+	}
+}
+
+func opened(p *rpmsign.Package, err error) (operate.Opened, error) {
+	if err != nil {
+		return operate.Opened{}, err
+	}
+	o := operate.Opened{Container: p, Name: p.Name()}
+	if p.Source() {
+		o.Skip = rpmsign.ErrSource.Error()
+	}
+	if err := p.Check(context.Background(), rpmsign.CheckPayload); err != nil {
+		return operate.Opened{}, errors.Join(err, p.Close())
+	}
+	return o, nil
+}

@@ -1,0 +1,82 @@
+package repo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/imasign/imasign-build/internal/pipeline"
+	"github.com/imasign/imasign-build/pkg/rpmsign"
+)
+
+// packages compares the packages that are there with what primary.xml says of them.
+func (v *verification) packages(ctx context.Context, p *listing) error {
+	by := map[string][]listed{}
+	for _, l := range p.all {
+		if item, there := p.units[l.href]; there {
+			by[item] = append(by[item], l)
+		}
+	}
+	worker := func() func(context.Context, string) judged {
+		return func(ctx context.Context, item string) judged { return v.judge(ctx, item, by[item]) }
+	}
+	var errs []error
+	err := pipeline.Ordered(ctx, v.Jobs, 4*pipeline.Jobs(v.Jobs), pipeline.Of(slices.Sorted(maps.Keys(by))), worker, func(j judged) error {
+		for _, detail := range j.differs {
+			v.find(j.item, FlawDiffers, "%s", detail)
+		}
+		if j.err != nil {
+			errs = append(errs, j.err)
+		}
+		return v.err
+	})
+	return errors.Join(append(errs, err)...)
+}
+
+// judged is what came of one package.
+type judged struct {
+	item    string
+	differs []string
+	err     error
+}
+
+// judge compares one package with what is listed of it.
+func (v *verification) judge(ctx context.Context, item string, list []listed) judged {
+	j := judged{item: item}
+	path := filepath.Join(v.root, item)
+	info, err := os.Stat(path)
+	if err != nil {
+		j.err = err
+		return j
+	}
+	name := ""
+	if p, err := rpmsign.Open(path, rpmsign.Options{}); err == nil { // what it is otherwise, its signatures' verification tells
+		name = p.Name()
+		_ = p.Close() // opened for reading
+	}
+	for _, l := range list {
+		h := hashOf(l.sumType)
+		if h == nil || 2*h().Size() != len(l.pkgid) {
+			j.differs = append(j.differs, fmt.Sprintf("primary.xml states a checksum of type %q", l.sumType))
+			continue
+		}
+		is, err := sums(ctx, path, map[int]bool{len(l.pkgid): true})
+		if err != nil {
+			j.err = err
+			return j
+		}
+		switch {
+		case is[len(l.pkgid)] != l.pkgid:
+			j.differs = append(j.differs, fmt.Sprintf("its %s checksum is %s, and primary.xml states %s", l.sumType, is[len(l.pkgid)], l.pkgid))
+		case info.Size() != l.size:
+			j.differs = append(j.differs, fmt.Sprintf("it has %d bytes, and primary.xml states %d", info.Size(), l.size))
+		case name != "" && name != l.name:
+			j.differs = append(j.differs, fmt.Sprintf("it is %s, and primary.xml calls it %s", name, l.name))
+		}
+	}
+	return j
+}

@@ -1,0 +1,252 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/operate"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/repo"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
+	"github.com/imasign/imasign-build/internal/quote"
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/manifest"
+	"github.com/imasign/imasign-build/pkg/rpmsign"
+	"github.com/imasign/imasign-build/pkg/signing"
+)
+
+// packageChange is a command that changes packages: what is done to each, and what came
+// of it.
+type packageChange struct {
+	*app
+	operate.Operation
+
+	progress *progress
+	jobs     int
+	options  rpmsign.Options     // of every package, but Output and Outside
+	level    rpmsign.Level       // what is checked first
+	longest  int                 // bytes of the longest signature to come; 0 where that is not known
+	resume   bool                // outputs may be those of an interrupted run
+	apart    bool                // outputs are no part of a repository that is there
+	empty    error               // what it is that no package has any file to change; nil where that is fine
+	choice   *packageSelectFlags // nil for all files
+
+	result  report.PackageChange
+	started time.Time
+	changed []string // files that were written
+	agree   bool     // metadata were made anew
+	errs    []error
+}
+
+// newPackageChange checks the flags; the operation still needs a plan. choice is nil for
+// all files.
+func newPackageChange(a *app, command string, f *packageFlags, choice *packageSelectFlags) (*packageChange, error) {
+	c := &packageChange{app: a, jobs: f.jobs, choice: choice, started: time.Now()}
+	c.result = report.PackageChange{Head: report.Head{Command: command}, Verbose: a.verbose, DryRun: f.dryRun}
+	c.DryRun = f.dryRun
+	var err error
+	if c.level, err = f.level(); err != nil {
+		return nil, err
+	}
+	if c.options, err = f.options(); err != nil {
+		return nil, err
+	}
+	c.progress = a.newProgress()
+	c.options.Observe = c.progress.observer
+	if choice != nil {
+		if err := choice.compile(c.progress.observer); err != nil {
+			c.progress.close()
+			return nil, err
+		}
+		c.Select = choice.wrap
+	}
+	return c, nil
+}
+
+// signsWith notes the key that signs, nil for none.
+func (c *packageChange) signsWith(key *ima.PublicKey) {
+	if key != nil {
+		c.longest, c.result.KeyID = key.MaxValueSize(), key.ID().String()
+	}
+}
+
+// paths changes the packages at paths.
+func (c *packageChange) paths(ctx context.Context, paths []string, f *packageFlags) error {
+	units, err := f.units(paths)
+	if err != nil {
+		return err
+	}
+	if !c.DryRun {
+		if err := rpmsign.MakeOutputDirs(units); err != nil {
+			return err
+		}
+	}
+	return c.do(ctx, f.manifest, func(ctx context.Context) error { return c.each(ctx, units, c.take) })
+}
+
+// do has run change packages, and reports. Packages that are done stay done when others
+// fail.
+func (c *packageChange) do(ctx context.Context, manifest string, run func(context.Context) error) error {
+	discard, err := c.startManifest(manifest)
+	if err != nil {
+		return err
+	}
+	defer discard()
+	if c.choice != nil {
+		defer c.choice.warn(c.app, "any package")
+	}
+	err = run(ctx)
+	c.progress.close()
+	c.findStale()
+	c.result.Seconds = time.Since(c.started).Seconds()
+	if cause := context.Cause(ctx); cause != nil {
+		return fmt.Errorf("%w: %s done, the others are as they were", cause, report.PackageCount(c.result.Total-c.result.Failed))
+	}
+	if len(c.errs) > 0 {
+		return c.print(&c.result, errors.Join(err, c.failures()))
+	}
+	if err == nil && c.result.Done() == 0 {
+		err = c.empty
+	}
+	if err != nil {
+		return err
+	}
+	return c.print(&c.result, nil)
+}
+
+// startManifest makes the manifest's file at once, so that one that cannot be made is an
+// error before any package is changed.
+func (c *packageChange) startManifest(path string) (discard func(), err error) {
+	if path == "" {
+		return func() {}, nil
+	}
+	date, err := c.date()
+	if err != nil {
+		return nil, err
+	}
+	first, err := c.create(path)
+	if err != nil {
+		return nil, err
+	}
+	next := first
+	c.Manifest = &operate.Manifest{Description: signing.Description{Tool: tool, Date: date}, Create: func() (operate.File, error) {
+		if f := next; f != nil {
+			next = nil
+			return f, nil
+		}
+		return c.create(path) // of a repository's next round
+	}}
+	return first.Abort, nil
+}
+
+// each changes the packages at units and hands the outcomes to take, in their order.
+func (c *packageChange) each(ctx context.Context, units []rpmsign.Unit, take func(*operate.Outcome) error) error {
+	_, err := operate.Each(ctx, c.jobs, c.units(units), false, &c.Operation, take)
+	return err
+}
+
+func (c *packageChange) units(list []rpmsign.Unit) iter.Seq2[operate.Unit, error] {
+	return func(yield func(operate.Unit, error) bool) {
+		for _, u := range list {
+			if !yield(c.unit(u), nil) {
+				return
+			}
+		}
+	}
+}
+
+func (c *packageChange) unit(u rpmsign.Unit) operate.Unit {
+	open := func(ctx context.Context) (operate.Opened, error) {
+		o := c.options
+		o.Output, o.Outside = u.Output, u.Outside
+		p, err := rpmsign.Open(u.Path, o)
+		return c.opened(ctx, p, err)
+	}
+	unit := operate.Unit{Path: u.Path, Kind: manifest.Package, Open: open}
+	if c.resume && u.Output != "" {
+		unit.Instead = open
+		unit.Open = func(ctx context.Context) (operate.Opened, error) {
+			p, err := rpmsign.Resume(u, c.options)
+			return c.opened(ctx, p, err)
+		}
+	}
+	return unit
+}
+
+// opened checks a package that was opened.
+func (c *packageChange) opened(ctx context.Context, p *rpmsign.Package, err error) (operate.Opened, error) {
+	if err != nil {
+		return operate.Opened{}, err
+	}
+	o := operate.Opened{Container: p, Name: p.Name()}
+	err = p.Check(ctx, c.level)
+	switch {
+	case err != nil:
+	case p.Source():
+		o.Skip = rpmsign.ErrSource.Error()
+	case c.longest > 0:
+		err = p.Signable(c.longest)
+	}
+	if err != nil {
+		err = errors.Join(err, p.Close())
+	}
+	return o, err
+}
+
+// take notes what became of a package.
+func (c *packageChange) take(o *operate.Outcome) error {
+	r := report.PackageOutcome{Path: o.Unit.Path, Name: o.Name, Skip: o.Skip, Changed: o.Change.Any, Grows: o.Change.Grows, Err: o.Err}
+	if o.Plan != nil {
+		r.Counts = o.Plan.Counts()
+	}
+	p, opened := o.Container.(*rpmsign.Package)
+	if opened {
+		r.Defects = p.Defects()
+	}
+	c.result.Take(r)
+	if o.Err != nil {
+		c.errs = append(c.errs, o.Err)
+		return nil //nolint:nilerr // all are reported in the end
+	}
+	if o.Change.Any && opened && !c.apart {
+		c.changed = append(c.changed, p.Target())
+	}
+	for _, d := range r.Defects {
+		c.warnOfEach("its file signatures were defective ("+string(d.Flaw)+")", "%s: its file signatures were defective (%s): %s", quote.Name(r.Path), d.Flaw, d.Detail)
+	}
+	return nil
+}
+
+// findStale finds repositories whose metadata do not agree any more with the packages
+// that were written in place.
+func (c *packageChange) findStale() {
+	if c.DryRun || c.agree {
+		return
+	}
+	met := map[string]bool{}
+	for _, file := range c.changed {
+		there, _ := filepath.EvalSymlinks(file) // "" is met soon
+		if dirs := filepath.Dir(file) + "\n" + filepath.Dir(there); !met[dirs] {
+			met[dirs] = true
+			c.result.StaleMetadata = append(c.result.StaleMetadata, repo.Enclosing(file)...)
+		}
+	}
+	slices.Sort(c.result.StaleMetadata)
+	c.result.StaleMetadata = slices.Compact(c.result.StaleMetadata)
+	for _, dir := range c.result.StaleMetadata {
+		c.note("warning: the metadata of %s no longer agree with its packages: run `imasign-build repo refresh %s`", quote.Name(dir), quote.Name(dir))
+	}
+}
+
+// failures are the errors of the packages that failed.
+func (c *packageChange) failures() error {
+	manifest := ""
+	if c.Manifest != nil {
+		manifest = "; no manifest was written"
+	}
+	return errors.Join(quote.Heading(fmt.Errorf("%d of %s failed; what failed is unchanged%s", len(c.errs), report.PackageCount(c.result.Total), manifest)), errors.Join(c.errs...))
+}
