@@ -67,11 +67,15 @@ func (l *loop) units(list []rpmsign.Unit) iter.Seq2[operate.Unit, error] {
 			unit := operate.Unit{Path: u.Path, Kind: manifest.Package, Open: func(ctx context.Context) (operate.Opened, error) {
 				o := l.Options
 				o.Output, o.Outside = u.Output, u.Outside
-				return opened(rpmsign.Open(u.Path, o))
+				p, err := rpmsign.Open(u.Path, o)
+				return opened(ctx, p, err)
 			}}
 			if u.Output != "" {
 				unit.Instead = unit.Open
-				unit.Open = func(context.Context) (operate.Opened, error) { return opened(rpmsign.Resume(u, l.Options)) }
+				unit.Open = func(ctx context.Context) (operate.Opened, error) {
+					p, err := rpmsign.Resume(u, l.Options)
+					return opened(ctx, p, err)
+				}
 			}
 			if !yield(unit, nil) {
 				return
@@ -80,7 +84,7 @@ func (l *loop) units(list []rpmsign.Unit) iter.Seq2[operate.Unit, error] {
 	}
 }
 
-func opened(p *rpmsign.Package, err error) (operate.Opened, error) {
+func opened(ctx context.Context, p *rpmsign.Package, err error) (operate.Opened, error) {
 	if err != nil {
 		return operate.Opened{}, err
 	}
@@ -88,7 +92,7 @@ func opened(p *rpmsign.Package, err error) (operate.Opened, error) {
 	if p.Source() {
 		o.Skip = rpmsign.ErrSource.Error()
 	}
-	if err := p.Check(context.Background(), rpmsign.CheckPayload); err != nil {
+	if err := p.Check(ctx, rpmsign.CheckPayload); err != nil {
 		return operate.Opened{}, errors.Join(err, p.Close())
 	}
 	return o, nil
