@@ -29,7 +29,8 @@ type packageChange struct {
 	jobs     int
 	options  rpmsign.Options     // of every package, but Output and Outside
 	level    rpmsign.Level       // what is checked first
-	longest  int                 // bytes of the longest signature to come; 0 where that is not known
+	signs    bool                // signatures are made, by a key that is known
+	longest  int                 // bytes of the longest of them; 0 where their size is not to be checked early
 	resume   bool                // outputs may be those of an interrupted run
 	apart    bool                // outputs are no part of a repository that is there
 	empty    error               // what it is that no package has any file to change; nil where that is fine
@@ -69,8 +70,12 @@ func newPackageChange(a *app, command string, f *packageFlags, choice *packageSe
 
 // signsWith notes the key that signs, nil for none.
 func (c *packageChange) signsWith(key *ima.PublicKey) {
-	if key != nil {
-		c.longest, c.result.KeyID = key.MaxValueSize(), key.ID().String()
+	if key == nil {
+		return
+	}
+	c.signs, c.result.KeyID = true, key.ID().String()
+	if !c.choice.given() { // of a choice, how many signatures there will be is not known yet
+		c.longest = key.MaxValueSize()
 	}
 }
 
@@ -188,7 +193,7 @@ func (c *packageChange) opened(ctx context.Context, p *rpmsign.Package, err erro
 	case err != nil:
 	case p.Source():
 		o.Skip = rpmsign.ErrSource.Error()
-	case c.longest > 0:
+	case c.signs:
 		err = p.Signable(c.longest)
 	}
 	if err != nil {
