@@ -28,10 +28,6 @@ var (
 	ErrUnknown = errors.New("the package does not say which of its files are ELF files")
 )
 
-// LinkTreatedOtherwise is the warning about a name of a hard link that the Hashed
-// patterns treat otherwise than the name that is attached to.
-const LinkTreatedOtherwise = "is a hard link of a name that is to have a signature where this one is to have a digest, or the reverse: the first one decides"
-
 // Files says which regular files are selected, before patterns.
 type Files string
 
@@ -85,7 +81,8 @@ type Options struct {
 	// from that; what Hashed matches gets a digest instead of a signature.
 	Include, Exclude, Hashed []string
 	Files                    Files // "" stands for All
-	// Observe is warned about hard links (LinkTreatedOtherwise).
+	// Observe is warned about hard links of which Hashed matches some names and not
+	// others.
 	Observe signing.Observer
 }
 

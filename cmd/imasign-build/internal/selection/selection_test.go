@@ -221,7 +221,7 @@ func TestSelectExecutable(t *testing.T) {
 
 // All names of a hard link are treated as the one that is attached to.
 func TestHardLinks(t *testing.T) {
-	const otherwise = selection.LinkTreatedOtherwise
+	const otherwise = "is a hard link of a name that the patterns treat otherwise"
 	for name, c := range map[string]struct {
 		options selection.Options
 		pending string   // the one name that is attached to
