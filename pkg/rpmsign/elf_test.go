@@ -1,7 +1,6 @@
 package rpmsign
 
 import (
-	"fmt"
 	"slices"
 	"testing"
 
@@ -62,7 +61,7 @@ func TestTraitsByTag(t *testing.T) {
 			for _, f := range files {
 				got = append(got, f.traits)
 			}
-			if fmt.Sprint(got) != fmt.Sprint(c.want) {
+			if !slices.Equal(got, c.want) {
 				t.Errorf("got %v, want %v", got, c.want)
 			}
 		})
