@@ -29,8 +29,8 @@ type packageChange struct {
 	jobs     int
 	options  rpmsign.Options     // of every package, but Output and Outside
 	level    rpmsign.Level       // what is checked first
-	signs    bool                // signatures are made, by a key that is known
-	longest  int                 // bytes of the longest of them; 0 where their size is not to be checked early
+	signs    bool                // all files get signatures, which is checked early
+	longest  int                 // bytes of the longest of them
 	resume   bool                // outputs may be those of an interrupted run
 	apart    bool                // outputs are no part of a repository that is there
 	empty    error               // what it is that no package has any file to change; nil where that is fine
@@ -73,9 +73,9 @@ func (c *packageChange) signsWith(key *ima.PublicKey) {
 	if key == nil {
 		return
 	}
-	c.signs, c.result.KeyID = true, key.ID().String()
-	if !c.choice.given() { // of a choice, how many signatures there will be is not known yet
-		c.longest = key.MaxValueSize()
+	c.result.KeyID = key.ID().String()
+	if !c.choice.given() { // of a choice, which signatures there will be is not known yet
+		c.signs, c.longest = true, key.MaxValueSize()
 	}
 }
 
