@@ -95,23 +95,32 @@ func (s *stated) check() error {
 	return nil
 }
 
-// headerDigests are those over the main header.
-func (p *Package) headerDigests() []stated {
-	var list []stated
-	for _, d := range []struct {
-		tag  Tag
-		name string
-		hash func() hash.Hash
-	}{
-		{tagSHA1, "SHA-1 of the main header", sha1.New},
-		{tagSHA256, "SHA-256 of the main header", sha256.New},
-		{tagSHA3, "SHA3-256 of the main header", func() hash.Hash { return sha3.New256() }},
-	} {
-		if p.sig.has(d.tag) {
-			list = append(list, stated{d.name, p.sig.text(d.tag), d.hash()})
+// digestTag is a tag with a digest in hexadecimal.
+type digestTag struct {
+	tag  Tag
+	name string
+	hash func() hash.Hash
+}
+
+// stated returns the digests that the header has of those.
+func (h *header) stated(tags ...digestTag) (list []stated) {
+	for _, d := range tags {
+		if h.has(d.tag) {
+			list = append(list, stated{d.name, h.text(d.tag), d.hash()})
 		}
 	}
 	return list
+}
+
+func newSHA3() hash.Hash { return sha3.New256() }
+
+// headerDigests are those over the main header.
+func (p *Package) headerDigests() []stated {
+	return p.sig.stated(
+		digestTag{tagSHA1, "SHA-1 of the main header", sha1.New},
+		digestTag{tagSHA256, "SHA-256 of the main header", sha256.New},
+		digestTag{tagSHA3, "SHA3-256 of the main header", newSHA3},
+	)
 }
 
 func (p *Package) checkHeader() error {
@@ -130,20 +139,11 @@ func (p *Package) checkHeader() error {
 
 // payloadDigests are those over the payload alone.
 func (p *Package) payloadDigests() ([]stated, error) {
-	var list []stated
-	for _, d := range []struct {
-		tag  Tag
-		name string
-		hash func() hash.Hash
-	}{
-		{tagPayloadSHA256, "SHA-256 of the payload", sha256.New},
-		{tagPayloadSHA512, "SHA-512 of the payload", sha512.New},
-		{tagPayloadSHA3, "SHA3-256 of the payload", func() hash.Hash { return sha3.New256() }},
-	} {
-		if p.main.has(d.tag) {
-			list = append(list, stated{d.name, p.main.text(d.tag), d.hash()})
-		}
-	}
+	list := p.main.stated(
+		digestTag{tagPayloadSHA256, "SHA-256 of the payload", sha256.New},
+		digestTag{tagPayloadSHA512, "SHA-512 of the payload", sha512.New},
+		digestTag{tagPayloadSHA3, "SHA3-256 of the payload", newSHA3},
+	)
 	if n, ok := p.main.number(tagPayloadSHA256Algo); ok && n != 8 && p.main.has(tagPayloadSHA256) {
 		id, known := hashOf(n)
 		h, computable := id.CryptoHash()
