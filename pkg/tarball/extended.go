@@ -2,6 +2,8 @@ package tarball
 
 import (
 	"fmt"
+	"io"
+	"path"
 	"slices"
 )
 
@@ -73,4 +75,49 @@ func (s *scanner) finishGlobal(m *member) error {
 	}
 	m.end, s.uid, s.gid = s.offset, value(records, "uid"), value(records, "gid")
 	return checkGlobal(records)
+}
+
+// write writes the extended header with other records; without any there is
+// nothing to write.
+func (x *extension) write(w io.Writer, records []record) (int64, error) {
+	var text []byte
+	for _, r := range records {
+		text = append(text, r.raw...)
+	}
+	if len(text) == 0 {
+		return 0, nil
+	}
+	if len(text) > maxExtension {
+		return 0, fmt.Errorf("%d bytes of pax records: %w (%d)", len(text), ErrTooLarge, maxExtension)
+	}
+	b := x.block
+	b.resize(int64(len(text)))
+	text = append(text, make([]byte, padded(int64(len(text)))-int64(len(text)))...)
+	if _, err := w.Write(b[:]); err != nil {
+		return 0, err
+	}
+	n, err := w.Write(text)
+	return int64(n) + blockSize, err
+}
+
+// newExtension makes the header block of an extended header for m, named as
+// archive/tar and GNU tar do, for programs that know no pax and extract it. It
+// has no owner and no time.
+func newExtension(m *member) block {
+	var b block
+	name := string(m.block[:100])
+	for i := range len(name) {
+		if name[i] == 0 {
+			name = name[:i]
+			break
+		}
+	}
+	dir, base := path.Split(cleanPath(name))
+	name = dir + "PaxHeaders.0/" + base
+	copy(b[:100], name[:min(len(name), 100)])
+	copy(b[100:], "0000644\x000000000\x000000000\x00")
+	copy(b[136:], "00000000000\x00")
+	b[156] = typePax
+	copy(b[257:], "ustar\x0000")
+	return b
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
 
 	"github.com/imasign/imasign-build/pkg/signing"
 )
@@ -170,51 +169,6 @@ func (r *rewriter) attach(ctx context.Context, m *member, values map[string][]by
 	return err
 }
 
-// write writes the extended header with other records; without any there is
-// nothing to write.
-func (x *extension) write(w io.Writer, records []record) (int64, error) {
-	var text []byte
-	for _, r := range records {
-		text = append(text, r.raw...)
-	}
-	if len(text) == 0 {
-		return 0, nil
-	}
-	if len(text) > maxExtension {
-		return 0, fmt.Errorf("%d bytes of pax records: %w (%d)", len(text), ErrTooLarge, maxExtension)
-	}
-	b := x.block
-	b.resize(int64(len(text)))
-	text = append(text, make([]byte, padded(int64(len(text)))-int64(len(text)))...)
-	if _, err := w.Write(b[:]); err != nil {
-		return 0, err
-	}
-	n, err := w.Write(text)
-	return int64(n) + blockSize, err
-}
-
-// newExtension makes the header block of an extended header for m, named as
-// archive/tar and GNU tar do, for programs that know no pax and extract it. It
-// has no owner and no time.
-func newExtension(m *member) block {
-	var b block
-	name := string(m.block[:100])
-	for i := range len(name) {
-		if name[i] == 0 {
-			name = name[:i]
-			break
-		}
-	}
-	dir, base := path.Split(cleanPath(name))
-	name = dir + "PaxHeaders.0/" + base
-	copy(b[:100], name[:min(len(name), 100)])
-	copy(b[100:], "0000644\x000000000\x000000000\x00")
-	copy(b[136:], "00000000000\x00")
-	b[156] = typePax
-	copy(b[257:], "ustar\x0000")
-	return b
-}
-
 // copy writes the input up to the byte at to.
 func (r *rewriter) copy(ctx context.Context, to int64) error {
 	for r.from < to {
@@ -232,76 +186,4 @@ func (r *rewriter) copy(ctx context.Context, to int64) error {
 		}
 	}
 	return nil
-}
-
-// tail writes what follows the last entry: as it is, or, where it is but zeros
-// that fill a record up, as many zeros as fill the record up now. An archive
-// without the two zero blocks that end it gets them.
-func (r *rewriter) tail(ctx context.Context) error {
-	if missing := r.end + 2*blockSize - r.size; missing > 0 {
-		if err := r.copy(ctx, r.size); err != nil {
-			return err
-		}
-		_, err := io.CopyN(r.out, zeroReader{}, missing)
-		return err
-	}
-	if r.grown%recordSize == 0 || r.size%recordSize != 0 || !r.fillsRecord() {
-		return r.copy(ctx, r.size)
-	}
-	zeros := r.size - r.end - (r.grown%recordSize+recordSize)%recordSize
-	if zeros < 2*blockSize {
-		zeros += recordSize
-	}
-	_, err := io.CopyN(r.out, zeroReader{}, zeros)
-	return err
-}
-
-// fillsRecord reports whether the archive ends in the two zero blocks that it
-// must have and less than a record of further ones.
-func (r *rewriter) fillsRecord() bool {
-	const least, most = 2 * blockSize, 2*blockSize + recordSize
-	zeros := r.size - r.end
-	if zeros < least || zeros >= most {
-		return false
-	}
-	tail := make([]byte, zeros)
-	n, _ := r.file.ReadAt(tail, r.end)
-	return n == len(tail) && isZero(tail)
-}
-
-type zeroReader struct{}
-
-func (zeroReader) Read(b []byte) (int, error) {
-	clear(b)
-	return len(b), nil
-}
-
-// trailing tells whether more than zeros follows the end of the archive.
-func (a *Archive) trailing(ctx context.Context) (bool, error) {
-	buf := make([]byte, 64<<10)
-	for at := a.end; at < a.size; {
-		n, err := a.file.ReadAt(buf, at)
-		if err != nil && !errors.Is(err, io.EOF) {
-			return false, err
-		}
-		if !isZero(buf[:n]) {
-			return true, nil
-		}
-		if at += int64(n); n == 0 {
-			return false, fmt.Errorf("%w: byte %d is not there any more", ErrTruncated, at)
-		}
-		if err := context.Cause(ctx); err != nil {
-			return false, err
-		}
-	}
-	return false, nil
-}
-
-func isZero(b []byte) bool {
-	for _, c := range b {
-		if c != 0 {
-			return false
-		}
-	}
-	return true
 }

@@ -1,0 +1,73 @@
+package signing
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/manifest"
+)
+
+// compare compares the entry with its line of the manifest: the content, and the very
+// values that are attached.
+func (v *Verdict) compare(line *manifest.Line) {
+	digest := v.Digest(line.Hash)
+	switch {
+	case len(line.Digest) == 0:
+	case digest == nil:
+		v.mismatch(fmt.Sprintf("it has a %s digest, not one of %s", v.first().Hash, line.Hash))
+		return
+	case !bytes.Equal(digest, line.Digest):
+		v.mismatch("its content has changed")
+		return
+	}
+	for i := range v.Values {
+		j := &v.Values[i]
+		raw, want := v.Xattrs[j.Form.Xattr], line.Xattrs[j.Form.Xattr]
+		switch {
+		case len(want) > 0 && len(raw) > 0 && !bytes.Equal(raw, want):
+			v.mismatch("it has another " + j.Form.Xattr)
+			return
+		case len(want) > 0 && errors.Is(j.Err, ima.ErrHashOnly):
+			j.Outcome, j.Err = HashedOK, nil // the manifest asks for just this
+		case len(want) == 0 && j.Outcome == Unsigned:
+			j.Outcome, j.Err = Ignored, nil
+		}
+	}
+	v.sumUp()
+}
+
+func (v *Verdict) mismatch(what string) {
+	v.Outcome, v.Err = Bad, fmt.Errorf("%w: %s", ErrMismatch, what)
+}
+
+// differs compares what a directory listing shows.
+func differs(e *Entry, line *manifest.Line, listed bool) error {
+	kind, mode := manifest.Kind(e.Mode), manifest.Permissions(e.Mode)
+	switch {
+	case !listed:
+		return fmt.Errorf("%w: it is not listed there", ErrMismatch)
+	case kind != line.Kind:
+		return fmt.Errorf("%w: it is a %s, not a %s", ErrMismatch, kind, line.Kind)
+	case mode != line.Mode:
+		return fmt.Errorf("%w: its mode is %04o, not %04o", ErrMismatch, mode, line.Mode)
+	case e.UID != line.UID || e.GID != line.GID:
+		return fmt.Errorf("%w: its owner is %d:%d, not %d:%d", ErrMismatch, e.UID, e.GID, line.UID, line.GID)
+	}
+	return nil
+}
+
+// missing reports what the manifest lists and the container does not have.
+func (v *verifier) missing(take func(Verdict) error) error {
+	for _, path := range v.Index.Paths() {
+		if v.met[path] >= v.Index.Count(path) {
+			continue
+		}
+		err := take(Verdict{Entry: Entry{Path: path}, Judged: Judged{Outcome: Bad, Err: fmt.Errorf("%w: it is not there", ErrMismatch)}})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
