@@ -73,7 +73,7 @@ against that kernel's configuration.
 	flags.BoolVar(&o.shellElsewhere, "shell-elsewhere", false, "another archive provides the shell, mount and mkdir that /init needs")
 	flags.BoolVar(&o.labelsKnown, "labels-known", false, "a security module has loaded its policy before the hook runs, and knows the labels in --policy")
 	flags.StringVar(&o.config, "kernel-config", "", "the kernel's configuration, a `file` like .config or /boot/config-*")
-	flags.StringVar(&o.kernel, "kernel", "", "kernel `version` whose rules count, such as 6.1 (default: the newest known, "+policy.Newest+")")
+	flags.StringVar(&o.kernel, "kernel", "", "kernel `version` whose rules count, such as 6.1 (default: the newest known, "+kernel.Newest().String()+")")
 	return cmd
 }
 

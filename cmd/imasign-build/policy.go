@@ -16,7 +16,7 @@ import (
 type kernelFlags struct{ version, config string }
 
 func (f *kernelFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.version, "kernel", "", "kernel `version`, such as 6.1 (default: the newest known, "+policy.Newest+")")
+	flags.StringVar(&f.version, "kernel", "", "kernel `version`, such as 6.1 (default: the newest known, "+kernel.Newest().String()+")")
 	flags.StringVar(&f.config, "kernel-config", "", "the kernel's configuration, a `file` like .config or /boot/config-*")
 }
 
@@ -45,7 +45,7 @@ func (f *kernelFlags) kernel(ctx context.Context) (kernel.Profile, error) {
 // kernelName is how a report names the kernel.
 func kernelName(version kernel.Version) string {
 	if version == (kernel.Version{}) {
-		return policy.Newest
+		return kernel.Newest().String()
 	}
 	return version.String()
 }

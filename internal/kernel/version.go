@@ -14,6 +14,12 @@ var ErrVersion = errors.New("not a kernel version like 6.1 or 6.12.30")
 // zero value stands for the newest release whose rules are known.
 type Version struct{ Major, Minor int }
 
+// Newest is the last release whose source the rules of this program were taken from.
+func Newest() Version { return Version{6, 12} }
+
+// Oldest is the first one.
+func Oldest() Version { return Version{6, 1} }
+
 var versionText = regexp.MustCompile(`^v?(\d{1,3})\.(\d{1,3})(?:\.\d{1,5})?(?:[-+_].*)?$`)
 
 // ParseVersion reads "6.1", "6.6.30" or what `uname -r` prints, such as

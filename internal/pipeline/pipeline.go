@@ -6,18 +6,8 @@ package pipeline
 import (
 	"context"
 	"iter"
-	"runtime"
 	"sync"
 )
-
-// Jobs returns how many goroutines work when n are asked for: one for each core where n
-// is zero or less.
-func Jobs(n int) int {
-	if n > 0 {
-		return n
-	}
-	return runtime.GOMAXPROCS(0)
-}
 
 // Ordered lists seq on one goroutine, works on its items on Jobs(jobs) others, and
 // hands the results to take on the caller's goroutine, in the order of seq. At most

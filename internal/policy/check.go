@@ -5,13 +5,7 @@ import (
 	"strings"
 
 	"github.com/imasign/imasign-build/internal/finding"
-)
-
-// Newest is the last release whose source the rules were taken from, Oldest the
-// first.
-const (
-	Newest = "6.12"
-	Oldest = "6.1"
+	"github.com/imasign/imasign-build/internal/kernel"
 )
 
 // maxRules is up to how many rules contradictions and risks are judged. The largest
@@ -85,10 +79,10 @@ func release(t Target) []finding.Finding {
 	v := t.Version
 	switch {
 	case v.Major == 0:
-	case v.Before(6, 1):
-		return []finding.Finding{newFinding(RuleKernel, finding.Note, 0, 0, "Linux %s is judged by the rules of %s, and by when each word was introduced; releases before 5.9 take combinations that are refused here", v, Oldest)}
-	case !v.Before(6, 13):
-		return []finding.Finding{newFinding(RuleKernel, finding.Note, 0, 0, "Linux %s is judged by the rules of %s, the newest that are known here", v, Newest)}
+	case v.Older(kernel.Oldest()):
+		return []finding.Finding{newFinding(RuleKernel, finding.Note, 0, 0, "Linux %s is judged by the rules of %s, and by when each word was introduced; releases before 5.9 take combinations that are refused here", v, kernel.Oldest())}
+	case kernel.Newest().Older(v):
+		return []finding.Finding{newFinding(RuleKernel, finding.Note, 0, 0, "Linux %s is judged by the rules of %s, the newest that are known here", v, kernel.Newest())}
 	}
 	return nil
 }
