@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/pkg/manifest"
@@ -13,25 +12,9 @@ import (
 )
 
 type rootfsVerifyOptions struct {
-	trust       trustFlags
-	engine      engineFlags
-	choice      selectFlags
+	verifyFlags
+
 	crossMounts bool
-	manifest    string
-
-	allowEmpty bool
-}
-
-func (o *rootfsVerifyOptions) add(flags *pflag.FlagSet) {
-	o.trust.add(flags)
-	o.engine.addJobs(flags)
-	o.choice.add(flags)
-	o.choice.addHashed(flags)
-	o.choice.addRequire(flags)
-	addCrossMounts(flags, &o.crossMounts)
-	flags.StringVar(&o.manifest, "manifest", "", "the tree must also be what this manifest `file` says")
-	addAllowEmpty(flags, &o.allowEmpty, "verify")
-	once(flags, "manifest")
 }
 
 func newRootfsVerify(a *app) *cobra.Command {
@@ -53,29 +36,24 @@ something could not be read.
 			return runRootfsVerify(cmd.Context(), a, o, args[0])
 		},
 	}
-	o.add(cmd.Flags())
+	o.add(cmd.Flags(), "the tree")
+	addCrossMounts(cmd.Flags(), &o.crossMounts)
 	return cmd
 }
 
 func runRootfsVerify(ctx context.Context, a *app, o rootfsVerifyOptions, dir string) error {
-	if o.manifest != "" && o.choice.given() {
-		return errManifestSelects
-	}
-	v, err := newVerifier(ctx, a, &o.trust, o.manifest, &o.engine)
+	v, err := newVerifier(ctx, a, &o.verifyFlags)
 	if err != nil {
 		return err
 	}
 	defer v.close()
-	if err := o.choice.compile(v.progress.observer); err != nil {
-		return err
-	}
+	defer o.choice.warn(a, "the tree")
 	tree, err := rootfs.Open(dir, rootfs.Options{CrossMounts: o.crossMounts, Observe: v.progress.observer})
 	if err != nil {
 		return err
 	}
 	defer tree.Close() //nolint:errcheck // opened for reading
-	defer o.choice.warn(a, "the tree")
-	return v.verify(ctx, a, o.choice.wrap(tree), a.newVerification("rootfs verify", dir), o.allowEmpty)
+	return v.verify(ctx, tree, a.newVerification("rootfs verify", dir))
 }
 
 // openIndex opens the manifest in file, nil for "".

@@ -61,10 +61,32 @@ func (s *signer) close() {
 	}
 }
 
+// verifyFlags are what the commands have that verify a tree or an archive.
+type verifyFlags struct {
+	trust      trustFlags
+	engine     engineFlags
+	choice     selectFlags
+	manifest   string
+	allowEmpty bool
+}
+
+func (f *verifyFlags) add(flags *pflag.FlagSet, container string) {
+	f.trust.add(flags)
+	f.engine.addJobs(flags)
+	f.choice.add(flags)
+	f.choice.addHashed(flags)
+	f.choice.addRequire(flags)
+	flags.StringVar(&f.manifest, "manifest", "", container+" must also be what this manifest `file` says")
+	addAllowEmpty(flags, &f.allowEmpty, "verify")
+	once(flags, "manifest")
+}
+
 // verifier is all that verifying takes, opened.
 type verifier struct {
+	*app
 	*signing.Engine
 
+	flags      *verifyFlags
 	ring       *ima.Keyring
 	index      *manifest.Index // nil without a manifest
 	closeIndex func()
@@ -72,19 +94,24 @@ type verifier struct {
 }
 
 // newVerifier opens what the flags name; close ends it.
-func newVerifier(ctx context.Context, a *app, trust *trustFlags, manifest string, engine *engineFlags) (*verifier, error) {
-	var (
-		v   verifier
-		err error
-	)
-	if v.ring, err = trust.ring(ctx, a); err != nil {
+func newVerifier(ctx context.Context, a *app, f *verifyFlags) (*verifier, error) {
+	if f.manifest != "" && f.choice.given() {
+		return nil, errManifestSelects
+	}
+	v := verifier{app: a, flags: f}
+	var err error
+	if v.ring, err = f.trust.ring(ctx, a); err != nil {
 		return nil, err
 	}
-	if v.index, v.closeIndex, err = openIndex(ctx, manifest); err != nil {
+	if v.index, v.closeIndex, err = openIndex(ctx, f.manifest); err != nil {
 		return nil, err
 	}
 	v.progress = a.newProgress()
-	if v.Engine, err = engine.engine(nil, nil, v.progress.observer); err != nil {
+	v.Engine, err = f.engine.engine(nil, nil, v.progress.observer)
+	if err == nil {
+		err = f.choice.compile(v.progress.observer)
+	}
+	if err != nil {
 		v.close()
 		return nil, err
 	}
@@ -97,10 +124,10 @@ func (v *verifier) close() {
 }
 
 // verify takes every verdict on src into the report and prints it.
-func (v *verifier) verify(ctx context.Context, a *app, src signing.Source, r *report.Verification, allowEmpty bool) error {
-	if err := v.Verify(ctx, src, signing.Trust{Ring: v.ring, Index: v.index}, r.Take); err != nil {
+func (v *verifier) verify(ctx context.Context, src signing.Source, r *report.Verification) error {
+	if err := v.Verify(ctx, v.flags.choice.wrap(src), signing.Trust{Ring: v.ring, Index: v.index}, r.Take); err != nil {
 		return err
 	}
 	v.progress.close()
-	return a.finish(r, allowEmpty)
+	return v.finish(r, v.flags.allowEmpty)
 }

@@ -198,13 +198,14 @@ func (f *tarInputFlags) refuseImage(archive *tarball.Archive, name string) error
 	return fmt.Errorf("%s is a container image (%s): unpack it and make a layout of it (skopeo copy dir:DIR oci:LAYOUT:TAG) for --oci, or add --plain to take it for a plain archive of files", name, kind)
 }
 
-func runTarVerifyOCI(ctx context.Context, a *app, o tarVerifyOptions, dir string, v *verifier) error {
-	layout, closeLayout, err := o.input.openOCI(ctx, a, dir, v.progress.observer, o.engine.jobs, true)
+// verifyImages verifies every layer of the images.
+func (v *verifier) verifyImages(ctx context.Context, o tarVerifyOptions, file string) error {
+	layout, closeLayout, err := o.input.openOCI(ctx, v.app, file, v.progress.observer, o.engine.jobs, true)
 	if err != nil {
 		return err
 	}
 	defer closeLayout()
-	result := a.newVerification("tar verify", dir)
+	result := v.newVerification("tar verify", file)
 	err = eachLayer(ctx, layout.Look(), func(layer *oci.Layer) error {
 		return v.Verify(ctx, o.choice.wrap(layer), signing.Trust{Ring: v.ring}, func(verdict signing.Verdict) error {
 			verdict.Path = layer.Digest + "/" + verdict.Path
@@ -218,7 +219,7 @@ func runTarVerifyOCI(ctx context.Context, a *app, o tarVerifyOptions, dir string
 		return err
 	}
 	v.progress.close()
-	return a.finish(result, o.allowEmpty)
+	return v.finish(result, o.allowEmpty)
 }
 
 // eachLayer opens the layers one after the other.

@@ -9,14 +9,10 @@ import (
 )
 
 type tarVerifyOptions struct {
-	trust    trustFlags
-	engine   engineFlags
-	choice   selectFlags
-	input    tarInputFlags
-	oci      bool
-	manifest string
+	verifyFlags
 
-	allowEmpty bool
+	input tarInputFlags
+	oci   bool
 }
 
 func newTarVerify(a *app) *cobra.Command {
@@ -38,17 +34,9 @@ the archive could not be read.
 			return runTarVerify(cmd.Context(), a, o, args[0])
 		},
 	}
-	flags := cmd.Flags()
-	o.trust.add(flags)
-	o.engine.addJobs(flags)
-	o.choice.add(flags)
-	o.choice.addHashed(flags)
-	o.choice.addRequire(flags)
-	o.input.add(flags)
-	addOCI(flags, &o.oci)
-	flags.StringVar(&o.manifest, "manifest", "", "the archive must also be what this manifest `file` says")
-	addAllowEmpty(flags, &o.allowEmpty, "verify")
-	once(flags, "manifest")
+	o.add(cmd.Flags(), "the archive")
+	o.input.add(cmd.Flags())
+	addOCI(cmd.Flags(), &o.oci)
 	return cmd
 }
 
@@ -56,25 +44,19 @@ func runTarVerify(ctx context.Context, a *app, o tarVerifyOptions, file string) 
 	if o.oci && o.manifest != "" {
 		return usagef("--manifest holds one archive against a manifest, --oci names several")
 	}
-	if o.manifest != "" && o.choice.given() {
-		return errManifestSelects
-	}
-	v, err := newVerifier(ctx, a, &o.trust, o.manifest, &o.engine)
+	v, err := newVerifier(ctx, a, &o.verifyFlags)
 	if err != nil {
 		return err
 	}
 	defer v.close()
-	if err := o.choice.compile(v.progress.observer); err != nil {
-		return err
-	}
 	defer o.choice.warn(a, containers(o.oci))
 	if o.oci {
-		return runTarVerifyOCI(ctx, a, o, file, v)
+		return v.verifyImages(ctx, o, file)
 	}
 	archive, err := o.input.open(ctx, a, file, tarball.Options{Observe: v.progress.observer, EveryRecord: true, Filled: true})
 	if err != nil {
 		return err
 	}
 	defer archive.Close() //nolint:errcheck // opened for reading
-	return v.verify(ctx, a, o.choice.wrap(archive), a.newVerification("tar verify", file), o.allowEmpty)
+	return v.verify(ctx, archive, a.newVerification("tar verify", file))
 }
