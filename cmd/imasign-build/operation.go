@@ -31,7 +31,7 @@ func newOperation(a *app, command, from string, p *progress, public *ima.PublicK
 		app: a, progress: p, summary: a.out, started: time.Now(),
 		Operation: operate.Operation{
 			Plan:   plan.ofAny,
-			DryRun: dryRun, Guard: a.interrupts,
+			DryRun: dryRun, Guard: a.interrupts, Target: from,
 		},
 		result: report.Change{Head: report.Head{Command: command}, DryRun: dryRun, Of: from},
 	}
@@ -53,6 +53,8 @@ func (p planner) ofAny(ctx context.Context, _ string, src signing.Source) (*sign
 // report then does not take.
 func (o *operation) writes(file string) {
 	switch {
+	case file == "": // a dry run's
+		return
 	case file != "-":
 		o.Target = file
 		return

@@ -58,7 +58,7 @@ func (f *tarOutputFlags) checkOCI(a *app, dryRun bool, in string) error {
 func (t *tarChange) runImages(ctx context.Context, o *operation) error {
 	layout, closeLayout, err := t.input.openOCI(ctx, o.app, o.result.Of, o.progress.observer, t.output.jobs, false)
 	if err != nil {
-		return err
+		return o.Interrupted(ctx, err)
 	}
 	defer closeLayout()
 	pass, err := t.pass(ctx, o, layout)

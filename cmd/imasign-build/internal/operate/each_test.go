@@ -230,3 +230,15 @@ func TestLiveUndone(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestInterruptedBefore(t *testing.T) {
+	w, ctx := newWorld(t)
+	op, _ := operation(t, w)
+	if err := op.Interrupted(ctx, errBoom); !errors.Is(err, errBoom) {
+		t.Error(err)
+	}
+	w.cancel()
+	if err := op.Interrupted(ctx, errBoom); !errors.Is(err, errInterrupted) || err.Error() != "interrupted while reading: target is as it was" {
+		t.Error(err)
+	}
+}

@@ -118,6 +118,12 @@ func (op *Operation) explain(ctx context.Context, o *Outcome) error {
 	return errors.Join(o.Err, errUnchanged)
 }
 
+// Interrupted returns err, which ended the operation before there was a unit, or what an
+// interrupt has left of the target.
+func (op *Operation) Interrupted(ctx context.Context, err error) error {
+	return op.interrupted(ctx, opening, "", err)
+}
+
 // interrupted returns err, or what an interrupt has left of the target.
 func (op *Operation) interrupted(ctx context.Context, at stage, path string, err error) error {
 	cause := context.Cause(ctx)
