@@ -14,7 +14,7 @@ import (
 const batchSize = 128
 
 // memoBytes bounds what the signatures take that a queue remembers.
-const memoBytes = 16 << 20
+const memoBytes = 8 << 20
 
 // queue is a key's, shared by all plans of an Engine: digests in, signatures out. It
 // cuts a batch when there is a full one, or when somebody waits. Its goroutines exist
