@@ -13,6 +13,7 @@ import (
 	"github.com/imasign/imasign-build/internal/input"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/manifest"
+	"github.com/imasign/imasign-build/pkg/rootfs"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
@@ -161,7 +162,7 @@ func applyToTree(ctx context.Context, a *app, o manifestApplyOptions, ring *ima.
 		return usagef("a manifest of a tree goes to one directory, not to %d", len(dirs))
 	}
 	return o.applyTo(ctx, a, dirs[0], ring, catalog, "", func(run *operation) operate.Unit {
-		return inPlace(dirs[0], o.crossMounts, run)
+		return inPlace(dirs[0], rootfs.Options{CrossMounts: o.crossMounts, Jobs: o.engine.jobs}, run)
 	})
 }
 

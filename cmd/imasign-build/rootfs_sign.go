@@ -105,7 +105,7 @@ func runRootfsSign(ctx context.Context, a *app, o rootfsSignOptions, dir string)
 		return err
 	}
 	if o.output == "xattr" {
-		return run.run(ctx, inPlace(dir, o.crossMounts, run))
+		return run.run(ctx, inPlace(dir, rootfs.Options{CrossMounts: o.crossMounts, Jobs: o.engine.jobs}, run))
 	}
 	if o.output == "restore" {
 		run.writes(o.restoreFile)
@@ -114,9 +114,10 @@ func runRootfsSign(ctx context.Context, a *app, o rootfsSignOptions, dir string)
 }
 
 // inPlace is the unit of a tree whose files are changed.
-func inPlace(dir string, crossMounts bool, run *operation) operate.Unit {
+func inPlace(dir string, o rootfs.Options, run *operation) operate.Unit {
+	o.Observe = run.progress.observer
 	return operate.Unit{Kind: manifest.Tree, Live: true, Open: func(ctx context.Context) (operate.Opened, error) {
-		tree, err := rootfs.Open(dir, rootfs.Options{CrossMounts: crossMounts, Observe: run.progress.observer})
+		tree, err := rootfs.Open(dir, o)
 		if err == nil && !run.DryRun { // before the work of planning rather than after it
 			if err = tree.Probe(ctx); err != nil {
 				_ = tree.Close() // opened for reading

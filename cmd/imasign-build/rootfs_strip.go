@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
+
+	"github.com/imasign/imasign-build/pkg/rootfs"
 )
 
 type rootfsStripOptions struct {
@@ -47,5 +49,5 @@ func runRootfsStrip(ctx context.Context, a *app, o rootfsStripOptions, dir strin
 	defer o.choice.warn(a, "the tree")
 	run := newOperation(a, "rootfs strip", dir, progress, nil, engine.Strip, o.dryRun)
 	run.Select = o.choice.wrap
-	return run.run(ctx, inPlace(dir, o.crossMounts, run))
+	return run.run(ctx, inPlace(dir, rootfs.Options{CrossMounts: o.crossMounts, Jobs: o.engine.jobs}, run))
 }

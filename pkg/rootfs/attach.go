@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/imasign/imasign-build/internal/pipeline"
 	"github.com/imasign/imasign-build/internal/tree"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
@@ -42,51 +45,113 @@ func (t *Tree) commit(ctx context.Context, plan *signing.Plan) error {
 	defer unlock()
 	t.observe.Tell(signing.Event{Kind: signing.Attaching, Entries: plan.Counts().Pending()})
 	done := attached{moved: map[int]tree.Stamp{}}
-	for r, err := range plan.Records() {
-		if err == nil && r.Pending() {
-			if err = context.Cause(ctx); err == nil {
-				err = t.attach(&r, &done)
+	var failed atomic.Bool // what is not begun yet would only have to be restored
+	worker := func() func(context.Context, pending) attachment {
+		return func(_ context.Context, p pending) attachment {
+			if failed.Load() {
+				return attachment{pending: p}
 			}
-			if err == nil {
-				t.observe.Tell(signing.Event{Kind: signing.Attached, Path: r.Path, Entries: 1})
+			a := t.attach(p)
+			if a.err != nil {
+				failed.Store(true)
+			} else {
+				t.observe.Tell(signing.Event{Kind: signing.Attached, Path: a.record.Path, Entries: 1})
 			}
+			return a
 		}
-		if err != nil {
-			return t.restore(plan, &done, err)
-		}
+	}
+	err = pipeline.Ordered(ctx, t.parallel(), maxPending, pendingOf(plan), worker, func(a attachment) error {
+		done.note(&a)
+		return a.err
+	})
+	if err != nil {
+		return t.restore(plan, &done, err)
 	}
 	return nil
 }
 
+// maxPending is how many files are attached to at once and waiting to be.
+const maxPending = 256
+
+// parallel is how many files are attached to at a time. What is pretended is kept by
+// one process, which answers one call after the other.
+func (t *Tree) parallel() int {
+	if t.tree.Preload() != "" {
+		return 1
+	}
+	return t.jobs
+}
+
+// pending is a record that changes something, and the how manieth it is.
+type pending struct {
+	nth    int
+	record signing.Record
+}
+
+func pendingOf(plan *signing.Plan) iter.Seq2[pending, error] {
+	return func(yield func(pending, error) bool) {
+		nth := 0
+		for r, err := range plan.Records() {
+			if err == nil && !r.Pending() {
+				continue
+			}
+			if !yield(pending{nth, r}, err) {
+				return
+			}
+			nth++
+		}
+	}
+}
+
+// attachment is what became of a pending record.
+type attachment struct {
+	pending
+
+	made  bool // something was attached, if perhaps not all
+	moved bool // to another inode, whose state is now
+	now   tree.Stamp
+	err   error
+}
+
 // attached is what a restore has to know beyond the plan.
 type attached struct {
-	// files is how many of the plan's pending records have anything attached, the
-	// first ones: one that was refused before that is not ours to restore.
-	files int
+	// files says of the plan's pending records, up to the last of them, which have
+	// anything attached: one that was refused before that is not ours to restore.
+	files []bool
 	// moved are, by the records' index, the files that have another inode since.
 	// overlayfs copies a file of a lower layer when it is changed.
 	moved map[int]tree.Stamp
 }
 
-func (t *Tree) attach(r *signing.Record, done *attached) error {
+// note takes the attachments in order; some may be missing, which were not begun.
+func (d *attached) note(a *attachment) {
+	for len(d.files) < a.nth {
+		d.files = append(d.files, false)
+	}
+	if d.files = append(d.files, a.made); a.moved {
+		d.moved[a.record.Index] = a.now
+	}
+}
+
+func (t *Tree) attach(p pending) attachment {
+	a := attachment{pending: p}
+	r := &a.record
 	planned, err := t.planned(r)
 	if err != nil {
-		return err
+		a.err = err
+		return a
 	}
 	made, now, err := t.tree.ChangeXattrs(r.Path, planned, changes(r, r.Xattrs, attachedTo(r))...)
-	if made > 0 {
-		done.files++
+	a.made, a.err = made > 0, advise(err)
+	switch {
+	case errors.Is(err, tree.ErrChanged):
+		a.err = fmt.Errorf("attach to %w", err)
+	case err == nil && !now.SameInode(planned):
+		if a.moved, a.now = true, now; r.Group != "" {
+			a.err = fmt.Errorf("attach to %s: %w: sign the layer below, or mount with index=on", t.tree.Name(r.Path), ErrLinksSplit)
+		}
 	}
-	if errors.Is(err, tree.ErrChanged) {
-		return fmt.Errorf("attach to %w", err)
-	}
-	if err != nil || now.SameInode(planned) {
-		return advise(err)
-	}
-	if done.moved[r.Index] = now; r.Group != "" {
-		return fmt.Errorf("attach to %s: %w: sign the layer below, or mount with index=on", t.tree.Name(r.Path), ErrLinksSplit)
-	}
-	return nil
+	return a
 }
 
 // planned is the state in which the record's file was planned.
@@ -136,7 +201,7 @@ func advise(err error) error {
 
 // restore puts back what the files attached to had before.
 func (t *Tree) restore(plan *signing.Plan, done *attached, failed error) error {
-	t.observe.Tell(signing.Event{Kind: signing.Restoring, Entries: int64(done.files)})
+	t.observe.Tell(signing.Event{Kind: signing.Restoring, Entries: done.count()})
 	left := t.putAllBack(plan, done, func(r *signing.Record) {
 		t.observe.Tell(signing.Event{Kind: signing.Restored, Path: r.Path, Entries: 1})
 	})
@@ -149,16 +214,23 @@ func (t *Tree) restore(plan *signing.Plan, done *attached, failed error) error {
 	return fmt.Errorf("%w; %d files could not be restored and keep what was attached: %w", failed, len(left), errors.Join(left...))
 }
 
+func (d *attached) count() (n int64) {
+	for _, made := range d.files {
+		if made {
+			n++
+		}
+	}
+	return n
+}
+
 func (t *Tree) putAllBack(plan *signing.Plan, done *attached, tell func(*signing.Record)) (left []error) {
-	files := 0
-	for r, err := range plan.Records() {
-		if files == done.files {
+	for p, err := range pendingOf(plan) {
+		if p.nth == len(done.files) {
 			break
 		}
-		if err == nil && r.Pending() {
-			files++
-			err = t.putBack(&r, done)
-			tell(&r)
+		if err == nil && done.files[p.nth] {
+			err = t.putBack(&p.record, done)
+			tell(&p.record)
 		}
 		if err != nil {
 			left = append(left, err)

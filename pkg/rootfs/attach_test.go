@@ -293,6 +293,39 @@ func TestCancelledWhileAttaching(t *testing.T) {
 	}
 }
 
+// TestRestoreOfSeveralAtOnce: what was attached to beyond the file that failed, or was
+// not, is restored, or left alone.
+func TestRestoreOfSeveralAtOnce(t *testing.T) {
+	dir := t.TempDir()
+	var names []string
+	for i := range 600 {
+		names = append(names, fmt.Sprintf("f%03d", i))
+	}
+	write(t, dir, names...)
+	before := snapshot(t, dir, false)
+	for i := range 20 {
+		ev := events{}
+		tr := openTree(t, dir, Options{Observe: ev.observer(), Jobs: 8})
+		plan := planFor(t, tr)
+		changed := filepath.Join(dir, names[20*i+7])
+		ok(t, os.Chmod(changed, 0o600))
+		err := attach(t.Context(), tr, plan)
+		mentions(t, err, changed+": "+tree.ErrChanged.Error())
+		if !errors.Is(err, ErrRestored) || ev.kinds[signing.Attached] == 0 && i > 0 {
+			t.Fatalf("%d attached: %v", ev.kinds[signing.Attached], err)
+		}
+		ok(t, os.Chmod(changed, 0o644))
+		same(t, "the tree", before, snapshot(t, dir, false))
+	}
+	tr := openTree(t, dir, Options{Jobs: 8})
+	ok(t, attach(t.Context(), tr, planFor(t, tr)))
+	for _, name := range names {
+		if getXattr(t, filepath.Join(dir, name), ima.XattrIMA) == nil {
+			t.Errorf("%s is not signed", name)
+		}
+	}
+}
+
 func setImmutable(t testing.TB, path string, on bool) {
 	t.Helper()
 	run(t, "chattr", map[bool]string{true: "+i", false: "-i"}[on], path)

@@ -35,6 +35,7 @@ var (
 // Options of Open.
 type Options struct {
 	CrossMounts bool // enter file systems mounted inside the tree
+	Jobs        int  // how many files are attached to at a time; zero stands for one a core
 	// Observe gets progress of changes and warnings, from any goroutine; it comes
 	// from signing.NewObserver.
 	Observe signing.Observer
@@ -44,6 +45,7 @@ type Options struct {
 type Tree struct {
 	tree        *tree.Tree
 	crossMounts bool
+	jobs        int
 	observe     signing.Observer
 	probed      bool // Probe succeeded
 }
@@ -54,7 +56,7 @@ func Open(dir string, o Options) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Tree{tree: t, crossMounts: o.CrossMounts, observe: o.Observe}, nil
+	return &Tree{tree: t, crossMounts: o.CrossMounts, jobs: o.Jobs, observe: o.Observe}, nil
 }
 
 // Close releases the tree.

@@ -2,6 +2,7 @@ package rootfs
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -72,8 +73,11 @@ func (e *events) observer() signing.Observer {
 	})
 }
 
+// openTree opens a tree to which one file is attached at a time, for tests that do
+// something between two of them.
 func openTree(t testing.TB, dir string, o Options) *Tree {
 	t.Helper()
+	o.Jobs = cmp.Or(o.Jobs, 1)
 	tr, err := Open(dir, o)
 	ok(t, err)
 	t.Cleanup(func() { tr.Close() })
