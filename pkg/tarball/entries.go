@@ -161,6 +161,8 @@ func (l *listing) link(target string, e *signing.Entry) error {
 		e.Reason = fmt.Sprintf("hard link to %q, which is there twice", target)
 	case hasIMA || hasEVM:
 		e.Open = l.opener(file.member)
+	case file.first == e.Path: // an entry that repeats a path is one of its own
+		e.Open, e.Xattrs, e.Second = l.opener(file.member), file.xattrs, file.second
 	default:
 		// A record goes to the entry with the content: GNU tar takes none of links.
 		e.Group, e.Open, e.Token = file.first, l.opener(file.member), token(file.member)

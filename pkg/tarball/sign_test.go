@@ -304,6 +304,24 @@ func TestHardLinks(t *testing.T) {
 	}
 }
 
+// TestALinkOfItself is an entry of its own that repeats a path.
+func TestALinkOfItself(t *testing.T) {
+	var text bytes.Buffer
+	w := tar.NewWriter(&text)
+	check(t, w.WriteHeader(&tar.Header{Name: "file", Mode: 0o644}))
+	check(t, w.WriteHeader(&tar.Header{Name: "link", Typeflag: tar.TypeLink, Linkname: "file", Mode: 0o644}))
+	check(t, w.WriteHeader(&tar.Header{Name: "./file", Typeflag: tar.TypeLink, Linkname: "link", Mode: 0o644}))
+	check(t, w.Close())
+	out, counts, err := rewritten(text.Bytes(), testEngine(t, 7, false).Plan)
+	check(t, err)
+	if counts.Signed != 2 || counts.Links != 1 || bytes.Count(out, []byte("security.ima=")) != 2 {
+		t.Errorf("%+v, %d records", counts, bytes.Count(out, []byte("security.ima=")))
+	}
+	if !bytes.Equal(stripped(t, out), text.Bytes()) {
+		t.Error("stripped, it is another archive")
+	}
+}
+
 // TestRecordsAreFilledUp signs archives of every number of blocks in the last
 // record: the output ends in two zero blocks and a full record, and comes back.
 func TestRecordsAreFilledUp(t *testing.T) {
