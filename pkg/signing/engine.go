@@ -67,6 +67,16 @@ func (e *Engine) stage(xattr string) *stage {
 	return nil
 }
 
+// queues returns those of the stages' keys.
+func (e *Engine) queues() (list []*queue) {
+	for i := range e.stages {
+		if q := e.stages[i].queue; q != nil && !slices.Contains(list, q) {
+			list = append(list, q)
+		}
+	}
+	return list
+}
+
 // Plan digests src's entries, signs what needs a signature and returns the plan,
 // which the caller closes. Failures of single files are collected (Errors) and
 // then fail the whole plan: signatures for a part of a container help nobody.
@@ -82,10 +92,9 @@ func (e *Engine) Plan(ctx context.Context, src Source) (*Plan, error) {
 				v.bytes, v.err = d.digest(ctx, &v.Entry, hashes)
 			}
 			if v.err == nil && v.Reason == "" {
-				p.advance(v)
+				v.err = p.advance(v)
 			}
 		},
-		linked: func(v *visit[decision]) { v.err = p.second(v) },
 	})
 }
 

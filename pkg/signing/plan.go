@@ -102,9 +102,7 @@ func (p *Plan) add(r *Record, bytes int64) error {
 	p.sorted = p.sorted && p.last <= r.Path
 	p.last = r.Path
 	p.note(r)
-	for _, v := range r.Values {
-		p.lacking = p.lacking || v.Status == Signed && v.Bytes == nil
-	}
+	p.lacking = p.lacking || lacking(r.Values)
 	return p.spool.add(r)
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -23,6 +24,7 @@ type decided struct {
 	next   int     // the stage that decides next; noStage for plans that no stage makes
 	reason string  // of the first stage that leaves its xattr as it is
 	key    *ima.PublicKey
+	err    error // of a stage after the first; other names may be looking at the visit's
 }
 
 const noStage = math.MaxInt
@@ -73,15 +75,19 @@ func (p *planner) run(ctx context.Context, src Source, r round[decision]) (*Plan
 		g.Go(func() error {
 			defer close(stages[i])
 			return p.settle(gctx, stages[i-1], func(v *visit[decision]) error {
-				if v.err == nil && v.Reason == "" && v.leader == nil && v.result != nil {
-					p.advance(v)
+				if v.err == nil && v.Reason == "" && v.leader == nil && v.result != nil && v.result.err == nil {
+					v.result.err = p.advance(v)
 				}
 				return hand(gctx, stages[i], v)
 			})
 		})
 	}
 	g.Go(func() error {
-		return p.settle(gctx, stages[len(stages)-1], func(v *visit[decision]) error { return p.write(v, &failures) })
+		err := p.settle(gctx, stages[len(stages)-1], func(v *visit[decision]) error { return p.write(v, &failures) })
+		if err == nil {
+			p.warn()
+		}
+		return err
 	})
 	return p.end(ctx, g.Wait(), &failures)
 }
@@ -97,11 +103,10 @@ func hand[T any](ctx context.Context, to chan<- T, v T) error {
 
 // end returns the plan, or why there is none.
 func (p *planner) end(ctx context.Context, err error, failures *Errors) (*Plan, error) {
-	for i := range p.engine.stages {
-		if q := p.engine.stages[i].queue; q != nil {
-			q.leave(&p.client, cmp.Or(err, context.Canceled))
-		}
+	for _, q := range p.engine.queues() {
+		q.leave(&p.client, cmp.Or(err, context.Canceled))
 	}
+	p.client.batches.Wait() // no signer is in use for the plan when it returns
 	switch {
 	case err == nil:
 		err = failures.err()
@@ -114,20 +119,23 @@ func (p *planner) end(ctx context.Context, err error, failures *Errors) (*Plan, 
 		_ = p.plan.Close()
 		return nil, err
 	}
-	p.warn()
 	return p.plan, nil
 }
 
 // advance has stages judge the entry, up to one that needs a value which is yet to come.
-func (p *planner) advance(v *visit[decision]) {
+func (p *planner) advance(v *visit[decision]) error {
 	d := v.result
 	for d.next < len(p.engine.stages) && (len(d.slots) == 0 || d.slots[len(d.slots)-1] == nil) {
 		s := &p.engine.stages[d.next]
 		d.next++
+		if s.Digest != nil && lacking(d.values) {
+			d.foresee(s, &v.Entry)
+			continue
+		}
 		value, c, reason, err := s.judge(&v.Entry, d.values, p.engine.force)
-		if v.err = err; err != nil {
+		if err != nil {
 			p.failed.Store(true)
-			return
+			return err
 		}
 		if value.Status == Skipped {
 			d.reason = cmp.Or(d.reason, reason)
@@ -137,6 +145,20 @@ func (p *planner) advance(v *visit[decision]) {
 		if value.Status == Signed && s.queue != nil && !p.failed.Load() {
 			d.slots[len(d.slots)-1] = s.queue.add(&p.client, c.form, c.hash, c.digest)
 		}
+	}
+	return nil
+}
+
+// lacking reports whether a signature is missing that nobody makes: in a dry run without
+// a key, and in a plan that has failed.
+func lacking(values []Value) bool {
+	return slices.ContainsFunc(values, func(v Value) bool { return v.Status == Signed && v.Bytes == nil })
+}
+
+// foresee has a stage plan the signature over one that is lacking.
+func (d *decided) foresee(s *stage, e *Entry) {
+	if form, ok := s.Form(e); ok {
+		d.values, d.slots = append(d.values, Value{Form: form, Status: Signed}), append(d.slots, nil)
 	}
 }
 
@@ -167,7 +189,10 @@ func (p *planner) second(v *visit[decision]) error {
 // has a batch and another one coming, or when all have come: somebody who waits makes
 // batches smaller.
 func (p *planner) settle(ctx context.Context, in <-chan *visit[decision], next func(*visit[decision]) error) error {
-	const limit = 8 * batchSize
+	limit := 8 * batchSize
+	for _, q := range p.engine.queues() {
+		limit = max(limit, 2*(q.workers+1)*batchSize)
+	}
 	var coming []*visit[decision]
 	for open := true; open || len(coming) > 0; {
 		if open && len(coming) < limit {
@@ -180,7 +205,7 @@ func (p *planner) settle(ctx context.Context, in <-chan *visit[decision], next f
 				return context.Cause(ctx)
 			}
 		}
-		for len(coming) > 0 && (!open || len(coming) == limit || coming[0].result.ready()) {
+		for len(coming) > 0 && (!open || len(coming) == limit || coming[0].leader != nil || coming[0].result.ready()) {
 			if err := p.complete(coming[0]); err != nil {
 				return err
 			}
@@ -209,7 +234,7 @@ func (d *decided) ready() bool {
 // complete puts the signatures that were waited for into the entry's values.
 func (p *planner) complete(v *visit[decision]) error {
 	d := v.result
-	if d == nil || v.err != nil || v.leader != nil {
+	if d == nil || v.err != nil || d.err != nil || v.leader != nil {
 		return nil //nolint:nilerr // the entry's, which write collects
 	}
 	for i, s := range d.slots {
@@ -225,10 +250,26 @@ func (p *planner) complete(v *visit[decision]) error {
 	return nil
 }
 
+// failure returns why there is no record of an entry.
+func (p *planner) failure(v *visit[decision]) error {
+	d := v.result
+	switch {
+	case v.err != nil:
+		return v.err
+	case d == nil || v.Reason != "":
+		return nil
+	case d.err == nil && v.leader != nil && d.next != noStage:
+		return p.second(v)
+	}
+	return d.err
+}
+
 // write spools a record. It alone counts, collects errors and speaks to the observer.
 func (p *planner) write(v *visit[decision], failures *Errors) error {
-	if v.err != nil {
-		failures.add(v.err)
+	if err := p.failure(v); err != nil {
+		if v.leader == nil || v.result == nil || v.result.err != err { //nolint:errorlint // the same, reported with the leader
+			failures.add(err)
+		}
 		return nil //nolint:nilerr // collected
 	}
 	r := Record{Entry: v.Entry}

@@ -228,8 +228,9 @@ func wanted(batch []*slot) (context.Context, func()) {
 	}
 }
 
-// leave takes out what a plan has pending, for err, and waits for the batches that are
-// being signed for it: when it returns, the plan's signer is not in use for it.
+// leave takes out what a plan has pending, for err. When a plan has left all of its
+// queues, no batch is begun for it any more, and the ones that are being signed can be
+// waited for.
 func (q *queue) leave(c *client, err error) {
 	q.mu.Lock()
 	rest := q.pending[:0]
@@ -244,5 +245,4 @@ func (q *queue) leave(c *client, err error) {
 	clear(q.pending[len(rest):])
 	q.pending = rest
 	q.mu.Unlock()
-	c.batches.Wait()
 }

@@ -122,4 +122,4 @@ func (e *Entry) first() Digest {
 }
 
 // leads reports whether the entry is the one of its names that is attached to.
-func (e *Entry) leads() bool { return e.Same == "" || e.Same == e.Path }
+func (e *Entry) leads() bool { return e.Same == "" }
