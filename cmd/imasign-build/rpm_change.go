@@ -35,6 +35,7 @@ type packageChange struct {
 	apart    bool                // outputs are no part of a repository that is there
 	empty    error               // what it is that no package has any file to change; nil where that is fine
 	choice   *packageSelectFlags // nil for all files
+	from     ima.KeyID           // of the key that is replaced, 0 for none
 
 	result  report.PackageChange
 	started time.Time
@@ -175,7 +176,7 @@ func (c *packageChange) unit(u rpmsign.Unit) operate.Unit {
 	if c.resume && u.Output != "" {
 		unit.Instead = open
 		unit.Open = func(ctx context.Context) (operate.Opened, error) {
-			p, err := rpmsign.Resume(u, c.options)
+			p, err := rpmsign.Resume(ctx, u, c.options, c.kept)
 			return c.opened(ctx, p, err)
 		}
 	}

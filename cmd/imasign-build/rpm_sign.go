@@ -5,6 +5,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/imasign/imasign-build/pkg/ima"
 )
 
 type rpmSignOptions struct {
@@ -110,6 +112,11 @@ func (o *rpmSignOptions) open(ctx context.Context, a *app, s *packageSigning) (e
 	}
 	if s.options.OpenPGP, err = o.openpgp.open(ctx, a); err != nil {
 		return err
+	}
+	if o.engine.from != "" {
+		if s.from, err = ima.ParseKeyID(o.engine.from); err != nil {
+			return err
+		}
 	}
 	s.signsWith(s.signer.public)
 	s.Plan = planner(s.signer.Plan).ofAny

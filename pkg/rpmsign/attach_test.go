@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"iter"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -373,6 +374,57 @@ func TestResume(t *testing.T) {
 	if r := s.Resume(t.Context(), Unit{Path: filepath.Join(dir, "none"), Output: u.Output}); !errors.Is(r.Err, fs.ErrNotExist) {
 		t.Error(r.Err)
 	}
+}
+
+// TestResumeOther: an interrupted run was about other files than this one, or signed what
+// this one leaves unsigned. Nothing of that may get into the result.
+func TestResumeOther(t *testing.T) {
+	dir := t.TempDir()
+	u := Unit{Path: packages.Copy(t, "openpgp-rsa", dir), Output: filepath.Join(dir, "signed.rpm")}
+	all, part := signer(t, "p256"), signer(t, "p256")
+	check(t, all.Resume(t.Context(), u).Err)
+	part.Kept = func(src signing.Source) signing.Source { return butFirst{src} }
+	part.Plan = func(ctx context.Context, p *Package) (*signing.Plan, error) {
+		e, err := signing.New(signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: ima.FromRaw(ima.CryptoSigner(keys["p256"]()), publicKey(t, keys["p256"]())), Public: publicKey(t, keys["p256"]())}, 0)}})
+		check(t, err)
+		return e.Plan(ctx, part.Kept(p))
+	}
+	for range 2 {
+		r := part.Resume(t.Context(), u)
+		check(t, r.Err)
+		if p := mustParse(t, content(t, u.Output)); signatures(p) != 1 {
+			t.Errorf("%d files are signed, want 1", signatures(p))
+		}
+	}
+	if r := part.Resume(t.Context(), u); r.Err != nil || r.Changed {
+		t.Errorf("its own output is not continued: %+v", r)
+	}
+}
+
+// butFirst leaves out all but the first file that can be signed.
+type butFirst struct{ signing.Source }
+
+func (b butFirst) Entries(ctx context.Context) iter.Seq2[signing.Entry, error] {
+	return func(yield func(signing.Entry, error) bool) {
+		met := false
+		for e, err := range b.Source.Entries(ctx) {
+			if e.Reason == "" && met {
+				e.Reason = "not the first"
+			}
+			if met = met || e.Reason == ""; !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
+func signatures(p *Package) (n int) {
+	for i := range p.files {
+		if p.values.of(i) != nil {
+			n++
+		}
+	}
+	return n
 }
 
 func TestDryRun(t *testing.T) {

@@ -39,8 +39,8 @@ func (p *Package) entry(i int) signing.Entry {
 		return e
 	}
 	e.Digests = []signing.Digest{{Hash: f.Hash, Sum: f.Digest}}
-	if p.values.values != nil && p.values.values[i] != nil {
-		e.Xattrs = map[string][]byte{ima.XattrIMA: p.values.values[i]}
+	if v := p.values.of(i); v != nil {
+		e.Xattrs = map[string][]byte{ima.XattrIMA: v}
 	}
 	return e
 }

@@ -67,6 +67,14 @@ type fileSignatures struct {
 	defects []Defect
 }
 
+// of returns the signature of the file at i, nil for none.
+func (s *fileSignatures) of(i int) []byte {
+	if s.values == nil {
+		return nil
+	}
+	return s.values[i]
+}
+
 func (s *fileSignatures) flaw(f Flaw, format string, args ...any) {
 	s.defects = append(s.defects, Defect{f, fmt.Sprintf(format, args...)})
 }

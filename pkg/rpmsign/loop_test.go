@@ -13,6 +13,7 @@ type loop struct {
 	Level   Level   // "" for CheckPayload
 	Longest int
 	Plan    func(ctx context.Context, p *Package) (*signing.Plan, error)
+	Kept    func(signing.Source) signing.Source // for Resume
 	DryRun  bool
 }
 
@@ -38,7 +39,7 @@ func (l *loop) Run(ctx context.Context, u Unit) result {
 
 // Resume is Run that goes on with what an interrupted one wrote.
 func (l *loop) Resume(ctx context.Context, u Unit) result {
-	if p, err := Resume(u, l.Options); err == nil {
+	if p, err := Resume(ctx, u, l.Options, l.Kept); err == nil {
 		if r := l.on(ctx, p, result{Unit: u}); r.Err == nil || ctx.Err() != nil {
 			return r
 		}
