@@ -66,7 +66,7 @@ func (t *tarChange) runImages(ctx context.Context, o *operation) error {
 		return err
 	}
 	defer pass.Close() //nolint:errcheck // what is left of it is of no use
-	totals, err := operate.Each(ctx, 1, layers(ctx, pass, o.result.Of), true, &o.Operation, func(done *operate.Outcome) error {
+	totals, err := operate.Each(ctx, 1, layers(ctx, pass, inputName(o.result.Of)), true, &o.Operation, func(done *operate.Outcome) error {
 		if !o.verbose {
 			return nil
 		}
@@ -206,7 +206,7 @@ func (v *verifier) verifyImages(ctx context.Context, o tarVerifyOptions, file st
 	}
 	defer closeLayout()
 	result := v.newVerification("tar verify", file)
-	err = eachLayer(ctx, layout.Look(), func(layer *oci.Layer) error {
+	err = eachLayer(ctx, inputName(file), layout.Look(), func(layer *oci.Layer) error {
 		return v.Verify(ctx, o.choice.wrap(layer), signing.Trust{Ring: v.ring}, func(verdict signing.Verdict) error {
 			verdict.Path = layer.Digest + "/" + verdict.Path
 			return result.Take(verdict)
@@ -222,8 +222,16 @@ func (v *verifier) verifyImages(ctx context.Context, o tarVerifyOptions, file st
 	return v.finish(result, o.allowEmpty)
 }
 
+// inputName is what errors call an input, - for standard input.
+func inputName(file string) string {
+	if file == "-" {
+		return "standard input"
+	}
+	return file
+}
+
 // eachLayer opens the layers one after the other.
-func eachLayer(ctx context.Context, pass *oci.Pass, visit func(*oci.Layer) error) error {
+func eachLayer(ctx context.Context, name string, pass *oci.Pass, visit func(*oci.Layer) error) error {
 	places, err := pass.Layers(ctx)
 	if err != nil {
 		return err
@@ -236,7 +244,7 @@ func eachLayer(ctx context.Context, pass *oci.Pass, visit func(*oci.Layer) error
 		err = visit(layer)
 		_ = layer.Close() // opened for reading
 		if err != nil {
-			return fmt.Errorf("%s: %w", at, err)
+			return fmt.Errorf("%s: %s: %w", name, at, err)
 		}
 	}
 	return pass.Finish(ctx)

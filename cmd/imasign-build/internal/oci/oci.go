@@ -162,6 +162,7 @@ type layer struct {
 	name      string // of its file
 	was, now  rewritten
 	isChanged bool
+	isWritten bool // or there is nothing to write
 }
 
 // rewritten is a blob before or after.

@@ -1,12 +1,16 @@
 package oci_test
 
 import (
+	"archive/tar"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -119,6 +123,57 @@ func TestIndexesInIndexes(t *testing.T) {
 	check(t, err)
 	if len(left) != 3 {
 		t.Errorf("%v", left)
+	}
+}
+
+// TestOrderOfAnArchive: the documents of each image stand behind its layers and before
+// those of the next.
+func TestOrderOfAnArchive(t *testing.T) {
+	in := filepath.Join(t.TempDir(), "in")
+	one, two := image("usr/bin/one"), image("usr/bin/two")
+	writeLayout(in, one, two)
+	var text, out bytes.Buffer
+	w := tar.NewWriter(&text)
+	check(t, w.AddFS(os.DirFS(in)))
+	check(t, w.Close())
+	images, err := oci.OpenArchive(t.Context(), &text, "in.tar", oci.Options{})
+	check(t, err)
+	defer images.Close()
+	engine, err := signing.New(signing.Options{})
+	check(t, err)
+	pass := images.RewriteArchive(&out)
+	defer pass.Close()
+	check(t, goThrough(t.Context(), pass, func(layer *oci.Layer) error {
+		p, err := engine.Strip(t.Context(), layer)
+		check(t, err)
+		defer p.Close()
+		change, err := layer.Prepare(t.Context(), p)
+		check(t, err)
+		return change.Commit(t.Context())
+	}))
+	var got, want []string
+	for r := tar.NewReader(&out); ; {
+		h, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		check(t, err)
+		if d, found := strings.CutPrefix(h.Name, "blobs/sha256/"); found && d != "" {
+			got = append(got, d)
+		}
+	}
+	for _, i := range []v1.Image{one, two} {
+		layers, err := i.Layers()
+		check(t, err)
+		layer, _ := layers[0].Digest()
+		config, _ := i.ConfigName()
+		want = append(want, layer.Hex, config.Hex, "")
+	}
+	if len(got) == len(want) {
+		got[2], got[5] = "", "" // the manifests, which are formatted anew
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q\nwant %q", got, want)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 
 	"github.com/imasign/imasign-build/pkg/signing"
 	"github.com/imasign/imasign-build/pkg/tarball"
@@ -15,6 +16,11 @@ import (
 type Pass struct {
 	walk             *walk
 	publish, discard func() error
+
+	docs    documents // once they are gone through
+	docsErr error
+	goOn    func() (struct{}, bool) // through the documents, as far as layers are there; nil where nothing is written
+	stop    func()
 }
 
 func newPass(w *walk) *Pass {
@@ -94,7 +100,29 @@ func (p *Pass) Layers(ctx context.Context) ([]Place, error) {
 			}
 		}
 	}
-	return w.places, nil
+	return w.places, p.write(ctx)
+}
+
+// write begins to go through the documents, in step with the layers: an archive has each
+// manifest behind its layers and before those of the next.
+func (p *Pass) write(ctx context.Context) error {
+	w := p.walk
+	p.goOn, p.stop = iter.Pull(func(yield func(struct{}) bool) {
+		w.wait = func() bool { return yield(struct{}{}) }
+		p.docs, p.docsErr = w.all(ctx)
+	})
+	p.goOn()
+	return p.docsErr
+}
+
+// commit writes a layer, and the documents that follow it.
+func (p *Pass) commit(ctx context.Context, l *Layer, plan *signing.Plan) error {
+	if err := p.walk.rewriteLayer(ctx, l.met, l.Archive, plan); err != nil {
+		return err
+	}
+	l.met.isWritten = true
+	p.goOn()
+	return p.docsErr
 }
 
 // Layer is an open layer, and the blob that it becomes.
@@ -105,6 +133,7 @@ type Layer struct {
 	// that of its decompressed content.
 	Digest string
 
+	pass *Pass
 	walk *walk
 	blob *blob
 	met  *layer
@@ -117,7 +146,7 @@ func (p *Pass) Open(ctx context.Context, at Place) (*Layer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %s: %w", p.walk.name, at, err)
 	}
-	l := &Layer{walk: p.walk, blob: b, met: &layer{name: at.name, was: rewritten{size: b.size}}}
+	l := &Layer{pass: p, walk: p.walk, blob: b, met: &layer{name: at.name, was: rewritten{size: b.size}}}
 	if err := l.read(ctx, at); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", p.walk.name, err), l.Close())
 	}
@@ -152,7 +181,7 @@ func (l *Layer) read(ctx context.Context, at Place) (err error) {
 func (l *Layer) Prepare(_ context.Context, plan *signing.Plan) (*signing.Change, error) {
 	change := &signing.Change{Any: plan.Counts().Pending() > 0}
 	if l.walk.out != nil {
-		change.Commit = func(ctx context.Context) error { return l.walk.rewriteLayer(ctx, l.met, l.Archive, plan) }
+		change.Commit = func(ctx context.Context) error { return l.pass.commit(ctx, l, plan) }
 	}
 	return change, nil
 }
@@ -170,8 +199,16 @@ func (l *Layer) Close() error {
 // layers, and publishes the layout. Every layer was opened before.
 func (p *Pass) Finish(ctx context.Context) error {
 	w := p.walk
-	d, err := w.all(ctx)
-	if err != nil || w.out == nil {
+	if w.out == nil {
+		_, err := w.all(ctx)
+		return err
+	}
+	for more := true; more; {
+		w.wait = nil // no further layer comes
+		_, more = p.goOn()
+	}
+	d, err := p.docs, p.docsErr
+	if err != nil {
 		return err
 	}
 	if d.index != nil {
@@ -190,4 +227,9 @@ func (p *Pass) Finish(ctx context.Context) error {
 }
 
 // Close removes what was not published. The Layout stays open.
-func (p *Pass) Close() error { return p.discard() }
+func (p *Pass) Close() error {
+	if p.stop != nil {
+		p.stop()
+	}
+	return p.discard()
+}

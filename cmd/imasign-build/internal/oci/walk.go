@@ -11,7 +11,8 @@ import (
 // looks.
 type walk struct {
 	*Layout
-	out output
+	out  output
+	wait func() bool // for another layer to be written; nil where none comes
 
 	top       object // index.json, when it was surveyed
 	places    []Place
@@ -257,11 +258,15 @@ func (w *walk) ociLayer(ctx context.Context, d *descriptor) (*layer, error) {
 	return met, w.point(d, met.was, met.now)
 }
 
-// met is the layer in a file.
+// met is the layer in a file, which is waited for.
 func (w *walk) met(name string) (*layer, error) {
-	met, there := w.layers[name]
-	if !there {
-		return nil, errors.New("it was not opened")
+	for {
+		met, there := w.layers[name]
+		switch {
+		case there && (met.isWritten || w.out == nil):
+			return met, nil
+		case w.wait == nil || !w.wait():
+			return nil, errors.New("it was not opened")
+		}
 	}
-	return met, nil
 }
