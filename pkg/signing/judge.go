@@ -2,6 +2,7 @@ package signing
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/imasign/imasign-build/pkg/ima"
 )
@@ -89,4 +90,17 @@ func (s *stage) rotates(path string, old []byte, value *Value, c *candidate) (re
 		return "", fmt.Errorf("%s: replace signatures of key %s: %w: that of key %s does not hold", path, from, ima.ErrBadSignature, v.KeyID)
 	}
 	return "", nil
+}
+
+// lacking reports whether a signature is missing that nobody makes: in a dry run without
+// a key, and in a plan that has failed.
+func lacking(values []Value) bool {
+	return slices.ContainsFunc(values, func(v Value) bool { return v.Status == Signed && v.Bytes == nil })
+}
+
+// foresee has a stage plan the signature over one that is lacking.
+func (d *decided) foresee(s *stage, e *Entry) {
+	if form, ok := s.Form(e); ok {
+		d.values, d.slots = append(d.values, Value{Form: form, Status: Signed}), append(d.slots, nil)
+	}
 }

@@ -128,7 +128,7 @@ func TestAsManyBatchesAsSigners(t *testing.T) {
 	met := make(chan int, 1000)
 	s := signerFunc(func(ctx context.Context, f ima.Form, h ima.HashID, digests [][]byte) ([][]byte, error) {
 		if met <- len(digests); len(digests) == batch {
-			wait, all := context.WithTimeout(ctx, 5*time.Second)
+			wait, all := context.WithTimeout(ctx, 30*time.Second)
 			go func() { busy.Done(); busy.Wait(); all() }()
 			<-wait.Done()
 			if wait.Err() != context.Canceled {

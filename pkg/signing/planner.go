@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
@@ -147,19 +146,6 @@ func (p *planner) advance(v *visit[decision]) error {
 		}
 	}
 	return nil
-}
-
-// lacking reports whether a signature is missing that nobody makes: in a dry run without
-// a key, and in a plan that has failed.
-func lacking(values []Value) bool {
-	return slices.ContainsFunc(values, func(v Value) bool { return v.Status == Signed && v.Bytes == nil })
-}
-
-// foresee has a stage plan the signature over one that is lacking.
-func (d *decided) foresee(s *stage, e *Entry) {
-	if form, ok := s.Form(e); ok {
-		d.values, d.slots = append(d.values, Value{Form: form, Status: Signed}), append(d.slots, nil)
-	}
 }
 
 // second refuses to replace a value that a further name of a hard link has of its own,
