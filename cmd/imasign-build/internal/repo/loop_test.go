@@ -73,7 +73,7 @@ func (l *loop) units(list []rpmsign.Unit) iter.Seq2[operate.Unit, error] {
 			if u.Output != "" {
 				unit.Instead = unit.Open
 				unit.Open = func(ctx context.Context) (operate.Opened, error) {
-					p, err := rpmsign.Resume(u, l.Options)
+					p, err := rpmsign.Resume(ctx, u, l.Options, nil)
 					return opened(ctx, p, err)
 				}
 			}
