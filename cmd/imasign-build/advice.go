@@ -16,7 +16,9 @@ import (
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/selection"
 	"github.com/imasign/imasign-build/internal/atomicfile"
 	"github.com/imasign/imasign-build/internal/certs"
+	"github.com/imasign/imasign-build/internal/compress"
 	"github.com/imasign/imasign-build/internal/input"
+	"github.com/imasign/imasign-build/internal/policy"
 	"github.com/imasign/imasign-build/internal/tree"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/keystore"
@@ -97,6 +99,9 @@ func valueCauses() []cause {
 		{err: manifest.ErrNotListed, kind: "mismatch"},
 		{err: manifest.ErrFormat, kind: "malformed"},
 		{err: ima.ErrUnsupportedHash, kind: "unsupported"},
+		{err: ima.ErrUnsupportedKey, kind: "unsupported"},
+		{err: ima.ErrWeakKey, kind: "key"},
+		{err: ima.ErrNoSubjectKeyID, kind: "key"},
 	}
 }
 
@@ -118,6 +123,8 @@ func containerCauses() []cause {
 		{err: tarball.ErrTooLarge, kind: "too_large"},
 		{err: tarball.ErrFormat, kind: "malformed"},
 		{err: tarball.ErrTruncated, kind: "malformed"},
+		{err: compress.ErrMemory, kind: "too_large"},
+		{err: tarball.ErrCompression, kind: "malformed"},
 		{err: tarball.ErrAmbiguous, kind: "refused"},
 		{err: oci.ErrFormat, kind: "malformed"},
 		{err: oci.ErrUnsupported, kind: "unsupported"},
@@ -125,6 +132,8 @@ func containerCauses() []cause {
 		{err: initramfs.ErrPrivateKey, kind: "refused"},
 		{err: initramfs.ErrRefused, kind: "refused"},
 		{err: initramfs.ErrUseless, kind: "refused"},
+		{err: initramfs.ErrExists, kind: "exists"},
+		{err: initramfs.ErrBusybox, kind: "malformed"},
 	}
 }
 
@@ -153,6 +162,7 @@ func packageCauses() []cause {
 		{err: repo.ErrMetadata, kind: "malformed"},
 		{err: repo.ErrUnlisted, kind: "refused"},
 		{err: repo.ErrMissing, kind: "refused"},
+		{err: repo.ErrSigners, kind: "key"},
 	}
 }
 
@@ -160,7 +170,12 @@ func packageCauses() []cause {
 func fileCauses() []cause {
 	return []cause{
 		{err: input.ErrTooLarge, kind: "too_large"},
+		{err: keystore.ErrTooLarge, kind: "too_large"},
+		{err: certs.ErrTooLarge, kind: "too_large"},
+		{err: policy.ErrTooLarge, kind: "too_large"},
+		{err: input.ErrNotRegular, kind: "malformed"},
 		{err: atomicfile.ErrExists, kind: "exists"},
+		{err: atomicfile.ErrNotRegular, kind: "exists"},
 		{err: fs.ErrNotExist, kind: "not_found"},
 		{err: fs.ErrPermission, kind: "permission"},
 		{err: syscall.EROFS, kind: "permission"},

@@ -24,6 +24,8 @@ var (
 	ErrUnlisted = errors.New("the metadata do not list packages that are there")
 	// ErrMissing means listed packages that are not there, where that is refused.
 	ErrMissing = errors.New("the metadata list packages that are not there")
+	// ErrSigners means a file without the certificate that repomd.xml is to be signed by.
+	ErrSigners = errors.New("no OpenPGP certificate (public key)")
 	// ErrChanged means that somebody else changed the repository during the run, again
 	// and again, or in its last moment.
 	ErrChanged = errors.New("the repository was changed by somebody else")

@@ -17,14 +17,14 @@ import (
 type Signers struct{ list openpgp.EntityList }
 
 // ReadSigners reads OpenPGP certificates (public keys), armored or not; of armored ones
-// the text may have several blocks.
+// the text may have several blocks. Errors wrap ErrSigners.
 func ReadSigners(text []byte) (*Signers, error) {
 	list, err := rpmsign.ReadKeyRing(text)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("no OpenPGP certificate (public key): %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrSigners, err)
 	case len(list) == 0:
-		return nil, errors.New("no OpenPGP certificate (public key)")
+		return nil, ErrSigners
 	}
 	return &Signers{list}, nil
 }
