@@ -130,8 +130,7 @@ func containerCauses() []cause {
 		{err: oci.ErrUnsupported, kind: "unsupported"},
 		{err: oci.ErrExists, kind: "exists"},
 		{err: initramfs.ErrPrivateKey, kind: "refused"},
-		{err: initramfs.ErrRefused, kind: "refused"},
-		{err: initramfs.ErrUseless, kind: "refused"},
+		{err: initramfs.ErrRefused, kind: "refused"}, {err: initramfs.ErrUseless, kind: "refused"},
 		{err: initramfs.ErrExists, kind: "exists"},
 		{err: initramfs.ErrBusybox, kind: "malformed"},
 	}
@@ -150,6 +149,7 @@ func packageCauses() []cause {
 		{err: rpmsign.ErrMalformed, kind: "malformed"},
 		{err: selection.ErrUnknown, kind: "unsupported", advice: "--include and --exclude choose files by their paths", flag: "include"},
 		{err: rpmsign.ErrWeakDigest, kind: "unsupported"},
+		{err: ima.ErrSHA1, kind: "unsupported", advice: "rebuild the package with %_binary_filedigest_algorithm 8 (SHA-256)", flag: "rpm-max-header"},
 		{err: rpmsign.ErrMainHeader, kind: "unsupported"},
 		{err: rpmsign.ErrChanged, kind: "changed"},
 		{err: errNoPackages, kind: "not_found"},
