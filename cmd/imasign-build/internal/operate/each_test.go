@@ -46,6 +46,30 @@ func TestEachAlone(t *testing.T) {
 	}
 }
 
+// TestEachEndsEarly: what was begun when a run ends for another reason has not failed.
+func TestEachEndsEarly(t *testing.T) {
+	w, ctx := newWorld(t)
+	w.fail = "write manifest"
+	op, f := operation(t, w)
+	begun := w.unit("b")
+	begun.Open = func(ctx context.Context) (operate.Opened, error) {
+		<-ctx.Done()
+		return operate.Opened{}, context.Cause(ctx)
+	}
+	list := func(yield func(operate.Unit, error) bool) {
+		_ = yield(w.unit("a"), nil) && yield(begun, nil)
+	}
+	totals, err := operate.Each(ctx, 2, list, false, op, func(o *operate.Outcome) error {
+		if o.Err != nil {
+			t.Errorf("%s failed: %v", o.Unit.Path, o.Err)
+		}
+		return nil
+	})
+	if !errors.Is(err, errBoom) || totals.Failed != 0 || f.state == "committed" {
+		t.Errorf("%v, %+v, the manifest is %q", err, totals, f.state)
+	}
+}
+
 func TestEachDone(t *testing.T) {
 	w, ctx := newWorld(t)
 	op, f := operation(t, w)

@@ -10,6 +10,7 @@ package operate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
 
@@ -172,6 +173,9 @@ type round struct {
 func (r *round) add(ctx context.Context, o *Outcome) error {
 	if o.Err != nil && o.stage == planning {
 		o.Err = fmt.Errorf("%s: %w", o.Unit.Path, o.Err)
+	}
+	if !r.together && r.err != nil && errors.Is(o.Err, r.err) { // it was begun when the run ended, and is as it was
+		return r.err
 	}
 	if r.together && (o.Err != nil || r.err != nil) {
 		if r.err == nil {
