@@ -9,6 +9,7 @@ import (
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/operate"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/repo"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/rpmfiles"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
 )
 
@@ -75,7 +76,7 @@ func (c *packageChange) repository(ctx context.Context, dir string, f *repoFlags
 }
 
 // ofRepository is the repo.Loop over packages.
-func (c *packageChange) ofRepository(ctx context.Context, units []rpmsign.Unit, note func(repo.Outcome) bool, finish func(context.Context) error) error {
+func (c *packageChange) ofRepository(ctx context.Context, units []rpmfiles.Unit, note func(repo.Outcome) bool, finish func(context.Context) error) error {
 	c.Finish = func(ctx context.Context, _ operate.Totals) error { return finish(ctx) }
 	return c.each(ctx, units, func(o *operate.Outcome) error {
 		if !note(repo.Outcome{Path: o.Unit.Path, Changed: o.Change.Any, Err: o.Err}) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/rpmfiles"
 	"github.com/imasign/imasign-build/internal/pipeline"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
 )
@@ -66,10 +67,10 @@ func (f *packageFlags) level() (rpmsign.Level, error) {
 var errNoPackages = errors.New("no packages")
 
 // units finds the packages and the directories that their copies go to.
-func (f *packageFlags) units(paths []string) ([]rpmsign.Unit, error) {
-	units, err := rpmsign.FindUnits(paths, f.outputDir)
+func (f *packageFlags) units(paths []string) ([]rpmfiles.Unit, error) {
+	units, err := rpmfiles.Find(paths, f.outputDir)
 	switch {
-	case errors.Is(err, rpmsign.ErrSameOutput):
+	case errors.Is(err, rpmfiles.ErrSameOutput):
 		return nil, usageError{err}
 	case err != nil:
 		return nil, err
@@ -93,7 +94,7 @@ func (f *packageFlags) options() (rpmsign.Options, error) {
 
 // eachPackage has work done on the packages at units, and hands the results to take in
 // their order.
-func eachPackage[T any](ctx context.Context, jobs int, units []rpmsign.Unit, work func(context.Context, rpmsign.Unit) T, take func(T) error) error {
-	worker := func() func(context.Context, rpmsign.Unit) T { return work }
+func eachPackage[T any](ctx context.Context, jobs int, units []rpmfiles.Unit, work func(context.Context, rpmfiles.Unit) T, take func(T) error) error {
+	worker := func() func(context.Context, rpmfiles.Unit) T { return work }
 	return pipeline.Ordered(ctx, jobs, 4*pipeline.Jobs(jobs), pipeline.Of(units), worker, take)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/operate"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/repo"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/rpmfiles"
 	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/manifest"
@@ -87,7 +88,7 @@ func (c *packageChange) paths(ctx context.Context, paths []string, f *packageFla
 		return err
 	}
 	if !c.DryRun {
-		if err := rpmsign.MakeOutputDirs(units); err != nil {
+		if err := rpmfiles.MakeDirs(units); err != nil {
 			return err
 		}
 	}
@@ -150,12 +151,12 @@ func (c *packageChange) startManifest(path string) (discard func(), err error) {
 }
 
 // each changes the packages at units and hands the outcomes to take, in their order.
-func (c *packageChange) each(ctx context.Context, units []rpmsign.Unit, take func(*operate.Outcome) error) error {
+func (c *packageChange) each(ctx context.Context, units []rpmfiles.Unit, take func(*operate.Outcome) error) error {
 	_, err := operate.Each(ctx, c.jobs, c.units(units), false, &c.Operation, take)
 	return err
 }
 
-func (c *packageChange) units(list []rpmsign.Unit) iter.Seq2[operate.Unit, error] {
+func (c *packageChange) units(list []rpmfiles.Unit) iter.Seq2[operate.Unit, error] {
 	return func(yield func(operate.Unit, error) bool) {
 		for _, u := range list {
 			if !yield(c.unit(u), nil) {
@@ -165,10 +166,10 @@ func (c *packageChange) units(list []rpmsign.Unit) iter.Seq2[operate.Unit, error
 	}
 }
 
-func (c *packageChange) unit(u rpmsign.Unit) operate.Unit {
+func (c *packageChange) unit(u rpmfiles.Unit) operate.Unit {
+	o := c.options
+	o.Output, o.Outside = u.Output, u.Outside
 	open := func(ctx context.Context) (operate.Opened, error) {
-		o := c.options
-		o.Output, o.Outside = u.Output, u.Outside
 		p, err := rpmsign.Open(u.Path, o)
 		return c.opened(ctx, p, err)
 	}
@@ -176,7 +177,7 @@ func (c *packageChange) unit(u rpmsign.Unit) operate.Unit {
 	if c.resume && u.Output != "" {
 		unit.Instead = open
 		unit.Open = func(ctx context.Context) (operate.Opened, error) {
-			p, err := rpmsign.Resume(ctx, u, c.options, c.kept)
+			p, err := rpmsign.Resume(ctx, u.Path, o, c.kept)
 			return c.opened(ctx, p, err)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/rpmfiles"
 	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/manifest"
@@ -68,7 +69,7 @@ func runRPMDigests(ctx context.Context, a *app, o rpmDigestsOptions, paths []str
 		return err
 	}
 	set := &digestSet{app: a, lines: map[string]manifest.Line{}, result: report.Digests{Head: report.Head{Command: "rpm digests"}}}
-	err = eachPackage(ctx, o.packages.jobs, units, func(ctx context.Context, u rpmsign.Unit) packageDigests {
+	err = eachPackage(ctx, o.packages.jobs, units, func(ctx context.Context, u rpmfiles.Unit) packageDigests {
 		d := packageDigests{path: u.Path}
 		d.err = d.read(ctx, level)
 		return d

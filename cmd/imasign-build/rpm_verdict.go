@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/rpmfiles"
 	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
@@ -50,7 +51,7 @@ func (o *rpmVerifyOptions) start(ctx context.Context, a *app, result *report.Pac
 }
 
 // run verifies the packages at units.
-func (v *packageVerifier) run(ctx context.Context, units []rpmsign.Unit) error {
+func (v *packageVerifier) run(ctx context.Context, units []rpmfiles.Unit) error {
 	v.result.Total = len(units)
 	err := eachPackage(ctx, v.jobs, units, v.verify, v.take)
 	v.progress.close()
@@ -59,7 +60,7 @@ func (v *packageVerifier) run(ctx context.Context, units []rpmsign.Unit) error {
 }
 
 // verify verifies one package.
-func (v *packageVerifier) verify(ctx context.Context, u rpmsign.Unit) report.PackageFindings {
+func (v *packageVerifier) verify(ctx context.Context, u rpmfiles.Unit) report.PackageFindings {
 	f := report.PackageFindings{Path: u.Path, Files: report.Verification{Verbose: v.verbose}}
 	p, err := rpmsign.Open(u.Path, rpmsign.Options{})
 	if err != nil {

@@ -56,7 +56,7 @@ func TestFullDisk(t *testing.T) {
 	t.Cleanup(func() { check(t, unix.Unmount(dir, unix.MNT_DETACH)) })
 	path := packages.Copy(t, "rich", dir)
 	before := content(t, path)
-	r := signer(t, "rsa2048").Run(t.Context(), Unit{Path: path})
+	r := signer(t, "rsa2048").Run(t.Context(), unit{Path: path})
 	intact(t, path, before, r.Err)
 	if !errors.Is(r.Err, syscall.ENOSPC) || !errors.Is(r.Err, ErrRestored) || !strings.Contains(r.Err.Error(), path) {
 		t.Error(r.Err)
@@ -97,7 +97,7 @@ func TestReadOnlyFileSystem(t *testing.T) {
 	path := packages.Copy(t, "zstd", dir)
 	before := content(t, path)
 	check(t, unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
-	r := signer(t, "p256").Run(t.Context(), Unit{Path: path})
+	r := signer(t, "p256").Run(t.Context(), unit{Path: path})
 	intact(t, path, before, r.Err)
 	if !errors.Is(r.Err, syscall.EROFS) || !errors.Is(r.Err, ErrRestored) {
 		t.Error(r.Err)
@@ -202,7 +202,7 @@ func TestChanged(t *testing.T) {
 			change(path)
 			return plan(ctx, p)
 		}
-		r := s.Run(t.Context(), Unit{Path: path})
+		r := s.Run(t.Context(), unit{Path: path})
 		if name == "removed" {
 			if !errors.Is(r.Err, fs.ErrNotExist) || names(t, filepath.Dir(path)) != "" {
 				t.Errorf("%s: %v, %s", name, r.Err, names(t, filepath.Dir(path)))
@@ -275,14 +275,14 @@ func TestOutput(t *testing.T) {
 	before := content(t, path)
 	out := filepath.Join(t.TempDir(), "out.rpm")
 	for range 2 { // the second time over the first
-		r := signer(t, "p256").Run(t.Context(), Unit{Path: path, Output: out})
+		r := signer(t, "p256").Run(t.Context(), unit{Path: path, Output: out})
 		check(t, r.Err)
 		verify(t, out, "p256")
 	}
 	if info, _ := stat(t, out); !bytes.Equal(before, content(t, path)) || info.Mode() != 0o640 {
 		t.Errorf("input changed, or mode %s", info.Mode())
 	}
-	r := signer(t, "p256").Run(t.Context(), Unit{Path: path, Output: path})
+	r := signer(t, "p256").Run(t.Context(), unit{Path: path, Output: path})
 	check(t, r.Err)
 	verify(t, path, "p256")
 }
@@ -302,39 +302,19 @@ func TestShare(t *testing.T) {
 	out := filepath.Join(dir, "out.rpm")
 	link := filepath.Join(dir, "link.rpm")
 	check(t, os.Symlink(path, link))
-	for _, u := range []Unit{{Path: path, Output: out}, {Path: path, Output: out}, {Path: path, Output: path}, {Path: link, Output: filepath.Join(dir, "by-link.rpm")}} {
+	for _, u := range []unit{{Path: path, Output: out}, {Path: path, Output: out}, {Path: path, Output: path}, {Path: link, Output: filepath.Join(dir, "by-link.rpm")}} {
 		check(t, s.Run(t.Context(), u).Err)
 		if info, err := os.Lstat(u.Output); err != nil || !info.Mode().IsRegular() || !same(path, u.Output) {
 			t.Errorf("%+v: %v, %v", u, info, err)
 		}
 	}
 	check(t, os.WriteFile(filepath.Join(dir, "old.rpm"), []byte("old"), 0o644))
-	check(t, s.Run(t.Context(), Unit{Path: path, Output: filepath.Join(dir, "old.rpm")}).Err)
+	check(t, s.Run(t.Context(), unit{Path: path, Output: filepath.Join(dir, "old.rpm")}).Err)
 	verify(t, filepath.Join(dir, "old.rpm"), "p256")
 	source := packages.Copy(t, "source", t.TempDir())
-	check(t, s.Run(t.Context(), Unit{Path: source, Output: filepath.Join(dir, "source.rpm")}).Err)
+	check(t, s.Run(t.Context(), unit{Path: source, Output: filepath.Join(dir, "source.rpm")}).Err)
 	if !same(source, filepath.Join(dir, "source.rpm")) {
 		t.Error("a source package is copied")
-	}
-}
-
-// TestLinkOrCopy copies to another file system, with mode and mtime.
-func TestLinkOrCopy(t *testing.T) {
-	harness.Root(t)
-	dir := t.TempDir()
-	check(t, unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"))
-	t.Cleanup(func() { check(t, unix.Unmount(dir, unix.MNT_DETACH)) })
-	path := packages.Copy(t, "zstd", t.TempDir())
-	check(t, os.Chmod(path, 0o600))
-	old := time.Unix(1_000_000_000, 0)
-	check(t, os.Chtimes(path, old, old))
-	to := filepath.Join(dir, "to")
-	check(t, LinkOrCopy(path, to))
-	if info, _ := stat(t, to); info.Mode() != 0o600 || !info.ModTime().Equal(old) || !bytes.Equal(content(t, to), content(t, path)) {
-		t.Errorf("%v", info)
-	}
-	if err := LinkOrCopy(path, to); !errors.Is(err, fs.ErrExist) {
-		t.Error(err)
 	}
 }
 
@@ -342,13 +322,13 @@ func TestLinkOrCopy(t *testing.T) {
 // otherwise.
 func TestResume(t *testing.T) {
 	dir := t.TempDir()
-	u := Unit{Path: packages.Copy(t, "openpgp-rsa", dir), Output: filepath.Join(dir, "signed.rpm")}
+	u := unit{Path: packages.Copy(t, "openpgp-rsa", dir), Output: filepath.Join(dir, "signed.rpm")}
 	s := signer(t, "p256")
 	check(t, s.Resume(t.Context(), u).Err)
 	was, sys := stat(t, u.Output)
 	r := s.Resume(t.Context(), u)
 	check(t, r.Err)
-	if is, now := stat(t, u.Output); r.Changed || r.Unit != u || now.Ino != sys.Ino || !is.ModTime().Equal(was.ModTime()) {
+	if is, now := stat(t, u.Output); r.Changed || r.unit != u || now.Ino != sys.Ino || !is.ModTime().Equal(was.ModTime()) {
 		t.Errorf("signed again: %+v", r)
 	}
 	other := signer(t, "rsa2048")
@@ -371,7 +351,7 @@ func TestResume(t *testing.T) {
 	check(t, os.Truncate(u.Output, 3000))
 	check(t, s.Resume(t.Context(), u).Err)
 	verify(t, u.Output, "p256")
-	if r := s.Resume(t.Context(), Unit{Path: filepath.Join(dir, "none"), Output: u.Output}); !errors.Is(r.Err, fs.ErrNotExist) {
+	if r := s.Resume(t.Context(), unit{Path: filepath.Join(dir, "none"), Output: u.Output}); !errors.Is(r.Err, fs.ErrNotExist) {
 		t.Error(r.Err)
 	}
 }
@@ -380,7 +360,7 @@ func TestResume(t *testing.T) {
 // this one leaves unsigned. Nothing of that may get into the result.
 func TestResumeOther(t *testing.T) {
 	dir := t.TempDir()
-	u := Unit{Path: packages.Copy(t, "openpgp-rsa", dir), Output: filepath.Join(dir, "signed.rpm")}
+	u := unit{Path: packages.Copy(t, "openpgp-rsa", dir), Output: filepath.Join(dir, "signed.rpm")}
 	all, part := signer(t, "p256"), signer(t, "p256")
 	check(t, all.Resume(t.Context(), u).Err)
 	part.Kept = func(src signing.Source) signing.Source { return butFirst{src} }

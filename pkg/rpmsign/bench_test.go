@@ -105,11 +105,10 @@ func BenchmarkCheck(b *testing.B) {
 // TestMemory signs two packages of 20,000 files side by side.
 func TestMemory(t *testing.T) {
 	dir := memory(t)
-	for _, name := range []string{"a.rpm", "b.rpm"} {
-		check(t, os.WriteFile(filepath.Join(dir, name), large(t, 20_000), 0o644))
+	paths := []string{filepath.Join(dir, "a.rpm"), filepath.Join(dir, "b.rpm")}
+	for _, path := range paths {
+		check(t, os.WriteFile(path, large(t, 20_000), 0o644))
 	}
-	units, err := FindUnits([]string{dir}, "")
-	check(t, err)
 	s := signer(t, "p256")
 	used := func() uint64 {
 		sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
@@ -120,8 +119,8 @@ func TestMemory(t *testing.T) {
 	base, most, done := used(), uint64(0), make(chan error)
 	go func() {
 		var g errgroup.Group
-		for _, u := range units {
-			g.Go(func() error { return s.Run(t.Context(), u).Err })
+		for _, path := range paths {
+			g.Go(func() error { return s.Run(t.Context(), unit{Path: path}).Err })
 		}
 		done <- g.Wait()
 	}()

@@ -63,7 +63,7 @@ func signAsChild(path string) error {
 			}
 			return e.Plan(ctx, p)
 		}}
-		if r := s.Run(context.Background(), Unit{Path: path}); r.Err != nil {
+		if r := s.Run(context.Background(), unit{Path: path}); r.Err != nil {
 			return r.Err
 		}
 	}

@@ -30,11 +30,15 @@ var (
 	ErrHeaderTooLarge = errors.New("signature header too large")
 	// ErrHeaderLimit is an ErrHeaderTooLarge: more bytes than Options.MaxHeader allows.
 	ErrHeaderLimit = fmt.Errorf("%w", ErrHeaderTooLarge)
-	// ErrNotResumable means an output that was not made of the package, or in another way.
-	ErrNotResumable = errors.New("it is not what an interrupted run made of this package")
 	// ErrChanged means that the file is not the one that was read.
 	ErrChanged = errors.New("package changed while it was being processed")
+	// ErrOutside means a package that would be changed in place, although a symbolic
+	// link leads to it out of the directory that was named (Options.Outside).
+	ErrOutside = errors.New("a symbolic link leads to it out of the directory, where nothing is changed")
 	// ErrRestored is wrapped by errors of writing (Prepare) after which the package is
 	// as it was before.
 	ErrRestored = errors.New("the package is as it was")
 )
+
+// errNotResumable means an output that was not made of the package, or in another way.
+var errNotResumable = errors.New("it is not what an interrupted run made of this package")

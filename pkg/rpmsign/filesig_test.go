@@ -203,7 +203,7 @@ func TestWeakDigests(t *testing.T) {
 		before := content(t, path)
 		s := signer(t, "p256")
 		s.Longest = 100
-		r := s.Run(t.Context(), Unit{Path: path})
+		r := s.Run(t.Context(), unit{Path: path})
 		if !errors.Is(r.Err, ErrWeakDigest) || !bytes.Equal(before, content(t, path)) {
 			t.Errorf("%s: %v", name, r.Err)
 		}
@@ -218,7 +218,7 @@ func TestHeaderLimit(t *testing.T) {
 	s.Options.MaxHeader = Limit8K
 	for _, longest := range []int{0, 265} {
 		s.Longest = longest
-		r := s.Run(t.Context(), Unit{Path: path})
+		r := s.Run(t.Context(), unit{Path: path})
 		if !errors.Is(r.Err, ErrHeaderTooLarge) || !strings.Contains(r.Err.Error(), "8K") || !bytes.Equal(before, content(t, path)) {
 			t.Errorf("longest %d: %v", longest, r.Err)
 		}
@@ -288,7 +288,7 @@ func TestOtherKeyNeedsForce(t *testing.T) {
 	e, err := signing.New(signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: ima.FromRaw(ima.CryptoSigner(key), publicKey(t, key)), Public: publicKey(t, key)}, 0)}})
 	check(t, err)
 	s := loop{Plan: func(ctx context.Context, p *Package) (*signing.Plan, error) { return e.Plan(ctx, p) }}
-	if r := s.Run(t.Context(), Unit{Path: path}); !errors.Is(r.Err, signing.ErrOtherKey) || !bytes.Equal(before, content(t, path)) {
+	if r := s.Run(t.Context(), unit{Path: path}); !errors.Is(r.Err, signing.ErrOtherKey) || !bytes.Equal(before, content(t, path)) {
 		t.Error(r.Err)
 	}
 }
@@ -365,7 +365,7 @@ func TestWhatMayBeAnothersTakesForce(t *testing.T) {
 		f.Signature = insert(insert(f.Signature, sig274(changed...)), sig275(longestOf(changed)))
 		path := put(t, pack(f))
 		before := content(t, path)
-		r := s.Run(t.Context(), Unit{Path: path})
+		r := s.Run(t.Context(), unit{Path: path})
 		if !errors.Is(r.Err, c.want) || c.want != nil && !bytes.Equal(before, content(t, path)) {
 			t.Errorf("%s: %v, not %v", name, r.Err, c.want)
 		}

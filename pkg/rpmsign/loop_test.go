@@ -17,9 +17,14 @@ type loop struct {
 	DryRun  bool
 }
 
+// unit is a package and where it goes.
+type unit struct {
+	Path, Output, Outside string
+}
+
 // result is what became of one package.
 type result struct {
-	Unit
+	unit
 	Name    string
 	Counts  signing.Counts
 	Source  bool
@@ -30,17 +35,19 @@ type result struct {
 }
 
 // Run works on one package.
-func (l *loop) Run(ctx context.Context, u Unit) result {
+func (l *loop) Run(ctx context.Context, u unit) result {
 	o := l.Options
 	o.Output, o.Outside = u.Output, u.Outside
 	p, err := Open(u.Path, o)
-	return l.on(ctx, p, result{Unit: u, Err: err})
+	return l.on(ctx, p, result{unit: u, Err: err})
 }
 
 // Resume is Run that goes on with what an interrupted one wrote.
-func (l *loop) Resume(ctx context.Context, u Unit) result {
-	if p, err := Resume(ctx, u, l.Options, l.Kept); err == nil {
-		if r := l.on(ctx, p, result{Unit: u}); r.Err == nil || ctx.Err() != nil {
+func (l *loop) Resume(ctx context.Context, u unit) result {
+	o := l.Options
+	o.Output, o.Outside = u.Output, u.Outside
+	if p, err := Resume(ctx, u.Path, o, l.Kept); err == nil {
+		if r := l.on(ctx, p, result{unit: u}); r.Err == nil || ctx.Err() != nil {
 			return r
 		}
 	}

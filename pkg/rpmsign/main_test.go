@@ -108,7 +108,7 @@ func stripper(t testing.TB) *loop {
 
 func run(t testing.TB, s *loop, path string) result {
 	t.Helper()
-	r := s.Run(t.Context(), Unit{Path: path})
+	r := s.Run(t.Context(), unit{Path: path})
 	check(t, r.Err)
 	return r
 }

@@ -102,7 +102,7 @@ func agreed(t *testing.T, path string) {
 	}
 	for name, s := range map[string]*loop{"sign": signer(t, "p256"), "strip": stripper(t), "OpenPGP": withOpenPGP(t, signer(t, "p256"))} {
 		to := put(t, before)
-		r := s.Run(t.Context(), Unit{Path: to})
+		r := s.Run(t.Context(), unit{Path: to})
 		after := content(t, to)
 		if r.Err != nil {
 			if !errors.Is(r.Err, ErrMainHeader) || !slices.Equal(after, before) {
@@ -120,7 +120,7 @@ func agreed(t *testing.T, path string) {
 		if n := verify(t, to, "p256"); n != 4 {
 			t.Errorf("%s: %d files are signed", name, n)
 		}
-		if r := s.Run(t.Context(), Unit{Path: to}); r.Err != nil || r.Changed {
+		if r := s.Run(t.Context(), unit{Path: to}); r.Err != nil || r.Changed {
 			t.Errorf("%s, again: changed %t, %v", name, r.Changed, r.Err)
 		}
 	}

@@ -68,7 +68,7 @@ func TestMutants(t *testing.T) {
 			b, where := mutant(r, whole)
 			check(t, os.WriteFile(path, b, 0o644))
 			what := fmt.Sprintf("%s, mutant %d, byte %d of %d", name, i, where, len(b))
-			err := lean(t, what, func() error { return s.Run(t.Context(), Unit{Path: path}).Err })
+			err := lean(t, what, func() error { return s.Run(t.Context(), unit{Path: path}).Err })
 			now := content(t, path)
 			switch {
 			case err != nil && !refused(err):

@@ -60,7 +60,7 @@ type Options struct {
 	// Output is the path to write the package to; "" writes it in place.
 	Output string
 	// Outside, unless "", is where the package really lies, outside of what was named:
-	// it is read, and an error where it would have to be changed (Unit.Outside).
+	// it is read, and an error where it would have to be changed (ErrOutside).
 	Outside string
 	// Share has a package that needs no change share its Output by a hard link.
 	Share bool

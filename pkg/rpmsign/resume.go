@@ -10,19 +10,21 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// Resume opens the unit's Output, which an interrupted run may have written, to go on
-// with in place. What it has of signatures is checked like any package's and stays if it
-// is as it should be. kept, unless nil, gives a Reason to each file of the package at Path
-// whose signature this run is to leave as it is. The error is ErrNotResumable for one that
-// is not the package at Path but for signatures of other files and, where o.OpenPGP makes
-// them anew, OpenPGP signatures; it is that of Open where there is none.
-func Resume(ctx context.Context, u Unit, o Options, kept func(signing.Source) signing.Source) (*Package, error) {
+// Resume opens o.Output, which an interrupted run may have made of the package at path,
+// to go on with in place. What it has of signatures is checked like any package's and
+// stays if it is as it should be. kept, unless nil, gives a Reason to each file of the
+// package at path whose signature this run is to leave as it is. It is an error if the
+// output is not the package at path but for signatures of other files and, where o.OpenPGP
+// makes them anew, OpenPGP signatures; where there is none, the error is that of Open
+// (fs.ErrNotExist).
+func Resume(ctx context.Context, path string, o Options, kept func(signing.Source) signing.Source) (*Package, error) {
+	output := o.Output
 	o.Output, o.Outside = "", ""
-	out, err := Open(u.Output, o)
+	out, err := Open(output, o)
 	if err != nil {
 		return nil, err
 	}
-	in, err := Open(u.Path, Options{})
+	in, err := Open(path, Options{})
 	if err != nil {
 		return nil, errors.Join(err, out.Close())
 	}
@@ -32,7 +34,7 @@ func Resume(ctx context.Context, u Unit, o Options, kept func(signing.Source) si
 		same, err = out.keeps(ctx, in, kept(in))
 	}
 	if err == nil && !same {
-		err = fmt.Errorf("%s: %w", u.Output, ErrNotResumable)
+		err = fmt.Errorf("%s: %w", output, errNotResumable)
 	}
 	if err != nil {
 		return nil, errors.Join(err, out.Close())

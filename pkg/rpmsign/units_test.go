@@ -14,18 +14,6 @@ import (
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
-func TestMakeOutputDirs(t *testing.T) {
-	dir := t.TempDir()
-	check(t, MakeOutputDirs([]Unit{{Path: "a", Output: dir + "/x/y/a"}, {Path: "b", Output: dir + "/x/b"}, {Path: "c"}}))
-	if got := names(t, dir+"/x"); got != "y" {
-		t.Error(got)
-	}
-	check(t, os.WriteFile(dir+"/file", nil, 0o644))
-	if err := MakeOutputDirs([]Unit{{Path: "a", Output: dir + "/file/a"}}); err == nil {
-		t.Error("a directory below a file")
-	}
-}
-
 // TestMany signs packages one after the other, some of which are none.
 func TestMany(t *testing.T) {
 	dir := t.TempDir()
@@ -34,12 +22,12 @@ func TestMany(t *testing.T) {
 	}
 	check(t, os.WriteFile(filepath.Join(dir, "zz.rpm"), []byte("text"), 0o644))
 	check(t, os.Truncate(filepath.Join(dir, filepath.Base(packages.Path(t, "xz"))), 5000))
-	units, err := FindUnits([]string{dir}, "")
+	paths, err := filepath.Glob(dir + "/*.rpm")
 	check(t, err)
 	var said []string
 	l := signer(t, "p256")
-	for _, u := range units {
-		r := l.Run(t.Context(), u)
+	for _, path := range paths {
+		r := l.Run(t.Context(), unit{Path: path})
 		said = append(said, fmt.Sprintf("%s changed=%t source=%t truncated=%t other=%t", r.Name, r.Changed, r.Source, errors.Is(r.Err, ErrTruncated), errors.Is(r.Err, ErrNotRPM)))
 	}
 	want := []string{
@@ -65,14 +53,42 @@ func TestUnsignedPlan(t *testing.T) {
 	l := loop{Plan: func(ctx context.Context, p *Package) (*signing.Plan, error) { return e.Plan(ctx, p) }}
 	for _, dry := range []bool{true, false} {
 		l.DryRun = dry
-		if r := l.Run(t.Context(), Unit{Path: path}); !r.Changed || r.Counts.Signed != 4 || errors.Is(r.Err, signing.ErrUnsignedPlan) == dry {
+		if r := l.Run(t.Context(), unit{Path: path}); !r.Changed || r.Counts.Signed != 4 || errors.Is(r.Err, signing.ErrUnsignedPlan) == dry {
 			t.Errorf("dry run %t: %+v", dry, r)
 		}
-		if r := l.Run(t.Context(), Unit{Path: path, Outside: "elsewhere"}); !errors.Is(r.Err, ErrOutside) || r.Changed {
+		if r := l.Run(t.Context(), unit{Path: path, Outside: "elsewhere"}); !errors.Is(r.Err, ErrOutside) || r.Changed {
 			t.Errorf("dry run %t, outside: %+v", dry, r)
 		}
 	}
 	if string(before) != string(content(t, path)) {
 		t.Error("the package changed")
+	}
+}
+
+// TestRunLeavesOutsideAlone: in place, nothing is written through a link out of the
+// directory; what needs no change there is in order.
+func TestRunLeavesOutsideAlone(t *testing.T) {
+	pool, dir := t.TempDir(), t.TempDir()
+	path := packages.Copy(t, "zstd", pool)
+	link := unit{Path: filepath.Join(dir, "p.rpm"), Outside: path}
+	check(t, os.Symlink(path, link.Path))
+	before := content(t, path)
+	s := signer(t, "p256")
+	for _, dry := range []bool{true, false} {
+		s.DryRun = dry
+		if r := s.Run(t.Context(), link); !errors.Is(r.Err, ErrOutside) || r.Changed || !slices.Equal(content(t, path), before) {
+			t.Errorf("dry run %t: %+v", dry, r)
+		}
+	}
+	run(t, s, path)
+	if r := s.Run(context.Background(), link); r.Err != nil || r.Changed {
+		t.Errorf("%+v", r)
+	}
+	if r := stripper(t).Run(t.Context(), link); !errors.Is(r.Err, ErrOutside) {
+		t.Errorf("%+v", r)
+	}
+	out := unit{Path: link.Path, Output: filepath.Join(dir, "out.rpm")}
+	if r := stripper(t).Run(t.Context(), out); r.Err != nil || !slices.Equal(content(t, out.Output), before) {
+		t.Errorf("%+v", r)
 	}
 }

@@ -17,7 +17,6 @@ import (
 	"github.com/imasign/imasign-build/internal/atomicfile"
 	"github.com/imasign/imasign-build/internal/child"
 	"github.com/imasign/imasign-build/internal/pipeline"
-	"github.com/imasign/imasign-build/pkg/rpmsign"
 )
 
 // Files beside repomd.xml that tell who made it.
@@ -270,6 +269,6 @@ func shareMetadata(dir, out string) error {
 		case d.Type()&fs.ModeSymlink != 0 && !isFile(path):
 			return nil // it leads nowhere, or to a directory that is no part of the metadata
 		}
-		return rpmsign.LinkOrCopy(path, target)
+		return atomicfile.LinkOrCopy(path, target)
 	})
 }

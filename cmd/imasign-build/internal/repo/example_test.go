@@ -13,6 +13,7 @@ import (
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/operate"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/repo"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/rpmfiles"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
@@ -33,7 +34,7 @@ func ExampleSign() {
 	op := operate.Operation{Plan: func(ctx context.Context, _ string, src signing.Source) (*signing.Plan, error) {
 		return engine.Plan(ctx, src)
 	}}
-	sign := func(ctx context.Context, units []rpmsign.Unit, note func(repo.Outcome) bool, finish func(context.Context) error) error {
+	sign := func(ctx context.Context, units []rpmfiles.Unit, note func(repo.Outcome) bool, finish func(context.Context) error) error {
 		op.Finish = func(ctx context.Context, _ operate.Totals) error { return finish(ctx) }
 		_, err := operate.Each(ctx, 0, packages(units), false, &op, func(o *operate.Outcome) error {
 			note(repo.Outcome{Path: o.Unit.Path, Changed: o.Change.Any, Err: o.Err})
@@ -48,7 +49,7 @@ func ExampleSign() {
 }
 
 // packages opens the packages at units as they come.
-func packages(units []rpmsign.Unit) iter.Seq2[operate.Unit, error] {
+func packages(units []rpmfiles.Unit) iter.Seq2[operate.Unit, error] {
 	return func(yield func(operate.Unit, error) bool) {
 		for _, u := range units {
 			open := func(context.Context) (operate.Opened, error) {

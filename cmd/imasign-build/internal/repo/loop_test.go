@@ -6,6 +6,7 @@ import (
 	"iter"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/operate"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/rpmfiles"
 	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
 	"github.com/imasign/imasign-build/pkg/signing"
@@ -29,7 +30,7 @@ type result struct {
 // sign is Sign with a loop that hands results which are news to take.
 func sign(ctx context.Context, l *loop, o Options, take func(result) error) (Summary, error) {
 	l.jobs, o.DryRun = o.Jobs, l.DryRun
-	o.Packages = func(ctx context.Context, units []rpmsign.Unit, note func(Outcome) bool, finish func(context.Context) error) error {
+	o.Packages = func(ctx context.Context, units []rpmfiles.Unit, note func(Outcome) bool, finish func(context.Context) error) error {
 		return l.each(ctx, units, finish, func(r result) error {
 			if !note(Outcome{r.Path, r.Changed, r.Err}) {
 				return nil
@@ -41,14 +42,14 @@ func sign(ctx context.Context, l *loop, o Options, take func(result) error) (Sum
 }
 
 // Run works on one package.
-func (l *loop) Run(ctx context.Context, u rpmsign.Unit) (r result) {
-	if err := l.each(ctx, []rpmsign.Unit{u}, nil, func(one result) error { r = one; return nil }); err != nil {
+func (l *loop) Run(ctx context.Context, u rpmfiles.Unit) (r result) {
+	if err := l.each(ctx, []rpmfiles.Unit{u}, nil, func(one result) error { r = one; return nil }); err != nil {
 		r.Err = err
 	}
 	return r
 }
 
-func (l *loop) each(ctx context.Context, units []rpmsign.Unit, finish func(context.Context) error, take func(result) error) error {
+func (l *loop) each(ctx context.Context, units []rpmfiles.Unit, finish func(context.Context) error, take func(result) error) error {
 	op := operate.Operation{DryRun: l.DryRun, Plan: func(ctx context.Context, _ string, src signing.Source) (*signing.Plan, error) {
 		return l.Plan(ctx, src)
 	}}
@@ -61,19 +62,19 @@ func (l *loop) each(ctx context.Context, units []rpmsign.Unit, finish func(conte
 	return err
 }
 
-func (l *loop) units(list []rpmsign.Unit) iter.Seq2[operate.Unit, error] {
+func (l *loop) units(list []rpmfiles.Unit) iter.Seq2[operate.Unit, error] {
 	return func(yield func(operate.Unit, error) bool) {
 		for _, u := range list {
+			o := l.Options
+			o.Output, o.Outside = u.Output, u.Outside
 			unit := operate.Unit{Path: u.Path, Kind: manifest.Package, Open: func(ctx context.Context) (operate.Opened, error) {
-				o := l.Options
-				o.Output, o.Outside = u.Output, u.Outside
 				p, err := rpmsign.Open(u.Path, o)
 				return opened(ctx, p, err)
 			}}
 			if u.Output != "" {
 				unit.Instead = unit.Open
 				unit.Open = func(ctx context.Context) (operate.Opened, error) {
-					p, err := rpmsign.Resume(ctx, u, l.Options, nil)
+					p, err := rpmsign.Resume(ctx, u.Path, o, nil)
 					return opened(ctx, p, err)
 				}
 			}

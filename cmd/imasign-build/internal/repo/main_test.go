@@ -24,6 +24,7 @@ import (
 
 	"github.com/klauspost/compress/gzip"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/rpmfiles"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
 	"github.com/imasign/imasign-build/pkg/signing"
@@ -291,9 +292,9 @@ func agree(t testing.TB, dir string) (listed map[string]bool) {
 	return listed
 }
 
-func units(t testing.TB, dir string) []rpmsign.Unit {
+func units(t testing.TB, dir string) []rpmfiles.Unit {
 	t.Helper()
-	list, err := rpmsign.FindUnits([]string{dir}, "")
+	list, err := rpmfiles.Find([]string{dir}, "")
 	check(t, err)
 	return list
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/rpmfiles"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
@@ -64,7 +65,7 @@ type Options struct {
 //
 // It tells note, on one goroutine and in the order of the units, what became of each. In
 // the end it calls finish, whose error is its own, unless it ended early.
-type Loop func(ctx context.Context, units []rpmsign.Unit, note func(Outcome) (news bool), finish func(context.Context) error) error
+type Loop func(ctx context.Context, units []rpmfiles.Unit, note func(Outcome) (news bool), finish func(context.Context) error) error
 
 // Outcome is what became of the package at a unit's path. It is news, unless the package
 // was told before and is unchanged: where somebody changes the repository during a run,

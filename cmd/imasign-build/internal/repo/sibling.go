@@ -10,8 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/imasign/imasign-build/internal/atomicfile"
 	"github.com/imasign/imasign-build/internal/child"
-	"github.com/imasign/imasign-build/pkg/rpmsign"
 )
 
 // besides writes a sibling of the site.
@@ -272,5 +272,5 @@ func share(from, to string) error {
 			return err
 		}
 	}
-	return rpmsign.LinkOrCopy(from, to)
+	return atomicfile.LinkOrCopy(from, to)
 }

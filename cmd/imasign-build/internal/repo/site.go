@@ -13,7 +13,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/imasign/imasign-build/pkg/rpmsign"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/rpmfiles"
 )
 
 // site is a directory with one or several repositories, at one moment.
@@ -250,14 +250,14 @@ func (s *site) packages() map[string]bool {
 
 // unitsIn returns the packages as units, to be written below to, or in place where
 // that is "".
-func (r *task) unitsIn(s *site, to string) []rpmsign.Unit {
-	var units []rpmsign.Unit
+func (r *task) unitsIn(s *site, to string) []rpmfiles.Unit {
+	var units []rpmfiles.Unit
 	set := s.packages()
 	for _, i := range s.items {
 		if !set[i.rel] {
 			continue
 		}
-		u := rpmsign.Unit{Path: filepath.Join(r.Dir, i.rel)}
+		u := rpmfiles.Unit{Path: filepath.Join(r.Dir, i.rel)}
 		switch {
 		case to != "":
 			u.Output = filepath.Join(to, i.rel)
@@ -266,7 +266,7 @@ func (r *task) unitsIn(s *site, to string) []rpmsign.Unit {
 		}
 		units = append(units, u)
 	}
-	slices.SortFunc(units, func(a, b rpmsign.Unit) int { return strings.Compare(a.Path, b.Path) })
+	slices.SortFunc(units, func(a, b rpmfiles.Unit) int { return strings.Compare(a.Path, b.Path) })
 	return units
 }
 

@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/imasign/imasign-build/pkg/rpmsign"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/rpmfiles"
 )
 
 // Names below a repository that belong to programs at work there.
@@ -128,7 +128,7 @@ func (s *survey) entry(ctx context.Context, path string, i item, mode fs.FileMod
 }
 
 func fileKind(name string) kind {
-	if rpmsign.IsPackageName(name) {
+	if rpmfiles.IsPackage(name) {
 		return aPackage
 	}
 	return aFile

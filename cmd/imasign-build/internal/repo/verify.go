@@ -7,8 +7,8 @@ import (
 	"io/fs"
 	"path/filepath"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/rpmfiles"
 	"github.com/imasign/imasign-build/internal/input"
-	"github.com/imasign/imasign-build/pkg/rpmsign"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
@@ -56,7 +56,7 @@ type verification struct {
 // Verify compares a repository's metadata with its packages and with each other, and
 // hands what is wrong to take. It returns the listed packages that are there, whose
 // file signatures are for the caller to verify, and how many repositories there are.
-func Verify(ctx context.Context, o VerifyOptions, take func(Finding) error) (units []rpmsign.Unit, repositories int, err error) {
+func Verify(ctx context.Context, o VerifyOptions, take func(Finding) error) (units []rpmfiles.Unit, repositories int, err error) {
 	r, err := newTask(Options{Dir: o.Dir})
 	if err != nil {
 		return nil, 0, err

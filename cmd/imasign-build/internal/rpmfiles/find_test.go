@@ -1,7 +1,6 @@
-package rpmsign
+package rpmfiles
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,9 +11,14 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
+
+func check(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
 
 // tree is a directory with files that are called like packages, and other things.
 func tree(t *testing.T) string {
@@ -36,7 +40,7 @@ func relative(dir string, units []Unit) (list []string) {
 	return list
 }
 
-func TestFindUnits(t *testing.T) {
+func TestFind(t *testing.T) {
 	dir := tree(t)
 	link := filepath.Join(t.TempDir(), "link")
 	check(t, os.Symlink(dir, link))
@@ -51,18 +55,18 @@ func TestFindUnits(t *testing.T) {
 		{[]string{dir}, "out", []string{"a.rpm>out/a.rpm", "b.rpm>out/b.rpm", "link.rpm>out/link.rpm", "sub/b.rpm>out/sub/b.rpm", "sub/c.rpm>out/sub/c.rpm"}},
 		{[]string{dir + "/sub/c.rpm"}, "out", []string{"sub/c.rpm>out/c.rpm"}},
 	} {
-		units, err := FindUnits(c.paths, c.out)
+		units, err := Find(c.paths, c.out)
 		if got := relative(dir, units); err != nil || !slices.Equal(got, c.want) {
 			t.Errorf("%s: %q, %v", c.paths, got, err)
 		}
 	}
-	if units, err := FindUnits([]string{link}, ""); err != nil || len(units) != 4 {
+	if units, err := Find([]string{link}, ""); err != nil || len(units) != 4 {
 		t.Errorf("through a link: %v, %v", units, err)
 	}
-	if _, err := FindUnits([]string{dir + "/b.rpm", dir + "/sub/b.rpm"}, "out"); !errors.Is(err, ErrSameOutput) {
+	if _, err := Find([]string{dir + "/b.rpm", dir + "/sub/b.rpm"}, "out"); !errors.Is(err, ErrSameOutput) {
 		t.Error(err)
 	}
-	if _, err := FindUnits([]string{dir + "/none.rpm"}, ""); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := Find([]string{dir + "/none.rpm"}, ""); !errors.Is(err, fs.ErrNotExist) {
 		t.Error(err)
 	}
 }
@@ -102,11 +106,11 @@ func linkedTree(t *testing.T) (dir, pool string) {
 	return dir, pool
 }
 
-// TestFindUnitsThroughLinks: what createrepo_c indexes is found, each file once and by
+// TestFindThroughLinks: what createrepo_c indexes is found, each file once and by
 // its own name, and what lies elsewhere is known to.
-func TestFindUnitsThroughLinks(t *testing.T) {
+func TestFindThroughLinks(t *testing.T) {
 	dir, pool := linkedTree(t)
-	units, err := FindUnits([]string{dir}, "")
+	units, err := Find([]string{dir}, "")
 	check(t, err)
 	var got []string
 	for _, u := range units {
@@ -133,7 +137,7 @@ func TestFindUnitsThroughLinks(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("%s", strings.Join(got, "\n"))
 	}
-	units, err = FindUnits([]string{dir, pool, pool + "/text"}, "")
+	units, err = Find([]string{dir, pool, pool + "/text"}, "")
 	check(t, err)
 	for _, u := range units {
 		if u.Outside != "" {
@@ -142,12 +146,12 @@ func TestFindUnitsThroughLinks(t *testing.T) {
 	}
 }
 
-// TestFindUnitsForCopies: every path to a package has an output of its own, so that
+// TestFindForCopies: every path to a package has an output of its own, so that
 // the copy has what the directory has.
-func TestFindUnitsForCopies(t *testing.T) {
+func TestFindForCopies(t *testing.T) {
 	dir, _ := linkedTree(t)
 	check(t, os.Remove(filepath.Join(dir, "z/top")))
-	units, err := FindUnits([]string{dir}, "out")
+	units, err := Find([]string{dir}, "out")
 	check(t, err)
 	var got []string
 	for _, u := range units {
@@ -164,7 +168,7 @@ func TestFindUnitsForCopies(t *testing.T) {
 		t.Errorf("%s", strings.Join(got, "\n"))
 	}
 	// A copy to where it came from is none.
-	units, err = FindUnits([]string{dir}, dir)
+	units, err = Find([]string{dir}, dir)
 	check(t, err)
 	outside := 0
 	for _, u := range units {
@@ -177,11 +181,11 @@ func TestFindUnitsForCopies(t *testing.T) {
 	}
 }
 
-// TestFindUnitsByWayOfLinks: a path is taken as the kernel takes it, also where
+// TestFindByWayOfLinks: a path is taken as the kernel takes it, also where
 // lexical shortcuts would end elsewhere.
-func TestFindUnitsByWayOfLinks(t *testing.T) {
+func TestFindByWayOfLinks(t *testing.T) {
 	dir, pool := linkedTree(t)
-	units, err := FindUnits([]string{dir + "/linked.rpm/.."}, "")
+	units, err := Find([]string{dir + "/linked.rpm/.."}, "")
 	check(t, err)
 	if len(units) != 2 || units[0].Outside != "" {
 		t.Errorf("%v instead of those of %s", units, pool)
@@ -192,16 +196,16 @@ func TestFindUnitsByWayOfLinks(t *testing.T) {
 		}
 	}
 	t.Chdir(pool)
-	units, err = FindUnits([]string{"."}, "")
+	units, err = Find([]string{"."}, "")
 	check(t, err)
 	if len(units) != 2 || units[0].Path != "b.rpm" || units[0].Outside != "" {
 		t.Errorf("%v", units)
 	}
 }
 
-// TestFindUnitsAmongManyLinks: a few directories that link to each other make more
+// TestFindAmongManyLinks: a few directories that link to each other make more
 // paths than anybody can visit.
-func TestFindUnitsAmongManyLinks(t *testing.T) {
+func TestFindAmongManyLinks(t *testing.T) {
 	dir := t.TempDir()
 	for i := range 12 {
 		for k := range 12 {
@@ -209,40 +213,23 @@ func TestFindUnitsAmongManyLinks(t *testing.T) {
 		}
 		check(t, os.WriteFile(fmt.Sprintf("%s/%d/p.rpm", dir, i), nil, 0o644))
 	}
-	units, err := FindUnits([]string{dir}, "")
+	units, err := Find([]string{dir}, "")
 	if err != nil || len(units) != 12 {
 		t.Errorf("%d packages, %v", len(units), err)
 	}
-	if _, err := FindUnits([]string{dir}, "out"); !errors.Is(err, ErrManyLinks) {
+	if _, err := Find([]string{dir}, "out"); !errors.Is(err, errManyLinks) {
 		t.Error(err)
 	}
 }
 
-// TestRunLeavesOutsideAlone: in place, nothing is written through a link out of the
-// directory; what needs no change there is in order.
-func TestRunLeavesOutsideAlone(t *testing.T) {
-	pool, dir := t.TempDir(), t.TempDir()
-	path := packages.Copy(t, "zstd", pool)
-	link(t, path, dir, "p.rpm")
-	units, err := FindUnits([]string{dir}, "")
-	check(t, err)
-	before := content(t, path)
-	s := signer(t, "p256")
-	for _, dry := range []bool{true, false} {
-		s.DryRun = dry
-		if r := s.Run(t.Context(), units[0]); !errors.Is(r.Err, ErrOutside) || r.Changed || !slices.Equal(content(t, path), before) {
-			t.Errorf("dry run %t: %+v", dry, r)
-		}
+func TestMakeDirs(t *testing.T) {
+	dir := t.TempDir()
+	check(t, MakeDirs([]Unit{{Path: "a", Output: dir + "/x/y/a"}, {Path: "b", Output: dir + "/x/b"}, {Path: "c"}}))
+	if made, err := os.ReadDir(dir + "/x"); err != nil || len(made) != 1 || made[0].Name() != "y" {
+		t.Error(made, err)
 	}
-	run(t, s, path)
-	if r := s.Run(context.Background(), units[0]); r.Err != nil || r.Changed {
-		t.Errorf("%+v", r)
-	}
-	if r := stripper(t).Run(t.Context(), units[0]); !errors.Is(r.Err, ErrOutside) {
-		t.Errorf("%+v", r)
-	}
-	out := Unit{Path: units[0].Path, Output: filepath.Join(dir, "out.rpm")}
-	if r := stripper(t).Run(t.Context(), out); r.Err != nil || !slices.Equal(content(t, out.Output), before) {
-		t.Errorf("%+v", r)
+	check(t, os.WriteFile(dir+"/file", nil, 0o644))
+	if err := MakeDirs([]Unit{{Path: "a", Output: dir + "/file/a"}}); err == nil {
+		t.Error("a directory below a file")
 	}
 }

@@ -1,4 +1,9 @@
-package rpmsign
+// Package rpmfiles finds the package files that a command is about, by the names of
+// files alone: in directories, through symbolic links, and where their copies go.
+//
+// What a package contains, and whether a file is one, is left to pkg/rpmsign; what
+// belongs to a repository to repo.
+package rpmfiles
 
 import (
 	"cmp"
@@ -14,34 +19,29 @@ import (
 
 // Unit is one package of many.
 type Unit struct {
-	Path   string
+	Path   string // as it is reached
 	Output string // where to write it; "" for in place
 	// Outside is the file that Path leads to by symbolic links, if that file lies
 	// outside of everything that was named: it is read, and never written to.
 	Outside string
 }
 
-var (
-	// ErrSameOutput means that two packages would be written to one path.
-	ErrSameOutput = errors.New("two packages would be written to one file")
-	// ErrOutside means a package that would be changed in place, although a symbolic
-	// link leads to it out of the directory that was named.
-	ErrOutside = errors.New("a symbolic link leads to it out of the directory, where nothing is changed")
-	// ErrManyLinks means directories that symbolic links lead to in too many ways.
-	ErrManyLinks = errors.New("symbolic links lead to too many directories")
-)
+// ErrSameOutput means that two packages would be written to one path.
+var ErrSameOutput = errors.New("two packages would be written to one file")
+
+var errManyLinks = errors.New("symbolic links lead to too many directories")
 
 // maxLinkedDirectories bounds how many directories are entered by way of symbolic
 // links: a few links that lead to each other make an endless number of paths.
 const maxLinkedDirectories = 10_000
 
-// IsPackageName reports whether a file in a directory is taken for a package:
+// IsPackage reports whether a file in a directory is taken for a package:
 // createrepo_c indexes *.rpm, and other cases of the letters are installed as well.
-func IsPackageName(name string) bool {
+func IsPackage(name string) bool {
 	return len(name) >= len(".rpm") && strings.EqualFold(name[len(name)-len(".rpm"):], ".rpm")
 }
 
-// FindUnits lists the packages at paths, sorted: files as they are named, and
+// Find lists the packages at paths, sorted: files as they are named, and
 // everything called *.rpm below directories. As createrepo_c does, it follows
 // symbolic links to files and directories, but enters none of the directories it is
 // in. What is called *.rpm and is no file (a link that leads nowhere, a FIFO) is
@@ -50,7 +50,9 @@ func IsPackageName(name string) bool {
 // In place each file is listed once, by a path without links where there is one.
 // Below outputDir, unless that is "", a named file gets its base name, and what was
 // found in a directory its path from there, through links or not.
-func FindUnits(paths []string, outputDir string) ([]Unit, error) {
+//
+// Errors name the path and wrap what the file system answered, or [ErrSameOutput].
+func Find(paths []string, outputDir string) ([]Unit, error) {
 	f := finder{every: outputDir != "", entered: map[string]bool{}}
 	for _, path := range paths {
 		if err := f.name(path); err != nil {
@@ -124,7 +126,7 @@ func (f *finder) search(d directory) error {
 	}
 	if d.link {
 		if f.linked++; f.linked > maxLinkedDirectories {
-			return fmt.Errorf("search %s: %w", d.path, ErrManyLinks)
+			return fmt.Errorf("search %s: %w", d.path, errManyLinks)
 		}
 	}
 	f.entered[d.file] = d.link
@@ -157,7 +159,7 @@ func (f *finder) entry(d directory, e fs.DirEntry) error {
 	switch {
 	case isDir:
 		return f.search(directory{at, d.within})
-	case IsPackageName(e.Name()):
+	case IsPackage(e.Name()):
 		f.found = append(f.found, at)
 	}
 	return nil
@@ -240,6 +242,20 @@ func distinctOutputs(units []Unit) error {
 			return fmt.Errorf("%w: %s and %s to %s", ErrSameOutput, other, u.Path, u.Output)
 		}
 		met[u.Output] = u.Path
+	}
+	return nil
+}
+
+// MakeDirs makes the directories that the units' outputs go to.
+func MakeDirs(units []Unit) error {
+	made := map[string]bool{}
+	for _, u := range units {
+		if dir := filepath.Dir(u.Output); u.Output != "" && !made[dir] {
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				return err
+			}
+			made[dir] = true
+		}
 	}
 	return nil
 }
