@@ -45,7 +45,7 @@ func (f *packageFlags) addApply(flags *pflag.FlagSet) {
 }
 
 func (f *packageFlags) addLimit(flags *pflag.FlagSet) {
-	flags.StringVar(&f.limit, "rpm-max-header", rpmsign.Limit64M.String(), "largest signature header that rpm on the devices takes: 8K (rpm 4.14), 64K (rpm 4.15) or `64M` (rpm 4.16 and later)")
+	flags.StringVar(&f.limit, "rpm-max-header", "64M", "largest signature header that rpm on the devices takes: 8K (rpm 4.14), 64K (rpm 4.15) or `64M` (rpm 4.16 and later)")
 }
 
 func (f *packageFlags) addOutput(flags *pflag.FlagSet) {
@@ -54,14 +54,19 @@ func (f *packageFlags) addOutput(flags *pflag.FlagSet) {
 }
 
 func (f *packageFlags) level() (rpmsign.Level, error) {
-	level, err := rpmsign.ParseLevel(f.check)
-	if err != nil {
-		return "", usageError{err}
-	}
 	if f.jobs < 0 {
 		return "", usagef("--jobs %d: at least 1", f.jobs)
 	}
-	return level, nil
+	switch level := rpmsign.Level(f.check); level {
+	case rpmsign.CheckPayload, rpmsign.CheckHeader, rpmsign.CheckFiles:
+		return level, nil
+	}
+	return "", usagef("check %q: it is %q, %q or %q", f.check, rpmsign.CheckPayload, rpmsign.CheckHeader, rpmsign.CheckFiles)
+}
+
+// headerLimits are the largest signature headers that versions of rpm take, in bytes.
+func headerLimits() map[string]uint32 {
+	return map[string]uint32{"8K": 8 << 10, "64K": 64 << 10, "64M": 64 << 20}
 }
 
 var errNoPackages = errors.New("no packages")
@@ -85,9 +90,9 @@ func (f *packageFlags) options() (rpmsign.Options, error) {
 	if f.manifest == "-" {
 		return rpmsign.Options{}, usagef("--manifest -: that of packages goes to a file")
 	}
-	limit, err := rpmsign.ParseHeaderLimit(f.limit)
-	if err != nil {
-		return rpmsign.Options{}, usageError{fmt.Errorf("--rpm-max-header: %w", err)}
+	limit, known := headerLimits()[f.limit]
+	if !known {
+		return rpmsign.Options{}, usagef("--rpm-max-header: limit %q: it is 8K (rpm 4.14), 64K (rpm 4.15) or 64M (rpm 4.16 and later)", f.limit)
 	}
 	return rpmsign.Options{MaxHeader: limit}, nil
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
+	"github.com/imasign/imasign-build/pkg/signing"
 )
 
 type rpmDigestsOptions struct {
@@ -54,7 +55,7 @@ type digestSet struct {
 // packageDigests is what one package adds to a digestSet.
 type packageDigests struct {
 	path    string
-	files   []rpmsign.File
+	digests []signing.Digest // one a file
 	defects []rpmsign.Defect
 	err     error
 }
@@ -99,7 +100,7 @@ func (s *digestSet) list(output string) error {
 	return s.app.print(&s.result, nil)
 }
 
-// read reads a package's files, none of a source package.
+// read reads the digests of a package's files, none of a source package.
 func (d *packageDigests) read(ctx context.Context, level rpmsign.Level) error {
 	p, err := rpmsign.Open(d.path, rpmsign.Options{})
 	if err != nil {
@@ -112,7 +113,13 @@ func (d *packageDigests) read(ctx context.Context, level rpmsign.Level) error {
 	if p.Source() {
 		return nil
 	}
-	d.files, d.defects = p.Files(), p.Defects()
+	d.defects = p.Defects()
+	for e, err := range p.Entries(ctx) {
+		if err != nil {
+			return err
+		}
+		d.digests = append(d.digests, e.Digests...)
+	}
 	return p.Signable(0)
 }
 
@@ -127,11 +134,9 @@ func (s *digestSet) take(p packageDigests) error {
 			s.app.warnOfEach(string(defect.Flaw), "%s: %s: %s", quote.Name(p.path), defect.Flaw, defect.Detail)
 		}
 	}
-	for _, f := range p.files {
-		if f.Digest != nil {
-			path := manifest.DigestPath(f.Hash, f.Digest)
-			s.lines[path] = manifest.Line{Path: path, Kind: "file", Hash: f.Hash, Digest: f.Digest}
-		}
+	for _, d := range p.digests {
+		path := manifest.DigestPath(d.Hash, d.Sum)
+		s.lines[path] = manifest.Line{Path: path, Kind: "file", Hash: d.Hash, Digest: d.Sum}
 	}
 	return nil
 }

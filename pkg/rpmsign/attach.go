@@ -23,8 +23,8 @@ import (
 //
 // Commit writes the package whole or not at all, with the mode and owner of the old one
 // and a new mtime: a package that fits its reserve keeps its size, and with the old mtime
-// as well createrepo_c and rsync would miss the change. Its errors wrap ErrRestored where
-// everything is as it was. Without a change there is something to commit only where
+// as well createrepo_c and rsync would miss the change. Its errors say so where
+// the package is as it was. Without a change there is something to commit only where
 // Options.Output asks for a copy.
 func (p *Package) Prepare(ctx context.Context, plan *signing.Plan) (*signing.Change, error) {
 	if err := context.Cause(ctx); err != nil {
@@ -75,7 +75,7 @@ func (p *Package) replace(ctx context.Context, raw []byte, entries int64) error 
 	case errors.Is(err, atomicfile.ErrUnsynced):
 		return err
 	case err != nil:
-		return fmt.Errorf("write %s: %w; %w", p.Target(), err, ErrRestored)
+		return fmt.Errorf("write %s: %w; %w", p.Target(), err, errRestored)
 	}
 	p.options.Observe.Tell(signing.Event{Kind: signing.Attached, Path: p.path, Entries: entries})
 	return nil
@@ -117,7 +117,7 @@ func (p *Package) signatureHeader(plan *signing.Plan) ([]byte, error) {
 // anew. rpm takes those of version 6 in one layout alone.
 func (p *Package) peculiar() (base *header, pad []byte) {
 	switch {
-	case p.Format() >= 6:
+	case p.format() >= 6:
 		return nil, nil
 	case p.sig.has(tagFileSignatures) || p.sig.has(tagFileSignatureLength):
 		return p.sig.withoutInserted()
@@ -129,7 +129,7 @@ func (p *Package) peculiar() (base *header, pad []byte) {
 
 // inserted returns a peculiar header with file signatures, padded; without any it is
 // as it was.
-func inserted(base *header, pad []byte, own []value, limit HeaderLimit) ([]byte, error) {
+func inserted(base *header, pad []byte, own []value, limit uint32) ([]byte, error) {
 	if len(own) == 0 {
 		return withZeros(slices.Concat(base.raw, pad)), nil
 	}
@@ -146,7 +146,7 @@ func withZeros(raw []byte) []byte {
 }
 
 // rebuilt lays the header out anew, with own in place of what it has of the tags.
-func (p *Package) rebuilt(own []value, tags []Tag) ([]byte, error) {
+func (p *Package) rebuilt(own []value, tags []tagNumber) ([]byte, error) {
 	values := p.sig.withReserve(p.sig.kept(tags...), own, p.sig.having(tags...))
 	if err := checkLimit(values, p.options.MaxHeader); err != nil {
 		return nil, err
@@ -162,7 +162,7 @@ func (v value) equal(o value) bool {
 // be.
 func (p *Package) misplaced() bool {
 	return slices.ContainsFunc(p.values.defects, func(d Defect) bool {
-		return d.Flaw == FlawOutside || d.Flaw == FlawUnsorted
+		return d.Flaw == flawOutside || d.Flaw == flawUnsorted
 	})
 }
 
@@ -195,7 +195,7 @@ func (p *Package) planned(plan *signing.Plan) ([][]byte, error) {
 // none of its files was selected. Packages whose files cannot have signatures get the
 // tags, as rpmsign gives them.
 func (p *Package) staysUnsigned() bool {
-	return !p.sig.has(tagFileSignatures) && slices.ContainsFunc(p.files, func(f File) bool { return f.Digest != nil })
+	return !p.sig.has(tagFileSignatures) && slices.ContainsFunc(p.files, func(f file) bool { return f.Digest != nil })
 }
 
 // write writes the package with a signature header, padded, in place of its own.

@@ -58,7 +58,7 @@ func TestFullDisk(t *testing.T) {
 	before := content(t, path)
 	r := signer(t, "rsa2048").Run(t.Context(), unit{Path: path})
 	intact(t, path, before, r.Err)
-	if !errors.Is(r.Err, syscall.ENOSPC) || !errors.Is(r.Err, ErrRestored) || !strings.Contains(r.Err.Error(), path) {
+	if !errors.Is(r.Err, syscall.ENOSPC) || !errors.Is(r.Err, errRestored) || !strings.Contains(r.Err.Error(), path) {
 		t.Error(r.Err)
 	}
 }
@@ -99,7 +99,7 @@ func TestReadOnlyFileSystem(t *testing.T) {
 	check(t, unix.Mount("", dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
 	r := signer(t, "p256").Run(t.Context(), unit{Path: path})
 	intact(t, path, before, r.Err)
-	if !errors.Is(r.Err, syscall.EROFS) || !errors.Is(r.Err, ErrRestored) {
+	if !errors.Is(r.Err, syscall.EROFS) || !errors.Is(r.Err, errRestored) {
 		t.Error(r.Err)
 	}
 }
@@ -263,7 +263,7 @@ func TestEndsWithContext(t *testing.T) {
 	check(t, err)
 	err = c.Commit(ctx)
 	intact(t, path, before, err)
-	if !errors.Is(err, stop) || !errors.Is(err, ErrRestored) {
+	if !errors.Is(err, stop) || !errors.Is(err, errRestored) {
 		t.Error(err)
 	}
 }

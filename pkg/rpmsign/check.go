@@ -14,34 +14,31 @@ import (
 	"strings"
 )
 
-// Level is how much of a package is checked.
+// Level is how much of a package is checked, as a word for command lines.
 type Level string
 
 // The levels; each checks what the one before does.
 const (
-	// CheckHeader holds the digests of the main header and the file's length. Where
-	// none is of the main header alone, as before rpm 4, the payload is read, too.
+	// CheckHeader compares the digests of the main header and the file's length. Where
+	// no digest is of the main header alone, as before rpm 4, the payload is read, too.
 	CheckHeader Level = "header"
-	// CheckPayload reads the payload and holds its digests, and those over both.
+	// CheckPayload reads the payload and compares its digests, and those over both.
 	CheckPayload Level = "payload"
 	// CheckFiles unpacks the payload and computes every file's digest.
 	CheckFiles Level = "files"
 )
 
-// ParseLevel refuses any other word.
-func ParseLevel(word string) (Level, error) {
-	switch l := Level(word); l {
-	case CheckHeader, CheckPayload, CheckFiles:
-		return l, nil
-	}
-	return "", fmt.Errorf("check %q: it is %q, %q or %q", word, CheckPayload, CheckHeader, CheckFiles)
-}
-
-// Check holds that the package is what it says it is. Errors wrap ErrTruncated,
-// ErrOversized, ErrMalformed, or ErrDigest when a digest does not hold or nothing
-// covers what was to be checked.
+// Check compares the package with the sizes and digests that it states. Errors wrap
+// ErrTruncated, ErrOversized, ErrMalformed, or ErrDigest when a digest does not match or
+// nothing covers what was to be checked; an unknown level is an error, too.
 func (p *Package) Check(ctx context.Context, l Level) error {
-	err := p.checkSizes()
+	var err error
+	switch l {
+	case CheckHeader, CheckPayload, CheckFiles:
+		err = p.checkSizes()
+	default:
+		err = fmt.Errorf("there is no level %q", l)
+	}
 	if err == nil {
 		err = p.checkHeader()
 	}
@@ -61,7 +58,7 @@ func (p *Package) Check(ctx context.Context, l Level) error {
 func (p *Package) checkSizes() error {
 	for _, c := range []struct {
 		h    *header
-		tag  Tag
+		tag  tagNumber
 		size int64
 		what string
 	}{
@@ -97,7 +94,7 @@ func (s *stated) check() error {
 
 // digestTag is a tag with a digest in hexadecimal.
 type digestTag struct {
-	tag  Tag
+	tag  tagNumber
 	name string
 	hash func() hash.Hash
 }

@@ -48,7 +48,7 @@ func TestCheckDamage(t *testing.T) {
 		b[at] ^= 0x10
 		return b
 	}
-	stated := func(tag Tag) int {
+	stated := func(tag tagNumber) int {
 		e, _ := p.sig.find(tag)
 		return leadSize + len(p.sig.raw) - len(p.sig.data) + int(e.offset)
 	}
@@ -92,13 +92,13 @@ func TestCheckDamage(t *testing.T) {
 // matters to.
 func TestCheckWithoutDigests(t *testing.T) {
 	for name, c := range map[string]struct {
-		signature, main []Tag
+		signature, main []tagNumber
 		header, payload error
 	}{
-		"nothing":             {[]Tag{tagSHA1, tagSHA256, tagMD5}, nil, ErrDigest, ErrDigest},
-		"no payload digest":   {[]Tag{tagMD5}, []Tag{tagPayloadSHA256, tagPayloadSHA256Algo}, nil, ErrDigest},
-		"MD5 alone":           {[]Tag{tagSHA1, tagSHA256}, []Tag{tagPayloadSHA256, tagPayloadSHA256Algo}, nil, nil},
-		"SHA-256 and payload": {[]Tag{tagSHA1, tagMD5}, nil, nil, nil},
+		"nothing":             {[]tagNumber{tagSHA1, tagSHA256, tagMD5}, nil, ErrDigest, ErrDigest},
+		"no payload digest":   {[]tagNumber{tagMD5}, []tagNumber{tagPayloadSHA256, tagPayloadSHA256Algo}, nil, ErrDigest},
+		"MD5 alone":           {[]tagNumber{tagSHA1, tagSHA256}, []tagNumber{tagPayloadSHA256, tagPayloadSHA256Algo}, nil, nil},
+		"SHA-256 and payload": {[]tagNumber{tagSHA1, tagMD5}, nil, nil, nil},
 	} {
 		f := parts(t, "zstd")
 		f.Signature, f.Header = packages.Without(f.Signature, numbersOf(c.signature)...), packages.Without(f.Header, numbersOf(c.main)...)
@@ -121,7 +121,7 @@ func TestCheckMD5Alone(t *testing.T) {
 	}
 }
 
-func numbersOf(tags []Tag) (list []uint32) {
+func numbersOf(tags []tagNumber) (list []uint32) {
 	for _, t := range tags {
 		list = append(list, uint32(t))
 	}
@@ -172,14 +172,10 @@ func TestPayloadAlgorithm(t *testing.T) {
 	}
 }
 
-func TestParseLevel(t *testing.T) {
-	for _, word := range []string{"header", "payload", "files"} {
-		if l, err := ParseLevel(word); err != nil || string(l) != word {
-			t.Errorf("%s: %s, %v", word, l, err)
-		}
-	}
-	if _, err := ParseLevel("all"); err == nil {
-		t.Error("all is a level")
+func TestUnknownLevel(t *testing.T) {
+	p := mustParse(t, content(t, packages.Path(t, "zstd")))
+	if err := p.Check(t.Context(), "all"); err == nil || !strings.Contains(err.Error(), `"all"`) {
+		t.Error(err)
 	}
 }
 
@@ -228,7 +224,7 @@ func TestMalformedFileLists(t *testing.T) {
 	}
 }
 
-func digits(f *packages.File, tag Tag, b byte) {
+func digits(f *packages.File, tag tagNumber, b byte) {
 	e, _ := packages.Find(f.Header, uint32(tag))
 	data := slices.Clone(e.Data)
 	data[len(data)-1] = b

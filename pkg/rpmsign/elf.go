@@ -16,7 +16,7 @@ const colorsELF = 1<<0 | 1<<1 | 1<<2
 // words of libmagic that it writes for every file: a class, such as "ELF 64-bit LSB
 // shared object", or, in packages of version 6, a MIME type. A file without a colour and
 // without such words is not known. Arrays that do not fit are left out.
-func readTraits(h *header, files []File) {
+func readTraits(h *header, files []file) {
 	if colors := h.numbers(tagFileColors); len(colors) == len(files) {
 		for i, color := range colors {
 			if color&colorsELF != 0 {
@@ -33,7 +33,7 @@ func readTraits(h *header, files []File) {
 }
 
 // readClasses takes an index of each file into words, and which of those mean ELF.
-func readClasses(files []File, indexes []uint64, words []string, isELF func(string) bool) {
+func readClasses(files []file, indexes []uint64, words []string, isELF func(string) bool) {
 	if len(indexes) != len(files) {
 		return
 	}

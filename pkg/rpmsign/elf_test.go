@@ -55,7 +55,7 @@ func TestTraitsByTag(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h, err := parseHeader(packages.Compose(63, append([]packages.Tag{{Tag: 1000, Type: 6, Count: 1, Data: []byte("n\x00")}}, c.tags...)), mainLimits())
 			check(t, err)
-			files := make([]File, 4)
+			files := make([]file, 4)
 			readTraits(h, files)
 			var got []signing.Traits
 			for _, f := range files {

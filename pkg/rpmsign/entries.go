@@ -46,11 +46,11 @@ func (p *Package) entry(i int) signing.Entry {
 }
 
 // unsigned says why a file has no digest.
-func (f *File) unsigned() string {
+func (f *file) unsigned() string {
 	switch {
 	case !f.Mode.IsRegular():
 		return manifest.Kind(f.Mode)
-	case f.Flags&FileGhost != 0:
+	case f.Flags&fileGhost != 0:
 		return "ghost"
 	}
 	return "no digest"
@@ -80,7 +80,7 @@ func (p *Package) signable(longest int) error {
 	if signed == 0 {
 		return nil
 	}
-	if err := p.Hash().CheckSigns(); err != nil {
+	if err := p.hash().CheckSigns(); err != nil {
 		return fmt.Errorf("%w: %w; rebuild the package with %%_binary_filedigest_algorithm 8 (SHA-256)", ErrWeakDigest, err)
 	}
 	text := make([]byte, len(p.files)+2*longest*signed) // never touched: it costs no memory
@@ -94,7 +94,7 @@ func (p *Package) signable(longest int) error {
 	return checkLimit(p.sig.withReserve(p.sig.kept(fileSignatureTags()...), own, p.sig.having(fileSignatureTags()...)), p.options.MaxHeader)
 }
 
-func fileSignatureTags() []Tag { return []Tag{tagFileSignatures, tagFileSignatureLength} }
+func fileSignatureTags() []tagNumber { return []tagNumber{tagFileSignatures, tagFileSignatureLength} }
 
 // fileSignatureValues returns FILESIGNATURES and FILESIGNATURELENGTH as rpm's
 // sign/rpmsignfiles.cc writes them: lower-case hex, "" for a file without a

@@ -28,17 +28,17 @@ var (
 	ErrMainHeader = errors.New("its file signatures are in the main header, as rpm 4.13 wrote them, where they cannot be changed: build the package again")
 	// ErrHeaderTooLarge means that rpm would refuse the signed package.
 	ErrHeaderTooLarge = errors.New("signature header too large")
-	// ErrHeaderLimit is an ErrHeaderTooLarge: more bytes than Options.MaxHeader allows.
+	// ErrHeaderLimit is an ErrHeaderTooLarge by more bytes than Options.MaxHeader.
 	ErrHeaderLimit = fmt.Errorf("%w", ErrHeaderTooLarge)
 	// ErrChanged means that the file is not the one that was read.
 	ErrChanged = errors.New("package changed while it was being processed")
 	// ErrOutside means a package that would be changed in place, although a symbolic
 	// link leads to it out of the directory that was named (Options.Outside).
 	ErrOutside = errors.New("a symbolic link leads to it out of the directory, where nothing is changed")
-	// ErrRestored is wrapped by errors of writing (Prepare) after which the package is
-	// as it was before.
-	ErrRestored = errors.New("the package is as it was")
 )
+
+// errRestored is wrapped by errors of writing after which the package is as it was.
+var errRestored = errors.New("the package is as it was")
 
 // errNotResumable means an output that was not made of the package, or in another way.
 var errNotResumable = errors.New("it is not what an interrupted run made of this package")

@@ -11,8 +11,8 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// File is one file of a package, as the main header describes it.
-type File struct {
+// file is one file of a package, as the main header describes it.
+type file struct {
 	Path   string // relative to the root of the system it is installed on, raw bytes
 	Mode   fs.FileMode
 	Size   int64
@@ -27,15 +27,13 @@ type File struct {
 
 // undigested reports whether rpm will not install the file because the header states
 // no digest of it, or zeros. Of empty files, old packages had none.
-func (f *File) undigested() bool {
-	return f.Digest == nil && f.Mode.IsRegular() && f.Flags&FileGhost == 0 && (f.Size > 0 || f.Hash != ima.MD5)
+func (f *file) undigested() bool {
+	return f.Digest == nil && f.Mode.IsRegular() && f.Flags&fileGhost == 0 && (f.Size > 0 || f.Hash != ima.MD5)
 }
 
-// Flags of files.
-const (
-	FileConfig uint32 = 1 << 0
-	FileGhost  uint32 = 1 << 6
-)
+// fileGhost marks a file that the package does not contain: RPMFILE_GHOST of
+// include/rpm/rpmfiles.h.
+const fileGhost uint32 = 1 << 6
 
 // maxFiles is rpm's own limit on the items of an array.
 const maxFiles = maxArray
@@ -48,16 +46,16 @@ func maxPathBytes(n int) int { return 1<<20 + 16*n }
 
 // readFiles reads the parallel arrays that describe files. All must be as long as
 // the list of names.
-func readFiles(h *header) ([]File, error) {
+func readFiles(h *header) ([]file, error) {
 	paths, err := readPaths(h)
 	if err != nil || len(paths) == 0 {
 		return nil, err
 	}
-	files := make([]File, len(paths))
+	files := make([]file, len(paths))
 	for i, path := range paths {
 		files[i].Path = path
 	}
-	for _, read := range []func(*header, []File) error{readModes, readSizes, readDigests, readOptional} {
+	for _, read := range []func(*header, []file) error{readModes, readSizes, readDigests, readOptional} {
 		if err := read(h, files); err != nil {
 			return nil, err
 		}
@@ -92,7 +90,7 @@ func readPaths(h *header) ([]string, error) {
 	return names, nil
 }
 
-func readModes(h *header, files []File) error {
+func readModes(h *header, files []file) error {
 	modes := h.numbers(tagFileModes)
 	if err := parallel(files, len(modes), "modes"); err != nil {
 		return err
@@ -103,7 +101,7 @@ func readModes(h *header, files []File) error {
 	return nil
 }
 
-func readSizes(h *header, files []File) error {
+func readSizes(h *header, files []file) error {
 	sizes := h.numbers(tagLongFileSizes)
 	if len(sizes) == 0 {
 		sizes = h.numbers(tagFileSizes)
@@ -119,7 +117,7 @@ func readSizes(h *header, files []File) error {
 	return nil
 }
 
-func parallel(files []File, n int, what string) error {
+func parallel(files []file, n int, what string) error {
 	if n != len(files) {
 		return fmt.Errorf("main header: %w: %d files with %d %s", ErrMalformed, len(files), n, what)
 	}
@@ -127,7 +125,7 @@ func parallel(files []File, n int, what string) error {
 }
 
 // readDigests reads hex digests; packages that name no algorithm have MD5.
-func readDigests(h *header, files []File) error {
+func readDigests(h *header, files []file) error {
 	id := ima.MD5
 	if n, ok := h.number(tagFileDigestAlgo); ok {
 		if id, ok = hashOf(n); !ok {
@@ -154,7 +152,7 @@ func readDigests(h *header, files []File) error {
 
 // readOptional reads what describes files further. Arrays that do not fit are
 // left out.
-func readOptional(h *header, files []File) error {
+func readOptional(h *header, files []file) error {
 	if links := h.strings(tagFileLinkTos); len(links) == len(files) {
 		for i := range files {
 			files[i].Link = links[i]

@@ -8,45 +8,13 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// Flaw is what can be wrong with the file signatures of a package: a stable word
-// for scripts.
+// Flaw is what can be wrong with the file signatures of a package: a stable word for
+// scripts, such as "signature-count"; docs/rpm.md lists them. Where rpm ignores the
+// signatures, so does this package: they count as missing.
 type Flaw string
 
-// The flaws. Where rpm ignores the signatures, so does this package: they count
-// as missing.
+// Flaws that no new signature can mend.
 const (
-	// FlawCount: there are more or fewer signatures than files; rpm ignores all.
-	FlawCount Flaw = "signature-count"
-	// FlawHex: a signature is not hexadecimal or has an odd length; rpm ignores
-	// all, or sets garbage.
-	FlawHex Flaw = "not-hex"
-	// FlawRepeated: FILESIGNATURES or FILESIGNATURELENGTH is there more than once,
-	// as rpmsign leaves it after --delsign; which one counts differs by version.
-	FlawRepeated Flaw = "repeated-tag"
-	// FlawType: one of the two tags has another type than rpm reads.
-	FlawType Flaw = "wrong-type"
-	// FlawNoLength: FILESIGNATURELENGTH is missing; before rpm 4.19 no signature is
-	// found without it.
-	FlawNoLength Flaw = "no-length"
-	// FlawLength: FILESIGNATURELENGTH is not the length of the longest signature.
-	FlawLength Flaw = "wrong-length"
-	// FlawUpperCase: signatures are not in lower case.
-	FlawUpperCase Flaw = "upper-case"
-	// FlawNoDigest: files that state no digest (directories, symbolic links) have
-	// signatures, of nothing.
-	FlawNoDigest Flaw = "signature-without-digest"
-	// FlawByteOrder: signatures whose length is little-endian; the kernel refuses
-	// them.
-	FlawByteOrder Flaw = "byte-order"
-	// FlawValue: signatures that are no security.ima value at all.
-	FlawValue Flaw = "not-a-signature"
-	// FlawOutside: tags lie outside of the signature header's region.
-	FlawOutside Flaw = "outside-region"
-	// FlawUnsorted: the signature header's tags are not in order.
-	FlawUnsorted Flaw = "unsorted"
-	// FlawUndigested: the header states no digest of regular files, or zeros, so that
-	// they cannot be signed.
-	FlawUndigested Flaw = "file-without-digest"
 	// FlawMain: the signatures are in the main header, which digests and OpenPGP
 	// signatures cover.
 	FlawMain Flaw = "main-header"
@@ -54,10 +22,46 @@ const (
 	FlawBoth Flaw = "both-headers"
 )
 
+// The other flaws.
+const (
+	// flawCount: there are more or fewer signatures than files; rpm ignores all.
+	flawCount Flaw = "signature-count"
+	// flawHex: a signature is not hexadecimal or has an odd length; rpm ignores
+	// all, or sets garbage.
+	flawHex Flaw = "not-hex"
+	// flawRepeated: FILESIGNATURES or FILESIGNATURELENGTH is there more than once,
+	// as rpmsign leaves it after --delsign; which one counts differs by version.
+	flawRepeated Flaw = "repeated-tag"
+	// flawType: one of the two tags has another type than rpm reads.
+	flawType Flaw = "wrong-type"
+	// flawNoLength: FILESIGNATURELENGTH is missing; before rpm 4.19 no signature is
+	// found without it.
+	flawNoLength Flaw = "no-length"
+	// flawLength: FILESIGNATURELENGTH is not the length of the longest signature.
+	flawLength Flaw = "wrong-length"
+	// flawUpperCase: signatures are not in lower case.
+	flawUpperCase Flaw = "upper-case"
+	// flawNoDigest: files that state no digest (directories, symbolic links) have
+	// signatures, of nothing.
+	flawNoDigest Flaw = "signature-without-digest"
+	// flawByteOrder: signatures whose length is little-endian; the kernel refuses
+	// them.
+	flawByteOrder Flaw = "byte-order"
+	// flawValue: signatures that are no security.ima value at all.
+	flawValue Flaw = "not-a-signature"
+	// flawOutside: tags lie outside of the signature header's region.
+	flawOutside Flaw = "outside-region"
+	// flawUnsorted: the signature header's tags are not in order.
+	flawUnsorted Flaw = "unsorted"
+	// flawUndigested: the header states no digest of regular files, or zeros, so that
+	// they cannot be signed.
+	flawUndigested Flaw = "file-without-digest"
+)
+
 // Defect is a flaw found in one package.
 type Defect struct {
 	Flaw   Flaw
-	Detail string
+	Detail string // in English, without the package's path; parts of it may come from the package
 }
 
 // fileSignatures is what the headers say about the signatures of files.
@@ -97,7 +101,7 @@ func (p *Package) readFileSignatures() fileSignatures {
 	return s
 }
 
-func (s *fileSignatures) checkDigests(files []File) {
+func (s *fileSignatures) checkDigests(files []file) {
 	n, first := 0, ""
 	for i := range files {
 		if files[i].undigested() {
@@ -107,14 +111,14 @@ func (s *fileSignatures) checkDigests(files []File) {
 		}
 	}
 	if n > 0 {
-		s.flaw(FlawUndigested, "nothing can be signed of %d regular files, %s the first; rpm refuses to install them", n, first)
+		s.flaw(flawUndigested, "nothing can be signed of %d regular files, %s the first; rpm refuses to install them", n, first)
 	}
 }
 
-func (s *fileSignatures) read(list, length place, files []File) [][]byte {
+func (s *fileSignatures) read(list, length place, files []file) [][]byte {
 	for _, at := range []place{list, length} {
 		if n := at.h.times(at.tag); n > 1 {
-			s.flaw(FlawRepeated, "%s is there %d times", signatureTagName(at.tag), n)
+			s.flaw(flawRepeated, "%s is there %d times", signatureTagName(at.tag), n)
 		}
 	}
 	if list.h.times(list.tag) > 1 {
@@ -122,22 +126,22 @@ func (s *fileSignatures) read(list, length place, files []File) [][]byte {
 	}
 	e, ok := list.entry()
 	if !ok {
-		s.flaw(FlawLength, "FILESIGNATURELENGTH without FILESIGNATURES")
+		s.flaw(flawLength, "FILESIGNATURELENGTH without FILESIGNATURES")
 		return nil
 	}
 	if e.typ != typeStringArray {
-		s.flaw(FlawType, "FILESIGNATURES has type %d, not an array of strings", e.typ)
+		s.flaw(flawType, "FILESIGNATURES has type %d, not an array of strings", e.typ)
 		return nil
 	}
 	texts := list.h.strings(list.tag)
 	if len(texts) != len(files) {
-		s.flaw(FlawCount, "%d signatures for %d files", len(texts), len(files))
+		s.flaw(flawCount, "%d signatures for %d files", len(texts), len(files))
 		return nil
 	}
 	return s.decode(texts, files)
 }
 
-func (h *header) times(t Tag) (n int) {
+func (h *header) times(t tagNumber) (n int) {
 	for _, e := range h.entries {
 		if e.tag == t {
 			n++
@@ -146,7 +150,7 @@ func (h *header) times(t Tag) (n int) {
 	return n
 }
 
-func (s *fileSignatures) decode(texts []string, files []File) [][]byte {
+func (s *fileSignatures) decode(texts []string, files []file) [][]byte {
 	values, upper := make([][]byte, len(texts)), 0
 	for i, text := range texts {
 		if text == "" {
@@ -154,7 +158,7 @@ func (s *fileSignatures) decode(texts []string, files []File) [][]byte {
 		}
 		value, err := hex.DecodeString(text)
 		if err != nil {
-			s.flaw(FlawHex, "that of %s: %v", files[i].Path, err)
+			s.flaw(flawHex, "that of %s: %v", files[i].Path, err)
 			return nil
 		}
 		if text != strings.ToLower(text) {
@@ -163,7 +167,7 @@ func (s *fileSignatures) decode(texts []string, files []File) [][]byte {
 		values[i] = value
 	}
 	if upper > 0 {
-		s.flaw(FlawUpperCase, "%d signatures", upper)
+		s.flaw(flawUpperCase, "%d signatures", upper)
 	}
 	return values
 }
@@ -189,10 +193,10 @@ func (s *fileSignatures) checkPlace(p *Package) {
 		}
 	}
 	if outside > 0 {
-		s.flaw(FlawOutside, "%d of the tags with file signatures", outside)
+		s.flaw(flawOutside, "%d of the tags with file signatures", outside)
 	}
 	if unsorted {
-		s.flaw(FlawUnsorted, "the tags with file signatures come after higher ones")
+		s.flaw(flawUnsorted, "the tags with file signatures come after higher ones")
 	}
 }
 
@@ -202,17 +206,17 @@ func (s *fileSignatures) checkLength(length place) {
 	n, _ := length.h.number(length.tag)
 	switch {
 	case !there && longest > 0:
-		s.flaw(FlawNoLength, "FILESIGNATURELENGTH is missing")
+		s.flaw(flawNoLength, "FILESIGNATURELENGTH is missing")
 	case there && (e.typ != typeInt32 || e.count != 1):
-		s.flaw(FlawType, "FILESIGNATURELENGTH has type %d and %d items, not one 32-bit number", e.typ, e.count)
+		s.flaw(flawType, "FILESIGNATURELENGTH has type %d and %d items, not one 32-bit number", e.typ, e.count)
 	case there && n != uint64(longest):
-		s.flaw(FlawLength, "FILESIGNATURELENGTH is %d, the longest signature has %d bytes", n, longest)
+		s.flaw(flawLength, "FILESIGNATURELENGTH is %d, the longest signature has %d bytes", n, longest)
 	}
 }
 
 // checkValues looks at the signatures by themselves; whether they hold is for a
 // verification.
-func (s *fileSignatures) checkValues(files []File) {
+func (s *fileSignatures) checkValues(files []file) {
 	noDigest, order, unreadable := 0, 0, 0
 	for i, v := range s.values {
 		if v == nil {
@@ -235,9 +239,9 @@ func (s *fileSignatures) checkValues(files []File) {
 		flaw Flaw
 		text string
 	}{
-		{noDigest, FlawNoDigest, "%d files without a digest have a signature"},
-		{order, FlawByteOrder, "%d signatures have a little-endian length"},
-		{unreadable, FlawValue, "%d values are not of security.ima"},
+		{noDigest, flawNoDigest, "%d files without a digest have a signature"},
+		{order, flawByteOrder, "%d signatures have a little-endian length"},
+		{unreadable, flawValue, "%d values are not of security.ima"},
 	} {
 		if c.n > 0 {
 			s.flaw(c.flaw, c.text, c.n)
@@ -247,5 +251,5 @@ func (s *fileSignatures) checkValues(files []File) {
 
 // Harmless reports whether rpm and the kernel take the signatures all the same.
 func (f Flaw) Harmless() bool {
-	return f == FlawOutside || f == FlawUnsorted || f == FlawUpperCase || f == FlawMain
+	return f == flawOutside || f == flawUnsorted || f == flawUpperCase || f == FlawMain
 }

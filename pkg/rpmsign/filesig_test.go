@@ -60,16 +60,16 @@ func flawed(t testing.TB) map[Flaw][]byte {
 	littleEndian := list[signed][:14] + list[signed][16:18] + list[signed][14:16] + list[signed][18:]
 	made := map[Flaw][]byte{}
 	for flaw, tags := range map[Flaw][]packages.Tag{
-		FlawCount:     {sig274(list[1:]...), sig275(n)},
-		FlawHex:       {sig274(with(signed, list[signed][1:])...), sig275(n)},
-		FlawRepeated:  {sig274(list...), sig274(list...), sig275(n), sig275(n)},
-		FlawType:      {sig274(list...), {Tag: packages.TagFileSignatureLength, Type: packages.TypeInt16, Count: 1, Data: []byte{0, byte(n)}}},
-		FlawNoLength:  {sig274(list...)},
-		FlawLength:    {sig274(list...), sig275(n + 1)},
-		FlawUpperCase: {sig274(with(signed, strings.ToUpper(list[signed]))...), sig275(n)},
-		FlawNoDigest:  {sig274(with(slices.Index(list, ""), list[signed])...), sig275(n)},
-		FlawByteOrder: {sig274(with(signed, littleEndian)...), sig275(n)},
-		FlawValue:     {sig274(with(signed, "ffff")...), sig275(n)},
+		flawCount:     {sig274(list[1:]...), sig275(n)},
+		flawHex:       {sig274(with(signed, list[signed][1:])...), sig275(n)},
+		flawRepeated:  {sig274(list...), sig274(list...), sig275(n), sig275(n)},
+		flawType:      {sig274(list...), {Tag: packages.TagFileSignatureLength, Type: packages.TypeInt16, Count: 1, Data: []byte{0, byte(n)}}},
+		flawNoLength:  {sig274(list...)},
+		flawLength:    {sig274(list...), sig275(n + 1)},
+		flawUpperCase: {sig274(with(signed, strings.ToUpper(list[signed]))...), sig275(n)},
+		flawNoDigest:  {sig274(with(slices.Index(list, ""), list[signed])...), sig275(n)},
+		flawByteOrder: {sig274(with(signed, littleEndian)...), sig275(n)},
+		flawValue:     {sig274(with(signed, "ffff")...), sig275(n)},
 	} {
 		f := parts(t, "zstd")
 		for _, tag := range tags {
@@ -79,8 +79,8 @@ func flawed(t testing.TB) map[Flaw][]byte {
 	}
 	unsorted := parts(t, "zstd")
 	unsorted.Signature = append(unsorted.Signature, sig275(n), sig274(list...))
-	made[FlawUnsorted] = pack(unsorted)
-	made[FlawOutside] = appended(t, list, n)
+	made[flawUnsorted] = pack(unsorted)
+	made[flawOutside] = appended(t, list, n)
 	return made
 }
 
@@ -111,7 +111,7 @@ func TestFlaws(t *testing.T) {
 			check(t, err)
 			defects, signed := p.Info().Defects, p.Info().Signed
 			check(t, p.Close())
-			if ignored := slices.Contains([]Flaw{FlawCount, FlawHex, FlawRepeated}, flaw); ignored != (signed == 0) {
+			if ignored := slices.Contains([]Flaw{flawCount, flawHex, flawRepeated}, flaw); ignored != (signed == 0) {
 				t.Errorf("%d signatures are read", signed)
 			}
 			if !slices.ContainsFunc(defects, func(d Defect) bool { return d.Flaw == flaw && d.Detail != "" }) {
@@ -162,12 +162,12 @@ func TestFlawsStrip(t *testing.T) {
 }
 
 func TestHarmless(t *testing.T) {
-	for _, f := range []Flaw{FlawOutside, FlawUnsorted, FlawUpperCase} {
+	for _, f := range []Flaw{flawOutside, flawUnsorted, flawUpperCase} {
 		if !f.Harmless() {
 			t.Errorf("%s does harm", f)
 		}
 	}
-	if FlawCount.Harmless() || FlawRepeated.Harmless() || FlawNoLength.Harmless() {
+	if flawCount.Harmless() || flawRepeated.Harmless() || flawNoLength.Harmless() {
 		t.Error("harmless")
 	}
 }
@@ -177,7 +177,7 @@ func TestLengthAlone(t *testing.T) {
 	f := parts(t, "zstd")
 	f.Signature = insert(f.Signature, sig275(80))
 	p := mustParse(t, pack(f))
-	if d := p.Defects(); len(d) != 1 || d[0].Flaw != FlawLength {
+	if d := p.Defects(); len(d) != 1 || d[0].Flaw != flawLength {
 		t.Errorf("%v", d)
 	}
 }
@@ -215,7 +215,7 @@ func TestHeaderLimit(t *testing.T) {
 	path := packages.Copy(t, "rich", t.TempDir())
 	before := content(t, path)
 	s := signer(t, "rsa2048")
-	s.Options.MaxHeader = Limit8K
+	s.Options.MaxHeader = limit8K
 	for _, longest := range []int{0, 265} {
 		s.Longest = longest
 		r := s.Run(t.Context(), unit{Path: path})
@@ -223,7 +223,7 @@ func TestHeaderLimit(t *testing.T) {
 			t.Errorf("longest %d: %v", longest, r.Err)
 		}
 	}
-	s.Options.MaxHeader = Limit64K
+	s.Options.MaxHeader = limit64K
 	run(t, s, path)
 	check(t, rpmChecksig(t, path))
 }
@@ -329,7 +329,7 @@ func TestNothingSigned(t *testing.T) {
 func TestSmallestLimit(t *testing.T) {
 	for files, want := range map[int]error{7: nil, 8: ErrHeaderTooLarge} {
 		p := mustParse(t, large(t, files))
-		p.options.MaxHeader = Limit8K
+		p.options.MaxHeader = limit8K
 		if err := p.Signable(265); !errors.Is(err, want) {
 			t.Errorf("%d files: %v", files, err)
 		}

@@ -59,7 +59,7 @@ func layOut(t *testing.T, p *Package) {
 	}
 	own, tags := fileSignatureValues(signatures), fileSignatureTags()
 	values := p.sig.withReserve(p.sig.kept(tags...), own, p.sig.having(tags...))
-	if checkLimit(values, Limit64M) != nil {
+	if checkLimit(values, limit64M) != nil {
 		return
 	}
 	raw := build(values)
@@ -100,7 +100,7 @@ func FuzzScreen(f *testing.F) {
 	f.Add(append(strippedEntry(0, "content of a"), trailer()...))
 	f.Add(append(strippedEntry(1, "b"), trailer()...))
 	f.Add([]byte("07070Xffffffff\x00\x00"))
-	files := []File{file("usr/a", "content of a"), file("usr/b", "b")}
+	files := []file{regular("usr/a", "content of a"), regular("usr/b", "b")}
 	f.Fuzz(func(t *testing.T, archive []byte) {
 		s := &screen{in: bytes.NewReader(archive), sizes: []int64{12, 1}}
 		n, err := io.Copy(io.Discard, s)
@@ -127,7 +127,7 @@ func FuzzPayload(f *testing.F) {
 		f.Add([]byte(start))
 	}
 	f.Fuzz(func(t *testing.T, payload []byte) {
-		if err := unpack(t, payload, file("usr/a", "content of a")); err != nil && !refused(err) {
+		if err := unpack(t, payload, regular("usr/a", "content of a")); err != nil && !refused(err) {
 			t.Fatalf("%v is no sentinel", err)
 		}
 	})

@@ -30,7 +30,7 @@ type GPG struct {
 	// Date is when signatures say that they were made; the zero time stands for now.
 	Date time.Time
 	// Program is gpg's name or path; "" stands for gpg.
-	Program string
+	program string
 	// Environment is gpg's, "NAME=value"; nil stands for the caller's own. It should be
 	// free of secrets.
 	Environment []string

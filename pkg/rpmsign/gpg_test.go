@@ -53,8 +53,8 @@ func TestGPGSigns(t *testing.T) {
 			r.key(t, algorithm, "sign", "never", "")
 			db, fingerprint := r.trusted(t), r.fingerprints(t)[0]
 			for _, name := range []string{fingerprint, "0x" + fingerprint[24:], "a@example.invalid"} {
-				if key := mustGPG(t, r.of(name)); !strings.EqualFold(key.ID(), fingerprint[24:]) {
-					t.Errorf("%s is key %s, not %s", name, key.ID(), fingerprint)
+				if key := mustGPG(t, r.of(name)); !strings.EqualFold(key.id(), fingerprint[24:]) {
+					t.Errorf("%s is key %s, not %s", name, key.id(), fingerprint)
 				}
 			}
 			s := signer(t, "p256")
@@ -86,7 +86,7 @@ func TestGPGPassphrase(t *testing.T) {
 	r.write(t, "spy", fmt.Sprintf("#!/bin/sh\n{ echo \"$@\"; env; ls -l /proc/self/fd; } >>%s/log\nexec gpg \"$@\"\n", r.home))
 	for given, wrong := range map[string]bool{pass: false, "incorrect": true, "": true} {
 		g := r.of("a@example.invalid")
-		if g.Program = filepath.Join(r.home, "spy"); given != "" {
+		if g.program = filepath.Join(r.home, "spy"); given != "" {
 			g.Passphrase = []byte(given)
 		}
 		key, err := OpenGPG(t.Context(), g)
@@ -94,7 +94,7 @@ func TestGPGPassphrase(t *testing.T) {
 			t.Errorf("passphrase %q: %v", given, err)
 		}
 		if err == nil {
-			_, err = key.Sign(strings.NewReader("text"))
+			_, err = key.signature(strings.NewReader("text"))
 			check(t, err)
 			if text := fmt.Sprintf("%v %+v %#v %s", key, key, *key, key); strings.Contains(text, pass) {
 				t.Errorf("it prints its passphrase: %s", text)
@@ -142,8 +142,8 @@ func TestGPGChoosesKeys(t *testing.T) {
 	db := r.trusted(t)
 	for name, want := range map[string]string{primary: "", all[1] + "!": all[1], all[2] + "!": all[2]} {
 		key := mustGPG(t, r.of(name))
-		if want != "" && !strings.EqualFold(key.ID(), want[24:]) {
-			t.Errorf("%s: key %s signs", name, key.ID())
+		if want != "" && !strings.EqualFold(key.id(), want[24:]) {
+			t.Errorf("%s: key %s signs", name, key.id())
 		}
 		s := stripper(t)
 		s.Options.OpenPGP = key
@@ -165,7 +165,7 @@ func TestGPGChoosesKeys(t *testing.T) {
 	if _, err := OpenGPG(t.Context(), r.of(primary)); !errors.Is(err, ErrOpenPGPKey) || !strings.Contains(err.Error(), "is revoked") {
 		t.Errorf("a revoked key: %v", err)
 	}
-	if _, err := OpenGPG(t.Context(), GPG{Key: primary, Program: "no-such-gpg"}); !errors.Is(err, exec.ErrNotFound) {
+	if _, err := OpenGPG(t.Context(), GPG{Key: primary, program: "no-such-gpg"}); !errors.Is(err, exec.ErrNotFound) {
 		t.Error(err)
 	}
 }

@@ -35,7 +35,7 @@ const (
 // run runs gpg with what in has as its input. It gets no descriptor but its own, no
 // secret in its arguments, and ends with this process and with ctx.
 func (g *GPG) run(ctx context.Context, in io.Reader, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, cmp.Or(g.Program, "gpg"))
+	cmd := exec.CommandContext(ctx, cmp.Or(g.program, "gpg"))
 	cmd.Args = append(cmd.Args, "--batch", "--no-tty", "--no-greeting", "--quiet", "--status-fd", fmt.Sprint(gpgStatus))
 	cmd.Env, cmd.Stdin = g.Environment, in
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }

@@ -22,7 +22,7 @@ const (
 // limits are rpm's own, from hdrblobVerifyLengths and hdrchkArray of
 // lib/header.cc.
 type limits struct {
-	region  Tag
+	region  tagNumber
 	entries uint32
 	data    uint32
 }
@@ -34,7 +34,7 @@ func mainLimits() limits      { return limits{tagHeaderImmutable, 0xffff, 0x0fff
 
 // entry is one line of a header's index.
 type entry struct {
-	tag    Tag
+	tag    tagNumber
 	typ    dataType
 	offset uint32
 	count  uint32
@@ -106,12 +106,12 @@ func parseHeader(raw []byte, l limits) (*header, error) {
 
 func parseEntry(b []byte) entry {
 	word := func(i int) uint32 { return binary.BigEndian.Uint32(b[4*i:]) }
-	return entry{tag: Tag(word(0)), typ: dataType(word(1)), offset: word(2), count: word(3)}
+	return entry{tag: tagNumber(word(0)), typ: dataType(word(1)), offset: word(2), count: word(3)}
 }
 
 // checkRegion finds the immutable region: the first entry points at a trailer in
 // the data, whose negative offset says how much of the index it covers.
-func (h *header) checkRegion(region Tag) error {
+func (h *header) checkRegion(region tagNumber) error {
 	first := h.entries[0]
 	if first.tag != region {
 		return nil // as rpm 3 wrote them
@@ -210,7 +210,7 @@ func (e *entry) measure(data []byte) (uint32, bool) {
 }
 
 // find returns the first entry with a tag, which is the one that rpm verifies by.
-func (h *header) find(t Tag) (entry, bool) {
+func (h *header) find(t tagNumber) (entry, bool) {
 	for _, e := range h.entries {
 		if e.tag == t {
 			return e, true
@@ -219,7 +219,7 @@ func (h *header) find(t Tag) (entry, bool) {
 	return entry{}, false
 }
 
-func (h *header) has(t Tag) bool {
+func (h *header) has(t tagNumber) bool {
 	_, ok := h.find(t)
 	return ok
 }
@@ -228,7 +228,7 @@ func (h *header) bytes(e entry) []byte { return h.data[e.offset : e.offset+e.len
 
 // strings returns the items of a string, an array or a table of strings; none for
 // a tag that is missing or has another type.
-func (h *header) strings(t Tag) []string {
+func (h *header) strings(t tagNumber) []string {
 	e, ok := h.find(t)
 	if !ok || !e.typ.isString() {
 		return nil
@@ -242,7 +242,7 @@ func (h *header) strings(t Tag) []string {
 }
 
 // text returns the first string of a tag, "" where there is none.
-func (h *header) text(t Tag) string {
+func (h *header) text(t tagNumber) string {
 	e, ok := h.find(t)
 	if !ok || !e.typ.isString() {
 		return ""
@@ -253,7 +253,7 @@ func (h *header) text(t Tag) string {
 
 // numbers returns the items of an integer tag of any width, unsigned; none for a
 // tag that is missing or has another type.
-func (h *header) numbers(t Tag) []uint64 {
+func (h *header) numbers(t tagNumber) []uint64 {
 	e, ok := h.find(t)
 	if !ok || e.typ == typeBin || e.typ.isString() {
 		return nil
@@ -266,7 +266,7 @@ func (h *header) numbers(t Tag) []uint64 {
 }
 
 // number returns the first number of a tag and whether there is one.
-func (h *header) number(t Tag) (uint64, bool) {
+func (h *header) number(t tagNumber) (uint64, bool) {
 	e, ok := h.find(t)
 	if !ok {
 		return 0, false
@@ -286,7 +286,7 @@ func (h *header) number(t Tag) (uint64, bool) {
 }
 
 // size returns a number that is a size in a file.
-func (h *header) size(t Tag) (int64, bool) {
+func (h *header) size(t tagNumber) (int64, bool) {
 	n, ok := h.number(t)
 	return int64(min(n, math.MaxInt64)), ok
 }

@@ -15,32 +15,32 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// Info describes a package and its signatures.
+// Info describes a package and its signatures, as its headers state it.
 type Info struct {
 	Name       string // name-version-release.arch
-	Summary    string
+	Summary    string // as Vendor and License "" where it cannot be read
 	Vendor     string
 	License    string
-	Built      time.Time
-	Format     int // 3, 4 or 6
-	Source     bool
-	Size       int64 // bytes of the file
-	Signature  int   // bytes, the region's among them, without padding
-	Reserve    int   // bytes that signatures can take without making the package larger
-	Main       int   // bytes
-	Payload    int64 // bytes, as compressed
-	Compressor string
-	Tags       []string
-	Hash       string
-	Files      int
-	Digests    int      // files with a digest, which can be signed
-	Signed     int      // files with a signature
-	Length     int      // FILESIGNATURELENGTH: bytes of the longest signature
-	KeyIDs     []string // of the file signatures
-	In         Header
-	OpenPGP    []Signer // who signed the package
-	Verity     bool     // fs-verity signatures are there
-	Defects    []Defect // of the file signatures
+	Built      time.Time // UTC, to the second; zero where it is not stated
+	Format     int       // 3, 4 or 6
+	Source     bool      // it is a source package
+	Size       int64     // bytes of the file
+	Signature  int       // bytes of the signature header, the region's among them, without padding
+	Reserve    int       // bytes that signatures can take without making the package larger
+	Main       int       // bytes of the main header
+	Payload    int64     // bytes, as compressed
+	Compressor string    // rpm's name for it, such as "zstd"; "" where it is not stated
+	Tags       []string  // of the signature header, by rpm's names, in its order
+	Hash       string    // of file digests, such as "sha256"; "" without files
+	Files      int       // how many files there are, directories and links among them
+	Digests    int       // files with a digest, which can be signed
+	Signed     int       // files with a signature
+	Length     int       // FILESIGNATURELENGTH: bytes of the longest signature
+	KeyIDs     []string  // of the file signatures, distinct and sorted: eight hex digits each
+	In         Header    // where the file signatures are; "" for nowhere
+	OpenPGP    []Signer  // who signed the package
+	Verity     bool      // fs-verity signatures are there
+	Defects    []Defect  // of the file signatures
 
 	base string // name without version
 	evr  evr
@@ -48,18 +48,18 @@ type Info struct {
 
 // Signer is who made an OpenPGP signature, and over what.
 type Signer struct {
-	Tag       string
-	KeyID     string
-	Algorithm string
-	Hash      string
-	Date      time.Time
+	Tag       string    // rpm's name of the tag that holds it, such as "RSAHEADER"
+	KeyID     string    // sixteen hex digits, "" where none is stated, or why the signature cannot be read
+	Algorithm string    // of the key, such as "EdDSA"
+	Hash      string    // such as "sha256"; "" for one that is not known here
+	Date      time.Time // UTC, to the second
 }
 
 // Info describes the package. Nothing is verified.
 func (p *Package) Info() Info {
 	tag, reserve := p.sig.reserve()
 	info := Info{
-		Name: p.Name(), Format: p.Format(), Source: p.Source(), Size: p.size, Signature: len(p.sig.raw), Reserve: max(0, reserve-1),
+		Name: p.Name(), Format: p.format(), Source: p.Source(), Size: p.size, Signature: len(p.sig.raw), Reserve: max(0, reserve-1),
 		Main: len(p.main.raw), Payload: p.size - p.payload, Compressor: p.main.text(tagPayloadCompressor), Files: len(p.files),
 		KeyIDs: []string{}, OpenPGP: p.signers(), Verity: p.sig.has(tagVeritySignatures), Defects: append([]Defect{}, p.values.defects...),
 		In: p.signaturesIn(),
@@ -71,7 +71,7 @@ func (p *Package) Info() Info {
 		info.Tags = append(info.Tags, signatureTagName(e.tag))
 	}
 	if len(p.files) > 0 {
-		info.Hash = p.Hash().String()
+		info.Hash = p.hash().String()
 	}
 	length := p.taken(tagFileSignatureLength)
 	if n, ok := length.h.number(length.tag); ok {
@@ -112,7 +112,7 @@ func (p *Package) Defects() []Defect { return p.values.defects }
 // signers lists the OpenPGP signatures.
 func (p *Package) signers() []Signer {
 	list := []Signer{}
-	for _, t := range []Tag{tagRSA, tagDSA, tagPGP, tagGPG} {
+	for _, t := range []tagNumber{tagRSA, tagDSA, tagPGP, tagGPG} {
 		if e, ok := p.sig.find(t); ok {
 			list = append(list, signersOf(t, p.sig.bytes(e))...)
 		}
@@ -123,7 +123,7 @@ func (p *Package) signers() []Signer {
 	return list
 }
 
-func signersOf(t Tag, packets []byte) []Signer {
+func signersOf(t tagNumber, packets []byte) []Signer {
 	var list []Signer
 	for r := packet.NewReader(bytes.NewReader(packets)); ; {
 		next, err := r.Next()
@@ -139,7 +139,7 @@ func signersOf(t Tag, packets []byte) []Signer {
 	}
 }
 
-func signerOf(t Tag, s *packet.Signature) Signer {
+func signerOf(t tagNumber, s *packet.Signature) Signer {
 	signer := Signer{Tag: signatureTagName(t), Algorithm: openPGPAlgorithm(s.PubKeyAlgo), Date: s.CreationTime.UTC()}
 	if s.Hash.Available() {
 		signer.Hash = strings.ToLower(s.Hash.String())

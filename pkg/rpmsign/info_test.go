@@ -28,7 +28,7 @@ func TestInfo(t *testing.T) {
 
 func TestFormats(t *testing.T) {
 	for name, want := range map[string]int{"zstd": 4, "el6": 4, "rpm3": 3, "el5": 4} {
-		if got := mustParse(t, content(t, packages.Path(t, name))).Format(); got != want {
+		if got := mustParse(t, content(t, packages.Path(t, name))).format(); got != want {
 			t.Errorf("%s: %d, want %d", name, got, want)
 		}
 	}

@@ -66,7 +66,7 @@ func insertedSize(end int, values []value) int {
 }
 
 // checkInserted holds that rpm will read insert(values).
-func (h *header) checkInserted(values []value, limit HeaderLimit) error {
+func (h *header) checkInserted(values []value, limit uint32) error {
 	return checkSize(len(h.entries)+len(values), len(h.data)+insertedSize(h.end(), values), limit)
 }
 

@@ -125,7 +125,7 @@ func (h *rawHeader) fill(b byte) {
 // behind adds an entry behind the region.
 func (h *rawHeader) behind(tag packages.Tag) {
 	h.data = append(h.data, make([]byte, -len(h.data)&3)...)
-	h.index = append(h.index, entry{tag: Tag(tag.Tag), typ: dataType(tag.Type), offset: uint32(len(h.data)), count: tag.Count})
+	h.index = append(h.index, entry{tag: tagNumber(tag.Tag), typ: dataType(tag.Type), offset: uint32(len(h.data)), count: tag.Count})
 	h.data = append(h.data, tag.Data...)
 }
 
@@ -195,7 +195,7 @@ func TestInsertedSize(t *testing.T) {
 		values := withPadding(own, p.pad)
 		h, err := parseHeader(p.sig.insert(values), signatureLimits())
 		check(t, err)
-		if n := HeaderLimit(len(h.data)); p.sig.checkInserted(values, n) != nil || p.sig.checkInserted(values, n-1) == nil {
+		if n := uint32(len(h.data)); p.sig.checkInserted(values, n) != nil || p.sig.checkInserted(values, n-1) == nil {
 			t.Errorf("%s: it has %d bytes of data", name, n)
 		}
 	}
@@ -226,7 +226,7 @@ func FuzzInsert(f *testing.F) {
 		if err != nil {
 			t.Fatalf("what was inserted is not read: %v", err)
 		}
-		all := func(Tag) bool { return true }
+		all := func(tagNumber) bool { return true }
 		if !slices.EqualFunc(signed.values(all)[min(1, signed.inRegion):], append(h.values(all)[min(1, h.inRegion):], own...), value.equal) {
 			t.Fatal("not all entries are as they were")
 		}

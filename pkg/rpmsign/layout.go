@@ -9,7 +9,7 @@ import (
 
 // value is an entry of a signature header to be written.
 type value struct {
-	tag   Tag
+	tag   tagNumber
 	typ   dataType
 	count uint32
 	data  []byte
@@ -17,17 +17,17 @@ type value struct {
 
 // kept returns the entries of the old signature header that are written again:
 // all but the region, the reserve, and what is named.
-func (h *header) kept(drop ...Tag) []value {
+func (h *header) kept(drop ...tagNumber) []value {
 	drop = append(drop, tagHeaderSignatures, tagReserved, tagReservedSpace)
-	return h.values(func(t Tag) bool { return !slices.Contains(drop, t) })
+	return h.values(func(t tagNumber) bool { return !slices.Contains(drop, t) })
 }
 
 // having returns the entries with one of the tags.
-func (h *header) having(tags ...Tag) []value {
-	return h.values(func(t Tag) bool { return slices.Contains(tags, t) })
+func (h *header) having(tags ...tagNumber) []value {
+	return h.values(func(t tagNumber) bool { return slices.Contains(tags, t) })
 }
 
-func (h *header) values(take func(Tag) bool) []value {
+func (h *header) values(take func(tagNumber) bool) []value {
 	var list []value
 	for _, e := range h.entries {
 		if take(e.tag) {
@@ -105,13 +105,13 @@ const onTop = 1
 
 // reserve returns the room that the header has to spare, and the tag it has it
 // under; none (0) where it has no such tag.
-func (h *header) reserve() (Tag, int) {
+func (h *header) reserve() (tagNumber, int) {
 	e, _ := h.reserveEntry()
 	return e.tag, int(e.length)
 }
 
 func (h *header) reserveEntry() (entry, bool) {
-	for _, t := range []Tag{tagReservedSpace, tagReserved} {
+	for _, t := range []tagNumber{tagReservedSpace, tagReserved} {
 		if e, ok := h.find(t); ok {
 			return e, true
 		}
@@ -147,16 +147,15 @@ func (h *header) withReserve(base, own, old []value) []value {
 }
 
 // checkLimit holds that rpm will read a header of these values.
-func checkLimit(values []value, limit HeaderLimit) error {
+func checkLimit(values []value, limit uint32) error {
 	_, data := measure(sorted(values))
 	return checkSize(len(values)+1, data, limit)
 }
 
 // checkSize holds that rpm will read a header of so many entries and bytes of data.
-func checkSize(entries, data int, limit HeaderLimit) error {
+func checkSize(entries, data int, limit uint32) error {
 	if data > int(limit) {
-		return fmt.Errorf("%w: %d bytes, a limit of %s (rpm %s) takes %d",
-			ErrHeaderLimit, data, limit, limit.since(), limit)
+		return fmt.Errorf("%w: %d bytes, a limit of %s takes %d", ErrHeaderLimit, data, limitName(limit), limit)
 	}
 	if most := int(signatureLimits().entries); entries > most {
 		return fmt.Errorf("%w: %d entries, rpm takes %d", ErrHeaderTooLarge, entries, most)
@@ -164,12 +163,15 @@ func checkSize(entries, data int, limit HeaderLimit) error {
 	return nil
 }
 
-func (l HeaderLimit) since() string {
-	switch l {
-	case Limit8K:
-		return "4.14"
-	case Limit64K:
-		return "4.15"
+// limitName names a limit by the version of rpm that has it.
+func limitName(limit uint32) string {
+	switch limit {
+	case limit8K:
+		return "8K (rpm 4.14)"
+	case limit64K:
+		return "64K (rpm 4.15)"
+	case limit64M:
+		return "64M (rpm 4.16 and later)"
 	}
-	return "4.16 and later"
+	return fmt.Sprintf("%d bytes", limit)
 }

@@ -52,7 +52,7 @@ func put(t testing.TB, b []byte) string {
 
 // parsed is the package in b, without a file.
 func parsed(b []byte) (*Package, error) {
-	p := &Package{path: "p.rpm", options: Options{MaxHeader: Limit64M}}
+	p := &Package{path: "p.rpm", options: Options{MaxHeader: limit64M}}
 	return p, p.read(bytes.NewReader(b), int64(len(b)))
 }
 
@@ -128,7 +128,7 @@ func verify(t testing.TB, path, name string) (signed int) {
 			}
 			continue
 		}
-		if _, err := ima.NewKeyring(public).Verify(v, ima.Statement{Form: ima.ContentSignature(), Hash: p.Hash(), Digest: f.Digest}); err != nil {
+		if _, err := ima.NewKeyring(public).Verify(v, ima.Statement{Form: ima.ContentSignature(), Hash: p.hash(), Digest: f.Digest}); err != nil {
 			t.Errorf("%s: %s: %v", path, f.Path, err)
 		}
 		signed++

@@ -10,7 +10,7 @@ import (
 // when it reads a package, under a number of its own there: xlateTags of rpm's
 // lib/package.cc. What the main header has already makes rpm refuse the package.
 type merged struct {
-	signature, main Tag
+	signature, main tagNumber
 	// either says that a package before version 6 may have it in the main header
 	// instead, where old rpm wrote it, but not in both.
 	either bool
@@ -38,7 +38,7 @@ func (p *Package) checkMerged() error {
 		}
 		ours := m.signature == tagFileSignatures || m.signature == tagFileSignatureLength
 		switch both := p.sig.has(m.signature); {
-		case m.either && p.Format() < 6 && (!both || ours):
+		case m.either && p.format() < 6 && (!both || ours):
 		case both:
 			return fmt.Errorf("%w: %s is in both headers, which rpm 4.17 and later refuse", ErrMalformed, signatureTagName(m.signature))
 		default:
@@ -53,7 +53,7 @@ type Header string
 
 // Where file signatures may be.
 const (
-	InSignature Header = "signature"
+	inSignature Header = "signature"
 	InMain      Header = "main" // as rpm before 4.14 wrote them
 	InBoth      Header = "both" // rpm refuses the package
 )
@@ -61,7 +61,7 @@ const (
 // place is a tag in one of the headers.
 type place struct {
 	h   *header
-	tag Tag
+	tag tagNumber
 }
 
 func (at place) entry() (entry, bool) { return at.h.find(at.tag) }
@@ -72,7 +72,7 @@ func (at place) inMain() bool { return at.tag >= tagMainFileSignatures }
 
 // taken returns where rpm takes one of the tags with file signatures from: the main
 // header, if that has it.
-func (p *Package) taken(t Tag) place {
+func (p *Package) taken(t tagNumber) place {
 	main := tagMainFileSignatures
 	if t == tagFileSignatureLength {
 		main = tagMainFileSignatureLength
@@ -102,7 +102,7 @@ func (p *Package) signaturesIn() Header {
 	case list.inMain():
 		return InMain
 	case list.there():
-		return InSignature
+		return inSignature
 	}
 	return ""
 }

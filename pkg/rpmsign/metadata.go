@@ -18,7 +18,7 @@ const maxMetadata = 64 << 10
 func (p *Package) metadata() (*rpm.Package, error) {
 	var values []value
 	for _, t := range []struct {
-		tag  Tag
+		tag  tagNumber
 		text bool
 	}{
 		{tagName, true}, {tagVersion, true}, {tagRelease, true}, {tagEpoch, false}, {tagSummary, true}, {tagBuildTime, false},
@@ -51,11 +51,12 @@ func (e evr) Epoch() int      { return e.epoch }
 func (e evr) Version() string { return e.version }
 func (e evr) Release() string { return e.release }
 
-// CompareInfo orders packages by name, and those of one name by epoch, version and
-// release in rpm's order, the newest first. It is for slices.SortStableFunc.
-func CompareInfo(a, b Info) int {
-	if order := cmp.Compare(a.base, b.base); order != 0 {
+// Compare orders packages by name, and those of one name by epoch, version and release
+// in rpm's order, the newest first: negative if i comes before o, 0 if both are of one
+// version.
+func (i *Info) Compare(o *Info) int {
+	if order := cmp.Compare(i.base, o.base); order != 0 {
 		return order
 	}
-	return rpm.Compare(b.evr, a.evr)
+	return rpm.Compare(o.evr, i.evr)
 }

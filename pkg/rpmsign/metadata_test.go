@@ -19,7 +19,7 @@ func TestCompareInfo(t *testing.T) {
 	}
 	shuffled := slices.Clone(infos)
 	rand.New(rand.NewPCG(1, 2)).Shuffle(len(shuffled), func(i, j int) { shuffled[i], shuffled[j] = shuffled[j], shuffled[i] })
-	slices.SortStableFunc(shuffled, CompareInfo)
+	slices.SortStableFunc(shuffled, func(a, b Info) int { return a.Compare(&b) })
 	for i := range infos {
 		if shuffled[i].Name != infos[i].Name {
 			t.Fatalf("place %d has %+v, want %+v", i, shuffled[i].evr, infos[i].evr)

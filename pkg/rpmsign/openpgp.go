@@ -129,7 +129,7 @@ func unlock(key *packet.PrivateKey, passphrase func() ([]byte, error)) error {
 }
 
 // String returns the key id.
-func (k OpenPGPKey) String() string { return "OpenPGP key " + k.ID() }
+func (k OpenPGPKey) String() string { return "OpenPGP key " + k.id() }
 
 // Format prints String for every verb.
 func (k OpenPGPKey) Format(s fmt.State, _ rune) {
@@ -137,10 +137,10 @@ func (k OpenPGPKey) Format(s fmt.State, _ rune) {
 }
 
 // ID returns the signing key's id in hex.
-func (k OpenPGPKey) ID() string { return fmt.Sprintf("%016x", k.public.KeyId) }
+func (k OpenPGPKey) id() string { return fmt.Sprintf("%016x", k.public.KeyId) }
 
 // Sign returns a binary detached signature over what r has.
-func (k *OpenPGPKey) Sign(r io.ReadSeeker) ([]byte, error) {
+func (k *OpenPGPKey) signature(r io.ReadSeeker) ([]byte, error) {
 	signature, err := k.sign(r)
 	if err != nil {
 		return nil, fmt.Errorf("sign with %s: %w", k, err)
@@ -161,7 +161,7 @@ func detached(entity *openpgp.Entity, id uint64, now func() time.Time, r io.Read
 
 // ArmoredSignature returns a detached signature over what r has, in ASCII armor.
 func (k *OpenPGPKey) ArmoredSignature(r io.ReadSeeker) ([]byte, error) {
-	signature, err := k.Sign(r)
+	signature, err := k.signature(r)
 	if err != nil {
 		return nil, err
 	}
@@ -191,8 +191,8 @@ func armored(kind string, content []byte) ([]byte, error) {
 
 // openPGPTags are those that an OpenPGP signature may be under, all of which a
 // new one replaces: deleteSigs of rpm's sign/rpmgensig.cc.
-func openPGPTags() []Tag {
-	return []Tag{tagDSA, tagRSA, tagOpenPGP, tagPGP, tagGPG, tagPGP5}
+func openPGPTags() []tagNumber {
+	return []tagNumber{tagDSA, tagRSA, tagOpenPGP, tagPGP, tagGPG, tagPGP5}
 }
 
 // openpgp returns the package's signatures by key; current means that they are
@@ -202,12 +202,12 @@ func (p *Package) openpgp(key *OpenPGPKey) (signatures []value, current bool, er
 	if p.signedBy(key) {
 		return nil, true, nil
 	}
-	over, err := key.Sign(bytes.NewReader(p.main.raw))
+	over, err := key.signature(bytes.NewReader(p.main.raw))
 	if err != nil {
 		return nil, false, err
 	}
 	rsa := key.public.PubKeyAlgo == packet.PubKeyAlgoRSA
-	if p.Format() >= 6 {
+	if p.format() >= 6 {
 		text := append(base64.StdEncoding.AppendEncode(nil, over), 0)
 		return []value{{tagOpenPGP, typeStringArray, 1, text}}, false, nil
 	}
@@ -215,14 +215,14 @@ func (p *Package) openpgp(key *OpenPGPKey) (signatures []value, current bool, er
 	if p.main.has(tagPayloadSHA256) || p.main.has(tagPayloadSHA256Alt) {
 		return signatures, false, nil
 	}
-	both, err := key.Sign(io.NewSectionReader(p.content, p.mainAt, p.size-p.mainAt))
+	both, err := key.signature(io.NewSectionReader(p.content, p.mainAt, p.size-p.mainAt))
 	if err != nil {
 		return nil, false, err
 	}
 	return append(signatures, openPGPValue(rsa, tagPGP, tagGPG, both)), false, nil
 }
 
-func openPGPValue(rsa bool, forRSA, forOthers Tag, signature []byte) value {
+func openPGPValue(rsa bool, forRSA, forOthers tagNumber, signature []byte) value {
 	if rsa {
 		return value{forRSA, typeBin, uint32(len(signature)), signature}
 	}
@@ -237,11 +237,11 @@ func (p *Package) signedBy(key *OpenPGPKey) bool {
 		_, err := openpgp.CheckDetachedSignature(openpgp.EntityList{key.entity}, bytes.NewReader(p.main.raw), bytes.NewReader(s), nil)
 		valid = valid || err == nil
 	}
-	if !valid || p.Format() >= 6 || p.main.has(tagPayloadSHA256) || p.main.has(tagPayloadSHA256Alt) {
+	if !valid || p.format() >= 6 || p.main.has(tagPayloadSHA256) || p.main.has(tagPayloadSHA256Alt) {
 		return valid
 	}
 	valid = false
-	for _, t := range []Tag{tagPGP, tagGPG} {
+	for _, t := range []tagNumber{tagPGP, tagGPG} {
 		if e, ok := p.sig.find(t); ok {
 			both := io.NewSectionReader(p.content, p.mainAt, p.size-p.mainAt)
 			_, err := openpgp.CheckDetachedSignature(openpgp.EntityList{key.entity}, both, bytes.NewReader(p.sig.bytes(e)), nil)
@@ -254,7 +254,7 @@ func (p *Package) signedBy(key *OpenPGPKey) bool {
 // headerSignatures returns the OpenPGP signatures over the main header, in binary.
 func (p *Package) headerSignatures() [][]byte {
 	var list [][]byte
-	for _, t := range []Tag{tagRSA, tagDSA} {
+	for _, t := range []tagNumber{tagRSA, tagDSA} {
 		if e, ok := p.sig.find(t); ok {
 			list = append(list, p.sig.bytes(e))
 		}

@@ -107,7 +107,7 @@ func TestOpenPGPSigns(t *testing.T) {
 				if strings.Count(out, want) != map[bool]int{true: 2, false: 1}[name == "el6"] || !strings.Contains(out, "OK") || strings.Contains(out, "NOKEY") || strings.Contains(out, "BAD") {
 					t.Errorf("%s: %s", name, out)
 				}
-				wantTags(t, path, map[bool]Tag{true: tagRSA, false: tagDSA}[algorithm == "rsa2048"], name == "el6")
+				wantTags(t, path, map[bool]tagNumber{true: tagRSA, false: tagDSA}[algorithm == "rsa2048"], name == "el6")
 				before := content(t, path)
 				if r := run(t, s, path); r.Changed || !bytes.Equal(before, content(t, path)) {
 					t.Errorf("%s: signed again: %+v", name, r)
@@ -120,10 +120,10 @@ func TestOpenPGPSigns(t *testing.T) {
 
 // wantTags holds that the one OpenPGP signature over the main header is under tag,
 // and one over both parts there where the package needs it.
-func wantTags(t *testing.T, path string, tag Tag, both bool) {
+func wantTags(t *testing.T, path string, tag tagNumber, both bool) {
 	t.Helper()
 	p := mustParse(t, content(t, path))
-	second := map[Tag]Tag{tagRSA: tagPGP, tagDSA: tagGPG}[tag]
+	second := map[tagNumber]tagNumber{tagRSA: tagPGP, tagDSA: tagGPG}[tag]
 	for _, other := range openPGPTags() {
 		if want := other == tag || both && other == second; p.sig.has(other) != want {
 			t.Errorf("%s: %s there: %t", path, signatureTagName(other), !want)
@@ -168,10 +168,10 @@ func TestOpenPGPPassphrase(t *testing.T) {
 	if asked != 1 || bytes.ContainsAny(buf, "corethsn9") {
 		t.Errorf("asked %d times, passphrase is %q", asked, buf)
 	}
-	_, err = key.Sign(strings.NewReader("text"))
+	_, err = key.signature(strings.NewReader("text"))
 	check(t, err)
 	for _, text := range []string{fmt.Sprint(key), fmt.Sprintf("%+v", key), fmt.Sprintf("%#v", key), fmt.Sprint(*key)} {
-		if text != "OpenPGP key "+key.ID() {
+		if text != "OpenPGP key "+key.id() {
 			t.Errorf("printed as %q", text)
 		}
 	}
@@ -218,7 +218,7 @@ func TestOpenPGPKeysRefused(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if key := readKey(t, r.gpg(t, "--export-secret-keys"), ""); key.ID() != readKey(t, good, "").ID() {
+	if key := readKey(t, r.gpg(t, "--export-secret-keys"), ""); key.id() != readKey(t, good, "").id() {
 		t.Error("the key without armor is another one")
 	}
 }
@@ -242,7 +242,7 @@ func TestOpenPGPSubkey(t *testing.T) {
 	}
 	r.gpg(t, "--passphrase", "", "--quick-add-key", fingerprint, "rsa2048", "sign", "never")
 	key := readKey(t, r.secret(t, ""), "")
-	if strings.EqualFold(fingerprint[24:], key.ID()) {
+	if strings.EqualFold(fingerprint[24:], key.id()) {
 		t.Error("it is the primary key")
 	}
 	s := signer(t, "p256")

@@ -21,39 +21,13 @@ const (
 	leadMagic = "\xed\xab\xee\xdb"
 )
 
-// HeaderLimit is how many bytes of data a version of rpm takes in a signature
-// header.
-type HeaderLimit uint32
-
-// The limits, by the first version of rpm that has them.
+// The limits of versions of rpm: how many bytes of data each takes in a signature header
+// (hdrblobInit of rpm's lib/header.c).
 const (
-	Limit8K  HeaderLimit = 8 << 10  // rpm 4.14: about 7 signatures of RSA-2048 beside the usual reserve
-	Limit64K HeaderLimit = 64 << 10 // rpm 4.15
-	Limit64M HeaderLimit = 64 << 20 // rpm 4.16 and later
+	limit8K  = 8 << 10  // rpm 4.14: about 7 signatures of RSA-2048 beside the usual reserve
+	limit64K = 64 << 10 // rpm 4.15
+	limit64M = 64 << 20 // rpm 4.16 and later
 )
-
-// ParseHeaderLimit reads "8K", "64K" or "64M".
-func ParseHeaderLimit(text string) (HeaderLimit, error) {
-	switch text {
-	case "8K":
-		return Limit8K, nil
-	case "64K":
-		return Limit64K, nil
-	case "64M":
-		return Limit64M, nil
-	}
-	return 0, fmt.Errorf("limit %q: it is 8K (rpm 4.14), 64K (rpm 4.15) or 64M (rpm 4.16 and later)", text)
-}
-
-func (l HeaderLimit) String() string {
-	switch l {
-	case Limit8K:
-		return "8K"
-	case Limit64K:
-		return "64K"
-	}
-	return "64M"
-}
 
 // Options of Open. The zero value reads packages and writes them in place.
 type Options struct {
@@ -64,8 +38,9 @@ type Options struct {
 	Outside string
 	// Share has a package that needs no change share its Output by a hard link.
 	Share bool
-	// MaxHeader is the largest signature header to write; zero stands for Limit64M.
-	MaxHeader HeaderLimit
+	// MaxHeader is how many bytes of data the signature header may have that is written:
+	// rpm 4.14 takes 8 KiB, 4.15 64 KiB, and 4.16 and later 64 MiB, which zero stands for.
+	MaxHeader uint32
 	// OpenPGP, unless nil, makes the package's OpenPGP signatures anew when it is
 	// written.
 	OpenPGP *OpenPGPKey
@@ -88,7 +63,7 @@ type Package struct {
 	main    *header
 	mainAt  int64 // offsets in the file
 	payload int64
-	files   []File
+	files   []file
 	values  fileSignatures
 }
 
@@ -105,7 +80,7 @@ func Open(path string, o Options) (*Package, error) {
 	}
 	p := &Package{path: path, options: o, file: f}
 	if p.options.MaxHeader == 0 {
-		p.options.MaxHeader = Limit64M
+		p.options.MaxHeader = limit64M
 	}
 	if err := p.open(); err != nil {
 		return nil, errors.Join(fmt.Errorf("read %s: %w", path, err), f.Close())
@@ -228,7 +203,7 @@ func (p *Package) Source() bool {
 
 // Format returns the version of the package's format: 6, 4, or 3 for packages of
 // the time before immutable regions.
-func (p *Package) Format() int {
+func (p *Package) format() int {
 	if n, ok := p.main.number(tagRPMFormat); ok && n < 100 {
 		return int(n)
 	}
@@ -240,16 +215,12 @@ func (p *Package) Format() int {
 
 // Hash returns the algorithm of the package's file digests, SHA-256 for a package
 // without files.
-func (p *Package) Hash() ima.HashID {
+func (p *Package) hash() ima.HashID {
 	if len(p.files) == 0 {
 		return ima.SHA256
 	}
 	return p.files[0].Hash
 }
-
-// Files returns the package's files in the header's order; callers must not
-// change them.
-func (p *Package) Files() []File { return p.files }
 
 // unchanged holds that the open file still is what was read, and that the path
 // still leads to it.

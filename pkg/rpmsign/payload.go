@@ -81,7 +81,7 @@ func undecodable(err error) error {
 
 // fileCheck compares a payload's files with the header's digests.
 type fileCheck struct {
-	files  []File
+	files  []file
 	sizes  []int64 // bytes of content by file, as in a payload without names
 	links  [][]int // by file: the names that share its content, for the one that has it
 	byName map[string]int
@@ -91,7 +91,7 @@ type fileCheck struct {
 	number int
 }
 
-func newFileCheck(files []File) *fileCheck {
+func newFileCheck(files []file) *fileCheck {
 	c := &fileCheck{
 		files: files, sizes: make([]int64, len(files)), links: make([][]int, len(files)), byName: make(map[string]int, len(files)),
 		met: make([]bool, len(files)), buf: make([]byte, 64<<10),
@@ -101,7 +101,7 @@ func newFileCheck(files []File) *fileCheck {
 		f := &files[i]
 		c.byName[f.Path] = i
 		switch {
-		case f.Flags&FileGhost != 0:
+		case f.Flags&fileGhost != 0:
 		case f.Mode&fs.ModeSymlink != 0:
 			c.sizes[i] = f.Size
 		case !f.Mode.IsRegular():
@@ -142,7 +142,7 @@ func (c *fileCheck) next(r *cpio.Reader) (done bool, err error) {
 	c.met[i] = true
 	// rpm goes by the header's size alone; ghosts, which some old versions packed, it
 	// skips.
-	if size := h.Filesize64(); !h.IsStripped() && size != c.sizes[i] && c.files[i].Flags&FileGhost == 0 {
+	if size := h.Filesize64(); !h.IsStripped() && size != c.sizes[i] && c.files[i].Flags&fileGhost == 0 {
 		return false, fmt.Errorf("%w: the payload has %d bytes of %s, not %d", ErrMalformed, size, c.files[i].Path, c.sizes[i])
 	}
 	return false, c.compare(r, i)
@@ -193,7 +193,7 @@ func (c *fileCheck) complain(format string, args ...any) {
 
 func (c *fileCheck) result() error {
 	for i := range c.files {
-		if f := &c.files[i]; !c.met[i] && f.Flags&FileGhost == 0 {
+		if f := &c.files[i]; !c.met[i] && f.Flags&fileGhost == 0 {
 			c.complain("%s is not in the payload", f.Path)
 		}
 	}

@@ -41,31 +41,31 @@ func pad4(b []byte) []byte { return append(b, make([]byte, -len(b)&3)...) }
 
 func trailer() []byte { return newc("TRAILER!!!", "") }
 
-// file is one of a package whose payload tests make.
-func file(path, text string) File {
+// regular is one of a package whose payload tests make.
+func regular(path, text string) file {
 	sum := sha256.Sum256([]byte(text))
-	return File{Path: path, Mode: 0o644, Size: int64(len(text)), Hash: ima.SHA256, Digest: sum[:]}
+	return file{Path: path, Mode: 0o644, Size: int64(len(text)), Hash: ima.SHA256, Digest: sum[:]}
 }
 
-func linked(f File, inode uint64) File {
+func linked(f file, inode uint64) file {
 	f.Inode = inode
 	return f
 }
 
 // unpack compares an archive with files.
-func unpack(t testing.TB, archive []byte, files ...File) error {
+func unpack(t testing.TB, archive []byte, files ...file) error {
 	t.Helper()
 	p := &Package{files: files, content: bytes.NewReader(archive), size: int64(len(archive)), main: &header{}}
 	return p.checkFiles(t.Context())
 }
 
 func TestPayload(t *testing.T) {
-	a, b, empty := file("usr/a", "content of a"), file("usr/b", "b"), file("usr/empty", "")
-	dir := File{Path: "usr", Mode: fs.ModeDir | 0o755, Size: 4096, Hash: ima.SHA256}
-	link := File{Path: "usr/l", Mode: fs.ModeSymlink | 0o777, Size: 1, Link: "a", Hash: ima.SHA256}
-	ghost := File{Path: "run/ghost", Mode: 0o644, Size: 9, Flags: FileGhost, Hash: ima.SHA256}
-	one, two := linked(file("usr/one", "shared"), 7), linked(file("usr/two", "shared"), 7)
-	other := linked(file("usr/two", "shared"), 7)
+	a, b, empty := regular("usr/a", "content of a"), regular("usr/b", "b"), regular("usr/empty", "")
+	dir := file{Path: "usr", Mode: fs.ModeDir | 0o755, Size: 4096, Hash: ima.SHA256}
+	link := file{Path: "usr/l", Mode: fs.ModeSymlink | 0o777, Size: 1, Link: "a", Hash: ima.SHA256}
+	ghost := file{Path: "run/ghost", Mode: 0o644, Size: 9, Flags: fileGhost, Hash: ima.SHA256}
+	one, two := linked(regular("usr/one", "shared"), 7), linked(regular("usr/two", "shared"), 7)
+	other := linked(regular("usr/two", "shared"), 7)
 	other.Digest = b.Digest
 	longer := two
 	longer.Size++
@@ -73,49 +73,49 @@ func TestPayload(t *testing.T) {
 	names := [][]byte{newc("./usr/a", "content of a"), newc("./usr/b", "b")}
 	for name, c := range map[string]struct {
 		archive []byte
-		files   []File
+		files   []file
 		want    error
 		say     string
 	}{
-		"right":                    {join(names...), []File{a, b}, nil, ""},
-		"other order":              {join(names[1], names[0]), []File{a, b}, nil, ""},
-		"names of source":          {join(newc("usr/a", "content of a"), newc("/usr/b", "b")), []File{a, b}, nil, ""},
-		"every kind":               {join(newc("./usr", ""), newc("./usr/l", "a"), newc("./usr/empty", "")), []File{dir, link, empty, ghost}, nil, ""},
-		"root":                     {join(newc("./", "")), []File{{Path: ".", Mode: fs.ModeDir}}, nil, ""},
-		"other content":            {join(newc("./usr/a", "CONTENT OF A"), names[1]), []File{a, b}, ErrDigest, "usr/a has sha256"},
-		"shorter":                  {join(newc("./usr/a", "content"), names[1]), []File{a, b}, ErrMalformed, "7 bytes of usr/a, not 12"},
-		"longer":                   {join(newc("./usr/a", "content of a."), names[1]), []File{a, b}, ErrMalformed, "13 bytes of usr/a, not 12"},
-		"missing":                  {join(names[0]), []File{a, b}, ErrDigest, "usr/b is not in the payload"},
-		"missing directory":        {join(names...), []File{a, b, dir}, ErrDigest, "usr is not in the payload"},
-		"twice":                    {join(names[0], names[0], names[1]), []File{a, b}, ErrMalformed, "usr/a twice"},
-		"unknown":                  {join(append(names, newc("./etc/passwd", "x"))...), []File{a, b}, ErrMalformed, `"etc/passwd"`},
-		"content in directory":     {join(newc("./usr", "x")), []File{dir}, ErrMalformed, "1 bytes of usr"},
-		"ghost with content":       {join(newc("./run/ghost", "some")), []File{ghost}, nil, ""},
-		"hard link":                {join(newc("./usr/one", ""), newc("./usr/two", "shared")), []File{one, two}, nil, ""},
-		"hard link, content first": {join(newc("./usr/one", "shared"), newc("./usr/two", "")), []File{one, two}, ErrMalformed, "6 bytes of usr/one, not 0"},
-		"hard link, no name":       {join(newc("./usr/two", "shared")), []File{one, two}, ErrDigest, "usr/one is not"},
-		"hard link, other digest":  {join(newc("./usr/one", ""), newc("./usr/two", "shared")), []File{one, other}, ErrDigest, "usr/two has"},
-		"hard link, other size":    {join(newc("./usr/two", ""), newc("./usr/one", "shared")), []File{longer, one}, ErrDigest, "usr/two has 6 bytes, not 7"},
-		"no trailer":               {slices.Concat(names...), []File{a, b}, ErrTruncated, ""},
-		"half a header":            {slices.Concat(names[0], names[1][:50]), []File{a, b}, ErrTruncated, ""},
-		"half a file":              {names[0][:len(names[0])-6], []File{a, b}, ErrTruncated, ""},
-		"indexed":                  {join(strippedEntry(0, "content of a"), strippedEntry(1, "b"), strippedEntry(2, ""), strippedEntry(3, "")), []File{a, b, empty, dir}, nil, ""},
-		"indexed, odd sizes":       {join(strippedEntry(3, "12345"), strippedEntry(0, "1"), strippedEntry(2, "123"), strippedEntry(1, "12")), []File{file("1", "1"), file("2", "12"), file("3", "123"), file("5", "12345")}, nil, ""},
-		"indexed, symlink":         {join(strippedEntry(1, "a"), strippedEntry(0, "content of a")), []File{a, link}, nil, ""},
-		"indexed, hard link":       {join(strippedEntry(0, ""), strippedEntry(1, "shared")), []File{one, two}, nil, ""},
-		"indexed, other content":   {join(strippedEntry(0, "CONTENT OF A")), []File{a}, ErrDigest, ""},
-		"indexed, beyond":          {join(strippedEntry(2, "content of a")), []File{a, b}, ErrMalformed, "file 2 of 2"},
-		"indexed, twice":           {join(strippedEntry(0, "content of a"), strippedEntry(0, "content of a")), []File{a, b}, ErrMalformed, "twice"},
-		"indexed, truncated":       {strippedEntry(0, "content of a")[:20], []File{a}, ErrTruncated, ""},
-		"indexed, half":            {strippedEntry(0, "content of a")[:15], []File{a}, ErrTruncated, ""},
-		"negative index":           {[]byte("07070X-0000001\x00\x00"), []File{a}, ErrMalformed, "not a number"},
-		"huge index":               {[]byte("07070Xffffffff\x00\x00"), []File{a}, ErrMalformed, ""},
-		"negative size":            {bytes.Replace(join(names[0]), []byte("0000000c"), []byte("-000000c"), 1), []File{a}, ErrMalformed, "not a number"},
-		"huge size":                {bytes.Replace(join(names[0]), []byte("0000000c"), []byte("ffffffff"), 1), []File{a}, ErrMalformed, "4294967295 bytes"},
-		"huge name":                {bytes.Replace(join(names[0]), []byte("00000008"), []byte("7fffffff"), 1), []File{a}, ErrMalformed, "name of 2147483647 bytes"},
-		"no name":                  {bytes.Replace(join(names[0]), []byte("00000008"), []byte("00000000"), 1), []File{a}, ErrMalformed, "name of 0 bytes"},
-		"name without end":         {bytes.Replace(join(names[0]), []byte("./usr/a\x00"), []byte("./usr/aa"), 1), []File{a}, ErrMalformed, "does not end"},
-		"other magic":              {bytes.Replace(join(names...), []byte("070701"), []byte("070707"), 1), []File{a, b}, ErrMalformed, `"070707"`},
+		"right":                    {join(names...), []file{a, b}, nil, ""},
+		"other order":              {join(names[1], names[0]), []file{a, b}, nil, ""},
+		"names of source":          {join(newc("usr/a", "content of a"), newc("/usr/b", "b")), []file{a, b}, nil, ""},
+		"every kind":               {join(newc("./usr", ""), newc("./usr/l", "a"), newc("./usr/empty", "")), []file{dir, link, empty, ghost}, nil, ""},
+		"root":                     {join(newc("./", "")), []file{{Path: ".", Mode: fs.ModeDir}}, nil, ""},
+		"other content":            {join(newc("./usr/a", "CONTENT OF A"), names[1]), []file{a, b}, ErrDigest, "usr/a has sha256"},
+		"shorter":                  {join(newc("./usr/a", "content"), names[1]), []file{a, b}, ErrMalformed, "7 bytes of usr/a, not 12"},
+		"longer":                   {join(newc("./usr/a", "content of a."), names[1]), []file{a, b}, ErrMalformed, "13 bytes of usr/a, not 12"},
+		"missing":                  {join(names[0]), []file{a, b}, ErrDigest, "usr/b is not in the payload"},
+		"missing directory":        {join(names...), []file{a, b, dir}, ErrDigest, "usr is not in the payload"},
+		"twice":                    {join(names[0], names[0], names[1]), []file{a, b}, ErrMalformed, "usr/a twice"},
+		"unknown":                  {join(append(names, newc("./etc/passwd", "x"))...), []file{a, b}, ErrMalformed, `"etc/passwd"`},
+		"content in directory":     {join(newc("./usr", "x")), []file{dir}, ErrMalformed, "1 bytes of usr"},
+		"ghost with content":       {join(newc("./run/ghost", "some")), []file{ghost}, nil, ""},
+		"hard link":                {join(newc("./usr/one", ""), newc("./usr/two", "shared")), []file{one, two}, nil, ""},
+		"hard link, content first": {join(newc("./usr/one", "shared"), newc("./usr/two", "")), []file{one, two}, ErrMalformed, "6 bytes of usr/one, not 0"},
+		"hard link, no name":       {join(newc("./usr/two", "shared")), []file{one, two}, ErrDigest, "usr/one is not"},
+		"hard link, other digest":  {join(newc("./usr/one", ""), newc("./usr/two", "shared")), []file{one, other}, ErrDigest, "usr/two has"},
+		"hard link, other size":    {join(newc("./usr/two", ""), newc("./usr/one", "shared")), []file{longer, one}, ErrDigest, "usr/two has 6 bytes, not 7"},
+		"no trailer":               {slices.Concat(names...), []file{a, b}, ErrTruncated, ""},
+		"half a header":            {slices.Concat(names[0], names[1][:50]), []file{a, b}, ErrTruncated, ""},
+		"half a file":              {names[0][:len(names[0])-6], []file{a, b}, ErrTruncated, ""},
+		"indexed":                  {join(strippedEntry(0, "content of a"), strippedEntry(1, "b"), strippedEntry(2, ""), strippedEntry(3, "")), []file{a, b, empty, dir}, nil, ""},
+		"indexed, odd sizes":       {join(strippedEntry(3, "12345"), strippedEntry(0, "1"), strippedEntry(2, "123"), strippedEntry(1, "12")), []file{regular("1", "1"), regular("2", "12"), regular("3", "123"), regular("5", "12345")}, nil, ""},
+		"indexed, symlink":         {join(strippedEntry(1, "a"), strippedEntry(0, "content of a")), []file{a, link}, nil, ""},
+		"indexed, hard link":       {join(strippedEntry(0, ""), strippedEntry(1, "shared")), []file{one, two}, nil, ""},
+		"indexed, other content":   {join(strippedEntry(0, "CONTENT OF A")), []file{a}, ErrDigest, ""},
+		"indexed, beyond":          {join(strippedEntry(2, "content of a")), []file{a, b}, ErrMalformed, "file 2 of 2"},
+		"indexed, twice":           {join(strippedEntry(0, "content of a"), strippedEntry(0, "content of a")), []file{a, b}, ErrMalformed, "twice"},
+		"indexed, truncated":       {strippedEntry(0, "content of a")[:20], []file{a}, ErrTruncated, ""},
+		"indexed, half":            {strippedEntry(0, "content of a")[:15], []file{a}, ErrTruncated, ""},
+		"negative index":           {[]byte("07070X-0000001\x00\x00"), []file{a}, ErrMalformed, "not a number"},
+		"huge index":               {[]byte("07070Xffffffff\x00\x00"), []file{a}, ErrMalformed, ""},
+		"negative size":            {bytes.Replace(join(names[0]), []byte("0000000c"), []byte("-000000c"), 1), []file{a}, ErrMalformed, "not a number"},
+		"huge size":                {bytes.Replace(join(names[0]), []byte("0000000c"), []byte("ffffffff"), 1), []file{a}, ErrMalformed, "4294967295 bytes"},
+		"huge name":                {bytes.Replace(join(names[0]), []byte("00000008"), []byte("7fffffff"), 1), []file{a}, ErrMalformed, "name of 2147483647 bytes"},
+		"no name":                  {bytes.Replace(join(names[0]), []byte("00000008"), []byte("00000000"), 1), []file{a}, ErrMalformed, "name of 0 bytes"},
+		"name without end":         {bytes.Replace(join(names[0]), []byte("./usr/a\x00"), []byte("./usr/aa"), 1), []file{a}, ErrMalformed, "does not end"},
+		"other magic":              {bytes.Replace(join(names...), []byte("070701"), []byte("070707"), 1), []file{a, b}, ErrMalformed, `"070707"`},
 	} {
 		err := unpack(t, c.archive, c.files...)
 		if !errors.Is(err, c.want) || err != nil && !strings.Contains(err.Error(), c.say) {
@@ -126,10 +126,10 @@ func TestPayload(t *testing.T) {
 
 // TestManyComplaints names some of the files that differ and counts the others.
 func TestManyComplaints(t *testing.T) {
-	var files []File
+	var files []file
 	var archive []byte
 	for i := range 50 {
-		files = append(files, file(fmt.Sprint(i), "right"))
+		files = append(files, regular(fmt.Sprint(i), "right"))
 		archive = append(archive, newc(fmt.Sprint("./", i), "wrong")...)
 	}
 	err := unpack(t, append(archive, trailer()...), files...)
@@ -159,11 +159,11 @@ func TestFileDigestInConsistentPackage(t *testing.T) {
 func TestCpioOfOthers(t *testing.T) {
 	harness.Tool(t, "cpio")
 	dir := t.TempDir()
-	var files []File
+	var files []file
 	for i := range 30 {
 		text := strings.Repeat("x", i)
 		check(t, os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), []byte(text), 0o644))
-		files = append(files, file(fmt.Sprint(i), text))
+		files = append(files, regular(fmt.Sprint(i), text))
 	}
 	cmd := exec.Command("sh", "-c", "find . -type f | cpio --quiet -o -H newc")
 	cmd.Dir = dir
@@ -199,7 +199,7 @@ func TestBombs(t *testing.T) {
 	for name, archive := range map[string][]byte{"gzip": gz.Bytes(), "zstd": zst.Bytes()} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		err := unpack(t, archive, file("usr/a", "small"))
+		err := unpack(t, archive, regular("usr/a", "small"))
 		runtime.ReadMemStats(&after)
 		if n := after.TotalAlloc - before.TotalAlloc; !errors.Is(err, ErrMalformed) || n > 32<<20 {
 			t.Errorf("%s: %v, allocated %d bytes", name, err, n)
@@ -223,7 +223,7 @@ func TestHugeWindows(t *testing.T) {
 	} {
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		err := unpack(t, c.payload, file("usr/a", "small"))
+		err := unpack(t, c.payload, regular("usr/a", "small"))
 		runtime.ReadMemStats(&after)
 		n := after.TotalAlloc - before.TotalAlloc
 		if !errors.Is(err, ErrMalformed) || !strings.Contains(err.Error(), c.say) || n > 16<<20 && c.say != "corrupt" {
@@ -243,7 +243,7 @@ func xzWindow(code byte) []byte {
 
 func TestPayloadFormats(t *testing.T) {
 	for _, start := range []string{"", "drpm", "\x1f\x8b", "BZh9", "\xfd7zXZ\x00", "\x28\xb5\x2f\xfd", "0707", "\x5d\x00\x00\x80\x00"} {
-		if err := unpack(t, []byte(start), file("a", "a")); !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrTruncated) {
+		if err := unpack(t, []byte(start), regular("a", "a")); !errors.Is(err, ErrMalformed) && !errors.Is(err, ErrTruncated) {
 			t.Errorf("%q: %v", start, err)
 		}
 	}
@@ -267,7 +267,7 @@ func TestUndigested(t *testing.T) {
 		p, err := Open(path, Options{})
 		check(t, err)
 		defer p.Close()
-		if d := p.Defects(); len(d) != 1 || d[0].Flaw != FlawUndigested || d[0].Flaw.Harmless() {
+		if d := p.Defects(); len(d) != 1 || d[0].Flaw != flawUndigested || d[0].Flaw.Harmless() {
 			t.Errorf("%s: %v", name, d)
 		}
 		check(t, p.Check(t.Context(), CheckPayload))
@@ -280,7 +280,7 @@ func TestUndigested(t *testing.T) {
 	}
 	for _, name := range []string{"el5", "md5", "rpm3", "rich"} { // whose empty files, ghosts and directories have none
 		p := mustParse(t, content(t, packages.Path(t, name)))
-		if slices.ContainsFunc(p.Defects(), func(d Defect) bool { return d.Flaw == FlawUndigested }) {
+		if slices.ContainsFunc(p.Defects(), func(d Defect) bool { return d.Flaw == flawUndigested }) {
 			t.Errorf("%s: %v", name, p.Defects())
 		}
 	}

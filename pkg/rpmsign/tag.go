@@ -2,95 +2,95 @@ package rpmsign
 
 import "fmt"
 
-// Tag is the number of a header entry: rpm's include/rpm/rpmtag.h. Numbers below
+// tagNumber is the number of a header entry: rpm's include/rpm/rpmtag.h. Numbers below
 // 1000 mean the same in both headers; from 1000 on those of the signature header
 // are numbered apart.
-type Tag uint32
+type tagNumber uint32
 
 // Tags that open a header and say which part of it is immutable.
 const (
-	tagHeaderImage      Tag = 61 // in the region trailer of some old signature headers
-	tagHeaderSignatures Tag = 62
-	tagHeaderImmutable  Tag = 63
-	tagI18NTable        Tag = 100 // the lowest tag besides the region's
+	tagHeaderImage      tagNumber = 61 // in the region trailer of some old signature headers
+	tagHeaderSignatures tagNumber = 62
+	tagHeaderImmutable  tagNumber = 63
+	tagI18NTable        tagNumber = 100 // the lowest tag besides the region's
 )
 
 // Tags of the signature header.
 const (
-	tagDSA                 Tag = 267 // OpenPGP over the main header, all but RSA keys
-	tagRSA                 Tag = 268 // OpenPGP over the main header, RSA keys
-	tagSHA1                Tag = 269 // hex, over the main header
-	tagLongSize            Tag = 270 // main header and payload, bytes
-	tagLongArchiveSize     Tag = 271 // payload unpacked, bytes
-	tagSHA256              Tag = 273 // hex, over the main header
-	tagFileSignatures      Tag = 274 // hex security.ima values, one a file
-	tagFileSignatureLength Tag = 275 // bytes of the longest one
-	tagVeritySignatures    Tag = 276 // base64 fs-verity signatures, one a file
-	tagVerityAlgorithm     Tag = 277
-	tagOpenPGP             Tag = 278  // base64, over the main header, any key (v6)
-	tagSHA3                Tag = 279  // SHA3-256, hex, over the main header (v6)
-	tagReserved            Tag = 999  // room for signatures (v6)
-	tagSize                Tag = 1000 // main header and payload, bytes
-	tagPGP                 Tag = 1002 // OpenPGP over main header and payload, RSA keys
-	tagMD5                 Tag = 1004 // over main header and payload
-	tagGPG                 Tag = 1005 // OpenPGP over main header and payload, all but RSA keys
-	tagPGP5                Tag = 1006
-	tagPayloadSize         Tag = 1007 // payload unpacked, bytes
-	tagReservedSpace       Tag = 1008 // room for signatures
+	tagDSA                 tagNumber = 267 // OpenPGP over the main header, all but RSA keys
+	tagRSA                 tagNumber = 268 // OpenPGP over the main header, RSA keys
+	tagSHA1                tagNumber = 269 // hex, over the main header
+	tagLongSize            tagNumber = 270 // main header and payload, bytes
+	tagLongArchiveSize     tagNumber = 271 // payload unpacked, bytes
+	tagSHA256              tagNumber = 273 // hex, over the main header
+	tagFileSignatures      tagNumber = 274 // hex security.ima values, one a file
+	tagFileSignatureLength tagNumber = 275 // bytes of the longest one
+	tagVeritySignatures    tagNumber = 276 // base64 fs-verity signatures, one a file
+	tagVerityAlgorithm     tagNumber = 277
+	tagOpenPGP             tagNumber = 278  // base64, over the main header, any key (v6)
+	tagSHA3                tagNumber = 279  // SHA3-256, hex, over the main header (v6)
+	tagReserved            tagNumber = 999  // room for signatures (v6)
+	tagSize                tagNumber = 1000 // main header and payload, bytes
+	tagPGP                 tagNumber = 1002 // OpenPGP over main header and payload, RSA keys
+	tagMD5                 tagNumber = 1004 // over main header and payload
+	tagGPG                 tagNumber = 1005 // OpenPGP over main header and payload, all but RSA keys
+	tagPGP5                tagNumber = 1006
+	tagPayloadSize         tagNumber = 1007 // payload unpacked, bytes
+	tagReservedSpace       tagNumber = 1008 // room for signatures
 )
 
 // Tags of the main header.
 const (
-	tagName              Tag = 1000
-	tagVersion           Tag = 1001
-	tagRelease           Tag = 1002
-	tagEpoch             Tag = 1003
-	tagSummary           Tag = 1004
-	tagBuildTime         Tag = 1006
-	tagVendor            Tag = 1011
-	tagLicense           Tag = 1014
-	tagURL               Tag = 1020
-	tagArch              Tag = 1022
-	tagOldFileNames      Tag = 1027
-	tagFileSizes         Tag = 1028
-	tagFileModes         Tag = 1030
-	tagFileDigests       Tag = 1035
-	tagFileLinkTos       Tag = 1036
-	tagFileFlags         Tag = 1037
-	tagSourceRPM         Tag = 1044
-	tagArchiveSize       Tag = 1046 // payload unpacked, bytes; of rpm 3
-	tagFileDevices       Tag = 1095
-	tagFileInodes        Tag = 1096
-	tagSourcePackage     Tag = 1106
-	tagDirIndexes        Tag = 1116
-	tagBaseNames         Tag = 1117
-	tagDirNames          Tag = 1118
-	tagPayloadFormat     Tag = 1124
-	tagPayloadCompressor Tag = 1125
-	tagFileColors        Tag = 1140 // which files are ELF files
-	tagFileClass         Tag = 1141 // indexes into the next one
-	tagClassDict         Tag = 1142 // words of libmagic
-	tagLongFileSizes     Tag = 5008
-	tagFileDigestAlgo    Tag = 5011
+	tagName              tagNumber = 1000
+	tagVersion           tagNumber = 1001
+	tagRelease           tagNumber = 1002
+	tagEpoch             tagNumber = 1003
+	tagSummary           tagNumber = 1004
+	tagBuildTime         tagNumber = 1006
+	tagVendor            tagNumber = 1011
+	tagLicense           tagNumber = 1014
+	tagURL               tagNumber = 1020
+	tagArch              tagNumber = 1022
+	tagOldFileNames      tagNumber = 1027
+	tagFileSizes         tagNumber = 1028
+	tagFileModes         tagNumber = 1030
+	tagFileDigests       tagNumber = 1035
+	tagFileLinkTos       tagNumber = 1036
+	tagFileFlags         tagNumber = 1037
+	tagSourceRPM         tagNumber = 1044
+	tagArchiveSize       tagNumber = 1046 // payload unpacked, bytes; of rpm 3
+	tagFileDevices       tagNumber = 1095
+	tagFileInodes        tagNumber = 1096
+	tagSourcePackage     tagNumber = 1106
+	tagDirIndexes        tagNumber = 1116
+	tagBaseNames         tagNumber = 1117
+	tagDirNames          tagNumber = 1118
+	tagPayloadFormat     tagNumber = 1124
+	tagPayloadCompressor tagNumber = 1125
+	tagFileColors        tagNumber = 1140 // which files are ELF files
+	tagFileClass         tagNumber = 1141 // indexes into the next one
+	tagClassDict         tagNumber = 1142 // words of libmagic
+	tagLongFileSizes     tagNumber = 5008
+	tagFileDigestAlgo    tagNumber = 5011
 	// Where rpm before 4.14 wrote file signatures, and later ones still read them.
-	tagMainFileSignatures      Tag = 5090
-	tagMainFileSignatureLength Tag = 5091
-	tagPayloadSHA256           Tag = 5092
-	tagPayloadSHA256Algo       Tag = 5093
-	tagPayloadSHA256Alt        Tag = 5097
-	tagCompressedSize          Tag = 5112 // payload as it lies in the file, bytes (v6)
-	tagRPMFormat               Tag = 5114
-	tagFileMIMEIndex           Tag = 5115 // indexes into the next one (v6)
-	tagMIMEDict                Tag = 5116 // MIME types (v6)
-	tagPayloadSHA512           Tag = 5121
-	tagPayloadSHA512Alt        Tag = 5122
-	tagPayloadSHA3             Tag = 5123
-	tagPayloadSHA3Alt          Tag = 5124
+	tagMainFileSignatures      tagNumber = 5090
+	tagMainFileSignatureLength tagNumber = 5091
+	tagPayloadSHA256           tagNumber = 5092
+	tagPayloadSHA256Algo       tagNumber = 5093
+	tagPayloadSHA256Alt        tagNumber = 5097
+	tagCompressedSize          tagNumber = 5112 // payload as it lies in the file, bytes (v6)
+	tagRPMFormat               tagNumber = 5114
+	tagFileMIMEIndex           tagNumber = 5115 // indexes into the next one (v6)
+	tagMIMEDict                tagNumber = 5116 // MIME types (v6)
+	tagPayloadSHA512           tagNumber = 5121
+	tagPayloadSHA512Alt        tagNumber = 5122
+	tagPayloadSHA3             tagNumber = 5123
+	tagPayloadSHA3Alt          tagNumber = 5124
 )
 
 // signatureTagName names the tags of a signature header, and those that stand for
 // them in a main header, as rpm does.
-func signatureTagName(t Tag) string {
+func signatureTagName(t tagNumber) string {
 	switch t {
 	case tagHeaderSignatures:
 		return "HEADERSIGNATURES"

@@ -68,7 +68,7 @@ func TestVectorsWritten(t *testing.T) {
 			continue
 		}
 		theirs, before := mustParse(t, content(t, vectors+v.File)), mustParse(t, content(t, vectors+v.From))
-		if before.values.present || theirs.Source() || before.Hash() == ima.MD5 || before.Hash() == ima.SHA1 {
+		if before.values.present || theirs.Source() || before.hash() == ima.MD5 || before.hash() == ima.SHA1 {
 			continue // signed before, or never signed here
 		}
 		t.Run(v.File, func(t *testing.T) {
@@ -102,7 +102,7 @@ func tagsText(list []value) string {
 // rpmReads has this machine's rpm check a package that it knows the format of.
 func rpmReads(t *testing.T, path string, p *Package) error {
 	t.Helper()
-	if p.Format() > 4 {
+	if p.format() > 4 {
 		return nil
 	}
 	return rpmChecksig(t, path)
@@ -118,12 +118,12 @@ func TestVectorsRead(t *testing.T) {
 				t.Errorf("%s: %s: %v", v.File, l, err)
 			}
 		}
-		if p.Format() != 4 && p.Format() != 6 || strings.HasPrefix(v.File, "v6/") != (p.Format() == 6) && !strings.Contains(v.File, "v4-by") {
-			t.Errorf("%s: format %d", v.File, p.Format())
+		if p.format() != 4 && p.format() != 6 || strings.HasPrefix(v.File, "v6/") != (p.format() == 6) && !strings.Contains(v.File, "v4-by") {
+			t.Errorf("%s: format %d", v.File, p.format())
 		}
 		switch repeated := len(v.Lengths) > 1; {
 		case repeated:
-			if d := p.Defects(); !slices.ContainsFunc(d, func(d Defect) bool { return d.Flaw == FlawRepeated || d.Flaw == FlawCount }) {
+			if d := p.Defects(); !slices.ContainsFunc(d, func(d Defect) bool { return d.Flaw == flawRepeated || d.Flaw == flawCount }) {
 				t.Errorf("%s: defects %v", v.File, d)
 			}
 		case v.Key != "" && p.values.values != nil && !strings.Contains(v.File, "other-key"):
@@ -145,7 +145,7 @@ func wantValid(t *testing.T, v vector, p *Package) {
 		if f.Digest == nil {
 			continue
 		}
-		if _, err := ima.NewKeyring(public).Verify(p.values.values[i], ima.Statement{Form: ima.ContentSignature(), Hash: p.Hash(), Digest: f.Digest}); err != nil {
+		if _, err := ima.NewKeyring(public).Verify(p.values.values[i], ima.Statement{Form: ima.ContentSignature(), Hash: p.hash(), Digest: f.Digest}); err != nil {
 			t.Errorf("%s: %s: %v", v.File, f.Path, err)
 		}
 	}
@@ -159,7 +159,7 @@ func TestVectorsRepaired(t *testing.T) {
 	for _, file := range files {
 		b := content(t, file)
 		p := mustParse(t, b)
-		if h := p.Hash(); p.Source() || h == ima.MD5 || h == ima.SHA1 {
+		if h := p.hash(); p.Source() || h == ima.MD5 || h == ima.SHA1 {
 			continue
 		}
 		path := put(t, b)
@@ -186,7 +186,7 @@ func strictOrder(t *testing.T, file string, p *Package) {
 			t.Errorf("%s: %d after %d", file, p.sig.entries[i].tag, p.sig.entries[i-1].tag)
 		}
 	}
-	if last := p.sig.entries[len(p.sig.entries)-1].tag; p.Format() == 6 && last != tagReserved {
+	if last := p.sig.entries[len(p.sig.entries)-1].tag; p.format() == 6 && last != tagReserved {
 		t.Errorf("%s: tag %d comes last", file, last)
 	}
 }
