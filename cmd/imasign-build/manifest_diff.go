@@ -39,7 +39,7 @@ func runManifestDiff(ctx context.Context, a *app, from, to string) error {
 		if err != nil {
 			return fmt.Errorf("compare %s with %s: %w", from, to, err)
 		}
-		r.Differences = append(r.Differences, report.Difference{Path: report.PathOf(d.Path), Change: string(d.Change), Fields: d.Fields})
+		r.Differences = append(r.Differences, report.Difference{Path: report.PathOf(d.Path), Change: d.Change, Fields: d.Fields})
 	}
 	if len(r.Differences) > 0 {
 		return a.print(r, errWrong)

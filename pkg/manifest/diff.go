@@ -9,28 +9,25 @@ import (
 	"maps"
 )
 
-// Change is how a path differs between two manifests.
-type Change string
-
-// The changes, seen from the first manifest.
+// What a Difference says of a path, seen from the first manifest.
 const (
-	Removed Change = "removed"
-	Added   Change = "added"
-	Changed Change = "changed"
+	removed = "removed"
+	added   = "added"
+	changed = "changed"
 )
 
 // Difference is one path, or one header ("" as path), that differs.
 type Difference struct {
-	Path   string
-	Change Change
+	Path   string   // raw bytes
+	Change string   // "removed", "added" or "changed", seen from the first manifest
 	Fields []string // which keys changed, with both values where they are short
 }
 
 // Diff yields what differs between two manifests, reading both once, in step. A
 // manifest of several containers is compared with one of the same containers in
 // the same order; otherwise it yields an error. Where a path repeats, its first
-// entry is compared with the first, its second with the second. After an error
-// there is nothing more.
+// entry is compared with the first, its second with the second. After an error, which
+// is one of either [Reader] otherwise, there is nothing more.
 func Diff(old, now *Reader) iter.Seq2[Difference, error] {
 	return func(yield func(Difference, error) bool) {
 		for {
@@ -50,7 +47,7 @@ func Diff(old, now *Reader) iter.Seq2[Difference, error] {
 				yield(Difference{}, fmt.Errorf("one has %s %q where the other has %s %q", a.Container, a.Name, b.Container, b.Name))
 				return
 			}
-			if fields := headerFields(a, b); len(fields) > 0 && !yield(Difference{Change: Changed, Fields: fields}, nil) {
+			if fields := headerFields(a, b); len(fields) > 0 && !yield(Difference{Change: changed, Fields: fields}, nil) {
 				return
 			}
 			if !diffLines(old, now, yield) {
@@ -84,17 +81,17 @@ func diffLines(old, now *Reader, yield func(Difference, error) bool) bool {
 			yield(Difference{}, sides(errA, errB))
 			return false
 		}
-		d := Difference{Path: a.Path, Change: Changed}
+		d := Difference{Path: a.Path, Change: changed}
 		takeA, takeB := moreA && (!moreB || a.Path <= b.Path), moreB && (!moreA || b.Path <= a.Path)
 		switch {
 		case !takeB:
-			d.Change = Removed
+			d.Change = removed
 		case !takeA:
-			d.Path, d.Change = b.Path, Added
+			d.Path, d.Change = b.Path, added
 		default:
 			d.Fields = lineFields(a, b)
 		}
-		if (d.Change != Changed || len(d.Fields) > 0) && !yield(d, nil) {
+		if (d.Change != changed || len(d.Fields) > 0) && !yield(d, nil) {
 			return false
 		}
 		if takeA {

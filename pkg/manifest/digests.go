@@ -14,9 +14,9 @@ func DigestPath(h ima.HashID, digest []byte) string {
 	return h.String() + ":" + hex.EncodeToString(digest)
 }
 
-// Type returns the file type that a line's kind names, without permissions; it is
+// fileType returns the file type that a line's kind names, without permissions; it is
 // the inverse of Kind.
-func Type(kind string) fs.FileMode {
+func fileType(kind string) fs.FileMode {
 	switch kind {
 	case "directory":
 		return fs.ModeDir
@@ -36,5 +36,5 @@ func Type(kind string) fs.FileMode {
 
 // FileMode returns the line's kind and mode in the form of package fs.
 func (l *Line) FileMode() fs.FileMode {
-	return Type(l.Kind) | stmode.FileMode(l.Mode&0o7777)
+	return fileType(l.Kind) | stmode.FileMode(l.Mode&0o7777)
 }

@@ -12,7 +12,7 @@ import (
 
 func (h *Header) toJSON() headerJSON {
 	j := headerJSON{
-		Version: Version, Tool: strings.ToValidUTF8(h.Tool, "\uFFFD"), Container: strings.ToValidUTF8(string(h.Container), "\uFFFD"),
+		Version: version, Tool: strings.ToValidUTF8(h.Tool, "\uFFFD"), Container: strings.ToValidUTF8(string(h.Container), "\uFFFD"),
 		Entries: h.Entries, Certificate: hex.EncodeToString(h.Certificate),
 	}
 	j.Name, j.NameB64 = text(h.Name)
@@ -46,8 +46,8 @@ func (h *Header) check() error {
 }
 
 func (j *headerJSON) header() (h Header, err error) {
-	if j.Version != Version {
-		return Header{}, fmt.Errorf("%w: version %d, this program knows %d", ErrFormat, j.Version, Version)
+	if j.Version != version {
+		return Header{}, fmt.Errorf("%w: version %d, this program knows %d", ErrFormat, j.Version, version)
 	}
 	h = Header{Tool: j.Tool, Container: Container(j.Container), Name: j.Name, Entries: j.Entries}
 	if len(j.NameB64) > 0 {

@@ -24,8 +24,8 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// Version is the format's version, the value of a header's first key.
-const Version = 1
+// version is the format's version, the value of a header's first key.
+const version = 1
 
 // ErrFormat means that the input is not a manifest of a version known here.
 var ErrFormat = errors.New("not a valid manifest")

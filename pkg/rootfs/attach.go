@@ -21,7 +21,7 @@ import (
 // Committing the change sets what the plan says. Each file must be in the very state in
 // which it was planned (tree.ErrChanged), owner, times and content untouched since. After
 // an error, and when ctx is cancelled, the xattrs recorded in the plan are put back and
-// the error wraps ErrRestored; if that fails as well, the error names the files.
+// the error says so; if that fails as well, the error names the files.
 func (t *Tree) Prepare(ctx context.Context, plan *signing.Plan) (*signing.Change, error) {
 	if plan.Counts().Pending() == 0 {
 		return &signing.Change{}, nil
@@ -209,7 +209,7 @@ func (t *Tree) restore(plan *signing.Plan, done *attached, failed error) error {
 		left = t.putAllBack(plan, done, func(*signing.Record) {})
 	}
 	if len(left) == 0 {
-		return fmt.Errorf("%w; %w", failed, ErrRestored)
+		return fmt.Errorf("%w; %w", failed, errRestored)
 	}
 	return fmt.Errorf("%w; %d files could not be restored and keep what was attached: %w", failed, len(left), errors.Join(left...))
 }

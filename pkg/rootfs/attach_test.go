@@ -165,7 +165,7 @@ func TestSwappedBeforeAttach(t *testing.T) {
 					do()
 				}
 				err := attach(t.Context(), tr, plan)
-				if !errors.Is(err, ErrRestored) {
+				if !errors.Is(err, errRestored) {
 					t.Fatalf("got %v", err)
 				}
 				mentions(t, err, filepath.Join(dir, "d/m"))
@@ -206,14 +206,14 @@ func TestSwappedBeforeRestore(t *testing.T) {
 			mentions(t, err, filepath.Join(dir, "e")+": "+tree.ErrChanged.Error())
 			switch name {
 			case "its directory a link to outside", "mounted over": // our file is somewhere, and it is said so
-				if errors.Is(err, ErrRestored) {
+				if errors.Is(err, errRestored) {
 					t.Errorf("got %v", err)
 				}
 				mentions(t, err, "1 files could not be restored", filepath.Join(dir, "d/m"))
 			case "a link to outside":
 				mentions(t, err, filepath.Join(dir, "d/m"))
 			default:
-				if !errors.Is(err, ErrRestored) {
+				if !errors.Is(err, errRestored) {
 					t.Errorf("got %v", err)
 				}
 			}
@@ -254,7 +254,7 @@ func TestRestoreKnowsReusedInodes(t *testing.T) {
 		}
 	}
 	setXattr(t, path, "of the new file")
-	if err := attach(t.Context(), tr, plan); !errors.Is(err, tree.ErrChanged) || !errors.Is(err, ErrRestored) {
+	if err := attach(t.Context(), tr, plan); !errors.Is(err, tree.ErrChanged) || !errors.Is(err, errRestored) {
 		t.Fatalf("got %v", err)
 	}
 	if got := getXattr(t, path, ima.XattrIMA); string(got) != "of the new file" {
@@ -275,7 +275,7 @@ func TestCancelledWhileAttaching(t *testing.T) {
 			cancel(why)
 		}
 	}
-	if err := attach(ctx, tr, plan); !errors.Is(err, why) || !errors.Is(err, ErrRestored) {
+	if err := attach(ctx, tr, plan); !errors.Is(err, why) || !errors.Is(err, errRestored) {
 		t.Errorf("got %v", err)
 	}
 	same(t, "the tree", was, snapshot(t, dir, false))
@@ -339,7 +339,7 @@ func TestImmutableFile(t *testing.T) {
 	was := snapshot(t, dir, false)
 	tr := openTree(t, dir, Options{})
 	err := attach(t.Context(), tr, planFor(t, tr))
-	if !errors.Is(err, unix.EPERM) || !errors.Is(err, ErrRestored) {
+	if !errors.Is(err, unix.EPERM) || !errors.Is(err, errRestored) {
 		t.Errorf("got %v", err)
 	}
 	mentions(t, err, immutable, "immutable (lsattr)")
@@ -361,7 +361,7 @@ func TestRestoreFails(t *testing.T) {
 		}
 	}
 	err := attach(t.Context(), tr, plan)
-	if errors.Is(err, ErrRestored) || !errors.Is(err, unix.EPERM) || !errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, errRestored) || !errors.Is(err, unix.EPERM) || !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v", err)
 	}
 	mentions(t, err, filepath.Join(dir, "d/m"), "1 files could not be restored", stuck)
@@ -410,7 +410,7 @@ func TestNoSpace(t *testing.T) {
 	var ev events
 	tr := openTree(t, dir, Options{Observe: ev.observer()})
 	err = attach(t.Context(), tr, planWith(t, tr, k))
-	if !errors.Is(err, unix.ENOSPC) || !errors.Is(err, ErrRestored) {
+	if !errors.Is(err, unix.ENOSPC) || !errors.Is(err, errRestored) {
 		t.Fatalf("got %v", err)
 	}
 	mentions(t, err, "security.ima of "+dir+"/f", "521 bytes", "mkfs.ext4 -I 512")
@@ -448,7 +448,7 @@ func TestRestoreWithoutSpace(t *testing.T) {
 			ok(t, os.Truncate(fill, 0))
 		}
 	}
-	if err := attach(t.Context(), tr, plan); !errors.Is(err, tree.ErrChanged) || !errors.Is(err, ErrRestored) {
+	if err := attach(t.Context(), tr, plan); !errors.Is(err, tree.ErrChanged) || !errors.Is(err, errRestored) {
 		t.Errorf("got %v", err)
 	}
 	if !full {
@@ -472,7 +472,7 @@ func TestOverlaySplitsHardLinks(t *testing.T) {
 	was := snapshot(t, filepath.Join(layers, "lower"), true)
 	tr := openTree(t, dir, Options{})
 	err := attach(t.Context(), tr, planFor(t, tr))
-	if !errors.Is(err, ErrLinksSplit) || !errors.Is(err, ErrRestored) {
+	if !errors.Is(err, ErrLinksSplit) || !errors.Is(err, errRestored) {
 		t.Errorf("got %v", err)
 	}
 	mentions(t, err, filepath.Join(dir, "linked"), "index=on")
@@ -553,7 +553,7 @@ func TestStrip(t *testing.T) {
 	signed := snapshot(t, dir, false)
 	setImmutable(t, filepath.Join(dir, "keep"), true)
 	t.Cleanup(func() { setImmutable(t, filepath.Join(dir, "keep"), false) })
-	if _, err := stripTree(); !errors.Is(err, ErrRestored) {
+	if _, err := stripTree(); !errors.Is(err, errRestored) {
 		t.Errorf("got %v", err)
 	}
 	same(t, "after the failure", signed, snapshot(t, dir, false))

@@ -27,10 +27,10 @@ var (
 	// ErrLinksSplit means that the file system made a file of its own of one name
 	// of a hard link when it was attached to, and left the other names unsigned.
 	ErrLinksSplit = errors.New("the file system separates hard links when a file is changed (overlayfs)")
-	// ErrRestored is wrapped by errors of a change after which the tree is as it was
-	// before.
-	ErrRestored = errors.New("the tree was restored: nothing is attached")
 )
+
+// errRestored is wrapped by errors of a change after which the tree is as it was before.
+var errRestored = errors.New("the tree was restored: nothing is attached")
 
 // Options of Open.
 type Options struct {

@@ -187,8 +187,8 @@ func (a *applier) decide(v *visit[decision], s *stage, value []byte) error {
 	if was.refusal != nil && !a.engine.force {
 		return refuse(v.Path, was.refusal)
 	}
-	if out.Replaced = was.replaced; was.refusal != nil {
-		out.Replaced = NotOurs
+	if out.replaced = was.replaced; was.refusal != nil {
+		out.replaced = notOurs
 	}
 	if out.Status = Signed; !c.form.Signs() {
 		out.Status = Hashed
@@ -242,7 +242,7 @@ func (a *applier) compare(old []byte, c *candidate, key *ima.PublicKey) prior {
 		if by != key && !key.Equal(by) {
 			return prior{refusal: fmt.Errorf("%w, of the same key id (%s)", ErrOtherKey, v)}
 		}
-		return prior{replaced: Stale} // another signature of the same content
+		return prior{replaced: stale} // another signature of the same content
 	}
 	return madeBy(key, &v, c.hash)
 }

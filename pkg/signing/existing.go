@@ -6,16 +6,15 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// Replaced says what a new value takes the place of.
-type Replaced uint8
+// replacing says what a new value takes the place of.
+type replacing uint8
 
-// What a Value replaces.
 const (
-	Nothing   Replaced = iota // no value at all, or a digest that nobody signed
-	OtherHash                 // this key's signature, or a digest, over another hash
-	Stale                     // this key's signature of other content
-	MaybeOurs                 // the same for an ECDSA key, of which only the key id tells
-	NotOurs                   // what only Options.Force replaces
+	nothing   replacing = iota // no value at all, or a digest that nobody signed
+	otherHash                 // this key's signature, or a digest, over another hash
+	stale                     // this key's signature of other content
+	maybeOurs                 // the same for an ECDSA key, of which only the key id tells
+	notOurs                   // what only Options.Force replaces
 )
 
 // candidate is the value that a stage would give an entry, before it is made.
@@ -29,7 +28,7 @@ type candidate struct {
 // prior is what the value of an xattr means for a plan.
 type prior struct {
 	unchanged bool     // it is what the plan would attach
-	replaced  Replaced // what it is otherwise
+	replaced  replacing // what it is otherwise
 	refusal   error    // why it takes force to replace it; wraps ErrOtherKey or ErrNotOurs
 }
 
@@ -62,7 +61,7 @@ func (s *stage) compare(old []byte, c *candidate) prior {
 // compareOwn judges a signature that carries this plan's key id.
 func (c *candidate) compareOwn(v *ima.Value, key *ima.PublicKey) prior {
 	if v.Hash == c.hash && key.Verify(ima.Statement{Form: c.signed, Hash: c.hash, Digest: c.digest}, v.Signature) == nil {
-		return prior{unchanged: c.form.Signs(), replaced: Stale}
+		return prior{unchanged: c.form.Signs(), replaced: stale}
 	}
 	return madeBy(key, v, c.hash)
 }
@@ -82,7 +81,7 @@ func (c *candidate) compareDigest(old []byte) prior {
 		return prior{unchanged: true}
 	}
 	if v, err := ima.Parse(old); err == nil && v.Hash != c.hash {
-		return prior{replaced: OtherHash}
+		return prior{replaced: otherHash}
 	}
 	return prior{}
 }
@@ -110,11 +109,11 @@ func madeBy(key *ima.PublicKey, v *ima.Value, h ima.HashID) prior {
 	case !made:
 		return prior{refusal: fmt.Errorf("%w, of the same key id, or damaged (%s)", ErrOtherKey, v)}
 	case v.Hash != h:
-		return prior{replaced: OtherHash}
+		return prior{replaced: otherHash}
 	case !certain:
-		return prior{replaced: MaybeOurs}
+		return prior{replaced: maybeOurs}
 	}
-	return prior{replaced: Stale}
+	return prior{replaced: stale}
 }
 
 func (c *candidate) unreadable(value []byte, err error) prior {

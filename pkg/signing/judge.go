@@ -19,9 +19,9 @@ func (s *stage) judge(e *Entry, before []Value, force bool) (value Value, c cand
 	if s.Xattr == ima.XattrIMA && len(e.Second) > 0 && !now.unchanged && now.refusal == nil {
 		now.refusal = s.compare(e.Second, &c).refusal
 	}
-	value = Value{Form: c.form, Replaced: now.replaced}
+	value = Value{Form: c.form, replaced: now.replaced}
 	if now.refusal != nil && force {
-		value.Replaced = NotOurs
+		value.replaced = notOurs
 	}
 	switch {
 	case now.unchanged:
@@ -84,7 +84,7 @@ func (s *stage) rotates(path string, old []byte, value *Value, c *candidate) (re
 		return "", fmt.Errorf("%s: replace signatures of key %s: %w", path, from, err)
 	case !v.IsSignature():
 		return "it has a digest and no signature to replace", nil
-	case value.Replaced == OtherHash:
+	case value.replaced == otherHash:
 		return "", fmt.Errorf("%s: replace signatures of key %s: it has one of key %s, over %s instead of %s", path, from, v.KeyID, v.Hash, c.hash)
 	case v.KeyID != from: // ours, or without a key to compare somebody's
 		return "", fmt.Errorf("%s: replace signatures of key %s: %w: that of key %s does not hold", path, from, ima.ErrBadSignature, v.KeyID)

@@ -53,9 +53,9 @@ func (c *Counts) add(r *Record, bytes int64) {
 		c.Stripped++
 	}
 	switch {
-	case r.replaced(NotOurs):
+	case r.replaced(notOurs):
 		c.Forced++
-	case r.replaced(OtherHash):
+	case r.replaced(otherHash):
 		c.Rehashed++
 	}
 }

@@ -268,7 +268,7 @@ func (p *planner) write(v *visit[decision], failures *Errors) error {
 		if _, covered := r.Xattrs[ima.XattrEVM]; covered && p.engine.stage(ima.XattrEVM) == nil {
 			p.evm++
 		}
-		if r.replaced(MaybeOurs) {
+		if r.replaced(maybeOurs) {
 			p.maybe++
 		}
 	}

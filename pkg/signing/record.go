@@ -27,12 +27,13 @@ func (s Status) changes() bool { return s > Unchanged }
 
 // Value is what becomes of one xattr of an entry.
 type Value struct {
-	Form     ima.Form
-	Status   Status
-	Replaced Replaced // what a new value takes the place of
+	Form   ima.Form
+	Status Status
 	// Bytes are what the xattr has once the plan is attached; nil where it is removed,
 	// and for signatures that were planned without a key.
 	Bytes []byte
+
+	replaced replacing // what a new value takes the place of; not spooled
 }
 
 // Record is one line of a plan: an entry, and its values in the order of the stages.
@@ -87,9 +88,9 @@ func (r *Record) Final(xattr string) []byte {
 }
 
 // replaced reports whether a new value of the record takes the place of such a one.
-func (r *Record) replaced(what Replaced) bool {
+func (r *Record) replaced(what replacing) bool {
 	for i := range r.Values {
-		if v := &r.Values[i]; v.Replaced == what && (v.Status == Signed || v.Status == Hashed) {
+		if v := &r.Values[i]; v.replaced == what && (v.Status == Signed || v.Status == Hashed) {
 			return true
 		}
 	}
