@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/imasign/imasign-build/internal/input"
-	"github.com/imasign/imasign-build/pkg/keystore"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
 )
 
@@ -53,7 +52,7 @@ func (f *openPGPFlags) open(ctx context.Context, a *app) (*rpmsign.OpenPGPKey, e
 		if err != nil {
 			return nil, err
 		}
-		keystore.WarnOfMode(a.warn, "private key", f.Name(), info)
+		input.WarnOfMode(a.warn, "private key", f.Name(), info)
 	}
 	var ask func() ([]byte, error)
 	if secret != nil {

@@ -143,13 +143,13 @@ func (o *rootfsScanOptions) own(ctx context.Context, a *app) ([]keyscan.Own, err
 		if err != nil {
 			return nil, err
 		}
-		loaded, err := file.Load(ctx, name, secret)
+		private, encoded, err := file.Load(ctx, name, secret)
 		if err != nil {
 			return nil, err
 		}
-		key := keyscan.Own{Private: loaded.Private, Encoded: loaded.Encoded}
-		if loaded.Private != nil {
-			key.Public = loaded.Private.Public()
+		key := keyscan.Own{Private: private, Encoded: encoded}
+		if private != nil {
+			key.Public = private.Public()
 		}
 		own = append(own, key)
 	}

@@ -5,6 +5,7 @@
 // with the context. [Regular] and [ReadRegular] are for what stands in somebody else's
 // directory: a layout, a repository, a tree. There a FIFO or a device is an attempt to
 // hold up or to mislead whoever reads it, and is refused without being opened.
+// [ReadSecret] leaves no copy of what it read behind.
 //
 // What the content means is left to the caller, and so is a bound for streams.
 package input

@@ -164,3 +164,20 @@ func TestNamesWhatCannotBeRead(t *testing.T) {
 		}
 	}
 }
+
+func TestReadSecretTakesExactlyTheLimit(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(path, []byte("12345678"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	data, info, err := input.ReadSecret(context.Background(), path, 8)
+	if err != nil || string(data) != "12345678" || info.Size() != 8 {
+		t.Errorf("got %q, %v", data, err)
+	}
+	if _, _, err := input.ReadSecret(context.Background(), path, 7); !errors.Is(err, input.ErrTooLarge) || !strings.Contains(err.Error(), path) {
+		t.Errorf("got %v", err)
+	}
+	if _, _, err := input.ReadSecret(context.Background(), "/dev/zero", 1000); !errors.Is(err, input.ErrTooLarge) {
+		t.Errorf("got %v", err)
+	}
+}

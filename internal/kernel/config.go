@@ -56,26 +56,18 @@ func (c *Config) Provided(symbol string) string {
 // HashSymbol names the symbol that makes a hash algorithm available; "" for one that no
 // kernel has had since 2021.
 func HashSymbol(h ima.HashID) string {
-	switch h {
-	case ima.MD4:
-		return "CONFIG_CRYPTO_MD4"
-	case ima.MD5:
-		return "CONFIG_CRYPTO_MD5"
-	case ima.SHA1:
-		return "CONFIG_CRYPTO_SHA1"
-	case ima.RIPEMD160:
-		return "CONFIG_CRYPTO_RMD160"
-	case ima.SHA224, ima.SHA256:
+	switch name := h.String(); name {
+	case "md4", "md5", "sha1", "rmd160", "sm3":
+		return "CONFIG_CRYPTO_" + strings.ToUpper(name)
+	case "sha224", "sha256":
 		return "CONFIG_CRYPTO_SHA256"
-	case ima.SHA384, ima.SHA512:
+	case "sha384", "sha512":
 		return "CONFIG_CRYPTO_SHA512"
-	case ima.Whirlpool256, ima.Whirlpool384, ima.Whirlpool512:
+	case "wp256", "wp384", "wp512":
 		return "CONFIG_CRYPTO_WP512"
-	case ima.SM3:
-		return "CONFIG_CRYPTO_SM3"
-	case ima.Streebog256, ima.Streebog512:
+	case "streebog256", "streebog512":
 		return "CONFIG_CRYPTO_STREEBOG"
-	case ima.SHA3_256, ima.SHA3_384, ima.SHA3_512:
+	case "sha3-256", "sha3-384", "sha3-512":
 		return "CONFIG_CRYPTO_SHA3"
 	}
 	return ""

@@ -252,10 +252,10 @@ func TestEveryPlace(t *testing.T) {
 func TestOwnKeyInAnyEncoding(t *testing.T) {
 	run := peers(t)
 	for _, name := range []string{"key.pem", "rsa.pem"} {
-		loaded, err := file.Load(context.Background(), writeFile(t, run("cp "+name+" out")), nil)
+		private, _, err := file.Load(context.Background(), writeFile(t, run("cp "+name+" out")), nil)
 		check(t, err)
-		byKey := keyscan.New(keyscan.Own{Public: loaded.Private.Public(), Private: loaded.Private})
-		byCertificate := keyscan.New(keyscan.Own{Public: loaded.Private.Public()})
+		byKey := keyscan.New(keyscan.Own{Public: private.Public(), Private: private})
+		byCertificate := keyscan.New(keyscan.Own{Public: private.Public()})
 		for _, script := range []string{
 			"openssl pkey -in KEY -out out", "openssl pkey -in KEY -outform DER -out out", "openssl pkey -traditional -in KEY -out out", "openssl pkey -traditional -in KEY -outform DER -out out",
 			"openssl pkey -in KEY -outform DER > out; echo more >> out", "cat cert.pem KEY > out", "sed 's/^/  /' KEY > out", "tr -d '\\n' < KEY > out",
@@ -362,13 +362,13 @@ func writeFile(t *testing.T, data []byte) string {
 func TestAnEncryptedCopyOfTheKeyFile(t *testing.T) {
 	run := peers(t)
 	locked := run("openssl pkcs8 -topk8 -in rsa.pem -passout pass:x -out out")
-	loaded, err := file.Load(context.Background(), writeFile(t, locked), nil)
+	private, encoded, err := file.Load(context.Background(), writeFile(t, locked), nil)
 	check(t, err)
-	if loaded.Private != nil {
+	if private != nil {
 		t.Fatal("it was opened without its passphrase")
 	}
-	s := keyscan.New(keyscan.Own{Encoded: loaded.Encoded})
-	for _, data := range [][]byte{locked, loaded.Encoded, slices.Concat([]byte("x"), loaded.Encoded)} {
+	s := keyscan.New(keyscan.Own{Encoded: encoded})
+	for _, data := range [][]byte{locked, encoded, slices.Concat([]byte("x"), encoded)} {
 		if found := scan(t, s, data); len(found) != 1 || !found[0].Own {
 			t.Errorf("%+v", found)
 		}

@@ -11,3 +11,10 @@ const (
 	ErrIMAValue       = errIMAValue
 	ErrVerity         = errVerity
 )
+
+// Numbers that only they name.
+const (
+	MD4         = md4
+	Streebog256 = streebog256
+	TypeEVMHMAC = typeEVMHMAC
+)

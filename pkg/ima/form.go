@@ -51,7 +51,7 @@ func (v Value) Form(xattr string) Form {
 	switch {
 	case v.Type == TypeVerity:
 		f.Over = Verity
-	case v.Type == TypeEVMPortable, v.Type == TypeEVMHMAC, xattr == XattrEVM:
+	case v.Type == TypeEVMPortable, v.Type == typeEVMHMAC, xattr == XattrEVM:
 		f.Over = Metadata
 	}
 	return f

@@ -14,10 +14,10 @@ import (
 // include/uapi/linux/hash_info.h. It is one byte of most values.
 type HashID uint8
 
-// All hash algorithms of the kernel, those with a name here that others refer to. The
-// SHA-3 ids exist since Linux 6.7.
+// The hash algorithms that a program refers to; [ParseHash] knows the others of the kernel
+// by name. The SHA-3 ids exist since Linux 6.7.
 const (
-	MD4          HashID = 0
+	md4          HashID = 0
 	MD5          HashID = 1
 	SHA1         HashID = 2
 	RIPEMD160    HashID = 3
@@ -28,15 +28,15 @@ const (
 	ripemd128    HashID = 8
 	ripemd256    HashID = 9
 	ripemd320    HashID = 10
-	Whirlpool256 HashID = 11
-	Whirlpool384 HashID = 12
-	Whirlpool512 HashID = 13
+	whirlpool256 HashID = 11
+	whirlpool384 HashID = 12
+	whirlpool512 HashID = 13
 	tiger128     HashID = 14
 	tiger160     HashID = 15
 	Tiger192     HashID = 16
 	SM3          HashID = 17
-	Streebog256  HashID = 18
-	Streebog512  HashID = 19
+	streebog256  HashID = 18
+	streebog512  HashID = 19
 	SHA3_256     HashID = 20 //nolint:revive // as in package crypto
 	SHA3_384     HashID = 21 //nolint:revive // as in package crypto
 	SHA3_512     HashID = 22 //nolint:revive // as in package crypto
@@ -51,7 +51,7 @@ type hashInfo struct {
 // hashes repeats hash_algo_name and hash_digest_size of the kernel's
 // crypto/hash_info.c. It is never written to.
 var hashes = [...]hashInfo{
-	MD4:          {"md4", 16, 0},
+	md4:          {"md4", 16, 0},
 	MD5:          {"md5", 16, crypto.MD5},
 	SHA1:         {"sha1", 20, crypto.SHA1},
 	RIPEMD160:    {"rmd160", 20, 0},
@@ -62,15 +62,15 @@ var hashes = [...]hashInfo{
 	ripemd128:    {"rmd128", 16, 0},
 	ripemd256:    {"rmd256", 32, 0},
 	ripemd320:    {"rmd320", 40, 0},
-	Whirlpool256: {"wp256", 32, 0},
-	Whirlpool384: {"wp384", 48, 0},
-	Whirlpool512: {"wp512", 64, 0},
+	whirlpool256: {"wp256", 32, 0},
+	whirlpool384: {"wp384", 48, 0},
+	whirlpool512: {"wp512", 64, 0},
 	tiger128:     {"tgr128", 16, 0},
 	tiger160:     {"tgr160", 20, 0},
 	Tiger192:     {"tgr192", 24, 0},
 	SM3:          {"sm3", 32, 0},
-	Streebog256:  {"streebog256", 32, 0},
-	Streebog512:  {"streebog512", 64, 0},
+	streebog256:  {"streebog256", 32, 0},
+	streebog512:  {"streebog512", 64, 0},
 	SHA3_256:     {"sha3-256", 32, crypto.SHA3_256},
 	SHA3_384:     {"sha3-384", 48, crypto.SHA3_384},
 	SHA3_512:     {"sha3-512", 64, crypto.SHA3_512},
@@ -109,7 +109,7 @@ func (h HashID) known() bool { return int(h) < len(hashes) }
 // old signatures only. The error is [ErrSHA1], [ErrUnknownHash] or [ErrUnsupportedHash].
 func (h HashID) CheckSigns() error {
 	switch h {
-	case MD4, MD5, SHA1:
+	case md4, MD5, SHA1:
 		return fmt.Errorf("%w: %s", ErrSHA1, h)
 	}
 	if !h.known() {

@@ -62,13 +62,13 @@ func (k *Keyring) Verify(value []byte, s Statement) (*PublicKey, error) {
 // otherForm says what stands where a value of form f was expected.
 func otherForm(v *Value, f Form) error {
 	switch {
-	case f.Over == Metadata && v.Type == TypeEVMHMAC:
+	case f.Over == Metadata && v.Type == typeEVMHMAC:
 		return fmt.Errorf("%w: only the machine that made it can check it", errHMAC)
 	case f.Over == Metadata && v.Type == TypeSignature:
 		return fmt.Errorf("%w: %s is not portable", ErrEVMValue, v)
 	case f.Over == Metadata && v.Type == TypeEVMPortable:
 		return fmt.Errorf("%w: %s, not one of this inode", ErrEVMValue, v)
-	case v.Type == TypeEVMHMAC, v.Type == TypeEVMPortable:
+	case v.Type == typeEVMHMAC, v.Type == TypeEVMPortable:
 		return fmt.Errorf("%w in %s: %s", ErrEVMValue, f.Xattr, v)
 	case f.Over == Content && v.Type == TypeVerity:
 		return fmt.Errorf("%w: needs the fs-verity digest, not that of the content", errVerity)

@@ -28,7 +28,7 @@ func Parse(b []byte) (Value, error) {
 	switch t := Type(b[0]); t {
 	case TypeDigest:
 		return parseDigest(b[1:])
-	case TypeEVMHMAC:
+	case typeEVMHMAC:
 		return parseHMAC(b[1:])
 	case TypeDigestNG:
 		return parseDigestNG(b)
@@ -56,10 +56,10 @@ func parseDigest(digest []byte) (Value, error) {
 }
 
 func parseHMAC(mac []byte) (Value, error) {
-	if err := checkSize(TypeEVMHMAC, len(mac), hmacSize); err != nil {
+	if err := checkSize(typeEVMHMAC, len(mac), hmacSize); err != nil {
 		return Value{}, err
 	}
-	return Value{Type: TypeEVMHMAC, Hash: SHA1, Digest: mac}, nil
+	return Value{Type: typeEVMHMAC, Hash: SHA1, Digest: mac}, nil
 }
 
 func parseDigestNG(b []byte) (Value, error) {

@@ -12,7 +12,7 @@ type Type byte
 // The types and the attribute each belongs in.
 const (
 	TypeDigest      Type = 0x01 // security.ima: bare SHA-1 or MD5 digest
-	TypeEVMHMAC     Type = 0x02 // security.evm: HMAC-SHA-1 with the machine's key
+	typeEVMHMAC     Type = 0x02 // security.evm: HMAC-SHA-1 with the machine's key
 	TypeSignature   Type = 0x03 // security.ima: signature over the content's digest; security.evm: over this inode's metadata
 	TypeDigestNG    Type = 0x04 // security.ima: digest with its hash id
 	TypeEVMPortable Type = 0x05 // security.evm: signature over metadata, valid on any inode
@@ -24,7 +24,7 @@ func (t Type) String() string {
 	switch t {
 	case TypeDigest:
 		return "digest"
-	case TypeEVMHMAC:
+	case typeEVMHMAC:
 		return "evm-hmac"
 	case TypeSignature:
 		return "signature"
@@ -128,7 +128,7 @@ func (v Value) kind() string {
 		return "legacy digest"
 	case TypeDigestNG:
 		return "digest"
-	case TypeEVMHMAC:
+	case typeEVMHMAC:
 		return "EVM HMAC"
 	case TypeEVMPortable:
 		return "portable EVM signature"

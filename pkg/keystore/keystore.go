@@ -42,8 +42,6 @@ var (
 	ErrUnsupportedKey = errors.New("unsupported form of key")
 	// ErrSeveralKeys: there is no telling which key is meant.
 	ErrSeveralKeys = errors.New("more than one private key")
-	// ErrTooLarge: more bytes than any key or passphrase has.
-	ErrTooLarge = errors.New("too large")
 )
 
 // Options of [Backends.Open]. The zero value opens keys that need no secret.

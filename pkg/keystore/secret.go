@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/imasign/imasign-build/internal/input"
 )
 
 // maxSecret is more than OpenSSL takes (1,024 bytes).
@@ -67,7 +69,7 @@ func fromEnvironment(name string, getenv func(string) (string, bool)) Secret {
 		case value == "":
 			return nil, fmt.Errorf("%s: %w: it is empty", what, ErrNoSecret)
 		case len(value) > maxSecret:
-			return nil, fmt.Errorf("%s: %w: more than %d bytes", what, ErrTooLarge, maxSecret)
+			return nil, fmt.Errorf("%s: %w: it has more than %d bytes", what, ErrNoSecret, maxSecret)
 		}
 		return []byte(value), nil
 	}
@@ -75,9 +77,9 @@ func fromEnvironment(name string, getenv func(string) (string, bool)) Secret {
 
 func fromFile(path string, warn func(string)) Secret {
 	return func(ctx context.Context, _ string) ([]byte, error) {
-		data, info, err := ReadFile(ctx, path, maxSecret)
+		data, info, err := input.ReadSecret(ctx, path, maxSecret)
 		if err == nil {
-			WarnOfMode(warn, "passphrase file", path, info)
+			input.WarnOfMode(warn, "passphrase file", path, info)
 		}
 		return oneLine(path, data, err)
 	}
@@ -93,9 +95,9 @@ func fromDescriptor(number string, warn func(string)) (Secret, error) {
 		return nil, fmt.Errorf("%s is an output: %w", name, ErrSecretSource)
 	}
 	return func(ctx context.Context, _ string) ([]byte, error) {
-		data, info, err := read(ctx, name, maxSecret, func() (*os.File, error) { return duplicate(int(fd), name) })
+		data, info, err := input.ReadSecretFrom(ctx, name, maxSecret, func() (*os.File, error) { return duplicate(int(fd), name) })
 		if err == nil {
-			WarnOfMode(warn, "passphrase file on", name, info)
+			input.WarnOfMode(warn, "passphrase file on", name, info)
 		}
 		return oneLine(name, data, err)
 	}, nil

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/imasign/imasign-build/internal/input"
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
@@ -76,12 +77,12 @@ func TestSecretsThatCannotBe(t *testing.T) {
 	for source, is := range map[string]error{
 		"env:EMPTY":                        keystore.ErrNoSecret,
 		"env:UNSET":                        keystore.ErrNoSecret,
-		"env:LONG":                         keystore.ErrTooLarge,
+		"env:LONG":                         keystore.ErrNoSecret,
 		"file:" + write(t, ""):             keystore.ErrNoSecret,
 		"file:" + write(t, "\n"):           keystore.ErrNoSecret,
 		"file:" + write(t, "two\nlines\n"): keystore.ErrNoSecret,
 		"file:" + write(t, "a\x00b"):       keystore.ErrNoSecret,
-		"file:" + write(t, strings.Repeat("x", 4097)):   keystore.ErrTooLarge,
+		"file:" + write(t, strings.Repeat("x", 4097)):   input.ErrTooLarge,
 		"file:" + filepath.Join(t.TempDir(), "missing"): fs.ErrNotExist,
 	} {
 		got, err := secret(t, source)
@@ -159,18 +160,4 @@ func TestWaitingForASecretEndsWithTheContext(t *testing.T) {
 	w, err := os.OpenFile(fifo, os.O_WRONLY, 0)
 	check(t, err)
 	check(t, w.Close())
-}
-
-func TestReadFileTakesExactlyTheLimit(t *testing.T) {
-	path := write(t, "12345678")
-	data, info, err := keystore.ReadFile(context.Background(), path, 8)
-	if err != nil || string(data) != "12345678" || info.Size() != 8 {
-		t.Errorf("got %q, %v", data, err)
-	}
-	if _, _, err := keystore.ReadFile(context.Background(), path, 7); !errors.Is(err, keystore.ErrTooLarge) || !strings.Contains(err.Error(), path) {
-		t.Errorf("got %v", err)
-	}
-	if _, _, err := keystore.ReadFile(context.Background(), "/dev/zero", 1000); !errors.Is(err, keystore.ErrTooLarge) {
-		t.Errorf("got %v", err)
-	}
 }

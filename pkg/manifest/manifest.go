@@ -20,7 +20,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/imasign/imasign-build/internal/stmode"
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
@@ -71,9 +70,6 @@ type Line struct {
 	// Same is the path that this entry is another hard link of.
 	Same string
 }
-
-// Permissions returns mode's permission bits as Line.Mode has them.
-func Permissions(mode fs.FileMode) uint32 { return stmode.Permissions(mode) }
 
 // Kind names a file type as manifests and reports do: "file", "directory",
 // "symlink", "fifo", "socket", "char", "block".

@@ -125,20 +125,13 @@ func TestCanonicalBytes(t *testing.T) {
 	}
 }
 
-func TestKindAndPermissions(t *testing.T) {
+func TestKind(t *testing.T) {
 	for mode, want := range map[fs.FileMode]string{
 		0o644: "file", fs.ModeDir: "directory", fs.ModeSymlink: "symlink", fs.ModeNamedPipe: "fifo",
 		fs.ModeSocket: "socket", fs.ModeDevice | fs.ModeCharDevice: "char", fs.ModeDevice: "block",
 	} {
 		if got := manifest.Kind(mode); got != want {
 			t.Errorf("Kind(%v) = %s, want %s", mode, got, want)
-		}
-	}
-	for mode, want := range map[fs.FileMode]uint32{
-		0o750: 0o750, fs.ModeSetuid | 0o711: 0o4711, fs.ModeSetgid | 0o755: 0o2755, fs.ModeDir | fs.ModeSticky | 0o777: 0o1777,
-	} {
-		if got := manifest.Permissions(mode); got != want {
-			t.Errorf("Permissions(%v) = %o, want %o", mode, got, want)
 		}
 	}
 }

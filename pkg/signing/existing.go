@@ -11,10 +11,10 @@ type replacing uint8
 
 const (
 	nothing   replacing = iota // no value at all, or a digest that nobody signed
-	otherHash                 // this key's signature, or a digest, over another hash
-	stale                     // this key's signature of other content
-	maybeOurs                 // the same for an ECDSA key, of which only the key id tells
-	notOurs                   // what only Options.Force replaces
+	otherHash                  // this key's signature, or a digest, over another hash
+	stale                      // this key's signature of other content
+	maybeOurs                  // the same for an ECDSA key, of which only the key id tells
+	notOurs                    // what only Options.Force replaces
 )
 
 // candidate is the value that a stage would give an entry, before it is made.
@@ -27,9 +27,9 @@ type candidate struct {
 
 // prior is what the value of an xattr means for a plan.
 type prior struct {
-	unchanged bool     // it is what the plan would attach
+	unchanged bool      // it is what the plan would attach
 	replaced  replacing // what it is otherwise
-	refusal   error    // why it takes force to replace it; wraps ErrOtherKey or ErrNotOurs
+	refusal   error     // why it takes force to replace it; wraps ErrOtherKey or ErrNotOurs
 }
 
 // compare judges the value that an entry has. Replaced without force is only what

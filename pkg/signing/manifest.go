@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/imasign/imasign-build/internal/stmode"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/manifest"
 )
@@ -79,7 +80,7 @@ func (p *Plan) byPath() iter.Seq2[Record, error] {
 func line(r *Record) manifest.Line {
 	digest := r.first()
 	l := manifest.Line{
-		Path: r.Path, Kind: manifest.Kind(r.Mode), Size: r.Size, Mode: manifest.Permissions(r.Mode), UID: r.UID, GID: r.GID,
+		Path: r.Path, Kind: manifest.Kind(r.Mode), Size: r.Size, Mode: stmode.Permissions(r.Mode), UID: r.UID, GID: r.GID,
 		Hash: digest.Hash, Digest: digest.Sum, Unsigned: r.Reason,
 	}
 	if !r.leads() {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/imasign/imasign-build/internal/stmode"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/manifest"
 )
@@ -44,7 +45,7 @@ func (v *Verdict) mismatch(what string) {
 
 // differs compares what a directory listing shows.
 func differs(e *Entry, line *manifest.Line, listed bool) error {
-	kind, mode := manifest.Kind(e.Mode), manifest.Permissions(e.Mode)
+	kind, mode := manifest.Kind(e.Mode), stmode.Permissions(e.Mode)
 	switch {
 	case !listed:
 		return fmt.Errorf("%w: it is not listed there", ErrMismatch)

@@ -14,9 +14,9 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/imasign/imasign-build/internal/stmode"
 	"github.com/imasign/imasign-build/internal/tree"
 	"github.com/imasign/imasign-build/pkg/ima"
-	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
@@ -224,7 +224,7 @@ func (c *creator) writeHeader(h *tar.Header) error {
 
 func (c *creator) header(n *tree.Node) *tar.Header {
 	h := &tar.Header{
-		Format: tar.FormatPAX, Name: "./" + n.Path, Mode: int64(manifest.Permissions(n.Mode)), Uid: int(n.UID), Gid: int(n.GID),
+		Format: tar.FormatPAX, Name: "./" + n.Path, Mode: int64(stmode.Permissions(n.Mode)), Uid: int(n.UID), Gid: int(n.GID),
 		ModTime: time.Unix(0, n.Stamp.Mtime), Devmajor: int64(n.Major), Devminor: int64(n.Minor),
 	}
 	if latest := c.opts.Latest; !latest.IsZero() && h.ModTime.After(latest) {

@@ -129,9 +129,9 @@ func TestHashes(t *testing.T) {
 // engine, so that evmctl cannot be relied on to make such values.
 func TestStreebog(t *testing.T) {
 	help := evmctl(t, "--help")
-	for _, hash := range []ima.HashID{ima.Streebog256, ima.Streebog512} {
-		if !strings.Contains(help, hash.String()) {
-			t.Errorf("evmctl does not list %s", hash)
+	for _, name := range []string{"streebog256", "streebog512"} {
+		if _, err := ima.ParseHash(name); err != nil || !strings.Contains(help, name) {
+			t.Errorf("evmctl, or this program, does not list %s: %v", name, err)
 		}
 	}
 }

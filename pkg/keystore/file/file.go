@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/imasign/imasign-build/internal/input"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
@@ -35,7 +36,7 @@ func New() keystore.Backend { return keystore.Backend{Scheme: "file", Open: open
 
 // open opens the key file at path.
 func open(ctx context.Context, path string, opts keystore.Options) (*keystore.Key, error) {
-	data, info, err := keystore.ReadFile(ctx, path, maxSize)
+	data, info, err := input.ReadSecret(ctx, path, maxSize)
 	if err != nil {
 		return nil, fmt.Errorf("open key: %w", err)
 	}
@@ -44,7 +45,7 @@ func open(ctx context.Context, path string, opts keystore.Options) (*keystore.Ke
 	if err != nil {
 		return nil, fmt.Errorf("open key %s: %w", path, err)
 	}
-	keystore.WarnOfMode(opts.Warn, "private key", path, info)
+	input.WarnOfMode(opts.Warn, "private key", path, info)
 	return sign(private, public, opts), nil
 }
 
@@ -74,38 +75,31 @@ func load(ctx context.Context, path string, data []byte, opts keystore.Options) 
 	return private, public, err
 }
 
-// Loaded is the content of a key file.
-type Loaded struct {
-	// Private is the key; nil where it is encrypted and no secret was given.
-	Private crypto.Signer
-	// Encoded is its DER as it stands in the file, encrypted perhaps.
-	Encoded []byte
-}
-
 // Load reads the key file at path for what has to know the key itself again, such as a
-// search for copies of it. It takes keys that sign nothing here, too. Errors are those of
-// [New].
-func Load(ctx context.Context, path string, secret keystore.Secret) (*Loaded, error) {
-	data, _, err := keystore.ReadFile(ctx, path, maxSize)
+// search for copies of it. It returns the key, nil where it is encrypted and secret is
+// nil, and its DER as it is in the file, perhaps encrypted. It takes keys that sign
+// nothing here, too. Errors are those of [New], or of reading the file.
+func Load(ctx context.Context, path string, secret keystore.Secret) (private crypto.Signer, encoded []byte, err error) {
+	data, _, err := input.ReadSecret(ctx, path, maxSize)
 	if err != nil {
-		return nil, fmt.Errorf("open key: %w", err)
+		return nil, nil, fmt.Errorf("open key: %w", err)
 	}
 	found, err := find(data)
 	if err != nil {
-		return nil, fmt.Errorf("open key %s: %w", path, withConversion(err, path))
+		return nil, nil, fmt.Errorf("open key %s: %w", path, withConversion(err, path))
 	}
-	loaded := &Loaded{Encoded: bytes.Clone(found.der)}
+	encoded = bytes.Clone(found.der)
 	der, err := unlock(ctx, path, found, secret)
 	if errors.Is(err, keystore.ErrPassphraseNeeded) {
-		return loaded, nil
+		return nil, encoded, nil
 	}
 	if err == nil {
-		loaded.Private, err = parse(der)
+		private, err = parse(der)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open key %s: %w", path, withConversion(err, path))
+		return nil, nil, fmt.Errorf("open key %s: %w", path, withConversion(err, path))
 	}
-	return loaded, nil
+	return private, encoded, nil
 }
 
 // conversion is an error that a command resolves; %s stands for the file.

@@ -25,6 +25,7 @@ import (
 
 	"github.com/youmark/pkcs8"
 
+	"github.com/imasign/imasign-build/internal/input"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/keystore"
 	"github.com/imasign/imasign-build/pkg/keystore/file"
@@ -389,7 +390,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		"empty":                {nil, keystore.ErrNotAKey, "empty"},
 		"blank":                {[]byte(" \n\n"), keystore.ErrNotAKey, "empty"},
-		"too large":            {make([]byte, 1<<20+1), keystore.ErrTooLarge, "1048576"},
+		"too large":            {make([]byte, 1<<20+1), input.ErrTooLarge, "1048576"},
 		"text":                 {[]byte("hello"), keystore.ErrNotAKey, "neither PEM nor DER"},
 		"public key":           {armor("PUBLIC KEY", spki), keystore.ErrNotAKey, "public key"},
 		"public key DER":       {spki, keystore.ErrNotAKey, "public key"},

@@ -9,6 +9,7 @@ import (
 
 	keyfile "github.com/foxboron/go-tpm-keyfiles"
 
+	"github.com/imasign/imasign-build/internal/input"
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
@@ -24,7 +25,7 @@ type contents struct {
 }
 
 func readFile(ctx context.Context, path string) (*contents, error) {
-	data, _, err := keystore.ReadFile(ctx, path, maxSize)
+	data, _, err := input.ReadSecret(ctx, path, maxSize)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,4 @@
-package keystore
+package input
 
 import (
 	"context"
@@ -10,12 +10,12 @@ import (
 	"syscall"
 )
 
-// ReadFile reads a file that holds a secret, once, whatever kind of file it is
+// ReadSecret reads a file that holds a secret, once, whatever kind of file it is
 // (<(command) of a shell is a pipe), and no more than limit bytes; more is
 // [ErrTooLarge]. It stops waiting for a pipe when ctx ends. The data is in one
 // slice, which the caller overwrites.
-func ReadFile(ctx context.Context, path string, limit int) ([]byte, fs.FileInfo, error) {
-	return read(ctx, path, limit, func() (*os.File, error) { return os.Open(path) })
+func ReadSecret(ctx context.Context, path string, limit int) ([]byte, fs.FileInfo, error) {
+	return ReadSecretFrom(ctx, path, limit, func() (*os.File, error) { return os.Open(path) })
 }
 
 // WarnOfMode tells warn, unless it is nil, of a file with a secret that others than its
@@ -32,8 +32,8 @@ type content struct {
 	err  error
 }
 
-// read is ReadFile of whatever open opens; name is for errors.
-func read(ctx context.Context, name string, limit int, open func() (*os.File, error)) ([]byte, fs.FileInfo, error) {
+// ReadSecretFrom is [ReadSecret] of whatever open opens; name is for errors.
+func ReadSecretFrom(ctx context.Context, name string, limit int, open func() (*os.File, error)) ([]byte, fs.FileInfo, error) {
 	if ctx.Err() != nil {
 		return nil, nil, context.Cause(ctx)
 	}
