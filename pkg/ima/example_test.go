@@ -65,6 +65,24 @@ func ExampleParse() {
 	// sha256 1a2b3c4d true
 }
 
+// Say what the value of an attribute states, without checking it.
+func ExampleValue_Form() {
+	value := append([]byte{0x06, 0x03, 0x04, 0x1a, 0x2b, 0x3c, 0x4d, 0x01, 0x00}, make([]byte, 256)...)
+	v, err := ima.Parse(value)
+	if err != nil {
+		panic(err)
+	}
+	switch form := v.Form(ima.XattrIMA); form.Over {
+	case ima.Content:
+		fmt.Println("of the content, version", form.Version)
+	case ima.Verity:
+		fmt.Println("of the fs-verity digest, version", form.Version)
+	case ima.Metadata:
+		fmt.Println("of owner, mode and attributes, version", form.Version)
+	}
+	// Output: of the fs-verity digest, version 3
+}
+
 // A digest without a signature detects accidents, not attackers.
 func ExampleDigestValue() {
 	digest := sha256.Sum256(nil)

@@ -15,6 +15,7 @@ const (
 // Numbers that only they name.
 const (
 	MD4         = md4
+	SHA3_384    = sha3_384
 	Streebog256 = streebog256
 	TypeEVMHMAC = typeEVMHMAC
 )

@@ -38,7 +38,7 @@ const (
 	streebog256  HashID = 18
 	streebog512  HashID = 19
 	SHA3_256     HashID = 20 //nolint:revive // as in package crypto
-	SHA3_384     HashID = 21 //nolint:revive // as in package crypto
+	sha3_384     HashID = 21 //nolint:revive // as in package crypto
 	SHA3_512     HashID = 22 //nolint:revive // as in package crypto
 )
 
@@ -72,7 +72,7 @@ var hashes = [...]hashInfo{
 	streebog256:  {"streebog256", 32, 0},
 	streebog512:  {"streebog512", 64, 0},
 	SHA3_256:     {"sha3-256", 32, crypto.SHA3_256},
-	SHA3_384:     {"sha3-384", 48, crypto.SHA3_384},
+	sha3_384:     {"sha3-384", 48, crypto.SHA3_384},
 	SHA3_512:     {"sha3-512", 64, crypto.SHA3_512},
 }
 

@@ -59,7 +59,7 @@ func hashOfOID(oid asn1.ObjectIdentifier) string {
 	case "2.16.840.1.101.3.4.2.8":
 		return SHA3_256.String()
 	case "2.16.840.1.101.3.4.2.9":
-		return SHA3_384.String()
+		return sha3_384.String()
 	case "2.16.840.1.101.3.4.2.10":
 		return SHA3_512.String()
 	default:

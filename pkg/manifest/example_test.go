@@ -14,7 +14,7 @@ import (
 func Example() {
 	w := manifest.NewWriter(os.Stdout)
 	err := errors.Join(
-		w.Header(manifest.Header{Tool: "example", Container: "tree", Hash: ima.SHA256, Entries: 1}),
+		w.Header(manifest.Header{Tool: "example", Container: manifest.Tree, Hash: ima.SHA256, Entries: 1}),
 		w.Line(manifest.Line{Path: "etc/motd", Kind: "file", Size: 6, Mode: 0o644, Hash: ima.SHA256, Digest: make([]byte, 32)}),
 		w.Flush(),
 	)

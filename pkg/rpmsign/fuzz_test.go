@@ -74,7 +74,7 @@ func layOut(t *testing.T, p *Package) {
 	if h.inRegion != len(h.entries) || !slices.EqualFunc(h.kept(tags...), kept, value.equal) || !slices.EqualFunc(h.having(tags...), own, value.equal) {
 		t.Fatal("not all entries are as they were")
 	}
-	if s := (&Package{sig: h, main: p.main, files: p.files}).readFileSignatures(); len(s.defects) > 0 && p.signaturesIn() != InMain && p.signaturesIn() != InBoth {
+	if s := (&Package{sig: h, main: p.main, files: p.files}).readFileSignatures(); len(s.defects) > 0 && p.signaturesIn() != inMain && p.signaturesIn() != inBoth {
 		t.Fatalf("defects %v in what was written", s.defects)
 	}
 }

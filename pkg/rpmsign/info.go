@@ -37,10 +37,12 @@ type Info struct {
 	Signed     int       // files with a signature
 	Length     int       // FILESIGNATURELENGTH: bytes of the longest signature
 	KeyIDs     []string  // of the file signatures, distinct and sorted: eight hex digits each
-	In         Header    // where the file signatures are; "" for nowhere
-	OpenPGP    []Signer  // who signed the package
-	Verity     bool      // fs-verity signatures are there
-	Defects    []Defect  // of the file signatures
+	// In is the header that has the file signatures: "signature", "main" (as rpm before
+	// 4.14 wrote them), "both" (rpm refuses the package), or "" where there are none.
+	In      string
+	OpenPGP []Signer // who signed the package
+	Verity  bool     // fs-verity signatures are there
+	Defects []Defect // of the file signatures
 
 	base string // name without version
 	evr  evr

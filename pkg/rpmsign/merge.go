@@ -48,14 +48,11 @@ func (p *Package) checkMerged() error {
 	return nil
 }
 
-// Header is one of the two headers of a package, or both.
-type Header string
-
-// Where file signatures may be.
+// Where file signatures may be, as Info.In has it.
 const (
-	inSignature Header = "signature"
-	InMain      Header = "main" // as rpm before 4.14 wrote them
-	InBoth      Header = "both" // rpm refuses the package
+	inSignature = "signature"
+	inMain      = "main"
+	inBoth      = "both"
 )
 
 // place is a tag in one of the headers.
@@ -94,13 +91,13 @@ func (p *Package) doubled() bool {
 }
 
 // signaturesIn says which header has the file signatures, "" for none.
-func (p *Package) signaturesIn() Header {
+func (p *Package) signaturesIn() string {
 	list := p.taken(tagFileSignatures)
 	switch {
 	case list.inMain() && p.sig.has(tagFileSignatures):
-		return InBoth
+		return inBoth
 	case list.inMain():
-		return InMain
+		return inMain
 	case list.there():
 		return inSignature
 	}

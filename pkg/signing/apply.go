@@ -119,7 +119,7 @@ func (a *applier) line(v *visit[decision]) (manifest.Line, error) {
 
 // matches compares the entry's digest with the one in the manifest.
 func matches(e *Entry, line *manifest.Line) error {
-	digest := e.Digest(line.Hash)
+	digest := e.digest(line.Hash)
 	switch {
 	case digest == nil:
 		return fmt.Errorf("%s: %w: it has a %s digest, the manifest states one of %s", e.Path, ErrMismatch, e.first().Hash, line.Hash)

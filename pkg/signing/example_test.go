@@ -53,11 +53,16 @@ func Example() {
 		if err != nil {
 			panic(err)
 		}
-		value, err := ima.Parse(record.Final(ima.XattrIMA))
-		fmt.Println(record.Path, record.Status(), record.Reason, err == nil && value.KeyID == public.ID())
+		switch record.Status() {
+		case signing.Signed, signing.Hashed:
+			value, err := ima.Parse(record.Final(ima.XattrIMA))
+			fmt.Println(record.Path, "gets a value of this key:", err == nil && value.KeyID == public.ID())
+		case signing.Unchanged, signing.Skipped:
+			fmt.Println(record.Path, "stays as it is:", record.Reason)
+		}
 	}
 	// Output:
-	// bin/hello signed  true
-	// bin/known signed  true
-	// etc skipped directory false
+	// bin/hello gets a value of this key: true
+	// bin/known gets a value of this key: true
+	// etc stays as it is: directory
 }

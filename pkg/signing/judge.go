@@ -54,7 +54,7 @@ func (s *stage) candidate(e *Entry, before []Value) (c candidate, err error) {
 		return c, nil
 	}
 	c.form, c.signed = form, s.signed(e)
-	if c.hash = s.Hash; form.Over == ima.Content && e.Digest(c.hash) == nil { // stated by another one
+	if c.hash = s.Hash; form.Over == ima.Content && e.digest(c.hash) == nil { // stated by another one
 		c.hash = e.first().Hash
 	}
 	if c.digest, err = s.over(form, c.hash, e, before); err != nil {

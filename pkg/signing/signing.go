@@ -102,8 +102,8 @@ type Unselected struct{ Reason string } //nolint:errname // a Reason rather than
 
 func (u Unselected) Error() string { return u.Reason }
 
-// Digest returns the digest of the content by h, nil if there is none.
-func (e *Entry) Digest(h ima.HashID) []byte {
+// digest returns the digest of the content by h, nil if there is none.
+func (e *Entry) digest(h ima.HashID) []byte {
 	for _, d := range e.Digests {
 		if d.Hash == h {
 			return d.Sum

@@ -95,7 +95,7 @@ func (s *stage) over(f ima.Form, h ima.HashID, e *Entry, before []Value) ([]byte
 	if s.Digest != nil && f.Over != ima.Content {
 		return s.Digest(h, e, before)
 	}
-	return e.Digest(h), nil
+	return e.digest(h), nil
 }
 
 // hashes returns the algorithms that contents are digested with, in order.

@@ -13,7 +13,7 @@ import (
 // compare compares the entry with its line of the manifest: the content, and the very
 // values that are attached.
 func (v *Verdict) compare(line *manifest.Line) {
-	digest := v.Digest(line.Hash)
+	digest := v.digest(line.Hash)
 	switch {
 	case len(line.Digest) == 0:
 	case digest == nil:

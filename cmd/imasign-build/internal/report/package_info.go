@@ -67,7 +67,7 @@ func packageInfo(path string, i rpmsign.Info) PackageInfo {
 		Path: PathOf(path), Name: i.Name, Summary: i.Summary, Vendor: i.Vendor, License: i.License, Built: i.Built, Format: i.Format,
 		Source: i.Source, Size: i.Size, Signature: i.Signature, Reserve: i.Reserve, Main: i.Main, Payload: i.Payload,
 		Compressor: i.Compressor, Tags: list(i.Tags), Hash: i.Hash, Files: i.Files, Digests: i.Digests, Signed: i.Signed, Length: i.Length,
-		KeyIDs: list(i.KeyIDs), In: string(i.In), OpenPGP: openpgp, Verity: i.Verity, Defects: defects(i.Defects),
+		KeyIDs: list(i.KeyIDs), In: i.In, OpenPGP: openpgp, Verity: i.Verity, Defects: defects(i.Defects),
 	}
 }
 
@@ -119,10 +119,10 @@ func (i *PackageInfo) fileSignatures() string {
 		return "none"
 	}
 	where := ""
-	switch rpmsign.Header(i.In) {
-	case rpmsign.InMain:
+	switch i.In {
+	case "main":
 		where = ", in the main header"
-	case rpmsign.InBoth:
+	case "both":
 		where = ", in both headers"
 	}
 	return fmt.Sprintf("key id %s, at most %d bytes%s", join(i.KeyIDs, "none"), i.Length, where)
