@@ -1,4 +1,5 @@
 // Package archtest compares the code with what is written about it: which package may
 // import which, and the packages, files, dependencies and decisions that
-// docs/architecture.md, docs/dependencies.md and docs/adr name. It has tests alone.
+// docs/architecture.md, docs/dependencies.md and docs/adr name. It keeps what pkg/ exports
+// small, documented and usable by others. It has tests alone.
 package archtest

@@ -46,6 +46,7 @@ type Errors struct { //nolint:errname // several of them
 	Total int     // List is cut at a thousand
 }
 
+// Error counts the errors and lists the first ten, a line each.
 func (e *Errors) Error() string { return errors.Join(e.Lines()...).Error() }
 
 // shown is how many errors Lines lists.

@@ -18,6 +18,7 @@ const (
 	Stripped                // loses the values it has
 )
 
+// String returns the status as a stable word, such as "signed".
 func (s Status) String() string {
 	return [...]string{"skipped", "unchanged", "hashed", "signed", "stripped"}[s]
 }

@@ -100,6 +100,7 @@ type File struct {
 // attached.
 type Unselected struct{ Reason string } //nolint:errname // a Reason rather than a failure
 
+// Error returns the reason.
 func (u Unselected) Error() string { return u.Reason }
 
 // digest returns the digest of the content by h, nil if there is none.

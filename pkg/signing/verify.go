@@ -23,6 +23,7 @@ const (
 	Ignored                 // not to be signed, for the entry's Reason
 )
 
+// String returns the outcome as a stable word, such as "ok" or "unsigned".
 func (o Outcome) String() string {
 	return [...]string{"ok", "hashed", "unsigned", "bad", "ignored"}[o]
 }
