@@ -311,7 +311,7 @@ func TestRestoreOfSeveralAtOnce(t *testing.T) {
 		ok(t, os.Chmod(changed, 0o600))
 		err := attach(t.Context(), tr, plan)
 		mentions(t, err, changed+": "+tree.ErrChanged.Error())
-		if !errors.Is(err, ErrRestored) || ev.kinds[signing.Attached] == 0 && i > 0 {
+		if !errors.Is(err, errRestored) || ev.kinds[signing.Attached] == 0 && i > 0 {
 			t.Fatalf("%d attached: %v", ev.kinds[signing.Attached], err)
 		}
 		ok(t, os.Chmod(changed, 0o644))
