@@ -35,9 +35,9 @@ var (
 // NotBound is in the warning about a key in a device that lets it out.
 const NotBound = "can be taken out of"
 
-// SecretAt returns the Secret that an attribute of a URI names: env:NAME (by
-// Getenv), fd:N, file:PATH, file:///PATH or an absolute path. As in
-// [ParseSecretSource] nothing is read yet, and a wrong source is not repeated.
+// SecretAt returns the Secret that an attribute of a URI names: env:NAME (by Getenv),
+// fd:N, file:PATH, file:///PATH or an absolute path. As in [ParseSecretSource] nothing is
+// read yet, and a wrong source is [ErrSecretSource], without its text.
 func (o Options) SecretAt(source string) (Secret, error) {
 	if strings.HasPrefix(source, "/") {
 		source = "file:" + source

@@ -6,11 +6,10 @@
 // [Key] signs batches of digests and knows the public key that its signatures are
 // checked with.
 //
-// Secrets are asked for through a [Secret], and only when a key turns out to need
-// one. [ParseSecretSource] makes one from env:NAME, file:PATH or fd:N; asking a
-// person is left to the caller, as are making keys and certificates (package
-// certs) and the form of signatures (package ima). No secret is ever part of an
-// error.
+// Secrets are asked for through a [Secret], and only when a key turns out to need one.
+// [ParseSecretSource] makes one from env:NAME, file:PATH or fd:N; asking a person is left
+// to the caller, as are making keys and certificates; the form of signatures is left to
+// package ima. No secret is ever part of an error.
 package keystore
 
 import (
@@ -99,8 +98,9 @@ func (b Backends) Find(scheme string) (Backend, bool) {
 func schemes() []string { return []string{"file", "nats", "pkcs11", "tpm2"} }
 
 // Open opens the key that uri names with the backend of its scheme. A path needs no
-// scheme; in front of one whose first component has a colon, write ./ or file:.
-// The part after file: is taken as it stands; file:///path is /path.
+// scheme; in front of one whose first component has a colon, write ./ or file:. The part
+// after file: is taken as it stands; file:///path is /path. Errors wrap
+// [ErrUnknownScheme], [ErrSchemeNotBuilt], or what the backend says of its own.
 func (b Backends) Open(ctx context.Context, uri string, opts Options) (*Key, error) {
 	if err := checkURI(uri); err != nil {
 		return nil, err

@@ -56,8 +56,8 @@ func (c *Catalog) end(at int64) {
 // it.
 func (c *Catalog) Headers() []Header { return c.headers }
 
-// Index returns the index of the container called name. The error wraps
-// ErrNotListed where there is none.
+// Index returns the index of the container called name. The error wraps ErrNotListed
+// where there is none, and ErrFormat where the file has changed.
 func (c *Catalog) Index(name string) (*Index, error) {
 	at, ok := c.byName[name]
 	if !ok {

@@ -94,7 +94,8 @@ func (x *Index) place(path string, n int) (place, bool) {
 	return place{}, false
 }
 
-// Find returns the n-th entry at path, counted from 0, and whether there is one.
+// Find returns the n-th entry at path, counted from 0, and whether there is one. Errors
+// are those of reading the file, or wrap ErrFormat where it has changed.
 func (x *Index) Find(path string, n int) (Line, bool, error) {
 	at, ok := x.place(path, n)
 	if !ok {

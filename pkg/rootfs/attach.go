@@ -19,9 +19,9 @@ import (
 
 // Prepare refuses a tree in which nothing can be set (Probe), and touches nothing.
 // Committing the change sets what the plan says. Each file must be in the very state in
-// which it was planned (tree.ErrChanged), owner, times and content untouched since. After
-// an error, and when ctx is cancelled, the xattrs recorded in the plan are put back and
-// the error says so; if that fails as well, the error names the files.
+// which it was planned, owner, times and content untouched since. After an error, and
+// when ctx is cancelled, the xattrs recorded in the plan are put back and the error says
+// so; if that fails as well, the error names the files.
 func (t *Tree) Prepare(ctx context.Context, plan *signing.Plan) (*signing.Change, error) {
 	if plan.Counts().Pending() == 0 {
 		return &signing.Change{}, nil

@@ -11,10 +11,11 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// Probe fails with one clear error when security.ima cannot be set in the tree,
-// and changes nothing to find out (tree.ProbeXattr): on the tree's root directory
-// and, where mounts are crossed, on one directory of each mount. After it succeeded,
-// Prepare does not ask again.
+// Probe fails with one clear error when security.ima cannot be set in the tree, and
+// changes nothing to find out: it asks for the tree's root directory and, where mounts
+// are crossed, for one directory of each mount. After it succeeded, Prepare does not ask
+// again. Errors wrap ErrNoXattrs, ErrNotPermitted, ErrReadOnly, or what the system
+// answered.
 func (t *Tree) Probe(ctx context.Context) error {
 	err := t.probeAll(ctx)
 	t.probed = err == nil

@@ -15,12 +15,13 @@ import (
 type Detached struct {
 	*Tree
 
-	// Output, unless nil, has write called with where WriteRestore writes to, and has the
-	// result appear if that returns nil.
+	// Output, unless nil, calls write with where WriteRestore's file goes, and keeps it only
+	// if write returns nil.
 	Output func(write func(io.Writer) error) error
 }
 
-// Prepare is for a change that is WriteRestore's, and none without Output.
+// Prepare returns the change that calls WriteRestore, none without Output, and no error:
+// those of WriteRestore are Commit's.
 func (d *Detached) Prepare(_ context.Context, plan *signing.Plan) (*signing.Change, error) {
 	if d.Output == nil {
 		return &signing.Change{}, nil
@@ -32,9 +33,10 @@ func (d *Detached) Prepare(_ context.Context, plan *signing.Plan) (*signing.Chan
 
 // WriteRestore writes the values that the tree's files have once the plan is attached,
 // those that are there already among them, in the form that `setfattr -h --restore=`
-// reads, with paths relative to the tree: it is to be run in the tree's root directory,
-// with -h so that it follows no symbolic link that has taken a file's place since.
-// Every name of a hard link is written.
+// reads (setfattr(1)), with paths relative to the tree: it is to be run in the tree's
+// root directory, with -h so that it follows no symbolic link that has taken a file's
+// place since. Every name of a hard link is written. Errors wrap signing.ErrUnsignedPlan,
+// or are those of w and of reading the plan.
 func WriteRestore(w io.Writer, plan *signing.Plan) error {
 	if err := plan.Attachable(); err != nil {
 		return err

@@ -50,7 +50,8 @@ type Tree struct {
 	probed      bool // Probe succeeded
 }
 
-// Open opens the tree below dir.
+// Open opens the tree below dir, a directory; the caller closes it. Symbolic links in it
+// are entries and never followed. Errors are those of opening a directory.
 func Open(dir string, o Options) (*Tree, error) {
 	t, err := tree.Open(dir, tree.Options{CrossMounts: o.CrossMounts})
 	if err != nil {

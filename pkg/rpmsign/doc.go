@@ -10,6 +10,6 @@
 // rpm's lib/header.cc, lib/signature.cc and sign/rpmsignfiles.cc, and the limits
 // are rpm's own, so that what is written here is read there.
 //
-// Making plans and signatures is pkg/signing's, keys are pkg/keystore's, what
-// surrounds a package (repository metadata) is repo's.
+// Making plans and signatures is pkg/signing's, keys are pkg/keystore's, which files are
+// packages, and what repositories say about them, is left to the caller.
 package rpmsign

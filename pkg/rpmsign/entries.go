@@ -56,9 +56,9 @@ func (f *file) unsigned() string {
 	return "no digest"
 }
 
-// Signable returns nil for a package that can be signed with signatures
-// (security.ima values) of at most longest bytes, 0 for not to look at that.
-// Errors wrap ErrSource, ErrWeakDigest or ErrHeaderTooLarge.
+// Signable returns nil for a package that can be signed with signatures (security.ima
+// values) of at most longest bytes; 0 stands for signatures of any size. Errors wrap
+// ErrSource, ErrWeakDigest or ErrHeaderTooLarge.
 func (p *Package) Signable(longest int) error {
 	err := p.signable(longest)
 	if err != nil {

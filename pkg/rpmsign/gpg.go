@@ -29,15 +29,15 @@ type GPG struct {
 	Passphrase []byte
 	// Date is when signatures say that they were made; the zero time stands for now.
 	Date time.Time
-	// Program is gpg's name or path; "" stands for gpg.
-	program string
 	// Environment is gpg's, "NAME=value"; nil stands for the caller's own. It should be
 	// free of secrets.
 	Environment []string
+
+	program string // gpg's name or path; "" stands for gpg
 }
 
-// OpenGPG finds a key of gpg and has it sign something, so that a key that is locked
-// or unfit is an error before anything else is done. ctx ends whatever gpg does for the
+// OpenGPG finds a key of gpg and makes a trial signature, so that a key that is locked or
+// unfit is an error before anything else is done. ctx ends whatever gpg does for the
 // key, also later. Errors wrap ErrOpenPGPKey or ErrOpenPGPLocked.
 func OpenGPG(ctx context.Context, g GPG) (*OpenPGPKey, error) {
 	fingerprint, unfit, err := g.find(ctx)

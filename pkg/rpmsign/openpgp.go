@@ -31,10 +31,10 @@ type OpenPGPKey struct {
 	sign   func(io.ReadSeeker) ([]byte, error)
 }
 
-// ReadOpenPGPKey reads a secret key, armored or not, as `gpg --export-secret-keys`
-// writes it. passphrase is called once if the key is encrypted; the slice that it
-// returns is overwritten. date is when signatures say that they were made; the
-// zero time stands for now.
+// ReadOpenPGPKey reads a secret key, armored or not, as `gpg --export-secret-keys` writes
+// it. passphrase is called once if the key is encrypted; the slice that it returns is
+// overwritten. date is when signatures say that they were made; the zero time stands for
+// now. Errors wrap ErrOpenPGPKey, ErrOpenPGPLocked, or what r or passphrase returned.
 func ReadOpenPGPKey(r io.Reader, passphrase func() ([]byte, error), date time.Time) (*OpenPGPKey, error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxKey+1))
 	if err != nil {
@@ -85,7 +85,8 @@ func verifiable(key *packet.PublicKey) error {
 }
 
 // ReadKeyRing reads OpenPGP keys, secret or public ones: armored, in as many blocks as
-// there are with any text between them, or not armored.
+// there are with any text between them, or not armored (RFC 9580). Errors are those of
+// the OpenPGP library.
 func ReadKeyRing(text []byte) (openpgp.EntityList, error) {
 	begin := []byte("-----BEGIN PGP")
 	_, armored, found := bytes.Cut(text, begin)
@@ -159,7 +160,8 @@ func detached(entity *openpgp.Entity, id uint64, now func() time.Time, r io.Read
 	return out.Bytes(), err
 }
 
-// ArmoredSignature returns a detached signature over what r has, in ASCII armor.
+// ArmoredSignature returns a detached signature over what r has, in ASCII armor (RFC
+// 9580), as repomd.xml.asc is one. Errors are those of r or of gpg.
 func (k *OpenPGPKey) ArmoredSignature(r io.ReadSeeker) ([]byte, error) {
 	signature, err := k.signature(r)
 	if err != nil {
@@ -168,7 +170,8 @@ func (k *OpenPGPKey) ArmoredSignature(r io.ReadSeeker) ([]byte, error) {
 	return armored(openpgp.SignatureType, signature)
 }
 
-// ArmoredPublicKey returns the public key in ASCII armor.
+// ArmoredPublicKey returns the public key in ASCII armor (RFC 9580), which `rpm --import`
+// and dnf read.
 func (k *OpenPGPKey) ArmoredPublicKey() ([]byte, error) {
 	var key bytes.Buffer
 	if err := k.entity.Serialize(&key); err != nil {

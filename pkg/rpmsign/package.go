@@ -36,7 +36,7 @@ type Options struct {
 	// Outside, unless "", is where the package really lies, outside of what was named:
 	// it is read, and an error where it would have to be changed (ErrOutside).
 	Outside string
-	// Share has a package that needs no change share its Output by a hard link.
+	// Share makes Output a hard link of a package that needs no change.
 	Share bool
 	// MaxHeader is how many bytes of data the signature header may have that is written:
 	// rpm 4.14 takes 8 KiB, 4.15 64 KiB, and 4.16 and later 64 MiB, which zero stands for.
@@ -67,9 +67,10 @@ type Package struct {
 	values  fileSignatures
 }
 
-// Open opens the package at path, and reads and checks the structure of its
-// headers; what they state about the content is for Check. Errors wrap ErrNotRPM,
-// ErrTruncated or ErrMalformed.
+// Open opens the package at path, and reads and checks the structure of its headers; what
+// they state about the content is for Check. The caller closes the package. Errors wrap
+// ErrNotRPM, ErrTruncated or ErrMalformed, or are those of opening a file, which must be
+// a regular one.
 func Open(path string, o Options) (*Package, error) {
 	f, err := input.Regular(path)
 	switch {

@@ -11,8 +11,8 @@ import (
 
 // Apply plans to attach what a manifest (Trust.Index) states instead of signing. Every
 // file must still have the digest that the manifest states, and every signature must be
-// valid for it by a key of Trust.Ring; anything else fails the plan (ErrMismatch). A
-// digest that the container states is compared as it is.
+// valid for it by a key of Trust.Ring; anything else fails the plan (ErrMismatch, or an
+// error of package ima). A digest that the container states is compared as it is.
 //
 // Where a path repeats (tar), the n-th entry of a path gets what the n-th line of
 // that path says. In a manifest of digests (manifest.Digests) entries are looked

@@ -34,7 +34,9 @@ type Options struct {
 	Observe  Observer
 }
 
-// New checks the options and returns an Engine.
+// New checks the options and returns an Engine. It refuses a Signer without its Public
+// key, a hash that cannot be computed or is not signed with (ima.ErrUnsupportedHash,
+// ima.ErrSHA1), and a rotation (Key.From) to the same key or with Force.
 func New(o Options) (*Engine, error) {
 	if len(o.Stages) == 0 {
 		o.Stages = []Stage{ContentStage(nil, 0)}
@@ -77,9 +79,11 @@ func (e *Engine) queues() (list []*queue) {
 	return list
 }
 
-// Plan digests src's entries, signs what needs a signature and returns the plan,
-// which the caller closes. Failures of single files are collected (Errors) and
-// then fail the whole plan: signatures for a part of a container help nobody.
+// Plan digests src's entries, signs what needs a signature and returns the plan, which
+// the caller closes. Failures of single files are collected (Errors) and then fail the
+// whole plan: signatures for a part of a container help nobody. They wrap ErrOtherKey or
+// ErrNotOurs where a value is not replaced, else what the Source or the Signer returned;
+// ErrSpool is the plan's own.
 func (e *Engine) Plan(ctx context.Context, src Source) (*Plan, error) {
 	p := e.newPlanner()
 	hashes := e.hashes()
@@ -99,7 +103,8 @@ func (e *Engine) Plan(ctx context.Context, src Source) (*Plan, error) {
 }
 
 // Strip returns the plan of removing the xattrs that the Engine decides about, and
-// security.evm, whose signature would cover a security.ima that is gone.
+// security.evm, whose signature would cover a security.ima that is gone. Whose signatures
+// they are is not asked. The caller closes the plan.
 func (e *Engine) Strip(ctx context.Context, src Source) (*Plan, error) {
 	var xattrs []string
 	for i := range e.stages {

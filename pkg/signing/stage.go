@@ -27,8 +27,8 @@ type Key struct {
 // Stage decides about one xattr of each entry. The stages of an Engine run in their
 // order: the digest of a later one may cover the values of those before it.
 type Stage struct {
-	Xattr string
-	Key   *Key // nil for none
+	Xattr string // its name, as [ima.XattrIMA]
+	Key   *Key   // nil for none
 	// Hash is the algorithm of digests that the container does not state; zero stands
 	// for SHA-256.
 	Hash ima.HashID

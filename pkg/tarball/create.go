@@ -40,12 +40,12 @@ type Counts struct {
 	Bytes          int64 // of content
 }
 
-// Create writes the tree below dir as a pax archive to w, not compressed: sorted by
-// path, below "./", with numeric owners, without access and change times, with all
-// xattrs. Equal trees give equal bytes. With a plan that pkg/rootfs has made of the same
-// tree, nil for none, entries get what it attaches, and every file must be in the state
-// in which it was planned (tree.ErrChanged). Sockets are left out, with a warning. After
-// an error, what w got is worthless.
+// Create writes the tree below dir as a pax archive to w, not compressed: sorted by path,
+// below "./", with numeric owners, without access and change times, with all xattrs.
+// Equal trees give equal bytes. With a plan that pkg/rootfs has made of the same tree,
+// nil for none, entries get what it attaches, and every file must be in the state in
+// which it was planned. Sockets are left out, with a warning. After an error, what w got
+// is worthless.
 func Create(ctx context.Context, w io.Writer, dir string, plan *signing.Plan, o CreateOptions) (_ Counts, err error) {
 	t, err := tree.Open(dir, tree.Options{CrossMounts: o.CrossMounts})
 	if err != nil {

@@ -17,12 +17,12 @@ const recordSize = 20 * blockSize
 type Copy struct {
 	*Archive
 
-	// Output has write called with where Rewrite writes to, and has the copy appear if
-	// that returns nil.
+	// Output calls write with where the copy goes, and keeps it only if write returns nil.
 	Output func(ctx context.Context, write func(io.Writer) error) error
 }
 
-// Prepare is for a change that writes the copy, whether it differs or not.
+// Prepare returns the change that writes the copy, whether it differs or not, and no error:
+// those of Rewrite are Commit's.
 func (c *Copy) Prepare(_ context.Context, plan *signing.Plan) (*signing.Change, error) {
 	return &signing.Change{Any: plan.Counts().Pending() > 0, Commit: func(ctx context.Context) error {
 		return c.Output(ctx, func(w io.Writer) error { return c.Rewrite(ctx, plan, w) })
@@ -30,7 +30,8 @@ func (c *Copy) Prepare(_ context.Context, plan *signing.Plan) (*signing.Change, 
 }
 
 // Rewrite writes the archive to w, not compressed, with what the plan attaches.
-// The plan is of this archive. After an error, what w got is worthless.
+// The plan is of this archive. After an error, what w got is worthless; errors wrap
+// signing.ErrUnsignedPlan, or what reading the archive or w returned.
 func (a *Archive) Rewrite(ctx context.Context, plan *signing.Plan, w io.Writer) error {
 	if err := plan.Attachable(); err != nil {
 		return err

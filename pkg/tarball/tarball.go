@@ -9,10 +9,9 @@
 // Create makes a reproducible archive of a directory tree. Compression is
 // recognised by content and written by parallel encoders.
 //
-// What an archive's headers mean is GNU tar's, bsdtar's and archive/tar's word:
-// archives about which they disagree are refused (ErrAmbiguous). Digesting, signing
-// and the plan are pkg/signing's, walking a tree is internal/tree's, and a file that
-// appears whole or not at all is the caller's.
+// What an archive's headers mean is GNU tar's, bsdtar's and archive/tar's word: archives
+// about which they disagree are refused (ErrAmbiguous). Digesting, signing and the plan
+// are pkg/signing's, and a file that appears whole or not at all is the caller's.
 package tarball
 
 import (
@@ -94,12 +93,12 @@ type Archive struct {
 	spool  *os.File
 }
 
-// Open reads the archive in, called name in errors. A regular file that is not
-// compressed is read where it lies, as often as needed, and must not change
-// meanwhile (tree.ErrChanged); everything else is decompressed into a file
-// without a name. An io.SectionReader that is not compressed is read where it lies,
-// too. The whole structure is checked before Open returns. The caller closes in,
-// after the Archive.
+// Open reads the archive in, called name in errors. A regular file that is not compressed
+// is read where it lies, as often as needed, and must not change meanwhile; everything
+// else is decompressed into a file without a name. An io.SectionReader that is not
+// compressed is read where it lies, too. The whole structure is checked before Open
+// returns. The caller closes in, after the Archive. Errors wrap ErrFormat, ErrAmbiguous,
+// ErrTruncated, ErrTooLarge, ErrSpool, ErrCompression, or what in returned.
 func Open(ctx context.Context, in io.Reader, name string, o Options) (*Archive, error) {
 	if o.UnpackLimit == 0 {
 		o.UnpackLimit = DefaultUnpackLimit
@@ -126,11 +125,11 @@ func (a *Archive) Close() error {
 // Compression is how the input was compressed: none, gzip, zstd, xz, bzip2 or lz4.
 func (a *Archive) Compression() string { return string(a.compression) }
 
-// Content is the whole archive, decompressed, until Close.
+// Content is the whole archive, decompressed, in bytes that are there until Close.
 func (a *Archive) Content() *io.SectionReader { return io.NewSectionReader(a.file, 0, a.stored) }
 
-// Unchanged fails with tree.ErrChanged if the input is not what it was when it was
-// opened. Whoever reads Content asks at the end.
+// Unchanged fails if the input is not what it was when it was opened. Whoever reads
+// Content asks at the end.
 func (a *Archive) Unchanged() error {
 	if err := a.unchanged(); err != nil {
 		return a.errorf(err)

@@ -7,9 +7,9 @@
 // 6979. libcrypto helps where it is installed, which changes nothing but the time.
 //
 // Key files are hostile input here: reading is bounded, and so is the work that
-// decrypting may ask for. Making keys is left to package certs, asking for the
-// passphrase to the caller. Forms that are not read are refused by name, with the
-// command that converts them.
+// decrypting may ask for. Making keys and asking for the passphrase are left to the
+// caller. Forms that are not read are refused by name, with the command that converts
+// them.
 package file
 
 import (
