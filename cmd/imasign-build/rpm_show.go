@@ -44,7 +44,7 @@ func runRPMShow(a *app, paths []string) error {
 		}
 		shown = append(shown, shownPackage{u.Path, info})
 	}
-	slices.SortStableFunc(shown, func(a, b shownPackage) int { return a.Info.Compare(&b.Info) })
+	slices.SortStableFunc(shown, func(a, b shownPackage) int { return a.Compare(&b.Info) })
 	r := &report.PackageInfos{Head: report.Head{Command: "rpm show"}}
 	for _, p := range shown {
 		r.Add(p.path, p.Info)

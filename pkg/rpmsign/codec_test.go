@@ -221,9 +221,9 @@ func TestNoReserveTag(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	for _, l := range []uint32{limit8K, limit64K, limit64M} {
-		fits := []value{{tagReservedSpace, typeBin, uint32(l) - trailerSize, make([]byte, l-trailerSize)}}
+		fits := []value{{tagReservedSpace, typeBin, l - trailerSize, make([]byte, l-trailerSize)}}
 		check(t, checkLimit(fits, l))
-		over := []value{{tagReservedSpace, typeBin, uint32(l), make([]byte, l-trailerSize+1)}}
+		over := []value{{tagReservedSpace, typeBin, l, make([]byte, l-trailerSize+1)}}
 		if err := checkLimit(over, l); !errors.Is(err, ErrHeaderTooLarge) {
 			t.Errorf("%d: %v", l, err)
 		}
