@@ -170,7 +170,6 @@ func packageCauses() []cause {
 func fileCauses() []cause {
 	return []cause{
 		{err: input.ErrTooLarge, kind: "too_large"},
-		{err: keystore.ErrTooLarge, kind: "too_large"},
 		{err: certs.ErrTooLarge, kind: "too_large"},
 		{err: policy.ErrTooLarge, kind: "too_large"},
 		{err: input.ErrNotRegular, kind: "malformed"},
