@@ -63,12 +63,12 @@ func written(e ast.Expr) string {
 // results, a.note what a person is told. Package quote formats for both, because names,
 // subjects and errors are somebody else's text.
 var printers = map[string][]string{
-	"internal/report/printer.go":      {"quote.Fprintf"},
+	"internal/report/printer.go":       {"quote.Fprintf"},
 	"internal/report/cli_reference.go": {"fmt.Fprint", "fmt.Fprintf"}, // docs/cli.md, which has no such text
-	"app.go":                       {"io.WriteString"},            // a.note
-	"output.go":                    {"a.out.Write"},               // results that are files
-	"progress.go":                  {"quote.Fprintf"},             // the bar
-	"secret.go":                    {"quote.Fprintf"},             // the prompt
+	"app.go":                           {"io.WriteString"},            // a.note
+	"output.go":                        {"a.out.Write"},               // results that are files
+	"progress.go":                      {"quote.Fprintf"},             // the bar
+	"secret.go":                        {"quote.Fprintf"},             // the prompt
 }
 
 // TestNothingIsPrintedUnquoted and nothing by anybody else.

@@ -256,7 +256,7 @@ func (p *planner) write(v *visit[decision], failures *Errors) error {
 		if v.leader == nil || v.result == nil || v.result.err != err { //nolint:errorlint // the same, reported with the leader
 			failures.add(err)
 		}
-		return nil //nolint:nilerr // collected
+		return nil
 	}
 	r := Record{Entry: v.Entry}
 	if d := v.result; d != nil && v.Reason == "" {
