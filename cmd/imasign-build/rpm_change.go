@@ -171,7 +171,11 @@ func (c *packageChange) unit(u rpmfiles.Unit) operate.Unit {
 	o.Output, o.Outside = u.Output, u.Outside
 	open := func(ctx context.Context) (operate.Opened, error) {
 		p, err := rpmsign.Open(u.Path, o)
-		return c.opened(ctx, p, err)
+		opened, err := c.opened(ctx, p, err)
+		if err != nil && c.choice != nil {
+			c.choice.rules.Missed()
+		}
+		return opened, err
 	}
 	unit := operate.Unit{Path: u.Path, Kind: manifest.Package, Open: open}
 	if c.resume && u.Output != "" {

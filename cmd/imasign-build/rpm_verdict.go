@@ -64,11 +64,11 @@ func (v *packageVerifier) verify(ctx context.Context, u rpmfiles.Unit) report.Pa
 	f := report.PackageFindings{Path: u.Path, Files: report.Verification{Verbose: v.verbose}}
 	p, err := rpmsign.Open(u.Path, rpmsign.Options{})
 	if err != nil {
-		return failed(f, err)
+		return v.failed(f, err)
 	}
 	defer p.Close() //nolint:errcheck // opened for reading
 	if err := p.Check(ctx, v.level); err != nil {
-		return failed(f, err)
+		return v.failed(f, err)
 	}
 	f.Defects = p.Defects()
 	if f.Source = p.Source(); f.Source {
@@ -79,7 +79,8 @@ func (v *packageVerifier) verify(ctx context.Context, u rpmfiles.Unit) report.Pa
 }
 
 // failed tells a package that is wrong or broken from one that could not be looked at.
-func failed(f report.PackageFindings, err error) report.PackageFindings {
+func (v *packageVerifier) failed(f report.PackageFindings, err error) report.PackageFindings {
+	v.choice.rules.Missed()
 	switch {
 	case errors.Is(err, rpmsign.ErrDigest):
 		f.Wrong = err

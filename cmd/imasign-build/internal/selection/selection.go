@@ -136,6 +136,13 @@ func (r *Rules) Unmatched() (unmatched []Pattern) {
 	return unmatched
 }
 
+// Missed notes that a container of the run could not be listed.
+func (r *Rules) Missed() {
+	if r != nil {
+		r.cut.Store(true)
+	}
+}
+
 // New returns src with a Reason for each entry that the rules leave out, and HashOnly for
 // those that get a digest. Errors of single entries are those of src; a file that only
 // its content could select, and of which there is only a digest, ends the listing with
