@@ -97,7 +97,7 @@ func (f *packageFlags) options() (rpmsign.Options, error) {
 	return rpmsign.Options{MaxHeader: limit}, nil
 }
 
-// eachPackage has work done on the packages at units, and hands the results to take in
+// eachPackage calls work for the packages at units, and hands the results to take in
 // their order.
 func eachPackage[T any](ctx context.Context, jobs int, units []rpmfiles.Unit, work func(context.Context, rpmfiles.Unit) T, take func(T) error) error {
 	worker := func() func(context.Context, rpmfiles.Unit) T { return work }

@@ -82,7 +82,7 @@ func (t *Tree) parallel() int {
 	return t.jobs
 }
 
-// pending is a record that changes something, and the how manieth it is.
+// pending is a record that changes something, numbered among those that do.
 type pending struct {
 	nth    int
 	record signing.Record

@@ -98,7 +98,7 @@ func lacking(values []Value) bool {
 	return slices.ContainsFunc(values, func(v Value) bool { return v.Status == Signed && v.Bytes == nil })
 }
 
-// foresee has a stage plan the signature over one that is lacking.
+// foresee plans the signature of a stage over one that is lacking.
 func (d *decided) foresee(s *stage, e *Entry) {
 	if form, ok := s.Form(e); ok {
 		d.values, d.slots = append(d.values, Value{Form: form, Status: Signed}), append(d.slots, nil)

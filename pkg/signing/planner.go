@@ -121,7 +121,8 @@ func (p *planner) end(ctx context.Context, err error, failures *Errors) (*Plan, 
 	return p.plan, nil
 }
 
-// advance has stages judge the entry, up to one that needs a value which is yet to come.
+// advance asks the stages about the entry, up to one that needs a value which is yet to
+// come.
 func (p *planner) advance(v *visit[decision]) error {
 	d := v.result
 	for d.next < len(p.engine.stages) && (len(d.slots) == 0 || d.slots[len(d.slots)-1] == nil) {

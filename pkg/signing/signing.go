@@ -1,7 +1,7 @@
 // Package signing is the one loop that digests and signs the files of any container.
 //
 // A Source lists entries. Engine.Plan digests them on every core, elects the name of each
-// hard link that is attached to, and has every Stage make its value of an entry: each
+// hard link that is attached to, and asks every Stage for its value of an entry: each
 // distinct digest is signed once. The result is spooled, in the container's order, as a
 // Plan. Nothing is changed until a container attaches the plan (Change): a failed key, a
 // full disk or a cancelled context while planning leaves every input as it was. The

@@ -12,7 +12,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// judgeAll has the engine verify the files, and judges each by its rules.
+// judgeAll lets the engine verify the files, and judges each by its rules.
 func (s *simulation) judgeAll(ctx context.Context, engine *signing.Engine) error {
 	byPath := map[string]*subject{}
 	for _, sub := range s.subjects {
