@@ -14,6 +14,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/imasign/imasign-build/internal/pipeline"
 	"github.com/imasign/imasign-build/internal/stmode"
 	"github.com/imasign/imasign-build/internal/tree"
 	"github.com/imasign/imasign-build/pkg/ima"
@@ -117,19 +118,14 @@ func (c *creator) follow(plan *signing.Plan) error {
 }
 
 func (c *creator) write(ctx context.Context) error {
-	for f := range c.read(ctx) {
-		if f.err != nil {
-			return f.err
+	var failed error
+	err := pipeline.Ordered(ctx, c.opts.Jobs, readAhead, c.nodes(ctx), c.reader, func(f *file) error {
+		if failed == nil { // else it was read ahead for nothing
+			failed = c.writeFile(ctx, f)
 		}
-		values, err := c.planned(&f.node)
-		if err == nil {
-			err = c.add(ctx, f, values)
-		}
-		if err = errors.Join(err, f.close()); err != nil {
-			return err
-		}
-	}
-	if err := context.Cause(ctx); err != nil {
+		return errors.Join(failed, f.close())
+	})
+	if err != nil {
 		return err
 	}
 	if c.next != nil {
@@ -138,6 +134,17 @@ func (c *creator) write(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+func (c *creator) writeFile(ctx context.Context, f *file) error {
+	if f.err != nil {
+		return f.err
+	}
+	values, err := c.planned(&f.node)
+	if err != nil {
+		return err
+	}
+	return c.add(ctx, f, values)
 }
 
 // planned returns what the plan attaches to n, and holds that n is what was

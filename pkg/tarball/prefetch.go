@@ -9,7 +9,6 @@ import (
 	"iter"
 	"os"
 
-	"github.com/imasign/imasign-build/internal/pipeline"
 	"github.com/imasign/imasign-build/internal/tree"
 )
 
@@ -28,73 +27,31 @@ type file struct {
 	small  []byte // the whole content, of a small file
 	open   *os.File
 	err    error
-	done   chan struct{}
 }
 
-// read yields the tree's root and all below it, in the tree's order, read ahead
-// on several goroutines. The files are the caller's to close.
-func (c *creator) read(ctx context.Context) iter.Seq[*file] {
-	return func(yield func(*file) bool) {
-		ctx, cancel := context.WithCancel(ctx)
-		queue, todo := make(chan *file, readAhead), make(chan *file, readAhead)
-		go func() {
-			defer close(queue)
-			defer close(todo)
-			c.list(ctx, queue, todo)
-		}()
-		for range pipeline.Jobs(c.opts.Jobs) {
-			go func() {
-				for f := range todo {
-					if ctx.Err() == nil {
-						f.err = f.load(c.tree)
-					}
-					close(f.done)
-				}
-			}()
-		}
-		defer func() { // what was read ahead for nothing
-			cancel()
-			for f := range queue {
-				<-f.done
-				_ = f.close()
-			}
-		}()
-		for f := range queue {
-			if <-f.done; ctx.Err() != nil {
-				_ = f.close()
-				return
-			}
-			if !yield(f) {
-				return
-			}
-		}
-	}
-}
-
-// list sends the nodes to both channels; queue holds the order.
-func (c *creator) list(ctx context.Context, queue, todo chan<- *file) {
-	send := func(n tree.Node, err error) bool {
-		f := &file{node: n, err: err, done: make(chan struct{})}
-		if err != nil {
-			close(f.done)
-		}
-		select {
-		case queue <- f:
-		case <-ctx.Done():
-			return false
-		}
-		if err == nil {
-			todo <- f // as large as queue: never blocks for long
-		}
-		return true
-	}
-	if !send(c.tree.RootNode()) {
-		return
-	}
-	for n, err := range c.tree.Walk(ctx) {
-		if !send(n, err) {
+// nodes lists the tree's root and all below it. What cannot be listed is a file with an
+// error.
+func (c *creator) nodes(ctx context.Context) iter.Seq2[*file, error] {
+	return func(yield func(*file, error) bool) {
+		root, err := c.tree.RootNode()
+		if !yield(&file{node: root, err: err}, nil) {
 			return
 		}
+		for n, err := range c.tree.Walk(ctx) {
+			if !yield(&file{node: n, err: err}, nil) {
+				return
+			}
+		}
+	}
+}
+
+// reader reads files ahead of the writing.
+func (c *creator) reader() func(context.Context, *file) *file {
+	return func(_ context.Context, f *file) *file {
+		if f.err == nil {
+			f.err = f.load(c.tree)
+		}
+		return f
 	}
 }
 
