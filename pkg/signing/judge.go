@@ -65,6 +65,10 @@ func (s *stage) candidate(e *Entry, before []Value) (c candidate, err error) {
 
 // signed returns the form of the stage's signatures, also where an entry gets none.
 func (s *stage) signed(e *Entry) ima.Form {
+	if !e.HashOnly {
+		f, _ := s.Form(e)
+		return f
+	}
 	signing := *e
 	signing.HashOnly = false
 	f, _ := s.Form(&signing)

@@ -23,27 +23,37 @@ type spool struct {
 	dir  string // where the file is made; "" for the system's choice
 	mem  bytes.Buffer
 	file *os.File
-	size int64  // of the file
-	last string // the path added last
+	size int64         // of the file
+	last string        // the path added last
+	out  *cbor.Encoder // to mem; nil before the first record
 }
 
 // add writes a record: the number of bytes that its path has in common with the one
 // before, and the record with the rest of it.
 func (s *spool) add(r *Record) error {
-	shared, short := common(s.last, r.Path), *r
-	s.last, short.Path = r.Path, r.Path[shared:]
-	mode, err := encoding()
-	if err != nil {
-		return err
-	}
-	out := mode.NewEncoder(&s.mem)
-	if err := errors.Join(out.Encode(shared), out.Encode(&short)); err != nil {
+	if err := s.encode(r); err != nil {
 		return fmt.Errorf("spool %s: %w", r.Path, err)
 	}
 	if s.mem.Len() < spoolInMemory {
 		return nil
 	}
 	return s.flush()
+}
+
+func (s *spool) encode(r *Record) error {
+	if s.out == nil {
+		mode, err := encoding()
+		if err != nil {
+			return err
+		}
+		s.out = mode.NewEncoder(&s.mem)
+	}
+	path := r.Path
+	shared := common(s.last, path)
+	s.last, r.Path = path, path[shared:]
+	err := errors.Join(s.out.Encode(shared), s.out.Encode(r))
+	r.Path = path
+	return err
 }
 
 func (s *spool) flush() error {
