@@ -34,7 +34,7 @@ const noStage = math.MaxInt
 type planner struct {
 	engine *Engine
 	plan   *Plan
-	client client
+	client *client
 	failed atomic.Bool // digest the rest for its errors, sign no more
 
 	evm, maybe int64 // what is warned about
@@ -58,7 +58,7 @@ func checkStated(e *Entry) error {
 func (p *planner) run(ctx context.Context, src Source, r round[decision]) (*Plan, error) {
 	var failures Errors
 	g, gctx := errgroup.WithContext(ctx)
-	p.client.ctx = gctx
+	p.client = &client{ctx: gctx}
 	r.jobs, r.observe = p.engine.jobs, p.engine.observe
 	stages := make([]chan *visit[decision], len(p.engine.stages))
 	for i := range stages {
@@ -103,7 +103,7 @@ func hand[T any](ctx context.Context, to chan<- T, v T) error {
 // end returns the plan, or why there is none.
 func (p *planner) end(ctx context.Context, err error, failures *Errors) (*Plan, error) {
 	for _, q := range p.engine.queues() {
-		q.leave(&p.client, cmp.Or(err, context.Canceled))
+		q.leave(p.client, cmp.Or(err, context.Canceled))
 	}
 	p.client.batches.Wait() // no signer is in use for the plan when it returns
 	switch {
@@ -143,7 +143,7 @@ func (p *planner) advance(v *visit[decision]) error {
 		}
 		d.values, d.slots = append(d.values, value), append(d.slots, nil)
 		if value.Status == Signed && s.queue != nil && !p.failed.Load() {
-			d.slots[len(d.slots)-1] = s.queue.add(&p.client, c.form, c.hash, c.digest)
+			d.slots[len(d.slots)-1] = s.queue.add(p.client, c.form, c.hash, c.digest)
 		}
 	}
 	return nil
@@ -228,7 +228,7 @@ func (p *planner) complete(v *visit[decision]) error {
 		if s == nil {
 			continue
 		}
-		bytes, err := p.engine.stage(d.values[i].Form.Xattr).queue.wait(&p.client, s)
+		bytes, err := p.engine.stage(d.values[i].Form.Xattr).queue.wait(p.client, s)
 		if err != nil {
 			return err
 		}

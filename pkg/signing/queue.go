@@ -188,11 +188,12 @@ func (q *queue) sign(batch []*slot) {
 		err = fmt.Errorf("make signatures: %w", err)
 	}
 	for i, s := range batch {
+		c := s.client
 		if s.err = err; err == nil {
-			s.value = values[i]
+			s.value, s.client = values[i], nil // which the memo would keep alive
 		}
 		close(s.done)
-		s.client.batches.Done()
+		c.batches.Done()
 	}
 }
 
