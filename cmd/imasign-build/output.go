@@ -79,12 +79,9 @@ func (a *app) createLate(file string) (operate.File, error) {
 	if file != "-" {
 		return a.create(file)
 	}
-	f, err := os.CreateTemp("", "imasign-manifest-*")
+	f, err := input.Spool("")
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", input.ErrSpool, err)
-	}
-	if err := os.Remove(f.Name()); err != nil {
-		return nil, errors.Join(err, f.Close())
 	}
 	return late{f, a.out}, nil
 }

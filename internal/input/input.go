@@ -82,7 +82,7 @@ func Seekable(ctx context.Context, path string, limit int64) (*os.File, error) {
 		return f, nil
 	}
 	defer in.Close() //nolint:errcheck // opened for reading
-	spool, err := os.CreateTemp("", "imasign-input-*")
+	spool, err := Spool("")
 	if err != nil {
 		return nil, fmt.Errorf("%w %s: %w", ErrSpool, path, err)
 	}
@@ -93,9 +93,6 @@ func Seekable(ctx context.Context, path string, limit int64) (*os.File, error) {
 }
 
 func fill(spool *os.File, in io.Reader, path string, limit int64) error {
-	if err := os.Remove(spool.Name()); err != nil {
-		return err
-	}
 	n, err := io.Copy(spool, io.LimitReader(in, limit+1))
 	if err != nil {
 		return fmt.Errorf("%w %s: %w", ErrSpool, path, err)

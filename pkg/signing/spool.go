@@ -10,7 +10,8 @@ import (
 	"strings"
 
 	"github.com/fxamacker/cbor/v2"
-	"golang.org/x/sys/unix"
+
+	"github.com/imasign/imasign-build/internal/input"
 )
 
 // spoolInMemory is how much of a plan stays in memory: the plans of small
@@ -18,7 +19,7 @@ import (
 const spoolInMemory = 1 << 20
 
 // spool holds records outside of Go's heap: in a file that has no name, so that
-// no ending of the process leaves it behind (namelessFile).
+// no ending of the process leaves it behind (input.Spool).
 type spool struct {
 	dir  string // where the file is made; "" for the system's choice
 	mem  bytes.Buffer
@@ -69,32 +70,13 @@ func (s *spool) flush() error {
 
 func (s *spool) write() (err error) {
 	if s.file == nil {
-		if s.file, err = namelessFile(s.dir); err != nil {
+		if s.file, err = input.Spool(s.dir); err != nil {
 			return err
 		}
 	}
 	n, err := s.file.Write(s.mem.Bytes())
 	s.size += int64(n)
 	return err
-}
-
-// namelessFile makes a file that never had a name or, where the file system has
-// no O_TMPFILE (NFS, 9p, some overlays), one that just lost it.
-func namelessFile(dir string) (*os.File, error) {
-	if dir == "" {
-		dir = os.TempDir()
-	}
-	if fd, err := unix.Open(dir, unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600); err == nil {
-		return os.NewFile(uintptr(fd), "spool"), nil
-	}
-	f, err := os.CreateTemp(dir, "imasign-plan-*")
-	if err != nil {
-		return nil, err
-	}
-	if err := os.Remove(f.Name()); err != nil {
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
 }
 
 func (s *spool) close() error {

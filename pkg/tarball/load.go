@@ -9,6 +9,7 @@ import (
 	"os"
 
 	"github.com/imasign/imasign-build/internal/compress"
+	"github.com/imasign/imasign-build/internal/input"
 	"github.com/imasign/imasign-build/internal/tree"
 )
 
@@ -82,11 +83,8 @@ func (a *Archive) loadSection(s *io.SectionReader) (done bool) {
 // toSpool decompresses into a file that has no name, so that no ending of the
 // process leaves it behind.
 func (a *Archive) toSpool(ctx context.Context, content io.Reader) (err error) {
-	if a.spool, err = os.CreateTemp(a.opts.SpoolDir, "imasign-tar-*"); err != nil {
+	if a.spool, err = input.Spool(a.opts.SpoolDir); err != nil {
 		return fmt.Errorf("%w: %w", ErrSpool, err)
-	}
-	if err := os.Remove(a.spool.Name()); err != nil {
-		return err
 	}
 	for buf := make([]byte, 1<<20); ; {
 		n, err := content.Read(buf)

@@ -13,6 +13,8 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
 	"golang.org/x/sys/unix"
+
+	"github.com/imasign/imasign-build/internal/input"
 )
 
 // output is the new layout in the making. Names are those of items.
@@ -175,12 +177,9 @@ func (o *tarOutput) put(name string, like *item, size int64, content io.Reader) 
 
 // temporary is a file without a name, so that no ending of the process leaves it.
 func (o *tarOutput) temporary() (*os.File, error) {
-	f, err := os.CreateTemp("", "imasign-layer-*")
+	f, err := input.Spool("")
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrSpool, err)
-	}
-	if err := os.Remove(f.Name()); err != nil {
-		return nil, errors.Join(err, f.Close())
 	}
 	return f, nil
 }
