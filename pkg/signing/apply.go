@@ -143,24 +143,10 @@ func (a *applier) linked(v *visit[decision]) {
 			}
 		}
 	}
-	if err == nil && len(v.Second) > 0 && !a.engine.force {
-		err = a.second(v)
+	if err == nil {
+		err = a.engine.second(v, func(_ *stage, old []byte, c *candidate) prior { return a.compare(old, c, v.result.key) })
 	}
 	v.err = err
-}
-
-func (a *applier) second(v *visit[decision]) error {
-	s := a.engine.stage(ima.XattrIMA)
-	for _, value := range v.result.values {
-		if value.Form.Xattr != ima.XattrIMA || !value.Status.changes() {
-			continue
-		}
-		c := candidate{form: value.Form, signed: s.signed(&v.Entry), hash: v.first().Hash, digest: v.first().Sum}
-		if why := a.compare(v.Second, &c, v.result.key).refusal; why != nil {
-			return refuse(v.Path, why)
-		}
-	}
-	return nil
 }
 
 // decide decides whether a value of the manifest takes the place of what is there, after

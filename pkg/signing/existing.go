@@ -122,3 +122,25 @@ func (c *candidate) unreadable(value []byte, err error) prior {
 
 // refuse says of a value that it is not replaced.
 func refuse(path string, why error) error { return fmt.Errorf("%s: %w", path, why) }
+
+// second refuses to replace a value that a further name of a hard link has of its own,
+// as entries of archives can.
+func (e *Engine) second(v *visit[decision], compare func(*stage, []byte, *candidate) prior) error {
+	s := e.stage(ima.XattrIMA)
+	if len(v.Second) == 0 || e.force || s == nil || v.result == nil {
+		return nil
+	}
+	for _, value := range v.result.values {
+		if value.Form.Xattr != ima.XattrIMA || !value.Status.changes() {
+			continue
+		}
+		c, err := s.candidate(&v.Entry, nil)
+		if err != nil {
+			return err
+		}
+		if why := compare(s, v.Second, &c).refusal; why != nil {
+			return refuse(v.Path, why)
+		}
+	}
+	return nil
+}

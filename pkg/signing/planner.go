@@ -149,28 +149,6 @@ func (p *planner) advance(v *visit[decision]) error {
 	return nil
 }
 
-// second refuses to replace a value that a further name of a hard link has of its own,
-// as entries of archives can.
-func (p *planner) second(v *visit[decision]) error {
-	s := p.engine.stage(ima.XattrIMA)
-	if len(v.Second) == 0 || p.engine.force || s == nil || v.result == nil {
-		return nil
-	}
-	for _, value := range v.result.values {
-		if value.Form.Xattr != ima.XattrIMA || !value.Status.changes() {
-			continue
-		}
-		c, err := s.candidate(&v.Entry, nil)
-		if err != nil {
-			return err
-		}
-		if why := s.compare(v.Second, &c).refusal; why != nil {
-			return refuse(v.Path, why)
-		}
-	}
-	return nil
-}
-
 // settle waits for the signatures of the entries that come in, and hands the entries to
 // next in order. It waits only when so many are on their way that every signing goroutine
 // has a batch and another one coming, or when all have come: somebody who waits makes
@@ -246,7 +224,7 @@ func (p *planner) failure(v *visit[decision]) error {
 	case d == nil || v.Reason != "":
 		return nil
 	case d.err == nil && v.leader != nil && d.next != noStage:
-		return p.second(v)
+		return p.engine.second(v, (*stage).compare)
 	}
 	return d.err
 }
