@@ -39,8 +39,8 @@ func BenchmarkVerify(b *testing.B) {
 	}
 }
 
-// BenchmarkSign measures signing and checking together, and, as "values", what
-// this package adds to a signer that checks for itself.
+// BenchmarkSign measures signing and verifying. "values" measures what this package adds
+// to a signer that verifies its own signatures.
 func BenchmarkSign(b *testing.B) {
 	p256 := ecdsaKey(b, elliptic.P256())
 	fixed := make([]byte, 256)

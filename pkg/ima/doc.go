@@ -1,25 +1,28 @@
-// Package ima reads, writes and checks the values of the security.ima and
-// security.evm extended attributes, by which the Linux kernel's Integrity
-// Measurement Architecture (IMA) and Extended Verification Module (EVM) accept
-// or refuse a file.
+// Package ima reads, writes and verifies the values of the security.ima and
+// security.evm extended attributes. By these values the Linux kernel's Integrity
+// Measurement Architecture (IMA) and Extended Verification Module (EVM) accept or
+// refuse a file.
 //
-// [Parse] understands every kind of value the kernel knows, [Sign] makes signatures,
-// and [Keyring.Verify] checks them and says by a [Refusal] why one is not
-// accepted. Both are told what is signed by a [Form]: the digest of a file's content,
-// an fs-verity digest, or an [EVMDigest] of its metadata. Keys are a [RawSigner]; what
-// they sign in place of a digest is known here alone ([FromRaw]).
+// [Parse] reads every type of value that the kernel defines. [Sign] makes signatures.
+// [Keyring.Verify] checks them, and returns a [Refusal] if it does not accept one. A
+// [Form] tells Sign and Verify what the signature is over: the digest of a file's
+// content, an fs-verity digest, or an [EVMDigest] of a file's metadata.
 //
-// The package works on bytes in memory. Reading files, hashing them, finding
-// and writing their attributes, and opening keys are left to others; so is the
-// decision of which certificates to trust. HMACs of security.evm are named but
-// neither made nor checked, as their key belongs to one machine.
+// A private key is a [RawSigner], which signs messages. For some forms the message is
+// not the digest itself. [FromRaw] turns a RawSigner into a [Signer], which makes the
+// right message for each form.
 //
-// All functions may be called from several goroutines at once.
+// The package works on bytes in memory. The caller reads and hashes files, reads and
+// sets their attributes, opens keys, and decides which certificates to trust. HMACs in
+// security.evm are recognised, but neither made nor checked, because their key belongs
+// to one machine.
+//
+// Several goroutines may call all functions at the same time.
 package ima
 
 // Names of the extended attributes, as in the kernel's
 // include/uapi/linux/xattr.h.
 const (
-	XattrIMA = "security.ima" // what the content must be
-	XattrEVM = "security.evm" // what the metadata must be
+	XattrIMA = "security.ima" // protects the content
+	XattrEVM = "security.evm" // protects the metadata
 )

@@ -5,17 +5,19 @@ import (
 	"fmt"
 )
 
-// EVMMetadata is what EVM protects of an inode besides extended attributes. The kernel
-// hashes a C struct as it lies in memory, so even a "portable" signature is good only for
-// machines of one word size and byte order. The zero value is for those with 64 bits,
-// little-endian: x86-64, arm64, riscv64, ppc64le, loong64. Machines that align 32-bit
-// integers to two bytes (m68k) have a layout of their own and are not supported.
+// EVMMetadata is what EVM protects of an inode besides extended attributes.
+//
+// The kernel hashes a C struct as it lies in memory. Therefore even a "portable"
+// signature is valid only on machines of one word size and byte order. The zero value
+// is for 64-bit little-endian machines: x86-64, arm64, riscv64, ppc64le, loong64.
+// Machines that align 32-bit integers to two bytes (m68k) have another layout and are not
+// supported.
 type EVMMetadata struct {
 	Bits32    bool // arm, x86, riscv32, mips, powerpc
 	BigEndian bool // s390x, ppc64, powerpc, mips
 
-	// Portable leaves Inode, Generation and UUID out, as values of type 0x05
-	// do. Values of type 0x03 have them in.
+	// Portable leaves out Inode, Generation and UUID, as in values of type 0x05.
+	// Values of type 0x03 include them.
 	Portable bool
 
 	UID, GID uint32 // in the initial user namespace
@@ -26,8 +28,8 @@ type EVMMetadata struct {
 	UUID       *[16]byte // of the file system; nil for kernels without CONFIG_EVM_ATTR_FSUUID
 }
 
-// EVMXattrs returns the names of the extended attributes that EVM protects, in
-// the order it hashes them: evm_config_default_xattrnames of the kernel's
+// EVMXattrs returns the names of the extended attributes that EVM protects, in the order
+// in which EVM hashes them: evm_config_default_xattrnames of the kernel's
 // security/integrity/evm/evm_main.c.
 func EVMXattrs() []string {
 	return []string{
@@ -42,18 +44,18 @@ func EVMXattrs() []string {
 	}
 }
 
-// EVMDigest returns the digest that an EVM signature is over, as
-// evm_calc_hmac_or_hash of the kernel's security/integrity/evm/evm_crypto.c
-// computes it: the raw values of the protected attributes, in the order of
-// [EVMXattrs], then struct h_misc, then the UUID.
+// EVMDigest returns the digest that an EVM signature is over. The hash h is computed
+// over the raw values of the protected attributes in the order of [EVMXattrs], then
+// struct h_misc, then the UUID, as in evm_calc_hmac_or_hash of the kernel's
+// security/integrity/evm/evm_crypto.c.
 //
-// Attributes by other names are ignored. For a portable signature the kernel
-// (since 5.14) takes every protected attribute of the file; otherwise only
-// those of security modules it was built with, and the caller must leave out
-// the rest.
+// xattrs maps names to raw values. Names that are not protected are ignored. For a
+// portable signature the kernel (since 5.14) hashes every protected attribute of the
+// file. Otherwise it hashes only those of the security modules it was built with, and the
+// caller must leave out the others.
 //
-// Errors wrap [ErrUnknownHash] or [ErrUnsupportedHash]. A portable signature without
-// a security.ima to cover is refused, too.
+// Errors wrap [ErrUnknownHash] or [ErrUnsupportedHash]. A portable digest without a
+// security.ima value is an error too.
 func EVMDigest(h HashID, m EVMMetadata, xattrs map[string][]byte) ([]byte, error) {
 	if !h.known() {
 		return nil, unknownHashError(byte(h))
@@ -76,8 +78,8 @@ func EVMDigest(h HashID, m EVMMetadata, xattrs map[string][]byte) ([]byte, error
 	return sum.Sum(nil), nil
 }
 
-// layout returns struct h_misc: ino (unsigned long), generation, uid and gid (32
-// bits each), mode (16 bits), and zeros up to a multiple of the word size.
+// layout returns struct h_misc: ino (unsigned long), generation, uid and gid (32 bits
+// each), mode (16 bits), and zero bytes up to a multiple of the word size.
 func (m *EVMMetadata) layout() []byte {
 	var order binary.AppendByteOrder = binary.LittleEndian
 	if m.BigEndian {

@@ -18,8 +18,8 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	// With a certificate at hand, use CertificateKey: the kernel finds the key by
-	// the certificate's subject key identifier.
+	// If there is a certificate, use CertificateKey: the kernel finds the key by the
+	// certificate's subject key identifier.
 	pub, err := ima.BareKey(key.Public())
 	if err != nil {
 		panic(err)
@@ -31,7 +31,7 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	// values[0] is what belongs into the extended attribute form.Xattr.
+	// values[0] belongs in the extended attribute form.Xattr.
 
 	trusted := ima.NewKeyring(pub)
 	genuine := ima.Statement{Form: form, Hash: ima.SHA256, Digest: digest[:]}
@@ -51,7 +51,7 @@ func Example() {
 	// stranger: unknown key
 }
 
-// Look at a value without checking it.
+// Read a value without verifying it.
 func ExampleParse() {
 	value := append([]byte{0x03, 0x02, 0x04, 0x1a, 0x2b, 0x3c, 0x4d, 0x01, 0x00}, make([]byte, 256)...)
 	v, err := ima.Parse(value)
@@ -65,7 +65,7 @@ func ExampleParse() {
 	// sha256 1a2b3c4d true
 }
 
-// Say what the value of an attribute states, without checking it.
+// Print what the value of an attribute is over, without verifying it.
 func ExampleValue_Form() {
 	value := append([]byte{0x06, 0x03, 0x04, 0x1a, 0x2b, 0x3c, 0x4d, 0x01, 0x00}, make([]byte, 256)...)
 	v, err := ima.Parse(value)
@@ -92,7 +92,7 @@ func ExampleDigestValue() {
 	// Output: hash only
 }
 
-// Cover a file's owner and mode for any 64-bit little-endian machine.
+// Compute the digest of a file's owner and mode for any 64-bit little-endian machine.
 func ExampleEVMDigest() {
 	content := sha256.Sum256(nil)
 	digest, err := ima.EVMDigest(ima.SHA256,

@@ -1,6 +1,6 @@
 package ima
 
-// Refusals that only the tests of this package match.
+// Refusals that only tests of this package match.
 const (
 	ErrTrailing       = errTrailing
 	ErrUnknownType    = errUnknownType
@@ -12,7 +12,7 @@ const (
 	ErrVerity         = errVerity
 )
 
-// Numbers that only they name.
+// Ids and types that only tests of this package name.
 const (
 	MD4         = md4
 	SHA3_384    = sha3_384

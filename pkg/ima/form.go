@@ -5,47 +5,48 @@ import (
 	"fmt"
 )
 
-// Form is what a value states and how: as a signature of which version or as a bare
-// digest, of what, in which attribute. Two values of a file that have the same Form
-// replace each other.
+// Form is a kind of value: the attribute that it is stored in, its type, its signature
+// version, and what its digest is computed over. A new value replaces a file's old value
+// of the same Form.
 type Form struct {
 	Xattr   string // the attribute's name, [XattrIMA] or [XattrEVM]
 	Type    Type   // the value's first byte
-	Version uint8  // of a signature: 2 or 3, and 1 in legacy values, which are only read; 0 for a digest
-	Over    Over   // what the digest is of
+	Version uint8  // signature version: 2 or 3; 1 in legacy values, which are only read; 0 for a digest
+	Over    Over   // what the digest is computed over
 }
 
 // Over is what the digest of a [Form] is computed over.
 type Over uint8
 
-// What a digest is of.
+// The things that a digest is computed over.
 const (
 	Content  Over = iota // the bytes of the file
-	Verity               // its fs-verity Merkle tree and descriptor: the fs-verity digest
-	Metadata             // its owner, mode and extended attributes: an [EVMDigest]
+	Verity               // the file's Merkle tree and descriptor: the fs-verity digest
+	Metadata             // the file's owner, mode and extended attributes: an [EVMDigest]
 )
 
-// ContentSignature is the form that every kernel with IMA appraisal verifies: a
-// signature of version 2 over the digest of the content, in security.ima.
+// ContentSignature returns the form of a version 2 signature over the digest of the
+// content, in security.ima. Every kernel with IMA appraisal verifies it.
 func ContentSignature() Form { return Form{XattrIMA, TypeSignature, 2, Content} }
 
-// ContentDigest is the digest of the content without a signature, in security.ima;
-// [DigestValue] makes it.
+// ContentDigest returns the form of a digest of the content without a signature, in
+// security.ima. [DigestValue] makes such a value.
 func ContentDigest() Form { return Form{XattrIMA, TypeDigestNG, 0, Content} }
 
-// VeritySignature is a signature of version 3 over an fs-verity digest, in
-// security.ima. Kernels since 5.19 verify it under rules with "digest_type=verity".
+// VeritySignature returns the form of a version 3 signature over an fs-verity digest,
+// in security.ima. Kernels since 5.19 verify it under rules with "digest_type=verity".
 func VeritySignature() Form { return Form{XattrIMA, TypeVerity, 3, Verity} }
 
-// PortableSignature is a signature of version 2 over a portable [EVMDigest], in
-// security.evm.
+// PortableSignature returns the form of a version 2 signature over a portable
+// [EVMDigest], in security.evm.
 func PortableSignature() Form { return Form{XattrEVM, TypeEVMPortable, 2, Metadata} }
 
 // Signs reports whether values of this form are signatures.
 func (f Form) Signs() bool { return f.Version != 0 }
 
-// Form returns the form of a value that was read from the attribute xattr. Of the
-// types only 0x03 stands for different things in security.ima and security.evm.
+// Form returns the form of a value that was read from the attribute xattr. The name of
+// the attribute is needed because type 0x03 is over the content in security.ima and over
+// the metadata in security.evm.
 func (v Value) Form(xattr string) Form {
 	f := Form{Xattr: xattr, Type: v.Type, Version: v.Version}
 	switch {
@@ -57,19 +58,18 @@ func (v Value) Form(xattr string) Form {
 	return f
 }
 
-// Statement is one thing to sign or to verify: that a file has this digest, said in
-// this form. Hash is the digest's algorithm.
+// Statement is what a signature states: that a file has this digest.
 type Statement struct {
-	Form   Form
-	Hash   HashID
-	Digest []byte
+	Form   Form   // the form of the value, which says what the digest is computed over
+	Hash   HashID // the digest's algorithm
+	Digest []byte // Hash.Size() bytes
 }
 
-// messages returns what this key signs for statements of one form and hash, and the
-// hash to name to it: the digest itself in version 2, the hash of a file_id in version
-// 3 (asymmetric_verify and asymmetric_verify_v3 of the kernel's
-// security/integrity/digsig_asymmetric.c). Nothing is copied where the messages are the
-// digests.
+// messages returns the messages that this key signs for digests of one form and hash,
+// and the hash to pass to the key with them. In version 2 the message is the digest. In
+// version 3 it is the hash of a file_id. See asymmetric_verify and asymmetric_verify_v3
+// in the kernel's security/integrity/digsig_asymmetric.c. If the messages are the
+// digests, nothing is copied.
 //
 // Errors wrap [ErrUnknownHash], [ErrUnsupportedHash], [ErrDigestSize] or, for a form
 // that is not signed, [ErrUnsupportedVersion].
@@ -97,12 +97,12 @@ func (p *PublicKey) messages(f Form, h HashID, digests [][]byte) (crypto.Hash, [
 // security/integrity/ima/ima_appraise.c computes it.
 //
 // The file_id is struct ima_file_id of security/integrity/integrity.h without its
-// unused end: the value's type, the hash id, and the digest. A digest of one kind can
-// then not be taken for one of another. fs-verity has SHA-256 and SHA-512, other hashes
-// are [ErrUnsupportedHash].
+// unused end: the value's type (one byte), the hash id (one byte), and the digest. The
+// type is in it so that a digest of one kind cannot pass for a digest of another kind.
+// fs-verity has only SHA-256 and SHA-512. Other hashes give [ErrUnsupportedHash].
 func fileIDs(t Type, h HashID, digests [][]byte) ([][]byte, error) {
 	if h != SHA256 && h != SHA512 {
-		return nil, fmt.Errorf("%w: %s, fs-verity has sha256 and sha512", ErrUnsupportedHash, h)
+		return nil, fmt.Errorf("%w: %s, fs-verity has only sha256 and sha512", ErrUnsupportedHash, h)
 	}
 	std, _ := h.CryptoHash()
 	sum := std.New()

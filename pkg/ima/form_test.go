@@ -10,15 +10,14 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// rawFunc is a RawSigner.
 type rawFunc func(h crypto.Hash, messages [][]byte) ([][]byte, error)
 
 func (f rawFunc) SignRaw(_ context.Context, h crypto.Hash, messages [][]byte) ([][]byte, error) {
 	return f(h, messages)
 }
 
-// TestWhatAKeySigns looks at what gets to the key.
-func TestWhatAKeySigns(t *testing.T) {
+// TestMessagesOfForms checks which messages the key gets for each form.
+func TestMessagesOfForms(t *testing.T) {
 	vd := unhex(t, "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f")
 	for _, c := range []struct {
 		form    ima.Form
@@ -32,7 +31,7 @@ func TestWhatAKeySigns(t *testing.T) {
 		var got [][]byte
 		s := ima.FromRaw(rawFunc(func(h crypto.Hash, messages [][]byte) ([][]byte, error) {
 			if h != crypto.SHA256 {
-				t.Errorf("%+v: with %s", c.form, h)
+				t.Errorf("%+v: the key gets hash %s", c.form, h)
 			}
 			got = messages
 			return messages, nil
@@ -40,13 +39,13 @@ func TestWhatAKeySigns(t *testing.T) {
 		_, err := s.Sign(t.Context(), c.form, ima.SHA256, [][]byte{vd, vd})
 		check(t, err)
 		if len(got) != 2 || !bytes.Equal(got[0], c.message) || !bytes.Equal(got[1], c.message) {
-			t.Errorf("%+v: the key signs %x, want %x", c.form, got, c.message)
+			t.Errorf("%+v: the key gets %x, want %x", c.form, got, c.message)
 		}
 	}
 }
 
-// TestWhatNoKeySigns: nothing of it gets to the key.
-func TestWhatNoKeySigns(t *testing.T) {
+// TestRefusedStatements checks that refused statements never get to the key.
+func TestRefusedStatements(t *testing.T) {
 	pub := certificateKey(t, rsaKey(), 1, 2, 3, 4)
 	s := ima.FromRaw(rawFunc(func(crypto.Hash, [][]byte) ([][]byte, error) {
 		t.Error("the key was asked")
@@ -78,11 +77,11 @@ func TestWhatNoKeySigns(t *testing.T) {
 	}
 }
 
-// prefix of a DigestInfo of SHA-256 (RFC 8017, 9.2).
+// prefix is the first part of a DigestInfo of SHA-256 (RFC 8017, 9.2), in hexadecimal.
 const prefix = "3031300d060960864801650304020105000420"
 
-// TestHashZeroIsRefused: crypto/rsa takes hash 0 for "sign this DigestInfo", so that
-// what is taken for a message would become a signature of content.
+// TestHashZeroIsRefused checks that hash 0 is refused. crypto/rsa takes it to mean "sign
+// this DigestInfo", so a message could become a signature of content.
 func TestHashZeroIsRefused(t *testing.T) {
 	forged := append(unhex(t, prefix), sum(ima.SHA256, "content that nobody approved")...)
 	for _, key := range []crypto.Signer{rsaKey(), ecdsaKey(t, elliptic.P256())} {
@@ -122,8 +121,8 @@ func TestFormOfAValue(t *testing.T) {
 	}
 }
 
-// TestOtherHash: a digest of 32 bytes can be one of several hashes, and an ECDSA
-// signature does not say of which.
+// TestOtherHash checks that the hashes of value and digest are compared. A digest of 32
+// bytes can be of several hashes, and an ECDSA signature does not state which.
 func TestOtherHash(t *testing.T) {
 	key := ecdsaKey(t, elliptic.P256())
 	pub := certificateKey(t, key, 1, 2, 3, 4)
@@ -152,7 +151,7 @@ func TestSignVerity(t *testing.T) {
 		refused(t, verify(ring, value, vd), ima.ErrVerity)
 		refused(t, verifyAs(ring, ima.PortableSignature(), value, vd), ima.ErrIMAValue)
 
-		// The signature must not do for a file whose content has that digest.
+		// The signature must not be valid for a file whose content has that digest.
 		value[0], value[1] = 3, 2
 		refused(t, verify(ring, value, vd), ima.ErrBadSignature)
 		refused(t, verifyAs(ring, ima.VeritySignature(), value, vd), ima.ErrIMAValue)

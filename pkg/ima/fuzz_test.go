@@ -10,7 +10,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// FuzzParse: no input panics, and what is accepted has one spelling.
+// FuzzParse checks that no input panics, and that an accepted value has one encoding.
 func FuzzParse(f *testing.F) {
 	vectors, _ := loadVectors(f)
 	for _, v := range vectors.Vectors {
@@ -26,7 +26,7 @@ func FuzzParse(f *testing.F) {
 		v, err := ima.Parse(b)
 		if err != nil {
 			if ima.Reason(err) == "" {
-				t.Errorf("%x: refused without a reason: %v", b, err)
+				t.Errorf("%x: the error has no reason: %v", b, err)
 			}
 			return
 		}
@@ -39,9 +39,9 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// verifier holds the frozen keys and every value that may verify with them: the
-// frozen signatures over one content, and the twins (r, n-s) that come with each
-// ECDSA signature.
+// verifier has the keys of testdata/evmctl.json and every value that is valid with them:
+// the signatures of that file over one content, and for each ECDSA signature (r, s) its
+// twin (r, n-s), which is valid too.
 type verifier struct {
 	ring    *ima.Keyring
 	content string
@@ -75,7 +75,7 @@ func (v *verifier) addTwin(t testing.TB, value []byte, key *ima.PublicKey) {
 	}
 }
 
-// accepts does what a caller does: hash the content with the value's own hash.
+// accepts verifies a value as a caller does: it hashes the content with the value's hash.
 func (v *verifier) accepts(value []byte) bool {
 	digest := make([]byte, 32)
 	if parsed, err := ima.Parse(value); err == nil {
@@ -90,7 +90,7 @@ func (v *verifier) isValid(value []byte) bool {
 	return slices.ContainsFunc(v.valid, func(known []byte) bool { return bytes.Equal(known, value) })
 }
 
-// FuzzKeyringVerify: nothing but the very bytes that were signed verifies.
+// FuzzKeyringVerify checks that only the exact bytes of known signatures are valid.
 func FuzzKeyringVerify(f *testing.F) {
 	v := newVerifier(f)
 	for _, value := range v.valid {
@@ -98,37 +98,37 @@ func FuzzKeyringVerify(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, value []byte) {
 		if got, want := v.accepts(value), v.isValid(value); got != want {
-			t.Errorf("accepted: %v, want %v: %x", got, want, value)
+			t.Errorf("valid: %v, want %v: %x", got, want, value)
 		}
 	})
 }
 
-// headerSize is that of struct signature_v2_hdr in bytes.
+// headerSize is the size of struct signature_v2_hdr in bytes.
 const headerSize = 9
 
-// TestEveryBitCounts flips each bit, drops each byte and doubles each byte of a
-// signature of either kind.
+// TestEveryBitCounts flips each bit, drops each byte and doubles each byte of an RSA and
+// of an ECDSA signature.
 func TestEveryBitCounts(t *testing.T) {
 	v := newVerifier(t)
 	for _, value := range v.valid {
 		parsed, err := ima.Parse(value)
 		check(t, err)
 		if !v.accepts(value) {
-			t.Fatalf("%v does not verify", parsed)
+			t.Fatalf("%v is not valid", parsed)
 		}
 		if quick := len(value) == headerSize+256 || len(value) < 100; !quick || parsed.Hash != ima.SHA256 {
-			continue // rsa2048 and p256 stand for the rest, which is slow to verify
+			continue // rsa2048 and p256 stand for the other keys, which verify slowly
 		}
 		for i := range value {
 			for bit := range 8 {
 				value[i] ^= 1 << bit
 				if v.accepts(value) && !v.isValid(value) {
-					t.Errorf("%v: verifies with bit %d of byte %d flipped", parsed, bit, i)
+					t.Errorf("%v: valid with bit %d of byte %d flipped", parsed, bit, i)
 				}
 				value[i] ^= 1 << bit
 			}
 			if v.accepts(slices.Delete(bytes.Clone(value), i, i+1)) || v.accepts(slices.Insert(bytes.Clone(value), i, value[i])) {
-				t.Errorf("%v: verifies with another count of byte %d", parsed, i)
+				t.Errorf("%v: valid with byte %d dropped or doubled", parsed, i)
 			}
 		}
 	}

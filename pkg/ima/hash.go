@@ -2,7 +2,7 @@ package ima
 
 import (
 	"crypto"
-	_ "crypto/md5" // so that every hash that CryptoHash returns is linked in
+	_ "crypto/md5" // these imports link in every hash that CryptoHash returns
 	_ "crypto/sha1"
 	_ "crypto/sha256"
 	_ "crypto/sha3"
@@ -14,8 +14,8 @@ import (
 // include/uapi/linux/hash_info.h. It is one byte of most values.
 type HashID uint8
 
-// The hash algorithms that a program refers to; [ParseHash] knows the others of the kernel
-// by name. The SHA-3 ids exist since Linux 6.7.
+// The hash algorithms that have a name here. [ParseHash] returns the kernel's other
+// algorithms too. The SHA-3 ids exist since Linux 6.7.
 const (
 	md4          HashID = 0
 	MD5          HashID = 1
@@ -45,11 +45,11 @@ const (
 type hashInfo struct {
 	name string
 	size int         // bytes
-	std  crypto.Hash // 0 where the standard library has no implementation
+	std  crypto.Hash // 0 if the standard library has no implementation
 }
 
-// hashes repeats hash_algo_name and hash_digest_size of the kernel's
-// crypto/hash_info.c. It is never written to.
+// hashes is hash_algo_name and hash_digest_size of the kernel's crypto/hash_info.c.
+// Nothing writes to it.
 var hashes = [...]hashInfo{
 	md4:          {"md4", 16, 0},
 	MD5:          {"md5", 16, crypto.MD5},
@@ -85,7 +85,7 @@ func (h HashID) String() string {
 	return hashes[h].name
 }
 
-// Size returns the size of a digest in bytes, and 0 for an unknown id.
+// Size returns the size of a digest in bytes, or 0 for an unknown id.
 func (h HashID) Size() int {
 	if !h.known() {
 		return 0
@@ -93,8 +93,9 @@ func (h HashID) Size() int {
 	return hashes[h].size
 }
 
-// CryptoHash returns the standard library's hash of this id, always available
-// for use. It reports false for hashes the standard library cannot compute.
+// CryptoHash returns the standard library's hash with this id. Its Available method
+// always reports true. CryptoHash reports false for a hash that the standard library
+// does not implement.
 func (h HashID) CryptoHash() (crypto.Hash, bool) {
 	if !h.known() || hashes[h].std == 0 {
 		return 0, false
@@ -104,9 +105,10 @@ func (h HashID) CryptoHash() (crypto.Hash, bool) {
 
 func (h HashID) known() bool { return int(h) < len(hashes) }
 
-// CheckSigns returns why no new signatures are made over digests of this hash, nil where
-// they are: it can be computed and is none of SHA-1, MD5 and MD4, which are for verifying
-// old signatures only. The error is [ErrSHA1], [ErrUnknownHash] or [ErrUnsupportedHash].
+// CheckSigns returns nil if new signatures may be made over digests of this hash. It
+// returns [ErrSHA1] for SHA-1, MD5 and MD4, which serve only to verify old signatures,
+// [ErrUnknownHash] for an unknown id, and [ErrUnsupportedHash] for a hash that cannot be
+// computed here. The errors wrap these.
 func (h HashID) CheckSigns() error {
 	switch h {
 	case md4, MD5, SHA1:
@@ -121,9 +123,8 @@ func (h HashID) CheckSigns() error {
 	return nil
 }
 
-// ParseHash returns the id of a kernel hash name, such as "sha256". It also
-// takes "sm3-256", as older kernels spell "sm3". The error is
-// [ErrUnknownHash].
+// ParseHash returns the id of a kernel hash name, such as "sha256". It also accepts
+// "sm3-256", the older kernels' name of "sm3". The error wraps [ErrUnknownHash].
 func ParseHash(name string) (HashID, error) {
 	if name == "sm3-256" {
 		return SM3, nil

@@ -7,8 +7,8 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// The table of the kernel's include/uapi/linux/hash_info.h (6.12, with the
-// names and sizes of crypto/hash_info.c).
+// TestHashIDs compares the ids with the kernel's include/uapi/linux/hash_info.h, and the
+// names and sizes with its crypto/hash_info.c (6.12).
 func TestHashIDs(t *testing.T) {
 	for id, want := range []struct {
 		name     string

@@ -13,8 +13,8 @@ import (
 	"math/big"
 )
 
-// PublicKey is a key that signatures are checked against, with the id that
-// values name it by. It never changes after it is made.
+// PublicKey is a key that verifies signatures, with the key id that values name it by.
+// It never changes after it is made.
 type PublicKey struct {
 	id        KeyID
 	key       crypto.PublicKey // *rsa.PublicKey or *ecdsa.PublicKey
@@ -22,12 +22,13 @@ type PublicKey struct {
 	algorithm string
 }
 
-// CertificateKey returns the key of a certificate under the id that the kernel
-// will find it by, [KeyIDFromCertificate]. It neither checks who issued the
-// certificate nor its validity dates (the kernel ignores these too).
+// CertificateKey returns the key of a certificate. Its id is the one that the kernel
+// finds the key by, [KeyIDFromCertificate]. CertificateKey checks neither the issuer of
+// the certificate nor its validity dates, which the kernel ignores too.
 //
-// Errors wrap [ErrUnsupportedKey] (anything but RSA of 2048, 3072 or 4096
-// bits and ECDSA over P-256, P-384 or P-521, by name), [ErrWeakKey] or [ErrNoSubjectKeyID].
+// The key must be RSA of 2048, 3072 or 4096 bits, or ECDSA over the named curve P-256,
+// P-384 or P-521. Errors wrap [ErrUnsupportedKey], [ErrWeakKey] (RSA under 2048 bits) or
+// [ErrNoSubjectKeyID].
 func CertificateKey(cert *x509.Certificate) (*PublicKey, error) {
 	if cert.PublicKey == nil {
 		return nil, fmt.Errorf("certificate of %q: %w: %s", cert.Subject, ErrUnsupportedKey, foreignAlgorithm(cert))
@@ -43,12 +44,14 @@ func CertificateKey(cert *x509.Certificate) (*PublicKey, error) {
 	return &PublicKey{id: id, key: cert.PublicKey, cert: cert, algorithm: algorithm}, nil
 }
 
-// BareKey returns a key without a certificate, a *rsa.PublicKey or *ecdsa.PublicKey. Its
-// id is the one that evmctl gives such keys: the last four bytes of the SHA-1 over the
-// public key bits, which is the content of the BIT STRING in its SubjectPublicKeyInfo.
-// That agrees with the usual subject key identifier (RFC 5280, 4.2.1.2, method 1).
+// BareKey returns a key without a certificate. pub is a *rsa.PublicKey or
+// *ecdsa.PublicKey. The key's id is the one that evmctl computes: the last four bytes of
+// the SHA-1 over the public key bits, which are the content of the BIT STRING in its
+// SubjectPublicKeyInfo. A certificate with the usual subject key identifier (RFC 5280,
+// 4.2.1.2, method 1) gives the same id.
 //
-// Errors wrap [ErrUnsupportedKey] or [ErrWeakKey].
+// BareKey accepts the same keys as [CertificateKey]. Errors wrap [ErrUnsupportedKey] or
+// [ErrWeakKey].
 func BareKey(pub crypto.PublicKey) (*PublicKey, error) {
 	algorithm, err := checkKey(pub)
 	if err != nil {
@@ -70,17 +73,17 @@ func (p *PublicKey) Public() crypto.PublicKey { return p.key }
 // Certificate returns the certificate, or nil for a bare key.
 func (p *PublicKey) Certificate() *x509.Certificate { return p.cert }
 
-// Algorithm returns the algorithm with its size: "rsa2048", "p256".
+// Algorithm returns the algorithm and size, such as "rsa2048" or "p256".
 func (p *PublicKey) Algorithm() string { return p.algorithm }
 
-// MaxValueSize returns how many bytes a security.ima signature by this key has at
-// most: all by an RSA key have the same size, those by an ECDSA key vary.
+// MaxValueSize returns the maximum size in bytes of a signature value by this key, with
+// its header. All values by an RSA key have this size. ECDSA signatures vary in size.
 func (p *PublicKey) MaxValueSize() int {
 	if pub, ok := p.key.(*rsa.PublicKey); ok {
 		return headerSize + pub.Size()
 	}
-	// DER: a sequence of two integers, each with a zero in front when its first
-	// bit is set.
+	// DER: a sequence of two integers. An integer whose first bit is set has a zero
+	// byte in front.
 	number := (p.key.(*ecdsa.PublicKey).Curve.Params().BitSize + 7) / 8
 	integers := 2 * (2 + 1 + number)
 	if integers > 127 {
@@ -89,9 +92,10 @@ func (p *PublicKey) MaxValueSize() int {
 	return headerSize + 2 + integers
 }
 
-// Verify checks a raw signature over a statement: RSA PKCS#1 v1.5, or ECDSA in
-// ASN.1 DER, where a digest longer than the curve's order is truncated. An
-// ECDSA signature (r, s) verifies as (r, -s) too, as everywhere.
+// Verify checks a raw signature over a statement. The signature has no header: it is
+// RSA PKCS#1 v1.5, or ECDSA in ASN.1 DER. ECDSA truncates a digest that is longer than
+// the curve's order. If an ECDSA signature (r, s) is valid, so is (r, -s), as in every
+// implementation.
 //
 // Errors wrap [ErrUnknownHash], [ErrUnsupportedHash], [ErrUnsupportedVersion],
 // [ErrDigestSize], [ErrBadSignature] or, only for RSA, [ErrDigestMismatch].
@@ -118,11 +122,12 @@ func (p *PublicKey) verify(h crypto.Hash, digest, sig []byte) error {
 	return p.explainECDSA(sig)
 }
 
-// Made reports whether this key made a raw signature, whatever the content was.
-// An RSA signature tells that for certain: undone with the public key, only one of
-// this key shows a PKCS#1 v1.5 block. An ECDSA signature does not name its maker
-// without its content; then certain is false, and made is true for every signature
-// that a key over this curve can have made.
+// Made reports whether this key made a raw signature, without knowing the content.
+//
+// For RSA the answer is certain: only a signature by this key decrypts to a PKCS#1 v1.5
+// block with the public key. For ECDSA the content is needed to tell. Then made is true,
+// and certain is false, for every signature that some key over this curve can have made.
+// For other ECDSA signatures made is false and certain is true.
 func (p *PublicKey) Made(sig []byte) (made, certain bool) {
 	switch pub := p.key.(type) {
 	case *rsa.PublicKey:
@@ -141,7 +146,7 @@ func (p *PublicKey) Made(sig []byte) (made, certain bool) {
 	return false, false
 }
 
-// explainRSA says what is wrong with a signature that did not verify.
+// explainRSA returns the reason why a signature is not valid.
 func (p *PublicKey) explainRSA(pub *rsa.PublicKey, h HashID, digest, sig []byte) error {
 	if len(sig) != pub.Size() {
 		return fmt.Errorf("%w: %d bytes for %s key %s", ErrBadSignature, len(sig), p.algorithm, p.id)
@@ -151,7 +156,7 @@ func (p *PublicKey) explainRSA(pub *rsa.PublicKey, h HashID, digest, sig []byte)
 	case !ok:
 		return fmt.Errorf("%w: damaged, or made by another key than %s %s", ErrBadSignature, p.algorithm, p.id)
 	case signed.hash != h.String():
-		return fmt.Errorf("%w: a signature over %s is labelled %s", ErrBadSignature, signed.hash, h)
+		return fmt.Errorf("%w: the signature is over %s, but labelled %s", ErrBadSignature, signed.hash, h)
 	case bytes.Equal(signed.digest, digest):
 		return fmt.Errorf("%w: not in its canonical encoding", ErrBadSignature)
 	}
@@ -164,11 +169,12 @@ func (p *PublicKey) explainECDSA(sig []byte) error {
 	if err != nil || len(rest) > 0 {
 		return fmt.Errorf("%w: not an ECDSA signature in DER", ErrBadSignature)
 	}
-	return fmt.Errorf("%w: the content or the signature by %s key %s changed, ECDSA cannot tell which",
+	return fmt.Errorf("%w: the content or the signature by %s key %s changed (ECDSA cannot tell which)",
 		ErrBadSignature, p.algorithm, p.id)
 }
 
-// checkKey names the algorithm of a key that the kernel can verify with.
+// checkKey returns the algorithm and size of a key, such as "rsa2048", or an error if
+// the kernel cannot verify with such a key.
 func checkKey(pub crypto.PublicKey) (string, error) {
 	switch pub := pub.(type) {
 	case *rsa.PublicKey:
@@ -189,7 +195,7 @@ func checkRSA(pub *rsa.PublicKey) (string, error) {
 	if pub.N.BitLen() < 2048 {
 		return "", fmt.Errorf("%w: %s, at least 2048 bits are needed", ErrWeakKey, name)
 	}
-	// rsa_check_key_length of the kernel's crypto/rsa.c takes these only.
+	// rsa_check_key_length in the kernel's crypto/rsa.c accepts only these sizes.
 	switch 8 * pub.Size() {
 	case 2048, 3072, 4096:
 		return name, nil
@@ -217,8 +223,7 @@ func checkECDSA(pub *ecdsa.PublicKey) (string, error) {
 	return name, nil
 }
 
-// foreignAlgorithm names the algorithm of a certificate whose key crypto/x509
-// left unparsed.
+// foreignAlgorithm returns the name of a key algorithm that crypto/x509 does not parse.
 func foreignAlgorithm(cert *x509.Certificate) string {
 	var info struct {
 		Algorithm pkix.AlgorithmIdentifier

@@ -94,7 +94,7 @@ func TestKeysRefused(t *testing.T) {
 	refused(t, err, ima.ErrUnsupportedKey)
 }
 
-// A key labelled RSASSA-PSS is one that crypto/x509 does not read.
+// TestPSSCertificateRefused uses an RSASSA-PSS key, which crypto/x509 does not parse.
 func TestPSSCertificateRefused(t *testing.T) {
 	rsaEncryption := []byte{0x06, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 1, 1, 1}
 	pss := bytes.Clone(rsaEncryption)
@@ -120,7 +120,7 @@ func TestPublicKeyVerify(t *testing.T) {
 	}
 	check(t, verify(ima.SHA256, digest, sig))
 	refused(t, verify(ima.SHA256, sum(ima.SHA256, "b"), sig), ima.ErrDigestMismatch)
-	refused(t, verify(ima.SHA3_256, digest, sig), ima.ErrBadSignature) // label exchanged
+	refused(t, verify(ima.SHA3_256, digest, sig), ima.ErrBadSignature) // the digest is SHA-256
 	refused(t, verify(ima.SHA3_256, sum(ima.SHA3_256, "b"), sig), ima.ErrBadSignature)
 	refused(t, verify(ima.SHA256, digest[1:], sig), ima.ErrDigestSize)
 	refused(t, verify(ima.SM3, digest, sig), ima.ErrUnsupportedHash)
@@ -128,7 +128,7 @@ func TestPublicKeyVerify(t *testing.T) {
 	refused(t, verify(ima.SHA256, digest, sig[1:]), ima.ErrBadSignature)
 	refused(t, verify(ima.SHA256, digest, nil), ima.ErrBadSignature)
 	refused(t, verify(ima.SHA256, digest, bytes.Repeat([]byte{0xff}, 256)), ima.ErrBadSignature)
-	// The other way to write the same number must not be a second signature.
+	// A second encoding of the same number must not be a second valid signature.
 	n := new(big.Int).SetBytes(sig)
 	if n.Add(n, rsaKey().N).BitLen() <= 2048 {
 		refused(t, verify(ima.SHA256, digest, n.FillBytes(make([]byte, 256))), ima.ErrBadSignature)

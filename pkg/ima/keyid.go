@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// KeyID is the four bytes by which a signature names its key, taken big-endian.
+// KeyID is the four bytes by which a signature names its key, as a big-endian number.
 type KeyID uint32
 
 // String returns eight lower-case hexadecimal digits, as the kernel prints key
@@ -30,9 +30,9 @@ func ParseKeyID(s string) (KeyID, error) {
 	return KeyID(n), nil
 }
 
-// KeyIDFromCertificate returns the last four bytes of the certificate's subject
-// key identifier, which is what the kernel finds a key by
-// (security/integrity/digsig_asymmetric.c). The error is [ErrNoSubjectKeyID].
+// KeyIDFromCertificate returns the last four bytes of the certificate's subject key
+// identifier. The kernel finds a key by them (request_asymmetric_key in
+// security/integrity/digsig_asymmetric.c). The error wraps [ErrNoSubjectKeyID].
 func KeyIDFromCertificate(cert *x509.Certificate) (KeyID, error) {
 	skid := cert.SubjectKeyId
 	if len(skid) < 4 {

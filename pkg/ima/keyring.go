@@ -8,8 +8,8 @@ import (
 	"slices"
 )
 
-// Keyring is a set of trusted keys, found by key id. Two keys may share an id;
-// then each is tried. It never changes after it is made.
+// Keyring is a set of trusted keys, looked up by key id. If several keys have the same
+// id, each is tried. A Keyring never changes after it is made.
 type Keyring struct {
 	keys map[KeyID][]*PublicKey
 	size int
@@ -26,19 +26,20 @@ func NewKeyring(keys ...*PublicKey) *Keyring {
 }
 
 // Verify checks that value is a trusted key's signature over a statement, and returns
-// the key. The statement's form is the one that the caller wants the value to be of;
-// a value of another type or version is refused. Of each type the one version is valid
-// that the kernel verifies (xattr_verify in security/integrity/ima/ima_appraise.c,
+// that key. The value must have the type and version of the statement's form. The form
+// constructors, such as [ContentSignature], return for each type the version that the
+// kernel verifies (xattr_verify in security/integrity/ima/ima_appraise.c,
 // evm_verify_hmac in security/integrity/evm/evm_main.c).
 //
-// Errors wrap those of [Parse] and [PublicKey.Verify], and:
-//   - [ErrHashOnly]: the digest is right, but nobody signed it; also if the form is
-//     that of a digest
-//   - [ErrDigestMismatch]: the value is a digest, or an RSA signature over one,
-//     of other content
-//   - one for a digest of another hash than the value
-//   - [ErrUnknownKey], [ErrUnsupportedVersion]
-//   - [ErrEVMValue] and other refusals by name: the value is of another form
+// Errors wrap a [Refusal], those of [Parse] and [PublicKey.Verify] included:
+//   - [ErrHashOnly]: the value holds the right digest, but no signature, even if the
+//     statement's form is that of a digest
+//   - [ErrDigestMismatch]: the value holds the digest of other content, or an RSA
+//     signature over it
+//   - [ErrUnknownKey]: no key of the ring has the value's key id
+//   - [ErrUnsupportedVersion]: the value has another version than the form
+//   - [ErrEVMValue], or one that is not exported: the value has another type than the
+//     form, or is over another hash than the digest
 func (k *Keyring) Verify(value []byte, s Statement) (*PublicKey, error) {
 	v, err := Parse(value)
 	if err != nil {
@@ -52,14 +53,14 @@ func (k *Keyring) Verify(value []byte, s Statement) (*PublicKey, error) {
 	case v.Version != f.Version && !held:
 		return nil, fmt.Errorf("%w: %d in a value of type %s, only %d is verified", ErrUnsupportedVersion, v.Version, v.Type, f.Version)
 	case v.Hash != s.Hash:
-		return nil, fmt.Errorf("%w: %s, the digest is one of %s", errOtherHash, v.Hash, s.Hash)
+		return nil, fmt.Errorf("%w: %s, but the digest is %s", errOtherHash, v.Hash, s.Hash)
 	case held:
 		return nil, verifyHashOnly(&v, s.Digest)
 	}
 	return k.verify(&v, s)
 }
 
-// otherForm says what stands where a value of form f was expected.
+// otherForm returns the error for a value that does not have the expected form f.
 func otherForm(v *Value, f Form) error {
 	switch {
 	case f.Over == Metadata && v.Type == typeEVMHMAC:
@@ -67,21 +68,21 @@ func otherForm(v *Value, f Form) error {
 	case f.Over == Metadata && v.Type == TypeSignature:
 		return fmt.Errorf("%w: %s is not portable", ErrEVMValue, v)
 	case f.Over == Metadata && v.Type == TypeEVMPortable:
-		return fmt.Errorf("%w: %s, not one of this inode", ErrEVMValue, v)
+		return fmt.Errorf("%w: %s, not a signature of this inode", ErrEVMValue, v)
 	case v.Type == typeEVMHMAC, v.Type == TypeEVMPortable:
 		return fmt.Errorf("%w in %s: %s", ErrEVMValue, f.Xattr, v)
 	case f.Over == Content && v.Type == TypeVerity:
-		return fmt.Errorf("%w: needs the fs-verity digest, not that of the content", errVerity)
+		return fmt.Errorf("%w: over an fs-verity digest, not over the digest of the content", errVerity)
 	case f.Over == Verity:
 		return fmt.Errorf("%w: %s is not over an fs-verity digest", errIMAValue, v)
 	}
 	return fmt.Errorf("%w in %s: %s", errIMAValue, f.Xattr, v)
 }
 
-// Shared returns the ids that different keys of the ring have in common, in
-// ascending order. The kernel looks a key up by its id alone and tries the first
-// that it finds (request_asymmetric_key in security/integrity/digsig_asymmetric.c);
-// which one that is, nobody chooses, so it refuses what the other signed.
+// Shared returns, in ascending order, the key ids that belong to more than one key of the
+// ring. The kernel looks up a key only by its id and tries only the first key that it
+// finds (request_asymmetric_key in security/integrity/digsig_asymmetric.c). The order is
+// not defined, so the kernel may refuse the signatures of either key.
 func (k *Keyring) Shared() []KeyID {
 	var ids []KeyID
 	for id, keys := range k.keys {
@@ -93,13 +94,13 @@ func (k *Keyring) Shared() []KeyID {
 	return ids
 }
 
-// Equal reports whether both are the same key, whatever certificate each has.
+// Equal reports whether p and o are the same key. Their certificates may differ.
 func (p *PublicKey) Equal(o *PublicKey) bool {
 	key, ok := p.key.(interface{ Equal(crypto.PublicKey) bool })
 	return ok && key.Equal(o.key)
 }
 
-// verifyHashOnly always refuses; whether the digest matches decides with what.
+// verifyHashOnly always returns an error, which says whether the digest matches.
 func verifyHashOnly(v *Value, digest []byte) error {
 	if err := checkDigest(v.Hash, digest); err != nil {
 		return err
@@ -110,7 +111,7 @@ func verifyHashOnly(v *Value, digest []byte) error {
 	return fmt.Errorf("%w: the %s digest matches, but is not signed", ErrHashOnly, v.Hash)
 }
 
-// verify checks a signature with each key that has its id.
+// verify checks a signature with each key that has the value's key id.
 func (k *Keyring) verify(v *Value, s Statement) (*PublicKey, error) {
 	if _, ok := v.Hash.CryptoHash(); !ok {
 		return nil, fmt.Errorf("%w: %s", ErrUnsupportedHash, v.Hash)
@@ -125,8 +126,8 @@ func (k *Keyring) verify(v *Value, s Statement) (*PublicKey, error) {
 		if err == nil {
 			return key, nil
 		}
-		// A mismatch proves that this key made the signature, so it says more
-		// than the refusal of any other key of the same id.
+		// A digest mismatch proves that this key made the signature. That says more
+		// than the refusals of other keys with the same id.
 		if refused == nil || errors.Is(err, ErrDigestMismatch) {
 			refused = err
 		}
@@ -134,8 +135,7 @@ func (k *Keyring) verify(v *Value, s Statement) (*PublicKey, error) {
 	return nil, refused
 }
 
-// checkDigest makes sure that a digest can be one of this hash, without which
-// the kernel accepts nothing.
+// checkDigest checks that a digest has the size of its hash.
 func checkDigest(h HashID, digest []byte) error {
 	if !h.known() {
 		return fmt.Errorf("%w: id %d", ErrUnknownHash, uint8(h))

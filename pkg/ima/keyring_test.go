@@ -56,7 +56,8 @@ func TestKeyringRefusals(t *testing.T) {
 	refused(t, verify(ima.NewKeyring(), value, digest), ima.ErrUnknownKey)
 }
 
-func TestBadECDSASaysWhatItCannotKnow(t *testing.T) {
+// TestBadECDSAIsAmbiguous checks that the error says what ECDSA cannot tell.
+func TestBadECDSAIsAmbiguous(t *testing.T) {
 	key := ecdsaKey(t, elliptic.P256())
 	pub := certificateKey(t, key, 1, 2, 3, 4)
 	err := verify(ima.NewKeyring(pub), sign(t, key, pub, "a"), sum(ima.SHA256, "b"))
@@ -74,13 +75,13 @@ func TestKeysSharingAnID(t *testing.T) {
 	for i, key := range []crypto.Signer{first, second, third} {
 		check(t, verify(ring, sign(t, key, pubs[i], "a"), sum(ima.SHA256, "a")))
 	}
-	// Only the RSA key can tell, and it is asked among others.
+	// Only the RSA key can tell that the content differs.
 	refused(t, verify(ring, sign(t, second, pubs[1], "a"), sum(ima.SHA256, "b")), ima.ErrDigestMismatch)
 }
 
-// For every ECDSA signature (r, s) anybody can make (r, n-s), which is valid
-// too. It is over the same content, so nothing is lost; but a value is not an
-// identity of a signing event.
+// TestECDSAHasATwin documents that anybody can make (r, n-s) from an ECDSA signature
+// (r, s), and that it is valid too. This is no risk, because it is over the same content.
+// But the bytes of a value do not identify one act of signing.
 func TestECDSAHasATwin(t *testing.T) {
 	key := ecdsaKey(t, elliptic.P256())
 	pub := certificateKey(t, key, 1, 2, 3, 4)

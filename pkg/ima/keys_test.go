@@ -16,7 +16,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// rsaKey is made once, as making one takes most of a second.
+// rsaKey returns the same key every time, because generating one takes most of a second.
 var rsaKey = sync.OnceValue(func() *rsa.PrivateKey {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -32,7 +32,7 @@ func ecdsaKey(t testing.TB, curve elliptic.Curve) *ecdsa.PrivateKey {
 	return key
 }
 
-// certificate is self-signed, with the given subject key identifier.
+// certificate returns a self-signed certificate with the given subject key identifier.
 func certificate(t testing.TB, key crypto.Signer, skid []byte) *x509.Certificate {
 	t.Helper()
 	template := &x509.Certificate{
@@ -53,7 +53,7 @@ func certificateKey(t testing.TB, key crypto.Signer, skid ...byte) *ima.PublicKe
 	return pub
 }
 
-// rawSigner signs statements with key.
+// rawSigner returns a Signer that signs with key.
 func rawSigner(t testing.TB, key crypto.Signer) ima.Signer {
 	t.Helper()
 	pub, err := ima.BareKey(key.Public())
@@ -78,7 +78,7 @@ func check(t testing.TB, err error) {
 	}
 }
 
-// refused demands the reason and that no other reason fits too.
+// refused checks that err wraps want and no other refusal.
 func refused(t testing.TB, err error, want ima.Refusal) {
 	t.Helper()
 	if !errors.Is(err, want) || ima.Reason(err) != string(want) {
@@ -86,13 +86,13 @@ func refused(t testing.TB, err error, want ima.Refusal) {
 	}
 }
 
-// verify checks a signature of content, whose digest is by the value's own hash.
+// verify checks a signature of content. The digest is of the value's hash.
 func verify(ring *ima.Keyring, value, digest []byte) error {
 	return verifyAs(ring, ima.ContentSignature(), value, digest)
 }
 
 func verifyAs(ring *ima.Keyring, f ima.Form, value, digest []byte) error {
-	v, _ := ima.Parse(value) // what it refuses, Verify refuses too
+	v, _ := ima.Parse(value) // Verify returns the same error
 	_, err := ring.Verify(value, ima.Statement{Form: f, Hash: v.Hash, Digest: digest})
 	return err
 }

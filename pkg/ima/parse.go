@@ -13,14 +13,14 @@ const (
 	legacySHA256 = 1
 )
 
-// Parse reads a value of security.ima or security.evm in any form the kernel
-// knows, also those that no verification accepts: version 1 signatures, and
-// version 3 under type 0x03. Integers are big-endian; lengths must match
-// exactly.
+// Parse reads a value of security.ima or security.evm. It accepts every type and version
+// that the kernel defines, and so some that are never valid: version 1 signatures, and
+// version 3 with type 0x03. Integers are big-endian, except the timestamp in version 1.
+// Lengths must match exactly.
 //
-// The result aliases b, nothing is copied. Errors wrap a [Refusal]:
-// [ErrTruncated], [ErrByteOrder], [ErrUnsupportedVersion], [ErrUnknownHash], in version
-// 1 [ErrUnsupportedKey], or one for trailing bytes or an unknown type.
+// The result aliases b. Errors wrap a [Refusal]: [ErrTruncated], [ErrByteOrder],
+// [ErrUnsupportedVersion], [ErrUnknownHash], in version 1 [ErrUnsupportedKey], or one
+// for trailing bytes or an unknown type.
 func Parse(b []byte) (Value, error) {
 	if len(b) == 0 {
 		return Value{}, fmt.Errorf("%w: empty value", ErrTruncated)
@@ -38,8 +38,9 @@ func Parse(b []byte) (Value, error) {
 	return Value{}, fmt.Errorf("%w: first byte is %#02x", errUnknownType, b[0])
 }
 
-// parseDigest tells MD5 from SHA-1 as ima_get_hash_algo does: an MD5 digest is
-// 16 bytes, or 20 with four zero bytes at the end.
+// parseDigest distinguishes MD5 from SHA-1 as ima_get_hash_algo of the kernel's
+// security/integrity/ima/ima_appraise.c does: an MD5 digest has 16 bytes, or 20 with
+// four zero bytes at the end.
 func parseDigest(digest []byte) (Value, error) {
 	v := Value{Type: TypeDigest, Hash: SHA1, Digest: digest}
 	if len(digest) == MD5.Size() {
@@ -112,8 +113,8 @@ func parseHeader(b []byte) (Value, error) {
 	return v, nil
 }
 
-// parseLegacy reads struct signature_hdr of include/linux/digsig.h, which
-// follows the type byte, and the one number after it.
+// parseLegacy reads a version 1 signature: the type byte, struct signature_hdr of
+// include/linux/digsig.h, and one number.
 func parseLegacy(b []byte) (Value, error) {
 	if len(b) < legacyHeaderSize {
 		return Value{}, fmt.Errorf("%w: %d bytes of a %d-byte version 1 header", ErrTruncated, len(b), legacyHeaderSize)
@@ -148,16 +149,17 @@ func parseLegacy(b []byte) (Value, error) {
 
 func bytesOf(bits uint16) int { return (int(bits) + 7) / 8 }
 
-// checkLength compares the bytes of a signature that are there with the length
-// that the header states, read big-endian and, to name that fault, little-endian.
+// checkLength compares the number of signature bytes with the length in the header, read
+// as big-endian. It is also given the length read as little-endian, to recognise
+// [ErrByteOrder].
 func checkLength(have, big, little int) error {
 	switch {
 	case have == 0:
-		return fmt.Errorf("%w: no signature after its header", ErrTruncated)
+		return fmt.Errorf("%w: no signature after the header", ErrTruncated)
 	case have == big:
 		return nil
 	case have == little:
-		return fmt.Errorf("%w: %d bytes of signature have a length field that is right only in little-endian", ErrByteOrder, have)
+		return fmt.Errorf("%w: the length of the %d-byte signature is stored little-endian", ErrByteOrder, have)
 	case have < big:
 		return fmt.Errorf("%w: %d of %d bytes of signature", ErrTruncated, have, big)
 	}

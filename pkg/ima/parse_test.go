@@ -11,7 +11,7 @@ import (
 
 const (
 	sha1Hex = "da39a3ee5e6b4b0d3255bfef95601890afd80709"
-	// A version 1 header as struct signature_hdr lies in memory, after the type:
+	// A version 1 header: the type, then struct signature_hdr as it lies in memory:
 	// version, timestamp, algorithm, hash, key id, count, bits.
 	legacyHex = "03 01 78563412 00 01 0011223344556677 01 0010"
 )
@@ -116,7 +116,7 @@ func TestParseRefused(t *testing.T) {
 	} {
 		v, err := ima.Parse(unhex(t, tc.value))
 		if refused(t, err, tc.want); err == nil || v.Type != 0 || v.Signature != nil || v.Digest != nil {
-			t.Errorf("%s: gives %+v with %v", tc.value, v, err)
+			t.Errorf("%s: Parse returns %+v and %v", tc.value, v, err)
 		}
 	}
 }

@@ -8,16 +8,16 @@ import (
 	"math/big"
 )
 
-// digestInfo is what an RSA signature turned out to be made over.
+// digestInfo is what an RSA signature was made over.
 type digestInfo struct {
 	hash   string // the kernel's name, or the object identifier
 	digest []byte
 }
 
-// recoverDigestInfo undoes an RSA signature with the public key and reports
-// what was signed, if that is a PKCS#1 v1.5 block at all. It only explains
-// refusals and accepts nothing: crypto/rsa alone decides whether a signature is
-// valid. No secret is involved, so math/big may do.
+// recoverDigestInfo decrypts an RSA signature with the public key and returns what was
+// signed. It reports false if the result is not a PKCS#1 v1.5 block. It never decides
+// whether a signature is valid, which only crypto/rsa does. Because no secret is
+// involved, math/big is safe here.
 func recoverDigestInfo(pub *rsa.PublicKey, sig []byte) (digestInfo, bool) {
 	s := new(big.Int).SetBytes(sig)
 	if s.Cmp(pub.N) >= 0 {

@@ -11,32 +11,35 @@ import (
 	"math"
 )
 
-// Signer signs statements of one form and hash. It returns one raw signature a digest,
-// in order, or an error and none: RSA PKCS#1 v1.5, or ECDSA in ASN.1 DER. Batches let
-// it spread work or save round trips.
+// Signer signs digests of one form and hash. It returns one raw signature for each
+// digest, in the same order: RSA PKCS#1 v1.5, or ECDSA in ASN.1 DER. If it returns an
+// error, it returns no signatures. It gets a batch of digests so that it can use several
+// cores or save round trips.
 type Signer interface {
 	Sign(ctx context.Context, f Form, h HashID, digests [][]byte) (signatures [][]byte, err error)
 }
 
-// RawSigner is what a key in a file, a token or a TPM does: it signs messages that were
-// digested with h, one signature a message, in order, or an error and none. Like
-// [crypto.Signer] it takes hash 0 for "the message itself", as some algorithms want it.
-// RSA and ECDSA do not, and a RawSigner with such a key must refuse hash 0: RSA would
-// sign a DigestInfo of the caller's making. [CheckDigests] does.
+// RawSigner is a private key in a file, a token or a TPM. It signs messages that are
+// digests of the hash h, and returns one signature for each message, in the same order.
+// If it returns an error, it returns no signatures.
+//
+// As in [crypto.Signer], hash 0 means that the message is signed as it is, which some
+// algorithms need. A RawSigner with an RSA or ECDSA key must refuse hash 0, because RSA
+// would sign a DigestInfo that the caller made. [CheckDigests] refuses it.
 type RawSigner interface {
 	SignRaw(ctx context.Context, h crypto.Hash, messages [][]byte) ([][]byte, error)
 }
 
-// SelfVerifying is what a [Signer] or [RawSigner] has that already checks every
-// signature it returns. VerifiesWith reports whether it does so with exactly this
-// public key; then [Sign] relies on it.
+// SelfVerifying is implemented by a [Signer] or [RawSigner] that verifies every
+// signature before it returns it. VerifiesWith reports whether it verifies with exactly
+// this public key. If so, [Sign] does not verify the signatures again.
 type SelfVerifying interface {
 	VerifiesWith(pub crypto.PublicKey) bool
 }
 
-// FromRaw makes a Signer of a RawSigner: it makes of each statement the message that a
-// key like pub signs. Errors of its Sign are those of r, or wrap [ErrUnknownHash],
-// [ErrUnsupportedHash], [ErrDigestSize] or [ErrUnsupportedVersion].
+// FromRaw returns a [Signer] that makes, for each digest, the message that a key such as
+// pub signs, and lets r sign the messages. Errors of its Sign are those of r, or wrap
+// [ErrUnknownHash], [ErrUnsupportedHash], [ErrDigestSize] or [ErrUnsupportedVersion].
 func FromRaw(r RawSigner, pub *PublicKey) Signer { return adapter{r, pub} }
 
 type adapter struct {
@@ -52,15 +55,16 @@ func (a adapter) Sign(ctx context.Context, f Form, h HashID, digests [][]byte) (
 	return a.raw.SignRaw(ctx, std, messages)
 }
 
-// VerifiesWith is that of the RawSigner.
+// VerifiesWith reports whether the RawSigner verifies with pub.
 func (a adapter) VerifiesWith(pub crypto.PublicKey) bool {
 	s, ok := a.raw.(SelfVerifying)
 	return ok && s.VerifiesWith(pub)
 }
 
-// CheckDigests returns why a RawSigner whose key signs digests refuses these messages:
-// [ErrUnsupportedHash] for hash 0 and hashes that [HashID.CryptoHash] never returns,
-// [ErrDigestSize] for a message that the hash cannot have made.
+// CheckDigests returns nil if all messages are digests that the hash h can have made. A
+// [RawSigner] whose key signs only digests calls it first. The error wraps
+// [ErrUnsupportedHash] for hash 0 and for hashes that [HashID.CryptoHash] never returns,
+// and [ErrDigestSize] for a message of the wrong size.
 func CheckDigests(h crypto.Hash, messages [][]byte) error {
 	id, ok := HashIDOf(h)
 	if !ok {
@@ -74,19 +78,23 @@ func CheckDigests(h crypto.Hash, messages [][]byte) error {
 	return nil
 }
 
-// Sign returns one value of form f a digest: its header, as struct signature_v2_hdr of
-// the kernel's security/integrity/integrity.h, with the key id of pub, and the
-// signature. Every signature has been verified with pub, not with a key derived from
-// the private one, so a key that does not belong to its certificate is found here.
+// Sign returns one value of form f for each digest, in the same order. A value is a
+// signature header (struct signature_v2_hdr of the kernel's
+// security/integrity/integrity.h) with the key id of pub, followed by the signature.
+//
+// Every signature is verified with pub before Sign returns it. pub should come from the
+// certificate and not from the private key: then a private key that does not belong to
+// its certificate is found here.
 //
 // Errors wrap [ErrSHA1], [ErrUnknownHash], [ErrUnsupportedHash], [ErrDigestSize],
-// [ErrBadSignature], what the signer returned or, for a form that cannot be signed,
-// [ErrUnsupportedVersion]; then there are no values.
+// [ErrBadSignature], the signer's error or, for a form that cannot be signed,
+// [ErrUnsupportedVersion]. If there is an error, there are no values.
 func Sign(ctx context.Context, s Signer, pub *PublicKey, f Form, h HashID, digests [][]byte) ([][]byte, error) {
 	if err := h.CheckSigns(); err != nil {
 		return nil, err
 	}
-	// What is verified is what was to be signed, whatever the Signer made of it.
+	// The signatures are verified against these messages, not against messages that the
+	// Signer made.
 	std, messages, err := pub.messages(f, h, digests)
 	if err != nil {
 		return nil, fmt.Errorf("sign: %w", err)
@@ -121,15 +129,15 @@ func verifyAll(ctx context.Context, pub *PublicKey, h crypto.Hash, messages, sig
 			return err
 		}
 		if err := pub.verify(h, messages[i], sig); err != nil {
-			return fmt.Errorf("the signer's output does not verify with key %s; does the private key belong to this certificate? %w", pub.ID(), err)
+			return fmt.Errorf("the new signature is not valid with key %s; does the private key belong to this certificate? %w", pub.ID(), err)
 		}
 	}
 	return nil
 }
 
-// DigestValue returns the security.ima value that holds a digest without a
-// signature: type 0x04. It returns nil if the digest does not have the size of
-// its hash.
+// DigestValue returns the security.ima value of type 0x04, which holds a digest without
+// a signature: the type, the hash id (one byte each), and the digest. It returns nil if
+// the digest does not have the size of its hash.
 func DigestValue(h HashID, digest []byte) []byte {
 	if checkDigest(h, digest) != nil {
 		return nil
@@ -138,14 +146,14 @@ func DigestValue(h HashID, digest []byte) []byte {
 	return v.Append(make([]byte, 0, 2+len(digest)))
 }
 
-// CryptoSigner adapts a [crypto.Signer]. An *ecdsa.PrivateKey signs with the
-// deterministic nonces of RFC 6979, so that the same input gives the same
-// bytes; other implementations get [rand.Reader] and may differ from run to
-// run. The context is obeyed between signatures. Messages are digests
-// ([CheckDigests]), whatever key can do.
+// CryptoSigner returns a [RawSigner] that signs with a [crypto.Signer]. An
+// *ecdsa.PrivateKey signs with the deterministic nonces of RFC 6979, so the same input
+// gives the same signature. Other keys get [rand.Reader], and their signatures may differ
+// from run to run. Messages must be digests ([CheckDigests]) whatever the key. SignRaw
+// checks the context before each signature.
 func CryptoSigner(key crypto.Signer) RawSigner {
 	if _, ok := key.(*ecdsa.PrivateKey); ok {
-		return cryptoSigner{key: key} // crypto/ecdsa takes nil for RFC 6979
+		return cryptoSigner{key: key} // a nil reader selects RFC 6979 in crypto/ecdsa
 	}
 	return cryptoSigner{key: key, random: rand.Reader}
 }

@@ -45,7 +45,7 @@ func TestSignAndVerify(t *testing.T) {
 	}
 }
 
-// The signature of "sample" in RFC 6979, A.2.5.
+// TestSignIsDeterministic makes the signature of "sample" in RFC 6979, A.2.5.
 func TestSignIsDeterministic(t *testing.T) {
 	key, err := ecdsa.ParseRawPrivateKey(elliptic.P256(),
 		unhex(t, "c9afa9d845ba75166b5c215767b1d6934e50c3db36e89b127b8a622b120f6721"))
@@ -81,7 +81,7 @@ func TestSignRefused(t *testing.T) {
 		for _, f := range []ima.Form{ima.ContentSignature(), ima.PortableSignature(), ima.VeritySignature()} {
 			values, err := ima.Sign(ctx, s, pub, f, tc.h, [][]byte{tc.digest})
 			if refused(t, err, tc.want); values != nil {
-				t.Errorf("%s: values in spite of %v", tc.h, err)
+				t.Errorf("%s: Sign returns values and %v", tc.h, err)
 			}
 		}
 	}
@@ -91,7 +91,7 @@ func TestSignRefused(t *testing.T) {
 	refused(t, err, ima.ErrBadSignature)
 }
 
-// signFunc is a Signer; selfVerifying one that vouches for a key.
+// signFunc is a Signer. selfVerifying is a Signer that claims to verify with pub.
 type signFunc func(ctx context.Context, f ima.Form, h ima.HashID, digests [][]byte) ([][]byte, error)
 
 func (sign signFunc) Sign(ctx context.Context, f ima.Form, h ima.HashID, digests [][]byte) ([][]byte, error) {
@@ -132,7 +132,7 @@ func TestFaultySigners(t *testing.T) {
 	}
 	trusted := selfVerifying{returning([]byte("x"), []byte("y")), key.Public()}
 	if values, err := ima.Sign(ctx, trusted, pub, ima.ContentSignature(), ima.SHA256, digests); err != nil || len(values) != 2 {
-		t.Errorf("a self-verifying signer is not relied on: %v", err)
+		t.Errorf("the signatures of a self-verifying signer are verified again: %v", err)
 	}
 }
 
@@ -169,7 +169,7 @@ func TestOneAllocationPerValue(t *testing.T) {
 	}
 	s := selfVerifying{func(context.Context, ima.Form, ima.HashID, [][]byte) ([][]byte, error) { return sigs, nil }, key.Public()}
 	allocs := testing.AllocsPerRun(20, func() { _, _ = ima.Sign(context.Background(), s, pub, ima.ContentSignature(), ima.SHA256, digests) })
-	if allocs > n+10 { // a few belong to the whole batch
+	if allocs > n+10 { // a few are for the whole batch
 		t.Errorf("%v allocations for %d values", allocs, n)
 	}
 }

@@ -9,7 +9,7 @@ import (
 // security/integrity/integrity.h.
 type Type byte
 
-// The types and the attribute each belongs in.
+// The types, and the attribute that each belongs in.
 const (
 	TypeDigest      Type = 0x01 // security.ima: bare SHA-1 or MD5 digest
 	typeEVMHMAC     Type = 0x02 // security.evm: HMAC-SHA-1 with the machine's key
@@ -41,27 +41,29 @@ func (t Type) String() string {
 // Value is a parsed security.ima or security.evm value.
 type Value struct {
 	Type    Type
-	Version uint8  // of a signature: 1 legacy, 2, or 3; 0 in other forms
-	Hash    HashID // of the digest that is held or was signed
-	KeyID   KeyID  // of signatures of version 2 and 3
+	Version uint8  // signature version: 1 (legacy), 2 or 3; 0 in other values
+	Hash    HashID // algorithm of the digest that the value holds or that was signed
+	KeyID   KeyID  // only in signatures of version 2 and 3
 
 	// Legacy is set in version 1 signatures only.
 	Legacy LegacyHeader
 
-	// Signature is raw RSA PKCS#1 v1.5, or ECDSA in ASN.1 DER; nil in other
-	// forms. Digest is the digest or HMAC; nil in signatures. An MD5 digest of
-	// type 0x01 that is padded to 20 bytes keeps its four zero bytes. After
-	// Parse both alias its argument.
+	// Signature is raw RSA PKCS#1 v1.5, or ECDSA in ASN.1 DER. It is nil if the
+	// value is not a signature. After [Parse] it aliases the parsed bytes.
 	Signature []byte
-	Digest    []byte
+
+	// Digest is the digest or HMAC. It is nil in signatures. If an MD5 digest of
+	// type 0x01 is padded to 20 bytes, its four zero bytes are kept. After [Parse]
+	// it aliases the parsed bytes.
+	Digest []byte
 }
 
-// LegacyHeader is what only a version 1 signature has: struct signature_hdr of
-// the kernel's include/linux/digsig.h, as made by "evmctl --rsa".
+// LegacyHeader is the header of a version 1 signature: struct signature_hdr of the
+// kernel's include/linux/digsig.h, as "evmctl --rsa" makes it.
 type LegacyHeader struct {
-	Timestamp uint32 // seconds since 1970; read little-endian, though signers wrote their own byte order
-	KeyID     uint64 // last eight bytes of the SHA-1 over the key in this format, big-endian
-	Bits      uint16 // claimed length of the signature in bits, big-endian
+	Timestamp uint32 // seconds since 1970; read as little-endian, although signers wrote their own byte order
+	KeyID     uint64 // last eight bytes of the SHA-1 over the key in the version 1 key format, big-endian
+	Bits      uint16 // length of the signature in bits as the header states it, big-endian
 }
 
 // Sizes of fixed parts in bytes.
@@ -77,9 +79,8 @@ func (v Value) IsSignature() bool {
 	return v.Type == TypeSignature || v.Type == TypeEVMPortable || v.Type == TypeVerity
 }
 
-// Append appends the bytes of the value to dst and returns the result. For a
-// value from [Parse] these are the bytes that were parsed. It does not check a
-// value that was put together by hand.
+// Append appends the encoded value to dst and returns the result. For a value from
+// [Parse] these are the bytes that were parsed. Append does not check the fields of v.
 func (v Value) Append(dst []byte) []byte {
 	switch {
 	case v.Type == TypeDigestNG:
@@ -109,8 +110,8 @@ func (v Value) appendLegacy(dst []byte) []byte {
 	return append(dst, v.Signature...)
 }
 
-// String describes the value in one line for people: its form, hash, key id and
-// size. The wording may change.
+// String describes the value in one line for people: its type and version, hash, key id
+// and size. The wording may change.
 func (v Value) String() string {
 	kind := v.kind()
 	switch {

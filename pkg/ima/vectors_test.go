@@ -13,8 +13,8 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// evmctlVectors is testdata/evmctl.json: what evmctl wrote, and with which keys.
-// tests/evmctl/freeze_test.go makes it.
+// evmctlVectors is testdata/evmctl.json: values that evmctl made, and their keys.
+// tests/evmctl/freeze_test.go writes the file.
 type evmctlVectors struct {
 	Content string
 	Keys    map[string]string
@@ -23,7 +23,7 @@ type evmctlVectors struct {
 
 type evmctlVector struct{ Key, Command, Value, IMA string }
 
-// flag returns the argument after an option of the vector's command.
+// flag returns the argument of an option in the vector's command.
 func (v evmctlVector) flag(name string) string {
 	args := strings.Fields(v.Command)
 	return args[slices.Index(args, name)+1]
