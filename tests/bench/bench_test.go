@@ -1,5 +1,5 @@
-// Package bench measures the program against its peers, both in one run on the
-// same files: the figures are ratios. `make bench` runs it.
+// Package bench compares the program's speed with that of its peers, in one run on the
+// same files. Its figures are ratios. `make bench` runs it.
 package bench
 
 import (
@@ -12,7 +12,8 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// files is about how many the measured tree has; IMASIGN_BENCH_FILES changes it.
+// files returns about how many files the measured tree has, which IMASIGN_BENCH_FILES
+// sets.
 func files(b *testing.B) int {
 	text, set := os.LookupEnv("IMASIGN_BENCH_FILES")
 	if !set {
@@ -31,8 +32,8 @@ func timed(run func()) float64 {
 	return time.Since(start).Seconds()
 }
 
-// BenchmarkTree signs one copy of real files with both programs, each a process
-// of its own (a cold start), signatures removed before.
+// BenchmarkTree signs a copy of real files with both programs. Each run is a process of
+// its own, and signatures are removed before it.
 func BenchmarkTree(b *testing.B) {
 	harness.Root(b)
 	harness.Tool(b, "evmctl")

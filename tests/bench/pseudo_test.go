@@ -6,8 +6,8 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// BenchmarkPseudo signs 10,000 small files under pseudo with both programs, where
-// messages to pseudo's server are most of the work.
+// BenchmarkPseudo signs 10,000 small files under pseudo with both programs. Most of the
+// time goes into messages to pseudo's server.
 func BenchmarkPseudo(b *testing.B) {
 	builder := harness.NewBuilder(b)
 	builder.OK(builder.Run("imasign-build key init --algorithm p256 keys"))

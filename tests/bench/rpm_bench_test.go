@@ -14,18 +14,18 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// packageCount and filesEach make the measured set: real files of /usr in packages
-// of a usual size.
+// packageCount and filesEach describe the measured set: files of /usr in packages of
+// ordinary size.
 const (
 	packageCount = 210
 	filesEach    = 150
 )
 
-// BenchmarkPackages signs a directory of packages and compares with the floor: what
-// OpenSSL alone takes to sign every distinct digest on all cores, sha256sum to read
-// the packages on all cores, and cp to copy them, one after the other. We verify what we
-// sign, which for P-256 is three times the work of signing: times-verified compares with
-// a floor in which OpenSSL verifies, too.
+// BenchmarkPackages signs a directory of packages and compares with a floor: the time that
+// OpenSSL takes to sign every distinct digest on all cores, plus that of sha256sum to read
+// the packages on all cores, plus that of cp to copy them. We verify each signature that
+// we make, which for P-256 takes three times as long as signing. times-verified compares
+// with a floor that includes verification by OpenSSL.
 func BenchmarkPackages(b *testing.B) {
 	harness.Tool(b, "rpmbuild")
 	program, packages := harness.Program(b), buildPackages(b)
@@ -72,7 +72,7 @@ func cores() int {
 	return max(n, 1)
 }
 
-// opensslRates are how many signatures OpenSSL makes and verifies in a second on all
+// opensslRates returns how many signatures OpenSSL makes and verifies per second on all
 // cores.
 func opensslRates(b *testing.B, algorithm string) (signs, verifies float64) {
 	b.Helper()
@@ -103,7 +103,7 @@ func distinctDigests(b *testing.B, packages string) int {
 	return len(met)
 }
 
-// buildPackages has one rpmbuild run make all packages and returns their directory.
+// buildPackages makes all packages with one run of rpmbuild and returns their directory.
 func buildPackages(b *testing.B) string {
 	b.Helper()
 	top := b.TempDir()

@@ -9,7 +9,7 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// BenchmarkTarCreate archives a signed tree with GNU tar and with ours, to a file.
+// BenchmarkTarCreate writes an archive of a signed tree with GNU tar and with our program.
 func BenchmarkTarCreate(b *testing.B) {
 	harness.Root(b)
 	program, dir, tree := harness.Program(b), b.TempDir(), b.TempDir()
@@ -32,8 +32,8 @@ func BenchmarkTarCreate(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// BenchmarkTarSign signs an archive that is not compressed, against copying it
-// twice with cat, and what signing alone takes (a tree, without attaching).
+// BenchmarkTarSign signs an uncompressed archive. It compares with copying the archive
+// twice with cat, plus signing a tree without attaching.
 func BenchmarkTarSign(b *testing.B) {
 	harness.Root(b)
 	program, dir, tree := harness.Program(b), b.TempDir(), b.TempDir()

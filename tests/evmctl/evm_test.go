@@ -55,8 +55,8 @@ func TestPortableEVM(t *testing.T) {
 	}
 }
 
-// TestEVMLayouts lets evmctl print the digest of chosen metadata, for both word
-// sizes, portable and not, with and without a UUID.
+// TestEVMLayouts compares our EVM digest of chosen metadata with the one that evmctl
+// prints: for both word sizes, portable and not, with and without a UUID.
 func TestEVMLayouts(t *testing.T) {
 	key := newKey(t, "rsa2048", "hash")
 	file := newFile(t)
@@ -92,7 +92,7 @@ func TestEVMLayouts(t *testing.T) {
 	}
 }
 
-// label gives a file every attribute that EVM protects, but for security.ima.
+// label sets every xattr that EVM protects, except security.ima.
 func label(t *testing.T, file string) {
 	t.Helper()
 	for _, name := range ima.EVMXattrs() {

@@ -12,7 +12,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// frozen is the file that lets pkg/ima test itself without evmctl. Its reader is
+// frozen is the file of vectors by which pkg/ima is tested without evmctl, in
 // pkg/ima/vectors_test.go.
 type frozen struct {
 	Origin  string            `json:"origin"`
@@ -30,7 +30,7 @@ type frozenVector struct {
 
 const frozenFile = "../../pkg/ima/testdata/evmctl.json"
 
-// TestFrozen has evmctl verify the frozen signatures. To make them anew:
+// TestFrozen verifies the frozen signatures with evmctl. To make them anew:
 //
 //	FREEZE=1 go test ./tests/evmctl -run TestFrozen
 func TestFrozen(t *testing.T) {
@@ -94,7 +94,7 @@ func freeze(t *testing.T) {
 	check(t, os.WriteFile(frozenFile, append(out, '\n'), 0o644))
 }
 
-// add records what one evmctl command writes.
+// add records the values that an evmctl command writes.
 func (f *frozen) add(t *testing.T, key *testKey, command ...string) {
 	t.Helper()
 	v, file, args := frozenVector{Command: strings.Join(command, " ")}, newFile(t), command

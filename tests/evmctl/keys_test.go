@@ -34,8 +34,8 @@ func allKeys() map[string][]string {
 	}
 }
 
-// newKey makes a key pair and a self-signed certificate, whose subject key
-// identifier is the usual SHA-1 unless skid says otherwise.
+// newKey makes a key pair and a self-signed certificate. The subject key identifier is
+// skid, or the usual SHA-1 if skid is empty.
 func newKey(t *testing.T, algorithm, skid string) *testKey {
 	t.Helper()
 	dir := t.TempDir()
@@ -72,14 +72,15 @@ func (k *testKey) isRSA() bool {
 	return ok
 }
 
-// verify checks security.ima against the digest of content by the value's own hash.
+// verify checks a security.ima value against the digest of the content, which was made
+// with the hash that the value states.
 func verify(ring *ima.Keyring, value, digest []byte) error {
-	v, _ := ima.Parse(value) // what it refuses, Verify refuses too
+	v, _ := ima.Parse(value) // Verify refuses what Parse refuses
 	_, err := ring.Verify(value, ima.Statement{Form: ima.ContentSignature(), Hash: v.Hash, Digest: digest})
 	return err
 }
 
-// verifyEVM checks security.evm, portable or not.
+// verifyEVM checks a security.evm value, portable or not.
 func verifyEVM(ring *ima.Keyring, value, digest []byte) error {
 	v, err := ima.Parse(value)
 	if err == nil {

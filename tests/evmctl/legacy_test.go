@@ -30,7 +30,7 @@ func TestLegacySignature(t *testing.T) {
 	}
 	wantRefusal(t, verify(ima.NewKeyring(key.cert), value, sum(ima.SHA1, content)), ima.ErrUnsupportedVersion)
 
-	// Append must write what evmctl reads: only a valid header verifies there.
+	// evmctl must be able to read what Append writes.
 	setxattr(t, file, ima.XattrIMA, v.Append(nil))
 	evmctl(t, "ima_verify", "--rsa", "--key", key.pub, file)
 	v.Legacy.Timestamp++

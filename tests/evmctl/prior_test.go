@@ -12,8 +12,8 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// TestOthersSignaturesByEvmctl: what evmctl signs with another key, in version 1, or
-// under the very key id of the signing key, is replaced by --force alone.
+// TestOthersSignaturesByEvmctl checks that only --force replaces signatures that evmctl
+// made with another key, in version 1, or with another key that has the same key id.
 func TestOthersSignaturesByEvmctl(t *testing.T) {
 	harness.Root(t)
 	harness.Tool(t, "evmctl")
@@ -23,7 +23,7 @@ func TestOthersSignaturesByEvmctl(t *testing.T) {
 	_, id, _ := strings.Cut(harness.Must(t, harness.Program(t), "key", "show", certificate), "key id")
 	for name, c := range map[string]struct {
 		flags []string
-		begin string // of the value
+		begin string // first bytes of the value
 	}{
 		"version 1":   {[]string{"--rsa", "--key", other}, "\x03\x01"},
 		"version 2":   {[]string{"--key", other}, "\x03\x02"},

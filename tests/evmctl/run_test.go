@@ -1,8 +1,8 @@
 package evmctl
 
-// evmctl can fail and still exit with 0. So every attribute it should have
-// written is read back, and every acceptance comes with a tampered control that
-// it must refuse. It also takes no relative key paths in some commands.
+// evmctl can fail and still exit with 0. Therefore the tests read back every xattr that
+// it should have written, and each file that it accepts comes with a tampered copy that
+// it must refuse. Some of its commands take no relative paths of keys.
 
 import (
 	"bytes"
@@ -42,7 +42,7 @@ func sum(id ima.HashID, s string) []byte {
 
 func dec[N uint16 | uint32 | uint64](n N) string { return strconv.FormatUint(uint64(n), 10) }
 
-// evmctl runs it, demands success, and returns what it printed.
+// evmctl runs evmctl, fails the test unless it succeeds, and returns its output.
 func evmctl(t *testing.T, args ...string) string {
 	t.Helper()
 	out, err := run(t, "evmctl", args...)

@@ -1,5 +1,5 @@
-// Package evmctl holds what is signed and verified against evmctl of
-// ima-evm-utils, in both directions.
+// Package evmctl compares signing and verification with evmctl of ima-evm-utils, in both
+// directions.
 package evmctl
 
 import (
@@ -23,15 +23,15 @@ import (
 
 const securityIMA = "security.ima"
 
-// accepts asks evmctl about one file.
+// accepts reports whether evmctl accepts one file.
 func accepts(t testing.TB, certificate, file string) bool {
 	t.Helper()
 	return harness.Run(t, "evmctl", "ima_verify", "--key", certificate, file).Code == 0
 }
 
-// refused has evmctl judge every file and returns those that it does not accept.
-// One process takes many files (loading OpenSSL is what costs) and has a line for
-// each; its exit status has to agree with them.
+// refused verifies every file with evmctl and returns those that it does not accept. Each
+// process verifies many files, because loading OpenSSL is what takes time. It prints a
+// line per file, and its exit status must agree with the lines.
 func refused(t testing.TB, certificate string, files []string) []string {
 	t.Helper()
 	var bad []string
@@ -56,8 +56,8 @@ func refused(t testing.TB, certificate string, files []string) []string {
 	return bad
 }
 
-// refusedAlone asks a process of its own about every step-th file: exit status for
-// exit status.
+// refusedAlone verifies every step-th file in a process of its own and goes by the exit
+// status.
 func refusedAlone(t testing.TB, certificate string, files []string, step int) []string {
 	t.Helper()
 	var (
@@ -81,10 +81,10 @@ func refusedAlone(t testing.TB, certificate string, files []string, step int) []
 	return bad
 }
 
-// TestEveryInodeOfARealTree signs a copy of /usr with each key type and has
-// evmctl verify every single inode each time, line for line. In a process of its own,
-// exit status for exit status, evmctl sees every inode with the first key, and every
-// tenth with the others: forty thousand processes take six minutes.
+// TestEveryInodeOfARealTree signs a copy of /usr with each type of key. evmctl verifies
+// every inode each time, with a line for each. With the first key it also verifies every
+// inode in a process of its own, with the other keys only every tenth, because forty
+// thousand processes take six minutes.
 func TestEveryInodeOfARealTree(t *testing.T) {
 	harness.Root(t)
 	harness.Tool(t, "evmctl")
@@ -130,8 +130,8 @@ func TestEveryInodeOfARealTree(t *testing.T) {
 	}
 }
 
-// special adds what /usr may lack: an empty file, a setuid program, a hard link.
-// Three inodes with four names.
+// special adds files that /usr may lack: an empty file, a setuid program and a hard link.
+// These are three inodes with four names.
 func special(t *testing.T, tree string) {
 	t.Helper()
 	write(t, filepath.Join(tree, "empty"), "")
@@ -156,7 +156,7 @@ func write(t testing.TB, file, text string) {
 	}
 }
 
-// TestWhatEvmctlSigned has evmctl sign a tree and verifies it with ours.
+// TestWhatEvmctlSigned verifies a tree that evmctl signed.
 func TestWhatEvmctlSigned(t *testing.T) {
 	harness.Root(t)
 	harness.Tool(t, "evmctl")
@@ -173,7 +173,7 @@ func TestWhatEvmctlSigned(t *testing.T) {
 			if files := len(harness.Files(t, tree)); report.OK != files || files < 3 {
 				t.Errorf("%d files verify, there are %d", report.OK, files)
 			}
-			// RSA signatures are the same bytes whoever makes them: nothing is left to do.
+			// RSA signatures are deterministic, so that nothing is left to sign.
 			if out := harness.Sign(t, keys, tree, "--json"); !strings.Contains(out, `"signed": 0,`) {
 				t.Errorf("signing again what evmctl signed: %s", out)
 			}
@@ -181,8 +181,8 @@ func TestWhatEvmctlSigned(t *testing.T) {
 	}
 }
 
-// TestEachRefusalIsNamed damages one file each way; both programs refuse it, and
-// ours names the file and says why.
+// TestEachRefusalIsNamed damages one file in each of several ways. Both programs must
+// refuse it, and ours must name the file and the reason.
 func TestEachRefusalIsNamed(t *testing.T) {
 	harness.Root(t)
 	harness.Tool(t, "evmctl")
@@ -294,7 +294,7 @@ func TestSameBytesAtAnyJobs(t *testing.T) {
 	}
 }
 
-// sortedBlocks puts getfattr's blocks in order; it lists as the directory does.
+// sortedBlocks sorts the blocks that getfattr prints in directory order.
 func sortedBlocks(dump string) string {
 	blocks := strings.Split(dump, "\n\n")
 	slices.Sort(blocks)
@@ -318,7 +318,7 @@ func signedAgain(t *testing.T, keys, tree, lines string) {
 	}
 }
 
-// TestKilled kills the signer at any moment, then lets it finish.
+// TestKilled kills the signer at different moments, and then runs it to its end.
 func TestKilled(t *testing.T) {
 	harness.Root(t)
 	keys, tree := harness.Keys(t, "p256"), t.TempDir()
@@ -356,8 +356,8 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// killWhileAttaching starts a signer and kills it when a file of the tree, a
-// later one each round, has its signature.
+// killWhileAttaching starts a signer and kills it as soon as a certain file has its
+// signature, a later file each round.
 func killWhileAttaching(t *testing.T, keys, tree string, round int) {
 	t.Helper()
 	cmd := exec.Command(harness.Program(t), "rootfs", "sign", "--progress=none",

@@ -27,7 +27,7 @@ func TestSignatures(t *testing.T) {
 	}
 }
 
-// theirsVerifiesHere signs with evmctl and returns the value.
+// theirsVerifiesHere signs with evmctl, verifies with our code, and returns the value.
 func theirsVerifiesHere(t *testing.T, key, stranger *testKey, hash ima.HashID) []byte {
 	file := newFile(t)
 	evmctl(t, "ima_sign", "--sigfile", "--key", key.priv, "-a", hash.String(), file)
@@ -82,7 +82,7 @@ func oursVerifiesThere(t *testing.T, key, stranger *testKey, hash ima.HashID, th
 func TestKeyIDs(t *testing.T) {
 	for name := range allKeys() {
 		t.Run(name, func(t *testing.T) {
-			// An identifier that no rule would compute shows which is used.
+			// No rule computes this identifier, so it shows which one is used.
 			key := newKey(t, name, "0011223344556677DEADBEEF")
 			if got := key.cert.ID().String(); got != "deadbeef" {
 				t.Errorf("id of the certificate is %s", got)
@@ -125,8 +125,8 @@ func TestHashes(t *testing.T) {
 	}
 }
 
-// TestStreebog only checks the names: openssl computes Streebog with a separate
-// engine, so that evmctl cannot be relied on to make such values.
+// TestStreebog only checks the names. OpenSSL needs a separate engine for Streebog, so
+// that evmctl cannot always make such values.
 func TestStreebog(t *testing.T) {
 	help := evmctl(t, "--help")
 	for _, name := range []string{"streebog256", "streebog512"} {

@@ -10,26 +10,26 @@ import (
 	"testing"
 )
 
-// builderID is the user and group of a Builder; nobody needs to be called that.
+// builderID is the user id and group id of a Builder. No account with it has to exist.
 const builderID = 4711
 
-// Builder is who builds images: a user without privileges, with a directory and
-// keys of their own, who works under pseudo or fakeroot.
+// Builder is an unprivileged user who builds images under pseudo or fakeroot, with a
+// directory and keys of their own.
 type Builder struct {
 	t testing.TB
-	// Dir is where scripts run. It holds bin/imasign-build, which is in PATH.
+	// Dir is where scripts run. It contains bin/imasign-build, and PATH includes that bin.
 	Dir string
 }
 
-// NewBuilder makes a Builder, whose pseudo ends with the test. The test must run as
-// root: what the builder made is judged outside of pseudo.
+// NewBuilder makes a Builder, whose pseudo server ends with the test. The test must run
+// as root, because it checks the builder's files outside of pseudo.
 func NewBuilder(t testing.TB) *Builder {
 	t.Helper()
 	Root(t)
 	for _, tool := range []string{"pseudo", "fakeroot", "evmctl", "getfattr"} {
 		Tool(t, tool)
 	}
-	// Not t.TempDir: its parent is nobody else's to enter.
+	// Not t.TempDir, because other users cannot enter its parent.
 	dir, err := os.MkdirTemp("", "builder-*")
 	if err != nil {
 		t.Fatal(err)
@@ -54,26 +54,26 @@ func NewBuilder(t testing.TB) *Builder {
 	return b
 }
 
-// Run runs a shell script as the builder; it ends at the first command that fails.
+// Run runs a shell script as the builder. The script ends at the first command that fails.
 func (b *Builder) Run(script string) Result {
 	b.t.Helper()
 	return b.run("sh", "-euc", script)
 }
 
-// Pseudo is Run under pseudo, whose server goes on until StopPseudo.
+// Pseudo is Run under pseudo. Its server runs until StopPseudo.
 func (b *Builder) Pseudo(script string) Result {
 	b.t.Helper()
 	return b.run("pseudo", "sh", "-euc", script)
 }
 
-// Fakeroot is Run under fakeroot, which remembers nothing afterwards.
+// Fakeroot is Run under fakeroot, which keeps no state between calls.
 func (b *Builder) Fakeroot(script string) Result {
 	b.t.Helper()
 	return b.run("fakeroot", "sh", "-euc", script)
 }
 
-// StopPseudo ends the server, which then writes its database, and fails the test if
-// the server found that something went past it.
+// StopPseudo ends the server, which then writes its database. It fails the test if the
+// server logged that files were changed without it.
 func (b *Builder) StopPseudo() {
 	b.t.Helper()
 	b.run("pseudo", "-S")
@@ -88,7 +88,8 @@ func (b *Builder) StopPseudo() {
 	}
 }
 
-// complaint is what pseudo says when its database and the file system disagree.
+// complaint matches pseudo's log lines about a database that disagrees with the file
+// system.
 var complaint = regexp.MustCompile(`(?i)mismatch|abort|replaces existing|ignored for existing|err :|error`)
 
 func (b *Builder) run(program string, args ...string) Result {

@@ -1,5 +1,5 @@
-// Package harness is what the end-to-end tests share: the built program, the
-// peers that they drive, real files to work on. What is missing fails the test.
+// Package harness is shared by the end-to-end tests: it builds the program, runs the
+// peers, and provides real files to work on. A missing tool fails the test.
 package harness
 
 import (
@@ -17,8 +17,8 @@ import (
 	"testing"
 )
 
-// Main runs a test binary's tests, removes the program that they had built, and what
-// else remove does, and ends the process: TestMain's body.
+// Main is the body of TestMain: it runs the tests, removes the program that they built,
+// calls remove, and exits.
 func Main(m *testing.M, remove ...func() error) {
 	code := m.Run()
 	for _, remove := range append(remove, removeProgram) {
@@ -53,7 +53,7 @@ var build = sync.OnceValues(func() (string, error) {
 	return program, nil
 })
 
-// Program builds imasign-build once a test binary and returns its path.
+// Program builds imasign-build, once per test binary, and returns its path.
 func Program(t testing.TB) string {
 	t.Helper()
 	program, err := build()
@@ -63,8 +63,8 @@ func Program(t testing.TB) string {
 	return program
 }
 
-// Root fails the test unless it runs as root, which security.* xattrs, other owners,
-// mounts and device nodes need. With -short (make quick) it skips it.
+// Root fails the test unless it runs as root, which it needs for security.* xattrs, other
+// owners, mounts and device nodes. With -short (make quick) Root skips the test instead.
 func Root(t testing.TB) {
 	t.Helper()
 	if testing.Short() {
@@ -75,8 +75,8 @@ func Root(t testing.TB) {
 	}
 }
 
-// Tool fails the test unless the peer is installed. With -short (make quick) it skips
-// it.
+// Tool fails the test unless the peer is installed. With -short (make quick) it skips the
+// test instead.
 func Tool(t testing.TB, name string) string {
 	t.Helper()
 	if testing.Short() {
@@ -89,20 +89,20 @@ func Tool(t testing.TB, name string) string {
 	return path
 }
 
-// Result is how a command ended.
+// Result is the outcome of a command.
 type Result struct {
 	Out, Err string
 	Code     int   // exit code, -1 when a signal ended it
-	MaxRSS   int64 // bytes, of a command that is Measured
+	MaxRSS   int64 // bytes; set by RunMeasured and RunCommandMeasured
 }
 
-// Run runs a command to its end, whatever its exit code.
+// Run runs a command to its end. Any exit code is accepted.
 func Run(t testing.TB, program string, args ...string) Result {
 	t.Helper()
 	return RunCommand(t, exec.Command(program, args...))
 }
 
-// RunCommand is Run for a command that was prepared.
+// RunCommand is Run for a prepared command.
 func RunCommand(t testing.TB, cmd *exec.Cmd) Result {
 	t.Helper()
 	var out, err bytes.Buffer
@@ -117,15 +117,16 @@ func RunCommand(t testing.TB, cmd *exec.Cmd) Result {
 	return Result{Out: out.String(), Err: err.String(), Code: cmd.ProcessState.ExitCode()}
 }
 
-// RunMeasured is Run with the most memory that was resident. GNU time starts the
-// program: one that this process starts inherits its own peak (execve(2) keeps it).
+// RunMeasured is Run, and also measures the peak resident memory. GNU time starts the
+// program, because a direct child would inherit the peak of this process (execve(2) keeps
+// it).
 func RunMeasured(t testing.TB, program string, args ...string) Result {
 	t.Helper()
 	return RunCommandMeasured(t, exec.Command(program, args...))
 }
 
-// RunCommandMeasured is RunMeasured for a command that was prepared. Output that goes
-// elsewhere already does not come back.
+// RunCommandMeasured is RunMeasured for a prepared command. Output that the command
+// already redirects is not in the Result.
 func RunCommandMeasured(t testing.TB, cmd *exec.Cmd) Result {
 	t.Helper()
 	peak := filepath.Join(t.TempDir(), "peak")
@@ -142,7 +143,8 @@ func RunCommandMeasured(t testing.TB, cmd *exec.Cmd) Result {
 	return r
 }
 
-// Must runs a command that has to exit with 0 and returns its standard output.
+// Must runs a command, fails the test unless it exits with 0, and returns its standard
+// output.
 func Must(t testing.TB, program string, args ...string) string {
 	t.Helper()
 	r := Run(t, program, args...)
@@ -152,7 +154,7 @@ func Must(t testing.TB, program string, args ...string) string {
 	return r.Out
 }
 
-// Sign runs `imasign-build rootfs sign` with the key set's key called name.
+// Sign runs `imasign-build rootfs sign` on dir with the key in the directory keys.
 func Sign(t testing.TB, keys, dir string, flags ...string) string {
 	t.Helper()
 	args := append([]string{"rootfs", "sign", "--progress=none", "--key", filepath.Join(keys, "x509_ima.key"), "--cert", filepath.Join(keys, "x509_ima.crt")}, flags...)
@@ -167,9 +169,9 @@ func Keys(t testing.TB, algorithm string) string {
 	return dir
 }
 
-// CopyOfUsr copies real content of this machine's /usr below dir until it has at
-// least files regular files, a twentieth more at most, and returns how many it has. Hard links, symbolic
-// links, owners and modes are kept.
+// CopyOfUsr copies files from this machine's /usr into dir until dir contains at least
+// the given number of regular files, and at most 5% more. It returns their number. Hard
+// links, symbolic links, owners and modes are kept.
 func CopyOfUsr(t testing.TB, dir string, files int) int {
 	t.Helper()
 	have := 0
@@ -188,7 +190,7 @@ func CopyOfUsr(t testing.TB, dir string, files int) int {
 	return 0
 }
 
-// surplus removes some of the files that are too many and returns how many.
+// surplus removes some of the surplus files and returns how many.
 func surplus(t testing.TB, files []string) (removed int) {
 	t.Helper()
 	for _, file := range files {
@@ -196,7 +198,7 @@ func surplus(t testing.TB, files []string) (removed int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// The names of a hard link stay, all or none.
+		// Keep all names of a hard link.
 		if info.Sys().(*syscall.Stat_t).Nlink == 1 {
 			if err := os.Remove(file); err != nil {
 				t.Fatal(err)
@@ -211,13 +213,13 @@ func multiarch() string {
 	return map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[runtime.GOARCH] + "-linux-gnu"
 }
 
-// Files lists the regular files below dir as find(1) sees them.
+// Files lists the regular files below dir, as found by find(1).
 func Files(t testing.TB, dir string) []string {
 	t.Helper()
 	return split(Must(t, "find", dir, "-type", "f", "-print0"))
 }
 
-// Inodes lists one name of each regular file's inode below dir.
+// Inodes lists one name of each regular inode below dir.
 func Inodes(t testing.TB, dir string) []string {
 	t.Helper()
 	met := map[string]bool{}

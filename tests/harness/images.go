@@ -20,10 +20,10 @@ const (
 	RefName     = "org.opencontainers.image.ref.name"
 )
 
-// JSON is an object of a document.
+// JSON is a JSON object.
 type JSON = map[string]any
 
-// Images is an OCI image layout that a test makes by hand, hostile ones included.
+// Images is an OCI image layout that a test makes by hand. It may be hostile.
 type Images struct {
 	testing.TB
 	Dir string
@@ -48,7 +48,7 @@ func (l *Images) File(name, text string) {
 	}
 }
 
-// Text is v as JSON, or itself if it is text.
+// Text returns v as JSON, or unchanged if it is a string.
 func (l *Images) Text(v any) string {
 	l.Helper()
 	if text, ok := v.(string); ok {
@@ -61,10 +61,10 @@ func (l *Images) Text(v any) string {
 	return string(text)
 }
 
-// Sum is the digest of a text.
+// Sum returns the digest of a text, as descriptors state it.
 func Sum(text string) string { return fmt.Sprintf("sha256:%x", sha256.Sum256([]byte(text))) }
 
-// Blob writes a blob and returns its descriptor, with more keys in pairs.
+// Blob writes a blob and returns its descriptor. more adds keys, as pairs of key and value.
 func (l *Images) Blob(content any, mediaType string, more ...any) JSON {
 	l.Helper()
 	text := l.Text(content)
@@ -87,13 +87,13 @@ func merge(o JSON, more []any) JSON {
 	return o
 }
 
-// Config writes the config of an image of layers that are not compressed.
+// Config writes the config of an image whose layers are not compressed.
 func (l *Images) Config(layers ...string) JSON {
 	l.Helper()
 	return l.Blob(ConfigOf(layers...), OCIConfig)
 }
 
-// ConfigOf is the config of an image of layers that are not compressed.
+// ConfigOf returns the config of an image whose layers are not compressed.
 func ConfigOf(layers ...string) JSON {
 	ids := []string{}
 	for _, layer := range layers {
@@ -102,32 +102,32 @@ func ConfigOf(layers ...string) JSON {
 	return JSON{"architecture": "amd64", "os": "linux", "config": JSON{}, "rootfs": JSON{"type": "layers", "diff_ids": ids}}
 }
 
-// Manifest is an image of one layer that is not compressed; more replaces keys of the
-// manifest, in pairs.
+// Manifest writes an image with one uncompressed layer and returns its manifest. more
+// replaces keys of the manifest, as pairs of key and value.
 func (l *Images) Manifest(layer string, more ...any) JSON {
 	l.Helper()
 	return merge(JSON{"schemaVersion": 2, "mediaType": OCIManifest, "config": l.Config(layer), "layers": []any{l.Blob(layer, OCILayer)}}, more)
 }
 
-// Image writes an image of one layer and returns its descriptor, with a tag.
+// Image writes an image with one layer and returns its descriptor, which states the tag.
 func (l *Images) Image(tag, layer string, more ...any) JSON {
 	l.Helper()
 	return l.Blob(l.Manifest(layer, more...), OCIManifest, "annotations", JSON{RefName: tag})
 }
 
-// Index writes index.json, of descriptors or of any text.
+// Index writes index.json from descriptors, or from a text.
 func (l *Images) Index(manifests ...any) *Images {
 	l.Helper()
 	l.File("index.json", l.Text(JSON{"schemaVersion": 2, "manifests": manifests}))
 	return l
 }
 
-// Layer is a tar archive of files: names and contents in pairs.
+// Layer returns a tar archive of files, given as pairs of name and content.
 func Layer(pairs ...string) string {
 	var text bytes.Buffer
 	w := tar.NewWriter(&text)
 	for i := 0; i+1 < len(pairs); i += 2 {
-		_ = w.WriteHeader(&tar.Header{Name: pairs[i], Mode: 0o755, Size: int64(len(pairs[i+1]))}) // memory fails at nothing
+		_ = w.WriteHeader(&tar.Header{Name: pairs[i], Mode: 0o755, Size: int64(len(pairs[i+1]))}) // writing to memory cannot fail
 		_, _ = w.Write([]byte(pairs[i+1]))
 	}
 	_ = w.Close()

@@ -6,15 +6,14 @@ import (
 	"testing"
 )
 
-// SoftHSM is a private SoftHSM2: a PKCS#11 module with tokens in a directory of
-// the test's own.
+// SoftHSM is a PKCS#11 module, SoftHSM2, whose tokens are in a directory of the test.
 type SoftHSM struct {
 	Module string
 	Tokens string // directory
 }
 
-// NewSoftHSM points SOFTHSM2_CONF, of this process and of those that it starts, to
-// a SoftHSM2 without tokens.
+// NewSoftHSM sets SOFTHSM2_CONF, for this process and its children, to a configuration
+// without tokens.
 func NewSoftHSM(t testing.TB) *SoftHSM {
 	t.Helper()
 	dir := t.TempDir()
@@ -34,13 +33,13 @@ func NewSoftHSM(t testing.TB) *SoftHSM {
 	return h
 }
 
-// InitToken makes a token; its security officer's PIN is "so-" and the PIN.
+// InitToken makes a token. The security officer's PIN is "so-" followed by the PIN.
 func (h *SoftHSM) InitToken(t testing.TB, label, pin string) {
 	t.Helper()
 	Must(t, Tool(t, "softhsm2-util"), "--init-token", "--free", "--label", label, "--pin", pin, "--so-pin", "so-"+pin)
 }
 
-// URI names an object in a token, with the PIN in a file.
+// URI returns the URI of an object in a token, with the PIN in a file.
 func (h *SoftHSM) URI(t testing.TB, token, object, pin string) string {
 	t.Helper()
 	uri := "pkcs11:token=" + token
@@ -50,7 +49,7 @@ func (h *SoftHSM) URI(t testing.TB, token, object, pin string) string {
 	return uri + "?module-path=" + h.Module + "&pin-source=file:" + SecretFile(t, pin)
 }
 
-// SecretFile puts a secret into a file of the test's own.
+// SecretFile writes a secret to a temporary file and returns its path.
 func SecretFile(t testing.TB, secret string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "secret")

@@ -9,8 +9,7 @@ import (
 	"time"
 )
 
-// TPM is a software TPM 2.0 (swtpm) of the test's own: without a past, gone with
-// the test.
+// TPM is a software TPM 2.0 (swtpm) that is new and is removed after the test.
 type TPM struct {
 	Device string // as tpm2: URIs name it
 	TCTI   string // as tpm2-tools name it
@@ -22,7 +21,7 @@ type TPM struct {
 // NewTPM starts swtpm.
 func NewTPM(t testing.TB) *TPM {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "swtpm") // a socket's path may have 107 bytes
+	dir, err := os.MkdirTemp("", "swtpm") // the path of a socket has at most 107 bytes
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +33,7 @@ func NewTPM(t testing.TB) *TPM {
 	return s
 }
 
-// Start switches the TPM on, with what is in its non-volatile memory.
+// Start switches the TPM on. Its non-volatile memory is kept from earlier starts.
 func (s *TPM) Start(t testing.TB) {
 	t.Helper()
 	s.cmd = exec.Command(Tool(t, "swtpm"), "socket", "--tpm2", "--tpmstate", "dir="+s.state,
@@ -62,7 +61,7 @@ func (s *TPM) Stop() {
 	_ = os.Remove(s.socket + ".ctrl")
 }
 
-// Tool runs one of tpm2-tools on the TPM.
+// Tool runs one of the tpm2-tools on the TPM.
 func (s *TPM) Tool(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	return Must(t, Tool(t, name), append(args, "--tcti="+s.TCTI)...)

@@ -7,15 +7,15 @@ import (
 	"testing"
 )
 
-// Refused has evmctl verify files with the certificate, many a process, and
-// returns those that it does not call OK.
+// Refused verifies files with evmctl, many files per process, and returns those that
+// evmctl does not accept.
 func Refused(t testing.TB, certificate string, files []string) []string {
 	t.Helper()
 	var bad []string
 	for part := range slices.Chunk(files, 500) {
 		r := Run(t, Tool(t, "evmctl"), append([]string{"ima_verify", "--key", certificate}, part...)...)
 		said := "\n" + r.Out + r.Err
-		for _, file := range part { // a name may have a line's end in it
+		for _, file := range part { // a name may contain a newline
 			if !strings.Contains(said, "\n"+file+": verification is OK\n") {
 				bad = append(bad, file)
 			}
@@ -24,7 +24,7 @@ func Refused(t testing.TB, certificate string, files []string) []string {
 	return bad
 }
 
-// Xattrs dumps all xattrs of what is below dir as getfattr sees them, sorted.
+// Xattrs returns all xattrs below dir, as printed by getfattr, sorted by file.
 func Xattrs(t testing.TB, dir string) string {
 	t.Helper()
 	cmd := exec.Command(Tool(t, "getfattr"), "-R", "-P", "-h", "-d", "-m", "-", "-e", "hex", ".")
@@ -33,7 +33,7 @@ func Xattrs(t testing.TB, dir string) string {
 	if r.Code != 0 {
 		t.Fatalf("getfattr: exit %d\n%s", r.Code, r.Err)
 	}
-	blocks := strings.Split(r.Out, "\n\n") // in the order of the directory
+	blocks := strings.Split(r.Out, "\n\n") // getfattr prints in directory order
 	slices.Sort(blocks)
 	return strings.Join(blocks, "\n\n")
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// bundle makes one with everything in it, and returns its path.
+// bundle makes a bundle that contains everything, and returns its path.
 func bundle(t *testing.T, name string, flags ...string) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), name)
@@ -23,16 +23,16 @@ func bundle(t *testing.T, name string, flags ...string) string {
 	return out
 }
 
-// listing is a tree as find sees it, with what is in it. Times of links and directories
-// are left out: bsdtar and cpio set them differently.
+// listing returns the names, metadata and contents of a tree, as printed by find. It
+// leaves out the times of links and directories, which bsdtar and cpio set differently.
 func listing(t *testing.T, dir string) string {
 	t.Helper()
 	return harness.Must(t, "sh", "-euc", `cd "$1"
 		find . -mindepth 1 ! -type f -printf '%y %m %P %l\n' -o -type f -printf '%y %m %P %T@ ' -exec sha256sum {} \; | LC_ALL=C sort`, "-", dir)
 }
 
-// TestArchiveIsTheDirectory: GNU cpio and bsdtar extract from the archive what the
-// directory has, owned by root.
+// TestArchiveIsTheDirectory checks that GNU cpio and bsdtar extract the archive to the
+// same files as in the directory, owned by root.
 func TestArchiveIsTheDirectory(t *testing.T) {
 	archive, dir := bundle(t, "x.cpio"), bundle(t, "x")
 	want := listing(t, dir)
@@ -55,8 +55,8 @@ func TestArchiveIsTheDirectory(t *testing.T) {
 	}
 }
 
-// TestCompressed: each program decompresses what the kernel also can. xz is made with
-// CRC32 and lz4 in the legacy format because the kernel knows no other.
+// TestCompressed checks that each compression program decompresses its archive. The
+// kernel reads only xz with CRC32, and only lz4 in the legacy format.
 func TestCompressed(t *testing.T) {
 	plain, err := os.ReadFile(bundle(t, "x.cpio"))
 	if err != nil {
@@ -85,8 +85,8 @@ func TestCompressed(t *testing.T) {
 	}
 }
 
-// TestDate: SOURCE_DATE_EPOCH is the time of every file, and must be one that the format
-// can hold.
+// TestDate checks that every file has the time in SOURCE_DATE_EPOCH, and that times that
+// do not fit into the format are refused.
 func TestDate(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "x.cpio")
 	run := func(date string) harness.Result {
@@ -111,8 +111,8 @@ func TestDate(t *testing.T) {
 	}
 }
 
-// TestAppended: an archive behind another one is read as one by GNU cpio's users, the
-// kernel among them; its end is a full block, so that it may also be the first.
+// TestAppended checks that an archive can be appended to another one, as the kernel
+// allows. It ends with a full block, so that another archive can be appended to it.
 func TestAppended(t *testing.T) {
 	first, second := bundle(t, "x.cpio"), filepath.Join(t.TempDir(), "more.cpio")
 	harness.Must(t, "sh", "-euc", `cd "$1"; echo more >more; echo more | cpio -o -H newc --quiet >more.cpio`, "-", filepath.Dir(second))

@@ -14,10 +14,10 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// shells are those that an initramfs may have as /bin/sh.
+// shells are the programs that may be /bin/sh in an initramfs.
 var shells = []string{"busybox", "dash", "bash"}
 
-// device is an initramfs in a directory, and in its /fake what the kernel would show.
+// device is an initramfs in a directory. Its /fake stands for the kernel's file systems.
 type device struct {
 	t   *testing.T
 	dir string
@@ -30,7 +30,7 @@ const keyrings = `00a2c3b4 I------     1 perm 1f0f0000     0     0 keyring   .se
 2f6d1e3f I------     1 perm 1f030000     0     0 asymmetri Device: 9a1f33d0: X509.rsa 33d0aa12 []
 `
 
-// newDevice makes a bundle, and a device around it that boots well.
+// newDevice makes a bundle, and a device with it that boots.
 func newDevice(t *testing.T, shell, hook string, flags ...string) *device {
 	t.Helper()
 	harness.Root(t)
@@ -45,7 +45,7 @@ func newDevice(t *testing.T, shell, hook string, flags ...string) *device {
 	return d
 }
 
-// surround makes what the kernel would show, and the programs that stand for others.
+// surround makes the kernel's files and the programs that stand for real ones.
 func (d *device) surround() {
 	d.t.Helper()
 	for _, dir := range []string{"proc", "dev", "sys/kernel/security", "run", "rootfs/dev", "rootfs/proc", "rootfs/sys", "rootfs/run"} {
@@ -67,7 +67,7 @@ func (d *device) surround() {
 	d.node("fake/dev/null", syscall.S_IFCHR, 1<<8|3)
 }
 
-// shared is what all tests use: a key set in its directory keys, and switch_root.
+// shared is a directory for all tests. It contains a key set, in keys, and switch_root.
 var shared = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "initramfs-*") })
 
 var makeShared sync.Once
@@ -133,7 +133,7 @@ func (d *device) node(name string, kind uint32, device int) {
 	d.check(syscall.Mknod(d.path(name), kind|0o666, device))
 }
 
-// shell makes /bin/sh, with the libraries that it is linked with.
+// shell installs /bin/sh and its libraries.
 func (d *device) shell(name string) {
 	d.t.Helper()
 	d.mkdir("bin")
@@ -149,13 +149,13 @@ func (d *device) shell(name string) {
 	}
 }
 
-// boot is what came of one.
+// boot is the outcome of a boot.
 type boot struct {
 	harness.Result
 	log, policy string
 }
 
-// boot runs /init, in a namespace whose mounts end with it.
+// boot runs /init in a mount namespace of its own.
 func (d *device) boot(args ...string) boot {
 	d.t.Helper()
 	d.write("fake/log", "")
@@ -168,7 +168,7 @@ func (d *device) boot(args ...string) boot {
 	return boot{r, string(log), policy()}
 }
 
-// listen reads what is written to securityfs' ima/policy, where that is a FIFO.
+// listen reads what is written to ima/policy of securityfs, if that is a FIFO.
 func (d *device) listen() (stop func() string) {
 	d.t.Helper()
 	name := d.path("fake/securityfs/ima/policy")
@@ -194,7 +194,7 @@ func (d *device) listen() (stop func() string) {
 	}
 }
 
-// everyShell runs a test in each.
+// everyShell runs a test with each shell.
 func everyShell(t *testing.T, test func(t *testing.T, shell string)) { inShells(t, shells, test) }
 
 func inShells(t *testing.T, shells []string, test func(t *testing.T, shell string)) {
@@ -206,8 +206,8 @@ func inShells(t *testing.T, shells []string, test func(t *testing.T, shell strin
 	}
 }
 
-// stopped fails the test unless the boot ended with this message and the state in which
-// it leaves the device.
+// stopped fails the test unless the boot ended with this message, which also states in
+// what state the device is.
 func (b boot) stopped(t *testing.T, message, state string) {
 	t.Helper()
 	want := regexp.MustCompile(`(?m)^imasign: .*` + message + `.*\nimasign: stopped: .*` + state)
@@ -216,7 +216,7 @@ func (b boot) stopped(t *testing.T, message, state string) {
 	}
 }
 
-// switched fails the test unless the boot reached switch_root with these arguments.
+// switched fails the test unless the boot called switch_root with these arguments.
 func (b boot) switched(t *testing.T, args string) {
 	t.Helper()
 	if b.Code != 0 || !strings.Contains(b.Out, args+"\n") {

@@ -1,5 +1,4 @@
-// Package initramfs is the end-to-end tests of initramfs bundle: its archives read by
-// other programs, and its hooks run by the shells that an initramfs may have, in a
-// chroot with mounts of its own that stands for the device. Real kernels are booted in
-// tests/kernel.
+// Package initramfs contains the end-to-end tests of `initramfs bundle`. Other programs
+// read its archives. Its hooks run in the shells that an initramfs may have, in a chroot
+// that stands for the device. tests/kernel boots real kernels.
 package initramfs

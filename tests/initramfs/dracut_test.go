@@ -10,7 +10,7 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// dracut runs the real one on a bundle, which it finds beside its own modules.
+// dracut runs the real dracut, which finds the bundle beside its own modules.
 func dracut(t *testing.T, image string, bundle []string, flags ...string) harness.Result {
 	t.Helper()
 	harness.Root(t)
@@ -25,7 +25,7 @@ func dracut(t *testing.T, image string, bundle []string, flags ...string) harnes
 	return harness.Run(t, harness.Tool(t, "unshare"), append(append(args, flags...), image, "6.12.0")...)
 }
 
-// TestDracut has dracut make an initramfs with the module, and runs the hook in it by
+// TestDracut makes an initramfs with dracut and the module, and runs its hook with
 // dracut's own functions.
 func TestDracut(t *testing.T) {
 	harness.Tool(t, "dracut")
@@ -72,7 +72,7 @@ echo "the hook came back"
 	d.boot().stopped(t, "systemd is the init of this initramfs", "the policy was not loaded")
 }
 
-// TestDracutWithSystemd: dracut itself ends, and makes no image.
+// TestDracutWithSystemd checks that dracut fails and makes no image.
 func TestDracutWithSystemd(t *testing.T) {
 	harness.Tool(t, "systemctl")
 	image := filepath.Join(t.TempDir(), "image")
@@ -85,8 +85,9 @@ func TestDracutWithSystemd(t *testing.T) {
 	}
 }
 
-// TestDracutBringsWhatTheHookNeeds: keyctl for further certificates, and for labels the
-// module that has them known. dracut itself ends without.
+// TestDracutBringsWhatTheHookNeeds checks that the image contains keyctl if there are
+// further certificates, and the module that loads the security labels if the policy names
+// labels. Without them dracut must fail.
 func TestDracutBringsWhatTheHookNeeds(t *testing.T) {
 	harness.Tool(t, "keyctl")
 	policy := filepath.Join(t.TempDir(), "policy")
@@ -109,7 +110,7 @@ func TestDracutBringsWhatTheHookNeeds(t *testing.T) {
 	if listed := harness.Must(t, "cpio", "-t", "--quiet", "-F", image); !strings.Contains(listed, "bin/keyctl\n") {
 		t.Errorf("no keyctl in\n%s", listed)
 	}
-	// Without keyctl, as on a machine without keyutils.
+	// A machine without keyutils has no keyctl.
 	t.Setenv("WITHOUT", harness.Tool(t, "keyctl"))
 	r = dracut(t, filepath.Join(t.TempDir(), "other"), flags[3:], "--modules", "bash base imasign")
 	if r.Code == 0 || !strings.Contains(r.Err, "install keyutils") {
@@ -117,7 +118,7 @@ func TestDracutBringsWhatTheHookNeeds(t *testing.T) {
 	}
 }
 
-// TestHooksAreClean: shellcheck finds nothing in a hook as it is installed.
+// TestHooksAreClean checks the installed hooks with shellcheck.
 func TestHooksAreClean(t *testing.T) {
 	shellcheck := harness.Tool(t, "shellcheck")
 	for hook, files := range map[string][]string{

@@ -11,7 +11,7 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// rules is a policy without what the hook does not write.
+// rules returns a policy without comments and empty lines, which the hook does not write.
 func rules(text string) string { return regexp.MustCompile(`(?m)^(#.*)?\n`).ReplaceAllString(text, "") }
 
 func defaultPolicy(t *testing.T) string {
@@ -20,8 +20,8 @@ func defaultPolicy(t *testing.T) string {
 
 const customPolicy = "appraise func=BPRM_CHECK appraise_type=imasig\n\n# more\nappraise func=POLICY_CHECK appraise_type=imasig\n"
 
-// TestStandalone: everything that needs a program comes before the last mount is moved,
-// because from there on no program of the initramfs can be executed.
+// TestStandalone checks that the hook runs no program after it moved the last mount. From
+// then on no program of the initramfs can be executed.
 func TestStandalone(t *testing.T) {
 	everyShell(t, func(t *testing.T, shell string) {
 		b := newDevice(t, shell, "standalone").boot("single", "two words")
@@ -46,7 +46,7 @@ mount --move /run /sysroot/run
 	})
 }
 
-// TestCommandLine: what a kernel without an initramfs understands.
+// TestCommandLine tests the options that a kernel without an initramfs understands.
 func TestCommandLine(t *testing.T) {
 	d := newDevice(t, "dash", "standalone")
 	d.write("fake/rootfs/bin/other", "init")
@@ -67,8 +67,8 @@ func TestCommandLine(t *testing.T) {
 	}
 }
 
-// TestPolicies: a custom policy is preferred, then come the signed ones of the root file
-// system, by their paths.
+// TestPolicies checks that a custom policy replaces the default one, and that the signed
+// policies of the root file system follow, by their paths.
 func TestPolicies(t *testing.T) {
 	everyShell(t, func(t *testing.T, shell string) {
 		custom := filepath.Join(t.TempDir(), "custom")
@@ -90,9 +90,9 @@ func TestPolicies(t *testing.T) {
 	})
 }
 
-// TestPolicyThatAsksForNoSignatures: then nobody would look at those of the policies of
-// the root file system. Backslashes are a rule's own, and the last line may lack its
-// newline.
+// TestPolicyThatAsksForNoSignatures checks that the hook then loads no policy of the root
+// file system, because the kernel would not check its signature. Backslashes in rules are
+// kept, and the last line may lack its newline.
 func TestPolicyThatAsksForNoSignatures(t *testing.T) {
 	everyShell(t, func(t *testing.T, shell string) {
 		d := newDevice(t, shell, "standalone")
@@ -109,8 +109,9 @@ func TestPolicyThatAsksForNoSignatures(t *testing.T) {
 	})
 }
 
-// TestCertificates: revoked ones first, secondary ones next, each keyring's of the
-// initramfs before those of the root file system that differ.
+// TestCertificates checks the order: revoked certificates first, then secondary ones. For
+// each keyring, those of the initramfs come first, then those of the root file system that
+// differ.
 func TestCertificates(t *testing.T) {
 	everyShell(t, func(t *testing.T, shell string) {
 		d := newDevice(t, shell, "standalone")
@@ -145,13 +146,13 @@ load %:.ima x509_ima_later`
 	})
 }
 
-// TestWithoutTrustedKeyring: a distribution's kernel, which loads no certificate.
+// TestWithoutTrustedKeyring tests a distribution's kernel, which loads no certificate.
 func TestWithoutTrustedKeyring(t *testing.T) {
 	everyShell(t, func(t *testing.T, shell string) {
 		d := newDevice(t, shell, "standalone")
 		d.write("etc/keys/x509_ima.der", "first\n")
 		d.write("fake/proc/keys", strings.ReplaceAll(keyrings, " .ima: 1", " .other: 1"))
-		// Whoever can write to the root file system could bring a key of their own.
+		// An attacker who can write to the root file system could add a key.
 		d.write("fake/rootfs/etc/keys/x509_ima_other.der", "other\n")
 		b := d.boot()
 		b.switched(t, "/sysroot /sbin/init")
@@ -164,8 +165,8 @@ func TestWithoutTrustedKeyring(t *testing.T) {
 	})
 }
 
-// TestNothingUnsignedRuns: with the policy not loaded yet, the root file system may be
-// anybody's, and nothing of it is executed.
+// TestNothingUnsignedRuns checks that no file of the root file system is executed before
+// the policy is loaded.
 func TestNothingUnsignedRuns(t *testing.T) {
 	everyShell(t, func(t *testing.T, shell string) {
 		d := newDevice(t, shell, "standalone")
@@ -203,7 +204,8 @@ func TestOff(t *testing.T) {
 	})
 }
 
-// TestFailures: each says what failed, and whether the policy was loaded.
+// TestFailures checks that each failure names what failed and whether the policy was
+// loaded.
 func TestFailures(t *testing.T) {
 	const before, after = "the policy was not loaded", "IS LOADED, and nothing unsigned can be executed"
 	for name, c := range map[string]struct {
@@ -221,7 +223,7 @@ func TestFailures(t *testing.T) {
 			}, "is a symbolic link", before,
 		},
 		"dynamic switch_root": {
-			// A loader that is not there fails as that of a dynamic program does.
+			// A missing interpreter fails like the missing loader of a dynamic program.
 			func(d *device) { d.write("fake/rootfs/sbin/switch_root.static", "#!/nonexistent\n") }, "does not run: is it a static program", after,
 		},
 		"no init":   {func(d *device) { d.remove("fake/rootfs/sbin/init") }, "has no /sbin/init", before},
@@ -289,12 +291,12 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// TestRefusedSignedPolicy: the kernel took the rules, and not the path.
+// TestRefusedSignedPolicy tests a kernel that accepts rules but refuses a policy's path.
 func TestRefusedSignedPolicy(t *testing.T) {
 	everyShell(t, func(t *testing.T, shell string) {
 		d := newDevice(t, shell, "standalone")
 		d.write("fake/rootfs/etc/ima/ima_policy", "unsigned\n")
-		// After the rules were written the file refuses what is written.
+		// After the rules, the file accepts no more writes.
 		text, err := os.ReadFile(d.path("init"))
 		d.check(err)
 		d.write("init", strings.Replace(string(text), "\t\timasign_load_signed_policies\n", "\t\tIMASIGN_SECURITYFS=/full\n\t\timasign_load_signed_policies\n", 1))
@@ -304,7 +306,8 @@ func TestRefusedSignedPolicy(t *testing.T) {
 	})
 }
 
-// TestFramework: OE-core's init sources the module and calls its functions.
+// TestFramework runs the module as OE-core's init does: it is sourced and its functions
+// are called.
 func TestFramework(t *testing.T) {
 	everyShell(t, func(t *testing.T, shell string) {
 		d := newDevice(t, shell, "initramfs-framework")

@@ -13,16 +13,16 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// step is one that guest takes, and what comes of it.
+// step is an action of guest, with the expected results.
 type step struct {
-	do     string // the step and its words, separated by tabs
-	before string // without a policy; "" for not to be tried
-	after  string // with the policy
-	cause  string // of the kernel's record, if after is a refusal of a file
-	image  bool   // what comes of it depends on the image alone
+	do     string // the action and its arguments, separated by tabs
+	before string // result without a policy; "" for not to be tried
+	after  string // result with the policy
+	cause  string // in the kernel's record, if after is the refusal of a file
+	image  bool   // the result depends only on the image
 }
 
-// path is the file that a step is about; firmware is named from its directory.
+// path returns the file that a step uses. Firmware is named relative to its directory.
 func (s step) path() string {
 	words := strings.Split(s.do, "\t")
 	if words[0] == "firmware" {
@@ -31,13 +31,13 @@ func (s step) path() string {
 	return words[len(words)-1]
 }
 
-// causes of refusals by variant, as ima_appraise_measurement says them.
+// causes are the causes of refusals, as ima_appraise_measurement reports them, by variant.
 var causes = map[string]string{
 	"unsigned": "IMA-signature-required", "hashonly": "IMA-signature-required",
 	"tampered": "invalid-signature", "otherkey": "invalid-signature", "sigbit": "invalid-signature",
 }
 
-// files are the steps that depend on the image alone, on any kernel: each program,
+// files returns the steps that depend only on the image, on any kernel: each program,
 // script, library and module, signed or not.
 func files(k kernel) []step {
 	var list []step
@@ -64,7 +64,7 @@ func files(k kernel) []step {
 	return list
 }
 
-// firmwares are asked for by the module of the kernel that is built here.
+// firmwares are the firmware files that the test module of the built kernel requests.
 func firmwares() []step {
 	list := []step{{"module\t/lib/modules/test/signed/test_firmware.ko\tstay", "ok", "ok", "", false}}
 	for _, v := range variants {
@@ -77,14 +77,15 @@ func firmwares() []step {
 	return append(list, step{"rmmod\ttest_firmware", "ok", "ok", "", false})
 }
 
-// device are steps about what is no file of the image, or depends on more than it.
+// device returns the steps that use other files than those of the image, or depend on
+// more than the image.
 func device(k kernel) []step {
 	return []step{
 		// Without a file there is nothing to appraise.
 		{"init_module\t/lib/modules/test/signed/" + filepath.Base(k.module), "ok", "EACCES", "", false},
-		// A script that an interpreter is given is data.
+		// A script that is passed to an interpreter is data.
 		{"exec\t/bin/sh\t/usr/bin/unsigned.sh", "ok", "ok", "", false},
-		// New files, on the initramfs's tmpfs as anywhere, have no signature.
+		// New files have no signature, also on the tmpfs of the initramfs.
 		{"copy\t/usr/bin/signed\t/run/copy", "ok", "ok", "", false},
 		{"exec\t/run/copy", "ok", "EACCES", "IMA-signature-required", false},
 		{"mmap\t/run/copy", "ok", "EACCES", "IMA-signature-required", false},
@@ -95,9 +96,9 @@ func device(k kernel) []step {
 	}
 }
 
-// policies are steps with the policy's POLICY_CHECK rule: only signed files are taken,
-// by their path, which begins with prefix. Known says that it is one that policy
-// simulate takes for a policy's.
+// policies returns steps for the policy's POLICY_CHECK rule: the kernel loads only signed
+// files, by their path, which begins with prefix. known says whether policy simulate
+// recognises the path as that of a policy.
 func policies(prefix string, known bool) []step {
 	list := []step{{"policy\t" + prefix + "signed", "", "EACCES", "", false}}
 	for _, v := range variants {
@@ -110,7 +111,7 @@ func policies(prefix string, known bool) []step {
 	return list
 }
 
-// phase is a part of a plan.
+// phase is a phase of a plan.
 type phase string
 
 const (
@@ -118,7 +119,7 @@ const (
 	after  phase = "after"
 )
 
-// of returns the steps of a phase.
+// of returns the steps that belong to the phase.
 func (p phase) of(steps []step) []step {
 	if p == after {
 		return steps
@@ -126,7 +127,7 @@ func (p phase) of(steps []step) []step {
 	return slices.DeleteFunc(slices.Clone(steps), func(s step) bool { return s.before == "" })
 }
 
-// want is what a step comes to in a phase.
+// want returns the expected result of a step in the phase.
 func (p phase) want(s step) string {
 	if p == after {
 		return s.after
@@ -134,8 +135,9 @@ func (p phase) want(s step) string {
 	return s.before
 }
 
-// plan writes what guest does: the steps without a policy and then with that in the
-// file load of the device; or, without a name, with what the hook has loaded.
+// plan writes the plan for guest. If load names a policy on the device, guest takes the
+// steps without a policy, loads it, and takes them again. If load is empty, it takes them
+// with the policy that the hook has loaded.
 func plan(t *testing.T, dir string, steps []step, load string) {
 	t.Helper()
 	var text strings.Builder
@@ -153,7 +155,7 @@ func plan(t *testing.T, dir string, steps []step, load string) {
 	write(t, filepath.Join(dir, "plan"), text.String())
 }
 
-// compare holds what guest reported, and what the kernel recorded, against the steps.
+// compare compares guest's report and the kernel's records with the steps.
 func (c *console) compare(t *testing.T, steps []step, phases ...phase) {
 	t.Helper()
 	for _, p := range phases {
@@ -169,7 +171,7 @@ func (c *console) compare(t *testing.T, steps []step, phases ...phase) {
 			t.Errorf("the kernel recorded no %s of %s", r.cause, r.path)
 		}
 	}
-	// The other way round: nothing else is refused.
+	// No other file may be refused.
 	for _, r := range c.refusals {
 		if !slices.ContainsFunc(steps, func(s step) bool { return s.cause == r.cause && s.path() == r.path }) {
 			t.Errorf("the kernel refused %s: %s", r.path, r.cause)
@@ -184,7 +186,7 @@ func (c *console) outcome(p phase, i int) string {
 	return c.results[string(p)][i]
 }
 
-// simulated is what `policy simulate --json` reports, as far as it is looked at.
+// simulated is the part of the report of `policy simulate --json` that is compared.
 type simulated struct {
 	Refused []struct {
 		Path    string
@@ -193,12 +195,12 @@ type simulated struct {
 	}
 }
 
-// needsModule are signatures over a digest that is a module of Debian's kernel: whether
-// it is loaded is not known beforehand.
+// needsModule matches programs whose digest algorithm is a module of Debian's kernel. It
+// is not known beforehand whether that module is loaded.
 var needsModule = regexp.MustCompile("sha(384|512)$")
 
-// predicted has policy simulate judge the tree, and compares with what came of the
-// steps that depend on it alone.
+// predicted runs policy simulate on the tree and compares its verdicts with the results
+// of the steps that depend only on the tree.
 func (c *console) predicted(t *testing.T, k kernel, policy, dir, fs string, steps []step, trusted ...string) {
 	t.Helper()
 	args := []string{"policy", "simulate", policy, "--rootfs", dir, "--fs", fs, "--kernel", k.release, "--kernel-config", k.config(), "--json"}
@@ -234,7 +236,8 @@ func (c *console) predicted(t *testing.T, k kernel, policy, dir, fs string, step
 	t.Logf("policy simulate agrees on %d files", compared)
 }
 
-// bundle makes the initramfs with `initramfs bundle`, and adds keyctl and files to it.
+// bundle makes an initramfs with `initramfs bundle`, and adds keyctl and the files in
+// extra.
 func bundle(t *testing.T, extra string, flags ...string) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "bundle.cpio.gz")
@@ -244,7 +247,7 @@ func bundle(t *testing.T, extra string, flags ...string) string {
 	return joined(t, out, cpio(t, extra))
 }
 
-// trusted are the certificates that the device loads, by the names of their keys.
+// trusted returns the certificates of the named keys.
 func trusted(t *testing.T, names ...string) []string {
 	t.Helper()
 	var list []string
@@ -269,7 +272,8 @@ func image(t *testing.T, kind, dir string) string {
 	return out
 }
 
-// defaultPolicy writes the policy of `policy generate`, which the bundle has too.
+// defaultPolicy writes the policy of `policy generate`, which is also the one of the
+// bundle.
 func defaultPolicy(t *testing.T) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "policy")

@@ -13,17 +13,17 @@ import (
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
-// onDevice are the keys whose certificates a device loads as a rule.
+// onDevice are the keys whose certificates a device usually loads.
 var onDevice = []string{"rsa2048", "rsa4096", "p256", "p384"}
 
-// refused is a step that depends on the image alone and is refused with the policy.
+// refused returns a step that depends only on the image and is refused with the policy.
 func refused(do, cause string) step { return step{do, "ok", "EACCES", cause, true} }
 
-// runs is a step that depends on the image alone and is never refused.
+// runs returns a step that depends only on the image and is never refused.
 func runs(do string) step { return step{do, "ok", "ok", "", true} }
 
-// TestBeforeAndAfter: the same machine without a policy and with it. Without one
-// everything runs, so that what is refused then has no other reason.
+// TestBeforeAndAfter tries the same machine without a policy and with one. Without a
+// policy everything runs, so that later refusals have no other cause than the policy.
 func TestBeforeAndAfter(t *testing.T) {
 	harness.Root(t)
 	k := built(t)
@@ -52,9 +52,9 @@ func TestBeforeAndAfter(t *testing.T) {
 	c.predicted(t, k, policy, dir, "ext4", steps, certificates...)
 }
 
-// TestContainers: images whose signatures came with packages and archives, on the
-// file systems that cannot be written to, with the policy of the hook, which nothing
-// switches off: neither kernel nor bundle were made for that.
+// TestContainers boots images whose signatures came from packages and archives, on
+// read-only file systems. The hook's policy cannot be switched off, because neither the
+// kernel nor the bundle was made for that.
 func TestContainers(t *testing.T) {
 	harness.Root(t)
 	k := built(t)
@@ -62,7 +62,7 @@ func TestContainers(t *testing.T) {
 		t.Run(fs, func(t *testing.T) {
 			unsigned, dir := newTree(t, k), filepath.Join(t.TempDir(), "root")
 			steps := slices.Concat(files(k), firmwares(), policies("/etc/policies/", false), []step{
-				// The bundle has no policy but the default one.
+				// The bundle contains only the default policy.
 				{"sh\tgrep -q POLICY_CHECK /sys/kernel/security/ima/policy", "", "ok", "", false},
 			})
 			plan(t, unsigned, steps, "")
@@ -82,7 +82,7 @@ func TestContainers(t *testing.T) {
 	}
 }
 
-// fromPackage has rpm install a tree out of a signed package.
+// fromPackage installs a tree from a signed package with rpm.
 func fromPackage(t *testing.T, from, to string) {
 	t.Helper()
 	packages.Install(t, to, signedPackage(t, from, "1"), "--dbpath", "/var/lib/rpm")
@@ -104,7 +104,7 @@ func signedPackage(t *testing.T, from, version string) string {
 	return found[0]
 }
 
-// fromArchive has GNU tar unpack a tree out of a signed archive.
+// fromArchive extracts a tree from a signed archive with GNU tar.
 func fromArchive(t *testing.T, from, to string) {
 	t.Helper()
 	sample, plain, signed := keys(t)["rsa2048"], filepath.Join(t.TempDir(), "plain.tar"), filepath.Join(t.TempDir(), "signed.tar")
@@ -114,8 +114,8 @@ func fromArchive(t *testing.T, from, to string) {
 	harness.Must(t, "tar", "--xattrs", "--xattrs-include=*", "-C", to, "-xpf", signed)
 }
 
-// changes to a signed program on the device, and whether it still runs: without EVM,
-// and with.
+// changes are changes to a signed program on the device, and the results of running it
+// afterwards, without EVM and with it.
 var changes = []struct {
 	do, runs, cause        string
 	evm, evmRuns, evmCause string
@@ -146,8 +146,8 @@ func changeSteps() (steps []step) {
 	return steps
 }
 
-// TestDevice: what a running device changes, signs and installs, with the custom policy
-// of the bundle and a signed one of the root file system on top.
+// TestDevice changes, signs and installs files on a running device. Its policies are the
+// custom one of the bundle and a signed one of the root file system.
 func TestDevice(t *testing.T) {
 	harness.Root(t)
 	k := built(t)
@@ -188,8 +188,8 @@ func TestDevice(t *testing.T) {
 	c.predicted(t, k, policy, dir, "ext4", steps, certificates...)
 }
 
-// addRPM puts this machine's rpm with its IMA plugin into a tree, an installed package,
-// and an update of it. It returns the command that installs the update.
+// addRPM adds this machine's rpm with its IMA plugin to a tree, an installed package, and
+// an update of it. It returns the command that installs the update.
 func addRPM(t *testing.T, dir string) string {
 	t.Helper()
 	plugin := packages.PluginDir(t) + "/ima.so"
@@ -209,19 +209,20 @@ func addRPM(t *testing.T, dir string) string {
 	return "/usr/bin/rpm -U --nodeps --nosignature --dbpath /var/lib/rpm --define '__plugindir " + filepath.Dir(plugin) + "' /root/update.rpm"
 }
 
-// TestCertificates: what the hook loads into which keyring, and what the kernel refuses.
+// TestCertificates checks which certificates the hook loads into which keyring, and which
+// ones the kernel refuses.
 func TestCertificates(t *testing.T) {
 	harness.Root(t)
 	k := built(t)
 	dir := newTree(t, k)
-	// Of the root file system: the hook loads it, and it is revoked all the same.
+	// The hook loads this one from the root file system, but it is revoked.
 	copyTo(t, keys(t)["revoked"].file("der"), filepath.Join(dir, "etc/keys/x509_ima_revoked.der"))
 	copyTo(t, keys(t)["rogue"].file("der"), filepath.Join(dir, "etc/certificates/rogue.der"))
 	harness.Must(t, harness.Tool(t, "openssl"), "x509", "-outform", "DER", "-in", filepath.Join(k.dir, "rsa2048/system_trusted_key.crt"),
 		"-out", filepath.Join(dir, "etc/certificates/ca.der"))
 	secondary := filepath.Join(string(keys(t)["rsa2048"]), "x509_secondary.crt")
 	steps := []step{
-		// One more than is loaded: with CONFIG_IMA_APPRAISE_MODSIG that of the modules.
+		// One more than the hook loads: with CONFIG_IMA_APPRAISE_MODSIG, the key of the modules.
 		{"keyring\t.ima", "", "4", "", false},
 		{"keyring\t.ima_blacklist", "", "1", "", false},
 		{"key\t.ima\t/etc/certificates/rogue.der", "", "ENOKEY", "", false},
@@ -245,8 +246,8 @@ func TestCertificates(t *testing.T) {
 	c.predicted(t, k, defaultPolicy(t), dir, "ext4", steps, certificates...)
 }
 
-// TestEVM: the device has a certificate for EVM as well, which the kernel loads by itself,
-// and portable signatures by evmctl, without which it lets no file pass.
+// TestEVM boots a device that also has a certificate for EVM, which the kernel loads by
+// itself, and portable signatures by evmctl. Without such a signature no file passes.
 func TestEVM(t *testing.T) {
 	harness.Root(t)
 	k := built(t)
@@ -279,7 +280,7 @@ func TestEVM(t *testing.T) {
 	c.compare(t, steps, after)
 }
 
-// TestHookStops: a root file system whose switch_root the kernel refuses.
+// TestHookStops boots a root file system whose switch_root the kernel refuses.
 func TestHookStops(t *testing.T) {
 	harness.Root(t)
 	k := built(t)
@@ -299,8 +300,8 @@ func TestHookStops(t *testing.T) {
 	}
 }
 
-// TestDebian: a kernel as a distribution builds it. It has no trusted .ima keyring, no
-// ECDSA, and switches appraisal off when it is told to.
+// TestDebian boots a distribution's kernel. It has no trusted .ima keyring and no ECDSA,
+// and its appraisal can be switched off.
 func TestDebian(t *testing.T) {
 	harness.Root(t)
 	k := debian(t)
@@ -314,7 +315,7 @@ func TestDebian(t *testing.T) {
 			if line == "" {
 				steps = append(steps, changeSteps()...)
 			} else {
-				// The kernel records the same, and lets it pass.
+				// The kernel records the same causes, but refuses nothing.
 				for i := range steps {
 					steps[i].after = "ok"
 				}
@@ -338,7 +339,8 @@ func TestDebian(t *testing.T) {
 	}
 }
 
-// drivers are the modules that Debian's kernel needs for the disk, and for SHA-512.
+// drivers returns an archive of the modules that Debian's kernel needs for the disk and
+// for SHA-512.
 func drivers(t *testing.T, k kernel) string {
 	t.Helper()
 	dir := t.TempDir()

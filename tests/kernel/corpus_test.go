@@ -14,7 +14,7 @@ import (
 
 const frozen = "../../internal/policy/testdata"
 
-// rules of a frozen table, quoted.
+// rules returns the quoted rules of a frozen table.
 func rules(t *testing.T, table string) []string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(frozen, table))
@@ -29,8 +29,8 @@ func rules(t *testing.T, table string) []string {
 	return list
 }
 
-// early are rules that are refused by how and when the initramfs loads them, and the
-// closest that are not.
+// early returns rules that are refused because of how and when the initramfs loads them,
+// and similar rules that are not.
 func early() []string {
 	pad := func(length int, end string) string {
 		const start = "audit func=BPRM_CHECK"
@@ -48,9 +48,9 @@ func early() []string {
 	return list
 }
 
-// TestPolicyCheck: each rule of the corpus, and each of random words, is written to
-// the kernel, and policy check --initramfs says of it what the kernel did. Debian's runs
-// SELinux, which has no policy, as in an initramfs.
+// TestPolicyCheck writes each rule of the corpus, and rules of random words, to the
+// kernel, and compares the result with that of policy check --initramfs. Debian's kernel
+// runs SELinux without a policy, as in an initramfs.
 func TestPolicyCheck(t *testing.T) {
 	list := slices.Concat(rules(t, "corpus.tsv"), rules(t, "random.tsv"), early())
 	for name, find := range map[string]func(*testing.T) kernel{"built": built, "debian": debian} {
@@ -59,7 +59,7 @@ func TestPolicyCheck(t *testing.T) {
 			dir := t.TempDir()
 			write(t, filepath.Join(dir, "rules"), strings.Join(list, "\n")+"\n")
 			write(t, filepath.Join(dir, "plan"), "verdicts\t/rules\n")
-			// To the console only what the guest says: 2,000 refusals are logged.
+			// Only the guest writes to the console, because the kernel logs 2,000 refusals.
 			program(t, "guest", filepath.Join(dir, "init"))
 			c := machine{kernel: k, initramfs: cpio(t, dir), line: "loglevel=1 security=selinux"}.boot(t)
 			if len(c.verdicts) != len(list) || c.results["start"][0] != strconv.Itoa(len(list)) {
@@ -98,14 +98,14 @@ func agree(t *testing.T, k kernel, list, verdicts []string) {
 		t.Errorf("rules with imasig|modsig were accepted: %v", modsig)
 	}
 	t.Logf("%d rules, %d accepted, %d depend on the device", len(list), accepted, depend)
-	// A wrong rule must not stop what comes after it.
+	// A refused rule must not stop the following ones.
 	if accepted < 200 || accepted > len(list)/2 || depend > len(list)/50 {
 		t.Errorf("%d of %d rules accepted, of %d nothing can be said", accepted, len(list), depend)
 	}
 }
 
-// said returns whether a rule is refused, and whether that depends on what cannot be
-// known. That a file without rules is no policy is said of no line.
+// said returns whether a rule is refused, and whether that depends on something unknown.
+// The finding that a file contains no rules belongs to no line.
 func said(findings []finding.Finding) (refused, depends bool) {
 	for _, f := range findings {
 		if f.Line != 1 {

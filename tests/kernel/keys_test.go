@@ -10,14 +10,14 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// keySet is a directory of `key init`.
+// keySet is a directory made by `key init`.
 type keySet string
 
 func (k keySet) file(extension string) string {
 	return filepath.Join(string(k), "x509_ima."+extension)
 }
 
-// scratch has what tests share, and is removed at the end.
+// scratch is a directory that the tests share. It is removed at the end.
 var scratch string
 
 func TestMain(m *testing.M) {
@@ -34,8 +34,8 @@ var (
 	made     map[string]keySet
 )
 
-// keys are the device's, by name, certified by the CAs that the kernel has built in,
-// and rogue's, which are certified by another.
+// keys returns the key sets by name. Those of the device are certified by the CAs that are
+// compiled into the kernel, those of rogue by another CA.
 func keys(t *testing.T) map[string]keySet {
 	t.Helper()
 	makeKeys.Do(func() {

@@ -19,20 +19,20 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// hung is when a machine is given up; a boot takes some seconds.
+// hung is how long a machine may run. A boot takes some seconds.
 const hung = 5 * time.Minute
 
-// kernel is one that build.sh has made.
+// kernel is a kernel that build.sh has built.
 type kernel struct {
 	dir     string
 	image   string
-	module  string // that nothing of it needs
-	release string // as policy check takes it
+	module  string // a module that nothing needs
+	release string // the version that policy check is given
 }
 
 func (k kernel) config() string { return filepath.Join(k.dir, "config") }
 
-// judged is the kernel as policy check knows it.
+// judged returns the kernel as a target of policy check.
 func (k kernel) judged(t *testing.T) policy.Target {
 	t.Helper()
 	version, err := versions.ParseVersion(k.release)
@@ -54,7 +54,7 @@ var kernels = sync.OnceValues(func() ([]string, error) {
 	return strings.Fields(string(out)), err
 })
 
-// built is Linux 6.12 with the layer's configuration.
+// built returns Linux 6.12 with the layer's configuration.
 func built(t *testing.T) kernel {
 	t.Helper()
 	dirs, err := kernels()
@@ -62,7 +62,7 @@ func built(t *testing.T) kernel {
 	return kernel{dirs[0], filepath.Join(dirs[0], "bzImage"), filepath.Join(dirs[0], "test_firmware.ko"), "6.12"}
 }
 
-// debian is Debian's unmodified 6.1.
+// debian returns Debian's unmodified 6.1.
 func debian(t *testing.T) kernel {
 	t.Helper()
 	dirs, err := kernels()
@@ -70,16 +70,16 @@ func debian(t *testing.T) kernel {
 	return kernel{dirs[1], filepath.Join(dirs[1], "vmlinuz"), filepath.Join(dirs[1], "modules/crc-itu-t.ko"), "6.1"}
 }
 
-// machine is what boots.
+// machine is a virtual machine to boot.
 type machine struct {
 	kernel    kernel
 	initramfs string // a file
-	disk      string // an image that may be written to; "" for none
-	line      string // more of the kernel's command line
+	disk      string // a writable image; "" for none
+	line      string // further words of the kernel's command line
 }
 
-// boot runs a machine to its end and returns what was said. It fails the test with the
-// end of that unless the guest's last word is DONE.
+// boot runs a machine to its end and returns its output. It fails the test with the last
+// lines of that output unless the guest's report ends with DONE.
 func (m machine) boot(t *testing.T) *console {
 	t.Helper()
 	said, report := m.run(t)
@@ -95,7 +95,7 @@ func (m machine) boot(t *testing.T) *console {
 	return c
 }
 
-// run returns what the kernel and the initramfs said, and what the guest reported.
+// run returns the output of the kernel and the initramfs, and the report of the guest.
 func (m machine) run(t *testing.T) (said, report string) {
 	t.Helper()
 	reports := filepath.Join(t.TempDir(), "report")
@@ -130,20 +130,20 @@ func tail(text string, lines int) string {
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
 
-// console is what a machine said: the kernel and the initramfs on its console, the
-// guest in its report.
+// console is the output of a machine: that of the kernel and the initramfs on the console,
+// and the report of the guest.
 type console struct {
 	said     string
-	results  map[string][]string // of the steps of a phase, in their order
+	results  map[string][]string // results of the steps of each phase, in their order
 	verdicts []string
 	refusals []refusal
 	done     bool
 }
 
-// refusal is a record of the kernel about a file that it refused.
+// refusal is a kernel record of a refused file.
 type refusal struct{ cause, path string }
 
-// record is what integrity_audit_message prints.
+// record matches the output of integrity_audit_message.
 var record = regexp.MustCompile(`op=appraise_data cause=(\S+) .*?name="([^"]*)"`)
 
 func parse(said, report string) *console {

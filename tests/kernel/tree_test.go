@@ -19,7 +19,7 @@ func write(t testing.TB, file, text string) {
 	check(t, os.WriteFile(file, []byte(text), 0o644))
 }
 
-// copyTo copies a file, which may be a link, with its mode.
+// copyTo copies a file with its mode. It follows links.
 func copyTo(t testing.TB, from, to string) {
 	t.Helper()
 	content, err := os.ReadFile(from)
@@ -30,8 +30,8 @@ func copyTo(t testing.TB, from, to string) {
 	check(t, os.WriteFile(to, content, info.Mode().Perm()))
 }
 
-// programs are made once: guest and imasign-build without cgo, for a machine without
-// libraries, and the least that can be executed or mapped.
+// programs are built once: guest and imasign-build without cgo, for a machine without
+// libraries, and the smallest files that can be executed or mapped.
 var programs = map[string][]string{
 	"guest":         {"go", "build", "-ldflags=-s -w", "-o", "guest", "./guest"},
 	"imasign-build": {"go", "build", "-ldflags=-s -w", "-o", "imasign-build", "../../cmd/imasign-build"},
@@ -39,7 +39,7 @@ var programs = map[string][]string{
 	"library.so":    {"gcc", "-nostdlib", "-Os", "-Wl,--build-id=none", "-shared", "-fPIC", "-o", "library.so", "testdata/program.c"},
 }
 
-// program copies one of programs to a path.
+// program copies one of the programs to a path.
 func program(t testing.TB, name, to string) {
 	t.Helper()
 	made := filepath.Join(scratch, name)
@@ -55,7 +55,7 @@ func program(t testing.TB, name, to string) {
 	copyTo(t, made, to)
 }
 
-// libraries copies a program or plugin of this machine and what it loads.
+// libraries copies a program or plugin of this machine, with the libraries that it loads.
 func libraries(t testing.TB, file, root string) {
 	t.Helper()
 	for _, word := range strings.Fields(harness.Must(t, "ldd", file)) {
@@ -66,7 +66,7 @@ func libraries(t testing.TB, file, root string) {
 	copyTo(t, file, filepath.Join(root, file))
 }
 
-// cpio packs a directory as an initramfs that is added to others.
+// cpio packs a directory as an archive to append to an initramfs.
 func cpio(t testing.TB, dir string) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "initramfs.cpio.gz")
@@ -78,8 +78,7 @@ func cpio(t testing.TB, dir string) string {
 	return out
 }
 
-// joined is a file of several initramfs files, which the kernel unpacks one after
-// the other.
+// joined concatenates initramfs files. The kernel unpacks them one after the other.
 func joined(t testing.TB, files ...string) string {
 	t.Helper()
 	var all strings.Builder
@@ -94,16 +93,16 @@ func joined(t testing.TB, files ...string) string {
 	return out
 }
 
-// variants of a file, by what becomes of its signature.
+// variants of a file, by the state of its signature.
 var variants = []string{"signed", "unsigned", "tampered", "otherkey", "hashonly", "sigbit"}
 
-// algorithms of keys and digests; each signs a program.
+// algorithms are pairs of a key and a digest algorithm, each of which signs a program.
 var algorithms = []struct{ key, hash string }{
 	{"rsa2048", "sha256"}, {"rsa2048", "sha384"}, {"rsa2048", "sha512"}, {"rsa4096", "sha256"}, {"p256", "sha256"}, {"p384", "sha384"},
 }
 
-// newTree makes the root file system, without a signature. Everything exists for one
-// kind of refusal or another.
+// newTree makes the root file system without signatures. Each file is there for one kind
+// of refusal.
 func newTree(t *testing.T, k kernel) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "root")
@@ -138,7 +137,7 @@ func sign(t *testing.T, dir string, key keySet, flags ...string) {
 	harness.Must(t, harness.Program(t), append([]string{"rootfs", "sign", "--progress=none", "--force", "--key", key.file("key"), "--cert", key.file("crt"), dir}, flags...)...)
 }
 
-// spoil makes of a tree that is signed by the sample key what the variants say.
+// spoil changes a tree that the sample key has signed, as the variants demand.
 func spoil(t *testing.T, dir string) {
 	t.Helper()
 	for _, a := range algorithms {
@@ -170,7 +169,7 @@ func spoil(t *testing.T, dir string) {
 	}
 }
 
-// variantOf is the variant that a path of the tree belongs to, "" for none.
+// variantOf returns the variant that a path of the tree belongs to, "" for none.
 func variantOf(file string) string {
 	for _, part := range strings.FieldsFunc(file, func(r rune) bool { return r == '/' || r == '.' }) {
 		for _, v := range variants {
@@ -182,7 +181,7 @@ func variantOf(file string) string {
 	return ""
 }
 
-// makers of images from a tree.
+// makers make an image from a tree, by the image's type.
 var makers = map[string]func(t *testing.T, dir, image string){
 	"ext4": func(t *testing.T, dir, image string) {
 		harness.Must(t, harness.Tool(t, "mkfs.ext4"), "-q", "-d", dir, image, "128M")
