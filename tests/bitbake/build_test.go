@@ -16,19 +16,19 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// images is where a lab's images are deployed, image the name of all of them.
+// images is where a lab's images are deployed, image the name that they share.
 const (
 	images = "build/tmp/deploy/images/qemux86-64"
 	image  = "test-image-qemux86-64.rootfs"
 )
 
-// TestBuild builds packages and images as a user without privileges, step after step
-// in one build directory.
+// TestBuild builds packages and images as an unprivileged user, step by step in one build
+// directory.
 func TestBuild(t *testing.T) {
 	l := newLab(t)
 	t.Logf("release %s", l.release)
 	first := l.build(t, "", "test-image")
-	l.build(t, "", "package-index") // not beside it: the index does not wait for packages
+	l.build(t, "", "package-index") // a build of its own, because the index does not wait for packages
 	for _, task := range []string{"test-files:do_package_write_rpm", "test-image:do_rootfs", "test-image:do_image"} {
 		if !first.ran(task) {
 			t.Errorf("%s did not run", task)
@@ -62,7 +62,7 @@ func TestBuild(t *testing.T) {
 	t.Run("pseudo", l.noComplaints)
 }
 
-// manifest is what imasign-image deployed: path to security.ima.
+// manifest returns the deployed manifest of the image: security.ima values by path.
 func (l *lab) manifest(t *testing.T) map[string][]byte {
 	t.Helper()
 	values := map[string][]byte{}
@@ -86,7 +86,7 @@ func (l *lab) manifest(t *testing.T) map[string][]byte {
 	return values
 }
 
-// imagesAreSigned mounts or unpacks each image and has evmctl verify every file.
+// imagesAreSigned mounts or unpacks each image and verifies every file with evmctl.
 func (l *lab) imagesAreSigned(t *testing.T) {
 	want := l.manifest(t)
 	if len(want) < 25 || len(want["etc/fstab"]) == 0 || len(want["usr/share/test/f20"]) != 0 {
@@ -115,7 +115,8 @@ func (l *lab) imagesAreSigned(t *testing.T) {
 	})
 }
 
-// verifyTree has evmctl accept every file of the manifest, no other file being there.
+// verifyTree checks that evmctl accepts every file of the manifest, and that there are no
+// other files.
 func verifyTree(t *testing.T, dir, cert string, want map[string][]byte) {
 	t.Helper()
 	files := harness.Files(t, dir)
@@ -150,7 +151,8 @@ func getxattr(file string) ([]byte, error) {
 	return value[:max(n, 0)], err
 }
 
-// evmctl accepts the file's signature; it exits with 0 for many a failure.
+// evmctl checks that evmctl accepts the file's signature. Its exit code is 0 for many
+// failures, so that its output counts.
 func evmctl(t *testing.T, cert, file string) {
 	t.Helper()
 	r := harness.Run(t, "evmctl", "ima_verify", "--key", cert, file)
@@ -159,7 +161,7 @@ func evmctl(t *testing.T, cert, file string) {
 	}
 }
 
-// packages are those of the feed, by name, with their content.
+// packages returns the contents of the feed's packages, by name.
 func (l *lab) packages(t *testing.T) map[string]string {
 	t.Helper()
 	content := map[string]string{}
@@ -174,8 +176,8 @@ func (l *lab) packages(t *testing.T) map[string]string {
 	return content
 }
 
-// packagesAreSigned has rpm say what the signatures are, and evmctl verify them on
-// the files that rpm2cpio unpacks.
+// packagesAreSigned reads the signatures with rpm, and verifies them with evmctl on the
+// files that rpm2cpio unpacks.
 func (l *lab) packagesAreSigned(t *testing.T) { l.verifyPackages(t, l.path("keys/x509_ima.der")) }
 
 func (l *lab) verifyPackages(t *testing.T, cert string) {
@@ -213,7 +215,7 @@ func (l *lab) verifyPackages(t *testing.T, cert string) {
 	}
 }
 
-// feedAgrees compares the packages with what the index says of them.
+// feedAgrees compares the packages with the index.
 func (l *lab) feedAgrees(t *testing.T) {
 	var primary string
 	for _, file := range l.files(t, "build/tmp/deploy/rpm/repodata") {
@@ -228,7 +230,7 @@ func (l *lab) feedAgrees(t *testing.T) {
 	}
 }
 
-// sstateHolds unpacks what sstate stored: it is what the feed has, signatures and all.
+// sstateHolds checks that sstate stored the packages of the feed, with their signatures.
 func (l *lab) sstateHolds(t *testing.T, packages map[string]string) {
 	found := 0
 	for _, file := range l.files(t, "build/sstate-cache") {
@@ -259,7 +261,7 @@ func (l *lab) nothingRuns(t *testing.T, extra string) {
 	}
 }
 
-// keyMoves encrypts the key with another passphrase and names other paths.
+// keyMoves encrypts the key with another passphrase and moves it to another path.
 func (l *lab) keyMoves(t *testing.T) {
 	moved := l.path("elsewhere")
 	harness.Must(t, "cp", "-rp", l.path("keys"), moved)
@@ -269,7 +271,7 @@ func (l *lab) keyMoves(t *testing.T) {
 	l.nothingRuns(t, fmt.Sprintf("IMASIGN_KEYS_DIR = \"%s\"\nIMASIGN_KEY_PASS = \"file:%s\"\nIMASIGN_JOBS = \"1\"\n", moved, l.path("another")))
 }
 
-// signsOnce runs do_image again on the tree that it signed.
+// signsOnce runs do_image again on the signed tree.
 func (l *lab) signsOnce(t *testing.T) {
 	before := l.manifest(t)
 	for _, args := range [][]string{{"-f", "-c", "image", "test-image"}, {"test-image"}} {
@@ -308,7 +310,7 @@ func (l *lab) fromSstate(t *testing.T, packages map[string]string) {
 func (l *lab) fromNothing(t *testing.T, packages map[string]string) {
 	before := l.manifest(t)
 	harness.Must(t, "rm", "-rf", l.path("build/tmp"))
-	// The program may come from sstate: to build it again would only take time.
+	// The program may come from sstate. Building it again would only take time.
 	harness.Must(t, "find", l.path("build/sstate-cache"), "-name", "sstate:test-*", "-delete")
 	if r := l.build(t, "", "test-image"); !r.ran("test-files:do_package_write_rpm") {
 		t.Errorf("not built: %v", r.tasks)
@@ -316,15 +318,15 @@ func (l *lab) fromNothing(t *testing.T, packages map[string]string) {
 	l.samePackages(t, packages)
 	after := l.manifest(t)
 	for path, value := range before {
-		// This machine's dnf and rpm leave files in the tree, OE-core's do not.
+		// This machine's dnf and rpm leave files in the tree. Those of OE-core do not.
 		if !strings.HasPrefix(path, "tmp/") && !bytes.Equal(after[path], value) {
 			t.Errorf("%s has another signature", path)
 		}
 	}
 }
 
-// imageCertificate signs images with another key: do_image and what comes after it
-// runs, on the root file system as it is.
+// imageCertificate signs images with another key. Only do_image and the tasks after it
+// must run.
 func (l *lab) imageCertificate(t *testing.T) {
 	l.build(t, "", "test-image")
 	extra := fmt.Sprintf("IMASIGN_ROOTFS_KEY = \"%[1]s/x509_ima.key\"\nIMASIGN_ROOTFS_CERT = \"%[1]s/x509_ima.crt\"\n", l.path("rotated"))
@@ -341,8 +343,8 @@ func (l *lab) imageCertificate(t *testing.T) {
 	l.verifyTar(t, l.path("rotated/x509_ima.der"))
 }
 
-// packageCertificate signs packages with another key: they are written again, and
-// the image is installed from them; nothing is compiled or packaged again.
+// packageCertificate signs packages with another key. They must be written again and
+// installed into the image, but nothing may be compiled or packaged again.
 func (l *lab) packageCertificate(t *testing.T) {
 	l.build(t, "", "test-files")
 	extra := fmt.Sprintf("IMASIGN_RPM_KEY = \"%[1]s/x509_ima.key\"\nIMASIGN_RPM_CERT = \"%[1]s/x509_ima.crt\"\n", l.path("rotated"))
@@ -390,7 +392,7 @@ func (l *lab) besideOpenPGP(t *testing.T) {
 	}
 }
 
-// opensAfterImport has rpm check the OpenPGP signatures.
+// opensAfterImport checks the OpenPGP signatures with rpm.
 func (l *lab) opensAfterImport(t *testing.T, gpg string) {
 	t.Helper()
 	db, key := t.TempDir(), filepath.Join(t.TempDir(), "key")
@@ -416,10 +418,10 @@ func (l *lab) excludedRecipe(t *testing.T) {
 	}
 }
 
-// misplaced is a secret where none may stand.
+// misplaced is a secret that stands where none is allowed.
 const misplaced = "misplaced-secret-1234"
 
-// refusals are builds that must fail, and say why.
+// refusals runs builds that must fail and name the reason.
 func (l *lab) refusals(t *testing.T) {
 	leak := func(key string) string {
 		return "leak() {\n\tinstall -D -m 0600 " + key + " ${IMAGE_ROOTFS}/etc/forgotten.pem\n}\nROOTFS_POSTPROCESS_COMMAND += \"leak\"\n"
@@ -474,7 +476,7 @@ func (l *lab) refusals(t *testing.T) {
 	})
 }
 
-// inRecipe adds lines to the image's recipe meanwhile.
+// inRecipe adds lines to the image's recipe while do runs.
 func (l *lab) inRecipe(t *testing.T, lines string, do func()) {
 	t.Helper()
 	file := l.path("meta-test/recipes/image/test-image.bb")
@@ -484,8 +486,8 @@ func (l *lab) inRecipe(t *testing.T, lines string, do func()) {
 	do()
 }
 
-// simulation fails the build where the policy of the initramfs would make the kernel
-// refuse a file.
+// simulation checks that the build fails if the kernel would refuse a file under the
+// policy of the initramfs.
 func (l *lab) simulation(t *testing.T) {
 	simulate := "IMASIGN_SIMULATE = \"1\"\n"
 	l.build(t, simulate, "test-image")
@@ -498,7 +500,7 @@ func (l *lab) simulation(t *testing.T) {
 	t.Run("other policy", func(t *testing.T) {
 		write(t, l.path("policy"), "appraise func=BPRM_CHECK fowner=12345 appraise_type=imasig\n")
 		l.build(t, unsigned+"IMASIGN_POLICY = \""+l.path("policy")+"\"\n", "test-image")
-		// Its content is in the hash of the task.
+		// The hash of the task depends on the policy's content.
 		write(t, l.path("policy"), "appraise func=BPRM_CHECK appraise_type=imasig\n")
 		if r := l.bitbake(t, unsigned+"IMASIGN_POLICY = \""+l.path("policy")+"\"\n", "test-image"); r.Code == 0 || !strings.Contains(r.Out, "refused   usr/bin/hello.sh") {
 			t.Errorf("a changed policy: exit %d\n%s", r.Code, tail(r.Out))
@@ -506,10 +508,10 @@ func (l *lab) simulation(t *testing.T) {
 	})
 }
 
-// initramfs builds one with the certificates, the policy and the module.
+// initramfs builds an initramfs with the certificates, the policy and the module.
 func (l *lab) initramfs(t *testing.T) {
 	extra := fmt.Sprintf("IMASIGN_EXTRA_CERTS = \"%s\"\n", l.path("rotated/x509_ima.crt"))
-	// Another issuer than that of the first certificate: the kernel would refuse it.
+	// The issuer is not that of the first certificate: the kernel would refuse it.
 	if r := l.bitbake(t, extra, "test-initramfs"); r.Code == 0 || !strings.Contains(r.Out, "rotated/x509_ima.crt: the kernel would refuse it") {
 		t.Errorf("exit %d:\n%s", r.Code, tail(r.Out))
 	}
@@ -536,7 +538,7 @@ func (l *lab) initramfs(t *testing.T) {
 		"etc/ima/ima_policy":         read(t, l.path("own-policy")),
 		"init.d/95-imasign":          moduleText(t),
 	} {
-		// Releases with usrmerge have no other /sbin.
+		// In releases with usrmerge, /sbin is /usr/sbin.
 		if strings.Replace(read(t, filepath.Join(dir, file)), "=/usr/sbin/", "=/sbin/", 1) != want {
 			t.Errorf("%s is not what it should be", file)
 		}
@@ -549,7 +551,7 @@ func (l *lab) initramfs(t *testing.T) {
 	})
 }
 
-// lostKey makes lost/x509_ima.{crt,der}, of another CA, which both.crt then has, too.
+// lostKey makes lost/x509_ima.{crt,der} with another CA, and adds that CA to both.crt.
 func (l *lab) lostKey(t *testing.T) {
 	t.Helper()
 	l.keys(t, "lost")

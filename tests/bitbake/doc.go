@@ -1,8 +1,8 @@
 // Package bitbake tests the BitBake layer that is this repository's root.
 //
-// What needs no BitBake always runs: the layer's files are linted, its Python and
-// shell functions compiled, its list of Go modules compared with go.mod and built
-// from. What builds packages and images with BitBake and OE-core's own classes runs
-// where BITBAKE_DIR and OECORE_DIR name checkouts (`make bitbake`), and is skipped
-// elsewhere, saying so.
+// The tests that need no BitBake always run. They lint the layer's files, compile its
+// Python and shell functions, compare its list of Go modules with go.mod, and build from
+// these modules. The tests that build packages and images with BitBake and OE-core's
+// classes need checkouts in BITBAKE_DIR and OECORE_DIR (`make bitbake`). They are skipped
+// without them.
 package bitbake

@@ -11,16 +11,16 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// olderClass is how meta-integrity's ima-evm-rootfs.bbclass (meta-security) signs a
-// root file system and looks at it afterwards: its commands, with $KEY for
-// IMA_EVM_PRIVKEY and $CERT for IMA_EVM_X509.
+// olderClass contains the commands by which meta-integrity's ima-evm-rootfs.bbclass
+// (meta-security) signs and verifies a root file system, with $KEY for IMA_EVM_PRIVKEY and
+// $CERT for IMA_EVM_X509.
 var olderClass = map[string]struct {
-	keys  []string // what its ima-gen-CA-signed.sh tells `openssl req` to make
+	keys  []string // options of `openssl req` in its ima-gen-CA-signed.sh
 	signs string
-	evm   bool // security.evm as well
-	sha1  bool // in security.ima
+	evm   bool // it sets security.evm, too
+	sha1  bool // its security.ima values use SHA-1
 }{
-	// Branches scarthgap to wrynose, IMA_EVM_IMA_XATTR_OPT being --imasig.
+	// Branches scarthgap to wrynose, with IMA_EVM_IMA_XATTR_OPT = "--imasig".
 	"imasig and EVM": {
 		[]string{"-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"},
 		`evmctl sign --imasig --portable -a sha256 --key "$KEY" -r "$PWD/rootfs"
@@ -28,8 +28,9 @@ evmctl ima_verify --key "$CERT" rootfs/lib/libc.so.6
 evmctl verify --key "$CERT" rootfs/lib/libc.so.6`,
 		true, false,
 	},
-	// Branches dunfell to kirkstone, with its default find expression. Their evmctl was
-	// patched to take more than one file, hence -n 1 here; its default digest was SHA-1.
+	// Branches dunfell to kirkstone, with their default find expression. Their evmctl was
+	// patched to take more than one file; -n 1 stands for that here. Its default digest was
+	// SHA-1.
 	"find and xargs": {
 		[]string{"-newkey", "rsa:2048"},
 		`cd rootfs; find . -type f | xargs -d "\n" --no-run-if-empty --verbose -n 1 evmctl ima_sign -a sha1 --key "$KEY"`,
@@ -37,8 +38,8 @@ evmctl verify --key "$CERT" rootfs/lib/libc.so.6`,
 	},
 }
 
-// olderKeys makes a CA and privkey_ima.pem with x509_ima.der as the scripts of
-// meta-integrity do, the extensions included.
+// olderKeys makes a CA, privkey_ima.pem and x509_ima.der like the scripts of
+// meta-integrity, with the same extensions.
 func olderKeys(t *testing.T, dir string, kind []string) {
 	t.Helper()
 	in := func(name string) string { return filepath.Join(dir, name) }
@@ -68,8 +69,8 @@ authorityKeyIdentifier=keyid
 		"-CA", in("ima-local-ca.pem"), "-CAkey", in("ima-local-ca.priv"), "-CAcreateserial", "-outform", "DER", "-out", in("x509_ima.der"))
 }
 
-// oldTree is a root file system that both sign, made under pseudo. The class wants a
-// C library in it.
+// oldTree makes a root file system under pseudo, which both sign. The class demands that
+// it contain a C library.
 const oldTree = `rm -rf rootfs; mkdir -p rootfs/lib rootfs/usr/bin rootfs/etc/ima
 cp -L /lib/x86_64-linux-gnu/libc.so.6 rootfs/lib/
 cp /usr/bin/env rootfs/usr/bin/; chmod 4755 rootfs/usr/bin/env; ln rootfs/usr/bin/env rootfs/usr/bin/link
@@ -77,10 +78,10 @@ echo policy > rootfs/etc/ima/ima-policy; : > rootfs/etc/empty; ln -s empty rootf
 echo x > "rootfs/etc/a name"; chown 12:34 "rootfs/etc/a name"; chmod 0000 "rootfs/etc/a name"
 `
 
-// handOver is a Builder with a tree and two key sets: the older class's and another.
+// handOver is a Builder with a tree and two key sets: that of the older class and another.
 type handOver struct {
 	*harness.Builder
-	names int // of regular files
+	names int // number of names of regular files
 }
 
 func newHandOver(t *testing.T, kind []string) handOver {
@@ -93,12 +94,12 @@ func newHandOver(t *testing.T, kind []string) handOver {
 	return handOver{b, 6}
 }
 
-// sh runs a script under pseudo with the variables of the older class.
+// sh runs a script under pseudo, with the variables of the older class set.
 func (h handOver) sh(keys, script string) harness.Result {
 	return h.Pseudo(fmt.Sprintf("KEY=%[1]s/privkey_ima.pem CERT=%[1]s/x509_ima.der\n%s", h.Path(keys), script))
 }
 
-// counts runs imasign-build with --json and returns what it counted.
+// counts runs imasign-build with --json and returns the counts that it reports.
 func (h handOver) counts(t *testing.T, keys, command string) map[string]any {
 	t.Helper()
 	var counts map[string]any
@@ -110,20 +111,20 @@ func (h handOver) counts(t *testing.T, keys, command string) map[string]any {
 
 const signWith = `rootfs sign --key "$KEY" --cert "$CERT"`
 
-// survey is every xattr of the tree.
+// survey returns all xattrs of the tree.
 func (h handOver) survey() string {
 	return h.OK(h.Pseudo("getfattr -R -h -d -m - -e hex rootfs"))
 }
 
-// accepts runs evmctl on every file of the tree, as users of the class do: what
-// verifies is the command, ima_verify or verify. evmctl's exit code says little.
+// accepts runs evmctl's command, ima_verify or verify, on every file of the tree, as users
+// of the class do. It goes by the output, because the exit code is not reliable.
 func (h handOver) accepts(keys, command string) int {
 	r := h.sh(keys, `find rootfs -type f -print0 | xargs -0 -n 1 evmctl `+command+` --key "$CERT" || true`)
 	return strings.Count(r.Out+r.Err, "verification is OK")
 }
 
-// TestHandOver moves a tree from the older class to this layer and back: what one
-// has signed the other verifies, leaves as it is, or signs anew when told.
+// TestHandOver moves a tree from the older class to this layer and back. Each verifies the
+// signatures of the other, and keeps them or replaces them as told.
 func TestHandOver(t *testing.T) {
 	for name, old := range olderClass {
 		t.Run(name+", from the older class", func(t *testing.T) {
@@ -142,9 +143,9 @@ func fromOlderClass(t *testing.T, h handOver, sha1 bool) {
 		t.Errorf("verify: %v", c)
 	}
 	before := h.survey()
-	// The names of a hard link are one file to sign.
+	// All names of a hard link are signed once.
 	signed, unchanged := 0., float64(h.names-1)
-	if sha1 { // another digest is another signature
+	if sha1 { // another digest algorithm needs another signature
 		signed, unchanged = unchanged, signed
 	}
 	if c := h.counts(t, "old", signWith); c["signed"] != signed || c["unchanged"] != unchanged {
@@ -155,7 +156,8 @@ func fromOlderClass(t *testing.T, h handOver, sha1 bool) {
 	}
 }
 
-// anotherKey signs only when told so, and security.evm does not fit any more.
+// anotherKey checks that another key replaces signatures only when told so. Then
+// security.evm is no longer valid.
 func anotherKey(t *testing.T, h handOver, evm bool) {
 	if n := h.accepts("old", "verify"); evm && n != h.names {
 		t.Errorf("evmctl accepts %d security.evm, not %d", n, h.names)
@@ -188,7 +190,7 @@ func toOlderClass(t *testing.T, h handOver, signs string, evm bool) {
 	if n := h.accepts("new", "ima_verify"); n != 0 {
 		t.Errorf("evmctl accepts %d files by another certificate", n)
 	}
-	// The class runs again on a tree that it did not sign before.
+	// The class signs a tree that it did not sign before.
 	h.OK(h.sh("old", signs))
 	if c := h.counts(t, "old", `rootfs verify --cert "$CERT"`); c["ok"] != float64(h.names) {
 		t.Errorf("verify: %v", c)
@@ -198,8 +200,8 @@ func toOlderClass(t *testing.T, h handOver, signs string, evm bool) {
 	}
 }
 
-// olderClass builds an image with the class itself, of the meta-security checkout in
-// META_SECURITY_DIR: this program verifies every file of it and has nothing to sign.
+// olderClass builds an image with the class itself, from the meta-security checkout in
+// META_SECURITY_DIR. Our program verifies every file and finds nothing to sign.
 func (l *lab) olderClass(t *testing.T) {
 	layer := os.Getenv("META_SECURITY_DIR")
 	if layer == "" {

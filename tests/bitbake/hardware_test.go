@@ -10,21 +10,21 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// pin of the token and value of the TPM's key; like the passphrase they may turn up
-// nowhere.
+// The PIN of the token, and the authorization value of the TPM's key. Like the passphrase,
+// they may appear nowhere.
 const (
 	pin      = "pin-of-the-token-4713"
 	tpmValue = "value-of-the-tpm-key-4714"
 )
 
-// hardwareKeys builds with keys that are no files.
+// hardwareKeys builds with keys in a token and a TPM.
 func (l *lab) hardwareKeys(t *testing.T) {
 	t.Run("token", l.token)
 	t.Run("TPM", l.tpm)
 }
 
-// token has SoftHSM2 sign images and packages. Its configuration is the variable
-// SOFTHSM2_CONF, which tasks have only because the class gives it to them.
+// token signs images and packages with SoftHSM2. Tasks get its variable SOFTHSM2_CONF only
+// because the class passes it on.
 func (l *lab) token(t *testing.T) {
 	h := harness.NewSoftHSM(t)
 	h.InitToken(t, "build", pin)
@@ -71,7 +71,7 @@ func (l *lab) token(t *testing.T) {
 	}
 }
 
-// tpm has a TPM's key file sign images and packages.
+// tpm signs images and packages with the key file of a TPM.
 func (l *lab) tpm(t *testing.T) {
 	s := harness.NewTPM(t)
 	value := l.path("tpm-value")
@@ -79,7 +79,7 @@ func (l *lab) tpm(t *testing.T) {
 	device := "?device=" + s.Device + "&auth-source=file:" + value
 	harness.Must(t, harness.Program(t), "key", "init", "--algorithm", "p256", "--on", "tpm2:"+device, l.path("tpm"))
 	harness.Must(t, "chown", "-R", fmt.Sprintf("%d:%d", uid, uid), l.path("tpm"), value)
-	// As udev gives a TPM to a group; the socket is root's.
+	// udev gives a TPM's device to a group. The socket belongs to root.
 	socket := strings.TrimPrefix(s.Device, "unix:")
 	for path, mode := range map[string]os.FileMode{filepath.Dir(socket): 0o755, socket: 0o777} {
 		if err := os.Chmod(path, mode); err != nil {
@@ -91,7 +91,7 @@ func (l *lab) tpm(t *testing.T) {
 	l.verifyPackages(t, l.path("tpm/x509_ima.der"))
 }
 
-// verifyTar has evmctl accept every file of the tar image.
+// verifyTar checks that evmctl accepts every file of the tar image.
 func (l *lab) verifyTar(t *testing.T, cert string) {
 	t.Helper()
 	dir := t.TempDir()

@@ -10,8 +10,8 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// moduleText is what the recipe installs as /init.d/95-imasign, by the recipe's own
-// commands.
+// moduleText returns the file that the recipe installs as /init.d/95-imasign, made by the
+// recipe's own commands.
 func moduleText(t *testing.T) string {
 	t.Helper()
 	recipe := read(t, filepath.Join(root, "recipes/initramfs-module-imasign/initramfs-module-imasign_1.0.bb"))
@@ -31,7 +31,8 @@ func moduleText(t *testing.T) string {
 	return read(t, filepath.Join(dir, "init.d/95-imasign"))
 }
 
-// TestModuleIsThatOfTheProgram: the layer and `initramfs bundle` install the same hook.
+// TestModuleIsThatOfTheProgram checks that the layer and `initramfs bundle` install the
+// same hook.
 func TestModuleIsThatOfTheProgram(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "bundle")
 	harness.Must(t, harness.Program(t), "initramfs", "bundle", "-o", dir, "--hook", "initramfs-framework", "--cert", filepath.Join(harness.Keys(t, "p256"), "x509_ima.crt"))

@@ -15,18 +15,19 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// passphrase of the encrypted keys; it may turn up nowhere.
+// passphrase encrypts the keys. It may appear nowhere.
 const passphrase = "correct-horse-battery-staple-4711"
 
-// lab is a build directory of a release, with this layer and the layer of the tests,
-// and a user without privileges who builds in it.
+// lab is a build directory of a release, with this layer and the layer of the tests. An
+// unprivileged user builds in it.
 type lab struct {
 	dir     string
-	release string   // as LAYERSERIES_CORENAMES has it
-	env     []string // of bitbake, beyond what every user has
+	release string   // its name in LAYERSERIES_CORENAMES
+	env     []string // additional environment of bitbake
 }
 
-// uid and gid of who builds: BitBake refuses root. Nobody needs to be called that.
+// uid is the user id and group id of the builds, because BitBake refuses root. No account
+// with it has to exist.
 const uid = 4712
 
 // newLab makes a lab from the checkouts in BITBAKE_DIR and OECORE_DIR.
@@ -40,7 +41,7 @@ func newLab(t *testing.T) *lab {
 	for _, tool := range []string{"pseudo", "rpmbuild", "createrepo_c", "dnf", "gpg", "zstd", "mkfs.erofs", "mksquashfs", "mkfs.btrfs", "mkfs.jffs2", "evmctl", "chrpath", "diffstat", "gawk", "lz4", "rpcgen", "softhsm2-util", "swtpm"} {
 		harness.Tool(t, tool)
 	}
-	// Not t.TempDir: its parent is nobody else's to enter.
+	// Not t.TempDir, because other users cannot enter its parent.
 	dir, err := os.MkdirTemp("", "imasign-bitbake-*")
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +69,7 @@ func newLab(t *testing.T) *lab {
 
 func (l *lab) path(name string) string { return filepath.Join(l.dir, name) }
 
-// checkouts copies them: BitBake writes into its own directory.
+// checkouts copies the checkouts, because BitBake writes into its own directory.
 func (l *lab) checkouts(t *testing.T, bitbake, oecore string) string {
 	t.Helper()
 	harness.Must(t, "cp", "-r", bitbake, l.path("bitbake"))
@@ -86,7 +87,7 @@ func (l *lab) checkouts(t *testing.T, bitbake, oecore string) string {
 	return words[len(words)-1]
 }
 
-// layer copies what a checkout of this repository has.
+// layer copies the files of this repository.
 func (l *lab) layer(t *testing.T) {
 	t.Helper()
 	for _, part := range []string{"conf", "classes", "recipes", "cmd", "pkg", "internal", "go.mod", "go.sum", "LICENSE", "tests/bitbake/testdata/meta-test"} {
@@ -101,7 +102,7 @@ func (l *lab) layer(t *testing.T) {
 	}
 }
 
-// program puts imasign-build where releases take it from that cannot build it.
+// program installs imasign-build for releases that cannot build it.
 func (l *lab) program(t *testing.T) {
 	t.Helper()
 	if err := os.Mkdir(l.path("bin"), 0o755); err != nil {
@@ -110,7 +111,7 @@ func (l *lab) program(t *testing.T) {
 	harness.Must(t, "install", "-m", "0755", harness.Program(t), l.path("bin/imasign-build"))
 }
 
-// keys makes key sets whose private keys are encrypted and nowhere in clear.
+// keys makes key sets whose private keys are encrypted from the start.
 func (l *lab) keys(t *testing.T, sets ...string) {
 	t.Helper()
 	write(t, l.path("passphrase"), passphrase+"\n")
@@ -135,8 +136,8 @@ func (l *lab) encrypt(t *testing.T, key, secret string) {
 	}
 }
 
-// controlWord stands in a variable that every signing task depends on: the search
-// that finds no passphrase has to find this.
+// controlWord is in a variable that every signing task depends on. The search for secrets
+// must find it.
 const controlWord = "control-word-0815"
 
 func (l *lab) configure(t *testing.T) {
@@ -146,7 +147,7 @@ BBPATH = "${TOPDIR}"
 BBFILES ?= ""
 BBLAYERS ?= "%[1]s/oe-core/meta %[1]s/layer %[1]s/meta-test"
 `, l.dir))
-	native := `TCLIBCAPPEND = ""` // or its TMPDIR is tmp-glibc; unknown to later releases
+	native := `TCLIBCAPPEND = ""` // without it, TMPDIR is tmp-glibc; later releases do not know the variable
 	if l.release != "scarthgap" {
 		native = l.nativeRecipe(t)
 	}
@@ -168,8 +169,8 @@ INHERIT += "imasign-rpm"
 `, l.dir, native, controlWord))
 }
 
-// nativeRecipe has imasign-build built by its recipe, with this machine's compilers
-// and the modules of its module cache in DL_DIR.
+// nativeRecipe builds imasign-build with its recipe and this machine's compilers. DL_DIR
+// contains the modules of this machine's module cache.
 func (l *lab) nativeRecipe(t *testing.T) string {
 	t.Helper()
 	writeModules(t, l.path("modules"))
@@ -198,7 +199,7 @@ GOTOOLDIR:forcevariable = "%[2]s/pkg/tool/linux_amd64"
 HOSTTOOLS += "go"`, l.dir, goroot)
 }
 
-// result is a BitBake run: what it did and said.
+// result is the outcome of a BitBake run.
 type result struct {
 	harness.Result
 	tasks []string // recipe:task of every task that ran, setscene included
@@ -206,7 +207,7 @@ type result struct {
 
 var ranTask = regexp.MustCompile(`(?m)^NOTE: Running (?:setscene )?task \d+ of \d+ \((?:virtual:\w+:)?\S*/([\w-]+?)(?:_[^/_]*)?\.bb:(do_\w+)\)`)
 
-// bitbake runs it in the build directory; extra is read after local.conf.
+// bitbake runs bitbake in the build directory. It reads extra after local.conf.
 func (l *lab) bitbake(t *testing.T, extra string, args ...string) result {
 	t.Helper()
 	if extra != "" {
@@ -218,14 +219,14 @@ func (l *lab) bitbake(t *testing.T, extra string, args ...string) result {
 	cmd.Env = append([]string{"HOME=" + l.path("home"), "USER=builder", "LOGNAME=builder", "LANG=en_US.UTF-8", "PATH=" + l.path("bin") + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, l.env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: uid}}
 	r := result{Result: harness.RunCommand(t, cmd)}
-	r.Out += r.Err // errors go to the latter, warnings to either
+	r.Out += r.Err // errors go to stderr, warnings to either
 	for _, m := range ranTask.FindAllStringSubmatch(r.Out, -1) {
 		r.tasks = append(r.tasks, m[1]+":"+m[2])
 	}
 	return r
 }
 
-// build is bitbake that has to succeed without a warning of ours.
+// build runs bitbake and fails the test unless it succeeds without unexpected warnings.
 func (l *lab) build(t *testing.T, extra string, args ...string) result {
 	t.Helper()
 	r := l.bitbake(t, extra, args...)
@@ -236,8 +237,8 @@ func (l *lab) build(t *testing.T, extra string, args ...string) result {
 	return r
 }
 
-// expected are warnings about this way to build: nearly all of OE-core is masked,
-// and its btrfs type enlarges small images.
+// expected matches warnings that this set-up causes: nearly all of OE-core is masked, and
+// its btrfs type enlarges small images.
 var expected = regexp.MustCompile(`No bb files in default matched BBFILE_PATTERN_core|Filesystem will be extended`)
 
 func (l *lab) noWarnings(t *testing.T, r result) {
@@ -254,7 +255,7 @@ func tail(s string) string {
 	return strings.Join(lines[max(0, len(lines)-60):], "\n")
 }
 
-// ran tells whether a task ran.
+// ran reports whether a task ran.
 func (r result) ran(task string) bool { return slices.Contains(r.tasks, task) }
 
 // files lists the regular files below a directory of the lab.

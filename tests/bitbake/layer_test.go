@@ -55,8 +55,8 @@ func TestLayerConf(t *testing.T) {
 	}
 }
 
-// TestSecretsAreOutOfHashes: what names a key, its certificate's path or its
-// passphrase may change no task's hash.
+// TestSecretsAreOutOfHashes checks that the variables that name a key, its passphrase or
+// the path of its certificate do not change the hash of a task.
 func TestSecretsAreOutOfHashes(t *testing.T) {
 	ignored := setting(t, read(t, filepath.Join(root, "conf/layer.conf")), "BB_BASEHASH_IGNORE_VARS:append")
 	found := 0
@@ -75,8 +75,9 @@ func TestSecretsAreOutOfHashes(t *testing.T) {
 	}
 }
 
-// TestConfigurationIsUnsigned: the plugin's macro, by which a configuration file that is
-// edited on the device fails appraisal, is installed when a variable says so.
+// TestConfigurationIsUnsigned checks that the macro of rpm's IMA plugin is installed only
+// if a variable demands it. With the macro, configuration files get signatures, too, and
+// fail appraisal after they are edited on the device.
 func TestConfigurationIsUnsigned(t *testing.T) {
 	inc := read(t, filepath.Join(root, "recipes/rpm/rpm-imasign.inc"))
 	for _, want := range []string{
@@ -87,7 +88,7 @@ func TestConfigurationIsUnsigned(t *testing.T) {
 			t.Errorf("rpm-imasign.inc has no %s", want)
 		}
 	}
-	if n := strings.Count(inc, "macros.imasign"); n != 2 { // a comment, and what the variable chooses
+	if n := strings.Count(inc, "macros.imasign"); n != 2 { // in a comment, and where the variable chooses it
 		t.Errorf("rpm-imasign.inc names macros.imasign %d times", n)
 	}
 }
@@ -112,8 +113,8 @@ func TestVariablesAreDocumented(t *testing.T) {
 	}
 }
 
-// TestPolicyIsTheSame: what IMASIGN_SIMULATE tries by default is what the recipe
-// installs.
+// TestPolicyIsTheSame checks that IMASIGN_SIMULATE uses the policy that the recipe
+// installs, unless told otherwise.
 func TestPolicyIsTheSame(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(root, "recipes/imasign-policy/files/*"))
 	if err != nil || len(files) != 1 {
@@ -156,7 +157,7 @@ func TestPythonCompiles(t *testing.T) {
 	}
 }
 
-// expansion is what BitBake replaces before a shell sees it.
+// expansion matches text that BitBake replaces before a shell sees it.
 var expansion = regexp.MustCompile(`\$\{@.*?\}|\$\{[A-Za-z0-9_:-]+\}`)
 
 func TestShellIsClean(t *testing.T) {
@@ -182,8 +183,8 @@ func TestShellIsClean(t *testing.T) {
 	}
 }
 
-// TestPolicyIsTheProfile: the layer's policy is the one of policy generate, which each
-// of its lines explains.
+// TestPolicyIsTheProfile checks that the layer's policy is the one of policy generate,
+// and that each of its lines is explained.
 func TestPolicyIsTheProfile(t *testing.T) {
 	const file = "recipes/imasign-policy/files/ima_policy.default"
 	if read(t, filepath.Join(root, file)) != harness.Must(t, harness.Program(t), "policy", "generate") {

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// root is the layer, seen from this package.
+// root is the path of the layer, relative to this package.
 const root = "../.."
 
 // metadata lists the files that BitBake parses, without the layer of the tests.
@@ -50,8 +50,8 @@ var (
 	defStart      = regexp.MustCompile(`^def +(\w+)`)
 )
 
-// functions takes a metadata file apart as BitBake's parser does: a function ends
-// at a line that is }, a def at the first line that is not indented.
+// functions parses a metadata file like BitBake: a function ends at a line that is "}", a
+// def at the first line that is not indented.
 func functions(t *testing.T, file string) []function {
 	t.Helper()
 	var all []function
@@ -84,7 +84,7 @@ func functions(t *testing.T, file string) []function {
 	return all
 }
 
-// allFunctions are those of the whole layer.
+// allFunctions returns the functions of the whole layer.
 func allFunctions(t *testing.T) []function {
 	t.Helper()
 	var all []function
@@ -94,7 +94,7 @@ func allFunctions(t *testing.T) []function {
 	return all
 }
 
-// classFunction is the source of a def of a class.
+// classFunction returns the source of a def in a class.
 func classFunction(t *testing.T, class, name string) string {
 	t.Helper()
 	for _, f := range functions(t, filepath.Join(root, "classes", class+".bbclass")) {
@@ -108,7 +108,7 @@ func classFunction(t *testing.T, class, name string) string {
 
 var assignment = regexp.MustCompile(`(?m)^(?:export +)?(IMASIGN_[A-Z0-9_]+)(?::[\w:-]+)? *(?:\?\?=|\?=|:=|\+=|=)`)
 
-// variables are those of the layer that are assigned somewhere.
+// variables returns the variables that the layer assigns.
 func variables(t *testing.T) []string {
 	t.Helper()
 	var names []string

@@ -23,9 +23,9 @@ func TestModuleListIsCurrent(t *testing.T) {
 	}
 }
 
-// TestOfflineBuild builds the program from the listed modules and nothing else, laid
-// out as BitBake's gomod fetcher does, and then from a proxy of them. Both have the
-// same paths, so that what the second one loads and checks is not compiled again.
+// TestOfflineBuild builds the program from only the listed modules: first from a module
+// cache as BitBake's gomod fetcher makes it, then from a module proxy. Both use the same
+// paths, so that nothing is compiled twice.
 func TestOfflineBuild(t *testing.T) {
 	dir := t.TempDir()
 	listed, source, cache := filepath.Join(dir, "listed"), filepath.Join(dir, "source"), filepath.Join(dir, "mod")
@@ -58,8 +58,8 @@ func TestOfflineBuild(t *testing.T) {
 
 var listedModule = regexp.MustCompile(`gomod://([^;]+);version=([^;]+);(mod=1;)?sha256sum=([0-9a-f]{64})`)
 
-// writeModules lays out the listed modules below dir as a module proxy does, from
-// the module cache of this machine.
+// writeModules copies the listed modules from this machine's module cache to dir, in the
+// layout of a module proxy.
 func writeModules(t *testing.T, dir string) {
 	t.Helper()
 	cache := filepath.Join(strings.TrimSpace(harness.Must(t, "go", "env", "GOMODCACHE")), "cache", "download")
@@ -68,7 +68,7 @@ func writeModules(t *testing.T, dir string) {
 		t.Fatal("no modules are listed")
 	}
 	for _, m := range list {
-		// Capitals are ! and the small letter, see https://go.dev/ref/mod.
+		// Capital letters are written as "!" and the small letter, see https://go.dev/ref/mod.
 		path := regexp.MustCompile(`[A-Z]`).ReplaceAllStringFunc(m[1], func(c string) string { return "!" + strings.ToLower(c) })
 		files := []string{m[2] + ".mod"}
 		if m[3] == "" {
@@ -86,7 +86,7 @@ func writeModules(t *testing.T, dir string) {
 	}
 }
 
-// asCache makes a module cache that has the files of a proxy and nothing else.
+// asCache makes a module cache with only the files of a proxy.
 func asCache(t *testing.T, proxy, cache string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Join(cache, "cache"), 0o755); err != nil {
@@ -95,7 +95,7 @@ func asCache(t *testing.T, proxy, cache string) {
 	harness.Must(t, "cp", "-rl", proxy, filepath.Join(cache, "cache", "download"))
 }
 
-// copySources copies what the recipe takes from the layer.
+// copySources copies the files that the recipe takes from the layer.
 func copySources(t *testing.T, dir string) {
 	t.Helper()
 	if err := os.MkdirAll(dir, 0o755); err != nil {

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// TestParse parses all of OE-core with the layer and with DISTRO_FEATURES ima, so
-// that every bbappend meets its recipe, and every dependency of this layer's recipes,
-// target, native and nativesdk, has a provider.
+// TestParse parses all of OE-core with the layer and with ima in DISTRO_FEATURES. Every
+// bbappend must find its recipe, and every dependency of this layer's recipes, target,
+// native and nativesdk, must have a provider.
 func TestParse(t *testing.T) {
 	l := newLab(t)
 	local := read(t, l.path("build/conf/local.conf"))

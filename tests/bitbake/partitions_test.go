@@ -9,8 +9,8 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// TestPartitionsAreFound has the class find the ext4 partitions in disks that parted
-// made: those whose /etc/fstab it compares in a finished wic image.
+// TestPartitionsAreFound checks that the class finds the ext4 partitions in disks that
+// parted made. In a finished wic image it compares the /etc/fstab of each.
 func TestPartitionsAreFound(t *testing.T) {
 	ext4 := filepath.Join(t.TempDir(), "ext4")
 	harness.Must(t, harness.Tool(t, "mkfs.ext4"), "-q", ext4, "4M")
@@ -18,7 +18,7 @@ func TestPartitionsAreFound(t *testing.T) {
 	code := classFunction(t, "imasign-image", "imasign_ext_partitions") + "\nimport sys\nprint(*imasign_ext_partitions(sys.argv[1], int(sys.argv[2])))"
 	for name, c := range map[string]struct {
 		sector int
-		layout string // for parted; ext4 goes to where @ stands, in MiB
+		layout string // for parted; @ marks the start of an ext4 partition, in MiB
 	}{
 		"GPT":                   {512, "mklabel gpt mkpart a 1MiB 2MiB mkpart b @2MiB 10MiB mkpart c @10MiB 20MiB"},
 		"GPT, 4096-byte sector": {4096, "mklabel gpt mkpart a 1MiB 2MiB mkpart b @2MiB 10MiB"},

@@ -10,8 +10,8 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// TestPrivateKeysAreRefused has imasign.bbclass judge a tree. Which keys are found is
-// tested where the program finds them.
+// TestPrivateKeysAreRefused checks that imasign.bbclass refuses trees with private keys.
+// Which kinds of keys are found is tested with the program.
 func TestPrivateKeysAreRefused(t *testing.T) {
 	keys, tree := harness.Keys(t, "p256"), t.TempDir()
 	key, cert := filepath.Join(keys, "x509_ima.key"), filepath.Join(keys, "x509_ima.crt")
@@ -36,7 +36,7 @@ func TestPrivateKeysAreRefused(t *testing.T) {
 	}
 }
 
-// refuse runs imasign_refuse_private_keys and returns what is fatal.
+// refuse runs imasign_refuse_private_keys and returns the message of its fatal error.
 func refuse(t *testing.T, tree string, variables map[string]string) string {
 	t.Helper()
 	code := "import os, subprocess, sys\n"

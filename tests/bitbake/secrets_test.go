@@ -13,21 +13,21 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// noSecrets searches everything that was built, compressed or not, for the
-// passphrase and the like, and finds the word that was put into the metadata.
+// noSecrets searches all built files, compressed or not, for the passphrase and the other
+// secrets. The search must find the control word.
 func (l *lab) noSecrets(t *testing.T) {
 	control := map[string]int{}
 	searched := 0
 	for _, file := range l.files(t, "build") {
 		content, err := os.ReadFile(file)
-		if errors.Is(err, fs.ErrNotExist) { // BitBake's server ends a little later
+		if errors.Is(err, fs.ErrNotExist) { // BitBake's server ends a little later and removes files
 			continue
 		} else if err != nil {
 			t.Fatal(err)
 		}
 		if bytes.HasPrefix(content, []byte{0x28, 0xb5, 0x2f, 0xfd}) {
 			r := harness.Run(t, "zstd", "-dcq", file)
-			// A Go module has damaged ones for its own tests.
+			// A Go module contains damaged archives for its tests.
 			if r.Code != 0 && !strings.Contains(file, "/pkg/mod/") {
 				t.Errorf("zstd: %s: %s", file, r.Err)
 			}
@@ -51,8 +51,8 @@ func (l *lab) noSecrets(t *testing.T) {
 	}
 }
 
-// noComplaints reads what pseudo wrote: a file that went past it, changed by the
-// program, the key's module or anything else, would be named there.
+// noComplaints checks pseudo's logs. They would name a file that the program, the key's
+// PKCS#11 module or anything else changed without pseudo.
 func (l *lab) noComplaints(t *testing.T) {
 	logs := 0
 	for _, file := range l.files(t, "build/tmp/work") {

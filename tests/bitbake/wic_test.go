@@ -9,8 +9,8 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// wicProject puts the wic of WIC_DIR, a checkout of the project, where tasks look for
-// programs, for releases whose OE-core has none.
+// wicProject installs wic from the checkout in WIC_DIR, for releases whose OE-core does
+// not include it.
 func (l *lab) wicProject(t *testing.T) string {
 	t.Helper()
 	if _, err := os.Stat(l.path("oe-core/scripts/lib/wic")); err == nil {
@@ -22,7 +22,7 @@ func (l *lab) wicProject(t *testing.T) string {
 	}
 	harness.Must(t, "cp", "-r", filepath.Join(project, "src"), l.path("wic"))
 	write(t, l.path("bin/wic"), "#!/bin/sh\nPYTHONPATH="+l.path("wic")+" exec python3 -m wic.cli \"$@\"\n")
-	// The one of Debian 12 does not know this option.
+	// Debian 12's sfdisk does not know this option.
 	write(t, l.path("bin/sfdisk"), "#!/bin/sh\n[ \"$1 $2\" != '--sector-size 512' ] || shift 2\nexec /usr/sbin/sfdisk \"$@\"\n")
 	return " wic"
 }
@@ -42,8 +42,8 @@ func (l *lab) wic(t *testing.T) {
 	}
 	verifyTree(t, dir, l.path("keys/x509_ima.der"), want)
 	t.Run("fstab without its signature", func(t *testing.T) {
-		// What wic does without --no-fstab-update; it then fails by itself here, because
-		// debugfs leaves behind what its fsck corrects.
+		// This is what wic does without --no-fstab-update. Here wic itself then fails, because
+		// debugfs leaves an error that its fsck corrects.
 		l.inRecipe(t, "IMAGE_CMD:wic:append () {\n\tdebugfs -w -R 'ea_rm /etc/fstab security.ima' \"$out.wic?offset=1048576\"\n}\n", func() {
 			r := l.bitbake(t, setup, "test-image")
 			if r.Code == 0 || !strings.Contains(r.Out, "was written after signing") {

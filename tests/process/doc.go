@@ -1,3 +1,3 @@
-// Package process holds what can only be seen of a running process: what signals
-// leave behind, and that no secret is where others can read it.
+// Package process tests what only a running process shows: what it leaves behind after
+// signals, and that it keeps secrets where other processes cannot read them.
 package process

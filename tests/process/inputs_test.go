@@ -17,10 +17,10 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// hung is when a program is given up that was to end by itself.
+// hung is how long a test waits for a program that should end by itself.
 const hung = time.Minute
 
-// desk has files of every kind that commands read, by the names that the cases below
+// desk makes files of every kind that commands read, with the names that the cases below
 // use.
 func desk(t *testing.T) string {
 	t.Helper()
@@ -50,7 +50,7 @@ const (
 	trust  = "--progress=none --cert keys/x509_ima.crt "
 )
 
-// named are commands, each with a file that the user names, after an @.
+// named are commands, each with a file that the user names. An @ marks the file.
 var named = []string{
 	"rootfs sign --key @keys/x509_ima.key --cert keys/x509_ima.crt tree",
 	"rootfs sign --key keys/x509_ima.key --cert @keys/x509_ima.crt tree",
@@ -79,7 +79,7 @@ var named = []string{
 	"tar sign --oci " + signer + "-o new @archive",
 }
 
-// TestNamedInputsArePipes: a pipe of a shell will do as well as the file.
+// TestNamedInputsArePipes checks that a pipe can stand for each of these files.
 func TestNamedInputsArePipes(t *testing.T) {
 	harness.Root(t)
 	dir := desk(t)
@@ -106,8 +106,8 @@ func TestNamedInputsArePipes(t *testing.T) {
 	}
 }
 
-// TestWaitingForANamedInput: a FIFO that somebody has open and never writes to ends
-// with a signal.
+// TestWaitingForANamedInput checks that a signal ends the program while it waits for a
+// FIFO that another process has open but never writes to.
 func TestWaitingForANamedInput(t *testing.T) {
 	harness.Root(t)
 	dir := desk(t)
@@ -122,7 +122,7 @@ func TestWaitingForANamedInput(t *testing.T) {
 			if !r.until(func() bool {
 				var err error
 				w, err = os.OpenFile(fifo, os.O_WRONLY|syscall.O_NONBLOCK, 0)
-				return err == nil // ENXIO until somebody reads
+				return err == nil // ENXIO until the program reads
 			}) {
 				t.Fatalf("did not open it: %s%s", &r.out, &r.err)
 			}
@@ -134,8 +134,8 @@ func TestWaitingForANamedInput(t *testing.T) {
 	}
 }
 
-// TestFIFOInAContainer: what somebody else has put into a tree or a repository is never
-// waited for.
+// TestFIFOInAContainer checks that the program never waits for a FIFO in a tree or a
+// repository.
 func TestFIFOInAContainer(t *testing.T) {
 	harness.Root(t)
 	dir := desk(t)
@@ -191,15 +191,15 @@ func ends(t *testing.T, dir, command string, code int) {
 	}
 }
 
-// TestSecondSignalEnds: nobody reads what the program writes, so that it never gets to
-// see that it was interrupted.
+// TestSecondSignalEnds checks that a second signal ends a program that cannot react to the
+// first one, because nobody reads its output.
 func TestSecondSignalEnds(t *testing.T) {
 	harness.Root(t)
 	keys := harness.Keys(t, "p256")
 	tree, _ := manyFiles(t, 2_000)
 	for name, c := range map[string]struct {
 		args []string
-		err  bool // standard error hangs as well
+		err  bool // nobody reads standard error either
 	}{
 		"before it is signed":       {[]string{"rootfs", "verify", "--progress=none", "--cert", filepath.Join(keys, "x509_ima.crt"), "--json", "-v", tree}, false},
 		"after it is signed":        {signArgs(keys, tree, "--json", "-v"), false},
@@ -225,7 +225,7 @@ func TestSecondSignalEnds(t *testing.T) {
 				t.Fatalf("the pipe is not full: %s", &r.err)
 			}
 			r.signal(t, syscall.SIGTERM)
-			r.signal(t, syscall.SIGHUP) // a second SIGTERM could become one with the first
+			r.signal(t, syscall.SIGHUP) // a second SIGTERM could be merged with the first
 			select {
 			case <-r.ended:
 			case <-time.After(hung):

@@ -39,11 +39,11 @@ func TestSignalWhilePlanning(t *testing.T) {
 	}
 }
 
-// rounds is how often a test tries to hit the program while it attaches.
+// rounds is how often a test tries to interrupt the program while it attaches.
 const rounds = 20
 
-// attaching returns the program, stopped after the first signatures and before
-// the last; nil when it was faster.
+// attaching returns the program, stopped after the first signatures and before the last.
+// It returns nil if the program was too fast.
 func attaching(t *testing.T, files []string, prepare func(*exec.Cmd), args []string) *running {
 	t.Helper()
 	first, watched, last := files[0], files[len(files)/10], files[len(files)-1]
@@ -88,7 +88,7 @@ func TestOneSignalWhileAttaching(t *testing.T) {
 				return
 			}
 		}
-		// It was faster than the signal.
+		// The program was faster than the signal.
 		harness.Must(t, harness.Program(t), "rootfs", "strip", tree)
 	}
 	t.Fatalf("in none of %d rounds the signal came while attaching", rounds)
@@ -99,7 +99,7 @@ func TestTwoSignalsWhileAttaching(t *testing.T) {
 	keys, others := harness.Keys(t, "p256"), harness.Keys(t, "rsa2048")
 	tree, files := manyFiles(t, 4_000)
 	for range rounds {
-		// What was there before is restored, be it somebody's signature or nothing.
+		// The previous state is restored, with or without signatures.
 		harness.Must(t, harness.Program(t), "rootfs", "strip", tree)
 		harness.Sign(t, others, tree, "--include", "*[02468]")
 		before := values(t, tree)
@@ -117,7 +117,7 @@ func TestTwoSignalsWhileAttaching(t *testing.T) {
 			r.signal(t, syscall.SIGINT)
 		}
 		<-r.ended
-		if r.ProcessState.ExitCode() == 0 { // it was faster: then everything is attached, and says so
+		if r.ProcessState.ExitCode() == 0 { // it was faster: then everything must be attached, and the message must state it
 			demand(t, r.err.String(), "everything is attached")
 			harness.Must(t, harness.Program(t), "rootfs", "verify", "--cert", filepath.Join(keys, "x509_ima.crt"), tree)
 			continue
@@ -135,8 +135,8 @@ func TestTwoSignalsWhileAttaching(t *testing.T) {
 	t.Fatalf("in none of %d rounds the second signal came in time", rounds)
 }
 
-// TestSignalWithoutAReader is Ctrl-C in `imasign-build … 2>&1 | tee log`: tee is
-// gone when the program speaks.
+// TestSignalWithoutAReader tests Ctrl-C in `imasign-build … 2>&1 | tee log`: tee has ended
+// when the program writes its message.
 func TestSignalWithoutAReader(t *testing.T) {
 	harness.Root(t)
 	keys := harness.Keys(t, "p256")
@@ -150,7 +150,7 @@ func TestSignalWithoutAReader(t *testing.T) {
 		if r != nil {
 			r.signal(t, syscall.SIGINT)
 			r.signal(t, syscall.SIGCONT)
-			r.end(t, 1) // nobody took the result
+			r.end(t, 1) // nobody read the result
 			harness.Must(t, harness.Program(t), "rootfs", "verify", "--cert", filepath.Join(keys, "x509_ima.crt"), tree)
 			return
 		}
@@ -159,7 +159,7 @@ func TestSignalWithoutAReader(t *testing.T) {
 	t.Fatalf("in none of %d rounds the signal came while attaching", rounds)
 }
 
-// TestNohup: a hangup that the caller has ignored stays ignored.
+// TestNohup checks that SIGHUP stays ignored if the caller ignored it.
 func TestNohup(t *testing.T) {
 	keys, tree := harness.Keys(t, "p256"), t.TempDir()
 	huge := endless(t, tree)

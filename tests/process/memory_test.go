@@ -13,8 +13,8 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// TestThePassphraseIsForgotten reads the memory of the program while it signs with a
-// key that OpenSSL encrypted in each of its ways.
+// TestThePassphraseIsForgotten reads the memory of the program while it signs. OpenSSL
+// encrypted the key, in each of its ways.
 func TestThePassphraseIsForgotten(t *testing.T) {
 	harness.Root(t)
 	openssl, dir := harness.Tool(t, "openssl"), t.TempDir()
@@ -44,7 +44,7 @@ func TestThePassphraseIsForgotten(t *testing.T) {
 	}
 }
 
-// forgotten holds that no writable memory of the program has the passphrase in it.
+// forgotten checks that no writable memory of the program contains the passphrase.
 func (r *running) forgotten(t *testing.T) {
 	t.Helper()
 	maps, err := os.Open(r.proc("maps"))
@@ -63,7 +63,7 @@ func (r *running) forgotten(t *testing.T) {
 			continue
 		}
 		content := make([]byte, to-from)
-		n, _ := memory.ReadAt(content, int64(from)) // a part of it may be reserved alone
+		n, _ := memory.ReadAt(content, int64(from)) // parts may be reserved without being readable
 		seen += n
 		if at := bytes.Index(content[:n], []byte(passphrase)); at >= 0 {
 			t.Errorf("the passphrase is at %#x of %s: %q", from+uint64(at), lines.Text(), content[max(0, at-32):min(n, at+64)])

@@ -27,7 +27,7 @@ func check(t testing.TB, err error) {
 	}
 }
 
-// output is written by a process and read while it runs.
+// output collects a process's output. It can be read while the process runs.
 type output struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -45,14 +45,14 @@ func (o *output) String() string {
 	return o.buf.String()
 }
 
-// running is the program at work.
+// running is a running program.
 type running struct {
 	*exec.Cmd
 	out, err output
 	ended    chan struct{}
 }
 
-// start starts the program; prepare, unless nil, completes the command.
+// start starts the program. prepare, unless nil, completes the command.
 func start(t *testing.T, prepare func(*exec.Cmd), args ...string) *running {
 	t.Helper()
 	r := &running{Cmd: exec.Command(harness.Program(t), args...), ended: make(chan struct{})}
@@ -81,8 +81,8 @@ func (r *running) signal(t *testing.T, s syscall.Signal) {
 	}
 }
 
-// until waits for something to become true, and reports whether the program was
-// still running then. It gives up where nothing comes any more.
+// until waits until is returns true, and reports whether the program was still running
+// then. It gives up after a while.
 func (r *running) until(is func() bool) bool {
 	enough := time.After(2 * time.Minute)
 	for !is() {
@@ -97,7 +97,7 @@ func (r *running) until(is func() bool) bool {
 	return true
 }
 
-// end waits for the program and holds its exit code.
+// end waits for the program and checks its exit code.
 func (r *running) end(t *testing.T, code int) {
 	t.Helper()
 	<-r.ended
@@ -108,8 +108,8 @@ func (r *running) end(t *testing.T, code int) {
 
 func (r *running) proc(name string) string { return fmt.Sprintf("/proc/%d/%s", r.Process.Pid, name) }
 
-// endless adds a file to a tree whose digest takes longer than any test: while it
-// is open, the program is planning.
+// endless adds a file to a tree whose digest takes longer than any test. While the program
+// has it open, the program is planning.
 func endless(t *testing.T, tree string) string {
 	t.Helper()
 	file := filepath.Join(tree, "endless")
@@ -138,7 +138,7 @@ func (r *running) has(file string) bool {
 	return false
 }
 
-// state is everything about a tree that signing could touch.
+// state returns everything about a tree that signing could change.
 func state(t *testing.T, tree string) string {
 	t.Helper()
 	return harness.Must(t, "find", tree, "-printf", `%p %y %i %s %m %U %G %C@ %T@\n`) + values(t, tree)
@@ -149,13 +149,13 @@ func values(t *testing.T, tree string) string {
 	return harness.Must(t, "getfattr", "--absolute-names", "-R", "-P", "-d", "-m", "^security", "-e", "hex", tree)
 }
 
-// value is a file's security.ima, "" for none.
+// value returns a file's security.ima, "" for none.
 func value(file string) string {
 	v, _ := xattr.Get(file, securityIMA)
 	return string(v)
 }
 
-// manyFiles makes a tree whose signatures take a while to attach.
+// manyFiles makes a tree with so many files that attaching takes a while.
 func manyFiles(t *testing.T, count int) (string, []string) {
 	t.Helper()
 	tree := t.TempDir()

@@ -15,10 +15,10 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// passphrase is another one each run: what is found of it in /proc is of this run.
+// passphrase differs in each run, so that a match in /proc belongs to this run.
 var passphrase = rand.Text()
 
-// source hands the passphrase over in one of the ways of --key-pass.
+// source passes the passphrase in one of the ways of --key-pass.
 type source struct {
 	name    string
 	flag    string
@@ -52,7 +52,7 @@ func encrypted(t *testing.T) string {
 	return keys
 }
 
-// secretFree holds that nothing that was printed has the passphrase in it.
+// secretFree checks that the output does not contain the passphrase.
 func (r *running) secretFree(t *testing.T) {
 	t.Helper()
 	if strings.Contains(r.out.String()+r.err.String(), passphrase) {
@@ -87,8 +87,8 @@ func TestThePassphraseIsNowhere(t *testing.T) {
 	}
 }
 
-// visible looks at what every process shows of itself, while the program runs. In
-// the program's own environment the passphrase may be, if the caller put it there.
+// visible checks, while the program runs, that no process shows the passphrase in /proc.
+// The program's own environment may contain it if the caller put it there (own).
 func (r *running) visible(t *testing.T, own bool) {
 	t.Helper()
 	lists, err := filepath.Glob("/proc/[0-9]*/cmdline")
@@ -121,7 +121,8 @@ func (r *running) visible(t *testing.T, own bool) {
 	}
 }
 
-// TestAWrongPassphraseIsNotRepeated: neither the wrong one nor the right one.
+// TestAWrongPassphraseIsNotRepeated checks that neither the wrong passphrase nor the right
+// one is printed.
 func TestAWrongPassphraseIsNotRepeated(t *testing.T) {
 	keys, tree := encrypted(t), t.TempDir()
 	for _, s := range sources(t, passphrase+"-not") {
@@ -135,7 +136,7 @@ func TestAWrongPassphraseIsNotRepeated(t *testing.T) {
 	demand(t, r.err.String(), "--key-pass env:NAME, file:PATH or fd:N gives it")
 }
 
-// onTerminal starts a command on a terminal of its own; what is written is typed.
+// onTerminal starts a command on a terminal of its own. Writes to the Writer are typed.
 func onTerminal(t *testing.T, command string) (*running, io.Writer) {
 	t.Helper()
 	r := &running{Cmd: exec.Command(harness.Tool(t, "script"), "--quiet", "--return", "--command", command, "/dev/null"), ended: make(chan struct{})}
@@ -146,7 +147,7 @@ func onTerminal(t *testing.T, command string) (*running, io.Writer) {
 	return r, typed
 }
 
-// TestTerminal types the passphrase into a terminal, which must not show it.
+// TestTerminal types the passphrase into a terminal, which must not echo it.
 func TestTerminal(t *testing.T) {
 	harness.Root(t)
 	keys, tree := encrypted(t), t.TempDir()
@@ -154,7 +155,7 @@ func TestTerminal(t *testing.T) {
 	command := fmt.Sprintf("%s rootfs sign --key %s/x509_ima.key --cert %[2]s/x509_ima.crt %s", harness.Program(t), keys, tree)
 	for answer, code := range map[string]int{passphrase: 0, "wrong": 1} {
 		r, typed := onTerminal(t, command)
-		// What is typed earlier, the terminal still echoes.
+		// The terminal echoes text that is typed earlier.
 		if !r.until(func() bool { return strings.Contains(r.out.String(), "passphrase of "+keys+"/x509_ima.key: ") }) {
 			t.Fatalf("it did not ask: %s%s", &r.out, &r.err)
 		}

@@ -11,8 +11,8 @@ import (
 
 const verify = "imasign-build rootfs verify --progress=none --cert keys/x509_ima.crt rootfs"
 
-// TestEveryCommandOnOneTree signs, signs again, strips, applies a manifest and
-// verifies, with pseudo stopped now and then; its server must have nothing to say.
+// TestEveryCommandOnOneTree signs, signs again, strips, applies a manifest and verifies.
+// In between it stops pseudo, whose server must not have logged errors.
 func TestEveryCommandOnOneTree(t *testing.T) {
 	b := newTree(t, "p256")
 	plain := b.OK(b.Pseudo("cd rootfs" + survey))
@@ -37,7 +37,7 @@ func TestEveryCommandOnOneTree(t *testing.T) {
 	}
 }
 
-// TestVerifyFindsWhatIsWrong damages files and metadata with the C tools.
+// TestVerifyFindsWhatIsWrong damages files and metadata with other programs.
 func TestVerifyFindsWhatIsWrong(t *testing.T) {
 	b := newTree(t, "p256")
 	b.OK(b.Pseudo("imasign-build rootfs sign --manifest m.jsonl " + keys + " rootfs"))
@@ -58,9 +58,9 @@ chmod 0644 rootfs/etc/zero`))
 	}
 }
 
-// TestTwoSignersAtOnce has several processes sign one tree at the same time, with
-// one key, then with different ones. Each signs all of it, or is told that somebody
-// else was there first; none leaves a file without a signature that holds.
+// TestTwoSignersAtOnce signs one tree with several processes at the same time, with one
+// key, then with different keys. Each process must sign the whole tree or report that
+// another one was first. Every file must have a valid signature in the end.
 func TestTwoSignersAtOnce(t *testing.T) {
 	b := newTree(t, "p256")
 	b.OK(b.Pseudo("for i in $(seq 300); do echo $i > rootfs/usr/$i; done"))
@@ -89,9 +89,9 @@ func TestTwoSignersAtOnce(t *testing.T) {
 	}
 }
 
-// TestOutputsInATrackedDirectory writes manifests, restore files and keys where
-// pseudo tracks files: over one that is there, and new. Tools that create and
-// remove files afterwards would meet what pseudo does not know of.
+// TestOutputsInATrackedDirectory writes manifests, restore files and keys in a directory
+// that pseudo tracks, over existing files and as new ones. Then other programs create and
+// remove files there, which would show files that pseudo does not know.
 func TestOutputsInATrackedDirectory(t *testing.T) {
 	b := newTree(t, "p256")
 	b.OK(b.Pseudo(`mkdir out; echo old > out/m.jsonl; chown 5:6 out/m.jsonl; chmod 2640 out/m.jsonl
@@ -124,7 +124,8 @@ keys/x509_ima.key regular file 600 0:0
 	}
 }
 
-// TestWherePseudoDoesNotLook names the reason before any work is done.
+// TestWherePseudoDoesNotLook checks that a tree that pseudo does not track is refused, with
+// the reason, before any work is done.
 func TestWherePseudoDoesNotLook(t *testing.T) {
 	b := newTree(t, "p256")
 	r := b.Pseudo(fmt.Sprintf("PSEUDO_IGNORE_PATHS=%s imasign-build rootfs sign %s rootfs", b.Path("rootfs"), keys))
@@ -133,7 +134,7 @@ func TestWherePseudoDoesNotLook(t *testing.T) {
 	}
 }
 
-// TestUndo has attaching fail half-way: pseudo covers the tree but for one directory.
+// TestUndo makes attaching fail half-way: pseudo does not track one directory of the tree.
 func TestUndo(t *testing.T) {
 	b := newTree(t, "p256")
 	b.OK(b.Pseudo("imasign-build rootfs sign --include /bin " + keys + " rootfs"))

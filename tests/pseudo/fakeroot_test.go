@@ -7,7 +7,7 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// TestFakeroot does everything in one run: fakeroot keeps xattrs no longer.
+// TestFakeroot does everything in one run, because fakeroot does not keep xattrs longer.
 func TestFakeroot(t *testing.T) {
 	b := harness.NewBuilder(t)
 	b.OK(b.Run("imasign-build key init --algorithm p256 keys"))

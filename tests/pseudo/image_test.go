@@ -1,6 +1,6 @@
-// Package pseudo holds that a user without privileges signs trees under pseudo and
-// fakeroot as they are meant to be used: with what they pretend seen and kept, and
-// with image builders and evmctl as judges.
+// Package pseudo tests signing by an unprivileged user under pseudo and fakeroot. Owners,
+// modes and devices that they pretend must be seen and kept. Image builders and evmctl
+// judge the results.
 package pseudo
 
 import (
@@ -12,8 +12,8 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// tree makes rootfs under pseudo or fakeroot. Of the names, one is not UTF-8 and
-// one has 255 bytes.
+// tree makes rootfs under pseudo or fakeroot. One of its names is not UTF-8, and one has
+// 255 bytes.
 const tree = `
 mkdir -p rootfs/etc rootfs/bin rootfs/dev rootfs/var/secret rootfs/usr/lib
 cd rootfs
@@ -33,10 +33,10 @@ echo hidden > var/file; chmod 2750 var; chmod 1777 usr
 cd ..
 `
 
-const names = 12 // of regular files, with eleven inodes
+const names = 12 // names of regular files, which have eleven inodes
 
-// survey prints what a tree is: names, types, modes, owners, device numbers, links'
-// targets, and the security xattrs.
+// survey prints the names of a tree with their types, modes, owners, device numbers, link
+// targets and security xattrs.
 const survey = `
 list() { find . -mindepth 1 ! -name lost+found -print0 | sort -z; }
 list | xargs -0 stat -c '%N %F %a %u:%g %t:%T'
@@ -54,12 +54,12 @@ func newTree(t *testing.T, algorithm string) *harness.Builder {
 	return b
 }
 
-// signatures counts them in what survey printed.
+// signatures counts the signatures in the output of survey.
 func signatures(survey string) int { return strings.Count(survey, "\nsecurity.ima=0x03") }
 
-// TestImagesCarryWhatWasSigned signs under pseudo, stops it, starts it again, and
-// has each image builder take the tree from there. What they carry is what was
-// signed, for root without pseudo.
+// TestImagesCarryWhatWasSigned signs under pseudo, restarts pseudo, and makes an image
+// with each image builder. For root without pseudo, each image must contain the signed
+// tree.
 func TestImagesCarryWhatWasSigned(t *testing.T) {
 	for _, tool := range []string{"tar", "mkfs.ext4", "mksquashfs", "mkfs.erofs", "mount"} {
 		harness.Tool(t, tool)
@@ -80,7 +80,7 @@ func TestImagesCarryWhatWasSigned(t *testing.T) {
 truncate -s 16M image.ext4; mkfs.ext4 -q -d rootfs image.ext4
 mksquashfs rootfs image.squashfs -quiet -no-progress
 `))
-			// mkfs.erofs 1.5 fails over names of 255 bytes.
+			// mkfs.erofs 1.5 fails for names of 255 bytes.
 			short := b.OK(b.Pseudo(`rm rootfs/$(printf "%0255d" 0); mkfs.erofs --quiet image.erofs rootfs >&2; cd rootfs` + survey))
 			b.StopPseudo()
 			extracted := t.TempDir()
@@ -101,8 +101,8 @@ mksquashfs rootfs image.squashfs -quiet -no-progress
 	}
 }
 
-// TestTarCreate has our own archives of a tree under pseudo be what GNU tar makes of
-// it, signed before or on the way.
+// TestTarCreate checks that our archive of a tree under pseudo equals that of GNU tar,
+// whether the tree was signed before or while the archive is written.
 func TestTarCreate(t *testing.T) {
 	for _, c := range []struct{ name, before, create string }{
 		{"signed before", "imasign-build rootfs sign " + keys + " rootfs", "imasign-build tar create -o image.tar rootfs"},
@@ -114,7 +114,7 @@ func TestTarCreate(t *testing.T) {
 			b.StopPseudo()
 			b.OK(b.Pseudo(c.create))
 			b.StopPseudo()
-			b.OK(b.Pseudo("imasign-build rootfs sign " + keys + " rootfs")) // P-256 file keys sign reproducibly
+			b.OK(b.Pseudo("imasign-build rootfs sign " + keys + " rootfs")) // signatures by P-256 file keys are reproducible
 			want := b.OK(b.Pseudo("cd rootfs" + survey))
 			extracted := t.TempDir()
 			harness.Must(t, "tar", "--warning=no-unknown-keyword", "--xattrs", "--xattrs-include=*", "-xpf", b.Path("image.tar"), "-C", extracted)
@@ -132,8 +132,8 @@ func mount(t *testing.T, image string) string {
 	return dir
 }
 
-// judge holds, as root outside of pseudo, that dir is the tree that was surveyed,
-// and that evmctl accepts every file.
+// judge checks, as root outside of pseudo, that dir is the surveyed tree and that evmctl
+// accepts every file.
 func judge(t *testing.T, b *harness.Builder, dir, want string) {
 	t.Helper()
 	got := harness.Must(t, "env", "LC_ALL=C", "sh", "-euc", "cd "+dir+survey)
@@ -149,7 +149,7 @@ func judge(t *testing.T, b *harness.Builder, dir, want string) {
 	}
 }
 
-// same compares line by line and shows the first that differs.
+// same compares two texts and reports the first line that differs.
 func same(t *testing.T, what, got, want string) {
 	t.Helper()
 	have, wanted := strings.Split(got, "\n"), strings.Split(want, "\n")

@@ -9,7 +9,8 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// TestBuildsThatCannotBePreloaded fail at once, and work where nothing is preloaded.
+// TestBuildsThatCannotBePreloaded checks that static builds fail at once under a preload,
+// and work without one.
 func TestBuildsThatCannotBePreloaded(t *testing.T) {
 	b := newTree(t, "p256")
 	for _, c := range []struct{ name, cgo, ldflags, says string }{
@@ -34,7 +35,7 @@ func TestBuildsThatCannotBePreloaded(t *testing.T) {
 			if r := b.Pseudo("PSEUDO_UNLOAD=1 " + c.name + " rootfs verify --cert keys/x509_ima.crt keys"); r.Code != 3 {
 				t.Errorf("unloaded: exit %d %s", r.Code, r.Err)
 			}
-			harness.Sign(t, b.Path("keys"), b.Path("rootfs")) // as root, outside
+			harness.Sign(t, b.Path("keys"), b.Path("rootfs")) // as root, without a preload
 			if r := harness.Run(t, program, "rootfs", "verify", "--cert", b.Path("keys/x509_ima.crt"), b.Path("rootfs")); r.Code != 0 {
 				t.Errorf("outside: exit %d %s%s", r.Code, r.Out, r.Err)
 			}
