@@ -11,7 +11,7 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// podman runs podman with a store of the test's own.
+// podman returns a function that runs podman with a store of the test.
 func podman(t *testing.T) func(args ...string) string {
 	t.Helper()
 	harness.Root(t)
@@ -26,7 +26,7 @@ func podman(t *testing.T) func(args ...string) string {
 	}
 }
 
-// loaded has podman load an archive and returns the directory with the image's files.
+// loaded loads an archive with podman and returns the directory of the image's files.
 func loaded(t *testing.T, archive string) string {
 	t.Helper()
 	run := podman(t)
@@ -34,8 +34,8 @@ func loaded(t *testing.T, archive string) string {
 	return run("image", "mount", lines[len(lines)-1])
 }
 
-// imageArchives are the kinds of archives of images, and what writes them from a layout
-// with the image one.
+// imageArchives write the different kinds of image archives, from a layout whose image is
+// called one.
 var imageArchives = map[string]func(t *testing.T, layout, out string){
 	"docker-archive by skopeo": func(t *testing.T, layout, out string) {
 		t.Helper()
@@ -66,12 +66,13 @@ var imageArchives = map[string]func(t *testing.T, layout, out string){
 		dir := t.TempDir()
 		archive := filepath.Join(dir, "archive")
 		skopeo(t, "oci:"+layout+":one", "docker-archive:"+archive+":example/one:1")
-		// The layers are in directories; one that is there twice would be a link.
+		// The layers are in directories. A layer that occurs twice is a link the second time.
 		harness.Must(t, "sh", "-c", `cd "$0" && mkdir i && tar -C i -xf archive && cd i && for l in */layer.tar; do f=$(readlink -f "$l"); rm "$l"; mv "$f" "$l"; mkdir "${l%/*}2"; ln -s "../$l" "${l%/*}2/layer.tar"; sed -i "s|\"[0-9a-f]*\.tar\"|\"$l\"|" manifest.json; done && tar -cf "$1" *`, dir, out)
 	},
 }
 
-// saved is an archive as docker 25 and later write it: a layout with docker's list.
+// saved writes an archive like docker 25 and later: a layout that also has docker's list
+// of images.
 func saved(t *testing.T, layout, out string) {
 	t.Helper()
 	copied := filepath.Join(t.TempDir(), "copied")
@@ -113,7 +114,7 @@ func skopeo(t *testing.T, from, to string) {
 	harness.Must(t, harness.Tool(t, "skopeo"), "--insecure-policy", "copy", "-q", from, to)
 }
 
-// small is a layout with an image of one layer, as umoci makes it.
+// small makes a layout with umoci. It has one image of one layer.
 func small(t *testing.T) string {
 	t.Helper()
 	harness.Root(t)
@@ -129,8 +130,8 @@ func small(t *testing.T) string {
 	return layout
 }
 
-// TestImageArchives signs archives of images of every kind: the output is of the
-// same kind, skopeo and podman read it, and the files are signed as podman unpacks them.
+// TestImageArchives signs image archives of every kind. The output must be of the same
+// kind and readable by skopeo and podman. The files that podman unpacks must be signed.
 func TestImageArchives(t *testing.T) {
 	keys, layout := newKeys(t), small(t)
 	for name, make := range imageArchives {
@@ -145,7 +146,7 @@ func TestImageArchives(t *testing.T) {
 				t.Errorf("verify of the input: exit %d\n%s%s", r.Code, r.Out, r.Err)
 			}
 			harness.Must(t, harness.Program(t), append(verify, out)...)
-			if !strings.Contains(name, "outside") { // skopeo and podman read those no more than before
+			if !strings.Contains(name, "outside") { // skopeo and podman cannot read these in the first place
 				transport, _, _ := strings.Cut(name, " ")
 				if !strings.HasSuffix(transport, "-archive") {
 					transport = "docker-archive"
@@ -173,20 +174,20 @@ func TestImageArchives(t *testing.T) {
 	}
 }
 
-// layersIn are the sums of what the layers in an archive unpack to.
+// layersIn returns the checksums of the unpacked layers of an archive.
 func layersIn(t *testing.T, archive string) string {
 	t.Helper()
 	return harness.Must(t, "sh", "-c", `mkdir "$1" && cd "$1" && tar -xf "$0" && find . -type f | while read f; do gzip -dcf <"$f" | tar -t >/dev/null 2>&1 && gzip -dcf <"$f" | sha256sum; done | sort`, archive, filepath.Join(t.TempDir(), "unpacked"))
 }
 
-// names are the entries of an archive, digests aside.
+// names returns the names in an archive, with digests replaced.
 func names(t *testing.T, archive string) string {
 	t.Helper()
 	return harness.Must(t, "sh", "-c", `tar -tf "$0" | sed -E 's/[0-9a-f]{64}/#/; s|/$||' | grep -vxE 'layout|\.' | sort`, archive)
 }
 
-// TestCompressedImageArchives come back as they were compressed, or as asked for,
-// through files and pipes, in place as well.
+// TestCompressedImageArchives checks that archives keep their compression, or get the
+// demanded one, through files and pipes, and in place.
 func TestCompressedImageArchives(t *testing.T) {
 	keys, dir := newKeys(t), t.TempDir()
 	in := filepath.Join(dir, "in.tar")
@@ -208,8 +209,8 @@ func TestCompressedImageArchives(t *testing.T) {
 	}
 }
 
-// TestImageArchivesAreNoTrees refuses to take an archive of an image for one of
-// files, unless told to.
+// TestImageArchivesAreNoTrees checks that an image archive is treated as an archive of
+// files only if --plain demands it.
 func TestImageArchivesAreNoTrees(t *testing.T) {
 	keys, layout := newKeys(t), small(t)
 	dir := t.TempDir()
@@ -263,7 +264,8 @@ func TestImageArchivesAreNoTrees(t *testing.T) {
 	}
 }
 
-// TestHostileImageArchives are refused, and leave nothing behind.
+// TestHostileImageArchives checks that hostile archives are refused and nothing is left
+// behind.
 func TestHostileImageArchives(t *testing.T) {
 	keys := newKeys(t)
 	layout := small(t)
@@ -313,8 +315,8 @@ func TestHostileImageArchives(t *testing.T) {
 	}
 }
 
-// TestFilesBesidesTheImages keeps docker's list in agreement, and whatever else a
-// layout has, blobs that nothing names among it.
+// TestFilesBesidesTheImages checks that docker's list is updated, and that all other files
+// of a layout are kept, also blobs without references.
 func TestFilesBesidesTheImages(t *testing.T) {
 	keys, layout := newKeys(t), small(t)
 	addDockerList(t, layout)
@@ -341,7 +343,7 @@ func TestFilesBesidesTheImages(t *testing.T) {
 	}
 }
 
-// TestLayoutsOfOtherFiles refuses what is no regular file without waiting for it.
+// TestLayoutsOfOtherFiles checks that files that are not regular are refused at once.
 func TestLayoutsOfOtherFiles(t *testing.T) {
 	keys, whole := newKeys(t), small(t)
 	blob, err := filepath.Rel(whole, largest(t, whole))

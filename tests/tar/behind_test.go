@@ -11,9 +11,9 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// TestBehindCompressedData appends to compressed archives. What GNU tar and
-// bsdtar both take, or bsdtar alone for lz4, is taken, but for garbage; what is
-// taken bsdtar takes, too, and extracts what was signed.
+// TestBehindCompressedData appends data to compressed archives. We must accept what both
+// GNU tar and bsdtar accept (for lz4 only bsdtar), except garbage. bsdtar must accept
+// everything that we accept, and extract the signed files.
 func TestBehindCompressedData(t *testing.T) {
 	d, dir := newDifferential(t), t.TempDir()
 	signed, err := d.sign(bases()["ustar"])
@@ -42,7 +42,7 @@ func TestBehindCompressedData(t *testing.T) {
 			if program == "bzip2" || program == "gzip" {
 				testOneZero(t, d, whole)
 			}
-			if program == "xz" { // which has zeros in its format
+			if program == "xz" { // its format allows zeros
 				if other, ok := map[string]string{"zeros between the parts": "", "one byte less": "truncated"}[name]; ok {
 					c.error = other
 				}
@@ -50,7 +50,7 @@ func TestBehindCompressedData(t *testing.T) {
 			file := filepath.Join(dir, "archive")
 			write(t, file, c.text)
 			verified, both := d.verify([]byte(c.text)), exec.Command("bsdtar", "-tf", file).Run() == nil
-			if program != "lz4" { // GNU tar knows none
+			if program != "lz4" { // GNU tar does not support lz4
 				both = both && exec.Command("tar", "-tf", file).Run() == nil
 			}
 			if c.error == "" && (verified == nil) != both {
@@ -69,7 +69,7 @@ func TestBehindCompressedData(t *testing.T) {
 	}
 }
 
-// testOneZero is of streams that do and do not end in a zero of their own.
+// testOneZero tests streams that end in a zero of their own, and streams that do not.
 func testOneZero(t *testing.T, d *differential, whole string) {
 	t.Helper()
 	for _, text := range []string{whole, whole + "\x00", whole + "\x00\x00\x00"} {
@@ -79,7 +79,7 @@ func testOneZero(t *testing.T, d *differential, whole string) {
 	}
 }
 
-// TestPaddedPipes signs what bsdtar writes into a pipe, which it fills up.
+// TestPaddedPipes signs archives that bsdtar wrote to a pipe, which it pads with zeros.
 func TestPaddedPipes(t *testing.T) {
 	keys, tree, dir := newKeys(t), t.TempDir(), t.TempDir()
 	write(t, filepath.Join(tree, "file"), "content")
@@ -91,9 +91,9 @@ func TestPaddedPipes(t *testing.T) {
 	}
 }
 
-// TestUnfilled signs archives that end early, but not before the last entry's
-// content: the output is a whole archive, to which stripping and signing again
-// change nothing. Verified as they are, those that GNU tar does not read fail.
+// TestUnfilled signs archives that end early, but after the content of the last entry.
+// The output must be a complete archive, which stripping and signing again reproduce.
+// Verification of the input must fail if GNU tar does not read it.
 func TestUnfilled(t *testing.T) {
 	keys, dir := newKeys(t), t.TempDir()
 	in, out, again := filepath.Join(dir, "in.tar"), filepath.Join(dir, "out.tar"), filepath.Join(dir, "again.tar")
@@ -101,7 +101,7 @@ func TestUnfilled(t *testing.T) {
 	end := len(entries) - 1024
 	for name, c := range map[string]struct {
 		size int
-		says string // of the error, "" where it is signed
+		says string // part of the error, "" if the archive is signed
 	}{
 		"content cut":           {end - 512 + 6, "cut short"},
 		"no padding":            {end - 512 + 7, ""},

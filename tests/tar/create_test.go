@@ -11,8 +11,8 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// TestCreate makes an archive of a signed tree: both programs extract the tree
-// that it was, and it compares with the tree itself.
+// TestCreate makes an archive of a signed tree. Both programs must extract the same tree,
+// and `tar --compare` must find no difference.
 func TestCreate(t *testing.T) {
 	keys, tree := newKeys(t), special(t)
 	unsigned := filepath.Join(t.TempDir(), "unsigned.tar")
@@ -39,8 +39,8 @@ func TestCreate(t *testing.T) {
 	}
 }
 
-// TestCreateIsReproducible makes archives of equal trees that were made in
-// different order, at different times, of files whose links differ in inode.
+// TestCreateIsReproducible makes archives of equal trees that were made in a different
+// order, at different times, and with other inode numbers.
 func TestCreateIsReproducible(t *testing.T) {
 	tree := special(t)
 	dir := t.TempDir()
@@ -82,7 +82,7 @@ func TestCreateLeavesSocketsOut(t *testing.T) {
 	}
 }
 
-// TestSelection signs some, and a hard link whose first name is not among them.
+// TestSelection signs some files, among them a hard link whose first name is not selected.
 func TestSelection(t *testing.T) {
 	keys, tree, dir := newKeys(t), t.TempDir(), t.TempDir()
 	for _, name := range []string{"afirst", "other", "run"} {
@@ -105,7 +105,7 @@ func TestSelection(t *testing.T) {
 }
 
 // TestCreateLinksWithoutASCII makes an archive whose first link has a target that
-// archive/tar leaves out of the header: bsdtar makes a file of a link without one.
+// archive/tar leaves out of the header. bsdtar turns a link without a target into a file.
 func TestCreateLinksWithoutASCII(t *testing.T) {
 	keys, tree := newKeys(t), t.TempDir()
 	write(t, filepath.Join(tree, "file"), "content")

@@ -23,8 +23,8 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// archives is how many of them TestDifferential tries: every so many of those
-// made by hand, and so many mutations.
+// archives returns how many archives TestDifferential tries: one of everyOf that are made
+// by hand, and a number of mutations.
 func archives() (everyOf, mutations int) {
 	if os.Getenv("IMASIGN_NIGHTLY") == "1" {
 		return 1, 50_000
@@ -32,9 +32,9 @@ func archives() (everyOf, mutations int) {
 	return 5, 800
 }
 
-// TestDifferential has GNU tar and bsdtar extract each archive that a verification
-// passes, as it is or after signing: every regular file that one of them leaves
-// has a signature that holds. What is refused is refused for a known reason.
+// TestDifferential extracts each archive that passes verification, before or after
+// signing, with GNU tar and bsdtar. Every regular file that one of them extracts must have
+// a valid signature. Refused archives must be refused for a known reason.
 func TestDifferential(t *testing.T) {
 	harness.Root(t)
 	harness.Tool(t, "bsdtar")
@@ -72,7 +72,7 @@ func TestDifferential(t *testing.T) {
 	}
 }
 
-// differential is what the workers share.
+// differential is shared by the workers.
 type differential struct {
 	t      *testing.T
 	engine *signing.Engine
@@ -102,7 +102,7 @@ func newDifferential(t *testing.T) *differential {
 	return &differential{t: t, engine: engine, ring: ima.NewKeyring(public), dir: dir}
 }
 
-// try is the test of one archive.
+// try tests one archive.
 func (d *differential) try(name string, text []byte) {
 	out, err := d.sign(text)
 	if err == nil {
@@ -183,7 +183,7 @@ func (d *differential) judge(src signing.Source) error {
 	return err
 }
 
-// extract has both programs unpack an archive that passed, and verifies the trees.
+// extract extracts an archive that passed with both programs, and verifies the trees.
 func (d *differential) extract(name string, text []byte) {
 	d.lock.Lock()
 	d.passed++
@@ -197,15 +197,15 @@ func (d *differential) extract(name string, text []byte) {
 		check(d.t, os.MkdirAll(to, 0o755))
 		check(d.t, os.WriteFile(archive, text, 0o600))
 		cmd := command(archive, to)
-		said, _ := cmd.CombinedOutput() // what it refuses, it does not extract
+		said, _ := cmd.CombinedOutput() // a refused archive is not extracted
 		if err := d.judgeTree(to); err != nil {
 			d.t.Errorf("%s: passes, and %s extracts a file that does not: %v\n%.500s%s", name, program, err, said, d.keep(name, text))
 		}
 	}
 }
 
-// judgeTree verifies a tree. A program that fails may leave files without a mode,
-// which stand for links that it meant to make at the end.
+// judgeTree verifies a tree. A program that fails may leave files with mode 0 in place of
+// links that it would make at the end.
 func (d *differential) judgeTree(dir string) error {
 	tree, err := rootfs.Open(dir, rootfs.Options{})
 	if err != nil {
@@ -215,7 +215,7 @@ func (d *differential) judgeTree(dir string) error {
 	return d.judge(tree)
 }
 
-// keep stores an archive where IMASIGN_KEEP says.
+// keep stores an archive in the directory IMASIGN_KEEP.
 func (d *differential) keep(name string, text []byte) string {
 	dir := os.Getenv("IMASIGN_KEEP")
 	if dir == "" {
@@ -231,7 +231,7 @@ func (d *differential) keep(name string, text []byte) string {
 	return "\nkept as " + file
 }
 
-// seeds are archives that verify, for mutations to begin with.
+// seeds returns archives that pass verification, for mutations to start from.
 func (d *differential) seeds() [][]byte {
 	var seeds [][]byte
 	paths, err := filepath.Glob("../../pkg/tarball/testdata/*.tar")

@@ -1,6 +1,5 @@
-// Package tar holds archives that are signed, created and stripped against GNU
-// tar, bsdtar, Python's tarfile and evmctl: they extract ours, and ours takes
-// theirs.
+// Package tar compares signed, created and stripped archives with GNU tar, bsdtar,
+// Python's tarfile and evmctl. They must extract our archives, and we must read theirs.
 package tar
 
 import (
@@ -34,7 +33,7 @@ func read(t testing.TB, file string) string {
 	return string(text)
 }
 
-// keySet is a key set's directory.
+// keySet is the directory of a key set.
 type keySet string
 
 func newKeys(t testing.TB) keySet {
@@ -45,7 +44,7 @@ func newKeys(t testing.TB) keySet {
 
 func (k keySet) certificate() string { return filepath.Join(string(k), "x509_ima.crt") }
 
-// sign runs a signing command with the key set's key.
+// sign runs a signing command with the key of the key set.
 func (k keySet) sign(t testing.TB, command []string, args ...string) {
 	t.Helper()
 	flags := []string{"--progress=none", "--key", filepath.Join(string(k), "x509_ima.key"), "--cert", k.certificate()}
@@ -57,7 +56,7 @@ func (k keySet) signTar(t testing.TB, in, out string, args ...string) {
 	k.sign(t, []string{"tar", "sign"}, append(args, in, "-o", out)...)
 }
 
-// extractors unpack an archive below a directory with xattrs.
+// extractors extract an archive, with its xattrs, below a directory.
 var extractors = map[string]func(archive, dir string) *exec.Cmd{
 	"GNU tar": func(archive, dir string) *exec.Cmd {
 		return exec.Command("tar", "--xattrs", "--xattrs-include=*", "--acls", "--warning=no-unknown-keyword", "--numeric-owner", "-xpf", archive, "-C", dir)
@@ -67,7 +66,7 @@ var extractors = map[string]func(archive, dir string) *exec.Cmd{
 	},
 }
 
-// extracted unpacks with a program, which may warn of nothing.
+// extracted extracts an archive with a program, which must print no warnings.
 func extracted(t testing.TB, program, archive string) string {
 	t.Helper()
 	harness.Tool(t, "bsdtar")
@@ -75,7 +74,7 @@ func extracted(t testing.TB, program, archive string) string {
 	r := harness.RunCommand(t, extractors[program](archive, dir))
 	complaint := ""
 	for line := range strings.Lines(r.Err) {
-		// What bsdtar says of the name that is not UTF-8, ours or anybody's.
+		// bsdtar prints these for every archive with a name that is not UTF-8.
 		if !strings.Contains(line, "Linkname can't be converted") && !strings.Contains(line, "Pathname can't be converted") && !strings.Contains(line, "Error exit delayed") {
 			complaint += line
 		}
@@ -86,9 +85,9 @@ func extracted(t testing.TB, program, archive string) string {
 	return dir
 }
 
-// accepted has both programs unpack the archive: both leave the same files and
-// xattrs, evmctl accepts every regular file, and GNU tar finds nothing to complain
-// about. It returns GNU tar's directory.
+// accepted extracts the archive with both programs. They must extract the same files and
+// xattrs, evmctl must accept every regular file, and GNU tar must print no warnings. It
+// returns GNU tar's directory.
 func accepted(t testing.TB, keys keySet, archive string) string {
 	t.Helper()
 	dir, other := extracted(t, "GNU tar", archive), extracted(t, "bsdtar", archive)
@@ -109,7 +108,7 @@ func accepted(t testing.TB, keys keySet, archive string) string {
 	return dir
 }
 
-// difference is the lines that one text has and the other has not.
+// difference returns the lines that only one of the texts has.
 func difference(a, b string) string {
 	var out strings.Builder
 	for sign, pair := range map[string][2]string{"-": {a, b}, "+": {b, a}} {
@@ -123,8 +122,8 @@ func difference(a, b string) string {
 	return out.String()
 }
 
-// list is the metadata and content of all that is below dir, but for the times of
-// directories, which GNU tar does not restore where hard links come late.
+// list returns the metadata and contents of all files below dir. It leaves out the times
+// of directories, which GNU tar does not restore if hard links come late.
 func list(t testing.TB, dir string) string {
 	t.Helper()
 	return harness.Must(t, "sh", "-c", `cd "$0" && find . -mindepth 1 -printf '%P %y %m %U %G ' \( -type d -printf '\n' -o -printf '%s %T@ %l %n\n' \) | sort; find . -type f -print0 | sort -z | xargs -0 sha256sum`, dir)
@@ -138,7 +137,7 @@ func compare(t testing.TB, archive, dir string) {
 	}
 }
 
-// special makes a tree of what tar treats specially.
+// special makes a tree of files that tar treats specially.
 func special(t testing.TB) string {
 	t.Helper()
 	harness.Root(t)
@@ -156,7 +155,7 @@ func special(t testing.TB) string {
 	write(t, filepath.Join(deep, "file"), "a long path")
 	for _, err := range []error{
 		os.Chmod(in("setuid"), 0o4755|os.ModeSetuid),
-		os.Chown(in("dir/one"), 1234, 3_000_000), // beyond what octal digits hold
+		os.Chown(in("dir/one"), 1234, 3_000_000), // too large for the octal digits
 		os.Link(in("dir/one"), in("linked")),
 		os.Link(in("dir/one"), in("zlinked")),
 		os.Symlink("dir/one", in("symlink")),

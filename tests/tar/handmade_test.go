@@ -9,8 +9,8 @@ import (
 	"github.com/imasign/imasign-build/pkg/tarball"
 )
 
-// handMade are archives of a file, each with something wrong in one place: every
-// text in every field, every type flag, every value of every keyword.
+// handMade returns archives of one file, each with one thing wrong: every text in every
+// field, every type flag, every value of every keyword.
 func handMade() map[string][]byte {
 	all := bases()
 	for _, field := range fields {
@@ -43,8 +43,8 @@ func wrongField(field [2]int, text string) []byte {
 
 const gnuMagic = "ustar  \x00"
 
-// ambiguous are archives that GNU tar and bsdtar read differently, or that one of
-// them takes for a file and we did not, with what is said of each.
+// ambiguous returns archives that GNU tar and bsdtar read differently, or in which one of
+// them finds a file that we once overlooked. Each comes with a part of our error.
 func ambiguous() map[string]struct {
 	says    string
 	archive []byte
@@ -136,7 +136,8 @@ func ambiguous() map[string]struct {
 	}
 }
 
-// TestAmbiguous refuses each, by what is wrong with it, to sign and to verify.
+// TestAmbiguous checks that signing and verification refuse each of them and name the
+// reason.
 func TestAmbiguous(t *testing.T) {
 	d := newDifferential(t)
 	for name, c := range ambiguous() {
@@ -149,7 +150,8 @@ func TestAmbiguous(t *testing.T) {
 	}
 }
 
-// TestTypeBits signs a regular file with any type in its mode as what it becomes.
+// TestTypeBits checks that an entry for a regular file is signed whatever type its mode
+// states, because it becomes a regular file.
 func TestTypeBits(t *testing.T) {
 	d := newDifferential(t)
 	for _, mode := range []string{"0010755", "0020755", "0040755", "0060755", "0100755", "0120755", "0140755", "0170755"} {

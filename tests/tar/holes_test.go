@@ -8,8 +8,8 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// TestHoleAlone signs what bsdtar makes of a file that is but a hole, whose map begins
-// with no bytes at 0. GNU tar and bsdtar extract it.
+// TestHoleAlone signs bsdtar's archive of a file that is only a hole. Its sparse map begins
+// with 0 bytes at offset 0. GNU tar and bsdtar must extract the result.
 func TestHoleAlone(t *testing.T) {
 	d, dir := newDifferential(t), t.TempDir()
 	harness.Tool(t, "bsdtar")

@@ -19,11 +19,11 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// memory is what no input may make the program exceed.
+// memory is a limit that no input may make the program exceed, in bytes.
 const memory = 150 << 20
 
-// signHostile signs an archive as a file and through a pipe, strips and verifies
-// it, and returns how signing ended.
+// signHostile signs an archive as a file and through a pipe, strips and verifies it, and
+// returns the result of signing.
 func signHostile(t *testing.T, keys keySet, in string) harness.Result {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "out.tar")
@@ -37,7 +37,7 @@ func signHostile(t *testing.T, keys keySet, in string) harness.Result {
 	f, err := os.Open(in)
 	check(t, err)
 	defer f.Close()
-	// Not the file itself, which would be read where it lies.
+	// Not the *os.File itself, which the program could seek in.
 	pipe.Stdin = struct{ io.Reader }{f}
 	pipe.Stdout = io.Discard
 	results := []harness.Result{file, harness.RunCommandMeasured(t, pipe),
@@ -65,7 +65,7 @@ func archiveOf(t *testing.T, fill func(*tar.Writer)) string {
 	buf := bufio.NewWriter(f)
 	w := tar.NewWriter(buf)
 	fill(w)
-	_ = w.Close() // complains of content that was promised, which is the point
+	_ = w.Close() // fails because content is missing, which is intended
 	check(t, buf.Flush())
 	check(t, f.Close())
 	return path
@@ -107,13 +107,14 @@ func patched(t *testing.T, change func(block []byte), rest int) string {
 	return path
 }
 
-// TestHostile meets each archive with a clear error, or signs it without harm.
+// TestHostile checks that each archive is refused with a clear error, or signed without
+// harm.
 func TestHostile(t *testing.T) {
 	keys := newKeys(t)
 	file := func(w *tar.Writer, name string) { entry(t, w, tar.Header{Name: name}, "content") }
 	for name, c := range map[string]struct {
 		archive func() string
-		says    string // of the error; "" where it is signed
+		says    string // part of the error; "" if the archive is signed
 	}{
 		"parent directories": {func() string {
 			return archiveOf(t, func(w *tar.Writer) { file(w, "../../etc/passwd"); file(w, "a/../../b"); file(w, "..") })
@@ -216,7 +217,7 @@ func TestHostile(t *testing.T) {
 	}
 }
 
-// TestUnpackLimit stops a bomb where it is told to.
+// TestUnpackLimit checks that unpacking stops at the limit.
 func TestUnpackLimit(t *testing.T) {
 	dir := t.TempDir()
 	bomb := filepath.Join(dir, "bomb")
@@ -227,7 +228,7 @@ func TestUnpackLimit(t *testing.T) {
 	}
 }
 
-// TestManyTinyEntries has 200,000 names and as many bytes of content.
+// TestManyTinyEntries signs an archive of 200,000 files of one byte.
 func TestManyTinyEntries(t *testing.T) {
 	keys := newKeys(t)
 	in := archiveOf(t, func(w *tar.Writer) {
@@ -243,7 +244,7 @@ func TestManyTinyEntries(t *testing.T) {
 	}
 }
 
-// TestOutputIsWholeOrNotThere kills, interrupts and starves a run of disk.
+// TestOutputIsWholeOrNotThere kills a run, interrupts it, and lets its disk run full.
 func TestOutputIsWholeOrNotThere(t *testing.T) {
 	keys, dir := newKeys(t), t.TempDir()
 	in, out := filepath.Join(dir, "in.tar"), filepath.Join(dir, "out.tar.xz") // slow to write

@@ -27,8 +27,8 @@ var (
 	zero      = "sha256:" + strings.Repeat("0", 64)
 )
 
-// hostile is a layout that hides an image. says is what a refusal has in it; "" means
-// that the layout is signed, all of it.
+// hostile is a layout that hides an image. says is part of the error; if it is empty, the
+// whole layout must be signed.
 type hostile struct {
 	make func(l *harness.Images)
 	says string
@@ -36,24 +36,25 @@ type hostile struct {
 
 type array = []any
 
-// besides is a layout of a harmless image and another.
+// besides returns a layout of a harmless image and another one.
 func besides(other func(l *harness.Images) harness.JSON) func(l *harness.Images) {
 	return func(l *harness.Images) { l.Index(l.Image("good", goodLayer), other(l)) }
 }
 
-// withManifest is a layout whose second image is of that text.
+// withManifest returns a layout whose second image has text as its manifest.
 func withManifest(mediaType string, text func(l *harness.Images) any) func(l *harness.Images) {
 	return besides(func(l *harness.Images) harness.JSON {
 		return l.Blob(text(l), mediaType, "annotations", harness.JSON{harness.RefName: "evil"})
 	})
 }
 
-// changed is a layout whose second image has these keys in its manifest, in pairs.
+// changed returns a layout whose second image has these keys in its manifest, given as
+// pairs.
 func changed(pairs func(l *harness.Images) array) func(l *harness.Images) {
 	return besides(func(l *harness.Images) harness.JSON { return l.Image("evil", evilLayer, pairs(l)...) })
 }
 
-// tagged is a layout whose second image has that annotation.
+// tagged returns a layout whose second image has this annotation.
 func tagged(key, value string) func(l *harness.Images) {
 	return besides(func(l *harness.Images) harness.JSON {
 		d := l.Image("evil", evilLayer)
@@ -62,12 +63,12 @@ func tagged(key, value string) func(l *harness.Images) {
 	})
 }
 
-// typed is a layout whose second image has a layer of that type and content.
+// typed returns a layout whose second image has a layer of this type and content.
 func typed(mediaType, layer string, more ...any) func(l *harness.Images) {
 	return changed(func(l *harness.Images) array { return array{"layers", array{l.Blob(layer, mediaType, more...)}} })
 }
 
-// replaced is a layout whose second image's manifest is text with from become to.
+// replaced returns a layout in whose second manifest from is replaced with to.
 func replaced(from, to string) func(l *harness.Images) {
 	return withManifest(harness.OCIManifest, func(l *harness.Images) any {
 		text := l.Text(l.Manifest(evilLayer))
@@ -91,8 +92,8 @@ func zpacked(text string) string {
 	return string(w.EncodeAll([]byte(text), nil))
 }
 
-// both is a gzip stream of inside that is also a tar archive, of outside: the archive
-// is the stream's extra field.
+// both returns a gzip stream of inside that is also a tar archive of outside: the archive
+// is in the extra field of the stream.
 func both(outside, inside string) string {
 	head := []byte(outside)
 	copy(head, "\x1f\x8b\x08\x04")
@@ -200,20 +201,20 @@ var hostiles = map[string]hostile{
 	}, says: "not docker's"},
 }
 
-// plnk has a layer as aufs made them: docker gives a hard link the content of a file that
-// is a whiteout by its name.
+// plnk adds a layer as aufs made them, with a hard link to a file whose name marks it as a
+// whiteout. docker gives the link the content of that file.
 func plnk(l *harness.Images) {
 	l.Helper()
 	var text bytes.Buffer
 	w := tar.NewWriter(&text)
-	_ = w.WriteHeader(&tar.Header{Name: ".wh..wh.plnk/.wh.1", Mode: 0o755, Size: 5}) // memory fails at nothing
+	_ = w.WriteHeader(&tar.Header{Name: ".wh..wh.plnk/.wh.1", Mode: 0o755, Size: 5}) // writing to memory cannot fail
 	_, _ = w.Write([]byte("evil\n"))
 	_ = w.WriteHeader(&tar.Header{Typeflag: tar.TypeLink, Name: "bin/evil", Linkname: ".wh..wh.plnk/.wh.1"})
 	_ = w.Close()
 	l.Index(l.Image("good", goodLayer), l.Image("evil", text.String()))
 }
 
-// other has a layer whose digest is a SHA-512.
+// other adds a layer whose digest is SHA-512.
 func other(l *harness.Images) {
 	l.Helper()
 	sum := strings.TrimSpace(strings.Fields(harness.Must(l, "sh", "-c", `printf %s "$0" | base64 -d | sha512sum`, base64.StdEncoding.EncodeToString([]byte(evilLayer))))[0])
@@ -232,7 +233,7 @@ func nested(l *harness.Images, depth int) {
 	l.Index(d)
 }
 
-// leadOut puts a link to a copy that is elsewhere in a file's place.
+// leadOut replaces a file with a link to a copy outside of the layout.
 func leadOut(l *harness.Images, name string) {
 	l.Helper()
 	file, elsewhere := filepath.Join(l.Dir, name), filepath.Join(filepath.Dir(l.Dir), "elsewhere")
@@ -240,8 +241,9 @@ func leadOut(l *harness.Images, name string) {
 	harness.Must(l, "ln", "-s", elsewhere, file)
 }
 
-// TestImagesThatHide makes images that a program might pass over and another one run:
-// each is refused by name, or all of it is signed, as skopeo copies it out.
+// TestImagesThatHide makes layouts with an image that one program overlooks and another
+// one runs. Each must be refused by name, or all of the files that skopeo copies out of it
+// must be signed.
 func TestImagesThatHide(t *testing.T) {
 	keys := newKeys(t)
 	for name, c := range hostiles {
@@ -260,8 +262,8 @@ func TestImagesThatHide(t *testing.T) {
 	}
 }
 
-// differential signs a layout and holds that what a verification passes is signed in
-// whatever skopeo copies out. It tells whether the layout was refused.
+// differential signs a layout. If verification then passes, all files that skopeo copies
+// out of it must be signed. It reports whether the layout was refused.
 func (k keySet) differential(t *testing.T, layout, says string) (refused bool) {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "out")
@@ -293,7 +295,7 @@ func (k keySet) differential(t *testing.T, layout, says string) (refused bool) {
 	return false
 }
 
-// tags are the names in a layout's index, and the name of the only image.
+// tags returns the names in a layout's index, and the name of the only image.
 func tags(t *testing.T, layout string) []string {
 	t.Helper()
 	var index struct {
@@ -308,8 +310,9 @@ func tags(t *testing.T, layout string) []string {
 	return slices.Compact(all)
 }
 
-// allSigned has skopeo copy an image out and looks at the files in its layers; archive/tar
-// reads them as whatever unpacks images does. It returns 0 where skopeo refuses.
+// allSigned copies an image out of a layout with skopeo and verifies the files in its
+// layers. archive/tar reads them like the programs that unpack images. It returns 0 if
+// skopeo refuses the image.
 func allSigned(t *testing.T, image string) int {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "copied")
@@ -339,7 +342,7 @@ func allSigned(t *testing.T, image string) int {
 	return 1
 }
 
-// unpacked is a blob that skopeo left compressed, because it does not know its type.
+// unpacked unpacks a blob that skopeo left compressed because it does not know its type.
 func unpacked(t *testing.T, text string) string {
 	t.Helper()
 	if !strings.HasPrefix(text, "\x1f\x8b") {
@@ -352,8 +355,8 @@ func unpacked(t *testing.T, text string) string {
 	return string(content)
 }
 
-// TestMutatedImages changes bytes of documents, and holds the same of whatever comes
-// of it. IMASIGN_NIGHTLY=1 does it longer.
+// TestMutatedImages does the same with mutated documents. IMASIGN_NIGHTLY=1 runs it
+// longer.
 func TestMutatedImages(t *testing.T) {
 	keys, n := newKeys(t), 20
 	if os.Getenv("IMASIGN_NIGHTLY") == "1" {
@@ -384,7 +387,8 @@ func mutatedTextSometimes(random *rand.Rand, text string) string {
 	return mutatedText(random, text)
 }
 
-// mutatedText has a word of a document in capitals, gone, twice, null or of another type.
+// mutatedText puts a word of a document in capitals, removes or doubles it, or replaces it
+// with null or a value of another type.
 func mutatedText(random *rand.Rand, text string) string {
 	words := []string{"layers", "config", "manifests", "digest", "size", "mediaType", "schemaVersion", "annotations", "sha256:", "application/vnd.oci.image.", "manifest", "layer", ".tar", "+json", ":2", "[", "]"}
 	word := words[random.IntN(len(words))]

@@ -14,7 +14,7 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// longNames makes a tree of names and links longer than a header holds.
+// longNames makes a tree of names and link targets that are too long for a header.
 func longNames(t *testing.T) string {
 	t.Helper()
 	tree := filepath.Join(t.TempDir(), "tree")
@@ -31,7 +31,7 @@ func longNames(t *testing.T) string {
 	return tree
 }
 
-// readers unpack an archive into a directory, with xattrs, each by another
+// readers extract an archive with its xattrs into a directory, each with another
 // implementation of tar.
 var readers = map[string]string{
 	"GNU tar":  `tar --xattrs --xattrs-include='*' -xpf "$0" -C "$1"`,
@@ -40,8 +40,8 @@ var readers = map[string]string{
 	"sqfstar":  `sqfstar -quiet -no-progress "$1.sqfs" <"$0" >"$1.log" 2>&1 && unsquashfs -n -d "$1" -f "$1.sqfs" >>"$1.log" 2>&1`,
 }
 
-// TestLongNames signs archives with GNU's long names and links: whoever reads
-// them finds the names that were there, each with its signature.
+// TestLongNames signs archives with GNU's long names and links. Each reader must find the
+// same names as before, each with its signature.
 func TestLongNames(t *testing.T) {
 	keys, tree := newKeys(t), longNames(t)
 	for _, tool := range []string{"bsdtar", "tar2sqfs", "sqfstar", "unsquashfs"} {
@@ -80,7 +80,7 @@ func TestLongNames(t *testing.T) {
 	}
 }
 
-// goNames are the names and targets that archive/tar reads.
+// goNames returns the names and link targets that archive/tar reads.
 func goNames(t *testing.T, archive string) string {
 	t.Helper()
 	f, err := os.Open(archive)

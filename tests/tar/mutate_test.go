@@ -10,9 +10,9 @@ import (
 	"strings"
 )
 
-// A small writer of tar archives that lets every field be wrong.
+// This file contains a small writer of tar archives in which every field can be wrong.
 
-// hdr is a header block; fields that are not set are those of a plain file.
+// hdr is a header block. Unset fields get the values of an ordinary file.
 type hdr struct {
 	name, link, mode, size, typeflag, magic, tail string
 }
@@ -46,7 +46,7 @@ func filled(text []byte) []byte {
 	return append(bytes.Clone(text), make([]byte, (512-len(text)%512)%512)...)
 }
 
-// file is an entry with content.
+// file returns an entry with content.
 func (h hdr) file(content string) []byte {
 	if h.size == "" {
 		h.size = octal(len(content))
@@ -54,7 +54,7 @@ func (h hdr) file(content string) []byte {
 	return append(h.block(), filled([]byte(content))...)
 }
 
-// record is a pax record.
+// record returns a pax record.
 func record(key, value string) string {
 	rest := len(key) + len(value) + 3
 	n := rest + len(strconv.Itoa(rest))
@@ -78,7 +78,7 @@ func ended(parts ...[]byte) []byte {
 
 const evilContent = "#!/bin/sh\necho evil\n"
 
-// evil is an entry that nobody is to find; hidden in the content of another.
+// evil returns an entry to hide in the content of another one. Nothing may extract it.
 func evil() []byte { return hdr{name: "bin/evil"}.file(evilContent) }
 
 func hidden() []byte { return hdr{name: "bin/pad"}.file(string(evil())) }
@@ -105,7 +105,7 @@ func paxSparse(numbers []int, size int, content string) []byte {
 		hdr{name: "GNUSparseFile.1/sparse"}.file(string(filled([]byte(lines.String())))+content)...)
 }
 
-// bases are plain archives of every kind of entry.
+// bases returns ordinary archives with every kind of entry.
 func bases() map[string][]byte {
 	long, block := strings.Repeat("long/", 30)+"name", strings.Repeat("x", 512)
 	return map[string][]byte{
@@ -120,7 +120,7 @@ func bases() map[string][]byte {
 	}
 }
 
-// headers finds the header blocks of an archive, as far as it is a plain one.
+// headers returns the offsets of an ordinary archive's header blocks.
 func headers(text []byte) (offsets []int) {
 	for at := 0; at+512 <= len(text) && text[at] != 0; {
 		offsets = append(offsets, at)
@@ -133,7 +133,7 @@ func headers(text []byte) (offsets []int) {
 	return offsets
 }
 
-// mutated makes an archive from one of the seeds, always the same of a number.
+// mutated mutates one of the seeds. The same number gives the same archive.
 func mutated(number uint64, seeds [][]byte) (name string, text []byte) {
 	r := rand.New(rand.NewPCG(number, 21))
 	which := r.IntN(len(seeds))
@@ -154,7 +154,7 @@ func mutated(number uint64, seeds [][]byte) (name string, text []byte) {
 
 func pick[T any](r *rand.Rand, from []T) T { return from[r.IntN(len(from))] }
 
-// inserted puts something into an archive.
+// inserted returns text with what inserted at an offset.
 func inserted(text []byte, at int, what []byte) []byte {
 	return bytes.Join([][]byte{text[:at], what, text[at:]}, nil)
 }
@@ -164,7 +164,7 @@ var mutators = []func(r *rand.Rand, text []byte, at int) (string, []byte){
 	mutateRecords, mutateRecords, mutateRecords, mutateRecordText, mutateLong, mutateBlocks, mutateOrder, mutateEnd, mutateLink, mutateLink, mutateSignature,
 }
 
-// fields are where a header's are, and how long.
+// fields are the offsets and lengths of a header's fields.
 var fields = [][2]int{{0, 100}, {100, 8}, {108, 8}, {116, 8}, {124, 12}, {124, 12}, {124, 12}, {136, 12}, {148, 8}, {157, 100}, {257, 8}, {265, 32}, {329, 8}, {337, 8}, {345, 12}, {357, 12}, {369, 12}, {386, 12}, {398, 12}, {410, 12}, {482, 1}, {483, 12}, {345, 155}, {475, 25}, {500, 12}}
 
 var fieldTexts = []string{
@@ -222,7 +222,7 @@ func mutateRecords(r *rand.Rand, text []byte, at int) (string, []byte) {
 		records = append(records, records[0])
 	}
 	kind := pick(r, []string{"x", "x", "x", "x", "g", "X"})
-	if text[at+156] == 'x' && r.IntN(2) == 0 { // into the header that is there
+	if text[at+156] == 'x' && r.IntN(2) == 0 { // into the existing header
 		size, _ := strconv.ParseInt(strings.Trim(string(text[at+124:at+136]), " \x00"), 8, 32)
 		if old := at + 512 + int(size); size >= 0 && old <= len(text) {
 			new := bytes.Join([][]byte{[]byte(strings.Join(records, "")), text[at+512 : old]}, nil)
@@ -238,7 +238,7 @@ func mutateRecords(r *rand.Rand, text []byte, at int) (string, []byte) {
 	return fmt.Sprintf("records %s %q", kind, records), inserted(text, at, hdr{name: "PaxHeaders/x", typeflag: kind}.file(strings.Join(records, "")))
 }
 
-// mutateRecordText damages the text of records, lengths and all.
+// mutateRecordText damages the text of records, including their lengths.
 func mutateRecordText(r *rand.Rand, text []byte, at int) (string, []byte) {
 	line := record(pick(r, keywords), pick(r, recordValues))
 	broken := pick(r, []string{" " + line, "0" + line, strings.Replace(line, " ", "\t", 1), strings.Replace(line, " ", "  ", 1), line[:len(line)-1] + "x", line + "\x00", "\x00" + line, "+" + line, strings.Replace(line, "=", "", 1), line + line + "junk", "3 =\n" + line, "1 \n", "99999999999 a=b\n"})
@@ -248,7 +248,7 @@ func mutateRecordText(r *rand.Rand, text []byte, at int) (string, []byte) {
 func mutateLong(r *rand.Rand, text []byte, at int) (string, []byte) {
 	kind, name := pick(r, []string{"L", "K"}), pick(r, []string{"dir/a", "new", "new/", "", "x\x00y", "/abs", "c:x", strings.Repeat("n", 300), "bin/evil"})
 	entry := gnuLong(kind, name)
-	if r.IntN(4) == 0 { // without the zero at its end, and with something behind it
+	if r.IntN(4) == 0 { // without the zero at its end, or with data after it
 		entry = hdr{name: "././@LongLink", typeflag: kind, magic: "ustar  \x00"}.file(name)
 		copy(entry[512+len(name):], pick(r, []string{"", "more", "\x00more"}))
 	}
@@ -266,7 +266,7 @@ func mutateBlocks(r *rand.Rand, text []byte, at int) (string, []byte) {
 	return name, inserted(text, at, blocks[name])
 }
 
-// mutateOrder puts a copy of some other entry before this one.
+// mutateOrder inserts a copy of another entry before this one.
 func mutateOrder(r *rand.Rand, text []byte, at int) (string, []byte) {
 	all := headers(text)
 	from := r.IntN(len(all))
@@ -311,7 +311,7 @@ func mutateLink(r *rand.Rand, text []byte, at int) (string, []byte) {
 	return fmt.Sprintf("link %+v", h), inserted(text, at, h.block())
 }
 
-// signatures are those that an archive has.
+// signatures returns the signatures in an archive.
 func signatures(text []byte) (all []string) {
 	const key = " SCHILY.xattr.security.ima="
 	for at := bytes.Index(text, []byte(key)); at >= 0; {
@@ -331,7 +331,7 @@ func signatures(text []byte) (all []string) {
 	return all
 }
 
-// mutateSignature gives an entry another's signature, in a record of either kind.
+// mutateSignature gives an entry the signature of another one, in a record of either kind.
 func mutateSignature(r *rand.Rand, text []byte, at int) (string, []byte) {
 	all := signatures(text)
 	if len(all) == 0 {
@@ -342,7 +342,7 @@ func mutateSignature(r *rand.Rand, text []byte, at int) (string, []byte) {
 	if r.IntN(2) == 0 {
 		line = record("LIBARCHIVE.xattr.security.ima", base64.RawStdEncoding.EncodeToString([]byte(value)))
 	}
-	if r.IntN(2) == 0 { // in place of the records that are there
+	if r.IntN(2) == 0 { // in place of the existing records
 		if size, err := strconv.ParseInt(strings.Trim(string(text[at+124:at+136]), " \x00"), 8, 16); err == nil && text[at+156] == 'x' && size >= 0 && at+512+int(size) <= len(text) {
 			rest := text[min(at+512+(int(size)+511)/512*512, len(text)):]
 			return fmt.Sprintf("alone %.40q", line), bytes.Join([][]byte{text[:at], paxHeader(line), rest}, nil)

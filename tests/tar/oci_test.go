@@ -12,8 +12,8 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// umoci makes an image of two layers, the second of which deletes from the first
-// and changes it, and returns the layout.
+// umoci makes an image of two layers and returns its layout. The second layer deletes and
+// changes files of the first.
 func umoci(t *testing.T, compression string) string {
 	t.Helper()
 	harness.Root(t)
@@ -47,8 +47,8 @@ func (k keySet) signOCI(t *testing.T, in, out string, args ...string) {
 	k.signTar(t, in, out, append(args, "--oci")...)
 }
 
-// TestImageLayout signs an image's layers: skopeo copies it (and checks every
-// digest), umoci unpacks it (and checks the diff ids), evmctl accepts each file.
+// TestImageLayout signs the layers of an image. skopeo must copy it (it checks every
+// digest), umoci must unpack it (it checks the diff ids), and evmctl must accept each file.
 func TestImageLayout(t *testing.T) {
 	keys := newKeys(t)
 	for name, compression := range map[string]string{"gzip": "", "zstd": "zstd"} {
@@ -66,7 +66,7 @@ func TestImageLayout(t *testing.T) {
 			}
 			copied := filepath.Join(dir, "copied")
 			for tag, files := range map[string]int{"one": 4, "two": 3} {
-				// umoci reads no zstd.
+				// umoci does not read zstd.
 				harness.Must(t, harness.Tool(t, "skopeo"), "--insecure-policy", "copy", "--dest-compress-format", "gzip", "oci:"+out+":"+tag, "oci:"+copied+":"+tag)
 				was, is := inspect(t, in, tag), inspect(t, out, tag)
 				if d := difference(was, is); strings.Count(d, "\n") != 2*layersOf(t, was) {
@@ -108,13 +108,13 @@ func TestImageLayout(t *testing.T) {
 	}
 }
 
-// tree is all that is below dir, with its content.
+// tree returns the names and contents of all files below dir.
 func tree(t *testing.T, dir string) string {
 	t.Helper()
 	return harness.Must(t, "sh", "-c", `cd "$0" && find . -printf '%P %y %m\n' | sort && find . -type f -print0 | sort -z | xargs -0 sha256sum`, dir)
 }
 
-// inspect is the image's config as skopeo reads it, a line a value.
+// inspect returns the image's config as read by skopeo, one line per value.
 func inspect(t *testing.T, layout, tag string) string {
 	t.Helper()
 	var config any
@@ -135,8 +135,8 @@ func layersOf(t *testing.T, config string) int {
 	return len(c.Rootfs.Diff)
 }
 
-// TestSignaturesOfTheImage are left out, and named, when the image changes; kept
-// when it does not.
+// TestSignaturesOfTheImage checks that signatures of an image are left out, with a
+// warning, if the image changes, and kept otherwise.
 func TestSignaturesOfTheImage(t *testing.T) {
 	keys, in, dir := newKeys(t), umoci(t, ""), t.TempDir()
 	index := filepath.Join(in, "index.json")
@@ -148,7 +148,7 @@ func TestSignaturesOfTheImage(t *testing.T) {
 	}
 	check(t, json.Unmarshal([]byte(read(t, index)), &parsed))
 	image := parsed.Manifests[0].Digest
-	// cosign stores a signature as an image with a tag of this form.
+	// cosign stores signatures as images with tags of this form.
 	tag := "sha256-" + strings.TrimPrefix(image, "sha256:") + ".sig"
 	harness.Must(t, "umoci", "new", "--image", in+":"+tag)
 	out := filepath.Join(dir, "out")
@@ -167,7 +167,7 @@ func TestSignaturesOfTheImage(t *testing.T) {
 	}
 }
 
-// TestBrokenLayouts are refused, and leave nothing at the output.
+// TestBrokenLayouts checks that broken layouts are refused and no output is left.
 func TestBrokenLayouts(t *testing.T) {
 	keys := newKeys(t)
 	whole := umoci(t, "")

@@ -10,8 +10,8 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// linkSelections are flags that select some names of the file that linkTree links, and
-// whether it is signed then.
+// linkSelections are flags that select some names of the hard link in linkTree, and whether
+// the file is signed then.
 var linkSelections = map[string]struct {
 	flags  []string
 	signed bool
@@ -24,8 +24,8 @@ var linkSelections = map[string]struct {
 	"executable by name": {[]string{"--select=executable"}, true},
 }
 
-// linkTree has a file of four names in d, one of which says that it is a kernel module,
-// and another file.
+// linkTree makes a tree with a file of four names in d, one of which is that of a kernel
+// module, and another file.
 func linkTree(t *testing.T) string {
 	t.Helper()
 	tree := t.TempDir()
@@ -39,9 +39,9 @@ func linkTree(t *testing.T) string {
 	return tree
 }
 
-var linkNames = []string{"d/other", "d/first", "d/module.ko", "d/second", "d/third"} // in the archives' order
+var linkNames = []string{"d/other", "d/first", "d/module.ko", "d/second", "d/third"} // in the order of the archives
 
-// wantLinks holds that below dir the names have one signature, or none.
+// wantLinks checks that the names below dir share one signature, or have none.
 func wantLinks(t *testing.T, keys keySet, dir string, signed bool) {
 	t.Helper()
 	var files []string
@@ -57,8 +57,8 @@ func wantLinks(t *testing.T, keys keySet, dir string, signed bool) {
 	}
 }
 
-// TestLinksInPart selects some names of a hard link, in a tree, in archives by two
-// programs, while creating one, and in a layer.
+// TestLinksInPart selects some names of a hard link: in a tree, in archives made by two
+// programs, while creating an archive, and in a layer.
 func TestLinksInPart(t *testing.T) {
 	keys := newKeys(t)
 	harness.Tool(t, "bsdtar")

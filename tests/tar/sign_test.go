@@ -10,8 +10,8 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// makers make an archive of tree's content in every dialect that the programs
-// write, with what the dialect cannot hold left out.
+// makers make an archive of a tree in every dialect that the programs write. They leave
+// out what the dialect cannot express.
 var makers = map[string][]string{
 	"v7":             {"tar", "--format=v7", "--exclude=deep", "--exclude=nnn*", "--exclude=longlink", "--exclude=fifo", "--exclude=null", "--exclude=disk", "--exclude=sparse", "--owner=0", "--group=0"},
 	"ustar":          {"tar", "--format=ustar", "--exclude=deep", "--exclude=nnn*", "--exclude=longlink", "--exclude=sparse", "--group=0"},
@@ -36,8 +36,8 @@ import sys, tarfile
 with tarfile.open(sys.argv[3], "w", format=getattr(tarfile, sys.argv[1])) as t: t.add(sys.argv[5], ".")
 `
 
-// TestEveryDialect signs what each program makes of a tree, has two programs
-// extract it, and strips it again.
+// TestEveryDialect signs each program's archive of a tree, extracts it with two programs,
+// and strips it again.
 func TestEveryDialect(t *testing.T) {
 	keys, tree := newKeys(t), special(t)
 	harness.Tool(t, "bsdtar")
@@ -69,7 +69,7 @@ func TestEveryDialect(t *testing.T) {
 	}
 }
 
-// withoutIMA takes security.ima out of a dump, and files that have nothing else.
+// withoutIMA removes security.ima from a dump, and files that have no other xattr.
 func withoutIMA(dump string) string {
 	var blocks []string
 	for block := range strings.SplitSeq(dump, "\n\n") {
@@ -86,12 +86,12 @@ func withoutIMA(dump string) string {
 	return strings.Join(blocks, "\n\n")
 }
 
-// TestStaleSignatures signs what GNU tar and bsdtar make of a tree whose
-// signatures are of before its files changed.
+// TestStaleSignatures signs archives, by GNU tar and bsdtar, of a tree whose files changed
+// after they were signed.
 func TestStaleSignatures(t *testing.T) {
 	keys, tree := newKeys(t), special(t)
 	harness.Sign(t, string(keys), tree)
-	write(t, filepath.Join(tree, "dir/one"), "changed") // with three names
+	write(t, filepath.Join(tree, "dir/one"), "changed") // it has three names
 	write(t, filepath.Join(tree, "empty"), "changed")
 	for name, maker := range map[string][]string{
 		"GNU tar": makers["pax 1.0"], "bsdtar": makers["bsdtar pax"],
@@ -118,7 +118,8 @@ func TestStaleSignatures(t *testing.T) {
 	}
 }
 
-// TestEveryCompression goes through the real programs both ways, and a pipe.
+// TestEveryCompression compresses and unpacks with the real programs, through files and a
+// pipe.
 func TestEveryCompression(t *testing.T) {
 	keys, tree := newKeys(t), special(t)
 	dir := t.TempDir()
@@ -145,10 +146,10 @@ func TestEveryCompression(t *testing.T) {
 	}
 }
 
-// TestRealTree signs an archive of 18,000 real files; nothing else changes.
+// TestRealTree signs an archive of 18,000 real files, and checks that nothing else changes.
 func TestRealTree(t *testing.T) {
 	keys, tree, dir := newKeys(t), t.TempDir(), t.TempDir()
-	// The small ones, because seven copies of the tree are written.
+	// Small files, because the test writes seven copies of the tree.
 	harness.Must(t, "sh", "-c", `cd /usr && find . -type f -size -64k -print0 | sort -z | head -zn 18000 | cpio -0 --quiet -pdm "$0"`, tree)
 	if n := len(harness.Files(t, tree)); n != 18_000 {
 		t.Fatalf("this machine's /usr has only %d small files", n)
