@@ -142,7 +142,7 @@ func TestSignersThatFail(t *testing.T) {
 		"signatures for": func(ctx context.Context, f ima.Form, h ima.HashID, digests [][]byte) ([][]byte, error) {
 			return k.signer().Sign(ctx, f, h, digests[1:])
 		},
-		"does not verify": other.signer().Sign, // of another key
+		"is not valid with key": other.signer().Sign, // another key
 		"bad signature": func(_ context.Context, _ ima.Form, _ ima.HashID, digests [][]byte) ([][]byte, error) {
 			return make([][]byte, len(digests)), nil
 		},
