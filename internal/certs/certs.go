@@ -21,6 +21,7 @@ import (
 	"fmt"
 
 	"github.com/imasign/imasign-build/internal/input"
+	"github.com/imasign/imasign-build/internal/quote"
 )
 
 // maxSize bounds a file of certificates; all those of a browser are 0.2 MB.
@@ -78,7 +79,7 @@ func Parse(data []byte) ([]*x509.Certificate, error) {
 	case otherCurve(err):
 		return nil, ErrCurve
 	case err != nil:
-		return nil, fmt.Errorf("%w: its DER is of something else, or damaged: %w", ErrNoCertificate, err)
+		return nil, fmt.Errorf("%w: its DER is of something else, or damaged: %w", ErrNoCertificate, quote.Plain(err))
 	}
 	return list, nil
 }
@@ -105,7 +106,7 @@ func parsePEM(data []byte) ([]*x509.Certificate, error) {
 		case otherCurve(err):
 			return nil, fmt.Errorf("certificate %d: %w", len(list)+1, ErrCurve)
 		case err != nil:
-			return nil, fmt.Errorf("certificate %d is damaged: %w", len(list)+1, err)
+			return nil, fmt.Errorf("certificate %d is damaged: %w", len(list)+1, quote.Plain(err))
 		}
 		list = append(list, cert)
 	}

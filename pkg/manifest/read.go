@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"iter"
+
+	"github.com/imasign/imasign-build/internal/quote"
 )
 
 // maxLine bounds one line with its newline: a path of PATH_MAX in escapes, the
@@ -209,7 +211,7 @@ func strict(text []byte, into any) error {
 	if err := dec.Decode(into); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return errors.New("not one whole JSON object")
 	} else if err != nil {
-		return err
+		return quote.Plain(err)
 	}
 	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
 		return errors.New("more than one JSON value on the line")

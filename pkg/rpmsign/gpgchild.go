@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/imasign/imasign-build/internal/child"
+	"github.com/imasign/imasign-build/internal/quote"
 )
 
 const (
@@ -64,7 +65,7 @@ func (g *GPG) run(ctx context.Context, in io.Reader, args ...string) ([]byte, er
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
 	case errors.Is(err, exec.ErrNotFound):
-		return nil, fmt.Errorf("find gpg: %w; distributions have it as gnupg", err)
+		return nil, fmt.Errorf("%w: install it (the package is called gnupg)", quote.Plain(err))
 	case err == nil && out.over:
 		return nil, fmt.Errorf("gpg: over %d bytes of output", maxGPGOutput)
 	case err != nil:

@@ -12,6 +12,8 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
+
+	"github.com/imasign/imasign-build/internal/quote"
 )
 
 // Errors of OpenPGP keys that callers decide by.
@@ -46,7 +48,7 @@ func ReadOpenPGPKey(r io.Reader, passphrase func() ([]byte, error), date time.Ti
 	defer clear(text)
 	list, err := ReadKeyRing(text)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrOpenPGPKey, err)
+		return nil, fmt.Errorf("%w: %w", ErrOpenPGPKey, quote.Plain(err))
 	}
 	now := time.Now
 	if !date.IsZero() {

@@ -76,7 +76,7 @@ func undecodable(err error) error {
 	if err == nil || err == io.EOF || errors.As(err, &reading) || errors.Is(err, ErrMalformed) { //nolint:errorlint // a reader's own
 		return err
 	}
-	return fmt.Errorf("%w: %w", ErrMalformed, err)
+	return fmt.Errorf("%w: %w", ErrMalformed, quote.Plain(err))
 }
 
 // fileCheck compares a payload's files with the header's digests.

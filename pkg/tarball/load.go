@@ -10,6 +10,7 @@ import (
 
 	"github.com/imasign/imasign-build/internal/compress"
 	"github.com/imasign/imasign-build/internal/input"
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/internal/tree"
 )
 
@@ -118,5 +119,5 @@ func decompressError(c compress.Format, err error) error {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("%s: %w", c, ErrTruncated)
 	}
-	return fmt.Errorf("%w %s: %w", ErrCompression, c, err)
+	return fmt.Errorf("%w %s: %w", ErrCompression, c, quote.Plain(err))
 }

@@ -21,6 +21,7 @@ import (
 	"fmt"
 
 	"github.com/imasign/imasign-build/internal/input"
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
@@ -124,7 +125,7 @@ func (c *contents) certificateOf(public crypto.PublicKey) (*x509.Certificate, er
 	for _, der := range c.certificates {
 		cert, err := x509.ParseCertificate(der)
 		if err != nil {
-			return nil, fmt.Errorf("the certificate in the key's file: %w", err)
+			return nil, fmt.Errorf("the certificate in the key's file: %w", quote.Plain(err))
 		}
 		if own, ok := public.(interface{ Equal(crypto.PublicKey) bool }); ok && own.Equal(cert.PublicKey) {
 			return cert, nil

@@ -44,7 +44,7 @@ type privateKeyInfo struct {
 func parsePKCS8(der []byte) (crypto.Signer, error) {
 	var info privateKeyInfo
 	if _, err := asn1.Unmarshal(der, &info); err != nil {
-		return nil, damaged("PKCS #8", err)
+		return nil, damaged("PKCS #8")
 	}
 	defer clear(info.Key)
 	switch algorithm := info.Algorithm.Algorithm.String(); algorithm {
@@ -75,7 +75,7 @@ func parseSEC1(der, content []byte) (crypto.Signer, error) {
 		var element asn1.RawValue
 		rest, err := asn1.Unmarshal(content, &element)
 		if err != nil {
-			return nil, damaged("SEC 1", err)
+			return nil, damaged("SEC 1")
 		}
 		if element.Class == asn1.ClassContextSpecific && element.Tag == 0 {
 			_, _ = asn1.Unmarshal(element.Bytes, &curve) // nothing is no curve
@@ -90,7 +90,7 @@ func parseSEC1(der, content []byte) (crypto.Signer, error) {
 
 func asSigner[K any](key K, err error) (crypto.Signer, error) {
 	if err != nil {
-		return nil, fmt.Errorf("%w: its numbers do not make a key: %w", keystore.ErrNotAKey, err)
+		return nil, fmt.Errorf("%w: its numbers do not make a key", keystore.ErrNotAKey)
 	}
 	s, ok := any(key).(crypto.Signer)
 	if !ok {
@@ -107,7 +107,7 @@ func checkRSA(der []byte) error {
 		E       *big.Int
 	}
 	if _, err := asn1.Unmarshal(der, &key); err != nil {
-		return damaged("PKCS #1", err)
+		return damaged("PKCS #1")
 	}
 	if !key.E.IsInt64() || key.E.Int64() > 1<<31-1 {
 		return unsupportedKey(fmt.Sprintf("RSA with a public exponent of %d bits", key.E.BitLen()))
@@ -138,8 +138,8 @@ func unsupportedKey(algorithm string) error {
 		ima.ErrUnsupportedKey, algorithm)
 }
 
-func damaged(form string, err error) error {
-	return fmt.Errorf("%w: damaged %s: %w", keystore.ErrNotAKey, form, err)
+func damaged(form string) error {
+	return fmt.Errorf("%w: its %s structure is damaged", keystore.ErrNotAKey, form)
 }
 
 func algorithmName(oid string) string {

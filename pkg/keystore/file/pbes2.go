@@ -88,14 +88,14 @@ func parseEncryption(der []byte) (*encryption, error) {
 		Data      []byte
 	}
 	if _, err := asn1.Unmarshal(der, &info); err != nil {
-		return nil, damaged("encrypted PKCS #8", err)
+		return nil, damaged("encrypted PKCS #8")
 	}
 	if oid := info.Algorithm.Algorithm.String(); oid != "1.2.840.113549.1.5.13" {
 		return nil, otherScheme(oid)
 	}
 	var params struct{ KDF, Cipher pkix.AlgorithmIdentifier }
 	if _, err := asn1.Unmarshal(info.Algorithm.Parameters.FullBytes, &params); err != nil {
-		return nil, damaged("encrypted PKCS #8", err)
+		return nil, damaged("encrypted PKCS #8")
 	}
 	p := &encryption{ciphertext: info.Data, valid: isPrivateKeyInfo}
 	oid := params.Cipher.Algorithm.String()

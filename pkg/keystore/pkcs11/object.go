@@ -17,6 +17,7 @@ import (
 
 	p11 "github.com/miekg/pkcs11"
 
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
@@ -203,7 +204,7 @@ func (v view) certificate(private p11.ObjectHandle, public crypto.PublicKey) (*x
 	for _, object := range found {
 		cert, err := x509.ParseCertificate(v.attribute(object, p11.CKA_VALUE))
 		if err != nil {
-			return nil, fmt.Errorf("the certificate %s in %s: %w", v.describe(object), v.token, err)
+			return nil, fmt.Errorf("the certificate %s in %s: %w", v.describe(object), v.token, quote.Plain(err))
 		}
 		if own, ok := public.(interface{ Equal(crypto.PublicKey) bool }); public != nil && ok && !own.Equal(cert.PublicKey) {
 			continue

@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-tpm/tpm2/transport"
 	"github.com/google/go-tpm/tpm2/transport/linuxtpm"
 
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
@@ -114,7 +115,7 @@ func (d *device) Send(command []byte) ([]byte, error) {
 	for {
 		response, err := d.raw.Send(command)
 		if err != nil {
-			return nil, fmt.Errorf("TPM %s: %w: %w", d.name, keystore.ErrGone, err)
+			return nil, fmt.Errorf("TPM %s: %w: %w", d.name, keystore.ErrGone, quote.Plain(err))
 		}
 		if len(response) < headerSize {
 			return nil, fmt.Errorf("TPM %s: %w: a response of %d bytes", d.name, keystore.ErrGone, len(response))
@@ -181,7 +182,7 @@ func (s *socket) dial() (c net.Conn, err error) {
 	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
-		return nil, fmt.Errorf("%w: nobody listens there: %w", keystore.ErrNotFound, err)
+		return nil, fmt.Errorf("%w: nothing listens there (%w): is the TPM running?", keystore.ErrNotFound, quote.Plain(err))
 	case err != nil:
 		return nil, err
 	}
@@ -200,7 +201,7 @@ func (s *socket) Send(command []byte) (response []byte, err error) {
 	}
 	response = make([]byte, headerSize)
 	if _, err := io.ReadFull(c, response); err != nil {
-		return nil, fmt.Errorf("read the response: %w", err)
+		return nil, fmt.Errorf("read the response: %w", quote.Plain(err))
 	}
 	size := binary.BigEndian.Uint32(response[2:])
 	if size < headerSize || size > maxResponse {
@@ -208,7 +209,7 @@ func (s *socket) Send(command []byte) (response []byte, err error) {
 	}
 	response = append(response, make([]byte, size-headerSize)...)
 	if _, err := io.ReadFull(c, response[headerSize:]); err != nil {
-		return nil, fmt.Errorf("read the response: %w", err)
+		return nil, fmt.Errorf("read the response: %w", quote.Plain(err))
 	}
 	return response, nil
 }

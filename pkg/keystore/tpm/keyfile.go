@@ -10,6 +10,7 @@ import (
 	keyfile "github.com/foxboron/go-tpm-keyfiles"
 
 	"github.com/imasign/imasign-build/internal/input"
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
@@ -53,7 +54,7 @@ func parseFile(data []byte) (*contents, error) {
 		case "CERTIFICATE":
 			cert, err := x509.ParseCertificate(block.Bytes)
 			if err != nil {
-				return nil, fmt.Errorf("the certificate in the key's file: %w", err)
+				return nil, fmt.Errorf("the certificate in the key's file: %w", quote.Plain(err))
 			}
 			found.certificates = append(found.certificates, cert)
 		default:
@@ -68,7 +69,7 @@ func parseFile(data []byte) (*contents, error) {
 
 func parseKey(der []byte) (key *keyfile.TPMKey, err error) {
 	if key, err = keyfile.Parse(der); err != nil {
-		return nil, fmt.Errorf("%w of a TPM: %w", keystore.ErrNotAKey, err)
+		return nil, fmt.Errorf("%w of a TPM: %w", keystore.ErrNotAKey, quote.Plain(err))
 	}
 	switch {
 	case key.Keytype.Equal(keyfile.OIDLoadableKey), key.Keytype.Equal(keyfile.OIDOldLoadableKey):

@@ -373,7 +373,7 @@ func TestRefusals(t *testing.T) {
 			}, initramfs.ErrRefused, "CONFIG_IMA_BLACKLIST_KEYRING",
 		},
 		"a script": {
-			func(o *initramfs.Options) { o.Busybox = &initramfs.Input{Name: "busybox", Data: []byte("#!/bin/sh\n")} }, initramfs.ErrBusybox, "no ELF file",
+			func(o *initramfs.Options) { o.Busybox = &initramfs.Input{Name: "busybox", Data: []byte("#!/bin/sh\n")} }, initramfs.ErrBusybox, "not an ELF file",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -8,6 +8,8 @@ import (
 	"io"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/imasign/imasign-build/internal/quote"
 )
 
 // maxNesting is how deep a document's objects and lists may nest. Go's readers of
@@ -78,7 +80,7 @@ func checkJSON(text []byte) error {
 func checkValue(dec *json.Decoder, depth int) error {
 	token, err := dec.Token()
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrFormat, err)
+		return fmt.Errorf("%w: %w", ErrFormat, quote.Plain(err))
 	}
 	delim, nested := token.(json.Delim)
 	switch {
@@ -99,7 +101,7 @@ func checkValue(dec *json.Decoder, depth int) error {
 		}
 	}
 	if _, err = dec.Token(); err != nil {
-		return fmt.Errorf("%w: %w", ErrFormat, err)
+		return fmt.Errorf("%w: %w", ErrFormat, quote.Plain(err))
 	}
 	return nil
 }
@@ -107,7 +109,7 @@ func checkValue(dec *json.Decoder, depth int) error {
 func checkKey(dec *json.Decoder, met map[string]bool) error {
 	token, err := dec.Token()
 	if err != nil {
-		return fmt.Errorf("%w: %w", ErrFormat, err)
+		return fmt.Errorf("%w: %w", ErrFormat, quote.Plain(err))
 	}
 	key, _ := token.(string)
 	if met[key] {
@@ -124,7 +126,7 @@ func (o object) get(key string, into any) error {
 		return nil
 	}
 	if err := json.Unmarshal(text, into); err != nil {
-		return fmt.Errorf("%w: %q: %w", ErrFormat, key, err)
+		return fmt.Errorf("%w: %q: %w", ErrFormat, key, quote.Plain(err))
 	}
 	return nil
 }

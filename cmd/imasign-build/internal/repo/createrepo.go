@@ -17,6 +17,7 @@ import (
 	"github.com/imasign/imasign-build/internal/atomicfile"
 	"github.com/imasign/imasign-build/internal/child"
 	"github.com/imasign/imasign-build/internal/pipeline"
+	"github.com/imasign/imasign-build/internal/quote"
 )
 
 // Files beside repomd.xml that tell who made it.
@@ -191,7 +192,7 @@ func (r *task) createrepoProgram() string {
 
 func (r *task) findCreaterepo() error {
 	if _, err := exec.LookPath(r.createrepoProgram()); err != nil {
-		return fmt.Errorf("find createrepo_c: %w; it makes the metadata of repositories, and distributions have it as createrepo_c or createrepo-c", err)
+		return fmt.Errorf("%w: install it (the package is called createrepo_c or createrepo-c), it makes the metadata of repositories", quote.Plain(err))
 	}
 	return nil
 }

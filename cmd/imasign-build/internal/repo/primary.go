@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/imasign/imasign-build/internal/quote"
 )
 
 // listed is a package as primary.xml lists it.
@@ -37,7 +39,7 @@ func (r *repomd) readPrimary(dir string) ([]listed, error) {
 	defer in.Close() //nolint:errcheck // opened for reading
 	list, err := parsePrimary(in)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", name, ErrMetadata, err)
+		return nil, fmt.Errorf("%s: %w: %w", name, ErrMetadata, quote.Plain(err))
 	}
 	return list, nil
 }
@@ -151,7 +153,7 @@ func eachToken(in io.Reader, take func(path []string, token xml.Token) error) er
 	for {
 		token, err := d.RawToken() // name spaces take a third of the time
 		if errors.Is(err, io.EOF) && len(path) > 0 {
-			return fmt.Errorf("%w in <%s>", io.ErrUnexpectedEOF, path[len(path)-1])
+			return fmt.Errorf("it ends inside <%s>", path[len(path)-1])
 		}
 		if errors.Is(err, io.EOF) {
 			return nil

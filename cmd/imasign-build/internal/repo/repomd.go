@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/imasign/imasign-build/internal/input"
+	"github.com/imasign/imasign-build/internal/quote"
 )
 
 // maxRepomd bounds repomd.xml, which lists a dozen files.
@@ -76,7 +77,7 @@ func parseRepomd(name string, text []byte) (*repomd, error) {
 	}
 	var r repomd
 	if err := xml.Unmarshal(text, &r); err != nil {
-		return nil, fmt.Errorf("%s: %w: %w", name, ErrNoRepository, err)
+		return nil, fmt.Errorf("%s: %w: %w", name, ErrNoRepository, quote.Plain(err))
 	}
 	primary := r.find("primary")
 	if primary == nil {

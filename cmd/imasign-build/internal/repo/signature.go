@@ -10,6 +10,7 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp"
 
 	"github.com/imasign/imasign-build/internal/input"
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
 )
 
@@ -22,7 +23,7 @@ func ReadSigners(text []byte) (*Signers, error) {
 	list, err := rpmsign.ReadKeyRing(text)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("%w: %w", ErrSigners, err)
+		return nil, fmt.Errorf("%w: %w", ErrSigners, quote.Plain(err))
 	case len(list) == 0:
 		return nil, ErrSigners
 	}
@@ -51,7 +52,7 @@ func (v *verification) signature(p *listing) error {
 	}
 	_, err = openpgp.CheckArmoredDetachedSignature(v.Signers.list, bytes.NewReader(p.text), bytes.NewReader(text), nil)
 	if err != nil {
-		v.find(rel, FlawSignature, "%v", err)
+		v.find(rel, FlawSignature, "%v", quote.Plain(err))
 	}
 	return nil
 }
