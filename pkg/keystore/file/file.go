@@ -29,6 +29,9 @@ import (
 // maxSize bounds a key file; with a chain of certificates it has some 20 kB.
 const maxSize = 1 << 20
 
+// ErrTPMKey is a [keystore.ErrNotAKey]: the file has a key that only a TPM can unwrap.
+var ErrTPMKey = notAKey("it is the key of a TPM, which tpm2: opens")
+
 // New returns the backend for file: URIs and paths. It makes no keys.
 //
 // Errors wrap the sentinels of package keystore, or [ima.ErrWeakKey] and
@@ -76,10 +79,10 @@ func load(ctx context.Context, path string, data []byte, opts keystore.Options) 
 	return private, public, err
 }
 
-// Load reads the key file at path for what has to know the key itself again, such as a
-// search for copies of it. It returns the key, nil where it is encrypted and secret is
-// nil, and its DER as it is in the file, perhaps encrypted. It takes keys that sign
-// nothing here, too. Errors are those of [New], or of reading the file.
+// Load reads the key file at path for a search for copies of the key. It returns the key
+// and its DER as the file has it, which may be encrypted. The key is nil if it is encrypted
+// and secret is nil, or if a TPM has wrapped it. Errors are those of [New], or of reading
+// the file.
 func Load(ctx context.Context, path string, secret keystore.Secret) (private crypto.Signer, encoded []byte, err error) {
 	data, _, err := input.ReadSecret(ctx, path, maxSize)
 	if err != nil {
@@ -91,7 +94,7 @@ func Load(ctx context.Context, path string, secret keystore.Secret) (private cry
 	}
 	encoded = bytes.Clone(found.der)
 	der, err := unlock(ctx, path, found, secret)
-	if errors.Is(err, keystore.ErrPassphraseNeeded) {
+	if errors.Is(err, keystore.ErrPassphraseNeeded) || errors.Is(err, ErrTPMKey) {
 		return nil, encoded, nil
 	}
 	if err == nil {

@@ -9,10 +9,11 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// contents is what a key file holds, nothing decrypted yet.
+// contents is the content of a key file, not yet decrypted.
 type contents struct {
 	der          []byte
-	legacy       *pem.Block // der is encrypted, the way Proc-Type and DEK-Info say
+	isTPM        bool       // der is wrapped by a TPM
+	legacy       *pem.Block // der is encrypted as Proc-Type and DEK-Info say
 	certificates [][]byte   // DER
 }
 
@@ -25,6 +26,9 @@ const (
 	byPKCS12  = "openssl pkcs12 -in %s -nocerts -out new.key"
 	byCurve   = "openssl ec -in %s -param_enc named_curve -out new.key"
 )
+
+// labelTPM is the PEM label of a key that a TPM has wrapped.
+const labelTPM = "TSS2 PRIVATE KEY"
 
 // find tells PEM and DER apart and what is in them.
 func find(data []byte) (*contents, error) {
@@ -49,11 +53,11 @@ func findPEM(data []byte) (*contents, error) {
 			break
 		}
 		switch block.Type {
-		case "PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY":
+		case "PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", labelTPM:
 			if found.der != nil {
 				return nil, fmt.Errorf("%w in the file: keep the one that signs", keystore.ErrSeveralKeys)
 			}
-			found.der = block.Bytes
+			found.der, found.isTPM = block.Bytes, block.Type == labelTPM
 			if block.Headers["DEK-Info"] != "" || block.Headers["Proc-Type"] != "" {
 				found.legacy = block
 			}
@@ -88,8 +92,6 @@ func otherPEM(label string) error {
 		return conversion{notAKey("it is an OpenSSH key"), bySSH}
 	case "PGP PRIVATE KEY BLOCK", "PGP PUBLIC KEY BLOCK", "PGP MESSAGE", "PGP SIGNATURE", "PGP SIGNED MESSAGE":
 		return notAKey("it is OpenPGP data; IMA takes an RSA or ECDSA key of its own")
-	case "TSS2 PRIVATE KEY":
-		return notAKey("it is the key of a TPM, which tpm2: opens")
 	case "DSA PRIVATE KEY", "X25519 PRIVATE KEY", "ED25519 PRIVATE KEY":
 		return unsupportedKey(label[:len(label)-len(" PRIVATE KEY")])
 	}

@@ -24,6 +24,9 @@ func unlock(ctx context.Context, path string, found *contents, secret keystore.S
 
 // encryption returns nil for a key that is not encrypted.
 func (c *contents) encryption() (*encryption, error) {
+	if c.isTPM {
+		return nil, ErrTPMKey
+	}
 	if c.legacy != nil {
 		return parseLegacy(c.legacy)
 	}
