@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/imasign/imasign-build/internal/certs"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/keystore"
 	"github.com/imasign/imasign-build/pkg/keystore/pkcs11"
@@ -20,17 +19,21 @@ import (
 // keyFlags choose a signing key.
 type keyFlags struct {
 	key, cert, pass string
+
+	name     string // of the key that a directory stands for; "" for x509_ima
+	variable bool   // IMASIGN_KEY_PASS stands for pass
 }
 
 func (f *keyFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.key, "key", "", "signing key: a `path`, or a file:, pkcs11: or tpm2: URI (environment: IMASIGN_KEY)")
+	flags.StringVar(&f.key, "key", "", "signing key: a `path`, or a file:, pkcs11: or tpm2: URI; a directory stands for its x509_ima.key and x509_ima.crt (environment: IMASIGN_KEY)")
 	flags.StringVar(&f.cert, "cert", "", "its certificate, a PEM or DER `file`; fixes the key id (environment: IMASIGN_CERT)")
 	f.addPass(flags)
 	once(flags, "key", "cert", "key-pass")
 }
 
 func (f *keyFlags) addPass(flags *pflag.FlagSet) {
-	flags.StringVar(&f.pass, "key-pass", "", "`source` of the passphrase or PIN of --key: env:NAME, file:PATH or fd:N (default: prompt on the terminal)")
+	f.variable = true
+	flags.StringVar(&f.pass, "key-pass", "", "`source` of the passphrase or PIN of --key: env:NAME, file:PATH or fd:N (environment: IMASIGN_KEY_PASS; default: prompt on the terminal)")
 }
 
 func (f *keyFlags) fromEnvironment(a *app) {
@@ -50,33 +53,76 @@ func (f *keyFlags) open(ctx context.Context, a *app) (*keystore.Key, error) {
 	default:
 		return nil, nil
 	}
-	secret, err := a.secret(f.pass)
+	secret, err := f.secret(a)
 	if err != nil {
 		return nil, err
 	}
-	cert, err := f.certificate(ctx)
+	uri, dir := f.key, directoryOf(f.key)
+	if dir != nil {
+		if uri, err = dir.key(f.pair()); err != nil {
+			return nil, err
+		}
+	}
+	cert, err := f.certificate(ctx, dir)
 	if err != nil {
 		return nil, err
 	}
-	key, err := a.backends.Open(ctx, f.key, keystore.Options{
-		Certificate: cert, Secret: secret, Getenv: a.getenv, Warn: a.warn,
+	key, err := a.openKey(ctx, uri, keystore.Options{
+		Certificate: cert, Secret: secret, Getenv: a.uriSecret, Warn: a.warn,
 	})
-	if errors.Is(err, keystore.ErrUnknownScheme) || errors.Is(err, pkcs11.ErrURI) || errors.Is(err, tpm.ErrURI) {
+	switch {
+	case errors.Is(err, keystore.ErrUnknownScheme) || errors.Is(err, pkcs11.ErrURI) || errors.Is(err, tpm.ErrURI):
 		return nil, usageError{err}
+	case err != nil:
+		return nil, err
+	case dir != nil && key.Public.Certificate() == nil:
+		return nil, errors.Join(noCertificate(dir.path, f.pair()), key.Close())
 	}
-	return key, err
+	return key, nil
 }
 
-func (f *keyFlags) certificate(ctx context.Context) (*x509.Certificate, error) {
-	if f.cert == "" {
+// source returns where the key's passphrase comes from, and the flag or variable that
+// says so. The source is "" if none does.
+func (f *keyFlags) source(a *app) (name, source string) {
+	if f.name == systemCA {
+		return "--ca-pass", f.pass
+	}
+	if value, _ := a.getenv(passVariable); value != "" && f.variable && f.pass == "" {
+		return passVariable, value
+	}
+	return "--key-pass", f.pass
+}
+
+// secret returns the key's passphrase. A wrong source in IMASIGN_KEY_PASS is an error only
+// if the key needs a passphrase.
+func (f *keyFlags) secret(a *app) (keystore.Secret, error) {
+	name, source := f.source(a)
+	secret, err := a.secret(name, source)
+	if err != nil && name == passVariable {
+		return func(context.Context, string) ([]byte, error) { return nil, err }, nil
+	}
+	return secret, err
+}
+
+func (f *keyFlags) pair() string { return cmp.Or(f.name, fileSigner) }
+
+// certificate returns the key's certificate. If none was named, it is the one beside the
+// key in dir. It is nil if there is none there either, or dir is nil: the file of the key
+// may have one.
+func (f *keyFlags) certificate(ctx context.Context, dir *keyDirectory) (*x509.Certificate, error) {
+	path := f.cert
+	if path == "" && dir != nil {
+		path, _ = certificateIn(dir.path, f.pair()) // open reports the error
+	}
+	if path == "" {
 		return nil, nil
 	}
-	list, err := certs.Read(ctx, f.cert)
+	list, path, err := readCertificates(ctx, path, f.pair())
 	if err != nil {
 		return nil, err
 	}
 	if len(list) != 1 {
-		return nil, fmt.Errorf("%s: %d certificates; --cert takes the one that belongs to the key", f.cert, len(list))
+		return nil, fmt.Errorf("%s: %d certificates; --cert takes the one that belongs to the key", path, len(list))
 	}
 	return list[0], nil
 }
@@ -87,7 +133,7 @@ func (f *keyFlags) public(ctx context.Context, key *keystore.Key) (*ima.PublicKe
 	if key != nil {
 		return key.Public, nil
 	}
-	cert, err := f.certificate(ctx)
+	cert, err := f.certificate(ctx, nil)
 	if err != nil || cert == nil {
 		return nil, err
 	}
@@ -102,7 +148,7 @@ func (f *keyFlags) public(ctx context.Context, key *keystore.Key) (*ima.PublicKe
 type trustFlags struct{ certs []string }
 
 func (f *trustFlags) add(flags *pflag.FlagSet) {
-	flags.StringArrayVar(&f.certs, "cert", nil, "trust this certificate, a PEM or DER `file`; may be repeated (environment: IMASIGN_CERT)")
+	flags.StringArrayVar(&f.certs, "cert", nil, "trust this certificate, a PEM or DER `file`; a directory stands for its x509_ima.crt; may be repeated (environment: IMASIGN_CERT)")
 }
 
 func (f *trustFlags) ring(ctx context.Context, a *app) (*ima.Keyring, error) {
@@ -115,7 +161,7 @@ func (f *trustFlags) ring(ctx context.Context, a *app) (*ima.Keyring, error) {
 	}
 	var keys []*ima.PublicKey
 	for _, file := range files {
-		list, err := certs.Read(ctx, file)
+		list, file, err := readCertificates(ctx, file, fileSigner)
 		if err != nil {
 			return nil, err
 		}

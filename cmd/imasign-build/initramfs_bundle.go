@@ -13,7 +13,6 @@ import (
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/initramfs"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
-	"github.com/imasign/imasign-build/internal/certs"
 	"github.com/imasign/imasign-build/internal/compress"
 	"github.com/imasign/imasign-build/internal/input"
 	"github.com/imasign/imasign-build/internal/kernel"
@@ -112,9 +111,14 @@ func (o *initramfsBundleOptions) read(ctx context.Context) (initramfs.Options, e
 	p.AllowOff, p.SwitchRoot, p.ShellElsewhere, p.LabelsKnown = o.allowOff, o.switchRoot, o.shellElsewhere, o.labelsKnown
 	for _, list := range []struct {
 		files  []string
+		name   string // in a directory
 		inputs *[]initramfs.Input
-	}{{o.certs, &p.Certificates}, {o.secondary, &p.Secondary}, {o.revoked, &p.Revoked}} {
+	}{{o.certs, fileSigner, &p.Certificates}, {o.secondary, "x509_secondary", &p.Secondary}, {o.revoked, fileSigner, &p.Revoked}} {
 		for _, file := range list.files {
+			file, err := certificateFile(file, list.name)
+			if err != nil {
+				return p, err
+			}
 			in, err := readInput(ctx, file, maxCertificate)
 			if err != nil {
 				return p, err
@@ -123,7 +127,7 @@ func (o *initramfsBundleOptions) read(ctx context.Context) (initramfs.Options, e
 		}
 	}
 	for _, file := range o.ca {
-		more, err := certs.Read(ctx, file)
+		more, _, err := readCertificates(ctx, file, systemCA)
 		if err != nil {
 			return p, err
 		}

@@ -45,13 +45,13 @@ func runKeyCheck(ctx context.Context, a *app, o keyCheckOptions, file string) er
 			return usageError{fmt.Errorf("--kernel: %w", err)}
 		}
 	}
-	list, err := certs.Read(ctx, file)
+	list, file, err := readCertificates(ctx, file, fileSigner)
 	if err != nil {
 		return err
 	}
 	var cas []*x509.Certificate
 	for _, ca := range o.cas {
-		more, err := certs.Read(ctx, ca)
+		more, _, err := readCertificates(ctx, ca, systemCA)
 		if err != nil {
 			return err
 		}

@@ -27,7 +27,7 @@ type keyInitOptions struct {
 }
 
 func newKeyInit(a *app) *cobra.Command {
-	var o keyInitOptions
+	o := keyInitOptions{ca: keyFlags{name: systemCA}}
 	cmd := &cobra.Command{
 		Use:   "init DIR",
 		Short: "Make a CA, signing keys and their certificates",
@@ -62,7 +62,7 @@ file or in a device of its own, no CA is made, and that one certifies the keys.`
 	flags.StringVar(&o.key.pass, "key-pass", "", "encrypt the private keys with the passphrase from this `source`: env:NAME, file:PATH or fd:N; with --on it is the PIN, or the new authorization value")
 	flags.StringVar(&o.on, "on", "", "make the keys in the token or TPM that this `URI` names")
 	flags.BoolVar(&o.onlyCA, "only-ca", false, "make the CA alone, to keep it elsewhere than the keys that it certifies")
-	flags.StringVar(&o.ca.key, "ca-key", "", "make no CA: this key certifies, a `path` or URI")
+	flags.StringVar(&o.ca.key, "ca-key", "", "make no CA: this key certifies, a `path` or URI; a directory stands for its system_trusted_key.key and system_trusted_key.crt")
 	flags.StringVar(&o.ca.cert, "ca", "", "its certificate, a PEM or DER `file`")
 	flags.StringVar(&o.ca.pass, "ca-pass", "", "`source` of the passphrase or PIN of --ca-key")
 	once(flags, "key-pass", "on", "ca-key", "ca", "ca-pass")
@@ -92,7 +92,7 @@ func runKeyInit(ctx context.Context, a *app, o keyInitOptions, dir string) error
 		}
 	}
 	if o.on == "" && o.key.pass != "" {
-		secret, err := a.secret(o.key.pass)
+		secret, err := a.secret("--key-pass", o.key.pass)
 		if err != nil {
 			return err
 		}

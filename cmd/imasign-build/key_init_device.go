@@ -18,7 +18,7 @@ type deviceKeys struct {
 	on, dir string
 	backend keystore.Backend
 	options keystore.Options
-	pin     []byte
+	forget  func() // the PIN
 	open    []*keystore.Key
 	uris    map[string]string // by the key's name
 	first   bool              // the next key is the CA's
@@ -26,7 +26,7 @@ type deviceKeys struct {
 
 // devices opens the CA, and has keys made where --on says.
 func (o *keyInitOptions) devices(ctx context.Context, a *app, init *certs.InitOptions, dir string) (*deviceKeys, error) {
-	d := &deviceKeys{app: a, on: o.on, dir: dir, uris: map[string]string{}, first: o.ca.key == ""}
+	d := &deviceKeys{app: a, on: o.on, dir: dir, uris: map[string]string{}, forget: func() {}, first: o.ca.key == ""}
 	if o.ca.key == "" && (o.ca.cert != "" || o.ca.pass != "") {
 		return nil, usagef("--ca and --ca-pass belong to --ca-key")
 	}
@@ -65,16 +65,11 @@ func (d *deviceKeys) secret(source, scheme string) error {
 	if source == "" && scheme != "pkcs11" {
 		return nil
 	}
-	secret, err := d.app.secret(source)
+	secret, err := d.app.secret("--key-pass", source)
 	if err != nil || secret == nil {
 		return err
 	}
-	d.options.Secret = func(ctx context.Context, prompt string) (_ []byte, err error) {
-		if d.pin == nil {
-			d.pin, err = secret(ctx, prompt)
-		}
-		return slices.Clone(d.pin), err
-	}
+	d.options.Secret, d.forget = remembered(secret)
 	return nil
 }
 
@@ -108,5 +103,5 @@ func (d *deviceKeys) close() {
 	for _, key := range slices.Backward(d.open) {
 		_ = key.Close() // nothing is left to be lost
 	}
-	clear(d.pin)
+	d.forget()
 }

@@ -19,8 +19,8 @@ func newKeyShow(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show URI|CERT",
 		Short: "Show a key's or certificate's algorithm, key id and validity",
-		Long: `Show prints what a certificate file, or a private key, is. A key without its
-certificate has the key id that evmctl would give it.`,
+		Long: `Show prints what a certificate file, or a private key, is. A directory stands for its
+x509_ima.crt. A key without its certificate has the key id that evmctl would give it.`,
 		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return runKeyShow(cmd.Context(), a, key, args[0]) },
 	}
@@ -36,13 +36,13 @@ func runKeyShow(ctx context.Context, a *app, flags keyFlags, uri string) error {
 	return a.print(&report.Keys{Head: report.Head{Command: "key show"}, Keys: keys}, nil)
 }
 
-// describe takes uri for a file of certificates first, and where there are none,
-// for a key.
+// describe returns the certificates in a file or directory. If there are none, it opens
+// uri as a key.
 func describe(ctx context.Context, a *app, flags keyFlags, uri string) ([]report.Key, error) {
 	guardMemory() // it may be a key
-	list, err := certs.Read(ctx, uri)
+	list, file, err := readCertificates(ctx, uri, fileSigner)
 	if err == nil && flags.pass != "" {
-		return nil, usagef("--key-pass has no effect: %s is a certificate", uri)
+		return nil, usagef("--key-pass has no effect: %s is a certificate", file)
 	}
 	if err == nil {
 		var keys []report.Key
@@ -54,7 +54,7 @@ func describe(ctx context.Context, a *app, flags keyFlags, uri string) ([]report
 	flags.key = uri
 	key, keyErr := flags.open(ctx, a)
 	if keyErr != nil {
-		if errors.Is(err, certs.ErrNoCertificate) {
+		if errors.Is(err, certs.ErrNoCertificate) || isDirectory(uri) {
 			return nil, keyErr
 		}
 		return nil, fmt.Errorf("neither a certificate nor a key: %w", keyErr)

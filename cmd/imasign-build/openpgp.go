@@ -38,7 +38,7 @@ func (f *openPGPFlags) open(ctx context.Context, a *app) (*rpmsign.OpenPGPKey, e
 	if id, ok := strings.CutPrefix(f.key, "gpg:"); ok {
 		return f.openGPG(ctx, a, id, date)
 	}
-	secret, err := a.secret(f.pass)
+	secret, err := a.secret("--openpgp-pass", f.pass)
 	if err != nil {
 		return nil, err
 	}
@@ -70,9 +70,9 @@ func (f *openPGPFlags) openGPG(ctx context.Context, a *app, id string, date time
 	if strings.TrimSuffix(id, "!") == "" {
 		return nil, usagef("--openpgp-key %s: gpg:KEYID, a fingerprint, key id or user id", f.key)
 	}
-	g := rpmsign.GPG{Key: id, Date: date, Environment: withoutSecrets(os.Environ(), append(a.sources, f.pass)...)}
+	g := rpmsign.GPG{Key: id, Date: date}
 	if f.pass != "" {
-		secret, err := a.secret(f.pass)
+		secret, err := a.secret("--openpgp-pass", f.pass)
 		if err != nil {
 			return nil, err
 		}
@@ -80,5 +80,6 @@ func (f *openPGPFlags) openGPG(ctx context.Context, a *app, id string, date time
 			return nil, err
 		}
 	}
+	g.Environment = a.childEnvironment()
 	return rpmsign.OpenGPG(ctx, g)
 }

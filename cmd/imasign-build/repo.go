@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"os"
 
 	"github.com/spf13/pflag"
 
@@ -61,13 +60,13 @@ func (f *listFlags) check() error {
 }
 
 // repository changes every package of a repository; repomd, unless nil, signs its metadata.
-func (c *packageChange) repository(ctx context.Context, dir string, f *repoFlags, manifest string, repomd *rpmsign.OpenPGPKey, secrets ...string) error {
+func (c *packageChange) repository(ctx context.Context, dir string, f *repoFlags, manifest string, repomd *rpmsign.OpenPGPKey) error {
 	c.options.Share, c.resume, c.apart = true, true, !f.inPlace
 	return c.do(ctx, manifest, func(ctx context.Context) error {
 		summary, err := repo.Sign(ctx, repo.Options{
 			Dir: dir, Output: f.output, Swap: f.swap, InPlace: f.inPlace, Packages: c.ofRepository, DryRun: c.DryRun, OpenPGP: repomd, Jobs: c.jobs,
 			Additions: repo.Choice(f.lists.additions), Removals: repo.Choice(f.lists.removals),
-			Environment: withoutSecrets(os.Environ(), secrets...), Observe: c.progress.observer,
+			Environment: c.childEnvironment(), Observe: c.progress.observer,
 		})
 		c.agree = summary.Agree
 		c.result.Listing = listing(summary)

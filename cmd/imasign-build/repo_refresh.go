@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -57,7 +56,7 @@ func runRepoRefresh(ctx context.Context, a *app, o repoRefreshOptions, dir strin
 	defer progress.close()
 	summary, err := repo.Refresh(ctx, repo.Options{
 		Dir: dir, OpenPGP: key, Jobs: o.jobs, Additions: repo.Choice(o.lists.additions), Removals: repo.Choice(o.lists.removals),
-		Environment: withoutSecrets(os.Environ(), o.openpgp.pass), Observe: progress.observer,
+		Environment: a.childEnvironment(), Observe: progress.observer,
 	})
 	progress.close()
 	if err != nil {

@@ -51,5 +51,5 @@ func runRepoSign(ctx context.Context, a *app, o repoFlags, sign rpmSignOptions, 
 		return err
 	}
 	defer s.close()
-	return s.repository(ctx, dir, &o, sign.packages.manifest, s.options.OpenPGP, sign.key.pass, sign.openpgp.pass)
+	return s.repository(ctx, dir, &o, sign.packages.manifest, s.options.OpenPGP)
 }

@@ -47,5 +47,5 @@ func runRepoStrip(ctx context.Context, a *app, o repoFlags, packages packageFlag
 	if err != nil {
 		return err
 	}
-	return c.repository(ctx, dir, &o, packages.manifest, repomd, openpgp.pass)
+	return c.repository(ctx, dir, &o, packages.manifest, repomd)
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/scan"
-	"github.com/imasign/imasign-build/internal/certs"
 	"github.com/imasign/imasign-build/internal/input"
 	"github.com/imasign/imasign-build/internal/keyscan"
 	"github.com/imasign/imasign-build/internal/quote"
@@ -21,7 +20,7 @@ import (
 
 type rootfsScanOptions struct {
 	keys, certs []string
-	pass        string
+	key         keyFlags // its passphrase source
 	allow       []string
 	allowFile   string
 	allowEmpty  bool
@@ -29,7 +28,7 @@ type rootfsScanOptions struct {
 }
 
 func newRootfsScan(a *app) *cobra.Command {
-	var o rootfsScanOptions
+	o := rootfsScanOptions{key: keyFlags{variable: true}}
 	cmd := &cobra.Command{
 		Use:   "scan PATH…",
 		Short: "Find private keys in directory trees and files",
@@ -53,9 +52,9 @@ that something could not be read.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return runRootfsScan(cmd.Context(), a, o, args) },
 	}
 	flags := cmd.Flags()
-	flags.StringArrayVar(&o.keys, "key", nil, "a signing key, never permitted in the tree: a `path` or URI; may be repeated (environment: IMASIGN_KEY)")
+	flags.StringArrayVar(&o.keys, "key", nil, "a signing key, never permitted in the tree: a `path` or URI; a directory stands for all of its *.key files; may be repeated (environment: IMASIGN_KEY)")
 	flags.StringArrayVar(&o.certs, "cert", nil, "the certificate of a signing key, a PEM or DER `file`; may be repeated (environment: IMASIGN_CERT)")
-	flags.StringVar(&o.pass, "key-pass", "", "`source` of the passphrase of --key: env:NAME, file:PATH or fd:N; without it an encrypted key is recognised by its file and certificate only")
+	flags.StringVar(&o.key.pass, "key-pass", "", "`source` of the passphrase of --key: env:NAME, file:PATH or fd:N; without it an encrypted key is recognised by its file and certificate only (environment: IMASIGN_KEY_PASS)")
 	flags.StringArrayVar(&o.allow, "allow-key", nil, "permit the private key in the file with this `PATH=SHA256`; the path is relative to the tree; may be repeated")
 	flags.StringVar(&o.allowFile, "allow-keys", "", "permit the keys in the files that this `file` lists, in the format of sha256sum")
 	addAllowEmpty(flags, &o.allowEmpty, "search")
@@ -123,7 +122,7 @@ func (o *rootfsScanOptions) own(ctx context.Context, a *app) ([]keyscan.Own, err
 	}
 	var own []keyscan.Own
 	for _, name := range fromEnvironment(o.certs, "IMASIGN_CERT") {
-		list, err := certs.Read(ctx, name)
+		list, _, err := readCertificates(ctx, name, fileSigner)
 		if err != nil {
 			return nil, err
 		}
@@ -131,29 +130,50 @@ func (o *rootfsScanOptions) own(ctx context.Context, a *app) ([]keyscan.Own, err
 			own = append(own, keyscan.Own{Public: cert.PublicKey})
 		}
 	}
+	secret, err := o.key.secret(a)
+	if err != nil {
+		return nil, err
+	}
+	if _, source := o.key.source(a); source != "" { // a descriptor is read once
+		var forget func()
+		secret, forget = remembered(secret)
+		defer forget()
+	}
 	for _, uri := range fromEnvironment(o.keys, "IMASIGN_KEY") {
-		name, is, err := keystore.FilePath(uri)
+		paths, err := ownFiles(uri)
 		if err != nil {
 			return nil, err
 		}
-		if !is {
-			continue // a device's key, which no file holds
+		for _, path := range paths {
+			private, encoded, err := file.Load(ctx, path, secret)
+			if err != nil {
+				return nil, err
+			}
+			key := keyscan.Own{Private: private, Encoded: encoded}
+			if private != nil {
+				key.Public = private.Public()
+			}
+			own = append(own, key)
 		}
-		secret, err := a.secret(o.pass)
-		if err != nil {
-			return nil, err
-		}
-		private, encoded, err := file.Load(ctx, name, secret)
-		if err != nil {
-			return nil, err
-		}
-		key := keyscan.Own{Private: private, Encoded: encoded}
-		if private != nil {
-			key.Public = private.Public()
-		}
-		own = append(own, key)
 	}
 	return own, nil
+}
+
+// ownFiles returns the key files that a URI names: all those in a directory, as none of
+// its keys belongs into a tree. A key in a device has no file.
+func ownFiles(uri string) ([]string, error) {
+	if dir := directoryOf(uri); dir != nil {
+		paths, err := keyFiles(dir.path)
+		if err == nil && len(paths) == 0 {
+			err = dir.without(fileSigner)
+		}
+		return paths, err
+	}
+	path, is, err := keystore.FilePath(uri)
+	if err != nil || !is {
+		return nil, err
+	}
+	return []string{path}, nil
 }
 
 // maxAllowFile bounds a list of keys that are allowed, in bytes.

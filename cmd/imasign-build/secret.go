@@ -16,15 +16,19 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// secret returns where a key's passphrase comes from: the source named on the
-// command line, else a terminal, else nowhere.
-func (a *app) secret(source string) (keystore.Secret, error) {
+// passVariable stands for --key-pass. Its value is a source, never the secret itself.
+const passVariable = "IMASIGN_KEY_PASS" //nolint:gosec // the name of a variable
+
+// secret returns the source of a key's passphrase: source, which the flag or variable
+// name gave. If it is "", the secret is asked for on a terminal. The result is nil if
+// there is no terminal.
+func (a *app) secret(name, source string) (keystore.Secret, error) {
 	guardMemory()
 	if source != "" {
 		a.sources = append(a.sources, source)
 		secret, err := keystore.ParseSecretSource(source, a.getenv, a.warn)
 		if err != nil {
-			return nil, usageError{fmt.Errorf("--key-pass: %w", err)}
+			return nil, usageError{fmt.Errorf("%s: %w", name, err)}
 		}
 		return secret, nil
 	}
@@ -35,8 +39,34 @@ func (a *app) secret(source string) (keystore.Secret, error) {
 	return func(ctx context.Context, prompt string) ([]byte, error) { return a.ask(ctx, stdin, prompt) }, nil
 }
 
-// withoutSecrets leaves out of an environment, for a program that is started, the
-// variables that sources take secrets from (env:NAME).
+// remembered returns a Secret that asks once and repeats the first answer. forget
+// overwrites the answer.
+func remembered(secret keystore.Secret) (_ keystore.Secret, forget func()) {
+	var answer []byte
+	ask := func(ctx context.Context, prompt string) (_ []byte, err error) {
+		if answer == nil {
+			answer, err = secret(ctx, prompt)
+		}
+		return slices.Clone(answer), err
+	}
+	return ask, func() { clear(answer) }
+}
+
+// uriSecret looks up a variable that a key's URI names as the source of its secret.
+func (a *app) uriSecret(name string) (string, bool) {
+	a.sources = append(a.sources, "env:"+name)
+	return a.getenv(name)
+}
+
+// childEnvironment returns the environment for programs that this one starts. It lacks
+// the variables that hold secrets, and IMASIGN_KEY_PASS, as somebody may have put the
+// secret itself there.
+func (a *app) childEnvironment() []string {
+	source, _ := a.getenv(passVariable)
+	return withoutSecrets(os.Environ(), append([]string{"env:" + passVariable, source}, a.sources...)...)
+}
+
+// withoutSecrets removes from environ the variables that sources name (env:NAME).
 func withoutSecrets(environ []string, sources ...string) []string {
 	return slices.DeleteFunc(environ, func(entry string) bool {
 		name, _, _ := strings.Cut(entry, "=")

@@ -130,6 +130,32 @@ func TestCommands(t *testing.T) {
 	}
 }
 
+// TestKeyDirectories checks that the directory of a TPM's key files stands for x509_ima, and
+// that the directory of a token's certificates is refused as a key.
+func TestKeyDirectories(t *testing.T) {
+	harness.Root(t)
+	s := harness.NewTPM(t)
+	keys, dir := filepath.Join(t.TempDir(), "keys"), tree(t)
+	device := "?device=" + s.Device
+	program(t, 0, "key", "init", "--algorithm", "p256", "--with", "evm", "--on", "tpm2:"+device, keys)
+	program(t, 0, "rootfs", "sign", "--key", "tpm2:"+keys+device, dir)
+	program(t, 0, "rootfs", "verify", "--cert", keys, dir)
+	evmctlVerifies(t, filepath.Join(keys, "x509_ima.der"), dir)
+	if r := program(t, 1, "rootfs", "sign", "--key", keys, dir); !strings.Contains(r.Err, "open key tpm2:"+keys+"/x509_ima.key: ") {
+		t.Errorf("without the device: %s", r.Err)
+	}
+	program(t, 0, "key", "init", "--algorithm", "p256", "--name", "b", "--on", "tpm2:"+device, "--ca-key", "tpm2:"+keys+device, keys)
+
+	h := harness.NewSoftHSM(t)
+	h.InitToken(t, "build", pin)
+	certs := filepath.Join(t.TempDir(), "certs")
+	uri, _ := initIn(t, certs, "--on", h.URI(t, "build", "", pin))
+	program(t, 0, "rootfs", "sign", "--force", "--key", uri, "--cert", certs, dir)
+	if r := program(t, 1, "rootfs", "sign", "--key", certs, dir); !strings.Contains(r.Err, "a key in a token or TPM is named by its URI") {
+		t.Errorf("certificates only: %s", r.Err)
+	}
+}
+
 // watchProcesses looks at the command lines and environments of all processes until
 // the test ends.
 func watchProcesses(t *testing.T) {
