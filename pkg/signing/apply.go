@@ -9,16 +9,19 @@ import (
 	"github.com/imasign/imasign-build/pkg/manifest"
 )
 
-// Apply plans to attach what a manifest (Trust.Index) states instead of signing. Every
-// file must still have the digest that the manifest states, and every signature must be
-// valid for it by a key of Trust.Ring; anything else fails the plan (ErrMismatch, or an
-// error of package ima). A digest that the container states is compared as it is.
+// Apply returns the plan of attaching the values of a manifest (Trust.Index) instead of
+// signing. The caller closes the plan.
 //
-// Where a path repeats (tar), the n-th entry of a path gets what the n-th line of
-// that path says. In a manifest of digests (manifest.Digests) entries are looked
-// up by the digest that the container states, and every one must be there.
+// Every file must still have the digest that the manifest states, and every signature
+// must be valid for that digest and by a key of Trust.Ring. Otherwise Apply fails with
+// [ErrMismatch] or an error of package ima. If the container states digests, these are
+// compared and the content is not read.
+//
+// If a path repeats (tar), the n-th entry of the path gets the values of the n-th line of
+// that path. In a manifest of digests ([manifest.Digests]) entries are looked up by the
+// digest that the container states, and each must be found.
 func (e *Engine) Apply(ctx context.Context, src Source, t Trust) (*Plan, error) {
-	a := &applier{Trust: t, engine: e, met: map[string]met{}}
+	a := &applier{Trust: t, engine: e, seen: map[string]pathCount{}}
 	plan, err := e.newPlanner().run(ctx, src, round[decision]{admit: a.admit, work: a.work, linked: a.linked})
 	if err != nil {
 		return nil, err
@@ -35,39 +38,40 @@ type applier struct {
 	Trust
 
 	engine *Engine
-	met    map[string]met
+	seen   map[string]pathCount
 }
 
-// met counts the entries of a path.
-type met struct {
+// pathCount counts the entries of a path.
+type pathCount struct {
 	listed int
-	taken  int // that get a value
+	taken  int // those that get a value
 }
 
-// admit leaves an entry without a value in the manifest alone.
+// admit gives a Reason to an entry that has no value in the manifest.
 func (a *applier) admit(v *visit[decision]) {
 	if a.byDigest() {
 		if v.Reason == "" && !a.Index.Attaches(a.place(v)) {
-			v.err = fmt.Errorf("%s: %w: it has no value for its digest", v.Path, ErrMismatch)
+			v.err = fmt.Errorf("%s: %w: the manifest has no value for its digest", v.Path, ErrMismatch)
 		}
 		return
 	}
-	m := a.met[v.Path]
-	v.nth = m.listed
-	m.listed++
+	n := a.seen[v.Path]
+	v.nth = n.listed
+	n.listed++
 	switch {
 	case v.Reason != "":
 	case a.Index.Attaches(v.Path, v.nth):
-		m.taken++
+		n.taken++
 	default:
 		v.Reason = "no value in the manifest"
 	}
-	a.met[v.Path] = m
+	a.seen[v.Path] = n
 }
 
 func (a *applier) byDigest() bool { return a.Index.Header.Container == manifest.Digests }
 
-// place is where the entry's line is in the manifest.
+// place returns the path in the manifest, and the number among the lines of that path, of
+// the entry's line.
 func (a *applier) place(v *visit[decision]) (path string, n int) {
 	if a.byDigest() {
 		d := v.first()
@@ -100,18 +104,18 @@ func (a *applier) work(ctx context.Context, d *digester, v *visit[decision]) {
 	}
 }
 
-// line returns the manifest's line of an entry that it has a value for.
+// line returns the manifest's line of an entry. The line has a value for the entry.
 func (a *applier) line(v *visit[decision]) (manifest.Line, error) {
 	line, _, err := a.Index.Find(a.place(v))
 	if err != nil {
 		return line, err
 	}
 	if len(line.Digest) == 0 {
-		return line, fmt.Errorf("%s: %w: it states no digest", v.Path, ErrMismatch)
+		return line, fmt.Errorf("%s: %w: the manifest states no digest", v.Path, ErrMismatch)
 	}
 	for name := range line.Xattrs {
 		if a.engine.stage(name) == nil {
-			return line, fmt.Errorf("%s: %w: it states a value of %s, and only %s can be attached", v.Path, ErrMismatch, name, ima.XattrIMA)
+			return line, fmt.Errorf("%s: %w: the manifest states a value of %s, but only %s can be attached", v.Path, ErrMismatch, name, ima.XattrIMA)
 		}
 	}
 	return line, nil
@@ -122,15 +126,15 @@ func matches(e *Entry, line *manifest.Line) error {
 	digest := e.digest(line.Hash)
 	switch {
 	case digest == nil:
-		return fmt.Errorf("%s: %w: it has a %s digest, the manifest states one of %s", e.Path, ErrMismatch, e.first().Hash, line.Hash)
+		return fmt.Errorf("%s: %w: it has a %s digest, but the manifest states a %s digest", e.Path, ErrMismatch, e.first().Hash, line.Hash)
 	case !bytes.Equal(digest, line.Digest):
 		return fmt.Errorf("%s: %w: its content has changed since the manifest was made", e.Path, ErrMismatch)
 	}
 	return nil
 }
 
-// linked checks that the other names of a hard link are to get what their inode gets:
-// they may have been files of their own when the manifest was made.
+// linked checks that the manifest states for a further name of a hard link the values
+// that its inode gets. The name may have been another file when the manifest was made.
 func (a *applier) linked(v *visit[decision]) {
 	line, err := a.line(v)
 	if err == nil {
@@ -139,7 +143,7 @@ func (a *applier) linked(v *visit[decision]) {
 	if err == nil && v.result != nil {
 		for _, value := range v.result.values {
 			if !bytes.Equal(value.Bytes, line.Xattrs[value.Form.Xattr]) {
-				err = fmt.Errorf("%s: %w: it is a hard link of %s now, for which the manifest states another value", v.Path, ErrMismatch, v.Same)
+				err = fmt.Errorf("%s: %w: it is now a hard link of %s, for which the manifest states another value", v.Path, ErrMismatch, v.Same)
 			}
 		}
 	}
@@ -149,8 +153,8 @@ func (a *applier) linked(v *visit[decision]) {
 	v.err = err
 }
 
-// decide decides whether a value of the manifest takes the place of what is there, after
-// it was verified: nothing is attached that was not.
+// decide verifies a value of the manifest, and decides whether it replaces the value that
+// the entry has.
 func (a *applier) decide(v *visit[decision], s *stage, value []byte) error {
 	c, key, err := a.check(v, s, value)
 	if err != nil {
@@ -183,8 +187,8 @@ func (a *applier) decide(v *visit[decision], s *stage, value []byte) error {
 	return nil
 }
 
-// check verifies a value of the manifest. It returns the key that made it, nil for a
-// digest.
+// check verifies a value of the manifest. It returns the key that made the value, or nil
+// for a digest.
 func (a *applier) check(v *visit[decision], s *stage, value []byte) (c candidate, key *ima.PublicKey, err error) {
 	parsed, err := ima.Parse(value)
 	if err != nil {
@@ -197,7 +201,7 @@ func (a *applier) check(v *visit[decision], s *stage, value []byte) (c candidate
 	}
 	switch {
 	case c.digest == nil:
-		return c, nil, fmt.Errorf("the value is over %s, the digest stated is %s", parsed.Hash, v.first().Hash)
+		return c, nil, fmt.Errorf("the value is over %s, but the stated digest is %s", parsed.Hash, v.first().Hash)
 	case parsed.Type == ima.TypeDigestNG && bytes.Equal(parsed.Digest, c.digest):
 		return c, nil, nil
 	}
@@ -205,8 +209,8 @@ func (a *applier) check(v *visit[decision], s *stage, value []byte) (c candidate
 	return c, key, err
 }
 
-// compare is stage.compare for a value that was made elsewhere, by key. A key of the
-// same id whose signature holds is not the one that made the new value.
+// compare is stage.compare for a new value that key made elsewhere. If the old signature
+// is valid by another key of the same id, only Force replaces it.
 func (a *applier) compare(old []byte, c *candidate, key *ima.PublicKey) prior {
 	switch {
 	case len(old) == 0:
@@ -218,7 +222,7 @@ func (a *applier) compare(old []byte, c *candidate, key *ima.PublicKey) prior {
 	if err != nil {
 		return c.unreadable(old, err)
 	}
-	if key == nil && v.IsSignature() { // a digest takes no signature's place
+	if key == nil && v.IsSignature() { // a digest does not replace a signature
 		return prior{refusal: fmt.Errorf("%w (%s)", ErrOtherKey, v)}
 	}
 	if err := c.ownForm(&v, key); err != nil {
@@ -233,10 +237,11 @@ func (a *applier) compare(old []byte, c *candidate, key *ima.PublicKey) prior {
 	return madeBy(key, &v, c.hash)
 }
 
-// missing names what the manifest has values for and the container does not have.
+// missing returns an error for each path that has more values in the manifest than
+// entries in the container.
 func (a *applier) missing() error {
 	if a.byDigest() {
-		return nil // it may be of other containers as well
+		return nil // the manifest may have digests of other containers too
 	}
 	var errs Errors
 	for _, path := range a.Index.Paths() {
@@ -246,7 +251,7 @@ func (a *applier) missing() error {
 				want++
 			}
 		}
-		if a.met[path].taken < want {
+		if a.seen[path].taken < want {
 			errs.add(fmt.Errorf("%s: %w: there is no such regular file", path, ErrMismatch))
 		}
 	}

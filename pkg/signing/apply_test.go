@@ -13,7 +13,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// listing is a manifest of these lines, whatever sense they make.
+// listing returns the index of a manifest with these lines.
 func listing(t *testing.T, lines ...manifest.Line) *manifest.Index {
 	t.Helper()
 	var buf bytes.Buffer
@@ -69,14 +69,14 @@ func TestApply(t *testing.T) {
 	}
 	for name, v := range map[string][]byte{"signature": value, "digest": hashed} {
 		if _, err := apply(t, k, listing(t, lineOf("f", "x", v)), false, file("f", "x", theirs)); !errors.Is(err, signing.ErrOtherKey) {
-			t.Errorf("%s over theirs: %v", name, err)
+			t.Errorf("%s over another key's signature: %v", name, err)
 		}
 	}
-	// What the manifest has no value for is left alone, not even opened.
+	// A file that has no value in the manifest stays as it is. It is not even opened.
 	got, err := apply(t, k, listing(t, lineOf("f", "x", value), lineOf("g", "g", nil)), false, file("f", "x"), failing("g", errBroken), failing("h", errBroken))
 	check(t, err)
 	if got[1].Status() != signing.Skipped || got[2].Status() != signing.Skipped || got[2].Reason != "no value in the manifest" {
-		t.Errorf("left alone: %+v", got)
+		t.Errorf("no value in the manifest: %+v", got)
 	}
 }
 
@@ -92,13 +92,13 @@ func TestApplyRefusals(t *testing.T) {
 		name  string
 		line  manifest.Line
 		entry signing.Entry
-		cause error // beside ErrMismatch
+		cause error // in addition to ErrMismatch
 		text  string
 	}{
 		{"content", lineOf("f", "x", value), file("f", "y"), nil, "its content has changed"},
 		{"stated digest", lineOf("f", "x", value), stated("f", ima.SHA256, "y"), nil, "its content has changed"},
-		{"stated over another hash", lineOf("f", "x", value), stated("f", ima.SHA512, "x"), nil, "it has a sha512 digest, the manifest states one of sha256"},
-		{"no digest", noDigest, file("f", "x"), nil, "it states no digest"},
+		{"stated over another hash", lineOf("f", "x", value), stated("f", ima.SHA512, "x"), nil, "it has a sha512 digest, but the manifest states a sha256 digest"},
+		{"no digest", noDigest, file("f", "x"), nil, "the manifest states no digest"},
 		{"security.evm", evm, file("f", "x"), nil, "security.evm"},
 		{"value of other content", lineOf("f", "x", k.value(t, ima.SHA256, "y")), file("f", "x"), ima.ErrBadSignature, ""},
 		{"value of another hash", lineOf("f", "x", k.value(t, ima.SHA512, "x")), file("f", "x"), nil, "the value is over sha512"},
@@ -136,7 +136,7 @@ func TestApplyHardLinks(t *testing.T) {
 		t.Errorf("the second listed: %+v", got)
 	}
 	for want, line := range map[string]manifest.Line{
-		"its content has changed": lineOf("b", "y", y), // was a file of its own
+		"its content has changed": lineOf("b", "y", y), // was another file
 		"states another value":    lineOf("b", "x", ima.DigestValue(ima.SHA256, sum(ima.SHA256, "x"))),
 	} {
 		if _, err := apply(t, k, listing(t, lineOf("a", "x", x), line), false, a, b); !errors.Is(err, signing.ErrMismatch) || !strings.HasPrefix(err.Error(), "b: ") || !strings.Contains(err.Error(), want) {

@@ -10,11 +10,11 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// digester is one goroutine's buffer and hash states.
+// digester has the buffer and hash states of one goroutine.
 type digester struct {
 	buf    []byte
 	hashes map[ima.HashID]hash.Hash
-	active []hash.Hash // those of the content being read
+	active []hash.Hash // for the content that is being read
 }
 
 func newDigester() *digester {
@@ -27,7 +27,7 @@ func (d *digester) hash(id ima.HashID) (hash.Hash, error) {
 		return h, nil
 	}
 	if !computable(id) {
-		return nil, fmt.Errorf("%s: %w: this program can name it, but not compute it", id, ima.ErrUnknownHash)
+		return nil, fmt.Errorf("%s: %w: this program cannot compute it", id, ima.ErrUnknownHash)
 	}
 	h, _ := id.CryptoHash()
 	d.hashes[id] = h.New()
@@ -39,8 +39,8 @@ func computable(id ima.HashID) bool {
 	return ok && h.Available()
 }
 
-// open opens the entry's content and takes over the xattrs of the open file. It returns
-// none without an error where the content gave a Reason.
+// open opens the entry's content and stores the xattrs of the open file in the entry. If
+// the content gives a Reason, open stores that and returns neither a file nor an error.
 func (e *Entry) open(ctx context.Context) (*File, error) {
 	if e.Open == nil {
 		return nil, fmt.Errorf("%s: the container gives neither its content nor its digest", e.Path)
@@ -62,8 +62,8 @@ func (e *Entry) open(ctx context.Context) (*File, error) {
 	return f, nil
 }
 
-// digest opens the entry and digests its content with every one of ids, which differ.
-// It returns how many bytes were read.
+// digest opens the entry and digests its content with all of ids, which must differ. It
+// returns the number of bytes read.
 func (d *digester) digest(ctx context.Context, e *Entry, ids []ima.HashID) (int64, error) {
 	f, err := e.open(ctx)
 	if err != nil || f == nil {
@@ -94,7 +94,7 @@ func (d *digester) sum(ctx context.Context, e *Entry, content io.Reader, ids []i
 }
 
 func (d *digester) read(ctx context.Context, content io.Reader) (size int64, err error) {
-	if d.buf == nil { // containers that state their digests need none
+	if d.buf == nil { // not needed for containers that state their digests
 		d.buf = make([]byte, 256<<10)
 	}
 	for {

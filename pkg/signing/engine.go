@@ -7,9 +7,9 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// Engine digests, signs and verifies entries. It is safe for concurrent use. Containers
-// that are signed with one Engine share batches, and what was signed already or is about
-// to be; a plan that fails or is cancelled fails no other.
+// Engine digests, signs and verifies entries. It is safe for concurrent use. Plans of one
+// Engine share batches and signatures: a digest that one plan has signed is not signed
+// again for another plan. A plan that fails or is cancelled does not affect other plans.
 type Engine struct {
 	stages  []stage
 	jobs    int
@@ -18,25 +18,28 @@ type Engine struct {
 	observe Observer
 }
 
-// Options of New. The zero value digests with SHA-256 on every core and signs nothing,
-// which is enough for Verify, Apply and a dry run.
+// Options are the options of [New]. The zero value digests with SHA-256 on every core and
+// signs nothing. That is enough for Verify, Apply, Strip and a dry run.
 type Options struct {
-	// Stages decide about the xattrs of each entry; none stands for
+	// Stages decide about the xattrs of each entry. If empty, there is one:
 	// ContentStage(nil, 0).
 	Stages []Stage
-	// Jobs is how many files are digested at a time; zero stands for one a core.
+	// Jobs is the number of files that are digested at the same time. Zero means one per
+	// core.
 	Jobs int
-	// Force lets values be replaced that are, or may be, somebody else's
-	// (ErrOtherKey, ErrNotOurs).
+	// Force replaces values even if another key made them or may have made them. Without
+	// it they are errors (ErrOtherKey, ErrNotOurs).
 	Force bool
-	// SpoolDir is where large plans are spooled; "" stands for os.TempDir.
+	// SpoolDir is the directory in which large plans are spooled. "" means os.TempDir.
 	SpoolDir string
-	Observe  Observer
+	// Observe receives events. The zero value ignores them.
+	Observe Observer
 }
 
-// New checks the options and returns an Engine. It refuses a Signer without its Public
-// key, a hash that cannot be computed or is not signed with (ima.ErrUnsupportedHash,
-// ima.ErrSHA1), and a rotation (Key.From) to the same key or with Force.
+// New checks the options and returns an Engine. It returns an error for a Signer without
+// its Public key, for a hash that cannot be computed ([ima.ErrUnsupportedHash]) or is too
+// weak to sign with ([ima.ErrSHA1]), and for a rotation (Key.From) to the same key or with
+// Force.
 func New(o Options) (*Engine, error) {
 	if len(o.Stages) == 0 {
 		o.Stages = []Stage{ContentStage(nil, 0)}
@@ -59,7 +62,7 @@ func New(o Options) (*Engine, error) {
 	return e, nil
 }
 
-// stage returns the stage of an xattr, nil for one that the Engine does not decide about.
+// stage returns the stage of an xattr, or nil if there is none.
 func (e *Engine) stage(xattr string) *stage {
 	for i := range e.stages {
 		if e.stages[i].Xattr == xattr {
@@ -69,7 +72,7 @@ func (e *Engine) stage(xattr string) *stage {
 	return nil
 }
 
-// queues returns those of the stages' keys.
+// queues returns the queues of the stages' keys, each once.
 func (e *Engine) queues() (list []*queue) {
 	for i := range e.stages {
 		if q := e.stages[i].queue; q != nil && !slices.Contains(list, q) {
@@ -79,11 +82,13 @@ func (e *Engine) queues() (list []*queue) {
 	return list
 }
 
-// Plan digests src's entries, signs what needs a signature and returns the plan, which
-// the caller closes. Failures of single files are collected (Errors) and then fail the
-// whole plan: signatures for a part of a container help nobody. They wrap ErrOtherKey or
-// ErrNotOurs where a value is not replaced, else what the Source or the Signer returned;
-// ErrSpool is the plan's own.
+// Plan digests src's entries, signs those that need a signature, and returns the plan. The
+// caller closes it.
+//
+// If single files fail, Plan continues to find further errors, makes no plan, and returns
+// all errors ([Errors]). They wrap [ErrOtherKey] or [ErrNotOurs] for a value that must not
+// be replaced, or are errors of the Source. Errors of the Signer, and [ErrSpool], end
+// planning at once.
 func (e *Engine) Plan(ctx context.Context, src Source) (*Plan, error) {
 	p := e.newPlanner()
 	hashes := e.hashes()
@@ -102,9 +107,9 @@ func (e *Engine) Plan(ctx context.Context, src Source) (*Plan, error) {
 	})
 }
 
-// Strip returns the plan of removing the xattrs that the Engine decides about, and
-// security.evm, whose signature would cover a security.ima that is gone. Whose signatures
-// they are is not asked. The caller closes the plan.
+// Strip returns the plan of removing the xattrs of the Engine's stages, and security.evm,
+// because its signature would cover a security.ima that is gone. Values are removed
+// whichever key made them. The caller closes the plan.
 func (e *Engine) Strip(ctx context.Context, src Source) (*Plan, error) {
 	var xattrs []string
 	for i := range e.stages {
@@ -122,7 +127,7 @@ func (e *Engine) Strip(ctx context.Context, src Source) (*Plan, error) {
 
 func strip(ctx context.Context, e *Entry, xattrs []string) (decision, error) {
 	d := &decided{next: noStage}
-	if len(e.Digests) == 0 { // only the open file tells its xattrs
+	if len(e.Digests) == 0 { // only the open file has complete xattrs
 		f, err := e.open(ctx)
 		if f != nil {
 			err = f.Close()

@@ -7,52 +7,53 @@ import (
 	"github.com/imasign/imasign-build/internal/quote"
 )
 
-// Errors that callers decide by.
+// Errors that callers act on. Match them with [errors.Is].
 var (
-	// ErrOtherKey means that an entry carries a signature of another key.
+	// ErrOtherKey means that an entry has a signature of another key.
 	ErrOtherKey = errors.New("signed by another key")
-	// ErrNotOurs means that an entry has a value that this program does not make and
-	// that another key may have made: a signature of another form or version, a damaged
-	// one, one of an unknown type.
+	// ErrNotOurs means that an entry has a value that this program does not make and that
+	// another key may have made: a signature of another form or version, a damaged value,
+	// or a value of an unknown type.
 	ErrNotOurs = errors.New("may have been made by another key")
-	// ErrUnsigned means that an entry lacks an xattr altogether.
+	// ErrUnsigned means that an entry does not have the xattr.
 	ErrUnsigned = errors.New("unsigned")
-	// ErrMismatch means that an entry is not what a manifest says it is.
+	// ErrMismatch means that an entry differs from its line in a manifest.
 	ErrMismatch = errors.New("does not match the manifest")
-	// ErrOtherHash means that a value is over another hash algorithm than the digest
-	// that the container states, so that neither proves the other.
+	// ErrOtherHash means that a value and the digest that the container states are of
+	// different hash algorithms, so they cannot be compared.
 	ErrOtherHash = errors.New("over another hash algorithm")
-	// ErrUnsignedPlan means that a plan made without a key cannot be attached.
+	// ErrUnsignedPlan means that a plan cannot be attached because it was made without a
+	// key.
 	ErrUnsignedPlan = errors.New("the plan was made without a key: there is nothing to attach")
-	// ErrSpool means that a plan could not be kept in the system's directory for
+	// ErrSpool means that a plan could not be written to the system's directory for
 	// temporary files.
 	ErrSpool = errors.New("spool the plan")
 )
 
-// missingError is an ErrUnsigned.
+// missingError says that an xattr is missing. It matches ErrUnsigned.
 type missingError struct{ xattr string }
 
 func (e missingError) Error() string { return "no " + e.xattr }
 
 func (missingError) Is(target error) bool { return target == ErrUnsigned }
 
-// maxErrors bounds how many errors of a run are kept; the others are counted.
+// maxErrors limits how many errors of a run are kept. The others are only counted.
 const maxErrors = 1000
 
-// Errors are the failures of one run, each naming its file. errors.Is and
-// errors.As look into all that were kept.
+// Errors are the failures of one run. Each error names its file. [errors.Is] and
+// [errors.As] examine all errors in List.
 type Errors struct { //nolint:errname // several of them
-	List  []error // in the container's order
-	Total int     // List is cut at a thousand
+	List  []error // in the container's order, at most 1000
+	Total int     // the number of all errors, those that are not in List included
 }
 
-// Error counts the errors and lists the first ten, a line each.
+// Error returns the number of errors and the first ten errors, one per line.
 func (e *Errors) Error() string { return errors.Join(e.Lines()...).Error() }
 
 // shown is how many errors Lines lists.
 const shown = 10
 
-// Lines returns what Error says, each line as an error of its own.
+// Lines returns the lines of Error, each as an error.
 func (e *Errors) Lines() []error {
 	lines := []error{quote.Heading(fmt.Errorf("%d files failed", e.Total))}
 	for _, err := range e.List[:min(shown, len(e.List))] {
@@ -64,7 +65,7 @@ func (e *Errors) Lines() []error {
 	return lines
 }
 
-// Unwrap returns the errors that were kept.
+// Unwrap returns List.
 func (e *Errors) Unwrap() []error { return e.List }
 
 func (e *Errors) add(err error) {

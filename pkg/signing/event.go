@@ -2,7 +2,7 @@ package signing
 
 import "sync"
 
-// EventKind says what an Event tells.
+// EventKind is the kind of an Event.
 type EventKind uint8
 
 // The kinds of events.
@@ -10,10 +10,10 @@ const (
 	Planned   EventKind = iota // an entry's record is in the plan
 	Attached                   // an entry's values are attached
 	Checked                    // an entry was verified
-	Restored                   // an entry got back what it had before
-	Attaching                  // from here on the container is being changed; Entries are to come
-	Restoring                  // attaching failed, what was there is being restored
-	Warning                    // Message, about Path unless that is ""
+	Restored                   // an entry has its old values again
+	Attaching                  // from now on the container is changed; Entries says how many follow
+	Restoring                  // attaching failed; the old values are restored from now on
+	Warning                    // Message is a warning about Path, or about the run if Path is ""
 )
 
 // Event is progress, or a warning.
@@ -21,22 +21,21 @@ type Event struct {
 	Kind    EventKind
 	Path    string
 	Message string
-	Entries int64 // how many entries this event stands for
-	Bytes   int64 // content digested for them
+	Entries int64 // number of entries that this event is about
+	Bytes   int64 // bytes of content digested for them
 }
 
-// Observer takes events, from any goroutine, one at a time. The zero value
-// ignores them.
+// Observer receives events. Several goroutines may use it. The zero value ignores events.
 type Observer struct {
 	mu   *sync.Mutex
 	take func(Event)
 }
 
-// NewObserver returns an Observer that calls take serially; take must not call
-// the Observer.
+// NewObserver returns an Observer that calls take with one event at a time. take must not
+// call the Observer.
 func NewObserver(take func(Event)) Observer { return Observer{new(sync.Mutex), take} }
 
-// Tell hands over an event.
+// Tell reports an event.
 func (o Observer) Tell(e Event) {
 	if o.take == nil {
 		return
@@ -46,7 +45,7 @@ func (o Observer) Tell(e Event) {
 	o.take(e)
 }
 
-// Warn sends a warning about path, "" for the whole run.
+// Warn reports a warning about path, or about the whole run if path is "".
 func (o Observer) Warn(path, message string) {
 	o.Tell(Event{Kind: Warning, Path: path, Message: message})
 }

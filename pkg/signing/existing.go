@@ -6,35 +6,35 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// replacing says what a new value takes the place of.
+// replacing is the kind of value that a new value replaces.
 type replacing uint8
 
 const (
-	nothing   replacing = iota // no value at all, or a digest that nobody signed
+	nothing   replacing = iota // no value, or a digest without a signature
 	otherHash                  // this key's signature, or a digest, over another hash
 	stale                      // this key's signature of other content
-	maybeOurs                  // the same for an ECDSA key, of which only the key id tells
-	notOurs                    // what only Options.Force replaces
+	maybeOurs                  // an ECDSA signature of other content that has this key's id
+	notOurs                    // a value that only Options.Force replaces
 )
 
-// candidate is the value that a stage would give an entry, before it is made.
+// candidate is the value that a stage would give an entry, before the value is made.
 type candidate struct {
 	form   ima.Form
-	signed ima.Form // the form of the stage's signatures, where form is none
+	signed ima.Form // the form of the stage's signatures; form, unless that is a digest
 	hash   ima.HashID
 	digest []byte
 }
 
-// prior is what the value of an xattr means for a plan.
+// prior describes the value that an xattr has before the run.
 type prior struct {
-	unchanged bool      // it is what the plan would attach
-	replaced  replacing // what it is otherwise
-	refusal   error     // why it takes force to replace it; wraps ErrOtherKey or ErrNotOurs
+	unchanged bool      // it is the value that the plan would attach
+	replaced  replacing // its kind, if it is not
+	refusal   error     // why only Options.Force replaces it; wraps ErrOtherKey or ErrNotOurs
 }
 
-// compare judges the value that an entry has. Replaced without force is only what
-// cannot be somebody else's signature: nothing, a digest, or a signature of the same
-// form by this stage's own key.
+// compare judges the value that an entry has. A value is replaced without force only if
+// it cannot be a signature by somebody else: it is empty, a digest, or a signature of the
+// same form by this stage's key.
 func (s *stage) compare(old []byte, c *candidate) prior {
 	key := s.key()
 	switch {
@@ -42,7 +42,7 @@ func (s *stage) compare(old []byte, c *candidate) prior {
 		return prior{}
 	case s.Xattr == ima.XattrIMA && isDigest(old):
 		return c.compareDigest(old)
-	case key.Public == nil: // a dry run that has no key to compare with
+	case key.Public == nil: // a dry run without a key
 		return prior{}
 	}
 	v, err := ima.Parse(old)
@@ -58,7 +58,7 @@ func (s *stage) compare(old []byte, c *candidate) prior {
 	return c.compareOwn(&v, key.Public)
 }
 
-// compareOwn judges a signature that carries this plan's key id.
+// compareOwn judges a signature that has the key id of key.
 func (c *candidate) compareOwn(v *ima.Value, key *ima.PublicKey) prior {
 	if v.Hash == c.hash && key.Verify(ima.Statement{Form: c.signed, Hash: c.hash, Digest: c.digest}, v.Signature) == nil {
 		return prior{unchanged: c.form.Signs(), replaced: stale}
@@ -66,8 +66,8 @@ func (c *candidate) compareOwn(v *ima.Value, key *ima.PublicKey) prior {
 	return madeBy(key, v, c.hash)
 }
 
-// isDigest reports whether a security.ima is a digest, well-formed or not: the kernel
-// never takes these types for a signature.
+// isDigest reports whether a security.ima value has the type of a digest, well-formed or
+// not. The kernel never takes these types for a signature.
 func isDigest(value []byte) bool {
 	t := ima.Type(value[0])
 	return t == ima.TypeDigest || t == ima.TypeDigestNG
@@ -86,8 +86,8 @@ func (c *candidate) compareDigest(old []byte) prior {
 	return prior{}
 }
 
-// ownForm refuses what is no signature of the stage's form under the key's id. Version 1
-// has no such id, and nothing that this program ever made has that version.
+// ownForm returns an error unless v is a signature of the stage's form with the key id of
+// key. Version 1 signatures have another kind of key id, and this program never made one.
 func (c *candidate) ownForm(v *ima.Value, key *ima.PublicKey) error {
 	switch {
 	case v.IsSignature() && (v.Version == 1 || v.KeyID != key.ID()):
@@ -101,8 +101,8 @@ func (c *candidate) ownForm(v *ima.Value, key *ima.PublicKey) error {
 // ofForm reports whether a value has the type and version of a form.
 func ofForm(v *ima.Value, f ima.Form) bool { return v.Type == f.Type && v.Version == f.Version }
 
-// madeBy tells a signature of key, over other content or with another hash than h,
-// from one of another key that has the same id.
+// madeBy distinguishes a signature by key, over other content or another hash than h,
+// from a signature by another key that has the same id.
 func madeBy(key *ima.PublicKey, v *ima.Value, h ima.HashID) prior {
 	made, certain := key.Made(v.Signature)
 	switch {
@@ -120,11 +120,10 @@ func (c *candidate) unreadable(value []byte, err error) prior {
 	return prior{refusal: fmt.Errorf("its %s %w (%d bytes: %w)", c.signed.Xattr, ErrNotOurs, len(value), err)}
 }
 
-// refuse says of a value that it is not replaced.
 func refuse(path string, why error) error { return fmt.Errorf("%s: %w", path, why) }
 
-// second refuses to replace a value that a further name of a hard link has of its own,
-// as entries of archives can.
+// second returns an error if a further name of a hard link has its own value that must
+// not be replaced. In an archive, each name of a hard link can have its own value.
 func (e *Engine) second(v *visit[decision], compare func(*stage, []byte, *candidate) prior) error {
 	s := e.stage(ima.XattrIMA)
 	if len(v.Second) == 0 || e.force || s == nil || v.result == nil {

@@ -18,7 +18,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// sharing is a key whose certificate gives it the id 66778899, as every other one's.
+// sharing returns a key with the id 66778899, which all its keys share.
 func sharing(t *testing.T, private crypto.Signer) key {
 	t.Helper()
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "c"}, SubjectKeyId: []byte{1, 0x66, 0x77, 0x88, 0x99}}
@@ -38,7 +38,7 @@ func newRSA(t *testing.T) *rsa.PrivateKey {
 	return private
 }
 
-// with returns the value with one byte changed.
+// with returns a copy of the value with one byte changed.
 func with(value []byte, at int, b byte) []byte {
 	value = slices.Clone(value)
 	value[at] = b
@@ -49,9 +49,9 @@ func version1() []byte {
 	return ima.Value{Type: ima.TypeSignature, Version: 1, Hash: ima.SHA1, Legacy: ima.LegacyHeader{KeyID: 7, Bits: 2048}, Signature: make([]byte, 256)}.Append(nil)
 }
 
-// TestWhatMayBeAnothersTakesForce: of what is there only digests, and signatures of
-// the signing key, give way without Force, however a plan comes about.
-func TestWhatMayBeAnothersTakesForce(t *testing.T) {
+// TestReplacingTakesForce checks that without Force only digests and signatures of the
+// signing key are replaced, in plans made in each way.
+func TestReplacingTakesForce(t *testing.T) {
 	k, other := newKey(t), newKey(t)
 	r, otherR := sharing(t, newRSA(t)), sharing(t, newRSA(t))
 	mine, theirs := k.value(t, ima.SHA256, "x"), other.value(t, ima.SHA256, "x")
@@ -64,7 +64,7 @@ func TestWhatMayBeAnothersTakesForce(t *testing.T) {
 		name  string
 		key   key
 		value []byte
-		want  error // nil where it gives way
+		want  error // nil if the value is replaced
 	}{
 		{"none", k, nil, nil},
 		{"empty", k, []byte{}, nil},
@@ -128,7 +128,7 @@ func TestWhatMayBeAnothersTakesForce(t *testing.T) {
 	}
 }
 
-// largerCurve is a signature in DER whose numbers no key over P-256 makes.
+// largerCurve returns a signature in DER whose numbers are too large for a P-256 key.
 func largerCurve() []byte {
 	number := append([]byte{2, 48}, bytes.Repeat([]byte{0x7f}, 48)...)
 	return append(append([]byte{0x30, 100}, number...), number...)
@@ -141,8 +141,8 @@ func refuses(t *testing.T, name string, err, want error) {
 	}
 }
 
-// TestApplyKnowsTheOtherKeyOfAnID: with both certificates at hand even an ECDSA
-// signature is known to be the other key's.
+// TestApplyKnowsTheOtherKeyOfAnID checks that with both certificates even an ECDSA
+// signature is recognised as the other key's.
 func TestApplyKnowsTheOtherKeyOfAnID(t *testing.T) {
 	a, b := sharing(t, newKey(t).private), sharing(t, newKey(t).private)
 	both := ring(a, b)
@@ -154,8 +154,8 @@ func TestApplyKnowsTheOtherKeyOfAnID(t *testing.T) {
 	p.Close()
 }
 
-// TestReplacedAreCounted: how many signatures of the same key were over another hash,
-// and that ECDSA signatures which do not hold may be another key's.
+// TestReplacedAreCounted checks the numbers of replaced values, and the warning that
+// ECDSA signatures that are not valid may be another key's.
 func TestReplacedAreCounted(t *testing.T) {
 	k, other := newKey(t), newKey(t)
 	var warnings []string
@@ -179,8 +179,8 @@ func TestReplacedAreCounted(t *testing.T) {
 	}
 }
 
-// TestSecondValuesTakeForceToo: what an archive says a second time of a file, and of a
-// further name of a hard link.
+// TestSecondValuesTakeForceToo checks the second value that an archive can have of a file,
+// and the own value of a further name of a hard link.
 func TestSecondValuesTakeForceToo(t *testing.T) {
 	k, other := newKey(t), newKey(t)
 	theirs := other.value(t, ima.SHA256, "x")

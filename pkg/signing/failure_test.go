@@ -18,7 +18,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// noGoroutinesLeft holds that what the test started has ended.
+// noGoroutinesLeft checks that all goroutines that the test started end.
 func noGoroutinesLeft(t *testing.T) {
 	t.Helper()
 	before := runtime.NumGoroutine()
@@ -62,7 +62,7 @@ func TestAllErrorsOfARunAreCollected(t *testing.T) {
 		func() error {
 			return k.engine(t, signing.Options{}).Verify(context.Background(), src, signing.Trust{Ring: ring(k)}, func(v signing.Verdict) error {
 				if v.Path == "name" {
-					t.Errorf("a verdict about a link of what could not be read: %+v", v)
+					t.Errorf("a verdict about a link of an unreadable file: %+v", v)
 				}
 				return nil
 			})
@@ -155,7 +155,7 @@ func TestSignersThatFail(t *testing.T) {
 	}
 }
 
-// TestCancelWhilePlanning cancels where each stage is busy.
+// TestCancelWhilePlanning cancels the run in each of its phases.
 func TestCancelWhilePlanning(t *testing.T) {
 	k := newKey(t)
 	why := errors.New("the user's wish")
@@ -206,7 +206,7 @@ func TestCancelWhilePlanning(t *testing.T) {
 	}
 }
 
-// waiting lists one entry, then waits to be cancelled and says so in its own way.
+// waiting lists one entry, then waits until it is cancelled and returns an error.
 type waiting struct{ cancel func(error) }
 
 func (w waiting) Entries(ctx context.Context) iter.Seq2[signing.Entry, error] {
@@ -228,8 +228,8 @@ func (e endless) Read(b []byte) (int, error) {
 
 func (endless) Close() error { return nil }
 
-// TestPlansThatShareAnEngine: a plan that waits for a signature that another one
-// was to make is not the worse for the other's end.
+// TestPlansThatShareAnEngine checks that a plan succeeds although it waits for signatures
+// of another plan that fails or is cancelled.
 func TestPlansThatShareAnEngine(t *testing.T) {
 	for _, end := range []string{"cancelled", "signer"} {
 		t.Run(end, func(t *testing.T) {
@@ -242,7 +242,7 @@ func TestPlansThatShareAnEngine(t *testing.T) {
 			var calls atomic.Int64
 			met := make(chan struct{})
 			s := signerFunc(func(ctx context.Context, f ima.Form, h ima.HashID, digests [][]byte) ([][]byte, error) {
-				if calls.Add(1) <= 2 { // all signing goroutines, with digests of the plan that fails
+				if calls.Add(1) <= 2 { // occupy all signing goroutines with digests of the failing plan
 					signed <- struct{}{}
 					<-fail
 					if end == "cancelled" {
@@ -254,7 +254,7 @@ func TestPlansThatShareAnEngine(t *testing.T) {
 			})
 			e := k.engine(t, signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: s, Workers: 2}, 0)}})
 			done := make(chan error)
-			// Two batches that are being signed, and digests that wait to be sent.
+			// Two batches that are being signed, and pending digests.
 			shared := many(2*128+60, 2*128+60)
 			go func() { done <- second(e.Plan(ctx, source(shared...))) }()
 			<-signed
@@ -267,7 +267,7 @@ func TestPlansThatShareAnEngine(t *testing.T) {
 				}
 				last := &own[len(own)-1]
 				open := last.Open
-				last.Open = func(ctx context.Context) (*signing.File, error) { // it has met the shared ones
+				last.Open = func(ctx context.Context) (*signing.File, error) { // all shared entries are digested
 					close(met)
 					return open(ctx)
 				}
@@ -292,13 +292,13 @@ func TestPlansThatShareAnEngine(t *testing.T) {
 				t.Error("the first plan did not fail")
 			}
 			if err := <-result; err != nil {
-				t.Errorf("the other plan failed too: %v", err)
+				t.Errorf("the second plan failed too: %v", err)
 			}
 		})
 	}
 }
 
-// TestManyPlansAtOnce, half of which fail at any point.
+// TestManyPlansAtOnce makes many plans, half of which fail at different points.
 func TestManyPlansAtOnce(t *testing.T) {
 	noGoroutinesLeft(t)
 	k := newKey(t)

@@ -8,8 +8,8 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// fullDirectory is a file system of its own, of two MB. It needs root.
-func fullDirectory(t *testing.T) string {
+// smallFileSystem mounts a file system of 2 MB. It needs root.
+func smallFileSystem(t *testing.T) string {
 	t.Helper()
 	harness.Root(t)
 	dir := t.TempDir()

@@ -7,9 +7,9 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// judge decides what becomes of the stage's xattr of an entry, short of the signing. It
-// returns a reason for leaving it as it is, and neither that nor a value where the stage
-// has nothing to say.
+// judge decides what happens to the stage's xattr of an entry. It does not sign. It
+// returns a value, or a reason for leaving the xattr as it is, or neither if the stage
+// does not apply to the entry.
 func (s *stage) judge(e *Entry, before []Value, force bool) (value Value, c candidate, reason string, err error) {
 	if c, err = s.candidate(e, before); err != nil || c.digest == nil {
 		return value, c, "", err
@@ -46,15 +46,15 @@ func (s *stage) judge(e *Entry, before []Value, force bool) (value Value, c cand
 	return value, c, "", nil
 }
 
-// candidate returns the value that the stage would give an entry; without a digest in it
-// where the stage has nothing to say.
+// candidate returns the value that the stage would give an entry. It has no digest if the
+// stage does not apply to the entry.
 func (s *stage) candidate(e *Entry, before []Value) (c candidate, err error) {
 	form, ok := s.Form(e)
 	if !ok {
 		return c, nil
 	}
 	c.form, c.signed = form, s.signed(e)
-	if c.hash = s.Hash; form.Over == ima.Content && e.digest(c.hash) == nil { // stated by another one
+	if c.hash = s.Hash; form.Over == ima.Content && e.digest(c.hash) == nil { // the container states another hash
 		c.hash = e.first().Hash
 	}
 	if c.digest, err = s.over(form, c.hash, e, before); err != nil {
@@ -63,7 +63,7 @@ func (s *stage) candidate(e *Entry, before []Value) (c candidate, err error) {
 	return c, nil
 }
 
-// signed returns the form of the stage's signatures, also where an entry gets none.
+// signed returns the form of the stage's signatures, even for a HashOnly entry.
 func (s *stage) signed(e *Entry) ima.Form {
 	if !e.HashOnly {
 		f, _ := s.Form(e)
@@ -75,9 +75,9 @@ func (s *stage) signed(e *Entry) ima.Form {
 	return f
 }
 
-// rotates says why an entry whose value is not to be replaced keeps what it has: only
-// signatures of the key that is being replaced are. A value that is not valid is an error,
-// because nothing tells what it was.
+// rotates decides in a rotation whether an entry's value is replaced: only signatures of
+// the old key (Key.From) are. It returns "" if so, or the reason why the entry keeps its
+// value. A damaged value is an error, because its key is unknown.
 func (s *stage) rotates(path string, old []byte, value *Value, c *candidate) (reason string, err error) {
 	from := s.key().From
 	v, err := ima.Parse(old)
@@ -89,21 +89,22 @@ func (s *stage) rotates(path string, old []byte, value *Value, c *candidate) (re
 	case !v.IsSignature():
 		return "it has a digest and no signature to replace", nil
 	case value.replaced == otherHash:
-		return "", fmt.Errorf("%s: replace signatures of key %s: it has one of key %s, over %s instead of %s", path, from, v.KeyID, v.Hash, c.hash)
-	case v.KeyID != from: // ours, or without a key to compare somebody's
-		return "", fmt.Errorf("%s: replace signatures of key %s: %w: that of key %s does not hold", path, from, ima.ErrBadSignature, v.KeyID)
+		return "", fmt.Errorf("%s: replace signatures of key %s: it has a signature of key %s over %s instead of %s", path, from, v.KeyID, v.Hash, c.hash)
+	case v.KeyID != from: // this key's, or any other key's if this key is not known
+		return "", fmt.Errorf("%s: replace signatures of key %s: %w: the signature of key %s is not valid", path, from, ima.ErrBadSignature, v.KeyID)
 	}
 	return "", nil
 }
 
-// lacking reports whether a signature is missing that nobody makes: in a dry run without
-// a key, and in a plan that has failed.
+// lacking reports whether a planned signature is never made. That is so in a dry run
+// without a key, and in a plan that has failed.
 func lacking(values []Value) bool {
 	return slices.ContainsFunc(values, func(v Value) bool { return v.Status == Signed && v.Bytes == nil })
 }
 
-// foresee plans the signature of a stage over one that is lacking.
-func (d *decided) foresee(s *stage, e *Entry) {
+// planOnly plans a signature of the stage without its bytes: it would cover a signature
+// that is never made.
+func (d *decided) planOnly(s *stage, e *Entry) {
 	if form, ok := s.Form(e); ok {
 		d.values, d.slots = append(d.values, Value{Form: form, Status: Signed}), append(d.slots, nil)
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// TestLinksOfSeveralStages: other names of a hard link share what the stages are still
-// deciding. It is for -race.
+// TestLinksOfSeveralStages is for -race: the names of a hard link share a decision that
+// the stages are still changing.
 func TestLinksOfSeveralStages(t *testing.T) {
 	first, second := newKey(t), newKey(t)
 	e := engine(t, signing.Options{Stages: []signing.Stage{
@@ -58,7 +58,8 @@ func all(err error) []error {
 	return []error{err}
 }
 
-// TestDryRunOfSeveralStages: a stage over a signature that nobody makes has one planned.
+// TestDryRunOfSeveralStages checks that a signature over another signature is planned
+// although neither is made.
 func TestDryRunOfSeveralStages(t *testing.T) {
 	e := engine(t, signing.Options{Stages: []signing.Stage{signing.ContentStage(nil, 0), toyStage(nil)}})
 	p := plan(t, e, file("a", "x"))
@@ -70,7 +71,7 @@ func TestDryRunOfSeveralStages(t *testing.T) {
 
 const brittleMode = 0o123
 
-// brittle is a stage that fails for files of brittleMode.
+// brittle makes a stage fail for files of brittleMode.
 func brittle(s signing.Stage) signing.Stage {
 	digest := s.Digest
 	s.Digest = func(h ima.HashID, e *signing.Entry, before []signing.Value) ([]byte, error) {
@@ -82,7 +83,8 @@ func brittle(s signing.Stage) signing.Stage {
 	return s
 }
 
-// TestALinkOfItsOwnPath: a path that repeats as a hard link of itself is another name.
+// TestALinkOfItsOwnPath checks that a path that repeats as a hard link of itself counts as
+// a further name.
 func TestALinkOfItsOwnPath(t *testing.T) {
 	a := file("a", "x")
 	a.Group = "a"
@@ -95,7 +97,7 @@ func TestALinkOfItsOwnPath(t *testing.T) {
 	}
 }
 
-// TestPlansWithSeveralKeysFail ends plans while both keys have work. It is for -race.
+// TestPlansWithSeveralKeysFail is for -race: plans fail while both keys have work.
 func TestPlansWithSeveralKeysFail(t *testing.T) {
 	noGoroutinesLeft(t)
 	first, second := newKey(t), newKey(t)
@@ -118,8 +120,8 @@ func TestPlansWithSeveralKeysFail(t *testing.T) {
 	plans.Wait()
 }
 
-// TestAsManyBatchesAsSigners: a key that has many signers, as a service has, gets a full
-// batch for each at a time.
+// TestAsManyBatchesAsSigners checks that a key with many signers, such as a service, gets
+// a full batch for each of them at the same time.
 func TestAsManyBatchesAsSigners(t *testing.T) {
 	const signers, batch = 32, 128
 	k := newKey(t)
@@ -146,7 +148,7 @@ func TestAsManyBatchesAsSigners(t *testing.T) {
 	}
 }
 
-// TestWarningsOfAPlanThatFails: what is warned about is worth knowing although another file fails.
+// TestWarningsOfAPlanThatFails checks that there are warnings even if another file fails.
 func TestWarningsOfAPlanThatFails(t *testing.T) {
 	covered := file("a", "x")
 	covered.Xattrs = map[string][]byte{ima.XattrEVM: {5}}

@@ -13,18 +13,18 @@ import (
 	"github.com/imasign/imasign-build/pkg/manifest"
 )
 
-// Description names a plan in its manifest.
+// Description is what a manifest says about its container.
 type Description struct {
-	Tool      string // name and version of the program
-	Container manifest.Container
-	Name      string    // of the package or archive; "" for a tree
-	Date      time.Time // zero unless SOURCE_DATE_EPOCH gives one
+	Tool      string             // name and version of the program
+	Container manifest.Container // the kind of container
+	Name      string             // of the package or archive; "" for a tree
+	Date      time.Time          // zero unless SOURCE_DATE_EPOCH states one
 }
 
-// WriteManifest renders the plan: sorted by the bytes of the paths, the same for
-// the same content at any number of jobs. Equal paths stay in the container's
-// order. Plans written one after the other to w make one manifest of several
-// containers, each with a header line of its own.
+// WriteManifest writes the plan to w as the manifest of one container: a header line, and
+// a line for each record. Lines are sorted by the bytes of the paths. Lines of equal paths
+// stay in the container's order. The same content gives the same bytes at any number of
+// jobs. To make a manifest of several containers, write several plans to w.
 func (p *Plan) WriteManifest(w io.Writer, d Description) error {
 	mw := manifest.NewWriter(w)
 	header := manifest.Header{Tool: d.Tool, Container: d.Container, Name: d.Name, Date: d.Date, Hash: p.hash, Entries: p.entries}
@@ -49,8 +49,8 @@ func (p *Plan) WriteManifest(w io.Writer, d Description) error {
 	return mw.Flush()
 }
 
-// byPath yields the records sorted by path. Trees come sorted; for others the
-// offsets are sorted in memory and the records read one by one.
+// byPath yields the records sorted by path. Trees are sorted already. For other containers
+// the offsets are sorted in memory, and the records are read one by one.
 func (p *Plan) byPath() iter.Seq2[Record, error] {
 	if p.sorted {
 		return p.Records()

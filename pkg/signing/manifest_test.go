@@ -12,8 +12,8 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// TestManifestOfSeveralPlans: packages state their digests, in their own order and
-// with their own hash.
+// TestManifestOfSeveralPlans writes the plans of packages, which state their digests in
+// their own order and with their own hash.
 func TestManifestOfSeveralPlans(t *testing.T) {
 	k := newKey(t)
 	e := k.engine(t, signing.Options{})
@@ -76,7 +76,7 @@ func TestManifestWriteErrors(t *testing.T) {
 	}
 	twice := plan(t, engine(t, signing.Options{}), file("a", "x"), file("a", "y"))
 	if err := twice.WriteManifest(io.Discard, signing.Description{Container: "tree"}); err == nil || !strings.Contains(err.Error(), "twice") {
-		t.Errorf("a path twice in a tree: %v", err)
+		t.Errorf("a path that repeats in a tree: %v", err)
 	}
 }
 

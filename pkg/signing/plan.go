@@ -6,12 +6,12 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// Plan is what shall become of a container's entries, in the container's order.
-// It lies in a spool; Close releases it.
+// Plan states what happens to each entry of a container, in the container's order. It is
+// stored in memory or in a temporary file. Close releases that.
 type Plan struct {
-	hash    ima.HashID // of every digest; zero where they differ
+	hash    ima.HashID // of all digests; zero if they differ
 	public  *ima.PublicKey
-	lacking bool // signatures, for want of a key
+	lacking bool // signatures are missing because there is no key
 	strips  bool
 	counts  Counts
 	entries int64
@@ -19,17 +19,18 @@ type Plan struct {
 	sorted  bool
 	last    string
 
-	digested bool // hash is that of a digest
+	digested bool // hash comes from a record's digest, not from the stage
 }
 
-// Counts of a plan's records. Every record is counted once.
+// Counts are the numbers of a plan's records. Every record is counted once.
 type Counts struct {
 	Signed, Hashed, Unchanged, Skipped, Stripped int64
-	Links                                        int64 // further names of counted inodes
-	Bytes                                        int64 // content digested
+	Links                                        int64 // further names of inodes that are counted above
+	Bytes                                        int64 // bytes of content digested
 
-	// Of those signed and hashed: Rehashed replace what the same key made over another
-	// hash, Forced what only Options.Force replaces.
+	// Rehashed and Forced are parts of Signed and Hashed. Rehashed counts values that
+	// replace a digest, or a signature by the same key, over another hash. Forced counts
+	// values that replace one that only Options.Force replaces.
 	Rehashed, Forced int64
 }
 
@@ -60,7 +61,7 @@ func (c *Counts) add(r *Record, bytes int64) {
 	}
 }
 
-// Add adds what o counted.
+// Add adds the numbers of o to c.
 func (c *Counts) Add(o Counts) {
 	c.Signed += o.Signed
 	c.Hashed += o.Hashed
@@ -73,19 +74,20 @@ func (c *Counts) Add(o Counts) {
 	c.Forced += o.Forced
 }
 
-// Pending returns how many records attaching would change.
+// Pending returns the number of records that attaching changes.
 func (c Counts) Pending() int64 { return c.Signed + c.Hashed + c.Stripped }
 
-// Records yields the records in the container's order, as often as asked.
+// Records yields the records in the container's order. It may be called several times.
 func (p *Plan) Records() iter.Seq2[Record, error] { return p.spool.all() }
 
-// Counts returns the plan's totals.
+// Counts returns the numbers of the plan's records.
 func (p *Plan) Counts() Counts { return p.counts }
 
-// Strips reports whether the plan takes signatures away instead of making them.
+// Strips reports whether the plan removes values ([Engine.Strip]).
 func (p *Plan) Strips() bool { return p.strips }
 
-// Attachable returns nil, or ErrUnsignedPlan for a dry run's plan.
+// Attachable returns [ErrUnsignedPlan] if the plan has signatures without bytes, as in a
+// dry run without a key, and nil otherwise.
 func (p *Plan) Attachable() error {
 	if p.lacking {
 		return ErrUnsignedPlan
@@ -93,7 +95,7 @@ func (p *Plan) Attachable() error {
 	return nil
 }
 
-// Close releases the spool.
+// Close releases the plan's temporary file.
 func (p *Plan) Close() error { return p.spool.close() }
 
 func (p *Plan) add(r *Record, bytes int64) error {
@@ -106,8 +108,8 @@ func (p *Plan) add(r *Record, bytes int64) error {
 	return p.spool.add(r)
 }
 
-// note keeps which hash the digests have in common; a container that states its
-// digests chooses it.
+// note sets p.hash to the hash that all digests have in common. A container that states
+// its digests may use another hash than the stage.
 func (p *Plan) note(r *Record) {
 	switch {
 	case len(r.Digests) == 0:

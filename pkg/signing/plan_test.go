@@ -34,7 +34,7 @@ func TestPlanIsInContainerOrderAtAnyJobs(t *testing.T) {
 			first = m
 		}
 		if !bytes.Equal(m, first) {
-			t.Errorf("jobs %d: another manifest", jobs)
+			t.Errorf("jobs %d: the manifest differs", jobs)
 		}
 	}
 }
@@ -45,7 +45,7 @@ func TestDigestsAreSignedOnceInBatches(t *testing.T) {
 	e := k.engine(t, signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: s, Workers: 2}, 0)}})
 	plan(t, e, many(5000, 1000)...)
 	if n := s.digests.Load(); n != 1000 {
-		t.Errorf("%d digests were signed, 1000 are distinct", n)
+		t.Errorf("%d digests were signed, but 1000 are distinct", n)
 	}
 	if n := s.calls.Load(); n > 50 {
 		t.Errorf("%d calls for 1000 digests", n)
@@ -113,7 +113,7 @@ func TestDecisions(t *testing.T) {
 	}
 }
 
-// TestRotation: only what the old key signed gets a new signature.
+// TestRotation checks that only files that the old key signed get a new signature.
 func TestRotation(t *testing.T) {
 	old, k, third := newKey(t), newKey(t), newKey(t)
 	e := k.engine(t, signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{From: old.public.ID()}, 0)}})
@@ -156,7 +156,7 @@ func TestRotation(t *testing.T) {
 	}
 	for _, key := range []signing.Key{{From: 1}, {Signer: k.signer(), Public: k.public, From: k.public.ID()}} {
 		if _, err := signing.New(signing.Options{Stages: []signing.Stage{signing.ContentStage(&key, 0)}, Force: key.From == 1}); err == nil {
-			t.Errorf("%+v is taken", key)
+			t.Errorf("%+v is accepted", key)
 		}
 	}
 }
@@ -182,7 +182,7 @@ func TestPlanRefusesEntriesThatCannotBeSigned(t *testing.T) {
 		"neither":                 {nothing, nil, "neither its content nor its digest"},
 		"no content, no reason":   {silent, nil, "neither its content nor a reason"},
 	} {
-		for _, e := range []*signing.Engine{k.engine(t, signing.Options{}), engine(t, signing.Options{})} { // a dry run says so too
+		for _, e := range []*signing.Engine{k.engine(t, signing.Options{}), engine(t, signing.Options{})} { // a dry run refuses them too
 			_, err := e.Plan(context.Background(), source(c.entry))
 			if err == nil || c.want != nil && !errors.Is(err, c.want) || !strings.HasPrefix(err.Error(), "f: ") || !strings.Contains(err.Error(), c.text) {
 				t.Errorf("%s: got %v", name, err)
@@ -195,7 +195,7 @@ func TestNewRefuses(t *testing.T) {
 	k := newKey(t)
 	for name, s := range map[string]signing.Stage{
 		"without the public key": signing.ContentStage(&signing.Key{Signer: k.signer()}, 0),
-		"can name it":            signing.ContentStage(nil, ima.SM3),
+		"cannot compute it":      signing.ContentStage(nil, ima.SM3),
 		"too weak":               signing.ContentStage(&signing.Key{Signer: k.signer(), Public: k.public}, ima.SHA1),
 	} {
 		if _, err := signing.New(signing.Options{Stages: []signing.Stage{s}}); err == nil || !strings.Contains(err.Error(), name) {
@@ -241,7 +241,7 @@ func TestHardLinksAndReasons(t *testing.T) {
 	}
 	for _, i := range []int{3, 4} {
 		if all[i].Status() != signing.Skipped || all[i].Reason != "not executable" || all[i].Values != nil {
-			t.Errorf("left out by Open: %+v", all[i])
+			t.Errorf("unselected by Open: %+v", all[i])
 		}
 	}
 	want := signing.Counts{Signed: 1, Hashed: 1, Unchanged: 1, Skipped: 3, Links: 1, Bytes: 4}
@@ -273,9 +273,9 @@ func TestEventsAreSerialAndComplete(t *testing.T) {
 	k := newKey(t)
 	busy, planned, checked := false, int64(0), int64(0)
 	var size int64
-	observe := signing.NewObserver(func(e signing.Event) { // -race sees two at a time
+	observe := signing.NewObserver(func(e signing.Event) { // -race detects concurrent events
 		if busy {
-			t.Error("two events at a time")
+			t.Error("two events at the same time")
 		}
 		busy = true
 		switch e.Kind {
@@ -299,7 +299,7 @@ func TestEventsAreSerialAndComplete(t *testing.T) {
 	}
 }
 
-// strange is an entry whose every field must survive the spool.
+// strange returns an entry with a value in every field that the spool must keep.
 func strange(i int, path string) signing.Entry {
 	e := stated(path, ima.SHA512, path)
 	e.Mode, e.UID, e.GID, e.Size, e.Token = os.ModeSetuid|0o711, 1<<32-1, 2, int64(i)<<32, []byte{0, 255}
@@ -316,13 +316,13 @@ func TestSpoolKeepsEveryField(t *testing.T) {
 	k := newKey(t)
 	var list []signing.Entry
 	pad := strings.Repeat("p", 4000)
-	for i := range 600 { // about 2.5 MB, memory takes 1 MiB
+	for i := range 600 { // about 2.5 MB; 1 MiB stays in memory
 		list = append(list, strange(i, fmt.Sprintf("\xff\xfe/%04d/%s", i, pad)))
 	}
 	list = append(list, signing.Entry{Path: "z", Reason: "excluded by \xff*", Group: "\xfe"})
 	p := plan(t, k.engine(t, signing.Options{SpoolDir: dir}), list...)
 	if names, err := os.ReadDir(dir); err != nil || len(names) > 0 {
-		t.Errorf("the spool left %v, %v", names, err)
+		t.Errorf("the spool directory has %v, %v", names, err)
 	}
 	for range 2 {
 		all := records(t, p)
@@ -338,7 +338,7 @@ func TestSpoolKeepsEveryField(t *testing.T) {
 			}
 		}
 	}
-	for r, err := range p.Records() { // two at a time, and one that is left early
+	for r, err := range p.Records() { // two listings at the same time, and one that ends early
 		check(t, err)
 		for q, err := range p.Records() {
 			check(t, err)
@@ -366,7 +366,7 @@ func same(t *testing.T, got, want signing.Entry) {
 	}
 }
 
-// shown tells nil from empty when printed.
+// shown returns an entry without its function, so that it can be printed.
 func shown(e signing.Entry) signing.Entry {
 	e.Open = nil
 	return e
@@ -380,8 +380,8 @@ func TestFullSpoolDirectoryIsAClearError(t *testing.T) {
 		list = append(list, e)
 	}
 	for dir, want := range map[string]string{
-		fullDirectory(t):  "no space left on device",
-		"/nowhere/at/all": "no such file or directory",
+		smallFileSystem(t): "no space left on device",
+		"/nowhere/at/all":  "no such file or directory",
 	} {
 		_, err := engine(t, signing.Options{SpoolDir: dir}).Plan(context.Background(), source(list...))
 		if err == nil || !strings.Contains(err.Error(), "spool the plan in "+dir) || !strings.Contains(err.Error(), want) {

@@ -13,31 +13,34 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// decision is what the planner and the applier found for an entry; all names of a hard
+// decision is what the planner or the applier decided about an entry. All names of a hard
 // link share it.
 type decision = *decided
 
 type decided struct {
 	values []Value
-	slots  []*slot // of values, nil for those that are known
-	next   int     // the stage that decides next; noStage for plans that no stage makes
+	slots  []*slot // the signature to wait for of each value; nil if its bytes are known
+	next   int     // index of the stage that decides next; noStage if no stage decides
 	reason string  // of the first stage that leaves its xattr as it is
 	key    *ima.PublicKey
-	err    error // of a stage after the first; other names may be looking at the visit's
+	// err is the error of a stage after the first. It is not stored in the visit, because
+	// visits of other names of the inode may be reading that.
+	err error
 }
 
 const noStage = math.MaxInt
 
-// planner connects the parts of a plan: entries are digested, and judged by the first
-// stage and those that need not wait for a signature (round); for each further stage,
-// one goroutine waits for the values before it; records are spooled in order.
+// planner makes a plan. A round digests the entries and asks the first stage about them,
+// and those of the other stages that need not wait for a signature. For each further
+// stage, one goroutine waits for the signatures that the stage needs. A last goroutine
+// spools the records in order.
 type planner struct {
 	engine *Engine
 	plan   *Plan
 	client *client
-	failed atomic.Bool // digest the rest for its errors, sign no more
+	failed atomic.Bool // sign no more; only digest the remaining entries, to find their errors
 
-	evm, maybe int64 // what is warned about
+	evm, maybe int64 // numbers of files to warn about
 }
 
 func (e *Engine) newPlanner() *planner {
@@ -65,7 +68,7 @@ func (p *planner) run(ctx context.Context, src Source, r round[decision]) (*Plan
 		stages[i] = make(chan *visit[decision], batchSize)
 	}
 	r.failed = func() { p.failed.Store(true) }
-	r.take = func(v *visit[decision]) error { return hand(gctx, stages[0], v) }
+	r.take = func(v *visit[decision]) error { return send(gctx, stages[0], v) }
 	g.Go(func() error {
 		defer close(stages[0])
 		return r.run(gctx, src)
@@ -77,7 +80,7 @@ func (p *planner) run(ctx context.Context, src Source, r round[decision]) (*Plan
 				if v.err == nil && v.Reason == "" && v.leader == nil && v.result != nil && v.result.err == nil {
 					v.result.err = p.advance(v)
 				}
-				return hand(gctx, stages[i], v)
+				return send(gctx, stages[i], v)
 			})
 		})
 	}
@@ -91,7 +94,7 @@ func (p *planner) run(ctx context.Context, src Source, r round[decision]) (*Plan
 	return p.end(ctx, g.Wait(), &failures)
 }
 
-func hand[T any](ctx context.Context, to chan<- T, v T) error {
+func send[T any](ctx context.Context, to chan<- T, v T) error {
 	select {
 	case to <- v:
 		return nil
@@ -100,18 +103,18 @@ func hand[T any](ctx context.Context, to chan<- T, v T) error {
 	}
 }
 
-// end returns the plan, or why there is none.
+// end returns the plan, or the error that prevents it.
 func (p *planner) end(ctx context.Context, err error, failures *Errors) (*Plan, error) {
 	for _, q := range p.engine.queues() {
 		q.leave(p.client, cmp.Or(err, context.Canceled))
 	}
-	p.client.batches.Wait() // no signer is in use for the plan when it returns
+	p.client.batches.Wait() // when end returns, no signer works for this plan any more
 	switch {
 	case err == nil:
 		err = failures.err()
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
-	default: // what failed before is to be repaired as well
+	default: // also report the files that failed before
 		err = errors.Join(err, failures.err())
 	}
 	if err != nil {
@@ -121,15 +124,15 @@ func (p *planner) end(ctx context.Context, err error, failures *Errors) (*Plan, 
 	return p.plan, nil
 }
 
-// advance asks the stages about the entry, up to one that needs a value which is yet to
-// come.
+// advance asks the stages about the entry. It stops before a stage that needs a signature
+// that is not there yet.
 func (p *planner) advance(v *visit[decision]) error {
 	d := v.result
 	for d.next < len(p.engine.stages) && (len(d.slots) == 0 || d.slots[len(d.slots)-1] == nil) {
 		s := &p.engine.stages[d.next]
 		d.next++
 		if s.Digest != nil && lacking(d.values) {
-			d.foresee(s, &v.Entry)
+			d.planOnly(s, &v.Entry)
 			continue
 		}
 		value, c, reason, err := s.judge(&v.Entry, d.values, p.engine.force)
@@ -149,10 +152,9 @@ func (p *planner) advance(v *visit[decision]) error {
 	return nil
 }
 
-// settle waits for the signatures of the entries that come in, and hands the entries to
-// next in order. It waits only when so many are on their way that every signing goroutine
-// has a batch and another one coming, or when all have come: somebody who waits makes
-// batches smaller.
+// settle waits for the signatures of the entries that it receives, and passes the entries
+// to next in order. To keep batches large, it waits only if all entries have arrived, or
+// if enough are pending to give every signing goroutine two batches.
 func (p *planner) settle(ctx context.Context, in <-chan *visit[decision], next func(*visit[decision]) error) error {
 	limit := 8 * batchSize
 	for _, q := range p.engine.queues() {
@@ -183,7 +185,7 @@ func (p *planner) settle(ctx context.Context, in <-chan *visit[decision], next f
 	return nil
 }
 
-// ready reports whether nothing has to be waited for.
+// ready reports whether all signatures are there.
 func (d *decided) ready() bool {
 	if d == nil {
 		return true
@@ -196,11 +198,11 @@ func (d *decided) ready() bool {
 	return true
 }
 
-// complete puts the signatures that were waited for into the entry's values.
+// complete waits for the entry's signatures and stores them in its values.
 func (p *planner) complete(v *visit[decision]) error {
 	d := v.result
 	if d == nil || v.err != nil || d.err != nil || v.leader != nil {
-		return nil //nolint:nilerr // the entry's, which write collects
+		return nil //nolint:nilerr // write collects the entry's error
 	}
 	for i, s := range d.slots {
 		if s == nil {
@@ -215,7 +217,7 @@ func (p *planner) complete(v *visit[decision]) error {
 	return nil
 }
 
-// failure returns why there is no record of an entry.
+// failure returns the error that prevents a record of the entry, or nil.
 func (p *planner) failure(v *visit[decision]) error {
 	d := v.result
 	switch {
@@ -229,10 +231,11 @@ func (p *planner) failure(v *visit[decision]) error {
 	return d.err
 }
 
-// write spools a record. It alone counts, collects errors and speaks to the observer.
+// write spools a record. Only write counts, collects errors and tells the observer of
+// entries.
 func (p *planner) write(v *visit[decision], failures *Errors) error {
 	if err := p.failure(v); err != nil {
-		if v.leader == nil || v.result == nil || v.result.err != err { //nolint:errorlint // the same, reported with the leader
+		if v.leader == nil || v.result == nil || v.result.err != err { //nolint:errorlint // this very error was reported with the leader
 			failures.add(err)
 		}
 		return nil
@@ -260,9 +263,9 @@ func (p *planner) write(v *visit[decision], failures *Errors) error {
 
 func (p *planner) warn() {
 	if p.evm > 0 {
-		p.engine.observe.Warn("", fmt.Sprintf("%d files have a security.evm that covers their old security.ima: a kernel with EVM will refuse them until it is made anew", p.evm))
+		p.engine.observe.Warn("", fmt.Sprintf("%d files have a security.evm that covers their old security.ima: a kernel with EVM refuses them until they get a new security.evm", p.evm))
 	}
 	if p.maybe > 0 {
-		p.engine.observe.Warn("", fmt.Sprintf("%d files have a signature with this key's id that does not hold for their content, and get a new one: they have changed since, or another key has the same id (an ECDSA signature does not tell which)", p.maybe))
+		p.engine.observe.Warn("", fmt.Sprintf("%d files have a signature with this key's id that is not valid for their content, and get a new one: either the files have changed, or another key has the same id (an ECDSA signature does not tell which)", p.maybe))
 	}
 }

@@ -9,50 +9,49 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// batchSize is how many digests go to a signer at a time: what makes a call into
-// libcrypto, an HSM or another machine worth its cost.
+// batchSize is the number of digests that a signer gets at a time. It is large enough to
+// make a call into libcrypto, an HSM or another machine worth its cost.
 const batchSize = 128
 
-// memoBytes bounds what the signatures take that a queue remembers.
+// memoBytes limits the memory for the signatures that a queue remembers.
 const memoBytes = 8 << 20
 
-// queue is a key's, shared by all plans of an Engine: digests in, signatures out. It
-// cuts a batch when there is a full one, or when somebody waits. Its goroutines exist
-// while there is work, so it needs no closing.
+// queue signs digests with one key, for all plans of an Engine. It signs a batch when
+// the batch is full, or when a plan waits for a signature. Its goroutines exist only
+// while there is work, so it need not be closed.
 type queue struct {
 	key     *Key
 	workers int
-	work    func() // signs while there are batches, on a goroutine of its own
+	work    func() // signs batches until none is left; runs on its own goroutine
 
 	mu      sync.Mutex
 	pending []*slot
-	waiting int // callers of wait
-	running int // goroutines that sign
+	waiting int // number of callers that wait for a signature
+	running int // number of goroutines that sign
 	memo    map[statement]*slot
 	size    int // of memo, in bytes
 }
 
-// statement is what is signed once: the key of the memo.
+// statement is the key of the memo. Each statement is signed once.
 type statement struct {
 	form   ima.Form
 	hash   ima.HashID
 	digest string
 }
 
-// slot is a signature to come. Whoever holds one waits for done, and then reads value
-// or err.
+// slot is a place for a signature. After done is closed, value or err is set.
 type slot struct {
 	statement
-	client *client // of the plan that added it
+	client *client // the plan that added it
 	done   chan struct{}
 	value  []byte
 	err    error
 }
 
-// client is a plan as the queue knows it.
+// client is a plan that uses the queue.
 type client struct {
 	ctx     context.Context //nolint:containedctx // a batch lives as long as one of its plans
-	batches sync.WaitGroup  // that are being signed and have its digests
+	batches sync.WaitGroup  // counts the client's digests that are being signed
 }
 
 func newQueue(key *Key) *queue {
@@ -61,8 +60,8 @@ func newQueue(key *Key) *queue {
 	return q
 }
 
-// add returns the slot of a digest: that of an earlier one where it is, or is about to
-// be, signed already.
+// add returns a slot for a digest. If the same digest was added before and has not
+// failed, that is the slot of the earlier one.
 func (q *queue) add(c *client, f ima.Form, h ima.HashID, digest []byte) *slot {
 	st := statement{f, h, string(digest)}
 	q.mu.Lock()
@@ -71,7 +70,7 @@ func (q *queue) add(c *client, f ima.Form, h ima.HashID, digest []byte) *slot {
 		return s
 	}
 	s := &slot{statement: st, client: c, done: make(chan struct{})}
-	if q.size += 256 + len(digest) + q.key.Public.MaxValueSize(); q.size > memoBytes { // signing twice costs time, nothing else
+	if q.size += 256 + len(digest) + q.key.Public.MaxValueSize(); q.size > memoBytes { // signing twice costs only time
 		clear(q.memo)
 		q.size = 0
 	}
@@ -92,8 +91,8 @@ func (s *slot) ready() bool {
 	}
 }
 
-// wait returns the signature of a slot. Where another plan added it and has failed or
-// was cancelled since, the digest is added again, by c.
+// wait returns the signature of a slot. If another plan added the slot and has failed or
+// was cancelled since, wait adds the digest again for c.
 func (q *queue) wait(c *client, s *slot) ([]byte, error) {
 	for {
 		value, err := q.await(c.ctx, s)
@@ -106,8 +105,8 @@ func (q *queue) wait(c *client, s *slot) ([]byte, error) {
 
 func (q *queue) await(ctx context.Context, s *slot) ([]byte, error) {
 	if !s.ready() {
-		q.wish(1)
-		defer q.wish(-1)
+		q.addWaiting(1)
+		defer q.addWaiting(-1)
 	}
 	select {
 	case <-s.done:
@@ -117,15 +116,15 @@ func (q *queue) await(ctx context.Context, s *slot) ([]byte, error) {
 	}
 }
 
-// wish says that a caller more, or less, waits.
-func (q *queue) wish(n int) {
+// addWaiting adds n to the number of waiting callers.
+func (q *queue) addWaiting(n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.waiting += n
 	q.start()
 }
 
-// start starts as many goroutines as there are batches to sign; q is locked.
+// start starts a goroutine for each batch to sign, up to q.workers. The caller holds q.mu.
 func (q *queue) start() {
 	for left := len(q.pending); q.running < q.workers && q.cuts(left); left -= batchSize {
 		q.running++
@@ -150,9 +149,9 @@ func (q *queue) signAll() {
 	}
 }
 
-// cut takes a batch of one form and hash out of what is pending; q is locked. What is
-// less than a full one is shared among the goroutines, so that nobody waits for one of
-// them alone.
+// cut removes a batch of one form and hash from the pending digests and returns it. If
+// there is less than a full batch, the digests are divided among the idle goroutines, so
+// that one goroutine does not sign them all. The caller holds q.mu.
 func (q *queue) cut() (batch []*slot) {
 	if !q.cuts(len(q.pending)) {
 		return nil
@@ -190,14 +189,15 @@ func (q *queue) sign(batch []*slot) {
 	for i, s := range batch {
 		c := s.client
 		if s.err = err; err == nil {
-			s.value, s.client = values[i], nil // which the memo would keep alive
+			s.value, s.client = values[i], nil // otherwise the memo would keep the client alive
 		}
 		close(s.done)
 		c.batches.Done()
 	}
 }
 
-// wanted returns a context that ends when all plans have ended that the batch is for.
+// wanted returns a context that ends when the contexts of all plans with digests in the
+// batch have ended.
 func wanted(batch []*slot) (context.Context, func()) {
 	clients := map[*client]bool{}
 	for _, s := range batch {
@@ -207,7 +207,7 @@ func wanted(batch []*slot) (context.Context, func()) {
 		return batch[0].client.ctx, func() {}
 	}
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(batch[0].client.ctx))
-	left := make(chan struct{}, len(clients)) // a token for each but the last to end
+	left := make(chan struct{}, len(clients)) // a token for each client except the last to end
 	for range len(clients) - 1 {
 		left <- struct{}{}
 	}
@@ -229,9 +229,8 @@ func wanted(batch []*slot) (context.Context, func()) {
 	}
 }
 
-// leave takes out what a plan has pending, for err. When a plan has left all of its
-// queues, no batch is begun for it any more, and the ones that are being signed can be
-// waited for.
+// leave removes a plan's pending digests. Their slots get err. When a plan has left all of
+// its queues, no new batch is started for it, so client.batches can be waited for.
 func (q *queue) leave(c *client, err error) {
 	q.mu.Lock()
 	rest := q.pending[:0]

@@ -6,16 +6,16 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// Status is what becomes of an entry, or of one of its xattrs.
+// Status is what happens to an entry, or to one of its xattrs.
 type Status uint8
 
-// The statuses of a Record, in the order in which one outweighs another.
+// The statuses. If the values of a Record differ in status, the last of these counts.
 const (
-	Skipped   Status = iota // keeps what it has, for the entry's Reason
-	Unchanged               // has the value it should have already
+	Skipped   Status = iota // keeps its values, for the entry's Reason
+	Unchanged               // has the right value already
 	Hashed                  // gets a new digest without a signature
 	Signed                  // gets a new signature
-	Stripped                // loses the values it has
+	Stripped                // loses its values
 )
 
 // String returns the status as a stable word, such as "signed".
@@ -26,15 +26,15 @@ func (s Status) String() string {
 // changes reports whether attaching changes the xattr.
 func (s Status) changes() bool { return s > Unchanged }
 
-// Value is what becomes of one xattr of an entry.
+// Value is what happens to one xattr of an entry.
 type Value struct {
 	Form   ima.Form
 	Status Status
-	// Bytes are what the xattr has once the plan is attached; nil where it is removed,
-	// and for signatures that were planned without a key.
+	// Bytes is the xattr's value after the plan is attached. It is nil if the xattr is
+	// removed, and for a signature that was planned without a key.
 	Bytes []byte
 
-	replaced replacing // what a new value takes the place of; not spooled
+	replaced replacing // the kind of value that this one replaces; not spooled
 }
 
 // Record is one line of a plan: an entry, and its values in the order of the stages.
@@ -43,10 +43,10 @@ type Record struct {
 	Entry
 	Values []Value
 
-	offset int64 // in the spool
+	offset int64 // in the spool, in bytes
 }
 
-// Status is the record's as a whole: that of the value that outweighs the others.
+// Status returns the status of the whole record: the highest status of its values.
 func (r *Record) Status() Status {
 	s := Skipped
 	for i := range r.Values {
@@ -55,8 +55,8 @@ func (r *Record) Status() Status {
 	return s
 }
 
-// Pending reports whether attaching the record changes anything. Other names of a
-// hard link never do: their inode is attached to through one of them.
+// Pending reports whether attaching the record changes anything. It reports false for the
+// further names of a hard link, because the values are attached to the first name.
 func (r *Record) Pending() bool { return r.Status().changes() && r.leads() }
 
 // Changes returns the values that attaching changes.
@@ -69,7 +69,8 @@ func (r *Record) Changes() (list []Value) {
 	return list
 }
 
-// ByXattr returns the bytes of the record's values by xattr, nil for one that is removed.
+// ByXattr returns the bytes of the record's values by the name of the xattr. They are nil
+// for an xattr that is removed.
 func (r *Record) ByXattr() map[string][]byte {
 	values := make(map[string][]byte, len(r.Values))
 	for _, v := range r.Values {
@@ -78,7 +79,7 @@ func (r *Record) ByXattr() map[string][]byte {
 	return values
 }
 
-// Final returns what the xattr has once the plan is attached, nil for nothing.
+// Final returns the value of an xattr after the plan is attached, or nil if it has none.
 func (r *Record) Final(xattr string) []byte {
 	for i := range r.Values {
 		if r.Values[i].Form.Xattr == xattr {
@@ -88,7 +89,7 @@ func (r *Record) Final(xattr string) []byte {
 	return r.Xattrs[xattr]
 }
 
-// replaced reports whether a new value of the record takes the place of such a one.
+// replaced reports whether a new value of the record replaces a value of this kind.
 func (r *Record) replaced(what replacing) bool {
 	for i := range r.Values {
 		if v := &r.Values[i]; v.replaced == what && (v.Status == Signed || v.Status == Hashed) {
@@ -98,13 +99,14 @@ func (r *Record) replaced(what replacing) bool {
 	return false
 }
 
-// Change is an attachment that was prepared: whatever can be refused was refused, and
-// nothing is changed yet.
+// Change is a prepared attachment of a plan. Everything that can be refused was checked,
+// and nothing is changed yet.
 type Change struct {
-	// Any reports whether committing changes anything.
+	// Any reports whether Commit changes anything.
 	Any bool
-	// Grows is how many bytes the container becomes longer, negative for shorter.
+	// Grows is the number of bytes by which the container grows; negative if it shrinks.
 	Grows int64
-	// Commit makes the change, whole or not at all. nil where there is none to make.
+	// Commit makes the whole change or, if it fails, none of it. It is nil if there is
+	// nothing to change.
 	Commit func(ctx context.Context) error
 }

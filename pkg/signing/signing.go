@@ -1,15 +1,17 @@
-// Package signing is the one loop that digests and signs the files of any container.
+// Package signing digests, signs and verifies the files of any container.
 //
-// A Source lists entries. Engine.Plan digests them on every core, elects the name of each
-// hard link that is attached to, and asks every Stage for its value of an entry: each
-// distinct digest is signed once. The result is spooled, in the container's order, as a
-// Plan. Nothing is changed until a container attaches the plan (Change): a failed key, a
-// full disk or a cancelled context while planning leaves every input as it was. The
-// manifest of a plan is the plan written down, so dry runs, offline signing and audit
-// need no code of their own; Verify reads the same lists of entries.
+// A [Source] lists the entries of a container. [Engine.Plan] digests them on every core,
+// chooses one name for each hard-linked inode, and asks every [Stage] for its value of
+// each entry. Each distinct digest is signed once. The result is a [Plan], spooled in the
+// container's order.
 //
-// What an entry is and how values are attached is left to the containers (pkg/rootfs and
-// others), how keys are opened to pkg/keystore, the bytes of values to pkg/ima.
+// Planning changes nothing. If a key fails, the disk is full or the context is cancelled,
+// every input stays as it was. Only the container changes anything, when it attaches the
+// plan ([Change]). A manifest is a plan in writing, so dry runs, offline signing and
+// audits use the same code. [Engine.Verify] reads the same lists of entries.
+//
+// The containers (pkg/rootfs and others) define what an entry is and how values are
+// attached. Package pkg/keystore opens keys. Package pkg/ima encodes values.
 package signing
 
 import (
@@ -22,66 +24,71 @@ import (
 )
 
 // Source lists a container's entries in the container's order, which is the same every
-// time. An error that comes with an entry is about that entry, whose path it names, and
-// the listing goes on; an error with an entry that has no path ends it.
+// time. If an error comes with an entry that has a path, it is about that entry and names
+// the path, and the listing continues. An error with an entry without a path ends the
+// listing.
 //
-// A Source around a Source, for instance one that selects, may change reasons and
-// contents. It must not add, drop or reorder entries: their place is their identity.
+// A Source that wraps another Source, for example to select entries, may change reasons
+// and contents. It must not add, drop or reorder entries, because an entry is identified
+// by its position.
 type Source interface {
 	Entries(ctx context.Context) iter.Seq2[Entry, error]
 }
 
 // Entry is one file of a container.
 type Entry struct {
-	Index    int    // position in the container, set by the Engine
-	Path     string // raw bytes, relative, slash-separated
+	Index    int    // position in the container, from 0; set by the Engine
+	Path     string // relative, slash-separated; raw bytes that need not be UTF-8
 	Mode     fs.FileMode
 	UID, GID uint32
-	Size     int64
+	Size     int64 // of the content, in bytes
 
-	// Group is the container's name for the inode of a hard link, on each of its names,
-	// whether they are selected or not; "" for files with one name. The first name
-	// without a Reason is digested and attached to, and speaks for the others.
+	// Group identifies the inode of a file with several names (hard links). Every name of
+	// the inode has the same Group, selected or not. It is "" for a file with one name.
+	// The first name without a Reason is digested, and the values are attached to it, on
+	// behalf of all names.
 	Group string
-	// Links is how many names the inode has, 0 where that is not known.
+	// Links is the number of names that the inode has, or 0 if that is not known.
 	Links uint64
-	// Same is the path of the name that is attached to instead of this one; "" if this
-	// one is. The Engine sets it, or a manifest states it.
+	// Same is the path of the name that the values are attached to instead of this one,
+	// or "" if they are attached to this one. The Engine sets it, or a manifest states it.
 	Same string
 
-	// Reason says why nothing is attached to the entry, which keeps what it has; ""
-	// for an entry that is to be signed.
+	// Reason says why nothing is attached to the entry, which then keeps its values. It is
+	// "" for an entry to sign.
 	Reason string
 	// HashOnly asks for a digest without a signature in security.ima.
 	HashOnly bool
 	// Traits are what the container states about the file.
 	Traits Traits
 
-	// Digests are those that the container states, or that the Engine computed. Where
-	// there are any, Open is not called, and Xattrs has all that is known.
+	// Digests are the digests that the container states or that the Engine computed. If
+	// there are any, Open is not called, and Xattrs must be complete.
 	Digests []Digest
-	// Xattrs are the security.* xattrs as found. They tell whether anything needs to be
-	// done, what an undo restores, and what an EVM signature covers.
+	// Xattrs maps the names of the file's security.* xattrs to their values before the
+	// run. They decide whether a new value is needed, are restored by an undo, and are
+	// covered by EVM signatures.
 	Xattrs map[string][]byte
-	// Second is a security.ima that is removed when the one in Xattrs is replaced, and
-	// which some programs read instead; nil for none.
+	// Second is another security.ima value of the file, which some programs read instead
+	// of the one in Xattrs. It is removed when that one is replaced. nil if there is none.
 	Second []byte
-	// Open opens the content; any name of a group does, any number of times and from any
-	// goroutine. Reads fail when the file changes meanwhile. All errors name the file,
-	// but for Unselected, which is a Reason. nil where digests are stated.
+	// Open opens the content. It may be called on any name of a group, any number of times
+	// and from any goroutine. Reads fail if the file changes meanwhile. All errors name the
+	// file, except Unselected, which states a Reason. Open is nil if digests are stated.
 	Open func(ctx context.Context) (*File, error) `cbor:"-"`
 
-	// Token is the container's own: how to find the file again. It is kept in plans.
+	// Token is how the container finds the file again. Only the container reads it. Plans
+	// keep it.
 	Token []byte
 }
 
-// Traits are what a container states about a file without its content.
+// Traits are flags for what a container states about a file, without its content.
 type Traits uint8
 
 // The traits.
 const (
-	KnowsELF Traits = 1 << iota // the container tells ELF files from others
-	ELF                         // it is one
+	KnowsELF Traits = 1 << iota // the container states which files are ELF files
+	ELF                         // this file is one
 )
 
 // Digest is a digest of an entry's content.
@@ -90,20 +97,22 @@ type Digest struct {
 	Sum  []byte
 }
 
-// File is the open content of an entry, with what only an open file tells.
+// File is the open content of an entry.
 type File struct {
 	io.ReadCloser
-	Xattrs map[string][]byte // security.*, instead of the entry's; nil for those
+	// Xattrs are the security.* xattrs of the open file. They replace those of the entry.
+	// If nil, the entry's are kept.
+	Xattrs map[string][]byte
 }
 
-// Unselected is returned by an Open that found, by the content, that nothing is to be
-// attached.
+// Unselected is the error of an Open that found, by the content, that nothing must be
+// attached to the file.
 type Unselected struct{ Reason string } //nolint:errname // a Reason rather than a failure
 
 // Error returns the reason.
 func (u Unselected) Error() string { return u.Reason }
 
-// digest returns the digest of the content by h, nil if there is none.
+// digest returns the digest of the content by h, or nil if there is none.
 func (e *Entry) digest(h ima.HashID) []byte {
 	for _, d := range e.Digests {
 		if d.Hash == h {
@@ -113,8 +122,8 @@ func (e *Entry) digest(h ima.HashID) []byte {
 	return nil
 }
 
-// first returns the digest that a manifest states: that of the first stage, or the
-// container's own.
+// first returns the digest that a manifest states: the one that the first stage asked
+// for, or the first that the container states.
 func (e *Entry) first() Digest {
 	if len(e.Digests) == 0 {
 		return Digest{}
@@ -122,5 +131,6 @@ func (e *Entry) first() Digest {
 	return e.Digests[0]
 }
 
-// leads reports whether the entry is the one of its names that is attached to.
+// leads reports whether values are attached to the entry itself, and not to another name
+// of its inode.
 func (e *Entry) leads() bool { return e.Same == "" }

@@ -50,7 +50,7 @@ func (k key) value(t testing.TB, h ima.HashID, content string) []byte {
 	return values[0]
 }
 
-// verify checks a signature of content with this key.
+// verify checks a signature of the content's digest with this key.
 func (k key) verify(value []byte, h ima.HashID, digest []byte) error {
 	_, err := ima.NewKeyring(k.public).Verify(value, ima.Statement{Form: ima.ContentSignature(), Hash: h, Digest: digest})
 	return err
@@ -63,7 +63,7 @@ func sum(h ima.HashID, content string) []byte {
 	return d.Sum(nil)
 }
 
-// countingSigner counts what it is asked for.
+// countingSigner counts calls and digests.
 type countingSigner struct {
 	ima.Signer
 	calls, digests atomic.Int64
@@ -81,7 +81,7 @@ func (sign signerFunc) Sign(ctx context.Context, f ima.Form, h ima.HashID, diges
 	return sign(ctx, f, h, digests)
 }
 
-// entries is a Source in memory; entry i fails with errs[i].
+// entries is a Source in memory. Entry i comes with the error errs[i].
 type entries struct {
 	list []signing.Entry
 	errs map[int]error
@@ -99,7 +99,7 @@ func (s entries) Entries(context.Context) iter.Seq2[signing.Entry, error] {
 
 func source(list ...signing.Entry) entries { return entries{list: list} }
 
-// file is an entry with content, ima its security.ima (nil for none).
+// file returns an entry with content. ima is its security.ima, or absent.
 func file(path, content string, ima ...[]byte) signing.Entry {
 	e := signing.Entry{Path: path, Mode: 0o755, Size: int64(len(content)), Xattrs: xattrs(ima...)}
 	e.Open = func(context.Context) (*signing.File, error) {
@@ -108,7 +108,7 @@ func file(path, content string, ima ...[]byte) signing.Entry {
 	return e
 }
 
-// stated is an entry whose digest the container states.
+// stated returns an entry whose digest the container states.
 func stated(path string, h ima.HashID, content string, ima ...[]byte) signing.Entry {
 	return signing.Entry{Path: path, Mode: 0o755, Digests: []signing.Digest{{Hash: h, Sum: sum(h, content)}}, Xattrs: xattrs(ima...)}
 }
@@ -134,7 +134,7 @@ func engine(t testing.TB, o signing.Options) *signing.Engine {
 	return e
 }
 
-// engine has k sign where the options name no other signer.
+// engine returns an Engine that signs with k, unless the options name another signer.
 func (k key) engine(t testing.TB, o signing.Options) *signing.Engine {
 	t.Helper()
 	if len(o.Stages) == 0 {
@@ -164,7 +164,7 @@ func records(t testing.TB, p *signing.Plan) (all []signing.Record) {
 	return all
 }
 
-// one plans a single entry.
+// one plans a single entry and returns its record.
 func one(t testing.TB, e *signing.Engine, entry signing.Entry) signing.Record {
 	t.Helper()
 	return records(t, plan(t, e, entry))[0]

@@ -14,23 +14,23 @@ import (
 	"github.com/imasign/imasign-build/internal/input"
 )
 
-// spoolInMemory is how much of a plan stays in memory: the plans of small
-// containers (most packages) never touch the disk.
+// spoolInMemory is how many bytes of a plan stay in memory. The plans of small containers
+// (most packages) are never written to disk.
 const spoolInMemory = 1 << 20
 
-// spool holds records outside of Go's heap: in a file that has no name, so that
-// no ending of the process leaves it behind (input.Spool).
+// spool stores records outside of Go's heap, in an unnamed file that disappears with the
+// process, however the process ends (input.Spool).
 type spool struct {
-	dir  string // where the file is made; "" for the system's choice
+	dir  string // directory of the file; "" for the system's default
 	mem  bytes.Buffer
 	file *os.File
-	size int64         // of the file
+	size int64         // of the file, in bytes
 	last string        // the path added last
-	out  *cbor.Encoder // to mem; nil before the first record
+	out  *cbor.Encoder // writes to mem; nil before the first record
 }
 
-// add writes a record: the number of bytes that its path has in common with the one
-// before, and the record with the rest of it.
+// add writes a record as two CBOR items: the number of leading bytes that its path shares
+// with the path before, and the record with the rest of the path.
 func (s *spool) add(r *Record) error {
 	if err := s.encode(r); err != nil {
 		return fmt.Errorf("spool %s: %w", r.Path, err)
@@ -86,7 +86,7 @@ func (s *spool) close() error {
 	return s.file.Close()
 }
 
-// from reads the spool's bytes from offset on.
+// from returns a reader of the spool's bytes that starts at offset.
 func (s *spool) from(offset int64) io.Reader {
 	if offset >= s.size {
 		return bytes.NewReader(s.mem.Bytes()[offset-s.size:])
@@ -94,8 +94,8 @@ func (s *spool) from(offset int64) io.Reader {
 	return io.MultiReader(io.NewSectionReader(s.file, offset, s.size-offset), bytes.NewReader(s.mem.Bytes()))
 }
 
-// all yields the records as they were added, each with the offset that it has
-// for record.
+// all yields the records in the order in which they were added. Each has its offset, which
+// the method record takes.
 func (s *spool) all() iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
 		records, err := decoding()
@@ -106,14 +106,14 @@ func (s *spool) all() iter.Seq2[Record, error] {
 		var path pathReader
 		for dec := records.NewDecoder(s.from(0)); ; {
 			r, err := decode(dec, path.next)
-			if err == io.EOF || !yield(r, err) || err != nil { //nolint:errorlint // the decoder's own
+			if err == io.EOF || !yield(r, err) || err != nil { //nolint:errorlint // the decoder returns it unwrapped
 				return
 			}
 		}
 	}
 }
 
-// record reads the one record at offset, which is known to be path's.
+// record reads the record at offset. The caller knows its path.
 func (s *spool) record(offset int64, path string) (Record, error) {
 	records, err := decoding()
 	if err != nil {
@@ -122,7 +122,7 @@ func (s *spool) record(offset int64, path string) (Record, error) {
 	return decode(records.NewDecoder(s.from(offset)), func(int, string) (string, error) { return path, nil })
 }
 
-// common returns how many bytes two paths begin with in common.
+// common returns the number of leading bytes that two paths share.
 func common(a, b string) int {
 	n, at := min(len(a), len(b)), 0
 	for block := 4096; block > 0; {
@@ -136,8 +136,8 @@ func common(a, b string) int {
 	return at
 }
 
-// pathReader puts paths together again. Each shares its memory with the one before
-// where it goes on from that one's end, as a chain of directories does.
+// pathReader restores the paths of a spool. If a path continues the whole path before, as
+// in a chain of directories, both share memory.
 type pathReader struct{ b strings.Builder }
 
 var errSpooledPath = errors.New("read the spooled plan: a path has lost its beginning")
@@ -156,8 +156,8 @@ func (p *pathReader) next(shared int, rest string) (string, error) {
 	return p.b.String(), nil
 }
 
-// encoding writes strings as bytes: paths, names of xattrs and reasons come from file
-// systems and command lines, and need not be UTF-8.
+// encoding returns a mode that writes strings as byte strings. Paths, names of xattrs and
+// reasons come from file systems and command lines, and need not be UTF-8.
 func encoding() (cbor.EncMode, error) {
 	return cbor.EncOptions{String: cbor.StringToByteString}.EncMode()
 }
@@ -171,7 +171,7 @@ func decode(dec *cbor.Decoder, pathOf func(shared int, rest string) (string, err
 	var shared int
 	var r Record
 	switch err := dec.Decode(&shared); {
-	case err == io.EOF: //nolint:errorlint // the decoder's own
+	case err == io.EOF: //nolint:errorlint // the decoder returns it unwrapped
 		return Record{}, err
 	case err != nil:
 		return Record{}, fmt.Errorf("read the spooled plan: %w", err)

@@ -6,8 +6,8 @@ import (
 	"unsafe"
 )
 
-// TestSpoolOfADeepTree: a chain of directories takes as much room as it has names, in
-// the spool and when it is read, and comes back as it was.
+// TestSpoolOfADeepTree spools a chain of directories. The size in the spool, and in memory
+// when it is read, must be proportional to the number of names.
 func TestSpoolOfADeepTree(t *testing.T) {
 	const depth = 5000
 	whole := strings.Repeat("d/", depth)
@@ -34,14 +34,14 @@ func TestSpoolOfADeepTree(t *testing.T) {
 			t.Fatalf("record %d has a path of %d bytes, not %d (%v)", n, len(r.Path), len(want[n]), err)
 		}
 		if one, err := s.record(r.offset, r.Path); n%1000 == 0 && (err != nil || one.Path != r.Path) {
-			t.Errorf("record %d, read alone: %v", n, err)
+			t.Errorf("record %d, read by its offset: %v", n, err)
 		}
 		if n++; n <= depth {
 			buffers[unsafe.StringData(r.Path)] = true
 		}
 	}
 	if n != len(want) || len(buffers) > 100 {
-		t.Errorf("%d records of %d, the chain in %d pieces of memory", n, len(want), len(buffers))
+		t.Errorf("%d records of %d, the chain in %d allocations", n, len(want), len(buffers))
 	}
 }
 
@@ -49,7 +49,7 @@ func TestPathReaderRefuses(t *testing.T) {
 	var p pathReader
 	for _, shared := range []int{-1, 1} {
 		if _, err := p.next(shared, "x"); err == nil {
-			t.Errorf("%d bytes of nothing are taken", shared)
+			t.Errorf("%d bytes shared with the empty path are accepted", shared)
 		}
 	}
 }

@@ -10,38 +10,39 @@ import (
 
 // Key signs the values of a stage.
 type Key struct {
-	// Signer makes the signatures. Without one (nil) plans state what would be signed.
+	// Signer makes the signatures. If it is nil, plans only state what would be signed.
 	Signer ima.Signer
-	// Public is what the signatures are checked with, and what the kernel will check
-	// them with. Without it every signature that is found counts as replaceable.
+	// Public is the key that new signatures are verified with, and later the kernel's. If
+	// it is nil, every signature that a file has counts as replaceable.
 	Public *ima.PublicKey
-	// Workers is how many batches are signed at a time; zero stands for one a core.
+	// Workers is the number of batches that are signed at the same time. Zero means one
+	// per core.
 	Workers int
-	// From, unless it is zero, makes Plan a rotation: signatures of the key with this
-	// id, and nothing else, are replaced. What has no signature stays so. Whether the
-	// old signatures are valid is not checked, because that takes the old certificate:
-	// verify with it first.
+	// From, unless it is zero, makes Plan a rotation: it replaces only signatures of the
+	// key with this id. Unsigned files stay unsigned. The old signatures are not verified,
+	// because that takes the old certificate. Verify them first.
 	From ima.KeyID
 }
 
-// Stage decides about one xattr of each entry. The stages of an Engine run in their
-// order: the digest of a later one may cover the values of those before it.
+// Stage decides about one xattr of each entry. The stages of an Engine run in order,
+// because a digest of one stage may cover the values of earlier stages.
 type Stage struct {
-	Xattr string // its name, as [ima.XattrIMA]
+	Xattr string // the name of the xattr, such as [ima.XattrIMA]
 	Key   *Key   // nil for none
-	// Hash is the algorithm of digests that the container does not state; zero stands
-	// for SHA-256.
+	// Hash is the algorithm of the digests that the Engine computes. Zero means SHA-256. If
+	// a container states digests, but none by Hash, its first digest is used.
 	Hash ima.HashID
-	// Form chooses what becomes of an entry; ok is false where the stage has nothing to
-	// say, and the entry keeps what it has.
+	// Form chooses the form of an entry's value. If ok is false, the stage does not apply
+	// to the entry, whose xattr stays as it is.
 	Form func(*Entry) (form ima.Form, ok bool)
-	// Digest returns what forms over something else than the content are made of, from
-	// the entry and the values of the stages before. nil for stages over the content.
+	// Digest returns the digest by h for forms that are not over the content. It may use
+	// the entry and the values of the stages before. It is nil for stages over the content.
 	Digest func(h ima.HashID, e *Entry, before []Value) ([]byte, error)
 }
 
-// ContentStage returns the stage of security.ima: a version 2 signature by key over the
-// digest of the content, or the digest itself for entries that are HashOnly.
+// ContentStage returns the stage for security.ima. Its value is a version 2 signature by
+// key over the digest of the content, or the digest itself for a HashOnly entry. h is the
+// stage's Hash.
 func ContentStage(key *Key, h ima.HashID) Stage {
 	return Stage{Xattr: ima.XattrIMA, Key: key, Hash: h, Form: func(e *Entry) (ima.Form, bool) {
 		if e.HashOnly {
@@ -51,14 +52,14 @@ func ContentStage(key *Key, h ima.HashID) Stage {
 	}}
 }
 
-// stage is a Stage that was checked, with the queue of its key.
+// stage is a checked Stage with the queue of its key.
 type stage struct {
 	Stage
 
 	queue *queue // nil without a Signer
 }
 
-// key returns the stage's key, an empty one where there is none.
+// key returns the stage's key, or an empty Key if there is none.
 func (s *stage) key() *Key {
 	if s.Key == nil {
 		return &Key{}
@@ -72,25 +73,25 @@ func (s *stage) check(force bool) error {
 		s.Hash = ima.SHA256
 	}
 	if key.Signer != nil && key.Public == nil {
-		return errors.New("a signer without the public key that its signatures are checked with")
+		return errors.New("a signer without the public key to verify its signatures with")
 	}
 	if !computable(s.Hash) {
-		return fmt.Errorf("%s: %w: this program can name it, but not compute it", s.Hash, ima.ErrUnsupportedHash)
+		return fmt.Errorf("%s: %w: this program cannot compute it", s.Hash, ima.ErrUnsupportedHash)
 	}
 	if err := s.Hash.CheckSigns(); key.Signer != nil && err != nil {
 		return err
 	}
 	switch {
 	case key.From != 0 && force:
-		return errors.New("signatures of one key, or of any, are to be replaced: not both")
+		return errors.New("replace either the signatures of one key or those of any key, not both")
 	case key.From != 0 && key.Public != nil && key.Public.ID() == key.From:
-		return fmt.Errorf("the key to be replaced, %s, is the one that signs", key.From)
+		return fmt.Errorf("the key to be replaced, %s, is the key that signs", key.From)
 	}
 	return nil
 }
 
-// over is the one place that knows what a form's digest is of, for planning, comparing,
-// applying and verifying. It returns nil where the container states no digest by h.
+// over returns the digest that a value of form f is over, nil if the container states no
+// digest by h. Planning, comparing, applying and verifying all use this function.
 func (s *stage) over(f ima.Form, h ima.HashID, e *Entry, before []Value) ([]byte, error) {
 	if s.Digest != nil && f.Over != ima.Content {
 		return s.Digest(h, e, before)
@@ -98,7 +99,8 @@ func (s *stage) over(f ima.Form, h ima.HashID, e *Entry, before []Value) ([]byte
 	return e.digest(h), nil
 }
 
-// hashes returns the algorithms that contents are digested with, in order.
+// hashes returns the algorithms that contents are digested with, in the order of the
+// stages.
 func (e *Engine) hashes() (ids []ima.HashID) {
 	for _, s := range e.stages {
 		if !slices.Contains(ids, s.Hash) && (s.Digest == nil || len(ids) == 0) {

@@ -13,8 +13,8 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// toyStage shows all that another form takes: a signature in an xattr of its own, over
-// the mode and the security.ima that the stage before it decided about.
+// toyStage shows everything that a new form needs. It is a signature in another xattr,
+// over the mode and over the security.ima of the stage before.
 func toyStage(k *signing.Key) signing.Stage {
 	toy := ima.Form{Xattr: "security.toy", Type: ima.TypeSignature, Version: 2, Over: ima.Metadata}
 	return signing.Stage{
@@ -29,8 +29,8 @@ func toyStage(k *signing.Key) signing.Stage {
 	}
 }
 
-// TestAnotherForm signs with a toy form as second stage, by the same key and by another
-// one: signed, verified, replaced with what it covers, and stripped.
+// TestAnotherForm uses a toy form in a second stage, with the same key and with another
+// key. It signs, verifies, replaces both values, and strips them.
 func TestAnotherForm(t *testing.T) {
 	first, second := newKey(t), newKey(t)
 	counting := &countingSigner{Signer: first.signer()}
@@ -60,7 +60,7 @@ func TestAnotherForm(t *testing.T) {
 	}
 }
 
-// changeBoth tampers with what the second value covers, and strips both.
+// changeBoth changes the mode, which the second value covers, and later strips both values.
 func changeBoth(t *testing.T, name string, e *signing.Engine, entry signing.Entry, trusted *ima.Keyring) {
 	t.Helper()
 	entry.Mode = 0o700
@@ -92,7 +92,8 @@ func changeBoth(t *testing.T, name string, e *signing.Engine, entry signing.Entr
 	}
 }
 
-// TestBatchesAreSharedByPlans: many small plans at once make few calls of a slow key.
+// TestBatchesAreSharedByPlans checks that many small plans at the same time need only few
+// calls of a slow key.
 func TestBatchesAreSharedByPlans(t *testing.T) {
 	k := newKey(t)
 	var calls, most atomic.Int64

@@ -8,9 +8,10 @@ import (
 	"github.com/imasign/imasign-build/pkg/manifest"
 )
 
-// Stated returns the entries of one container of a manifest, each with the digest
-// that its line states: what a machine signs that has the key but not the files.
-// The lines are read once; what they leave unsigned stays unsigned.
+// Stated returns the entries of one container of a manifest, each with the digest that
+// its line states. With it a machine that has the key, but not the files, can sign.
+// Entries that the manifest leaves unsigned stay unsigned. The lines are read each time
+// the Source is listed, so a sequence that can be read only once can be listed only once.
 func Stated(lines iter.Seq2[manifest.Line, error]) Source { return stated{lines} }
 
 type stated struct {
@@ -34,7 +35,8 @@ func (s stated) Entries(ctx context.Context) iter.Seq2[Entry, error] {
 	}
 }
 
-// hashOnlyReason is what a manifest says of an entry with a digest-ng value.
+// hashOnlyReason is a manifest's reason for an entry that has a digest without a
+// signature (digest-ng).
 const hashOnlyReason = "hash only"
 
 func statedEntry(l *manifest.Line) Entry {

@@ -11,16 +11,16 @@ import (
 	"github.com/imasign/imasign-build/pkg/manifest"
 )
 
-// Outcome is what verification found about an entry, or about one of its values.
+// Outcome is the result of verifying an entry or one of its values.
 type Outcome uint8
 
-// The outcomes of a Verdict. Unsigned and Bad are what verification is for.
+// The outcomes. Unsigned and Bad fail a verification.
 const (
 	OK       Outcome = iota // signed by a trusted key, content intact
-	HashedOK                // a digest as asked for (Entry.HashOnly), content intact
-	Unsigned                // has no value
-	Bad                     // has one that is not valid
-	Ignored                 // not to be signed, for the entry's Reason
+	HashedOK                // a digest without a signature, as asked for (Entry.HashOnly); content intact
+	Unsigned                // no value
+	Bad                     // a value that is not valid
+	Ignored                 // not verified, for the entry's Reason
 )
 
 // String returns the outcome as a stable word, such as "ok" or "unsigned".
@@ -31,43 +31,45 @@ func (o Outcome) String() string {
 // Wrong reports whether the outcome fails a verification.
 func (o Outcome) Wrong() bool { return o == Unsigned || o == Bad }
 
-// Judged is what verification found about one value of an entry.
+// Judged is the result of verifying one value of an entry.
 type Judged struct {
-	Form    ima.Form // of the value that was found, or of the one that is missing
+	Form    ima.Form // form of the value, or of the missing value
 	Outcome Outcome
-	Err     error     // why it is wrong; wraps pkg/ima's errors
-	KeyID   ima.KeyID // of the signature found; zero where there is none
-	// Key is the trusted key that made the signature found; nil where there is none.
+	Err     error     // why the value is wrong; wraps errors of this package or pkg/ima
+	KeyID   ima.KeyID // key id of the signature; zero if there is no signature
+	// Key is the trusted key that made the signature, or nil if there is none.
 	Key *ima.PublicKey
 }
 
-// Verdict is what verification found about one entry: about each of its values in the
-// order of the stages, and as a whole the first that is wrong, or else the first.
+// Verdict is the result of verifying one entry.
 type Verdict struct {
 	Entry
+	// Judged is the result for the whole entry: the first wrong one of Values, or the first
+	// of Values if none is wrong.
 	Judged
+	// Values are the results for the entry's values, in the order of the stages.
 	Values []Judged
 }
 
 // Trust is what entries are verified against.
 type Trust struct {
-	// Ring has the keys whose signatures are valid.
+	// Ring has the trusted keys.
 	Ring *ima.Keyring
 	// Index, unless nil, is a manifest that the container must match.
 	Index *manifest.Index
 }
 
-// Verify checks the entries, in the container's order, and hands take every verdict. A
-// file that cannot be read is an error of the run, not a verdict. Where the container
-// states digests, the values are checked against those: one over another hash algorithm
-// is Bad (ErrOtherHash).
+// Verify checks the entries in the container's order, and calls take with each verdict. A
+// file that cannot be read makes Verify fail and has no verdict. Errors of single files
+// are collected ([Errors]). If the container states digests, the values are checked
+// against these, and a value over another hash algorithm is Bad ([ErrOtherHash]).
 //
-// With a manifest, entries must also be what it says they are, no more and no fewer;
-// what it leaves unsigned may stay so. Where a path repeats (tar), the n-th entry of a
-// path is compared with the n-th line of that path. What the Source leaves out (Reason)
-// is compared by what a listing shows: kind, mode and owner.
+// If there is a manifest (Trust.Index), the container must have exactly the manifest's
+// entries, and each must match its line. Entries that the manifest leaves unsigned may be
+// unsigned. If a path repeats (tar), the n-th entry of the path is compared with the n-th
+// line of that path. For entries with a Reason only kind, mode and owner are compared.
 func (e *Engine) Verify(ctx context.Context, src Source, t Trust, take func(Verdict) error) error {
-	v := &verifier{engine: e, Trust: t, met: map[string]int{}}
+	v := &verifier{engine: e, Trust: t, seen: map[string]int{}}
 	var failures Errors
 	err := round[found]{jobs: e.jobs, observe: e.observe, admit: v.admit, work: v.work, take: func(at *visit[found]) error {
 		if at.err != nil {
@@ -93,25 +95,25 @@ func (e *Engine) Verify(ctx context.Context, src Source, t Trust, take func(Verd
 	return v.missing(take)
 }
 
-// found is what was found out about an entry.
+// found is the result of a worker for an entry.
 type found struct {
 	values []Judged
 	line   manifest.Line
-	looked bool // for the line
-	listed bool // it is there
+	looked bool // the manifest was searched for the line
+	listed bool // the line was found
 }
 
 type verifier struct {
 	Trust
 
 	engine *Engine
-	met    map[string]int // how many entries of a path were listed
+	seen   map[string]int // how many entries of each path were listed
 }
 
 func (v *verifier) admit(at *visit[found]) {
 	if v.Index != nil {
-		at.nth = v.met[at.Path]
-		v.met[at.Path]++
+		at.nth = v.seen[at.Path]
+		v.seen[at.Path]++
 	}
 }
 
@@ -144,8 +146,8 @@ func (v *verifier) find(at *visit[found]) (err error) {
 	return err
 }
 
-// wanted returns the hashes that the content is digested with: those of the values and
-// that of the manifest, which need not be the same.
+// wanted returns the hashes that the content must be digested with: those of the values
+// and that of the manifest. They may differ.
 func (v *verifier) wanted(at *visit[found]) (ids []ima.HashID) {
 	for i := range v.engine.stages {
 		s := &v.engine.stages[i]
@@ -195,9 +197,9 @@ func (v *verifier) value(s *stage, c *candidate, e *Entry, before []Value, state
 	}
 	switch {
 	case c.digest == nil && stated:
-		j.KeyID, j.Err = value.KeyID, fmt.Errorf("its value is %w: %s, the digest stated is %s", ErrOtherHash, value.Hash, e.first().Hash)
+		j.KeyID, j.Err = value.KeyID, fmt.Errorf("its value is %w: %s, but the stated digest is %s", ErrOtherHash, value.Hash, e.first().Hash)
 	case c.digest == nil:
-		j.Err = fmt.Errorf("%w: %s cannot be computed by this program", ima.ErrUnknownHash, value.Hash)
+		j.Err = fmt.Errorf("%w: this program cannot compute %s", ima.ErrUnknownHash, value.Hash)
 	case value.Type == ima.TypeDigestNG || value.Type == ima.TypeDigest:
 		j.Outcome, j.Err = judgeDigest(&value, c)
 	default:
@@ -219,7 +221,7 @@ func judgeDigest(value *ima.Value, c *candidate) (Outcome, error) {
 	return HashedOK, nil
 }
 
-// verdict completes what the worker found, in the container's order.
+// verdict completes the result of a worker. It is called in the container's order.
 func (v *verifier) verdict(at *visit[found]) (Verdict, error) {
 	out := Verdict{Entry: at.Entry, Judged: Judged{Outcome: Ignored}}
 	if at.Reason == "" {
@@ -246,6 +248,7 @@ func (v *verifier) verdict(at *visit[found]) (Verdict, error) {
 	return out, nil
 }
 
+// sumUp sets the result for the whole entry from those for its values.
 func (v *Verdict) sumUp() {
 	for i, j := range v.Values {
 		if i == 0 || j.Outcome.Wrong() && !v.Outcome.Wrong() {

@@ -10,14 +10,14 @@ import (
 	"github.com/imasign/imasign-build/pkg/manifest"
 )
 
-// compare compares the entry with its line of the manifest: the content, and the very
-// values that are attached.
+// compare compares the entry's content and the exact bytes of its values with its line of
+// the manifest.
 func (v *Verdict) compare(line *manifest.Line) {
 	digest := v.digest(line.Hash)
 	switch {
 	case len(line.Digest) == 0:
 	case digest == nil:
-		v.mismatch(fmt.Sprintf("it has a %s digest, not one of %s", v.first().Hash, line.Hash))
+		v.mismatch(fmt.Sprintf("it has a %s digest, but the manifest states a %s digest", v.first().Hash, line.Hash))
 		return
 	case !bytes.Equal(digest, line.Digest):
 		v.mismatch("its content has changed")
@@ -31,7 +31,7 @@ func (v *Verdict) compare(line *manifest.Line) {
 			v.mismatch("it has another " + j.Form.Xattr)
 			return
 		case len(want) > 0 && errors.Is(j.Err, ima.ErrHashOnly):
-			j.Outcome, j.Err = HashedOK, nil // the manifest asks for just this
+			j.Outcome, j.Err = HashedOK, nil // the manifest states only this digest
 		case len(want) == 0 && j.Outcome == Unsigned:
 			j.Outcome, j.Err = Ignored, nil
 		}
@@ -43,12 +43,12 @@ func (v *Verdict) mismatch(what string) {
 	v.Outcome, v.Err = Bad, fmt.Errorf("%w: %s", ErrMismatch, what)
 }
 
-// differs compares what a directory listing shows.
+// differs compares the kind, mode and owner of an entry with its line of the manifest.
 func differs(e *Entry, line *manifest.Line, listed bool) error {
 	kind, mode := manifest.Kind(e.Mode), stmode.Permissions(e.Mode)
 	switch {
 	case !listed:
-		return fmt.Errorf("%w: it is not listed there", ErrMismatch)
+		return fmt.Errorf("%w: the manifest does not list it", ErrMismatch)
 	case kind != line.Kind:
 		return fmt.Errorf("%w: it is a %s, not a %s", ErrMismatch, kind, line.Kind)
 	case mode != line.Mode:
@@ -59,13 +59,14 @@ func differs(e *Entry, line *manifest.Line, listed bool) error {
 	return nil
 }
 
-// missing reports what the manifest lists and the container does not have.
+// missing passes take a verdict for each path that the manifest lists more often than the
+// container has it.
 func (v *verifier) missing(take func(Verdict) error) error {
 	for _, path := range v.Index.Paths() {
-		if v.met[path] >= v.Index.Count(path) {
+		if v.seen[path] >= v.Index.Count(path) {
 			continue
 		}
-		err := take(Verdict{Entry: Entry{Path: path}, Judged: Judged{Outcome: Bad, Err: fmt.Errorf("%w: it is not there", ErrMismatch)}})
+		err := take(Verdict{Entry: Entry{Path: path}, Judged: Judged{Outcome: Bad, Err: fmt.Errorf("%w: it is missing", ErrMismatch)}})
 		if err != nil {
 			return err
 		}

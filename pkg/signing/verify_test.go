@@ -13,7 +13,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// verdict judges one entry without a manifest.
+// verdict verifies one entry without a manifest.
 func verdict(t *testing.T, entry signing.Entry, keys ...key) signing.Verdict {
 	t.Helper()
 	return verdicts(t, engine(t, signing.Options{}), source(entry), ring(keys...), nil)[0]
@@ -23,7 +23,7 @@ func TestVerifyOutcomes(t *testing.T) {
 	k, other := newKey(t), newKey(t)
 	mine, sha512 := k.value(t, ima.SHA256, "x"), k.value(t, ima.SHA512, "x")
 	digest := func(h ima.HashID, content string) []byte { return ima.DigestValue(h, sum(h, content)) }
-	md5 := append(append([]byte{1}, sum(ima.MD5, "x")...), 0, 0, 0, 0) // padded, as the kernel takes it
+	md5 := append(append([]byte{1}, sum(ima.MD5, "x")...), 0, 0, 0, 0) // padded as the kernel expects
 	sm3 := ima.DigestValue(ima.SM3, make([]byte, 32))
 	for _, c := range []struct {
 		name     string
@@ -31,7 +31,7 @@ func TestVerifyOutcomes(t *testing.T) {
 		hashOnly bool
 		outcome  signing.Outcome
 		err      error // with the content
-		stated   error // with a stated SHA-256 digest; nil for the same
+		stated   error // with a stated SHA-256 digest; nil if the same
 	}{
 		{"ours", mine, false, signing.OK, nil, nil},
 		{"ours over SHA-512", sha512, false, signing.OK, nil, signing.ErrOtherHash},
@@ -61,7 +61,7 @@ func TestVerifyOutcomes(t *testing.T) {
 		}
 		if v := verdict(t, entry, k); v.Outcome != want || !errors.Is(v.Err, err) {
 			t.Errorf("%s, stated: %s, %v", c.name, v.Outcome, v.Err)
-		} else if c.stated != nil && !strings.Contains(v.Err.Error(), "the digest stated is sha256") {
+		} else if c.stated != nil && !strings.Contains(v.Err.Error(), "the stated digest is sha256") {
 			t.Errorf("%s, stated: %v", c.name, v.Err)
 		}
 	}
@@ -69,7 +69,7 @@ func TestVerifyOutcomes(t *testing.T) {
 		t.Errorf("key id %s", v.KeyID)
 	}
 	if v := verdict(t, signing.Entry{Path: "d", Reason: "directory"}, k); v.Outcome != signing.Ignored || v.Reason != "directory" {
-		t.Errorf("left out: %+v", v)
+		t.Errorf("unselected: %+v", v)
 	}
 }
 
@@ -82,7 +82,7 @@ func TestVerifyStopsWhenItsReportFails(t *testing.T) {
 	}
 }
 
-// outcomes renders verdicts as "path outcome".
+// outcomes returns each verdict as "path outcome".
 func outcomes(all []signing.Verdict) (out []string) {
 	for _, v := range all {
 		out = append(out, fmt.Sprintf("%s %s", v.Path, v.Outcome))
@@ -101,7 +101,7 @@ func TestVerifyAgainstAManifest(t *testing.T) {
 	x := indexOf(t, plan(t, k.engine(t, signing.Options{}), signed, hashOnly, signing.Entry{Path: "u", Mode: 0o755, Reason: "excluded"}, dir), "tree")
 	digests := indexOf(t, plan(t, e, file("a", "a"), left), "tree")
 
-	plain := file("h", "h", hashed("h")) // the manifest asks for the digest, not the Source
+	plain := file("h", "h", hashed("h")) // the manifest asks for only a digest, the Source does not
 	good := []signing.Entry{signed, plain, left, dir}
 	with := func(i int, change func(*signing.Entry)) []signing.Entry {
 		list := slices.Clone(good)
@@ -122,10 +122,10 @@ func TestVerifyAgainstAManifest(t *testing.T) {
 		{"mode", with(0, func(e *signing.Entry) { e.Mode = 0o700 }), "a: does not match the manifest: its mode is 0700, not 0755"},
 		{"owner", with(0, func(e *signing.Entry) { e.GID = 3 }), "a: does not match the manifest: its owner is 0:3, not 0:0"},
 		{"kind", with(3, func(e *signing.Entry) { e.Mode = 0o755; e.Reason = "x" }), "z: does not match the manifest: it is a file, not a directory"},
-		{"one more", slices.Insert(slices.Clone(good), 1, file("b", "b", value("b"))), "b: does not match the manifest: it is not listed there"},
-		{"one fewer", good[1:], "a: does not match the manifest: it is not there"},
+		{"one more", slices.Insert(slices.Clone(good), 1, file("b", "b", value("b"))), "b: does not match the manifest: the manifest does not list it"},
+		{"one fewer", good[1:], "a: does not match the manifest: it is missing"},
 		{"stated", with(0, func(e *signing.Entry) { *e = stated("a", ima.SHA256, "a", value("a")) }), "a: does not match the manifest: it has another security.ima"},
-		{"stated over another hash", with(0, func(e *signing.Entry) { *e = stated("a", ima.SHA512, "a", k.value(t, ima.SHA512, "a")) }), "a: does not match the manifest: it has a sha512 digest, not one of sha256"},
+		{"stated over another hash", with(0, func(e *signing.Entry) { *e = stated("a", ima.SHA512, "a", k.value(t, ima.SHA512, "a")) }), "a: does not match the manifest: it has a sha512 digest, but the manifest states a sha256 digest"},
 		{"stated, as it was", with(0, func(e *signing.Entry) { *e = stated("a", ima.SHA256, "a", signed.Xattrs[ima.XattrIMA]) }), ""},
 	} {
 		var wrong []string
@@ -134,7 +134,7 @@ func TestVerifyAgainstAManifest(t *testing.T) {
 				wrong = append(wrong, fmt.Sprintf("%s: %v", v.Path, v.Err))
 			}
 		}
-		if c.name == "stated" && deterministic(value) { // then it is the very same value
+		if c.name == "stated" && deterministic(value) { // then the value is the same
 			continue
 		}
 		if strings.Join(wrong, "\n") != c.want {
@@ -145,22 +145,22 @@ func TestVerifyAgainstAManifest(t *testing.T) {
 	if want := []string{"a ok", "h hashed", "u ignored", "z ignored"}; !slices.Equal(got, want) {
 		t.Errorf("got %q", got)
 	}
-	// Of a manifest of digests alone, content is held and nothing must be signed;
-	// what is signed with another hash is digested twice.
+	// With a manifest that has only digests, content is compared and nothing need be
+	// signed. A file that is signed with another hash is digested twice.
 	list := []signing.Entry{file("a", "a", k.value(t, ima.SHA512, "a")), file("u", "u")}
 	if got := outcomes(verdicts(t, e, source(list...), ring(k), digests)); !slices.Equal(got, []string{"a ok", "u ignored"}) {
-		t.Errorf("digests alone: %q", got)
+		t.Errorf("only digests: %q", got)
 	}
 	list = []signing.Entry{file("a", "b", k.value(t, ima.SHA512, "b")), file("u", "v")}
 	if got := outcomes(verdicts(t, e, source(list...), ring(k), digests)); !slices.Equal(got, []string{"a bad", "u bad"}) {
-		t.Errorf("digests alone, other content: %q", got)
+		t.Errorf("only digests, other content: %q", got)
 	}
 }
 
 func deterministic(value func(string) []byte) bool { return slices.Equal(value("a"), value("a")) }
 
-// TestVerifyHardLinks: a name that became a hard link of another signed file has
-// another content than the manifest says.
+// TestVerifyHardLinks checks that a name that became a hard link of another signed file
+// does not match the manifest.
 func TestVerifyHardLinks(t *testing.T) {
 	k := newKey(t)
 	e := engine(t, signing.Options{})
@@ -182,8 +182,8 @@ func TestVerifyHardLinks(t *testing.T) {
 	}
 }
 
-// TestVerifyRepeatedPaths: in a tar the n-th entry of a path belongs to the n-th
-// line of that path.
+// TestVerifyRepeatedPaths checks that the n-th entry of a path in a tar is compared with
+// the n-th line of that path.
 func TestVerifyRepeatedPaths(t *testing.T) {
 	k := newKey(t)
 	e := engine(t, signing.Options{})

@@ -10,52 +10,53 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// window is how many entries are under way at once. It bounds memory, and it is
-// how far the cores may run ahead of one huge file.
+// window is the number of entries in progress at the same time. It limits memory, and how
+// far the other cores may get ahead of one huge file.
 const window = 1024
 
-// visit is an entry on its way through the loop, with the result of what is done there.
+// visit is an entry in progress, with its result.
 type visit[R any] struct {
 	Entry
-	nth    int       // of its path's entries, where a manifest is compared
-	leader *visit[R] // of the hard link, for its other names
+	nth    int       // number among the entries of its path, if there is a manifest
+	leader *visit[R] // for a further name of a hard link: the name that stands for the inode
 	err    error
-	bytes  int64 // content digested
+	bytes  int64 // bytes of content digested
 	result R
 }
 
-// adopt takes over what was found out about the leader of the same inode.
+// adopt copies the leader's findings to a further name of the same inode.
 func (v *visit[R]) adopt() {
 	if v.Reason != "" {
 		return
 	}
 	l := v.leader
 	if own := v.Xattrs[ima.XattrIMA]; len(own) > 0 && !isDigest(own) && !bytes.Equal(own, l.Xattrs[ima.XattrIMA]) {
-		v.Second = own // which the inode's replaces
+		v.Second = own // the leader's value replaces it
 	}
 	v.Same, v.HashOnly = l.Path, l.HashOnly
 	v.Xattrs, v.Digests, v.Reason, v.result = l.Xattrs, l.Digests, l.Reason, l.result
 }
 
-// round is one pass over a Source: what is done with each entry.
+// round is one pass over a Source: its functions process each entry.
 type round[R any] struct {
 	jobs    int
 	observe Observer
-	// admit, unless nil, is called as entries are listed, in order. It may set a Reason.
+	// admit, unless nil, is called for each entry as it is listed, in order. It may set a
+	// Reason.
 	admit func(*visit[R])
-	// work is called on any goroutine, for entries that are to be opened or judged.
+	// work is called on any goroutine for each entry without an error, a Reason or a leader.
 	work func(ctx context.Context, d *digester, v *visit[R])
-	// linked, unless nil, is called for the other names of a hard link after their
-	// leader's work, in order.
+	// linked, unless nil, is called in order for the further names of a hard link, after
+	// the work on their leader.
 	linked func(*visit[R])
 	// failed, unless nil, is called on any goroutine as soon as an entry fails.
 	failed func()
-	// take gets all entries in order, failed ones too.
+	// take is called for all entries in order, failed ones too.
 	take func(*visit[R]) error
 }
 
-// run visits the entries of src. Other names of a hard link whose leader failed are left
-// out, so that a failure is reported once.
+// run visits the entries of src. If the leader of a hard link failed, its further names
+// are left out, so that the failure is reported once.
 func (r round[R]) run(ctx context.Context, src Source) error {
 	worker := func() func(context.Context, *visit[R]) *visit[R] {
 		d := newDigester()
@@ -85,10 +86,10 @@ func (r round[R]) run(ctx context.Context, src Source) error {
 	})
 }
 
-// names are what is known of a hard link.
+// names are the names of a hard-linked inode.
 type names[R any] struct {
 	leader *visit[R]
-	unseen uint64 // names that were not selected, so far
+	unseen uint64 // number of names that were not listed or not selected yet
 }
 
 func (r round[R]) list(ctx context.Context, src Source) iter.Seq2[*visit[R], error] {
@@ -118,7 +119,7 @@ func (r round[R]) list(ctx context.Context, src Source) iter.Seq2[*visit[R], err
 	}
 }
 
-// elect finds the leader of the entry's hard link: the first name that was selected.
+// elect sets the leader of the entry's inode, which is the first selected name.
 func (v *visit[R]) elect(groups map[string]*names[R]) {
 	known := groups[v.Group]
 	if known == nil {
@@ -127,7 +128,7 @@ func (v *visit[R]) elect(groups map[string]*names[R]) {
 	} else {
 		v.leader = known.leader
 	}
-	if known.unseen--; known.unseen == 0 { // all were met
+	if known.unseen--; known.unseen == 0 { // this was the last name
 		delete(groups, v.Group)
 	}
 }
@@ -140,6 +141,6 @@ func (r round[R]) warnOfLinks(groups map[string]*names[R]) {
 		}
 	}
 	if outside > 0 {
-		r.observe.Warn("", fmt.Sprintf("%d files have further hard links outside of the selection or of the tree; those names share the signature", outside))
+		r.observe.Warn("", fmt.Sprintf("%d files have further hard links outside the selection or the tree: these names share the signature", outside))
 	}
 }
