@@ -127,6 +127,9 @@ func (f *File) ReadFrom(r io.Reader) (int64, error) {
 	return n, f.fail("write", err)
 }
 
+// ReadAt reads what was written, from an offset.
+func (f *File) ReadAt(p []byte, offset int64) (int, error) { return f.file.ReadAt(p, offset) }
+
 // Commit puts the file at its path. When it fails, what was there still is; the
 // one exception is [ErrUnsynced].
 func (f *File) Commit() error {

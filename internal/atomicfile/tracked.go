@@ -40,7 +40,7 @@ func beginTracked(target string, perm fs.FileMode, isNew bool) (*File, error) {
 		if err != nil {
 			return nil, err
 		}
-		if t.file, err = os.OpenFile(t.temporary, os.O_WRONLY, 0); err != nil {
+		if t.file, err = os.OpenFile(t.temporary, os.O_RDWR, 0); err != nil {
 			return nil, errors.Join(err, libc.Unlink(t.temporary))
 		}
 		return &File{file: t.file, out: t, target: target}, nil

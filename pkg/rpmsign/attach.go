@@ -31,16 +31,16 @@ func (p *Package) Prepare(ctx context.Context, plan *signing.Plan) (*signing.Cha
 		return nil, err
 	}
 	if p.Source() {
-		return p.change(nil, 0), nil
+		return p.change(rewritten{}, 0), nil
 	}
 	unsigned := plan.Attachable()
 	c := &signing.Change{Any: true, Commit: func(context.Context) error { return unsigned }}
 	if unsigned == nil {
-		raw, err := p.signatureHeader(plan)
+		h, err := p.signatureHeader(plan)
 		if err != nil {
 			return nil, fmt.Errorf("write %s: %w", p.path, err)
 		}
-		c = p.change(raw, plan.Counts().Pending())
+		c = p.change(h, plan.Counts().Pending())
 	}
 	if c.Any && p.options.Outside != "" {
 		return nil, fmt.Errorf("write %s, which is %s: %w", p.path, p.options.Outside, ErrOutside)
@@ -48,30 +48,37 @@ func (p *Package) Prepare(ctx context.Context, plan *signing.Plan) (*signing.Cha
 	return c, nil
 }
 
-// change is that of writing the package with a signature header, nil for its own.
-func (p *Package) change(raw []byte, entries int64) *signing.Change {
-	c := &signing.Change{Any: raw != nil}
-	if raw != nil {
-		c.Grows = padded(int64(len(raw))) - padded(int64(len(p.sig.raw)))
+// rewritten is a new signature header. The zero value stands for the one that the package
+// has.
+type rewritten struct {
+	raw    []byte  // padded
+	values []value // what it has besides its region and its reserve, in any order
+}
+
+// change returns the change that writes the package with the signature header.
+func (p *Package) change(h rewritten, entries int64) *signing.Change {
+	c := &signing.Change{Any: h.raw != nil}
+	if h.raw != nil {
+		c.Grows = int64(len(h.raw)) - padded(int64(len(p.sig.raw)))
 	}
-	if raw != nil || p.options.Output != "" {
-		c.Commit = func(ctx context.Context) error { return p.replace(ctx, raw, entries) }
+	if h.raw != nil || p.options.Output != "" {
+		c.Commit = func(ctx context.Context) error { return p.replace(ctx, h, entries) }
 	}
 	return c
 }
 
-// replace writes the package with a new signature header, nil for the one it has.
-func (p *Package) replace(ctx context.Context, raw []byte, entries int64) error {
-	if raw == nil && p.options.Share {
+// replace writes the package with the signature header.
+func (p *Package) replace(ctx context.Context, h rewritten, entries int64) error {
+	if h.raw == nil && p.options.Share {
 		if done, err := p.shareUnchanged(); done || err != nil {
 			return err
 		}
 	}
-	if raw == nil {
-		raw = slices.Concat(p.sig.raw, p.pad)
+	if h.raw == nil {
+		h = rewritten{slices.Concat(p.sig.raw, p.pad), p.sig.kept()}
 	}
 	p.options.Observe.Tell(signing.Event{Kind: signing.Attaching, Entries: entries})
-	switch err := p.write(ctx, raw); {
+	switch err := p.write(ctx, h); {
 	case errors.Is(err, atomicfile.ErrUnsynced):
 		return err
 	case err != nil:
@@ -81,33 +88,34 @@ func (p *Package) replace(ctx context.Context, raw []byte, entries int64) error 
 	return nil
 }
 
-// signatureHeader returns the new signature header with its padding, nil where the old
-// one is as it should be.
-func (p *Package) signatureHeader(plan *signing.Plan) ([]byte, error) {
+// signatureHeader returns the new signature header. It is the zero value if the old one
+// needs no change.
+func (p *Package) signatureHeader(plan *signing.Plan) (rewritten, error) {
 	values, err := p.planned(plan)
 	if err != nil {
-		return nil, err
+		return rewritten{}, err
 	}
 	own, err := p.besideMain(values)
 	if err != nil {
-		return nil, err
+		return rewritten{}, err
 	}
 	tags := fileSignatureTags()
 	same := slices.EqualFunc(own, p.sig.having(tags...), value.equal) && !p.misplaced()
 	if key := p.options.OpenPGP; key != nil {
 		signatures, current, err := p.openpgp(key)
 		if err != nil {
-			return nil, err
+			return rewritten{}, err
 		}
 		if !current {
 			return p.rebuilt(append(own, signatures...), append(tags, openPGPTags()...))
 		}
 	}
 	if same {
-		return nil, nil
+		return rewritten{}, nil
 	}
 	if base, pad := p.peculiar(); base != nil {
-		return inserted(base, pad, own, p.options.MaxHeader)
+		raw, err := inserted(base, pad, own, p.options.MaxHeader)
+		return rewritten{raw, append(base.kept(), own...)}, err
 	}
 	return p.rebuilt(own, tags)
 }
@@ -146,12 +154,13 @@ func withZeros(raw []byte) []byte {
 }
 
 // rebuilt lays the header out anew, with own in place of what it has of the tags.
-func (p *Package) rebuilt(own []value, tags []tagNumber) ([]byte, error) {
-	values := p.sig.withReserve(p.sig.kept(tags...), own, p.sig.having(tags...))
+func (p *Package) rebuilt(own []value, tags []tagNumber) (rewritten, error) {
+	kept := p.sig.kept(tags...)
+	values := p.sig.withReserve(kept, own, p.sig.having(tags...))
 	if err := checkLimit(values, p.options.MaxHeader); err != nil {
-		return nil, err
+		return rewritten{}, err
 	}
-	return withZeros(build(values)), nil
+	return rewritten{withZeros(build(values)), append(kept, own...)}, nil
 }
 
 func (v value) equal(o value) bool {
@@ -199,7 +208,7 @@ func (p *Package) staysUnsigned() bool {
 }
 
 // write writes the package with a signature header, padded, in place of its own.
-func (p *Package) write(ctx context.Context, raw []byte) error {
+func (p *Package) write(ctx context.Context, h rewritten) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
@@ -208,7 +217,7 @@ func (p *Package) write(ctx context.Context, raw []byte) error {
 		return err
 	}
 	defer f.Abort()
-	for _, part := range [][]byte{p.lead, raw} {
+	for _, part := range [][]byte{p.lead, h.raw} {
 		if _, err := f.Write(part); err != nil {
 			return err
 		}
@@ -217,6 +226,9 @@ func (p *Package) write(ctx context.Context, raw []byte) error {
 		return err
 	}
 	if err := p.unchanged(); err != nil {
+		return err
+	}
+	if err := p.reread(f, int64(len(h.raw)), h.values); err != nil {
 		return err
 	}
 	if err := f.SetModTime(p.newModTime(time.Now())); err != nil {

@@ -138,3 +138,18 @@ func TestMemory(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkReread reads back what was written.
+func BenchmarkReread(b *testing.B) {
+	for name, c := range map[string][]byte{"small": content(b, packages.Path(b, "zstd")), "20000 files": large(b, 20_000)} {
+		b.Run(name, func(b *testing.B) {
+			path := put(b, c)
+			run(b, signer(b, "p256"), path)
+			p := mustParse(b, content(b, path))
+			b.ReportAllocs()
+			for b.Loop() {
+				check(b, p.reread(p.content, p.mainAt-leadSize, p.sig.kept()))
+			}
+		})
+	}
+}

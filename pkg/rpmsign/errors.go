@@ -37,6 +37,10 @@ var (
 	ErrOutside = errors.New("a symbolic link leads to it out of the directory, where nothing is changed")
 )
 
+// errReread means that a package that was written does not read back as intended. Nothing
+// about the package explains that: it is a bug, or storage that returns other bytes.
+var errReread = errors.New("the new package does not read back as it was written: try another file system, and report this with the package")
+
 // errRestored is wrapped by errors of writing after which the package is as it was.
 var errRestored = errors.New("the package is as it was")
 

@@ -37,6 +37,9 @@ func FuzzPackage(f *testing.F) {
 		}
 		_ = p.Signable(265)
 		_ = p.checkFiles(t.Context())
+		if err := rereads(t, p, b); err != nil {
+			t.Fatal(err)
+		}
 		if err := p.Check(t.Context(), CheckHeader); err == nil {
 			layOut(t, p)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -81,14 +82,25 @@ func (p *Package) Info() Info {
 	}
 	p.count(&info)
 	info.base = p.main.text(tagName)
-	if m, err := p.metadata(); err == nil {
-		info.evr = evr{m.Epoch(), m.Version(), m.Release()}
-		info.Summary, info.Vendor, info.License = m.Summary(), m.Vendor(), m.License()
-		if p.main.has(tagBuildTime) {
-			info.Built = m.BuildTime().UTC()
-		}
+	info.Summary, info.Vendor, info.License = p.main.line(tagSummary), p.main.line(tagVendor), p.main.line(tagLicense)
+	epoch, _ := p.main.number(tagEpoch)
+	info.evr = evr{int(min(epoch, math.MaxInt32)), p.main.line(tagVersion), p.main.line(tagRelease)}
+	if e, ok := p.main.find(tagBuildTime); ok && e.typ == typeInt32 {
+		n, _ := p.main.number(tagBuildTime)
+		info.Built = time.Unix(int64(n), 0).UTC()
 	}
 	return info
+}
+
+// maxLine bounds the texts that a package is described and ordered by.
+const maxLine = 64 << 10
+
+// line returns the first string of a tag, "" for a tag over maxLine.
+func (h *header) line(t tagNumber) string {
+	if e, ok := h.find(t); !ok || e.length > maxLine {
+		return ""
+	}
+	return h.text(t)
 }
 
 func (p *Package) count(info *Info) {

@@ -49,7 +49,6 @@ const (
 	tagBuildTime         tagNumber = 1006
 	tagVendor            tagNumber = 1011
 	tagLicense           tagNumber = 1014
-	tagURL               tagNumber = 1020
 	tagArch              tagNumber = 1022
 	tagOldFileNames      tagNumber = 1027
 	tagFileSizes         tagNumber = 1028

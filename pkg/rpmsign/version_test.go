@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestCompareInfo holds rpm's order: epochs first, digits as numbers, ~ before the
+// TestCompareInfo checks rpm's order: epochs first, digits as numbers, ~ before the
 // end of a version.
 func TestCompareInfo(t *testing.T) {
 	infos := []Info{
