@@ -76,7 +76,7 @@ func (a *arrow) String() string {
 		but = append(but, edge)
 	}
 	if but != nil {
-		line += " (but " + strings.Join(but, ", ") + ")"
+		line += " (except " + strings.Join(but, ", ") + ")"
 	}
 	return line
 }
