@@ -21,7 +21,7 @@ func signedTree(n int) container {
 	return c
 }
 
-// The benchmarks' ns/op is for 1,000 entries of RSA-2048 signatures.
+// The benchmarks' ns/op is for 1,000 entries with RSA-2048 signatures.
 const benchEntries = 1000
 
 func BenchmarkWriter(b *testing.B) {

@@ -6,23 +6,24 @@ import (
 	"io"
 )
 
-// ErrNotListed means that a manifest has no container of the name asked for.
+// ErrNotListed means that a manifest has no container of this name.
 var ErrNotListed = errors.New("not in the manifest")
 
-// Catalog finds the containers of a manifest by name. It holds their headers
-// alone: entries are read again, and held, for one container at a time (Index).
-// The file must not change meanwhile. It is safe for concurrent use.
+// Catalog finds the containers of a manifest by name. It keeps only their headers in
+// memory. [Catalog.Index] reads the entries of one container again. The file must not
+// change while the Catalog is in use. A Catalog is safe for concurrent use.
 type Catalog struct {
 	file    io.ReaderAt
 	headers []Header
 	byName  map[string]section
 }
 
-// section is where a container is in the file.
+// section is the place of a container in the file, in bytes.
 type section struct{ start, end int64 }
 
-// NewCatalog reads a manifest of any number of containers, at least one, and
-// checks all of it. Two containers of one name are an error.
+// NewCatalog reads and checks a whole manifest of size bytes, with one or more containers.
+// Two containers of the same name are an error. Errors wrap [ErrFormat], or are those of
+// reading the file.
 func NewCatalog(file io.ReaderAt, size int64) (*Catalog, error) {
 	c := &Catalog{file: file, byName: map[string]section{}}
 	r := NewReader(io.NewSectionReader(file, 0, size))
@@ -36,7 +37,7 @@ func NewCatalog(file io.ReaderAt, size int64) (*Catalog, error) {
 			return nil, err
 		}
 		if _, twice := c.byName[h.Name]; twice {
-			return nil, r.fail(fmt.Errorf("a second container is called %q", h.Name))
+			return nil, r.fail(fmt.Errorf("a second container has the name %q", h.Name))
 		}
 		c.end(r.start)
 		c.headers = append(c.headers, h)
@@ -44,7 +45,7 @@ func NewCatalog(file io.ReaderAt, size int64) (*Catalog, error) {
 	}
 }
 
-// end notes where the container added last ends.
+// end stores the end of the container that was added last.
 func (c *Catalog) end(at int64) {
 	if n := len(c.headers); n > 0 {
 		name := c.headers[n-1].Name
@@ -52,12 +53,12 @@ func (c *Catalog) end(at int64) {
 	}
 }
 
-// Headers returns the containers in the manifest's order; callers must not change
-// it.
+// Headers returns the headers of the containers in the manifest's order. Callers must not
+// change the slice.
 func (c *Catalog) Headers() []Header { return c.headers }
 
-// Index returns the index of the container called name. The error wraps ErrNotListed
-// where there is none, and ErrFormat where the file has changed.
+// Index returns the index of the container with this name. The error wraps [ErrNotListed]
+// if there is none, and [ErrFormat] if the file has changed.
 func (c *Catalog) Index(name string) (*Index, error) {
 	at, ok := c.byName[name]
 	if !ok {

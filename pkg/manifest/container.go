@@ -1,22 +1,22 @@
 package manifest
 
-// Container is a kind of container, by the word that a manifest's header has for it.
+// Container is a kind of container, as the headers of manifests name it.
 type Container string
 
-// The containers of this program. A manifest of any other one is read and compared all
-// the same.
+// The kinds of containers that this program makes. Manifests of other kinds can be read
+// and compared too.
 const (
-	// Tree is a directory tree, or an archive that is made of one. Its header has no
-	// name. In it alone no path repeats.
+	// Tree is a directory tree, or an archive made from one. Its header has no name. Only
+	// in a tree no path may repeat.
 	Tree Container = "tree"
-	// Package is an rpm package, by the name of its package file.
+	// Package is an RPM package. Its name is that of the package file.
 	Package Container = "rpm"
-	// Archive is a tar archive, by the name of its file.
+	// Archive is a tar archive. Its name is that of the archive file.
 	Archive Container = "tar"
-	// Layer is a layer of a container image, by its digest.
+	// Layer is a layer of a container image. Its name is the layer's digest.
 	Layer Container = "layer"
-	// Digests lists distinct digests instead of files: what a machine needs that has a
-	// key and nothing else. Its lines have DigestPath as path, kind "file", and neither
-	// size, mode nor owner.
+	// Digests is a list of distinct digests instead of files, for signing on a machine that
+	// has only the key. Each line has the path [DigestPath] and the kind "file". Its size,
+	// mode and owner are zero.
 	Digests Container = "digests"
 )

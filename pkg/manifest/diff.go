@@ -9,25 +9,26 @@ import (
 	"maps"
 )
 
-// What a Difference says of a path, seen from the first manifest.
+// The values of Difference.Change.
 const (
 	removed = "removed"
 	added   = "added"
 	changed = "changed"
 )
 
-// Difference is one path, or one header ("" as path), that differs.
+// Difference is an entry or a header that differs between two manifests.
 type Difference struct {
-	Path   string   // raw bytes
-	Change string   // "removed", "added" or "changed", seen from the first manifest
-	Fields []string // which keys changed, with both values where they are short
+	Path   string   // of the entry, raw bytes; "" for a header
+	Change string   // "removed", "added" or "changed", from the first manifest to the second
+	Fields []string // the changed keys; those with short values as "key old -> new"
 }
 
-// Diff yields what differs between two manifests, reading both once, in step. A
-// manifest of several containers is compared with one of the same containers in
-// the same order; otherwise it yields an error. Where a path repeats, its first
-// entry is compared with the first, its second with the second. After an error, which
-// is one of either [Reader] otherwise, there is nothing more.
+// Diff yields the differences between two manifests. It reads both once, in parallel, and
+// holds one entry of each in memory. If a path repeats, the n-th entries of the path are
+// compared.
+//
+// It yields an error if the manifests do not have the same containers in the same order,
+// or if a [Reader] fails. After an error it yields nothing more.
 func Diff(old, now *Reader) iter.Seq2[Difference, error] {
 	return func(yield func(Difference, error) bool) {
 		for {
@@ -41,10 +42,10 @@ func Diff(old, now *Reader) iter.Seq2[Difference, error] {
 			case endA && endB:
 				return
 			case endA || endB:
-				yield(Difference{}, errors.New("one has more containers than the other"))
+				yield(Difference{}, errors.New("one manifest has more containers than the other"))
 				return
 			case a.Container != b.Container || a.Name != b.Name:
-				yield(Difference{}, fmt.Errorf("one has %s %q where the other has %s %q", a.Container, a.Name, b.Container, b.Name))
+				yield(Difference{}, fmt.Errorf("the first manifest has the container %s %q, the second has %s %q", a.Container, a.Name, b.Container, b.Name))
 				return
 			}
 			if fields := headerFields(a, b); len(fields) > 0 && !yield(Difference{Change: changed, Fields: fields}, nil) {
@@ -57,7 +58,7 @@ func Diff(old, now *Reader) iter.Seq2[Difference, error] {
 	}
 }
 
-// sides says in which of the manifests reading failed.
+// sides joins the errors of both manifests, and names the manifest of each.
 func sides(old, now error) error {
 	var errs []error
 	if old != nil && !errors.Is(old, io.EOF) {

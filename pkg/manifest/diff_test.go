@@ -12,7 +12,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/manifest"
 )
 
-// differences renders what Diff yields, one string each.
+// differences returns each difference that Diff yields as a string.
 func differences(old, now string) (all []string, err error) {
 	for d, err := range manifest.Diff(manifest.NewReader(strings.NewReader(old)), manifest.NewReader(strings.NewReader(now))) {
 		if err != nil {
@@ -74,9 +74,9 @@ func TestDiffRefuses(t *testing.T) {
 		{"empty", "", good, "the first manifest: not a valid manifest: it is empty"},
 		{"both empty", "", "", "the second manifest: not a valid manifest: it is empty"},
 		{"blank line", "\n", "\n", "the first manifest: line 1"},
-		{"fewer", good, good + good, "one has more containers"},
-		{"more", good + good, good, "one has more containers"},
-		{"other", good, tar, `one has tree "" where the other has tar ""`},
+		{"fewer", good, good + good, "one manifest has more containers"},
+		{"more", good + good, good, "one manifest has more containers"},
+		{"other", good, tar, `the first manifest has the container tree "", the second has tar ""`},
 		{"cut", good, entries(2, lineA), "the second manifest: not a valid manifest: cut short"},
 		{"fault where the other ends", good, good + "{}\n", "the second manifest: line 3"},
 	} {
@@ -86,7 +86,8 @@ func TestDiffRefuses(t *testing.T) {
 	}
 }
 
-// TestDiffEndsAtAnError even for one that goes on ranging.
+// TestDiffEndsAtAnError checks that Diff yields nothing after an error, even if the loop
+// continues.
 func TestDiffEndsAtAnError(t *testing.T) {
 	bad := entries(1, "{}\n") + entries(1, lineA)
 	n := 0

@@ -8,14 +8,14 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// DigestPath is the path of a digest's line in a manifest of digests:
-// "sha256:" and lower-case hex.
+// DigestPath returns the path that a digest has in a manifest of digests: the name of the
+// hash, a colon, and the digest in lower-case hexadecimal.
 func DigestPath(h ima.HashID, digest []byte) string {
 	return h.String() + ":" + hex.EncodeToString(digest)
 }
 
-// fileType returns the file type that a line's kind names, without permissions; it is
-// the inverse of Kind.
+// fileType returns the file type with this name, without permissions. It is the inverse of
+// Kind.
 func fileType(kind string) fs.FileMode {
 	switch kind {
 	case "directory":
@@ -34,7 +34,7 @@ func fileType(kind string) fs.FileMode {
 	return 0
 }
 
-// FileMode returns the line's kind and mode in the form of package fs.
+// FileMode returns the line's kind and mode as an [fs.FileMode].
 func (l *Line) FileMode() fs.FileMode {
 	return fileType(l.Kind) | stmode.FileMode(l.Mode&0o7777)
 }

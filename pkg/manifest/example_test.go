@@ -10,7 +10,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/manifest"
 )
 
-// Write a manifest of one file, not signed yet.
+// Write a manifest of one unsigned file.
 func Example() {
 	w := manifest.NewWriter(os.Stdout)
 	err := errors.Join(

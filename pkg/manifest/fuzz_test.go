@@ -8,8 +8,8 @@ import (
 	"github.com/imasign/imasign-build/pkg/manifest"
 )
 
-// FuzzReader: whatever a Reader accepts is written back as the same bytes, and the
-// other readers agree with it.
+// FuzzReader checks that input that a Reader accepts is written back as the same bytes,
+// and that Catalog and Index agree with the Reader.
 func FuzzReader(f *testing.F) {
 	f.Add(render(f, full()))
 	f.Add(render(f, packages(3)...))

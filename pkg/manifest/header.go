@@ -28,13 +28,13 @@ func (h *Header) toJSON() headerJSON {
 	return j
 }
 
-// check holds what no header may be, written or read.
+// check returns an error for a header that must be neither written nor read.
 func (h *Header) check() error {
 	switch {
 	case h.Container == "":
 		return errors.New("container: it is empty")
 	case h.Entries < 0:
-		return fmt.Errorf("entries: %d", h.Entries)
+		return fmt.Errorf("entries: %d is negative", h.Entries)
 	case h.Hash.Size() == 0:
 		return fmt.Errorf("hash: %w: %s", ima.ErrUnknownHash, h.Hash)
 	case len(h.Certificate) != 0 && len(h.Certificate) != 32:
@@ -47,7 +47,7 @@ func (h *Header) check() error {
 
 func (j *headerJSON) header() (h Header, err error) {
 	if j.Version != version {
-		return Header{}, fmt.Errorf("%w: version %d, this program knows %d", ErrFormat, j.Version, version)
+		return Header{}, fmt.Errorf("%w: version %d, this program reads version %d", ErrFormat, j.Version, version)
 	}
 	h = Header{Tool: j.Tool, Container: Container(j.Container), Name: j.Name, Entries: j.Entries}
 	if len(j.NameB64) > 0 {

@@ -6,16 +6,16 @@ import (
 	"io"
 )
 
-// Index finds the entries of one container by path without holding them in
-// memory: a map of offsets into the file, which must not change meanwhile. It is
-// safe for concurrent use.
+// Index finds the entries of one container by path. It does not keep them in memory, only
+// their offsets in the file. The file must not change while the Index is in use. An Index
+// is safe for concurrent use.
 type Index struct {
-	// Header is the container's.
+	// Header is the container's header.
 	Header Header
 	file   io.ReaderAt
 	paths  []string           // distinct, in order
 	lines  map[string]place   // the first line of each path
-	again  map[string][]place // its further lines; nearly always none
+	again  map[string][]place // the further lines of a path; nearly always empty
 }
 
 type place struct {
@@ -24,8 +24,9 @@ type place struct {
 	attaches bool
 }
 
-// NewIndex reads a manifest of exactly one container and checks all of it. A
-// manifest of several is for [NewCatalog].
+// NewIndex reads and checks a whole manifest of size bytes, which must have exactly one
+// container. Use [NewCatalog] for a manifest of several. Errors wrap [ErrFormat], or are
+// those of reading the file.
 func NewIndex(file io.ReaderAt, size int64) (*Index, error) {
 	r := NewReader(io.NewSectionReader(file, 0, size))
 	header, err := r.Next()
@@ -44,8 +45,8 @@ func NewIndex(file io.ReaderAt, size int64) (*Index, error) {
 	return x, nil
 }
 
-// newIndex indexes the container whose header r gave last. r reads file from
-// offset base on.
+// newIndex indexes the container whose header r returned last. r reads file from the
+// offset base.
 func newIndex(file io.ReaderAt, base int64, header Header, r *Reader) (*Index, error) {
 	x := &Index{Header: header, file: file, lines: map[string]place{}, again: map[string][]place{}}
 	for line, err := range r.Lines() {
@@ -63,12 +64,12 @@ func newIndex(file io.ReaderAt, base int64, header Header, r *Reader) (*Index, e
 	return x, nil
 }
 
-// Paths returns the distinct paths in the manifest's order; callers must not
-// change it.
+// Paths returns the distinct paths in the manifest's order. Callers must not change the
+// slice.
 func (x *Index) Paths() []string { return x.paths }
 
-// Count returns how many entries there are at path: more than one only where
-// paths repeat.
+// Count returns the number of entries with this path. It is at most 1 unless the path
+// repeats.
 func (x *Index) Count(path string) int {
 	if _, ok := x.lines[path]; !ok {
 		return 0
@@ -76,7 +77,7 @@ func (x *Index) Count(path string) int {
 	return 1 + len(x.again[path])
 }
 
-// Attaches reports whether there is an n-th entry at path, counted from 0, with
+// Attaches reports whether the n-th entry with this path, counted from 0, exists and has
 // xattrs to attach.
 func (x *Index) Attaches(path string, n int) bool {
 	at, _ := x.place(path, n)
@@ -94,8 +95,9 @@ func (x *Index) place(path string, n int) (place, bool) {
 	return place{}, false
 }
 
-// Find returns the n-th entry at path, counted from 0, and whether there is one. Errors
-// are those of reading the file, or wrap ErrFormat where it has changed.
+// Find returns the n-th entry with this path, counted from 0, and reports whether it
+// exists. Errors are those of reading the file, or wrap [ErrFormat] if the file has
+// changed.
 func (x *Index) Find(path string, n int) (Line, bool, error) {
 	at, ok := x.place(path, n)
 	if !ok {

@@ -47,11 +47,11 @@ func TestIndexFindsEveryEntry(t *testing.T) {
 		}
 	}
 	if _, ok, err := x.Find("nowhere", 0); ok || err != nil || x.Count("nowhere") != 0 || x.Attaches("nowhere", 0) {
-		t.Errorf("found nowhere: %v, %v", ok, err)
+		t.Errorf("path that is not listed: %v, %v", ok, err)
 	}
 }
 
-// TestIndexOfRepeatedPaths: a tar holds a path again.
+// TestIndexOfRepeatedPaths indexes a tar in which a path repeats.
 func TestIndexOfRepeatedPaths(t *testing.T) {
 	lines := []manifest.Line{
 		{Path: "a", Kind: "file", Size: 1},
@@ -77,7 +77,7 @@ func TestIndexRefuses(t *testing.T) {
 		"it is empty":             "",
 		"more than one container": entries(0) + entries(0),
 		"cut short":               entries(2, lineA),
-		`"a" is there twice`:      entries(2, lineA, lineA),
+		`"a" appears twice`:       entries(2, lineA, lineA),
 		"more entries":            entries(0, lineA),
 		"line 3":                  entries(1, lineA) + `{"imasign_manifest":2}` + "\n",
 	} {
@@ -124,7 +124,7 @@ func TestCatalogFindsEveryContainer(t *testing.T) {
 		t.Fatalf("headers %+v", c.Headers())
 	}
 	var wg sync.WaitGroup
-	for i := range all { // in any order, at the same time
+	for i := range all { // concurrently
 		wg.Go(func() {
 			x, err := c.Index(all[i].header.Name)
 			if err != nil {
@@ -151,7 +151,7 @@ func TestCatalogRefuses(t *testing.T) {
 	p := strings.Replace(entries(1, lineA), `"tree"`, `"rpm","name":"p"`, 1)
 	for want, text := range map[string]string{
 		"it is empty": "",
-		`line 3: not a valid manifest: a second container is called "p"`: p + p,
+		`line 3: not a valid manifest: a second container has the name "p"`: p + p,
 		"cut short": entries(0) + strings.Replace(p, `"entries":1`, `"entries":2`, 1),
 	} {
 		_, err := manifest.NewCatalog(strings.NewReader(text), int64(len(text)))

@@ -30,20 +30,20 @@ func (l *Line) toJSON() lineJSON {
 	return j
 }
 
-// check holds what no line may be, written or read.
+// check returns an error for a line that must be neither written nor read.
 func (l *Line) check() error {
 	kinds := [...]string{"file", "directory", "symlink", "fifo", "socket", "char", "block"}
 	switch {
 	case l.Path == "":
-		return errors.New("an entry has either path or path_b64")
+		return errors.New("an entry needs either path or path_b64")
 	case !local(l.Path):
 		return fmt.Errorf("path %q: %w", l.Path, errNotLocal)
 	case l.Same != "" && !local(l.Same):
 		return fmt.Errorf("same %q: %w", l.Same, errNotLocal)
 	case !slices.Contains(kinds[:], l.Kind):
-		return fmt.Errorf("kind %q: none of %s", l.Kind, strings.Join(kinds[:], ", "))
+		return fmt.Errorf("kind %q: not one of %s", l.Kind, strings.Join(kinds[:], ", "))
 	case l.Size < 0:
-		return fmt.Errorf("size: %d", l.Size)
+		return fmt.Errorf("size: %d is negative", l.Size)
 	case l.Mode > 0o7777:
 		return fmt.Errorf("mode %o: not permission bits", l.Mode)
 	case len(l.Digest) > 0 && len(l.Digest) != l.Hash.Size():
@@ -59,11 +59,11 @@ func (l *Line) check() error {
 	return nil
 }
 
-var errNotLocal = errors.New("a path is relative, and has no empty name, \".\" or \"..\" between its slashes")
+var errNotLocal = errors.New("a path must be relative, without an empty name, \".\" or \"..\" between its slashes")
 
-// local reports whether path can only lead below the container's root, and is the one
-// way to write it: a reader that compares paths and one that opens them then mean the
-// same file. "." alone is the root, which the package called filesystem has.
+// local reports whether path stays below the container's root and is the only spelling of
+// that path. Then a program that compares paths and one that opens them mean the same
+// file. "." is the root itself, which the rpm package filesystem contains.
 func local(path string) bool {
 	if path == "." {
 		return true
@@ -120,7 +120,7 @@ func hexMap(m map[string][]byte) map[string]string {
 	return out
 }
 
-// parseHexMap gives an empty value as one of no bytes: nil is for none.
+// parseHexMap returns an empty value as a non-nil slice, because nil means no value.
 func parseHexMap(m map[string]string) (map[string][]byte, error) {
 	if len(m) == 0 {
 		return nil, nil

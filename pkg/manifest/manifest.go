@@ -1,17 +1,20 @@
-// Package manifest is the format in which a container's files, their digests and
-// their signatures are written down: for a dry run, for signing where the files
-// are not, for audit, as reference values.
+// Package manifest reads and writes manifests, which list a container's files with their
+// digests and signatures. A manifest is the result of a dry run, the input for signing on
+// a machine that does not have the files, a record for audits, and a set of reference
+// values.
 //
-// A manifest is JSON Lines. Each container (a tree, a package, an archive) has
-// one header line, then one line an entry, sorted by the bytes of the path. The
-// rendering is canonical: equal content gives equal bytes, nothing in it depends
-// on the clock or on the directory it was made in, and readers refuse every other
-// rendering. The package knows the format alone; making plans and attaching them
-// is for pkg/signing and the containers.
+// A manifest is JSON Lines. Each container (a tree, a package, an archive) has one header
+// line, followed by one line for each entry, sorted by the bytes of the path. The encoding
+// is canonical: equal content gives equal bytes. Nothing depends on the clock or on the
+// directory that the manifest was made in. Readers refuse every other encoding of the same
+// content.
 //
-// Paths repeat in some containers: a tar archive may hold a file again, further
-// down. Their lines then stand in the container's order, and the n-th line of a
-// path belongs to the n-th entry of that path. In a tree no path repeats.
+// In some containers a path may repeat: a tar archive may contain a file again. The lines
+// of such a path are in the container's order, and the n-th line of the path belongs to
+// the n-th entry of the path. In a tree no path repeats.
+//
+// The package reads and writes only the format. Package pkg/signing makes plans, and the
+// containers attach them.
 package manifest
 
 import (
@@ -26,53 +29,53 @@ import (
 // version is the format's version, the value of a header's first key.
 const version = 1
 
-// ErrFormat means that the input is not a manifest of a version known here.
+// ErrFormat means that the input is not a valid manifest of a supported version.
 var ErrFormat = errors.New("not a valid manifest")
 
-// Header opens a container's lines.
+// Header is the first line of a container.
 type Header struct {
-	Tool      string // name and version of the program that wrote it
+	Tool      string // name and version of the program that wrote the manifest
 	Container Container
-	Name      string // as Container says, raw bytes; "" for none
-	// Hash is the algorithm of all digests; zero where they differ or there are
-	// none. (Zero is MD4's id, which nothing makes digests with.)
+	Name      string // of the container, as its kind defines; raw bytes; "" for none
+	// Hash is the algorithm of all digests. It is zero if they differ or if there are
+	// none. (Zero is the id of MD4, which no digest uses.)
 	Hash ima.HashID
-	// KeyID and Certificate (SHA-256 over its DER) name the signing key; both are
-	// zero in a manifest of digests alone.
-	KeyID       ima.KeyID
+	// KeyID is the id of the signing key. It is zero if there is no signing key.
+	KeyID ima.KeyID
+	// Certificate is the SHA-256 digest of the signing certificate in DER, or nil.
 	Certificate []byte
-	// Entries is how many lines follow, so that a cut manifest is noticed.
+	// Entries is the number of entry lines that follow. It shows if a manifest was cut.
 	Entries int64
-	// Date is when it was made, to the second; the zero time leaves it out, which is
-	// what keeps a manifest reproducible.
+	// Date is the time at which the manifest was made, in seconds. The zero time leaves it
+	// out, which makes the manifest reproducible.
 	Date time.Time
 }
 
 // Line is one entry.
 type Line struct {
-	// Path is relative and slash-separated, in raw bytes. Names between the slashes
-	// are not empty, "." or "..": such a line is neither written nor read.
+	// Path is relative and slash-separated, in raw bytes. No name in it may be empty, "."
+	// or "..": writers and readers refuse such a line.
 	Path     string
 	Kind     string // "file", "directory", "symlink", "fifo", "socket", "char", "block"
-	Size     int64  // bytes of content
-	Mode     uint32 // permission bits as in st_mode & 07777
+	Size     int64  // of the content, in bytes
+	Mode     uint32 // permission bits: st_mode & 07777
 	UID, GID uint32
-	// Covered are the security.* xattrs found beside security.ima and
-	// security.evm; an EVM signature covers their values.
+	// Covered are the values of the entry's security.* xattrs, by name, except security.ima
+	// and security.evm. EVM signatures cover these values.
 	Covered map[string][]byte
-	Hash    ima.HashID // of Digest, means nothing without it
-	Digest  []byte     // nil for an entry without content or that is not digested
-	// Xattrs are the values that are attached, by name.
+	Hash    ima.HashID // algorithm of Digest; no meaning without Digest
+	Digest  []byte     // nil if the entry has no content or was not digested
+	// Xattrs are the values of the xattrs to attach, by name.
 	Xattrs map[string][]byte
-	KeyID  ima.KeyID // of the signature in Xattrs; zero where there is none
-	// Unsigned says why the entry carries no signature; "" where it does.
+	KeyID  ima.KeyID // of the signature in Xattrs; zero if there is none
+	// Unsigned is the reason why the entry has no signature. It is "" if it has one.
 	Unsigned string
-	// Same is the path that this entry is another hard link of.
+	// Same is the path of an earlier name of the same inode, if this entry is a hard link.
 	Same string
 }
 
-// Kind names a file type as manifests and reports do: "file", "directory",
-// "symlink", "fifo", "socket", "char", "block".
+// Kind returns the name of a file type in manifests and reports: "file", "directory",
+// "symlink", "fifo", "socket", "char" or "block".
 func Kind(mode fs.FileMode) string {
 	switch {
 	case mode.IsRegular():
@@ -92,7 +95,7 @@ func Kind(mode fs.FileMode) string {
 	}
 }
 
-// headerJSON and lineJSON are the keys in their order.
+// headerJSON and lineJSON have the JSON keys in their canonical order.
 type headerJSON struct {
 	Version     int    `json:"imasign_manifest"`
 	Tool        string `json:"tool"`
@@ -124,8 +127,8 @@ type lineJSON struct {
 	SameB64  []byte            `json:"same_b64,omitempty"`
 }
 
-// text returns s for a JSON string and, as encoding/json would silently replace
-// bytes that are not UTF-8, those of such a string for base64.
+// text returns s as a string if it is UTF-8, and otherwise as bytes for base64, because
+// encoding/json silently replaces bytes that are not UTF-8.
 func text(s string) (string, []byte) {
 	if utf8.ValidString(s) {
 		return s, nil

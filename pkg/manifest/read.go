@@ -12,28 +12,29 @@ import (
 	"github.com/imasign/imasign-build/internal/quote"
 )
 
-// maxLine bounds one line with its newline: a path of PATH_MAX in escapes, the
-// longest signature and generous labels stay far below it.
+// maxLine limits the size of a line with its newline, in bytes. A line with an escaped
+// path of PATH_MAX, the longest signature and long labels is much shorter.
 const maxLine = 1 << 20
 
 // Reader reads a manifest container by container, as archive/tar reads files.
-// Everything is checked: unknown keys, order, sizes, encodings, and that each line
-// is byte for byte what a Writer makes of it (so no key is there twice, and every
-// other reader of JSON understands the same). Errors wrap ErrFormat and name the
-// line; after one, every call fails with it.
+//
+// It checks keys, order, sizes and encodings, and that each line is exactly what a
+// [Writer] would write. Therefore no key appears twice, and other JSON parsers read the
+// same content. Errors wrap [ErrFormat] and name the line, or are those of reading the
+// input. After an error every call returns the same error.
 type Reader struct {
 	lines  *bufio.Scanner
 	number int
-	start  int64  // where the line scanned last begins in the input
-	peeked []byte // a header met while reading the lines before it
+	start  int64  // offset of the current line in the input, in bytes
+	peeked []byte // the next header, if it was read while looking for lines
 	open   bool
-	left   int64 // entries that the header still promises
+	left   int64 // number of entries that are still missing according to the header
 	order  order
 	enc    encoder
 	err    error
 }
 
-// NewReader returns a Reader of r.
+// NewReader returns a Reader that reads from r.
 func NewReader(r io.Reader) *Reader {
 	reader := &Reader{lines: bufio.NewScanner(r)}
 	reader.lines.Buffer(make([]byte, 0, 64<<10), maxLine)
@@ -55,8 +56,9 @@ func NewReader(r io.Reader) *Reader {
 
 var errNoNewline = errors.New("cut short, its end is missing")
 
-// Next returns the next container's header, skipping entries that were not read;
-// io.EOF after the last one. Input without any container is an error.
+// Next returns the header of the next container. It checks and skips the unread entries of
+// the container before. After the last container the error is io.EOF. Input without a
+// container is an error.
 func (r *Reader) Next() (Header, error) {
 	for _, err := range r.Lines() {
 		if err != nil {
@@ -98,7 +100,7 @@ func (r *Reader) header(text []byte) (Header, error) {
 	return h, r.canonical(text, h.toJSON())
 }
 
-// Lines yields the entries of the container whose header Next returned. After an
+// Lines yields the unread entries of the container whose header Next returned. After an
 // error it yields nothing more.
 func (r *Reader) Lines() iter.Seq2[Line, error] {
 	return func(yield func(Line, error) bool) {
@@ -114,7 +116,7 @@ func (r *Reader) Lines() iter.Seq2[Line, error] {
 	}
 }
 
-// line returns the container's next entry, io.EOF after the last one.
+// line returns the container's next entry, or io.EOF after the last entry.
 func (r *Reader) line() (Line, error) {
 	text, err := r.scan()
 	end := errors.Is(err, io.EOF)
@@ -129,7 +131,7 @@ func (r *Reader) line() (Line, error) {
 		return Line{}, io.EOF
 	}
 	if r.left == 0 {
-		return Line{}, r.fail(errors.New("more entries than the header says"))
+		return Line{}, r.fail(errors.New("more entries than the header states"))
 	}
 	l, err := parseLine(text)
 	if err == nil {
@@ -160,7 +162,7 @@ func parseLine(text []byte) (Line, error) {
 	return j.line()
 }
 
-// scan returns the next line, io.EOF after the last one.
+// scan returns the next line, or io.EOF after the last line.
 func (r *Reader) scan() ([]byte, error) {
 	if r.lines.Scan() {
 		r.number++
@@ -179,11 +181,11 @@ func (r *Reader) scan() ([]byte, error) {
 	return nil, io.EOF
 }
 
-// canonical holds that text is what a Writer makes of what was read from it.
+// canonical checks that text is the canonical encoding of j, which was read from it.
 func (r *Reader) canonical(text []byte, j any) error {
 	want, err := r.enc.encode(j)
 	if err == nil && !bytes.Equal(text, want[:len(want)-1]) {
-		err = errors.New("not in canonical form: keys repeated, out of order or in other spelling, or spaces between them")
+		err = errors.New("not in canonical form: keys are repeated, out of order or spelled differently, or there are spaces between them")
 	}
 	return err
 }
@@ -200,8 +202,8 @@ func (r *Reader) keep(err error) error {
 	return err
 }
 
-// strict decodes one JSON value. Its errors are never io.EOF, which would look
-// like the manifest's end.
+// strict decodes one JSON value. Its errors never wrap io.EOF, which would look like the
+// end of the manifest.
 func strict(text []byte, into any) error {
 	if len(text) == 0 {
 		return errors.New("it is empty")
@@ -209,7 +211,7 @@ func strict(text []byte, into any) error {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(into); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errors.New("not one whole JSON object")
+		return errors.New("not a complete JSON object")
 	} else if err != nil {
 		return quote.Plain(err)
 	}

@@ -15,8 +15,8 @@ import (
 const (
 	head  = `{"imasign_manifest":1,"tool":"t","container":"tree","entries":%d}` + "\n"
 	lineA = `{"path":"a","kind":"file","size":1,"mode":"0644","uid":0,"gid":0,"hash":"sha256","digest":"0101010101010101010101010101010101010101010101010101010101010101"}` + "\n"
-	// of lines whose path is not one below the container's root
-	notLocal = "a path is relative, and has no empty name"
+	// the error for a path that does not stay below the container's root
+	notLocal = "a path must be relative, without an empty name"
 	lineB    = `{"path":"b","kind":"file","size":1,"mode":"0644","uid":0,"gid":0}` + "\n"
 )
 
@@ -32,10 +32,10 @@ func TestReaderIsStrict(t *testing.T) {
 		{"blank first line", "\n", "line 1: not a valid manifest: it is empty"},
 		{"blank line", entries(1, "\n", lineA), "line 2: not a valid manifest: it is empty"},
 		{"not JSON", "hello\n", "line 1"},
-		{"half an object", `{"imasign_manifest":1` + "\n", "line 1: not a valid manifest: not one whole JSON object"},
+		{"half an object", `{"imasign_manifest":1` + "\n", "line 1: not a valid manifest: not a complete JSON object"},
 		{"two values", entries(1, strings.TrimSpace(lineA)+"{}\n"), "line 2: not a valid manifest: more than one"},
 		{"entry without a header", lineA, `line 1`},
-		{"other version", strings.Replace(entries(0), ":1,", ":2,", 1), "line 1: not a valid manifest: version 2, this program knows 1"},
+		{"other version", strings.Replace(entries(0), ":1,", ":2,", 1), "line 1: not a valid manifest: version 2, this program reads version 1"},
 		{"unknown header key", strings.Replace(entries(0), `"tool"`, `"fool"`, 1), `line 1: not a valid manifest: unknown field "fool"`},
 		{"negative entries", entries(-1), "line 1: not a valid manifest: entries: -1"},
 		{"header hash", strings.Replace(entries(0), `"entries"`, `"hash":"sha257","entries"`, 1), "line 1: not a valid manifest: unknown hash"},
@@ -52,7 +52,7 @@ func TestReaderIsStrict(t *testing.T) {
 		{"bytes that are not UTF-8", replace(`"a"`, "\"\xff\""), "line 2: not a valid manifest: not in canonical form"},
 		{"base64 of what is UTF-8", replace(`"path":"a"`, `"path_b64":"YQ=="`), "line 2: not a valid manifest: not in canonical form"},
 		{"both paths", replace(`"path":"a"`, `"path":"a","path_b64":"//8="`), "line 2: not a valid manifest: not in canonical form"},
-		{"no path", replace(`"path":"a",`, ``), "line 2: not a valid manifest: an entry has either path or path_b64"},
+		{"no path", replace(`"path":"a",`, ``), "line 2: not a valid manifest: an entry needs either path or path_b64"},
 		{"path to the parent", replace(`"a"`, `".."`), notLocal},
 		{"path through the parent", replace(`"a"`, `"a/../b"`), notLocal},
 		{"path out of the tree", replace(`"a"`, `"../a"`), notLocal},
@@ -83,7 +83,7 @@ func TestReaderIsStrict(t *testing.T) {
 		{"key id", replace("}\n", `,"key_id":"12"}`+"\n"), "line 2: not a valid manifest: malformed key id"},
 		{"xattr", replace("}\n", `,"xattrs":{"security.ima":"0x"}}`+"\n"), "line 2: not a valid manifest: security.ima"},
 		{"order", entries(2, lineB, lineA), `line 3: not a valid manifest: "a" comes after "b"`},
-		{"twice", entries(2, lineA, lineA), `line 3: not a valid manifest: "a" is there twice`},
+		{"twice", entries(2, lineA, lineA), `line 3: not a valid manifest: "a" appears twice`},
 		{"order in a tar", tar(entries(2, lineB, lineA)), `line 3: not a valid manifest: "a" comes after "b"`},
 		{"cut", entries(2, lineA), "cut short, 1 entries are missing after line 2"},
 		{"cut before a container", entries(2, lineA) + entries(0), "cut short, 1 entries are missing after line 2"},
@@ -97,7 +97,7 @@ func TestReaderIsStrict(t *testing.T) {
 			t.Errorf("%s: got %v, want %s", c.name, err, c.want)
 		}
 		if !errors.Is(err, manifest.ErrFormat) || errors.Is(err, io.EOF) {
-			t.Errorf("%s: %v must wrap ErrFormat and nothing else", c.name, err)
+			t.Errorf("%s: %v must wrap ErrFormat and not io.EOF", c.name, err)
 		}
 	}
 }
@@ -112,7 +112,7 @@ func TestReaderTakesLinesUpToTheLimit(t *testing.T) {
 	check(t, err)
 }
 
-// TestReaderStaysFailed: what comes after a fault is not read as if there was none.
+// TestReaderStaysFailed checks that a Reader does not continue after an error.
 func TestReaderStaysFailed(t *testing.T) {
 	r := manifest.NewReader(strings.NewReader(entries(1, "{}\n") + entries(1, lineA)))
 	_, err := r.Next()
@@ -139,7 +139,7 @@ func TestReaderSkipsWhatIsNotRead(t *testing.T) {
 		check(t, err)
 		for _, err := range r.Lines() {
 			check(t, err)
-			break // the rest is checked all the same
+			break // Next still checks the other lines
 		}
 	}
 	if _, err := r.Next(); !errors.Is(err, io.EOF) {
@@ -152,7 +152,7 @@ func TestReaderSkipsWhatIsNotRead(t *testing.T) {
 		break
 	}
 	if _, err := r.Next(); err == nil || !strings.Contains(err.Error(), "comes after") {
-		t.Errorf("disorder after a break: got %v", err)
+		t.Errorf("unsorted lines after a break: got %v", err)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/manifest"
 )
 
-// container is one header with its lines.
+// container is a header with its lines.
 type container struct {
 	header manifest.Header
 	lines  []manifest.Line
@@ -27,7 +27,7 @@ func check(t testing.TB, err error) {
 	}
 }
 
-// render writes containers; Entries is filled in.
+// render returns a manifest of containers. It sets Entries.
 func render(t testing.TB, all ...container) []byte {
 	t.Helper()
 	var buf bytes.Buffer
@@ -73,7 +73,7 @@ func read(from io.Reader) (all []container, err error) {
 
 func digest(fill byte) []byte { return bytes.Repeat([]byte{fill}, 32) }
 
-// full has every field set, strange bytes in all of them.
+// full returns a container with unusual bytes in every field.
 func full() container {
 	return container{
 		manifest.Header{
@@ -112,7 +112,7 @@ func TestRoundTripOfEveryField(t *testing.T) {
 	}
 }
 
-// TestCanonicalBytes holds the rendering that others have stored.
+// TestCanonicalBytes checks that the encoding stays the same, because users store it.
 func TestCanonicalBytes(t *testing.T) {
 	got := render(t, full())
 	want := `{"imasign_manifest":1,"tool":"tool \u2028<&>","container":"tar","name_b64":"bmH/bWU=","hash":"sha256","key_id":"deadbeef","certificate_sha256":"` + strings.Repeat("07", 32) + `","entries":3,"date":"2026-02-03T04:05:06Z"}
@@ -155,8 +155,8 @@ func TestWriterRefusesWhatNoReaderTakes(t *testing.T) {
 		"mode 10000":              {tree, with(func(l *manifest.Line) { l.Mode = 0o10000 })},
 		"31 bytes, sha256 has 32": {tree, with(func(l *manifest.Line) { l.Hash, l.Digest = ima.SHA256, digest(1)[1:] })},
 		"its name is not UTF-8":   {tree, with(func(l *manifest.Line) { l.Covered = map[string][]byte{"security.\xff": nil} })},
-		"readers take":            {tree, with(func(l *manifest.Line) { l.Covered = map[string][]byte{"security.big": make([]byte, 1<<20)} })},
-		`"a" is there twice`:      {tree, []manifest.Line{file, file}},
+		"readers accept":          {tree, with(func(l *manifest.Line) { l.Covered = map[string][]byte{"security.big": make([]byte, 1<<20)} })},
+		`"a" appears twice`:       {tree, []manifest.Line{file, file}},
 		`"a" comes after "b"`:     {tree, []manifest.Line{{Path: "b", Kind: "file"}, file}},
 	} {
 		if err := write(io.Discard, c); err == nil || !strings.Contains(err.Error(), name) {
@@ -165,7 +165,7 @@ func TestWriterRefusesWhatNoReaderTakes(t *testing.T) {
 	}
 }
 
-func TestWriterHoldsTheNumberOfEntries(t *testing.T) {
+func TestWriterChecksTheNumberOfEntries(t *testing.T) {
 	one := manifest.Header{Container: "tree", Entries: 1}
 	w := manifest.NewWriter(io.Discard)
 	if err := w.Line(manifest.Line{Path: "a", Kind: "file"}); err == nil {
@@ -173,10 +173,10 @@ func TestWriterHoldsTheNumberOfEntries(t *testing.T) {
 	}
 	check(t, w.Header(one))
 	if err := w.Flush(); err == nil {
-		t.Error("Flush took one entry too few")
+		t.Error("Flush accepted one entry too few")
 	}
 	if err := w.Header(one); err == nil {
-		t.Error("Header took one entry too few before it")
+		t.Error("Header accepted one entry too few before it")
 	}
 	check(t, w.Line(manifest.Line{Path: "a", Kind: "file"}))
 	if err := w.Line(manifest.Line{Path: "b", Kind: "file"}); err == nil {
@@ -185,8 +185,8 @@ func TestWriterHoldsTheNumberOfEntries(t *testing.T) {
 	check(t, w.Flush())
 }
 
-// TestTextIsMadeUTF8: prose with strange bytes must not give a manifest that its
-// own reader refuses.
+// TestTextIsMadeUTF8 checks that text that is not UTF-8 does not make a manifest that the
+// Reader refuses.
 func TestTextIsMadeUTF8(t *testing.T) {
 	text := render(t, container{manifest.Header{Tool: "t\xff", Container: "tree"}, []manifest.Line{{Path: "a", Kind: "file", Unsigned: "excluded by \xff*"}}})
 	got, err := read(bytes.NewReader(text))
