@@ -67,6 +67,8 @@ type app struct {
 	in             io.Reader
 	out            *results
 	err            io.Writer
+	screen         screen // what is on the terminal behind err
+	width          func(io.Writer) int
 	getenv         func(string) (string, bool)
 	terminal       func(io.Writer) bool
 	backends       keystore.Backends
@@ -74,14 +76,15 @@ type app struct {
 	warnings       warnings
 	command        *cobra.Command           // that runs
 	active         atomic.Pointer[progress] // what is being rendered
-	json, verbose  bool
+	json           bool
+	verbose, quiet bool // not both
 	progressFormat string
 	sources        []string // that secrets come from, which no other program is to have
 }
 
 func newApp() *app {
 	return &app{
-		in: stream(os.Stdin, closed("standard input")), out: &results{Writer: stream(os.Stdout, closed("standard output"))}, err: os.Stderr, getenv: os.LookupEnv, terminal: isTerminal,
+		in: stream(os.Stdin, closed("standard input")), out: &results{Writer: stream(os.Stdout, closed("standard output"))}, err: os.Stderr, getenv: os.LookupEnv, terminal: isTerminal, width: columns,
 		backends: keystore.Backends{file.New(), pkcs11.New(), tpm.New()},
 	}
 }
@@ -114,7 +117,7 @@ func isTerminal(w io.Writer) bool {
 func run(a *app, args []string) int {
 	ctx, stop := context.WithCancelCause(context.Background())
 	defer stop(nil)
-	a.interrupts = watchInterrupts(stop, a.note, func() { os.Exit(exitFailed) })
+	a.interrupts = watchInterrupts(stop, a.note, a.end)
 	defer a.interrupts.close()
 	root := newRootCommand(a)
 	root.SetArgs(args)
@@ -129,6 +132,20 @@ func run(a *app, args []string) int {
 	}
 	a.command = cmd
 	return a.exit(err)
+}
+
+// end ends the process where something hangs, which may be standard error itself.
+func (a *app) end() {
+	erased := make(chan struct{})
+	go func() {
+		defer close(erased)
+		a.screen.erase(a.err)
+	}()
+	select {
+	case <-erased:
+	case <-time.After(grace):
+	}
+	os.Exit(exitFailed)
 }
 
 // exit says what went wrong, and returns the exit code. With --json an error is a
@@ -168,15 +185,9 @@ func commandName(cmd *cobra.Command) string {
 	return cmd.Name()
 }
 
-// note tells a person something, on standard error, above the bar where there is one.
+// note tells a person something, on standard error, above the line of progress.
 func (a *app) note(format string, args ...any) {
-	text := quote.Sprintf("imasign-build: "+format+"\n", args...)
-	if above := a.active.Load().above(); above != nil {
-		if _, err := io.WriteString(above, text); err == nil {
-			return
-		}
-	}
-	_, _ = io.WriteString(a.err, text) // nobody could be told
+	a.screen.print(a.err, quote.Sprintf("imasign-build: "+format+"\n", args...))
 }
 
 // stdin is standard input; reads from it end with ctx.
@@ -220,10 +231,18 @@ found something wrong.`,
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			a.command = cmd
 			switch a.progressFormat {
-			case "auto", "bar", "plain", "none":
-				return a.checkPreload()
+			case "auto", "none":
+			case "bar", "plain":
+				if a.quiet {
+					return usagef("--quiet and --progress %s exclude each other", a.progressFormat)
+				}
+			default:
+				return usagef("--progress %s: it is auto, bar, plain or none", a.progressFormat)
 			}
-			return usagef("--progress %s: it is auto, bar, plain or none", a.progressFormat)
+			if a.quiet && a.verbose {
+				return usagef("--quiet and --verbose exclude each other")
+			}
+			return a.checkPreload()
 		},
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
@@ -231,6 +250,7 @@ found something wrong.`,
 	flags := root.PersistentFlags()
 	flags.BoolVar(&a.json, "json", false, "print the result as one JSON document")
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "report every entry, not only what is wrong")
+	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print nothing but what is wrong, and what the command is asked to print")
 	flags.StringVar(&a.progressFormat, "progress", "auto", "progress of this `kind`: auto, bar, plain or none")
 	root.AddCommand(
 		newGroup("rootfs", "Sign and verify a directory tree, search it for private keys", newRootfsSign(a), newRootfsVerify(a), newRootfsStrip(a), newRootfsScan(a)),

@@ -162,6 +162,7 @@ func applyToTree(ctx context.Context, a *app, o manifestApplyOptions, ring *ima.
 		return usagef("a manifest of a tree goes to one directory, not to %d", len(dirs))
 	}
 	return o.applyTo(ctx, a, dirs[0], ring, catalog, "", func(run *operation) operate.Unit {
+		run.progress.count(treeCount{paths: dirs, crossMounts: o.crossMounts})
 		return inPlace(dirs[0], rootfs.Options{CrossMounts: o.crossMounts, Jobs: o.engine.jobs}, run)
 	})
 }

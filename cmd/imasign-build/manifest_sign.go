@@ -58,6 +58,7 @@ func runManifestSign(ctx context.Context, a *app, o manifestSignOptions, file st
 	}
 	defer key.Close() //nolint:errcheck // nothing is left to be lost
 	progress := a.newProgress()
+	progress.entries("signed", false)
 	defer progress.close()
 	engine, err := o.engine.engine(key, nil, progress.observer)
 	if err != nil {
@@ -100,6 +101,11 @@ func signManifest(ctx context.Context, run *operation, in *manifest.Reader, outp
 		}
 		if err != nil {
 			return err
+		}
+		switch header.Container {
+		case manifest.Package, manifest.Layer: // there may be more of them
+		default:
+			run.progress.observer.Tell(signing.Event{Kind: signing.Listed, Entries: header.Entries})
 		}
 		err = operate.Run(ctx, stated(header, in), &run.Operation, func(o *operate.Outcome) error {
 			run.result.Add(o.Plan.Counts())

@@ -12,7 +12,6 @@ import (
 	"github.com/imasign/imasign-build/internal/policy"
 	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/internal/tree"
-	"github.com/imasign/imasign-build/pkg/signing"
 )
 
 type policySimulateOptions struct {
@@ -59,7 +58,11 @@ func runPolicySimulate(ctx context.Context, a *app, o policySimulateOptions, nam
 	if o.rootfs == "" {
 		return usagef("which tree? --rootfs DIR")
 	}
-	engine, err := o.jobs.engine(nil, nil, signing.Observer{})
+	progress := a.newProgress()
+	defer progress.close()
+	progress.entries("judged", false)
+	progress.count(treeCount{paths: []string{o.rootfs}, files: true})
+	engine, err := o.jobs.engine(nil, nil, progress.observer)
 	if err != nil {
 		return err
 	}
@@ -92,6 +95,7 @@ func runPolicySimulate(ctx context.Context, a *app, o policySimulateOptions, nam
 	if err != nil {
 		return err
 	}
+	progress.close()
 	simulated(r, result)
 	err = nil
 	if result.Wrong() || result.Files == 0 && !o.allowEmpty {

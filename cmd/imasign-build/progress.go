@@ -1,72 +1,70 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
-	"strings"
+	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/vbauerster/mpb/v8"
-	"github.com/vbauerster/mpb/v8/decor"
-
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/rpmfiles"
 	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// plainInterval is how often a log gets a line.
-const plainInterval = 5 * time.Second
+const (
+	// appearsAfter is how long nothing is drawn: work that ends sooner needs no progress.
+	appearsAfter = 500 * time.Millisecond
+	// frame is how often the line on a terminal may change.
+	frame = 200 * time.Millisecond
+	// plainInterval is how often a log gets a line.
+	plainInterval = 5 * time.Second
+	// countAfter is how long a run must last before a tree is walked for its totals: the
+	// walk takes longer than that saves for a run that is nearly finished.
+	countAfter = time.Second
+	// margin keeps the columns free in which a terminal shows the "^C" of an interrupt.
+	margin = 3
+)
 
-// progress renders the events of a run on standard error: warnings always, how
-// far it is as a bar on a terminal or as plain lines in a log.
+// progress renders the events of a run on standard error: warnings always, how far it is
+// as one line on a terminal or as plain lines in a log.
 type progress struct {
-	app    *app
-	ticker *time.Ticker
-	stop   chan struct{}
-
-	mu     sync.Mutex
-	tally  tally
-	isBar  bool
-	bars   *mpb.Progress // nil where none is shown just now
-	bar    *mpb.Bar
-	paused bool
-	closed bool
-
+	app      *app
+	format   string           // "bar", "plain" or "none"
 	observer signing.Observer // takes the events of packages
-}
+	stop     context.CancelFunc
+	stopped  sync.WaitGroup // rendering, and counting
 
-// tally is what a run has done so far. Of several containers, packages and layers, some
-// are still digested while others get their signatures.
-type tally struct {
-	verb               string // what is done first: "digested"
-	done, bytes        int64
-	attaching          bool
-	attached, toAttach int64 // entries; toAttach is 0 where nobody knows
-	attachedBytes      int64
-	since              bool // something was digested after the first attaching
-	restoring          bool
-	restored           int64
-	toRestore          int64
+	mu      sync.Mutex
+	tally   tally
+	counter func(context.Context) (amount, error) // counts a tree, later; nil for none
+	visible time.Time                             // when the line may appear
+	paused  int                                   // prompts on the terminal
+	closed  bool
+
+	// Of the goroutine that renders:
+	verb, unit string // of the step that left is about
+	left       estimate
 }
 
 // newProgress starts rendering; close ends it.
 func (a *app) newProgress() *progress {
-	p := &progress{app: a, stop: make(chan struct{}), tally: tally{verb: "digested"}}
+	p := &progress{app: a, format: a.progressFormat, tally: tally{verb: "digested", noun: "entries"}, visible: time.Now().Add(appearsAfter)}
 	p.observer = signing.NewObserver(p.take)
-	format := a.progressFormat
-	if format == "auto" {
-		if format = "plain"; a.terminal(a.err) && !a.dumb() {
-			format = "bar"
+	if p.format == "auto" {
+		if p.format = "plain"; a.terminal(a.err) && !a.dumb() {
+			p.format = "bar"
 		}
 	}
-	switch format {
-	case "bar":
-		p.isBar = true
-		p.show()
-	case "plain":
-		p.ticker = time.NewTicker(plainInterval)
-		go p.printLines()
+	if a.quiet {
+		p.format = "none"
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	if p.stop = stop; p.format != "none" {
+		p.stopped.Go(func() { p.render(ctx) })
 	}
 	a.active.Store(p)
 	return p
@@ -78,56 +76,77 @@ func (a *app) dumb() bool {
 	return !set || name == "" || name == "dumb"
 }
 
-// show draws the bar; p.mu is held, or p is not shared yet.
-func (p *progress) show() {
-	bars := mpb.New(mpb.WithOutput(p.app.err), mpb.WithAutoRefresh())
-	bar, err := bars.Add(0, mpb.BarFillerFunc(p.draw), mpb.BarRemoveOnComplete(), mpb.BarWidth(barWidth),
-		mpb.PrependDecorators(decor.Any(func(decor.Statistics) string { return p.String() })))
-	if err == nil { // it is one of a Progress that has ended
-		p.bars, p.bar = bars, bar
-	}
-}
-
-// hide takes the bar off the terminal; p.mu is not held, as drawing takes it.
-func (p *progress) hide() {
-	p.mu.Lock()
-	bars, bar := p.bars, p.bar
-	p.bars, p.bar = nil, nil
-	p.mu.Unlock()
-	if bars != nil {
-		bar.Abort(true)
-		bars.Wait()
-	}
-}
-
-// pause has nothing drawn or printed until resume: somebody is asked something.
-func (p *progress) pause() (resume func()) {
-	p.mu.Lock()
-	p.paused = true
-	p.mu.Unlock()
-	p.hide()
-	return func() {
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		p.paused = false
-		if p.isBar && !p.closed && p.bars == nil {
-			p.show()
+// render draws the line, or prints lines, until ctx ends.
+func (p *progress) render(ctx context.Context) {
+	ticker := time.NewTicker(frame)
+	defer ticker.Stop()
+	began := time.Now()
+	for printed := began; ; {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+		now := time.Now()
+		if now.Sub(began) >= countAfter {
+			p.startCounting(ctx)
+		}
+		text, line := p.look(now)
+		switch {
+		case p.format == "plain" && now.Sub(printed) >= plainInterval:
+			if printed = now; text != "" {
+				p.app.note("%s", text)
+			}
+		case p.format == "bar" && text != "":
+			p.app.screen.draw(p.app.err, line)
 		}
 	}
 }
 
-func (p *progress) printLines() {
-	for {
-		select {
-		case <-p.ticker.C:
-			p.mu.Lock()
-			paused := p.paused
-			p.mu.Unlock()
-			if !paused {
-				p.app.note("%s", p)
-			}
-		case <-p.stop:
-			return
+// look returns what there is to show now, whole and as wide as the terminal; "" while
+// nothing may be shown.
+func (p *progress) look(now time.Time) (text, line string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.paused > 0 {
+		p.left = estimate{} // nothing is known of the time that an answer takes
+		return "", ""
+	}
+	t := &p.tally
+	if t.step.verb != p.verb || t.unit != p.unit {
+		p.verb, p.unit, p.left = t.step.verb, t.unit, estimate{}
+	}
+	share, known := t.share()
+	if known {
+		p.left.add(now, share)
+	} else {
+		p.left = estimate{}
+	}
+	if t.step.left, _ = p.left.left(); t.where != "" { // there are other layers
+		t.step.left = 0
+	}
+	if now.Before(p.visible) {
+		return "", ""
+	}
+	if p.format == "bar" {
+		if width := p.app.width(p.app.err); width > margin {
+			line = t.line(width - margin)
+		}
+	}
+	return t.String(), line
+}
+
+// pause stops progress while somebody is asked something, until resume.
+func (p *progress) pause() (resume func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.paused++
+	early := time.Now().Before(p.visible)
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if p.paused--; early { // the time of the answer is not the work's
+			p.visible = time.Now().Add(appearsAfter)
 		}
 	}
 }
@@ -141,11 +160,9 @@ func (p *progress) close() {
 		return
 	}
 	p.app.active.CompareAndSwap(p, nil)
-	close(p.stop)
-	if p.ticker != nil {
-		p.ticker.Stop()
-	}
-	p.hide()
+	p.stop()
+	p.stopped.Wait()
+	p.app.screen.erase(p.app.err)
 }
 
 func (p *progress) take(e signing.Event) {
@@ -158,34 +175,7 @@ func (p *progress) take(e signing.Event) {
 	p.tally.take(e)
 }
 
-func (t *tally) take(e signing.Event) {
-	switch e.Kind {
-	case signing.Attaching:
-		t.attaching = true
-		t.toAttach += e.Entries
-	case signing.Attached:
-		t.attached += e.Entries
-		t.attachedBytes += e.Bytes
-	case signing.Restoring:
-		t.restoring = true
-		t.toRestore += e.Entries
-	case signing.Restored:
-		t.restored += e.Entries
-	default:
-		t.since = t.since || t.attaching
-		t.done += e.Entries
-		t.bytes += e.Bytes
-	}
-}
-
-// enter names what is done first.
-func (p *progress) enter(verb string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.tally.verb = verb
-}
-
-// warn prints above the bar, where there is one.
+// warn prints a warning above the line.
 func (p *progress) warn(e signing.Event) {
 	if e.Path == "" {
 		p.app.warn(e.Message)
@@ -194,64 +184,119 @@ func (p *progress) warn(e signing.Event) {
 	p.app.warnOfEach(e.Message, "%s %s", quote.Name(e.Path), e.Message)
 }
 
-// above is where text goes while the bar is drawn, nil where none is.
-func (p *progress) above() io.Writer {
-	if p == nil {
-		return nil
+// entries names what is done to entries before anything is attached, and says whether the
+// content of all of them is read.
+func (p *progress) entries(verb string, whole bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tally.verb, p.tally.partly = verb, !whole
+}
+
+// archives says that the entries go into a new archive, and whether the content of all of
+// them is digested before.
+func (p *progress) archives(whole bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tally.archive, p.tally.partly = true, !whole
+}
+
+// begin starts a step of the command's own: of units such as packages, which advance
+// counts, or of no unit that anybody counts ("").
+func (p *progress) begin(verb, unit string, total amount) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tally.apart, p.tally.step = true, step{verb: verb, unit: unit, total: total}
+}
+
+// advance counts one unit of such a step.
+func (p *progress) advance(bytes int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tally.done.items++
+	p.tally.done.bytes += bytes
+}
+
+// reading starts a step that ends with the next event: in is read once, from its
+// beginning to its end, by the reader that is returned. A regular file stays what it is.
+func (p *progress) reading(in io.Reader) io.Reader {
+	s := step{verb: "reading"}
+	if file, info := regular(in); file != nil {
+		s.total.bytes = info.Size()
+		s.position = func() int64 {
+			at, err := file.Seek(0, io.SeekCurrent)
+			if err != nil { // it is closed
+				return 0
+			}
+			return at
+		}
+	} else {
+		counted := &countedReader{Reader: in}
+		s.position, in = counted.n.Load, counted
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.bars == nil {
-		return nil
-	}
-	return p.bars
+	p.tally.step = s
+	return in
 }
 
-func (p *progress) String() string {
+// reading is that of the progress that is rendered.
+func (a *app) reading(in io.Reader) io.Reader {
+	if p := a.active.Load(); p != nil {
+		return p.reading(in)
+	}
+	return in
+}
+
+// regular returns a reader that is a regular file, or nil.
+func regular(in io.Reader) (*os.File, os.FileInfo) {
+	file, is := in.(*os.File)
+	if !is {
+		return nil, nil
+	}
+	info, err := file.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return nil, nil
+	}
+	return file, info
+}
+
+// countedReader counts the bytes that were read.
+type countedReader struct {
+	io.Reader
+
+	n atomic.Int64
+}
+
+func (r *countedReader) Read(b []byte) (int, error) {
+	n, err := r.Reader.Read(b)
+	r.n.Add(int64(n))
+	return n, err
+}
+
+// layer starts the nth of several layers.
+func (p *progress) layer(n, layers int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.tally.String()
+	p.tally.where, p.tally.step = fmt.Sprintf("layer %s of %s", report.Count(n), report.Count(layers)), step{}
 }
 
-func (t *tally) String() string {
-	digested := fmt.Sprintf("%s %s entries, %s", t.verb, report.Count(t.done), report.Size(t.bytes))
-	switch {
-	case t.restoring:
-		return fmt.Sprintf("restored %s of %s entries", report.Count(t.restored), report.Count(t.toRestore))
-	case !t.attaching:
-		return digested
+// packages starts a step of package files, and returns what counts one of them, by its
+// path.
+func (p *progress) packages(verb string, files []rpmfiles.Unit) (done func(path string)) {
+	sizes, total := map[string]int64{}, amount{items: int64(len(files))}
+	for _, u := range files {
+		if info, err := os.Stat(u.Path); err == nil { // else the run itself says so
+			sizes[u.Path] = info.Size()
+			total.bytes += info.Size()
+		}
 	}
-	attached := fmt.Sprintf("attached %s of %s entries", report.Count(t.attached), report.Count(t.toAttach))
-	if t.toAttach == 0 {
-		attached = fmt.Sprintf("attached %s entries, %s", report.Count(t.attached), report.Size(t.attachedBytes))
-	}
-	if t.since {
-		return digested + "; " + attached
-	}
-	return attached
+	p.begin(verb, "packages", total)
+	return func(path string) { p.advance(sizes[path]) }
 }
 
-// barWidth is that of the bar alone, in columns.
-const barWidth = 24
-
-// draw draws a bar where it is known how much there is to do, in ASCII, and nothing
-// elsewhere.
-func (p *progress) draw(w io.Writer, _ decor.Statistics) error {
+// repository starts a step that compares packages with metadata; events count them.
+func (p *progress) repository() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	_, err := quote.Fprintf(w, "%s", p.tally.bar())
-	return err
-}
-
-func (t *tally) bar() string {
-	done, total := t.attached, t.toAttach
-	if t.restoring {
-		done, total = t.restored, t.toRestore
-	}
-	if total == 0 || t.since && !t.restoring {
-		return ""
-	}
-	inner := barWidth - 3
-	full := int(min(done, total) * int64(inner) / total)
-	return " [" + strings.Repeat("=", full) + strings.Repeat(" ", inner-full) + "]"
+	p.tally.verb, p.tally.noun, p.tally.step = "compared", "packages", step{verb: "reading the metadata"}
 }

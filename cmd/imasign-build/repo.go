@@ -63,6 +63,7 @@ func (f *listFlags) check() error {
 func (c *packageChange) repository(ctx context.Context, dir string, f *repoFlags, manifest string, repomd *rpmsign.OpenPGPKey) error {
 	c.options.Share, c.resume, c.apart = true, true, !f.inPlace
 	return c.do(ctx, manifest, func(ctx context.Context) error {
+		c.progress.begin("reading the metadata", "", amount{})
 		summary, err := repo.Sign(ctx, repo.Options{
 			Dir: dir, Output: f.output, Swap: f.swap, InPlace: f.inPlace, Packages: c.ofRepository, DryRun: c.DryRun, OpenPGP: repomd, Jobs: c.jobs,
 			Additions: repo.Choice(f.lists.additions), Removals: repo.Choice(f.lists.removals),
@@ -76,7 +77,10 @@ func (c *packageChange) repository(ctx context.Context, dir string, f *repoFlags
 
 // ofRepository is the repo.Loop over packages.
 func (c *packageChange) ofRepository(ctx context.Context, units []rpmfiles.Unit, note func(repo.Outcome) bool, finish func(context.Context) error) error {
-	c.Finish = func(ctx context.Context, _ operate.Totals) error { return finish(ctx) }
+	c.Finish = func(ctx context.Context, _ operate.Totals) error {
+		c.progress.begin("making the metadata", "", amount{})
+		return finish(ctx)
+	}
 	return c.each(ctx, units, func(o *operate.Outcome) error {
 		if !note(repo.Outcome{Path: o.Unit.Path, Changed: o.Change.Any, Err: o.Err}) {
 			return nil

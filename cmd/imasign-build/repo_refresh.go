@@ -54,6 +54,7 @@ func runRepoRefresh(ctx context.Context, a *app, o repoRefreshOptions, dir strin
 	}
 	progress, started := a.newProgress(), time.Now()
 	defer progress.close()
+	progress.begin("making the metadata", "", amount{})
 	summary, err := repo.Refresh(ctx, repo.Options{
 		Dir: dir, OpenPGP: key, Jobs: o.jobs, Additions: repo.Choice(o.lists.additions), Removals: repo.Choice(o.lists.removals),
 		Environment: a.childEnvironment(), Observe: progress.observer,

@@ -57,6 +57,7 @@ func runRepoVerify(ctx context.Context, a *app, o repoVerifyOptions, dir string)
 	if err != nil {
 		return err
 	}
+	v.progress.repository()
 	units, repositories, err := repo.Verify(ctx, repo.VerifyOptions{Dir: dir, Signers: signers, Jobs: v.jobs, Observe: v.progress.observer}, func(f repo.Finding) error {
 		result.Find(f.Path, string(f.Flaw), f.Detail)
 		return nil

@@ -77,7 +77,8 @@ func runRootfsScan(ctx context.Context, a *app, o rootfsScanOptions, paths []str
 	started := time.Now()
 	progress := a.newProgress()
 	defer progress.close()
-	progress.enter("searched")
+	progress.entries("searched", true)
+	progress.count(treeCount{paths: paths, crossMounts: true, files: true})
 	result, err := scan.Paths(ctx, paths, scan.Options{Own: own, Allowed: allowed, Jobs: o.jobs, Observer: progress.observer})
 	progress.close()
 	if err != nil {

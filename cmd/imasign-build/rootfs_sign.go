@@ -101,6 +101,8 @@ func runRootfsSign(ctx context.Context, a *app, o rootfsSignOptions, dir string)
 	defer o.choice.warn(a, "the tree")
 	run := newOperation(a, "rootfs sign", dir, progress, s.public, s.Plan, o.dryRun)
 	run.Select = o.choice.wrap
+	progress.entries("digested", !o.choice.given())
+	progress.count(treeCount{paths: []string{dir}, crossMounts: o.crossMounts})
 	if err := run.lists(o.manifest); err != nil {
 		return err
 	}

@@ -49,5 +49,7 @@ func runRootfsStrip(ctx context.Context, a *app, o rootfsStripOptions, dir strin
 	defer o.choice.warn(a, "the tree")
 	run := newOperation(a, "rootfs strip", dir, progress, nil, engine.Strip, o.dryRun)
 	run.Select = o.choice.wrap
+	progress.entries("read", false)
+	progress.count(treeCount{paths: []string{dir}, crossMounts: o.crossMounts})
 	return run.run(ctx, inPlace(dir, rootfs.Options{CrossMounts: o.crossMounts, Jobs: o.engine.jobs}, run))
 }

@@ -53,6 +53,7 @@ func runRootfsVerify(ctx context.Context, a *app, o rootfsVerifyOptions, dir str
 		return err
 	}
 	defer tree.Close() //nolint:errcheck // opened for reading
+	v.progress.count(treeCount{paths: []string{dir}, crossMounts: o.crossMounts})
 	return v.verify(ctx, tree, a.newVerification("rootfs verify", dir))
 }
 

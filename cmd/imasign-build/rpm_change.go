@@ -30,6 +30,7 @@ type packageChange struct {
 	jobs     int
 	options  rpmsign.Options     // of every package, but Output and Outside
 	level    rpmsign.Level       // what is checked first
+	strips   bool                // signatures are removed
 	signs    bool                // all files get signatures, which is checked early
 	longest  int                 // bytes of the longest of them
 	resume   bool                // outputs may be those of an interrupted run
@@ -152,7 +153,18 @@ func (c *packageChange) startManifest(path string) (discard func(), err error) {
 
 // each changes the packages at units and hands the outcomes to take, in their order.
 func (c *packageChange) each(ctx context.Context, units []rpmfiles.Unit, take func(*operate.Outcome) error) error {
-	_, err := operate.Each(ctx, c.jobs, c.units(units), false, &c.Operation, take)
+	verb := "signed"
+	switch {
+	case c.DryRun:
+		verb = "read"
+	case c.strips:
+		verb = "stripped"
+	}
+	done := c.progress.packages(verb, units)
+	_, err := operate.Each(ctx, c.jobs, c.units(units), false, &c.Operation, func(o *operate.Outcome) error {
+		done(o.Unit.Path)
+		return take(o)
+	})
 	return err
 }
 

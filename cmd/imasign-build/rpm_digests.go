@@ -70,11 +70,18 @@ func runRPMDigests(ctx context.Context, a *app, o rpmDigestsOptions, paths []str
 		return err
 	}
 	set := &digestSet{app: a, lines: map[string]manifest.Line{}, result: report.Digests{Head: report.Head{Command: "rpm digests"}}}
+	progress := a.newProgress()
+	defer progress.close()
+	done := progress.packages("read", units)
 	err = eachPackage(ctx, o.packages.jobs, units, func(ctx context.Context, u rpmfiles.Unit) packageDigests {
 		d := packageDigests{path: u.Path}
 		d.err = d.read(ctx, level)
 		return d
-	}, set.take)
+	}, func(p packageDigests) error {
+		done(p.path)
+		return set.take(p)
+	})
+	progress.close()
 	if err == nil && len(set.errs) > 0 {
 		return a.print(&set.result, errors.Join(fmt.Errorf("%d of %s failed; nothing was written", len(set.errs), report.PackageCount(len(units))), errors.Join(set.errs...)))
 	}

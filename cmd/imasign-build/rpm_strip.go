@@ -50,6 +50,6 @@ func newPackageStrip(a *app, command string, packages *packageFlags, choice *pac
 		c.progress.close()
 		return nil, err
 	}
-	c.Plan = planner(engine.Strip).ofAny
+	c.Plan, c.strips = planner(engine.Strip).ofAny, true
 	return c, nil
 }

@@ -53,7 +53,11 @@ func (o *rpmVerifyOptions) start(ctx context.Context, a *app, result *report.Pac
 // run verifies the packages at units.
 func (v *packageVerifier) run(ctx context.Context, units []rpmfiles.Unit) error {
 	v.result.Total = len(units)
-	err := eachPackage(ctx, v.jobs, units, v.verify, v.take)
+	done := v.progress.packages("verified", units)
+	err := eachPackage(ctx, v.jobs, units, v.verify, func(f report.PackageFindings) error {
+		done(f.Path)
+		return v.take(f)
+	})
 	v.progress.close()
 	v.choice.warn(v.app, "any package")
 	return err

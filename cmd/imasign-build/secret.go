@@ -74,12 +74,24 @@ func withoutSecrets(environ []string, sources ...string) []string {
 	})
 }
 
+// prompting keeps standard error free for a prompt until answered is called: no progress
+// and no text of other goroutines.
+func (a *app) prompting() (answered func()) {
+	resume := func() {}
+	if p := a.active.Load(); p != nil {
+		resume = p.pause()
+	}
+	release := a.screen.ask(a.err)
+	return func() {
+		release()
+		resume()
+	}
+}
+
 // ask reads a passphrase without echo. However it ends, by a signal too, the
 // terminal is given back as it was.
 func (a *app) ask(ctx context.Context, terminal *os.File, prompt string) (_ []byte, err error) {
-	if p := a.active.Load(); p != nil {
-		defer p.pause()()
-	}
+	defer a.prompting()()
 	fd := int(terminal.Fd())
 	state, err := term.GetState(fd)
 	if err != nil {

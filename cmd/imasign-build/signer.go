@@ -107,6 +107,7 @@ func newVerifier(ctx context.Context, a *app, f *verifyFlags) (*verifier, error)
 		return nil, err
 	}
 	v.progress = a.newProgress()
+	v.progress.entries("verified", !f.choice.given())
 	v.Engine, err = f.engine.engine(nil, nil, v.progress.observer)
 	if err == nil {
 		err = f.choice.compile(v.progress.observer)

@@ -57,7 +57,7 @@ func (f *tarInputFlags) open(ctx context.Context, a *app, file string, o tarball
 	if err != nil {
 		return nil, err
 	}
-	archive, err := tarball.Open(ctx, in, name, o)
+	archive, err := tarball.Open(ctx, a.reading(in), name, o)
 	if err == nil && !f.plain {
 		if err = f.refuseImage(archive, name); err != nil {
 			_ = archive.Close()

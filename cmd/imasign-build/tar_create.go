@@ -92,6 +92,8 @@ func runTarCreate(ctx context.Context, a *app, o tarCreateOptions, dir string) e
 	}
 	progress := a.newProgress()
 	defer progress.close()
+	progress.archives(!o.choice.given())
+	progress.count(treeCount{paths: []string{dir}, crossMounts: o.crossMounts})
 	c := tarCreation{app: a, dir: dir, output: o.output, options: tarball.CreateOptions{
 		CrossMounts: o.crossMounts, Latest: latest, Jobs: o.engine.jobs, Observe: progress.observer,
 	}}

@@ -66,7 +66,7 @@ func (t *tarChange) runImages(ctx context.Context, o *operation) error {
 		return err
 	}
 	defer pass.Close() //nolint:errcheck // what is left of it is of no use
-	totals, err := operate.Each(ctx, 1, layers(ctx, pass, inputName(o.result.Of)), true, &o.Operation, func(done *operate.Outcome) error {
+	totals, err := operate.Each(ctx, 1, layers(ctx, pass, inputName(o.result.Of), o.progress), true, &o.Operation, func(done *operate.Outcome) error {
 		if !o.verbose {
 			return nil
 		}
@@ -122,15 +122,16 @@ func (t *tarChange) pass(ctx context.Context, o *operation, layout *oci.Layout) 
 }
 
 // layers are the units of images.
-func layers(ctx context.Context, pass *imagePass, name string) iter.Seq2[operate.Unit, error] {
+func layers(ctx context.Context, pass *imagePass, name string, progress *progress) iter.Seq2[operate.Unit, error] {
 	return func(yield func(operate.Unit, error) bool) {
 		places, err := pass.Layers(ctx)
 		if err != nil {
 			yield(operate.Unit{}, err)
 			return
 		}
-		for _, at := range places {
+		for i, at := range places {
 			u := operate.Unit{Path: name + ": " + at.String(), Kind: manifest.Layer, Open: func(ctx context.Context) (operate.Opened, error) {
+				progress.layer(i+1, len(places))
 				layer, err := pass.Open(ctx, at)
 				if err != nil {
 					return operate.Opened{}, err
@@ -164,7 +165,7 @@ func (f *tarInputFlags) openOCI(ctx context.Context, a *app, file string, observ
 	if err != nil {
 		return nil, nil, err
 	}
-	layout, err := oci.OpenArchive(ctx, in, name, o)
+	layout, err := oci.OpenArchive(ctx, a.reading(in), name, o)
 	if err != nil {
 		closeInput()
 		if cause := context.Cause(ctx); cause != nil {
@@ -206,7 +207,7 @@ func (v *verifier) verifyImages(ctx context.Context, o tarVerifyOptions, file st
 	}
 	defer closeLayout()
 	result := v.newVerification("tar verify", file)
-	err = eachLayer(ctx, inputName(file), layout.Look(), func(layer *oci.Layer) error {
+	err = eachLayer(ctx, inputName(file), layout.Look(), v.progress, func(layer *oci.Layer) error {
 		return v.Verify(ctx, o.choice.wrap(layer), signing.Trust{Ring: v.ring}, func(verdict signing.Verdict) error {
 			verdict.Path = layer.Digest + "/" + verdict.Path
 			return result.Take(verdict)
@@ -231,12 +232,13 @@ func inputName(file string) string {
 }
 
 // eachLayer opens the layers one after the other.
-func eachLayer(ctx context.Context, name string, pass *oci.Pass, visit func(*oci.Layer) error) error {
+func eachLayer(ctx context.Context, name string, pass *oci.Pass, progress *progress, visit func(*oci.Layer) error) error {
 	places, err := pass.Layers(ctx)
 	if err != nil {
 		return err
 	}
-	for _, at := range places {
+	for i, at := range places {
+		progress.layer(i+1, len(places))
 		layer, err := pass.Open(ctx, at)
 		if err != nil {
 			return err

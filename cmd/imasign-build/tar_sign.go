@@ -53,6 +53,7 @@ func runTarSign(ctx context.Context, a *app, o tarSignOptions, file string) erro
 		return err
 	}
 	progress := a.newProgress()
+	progress.entries("digested", !o.choice.given())
 	defer progress.close()
 	if err := o.choice.compile(progress.observer); err != nil {
 		return err

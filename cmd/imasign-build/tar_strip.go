@@ -37,6 +37,7 @@ func runTarStrip(ctx context.Context, a *app, o tarStripOptions, file string) er
 	}
 	progress := a.newProgress()
 	defer progress.close()
+	progress.entries("read", false)
 	if err := o.choice.compile(progress.observer); err != nil {
 		return err
 	}

@@ -82,7 +82,7 @@ func TestIMAIsStandardLibraryOnly(t *testing.T) {
 }
 
 func TestPackagesKnowNoCommandLineAndNoLogger(t *testing.T) {
-	forbidden := []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "log", "log/slog", "testing", "github.com/vbauerster/mpb/v8"}
+	forbidden := []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "log", "log/slog", "testing"}
 	for path, p := range list(t, "./pkg/...") {
 		for _, imported := range p.Imports {
 			if slices.Contains(forbidden, imported) {

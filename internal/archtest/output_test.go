@@ -65,9 +65,8 @@ func written(e ast.Expr) string {
 var printers = map[string][]string{
 	"internal/report/printer.go":       {"quote.Fprintf"},
 	"internal/report/cli_reference.go": {"fmt.Fprint", "fmt.Fprintf"}, // docs/cli.md, which has no such text
-	"app.go":                           {"io.WriteString"},            // a.note
 	"output.go":                        {"a.out.Write"},               // results that are files
-	"progress.go":                      {"quote.Fprintf"},             // the bar
+	"progress_screen.go":               {"io.WriteString"},            // what a.note quoted, and the line of progress
 	"secret.go":                        {"quote.Fprintf"},             // the prompt
 }
 

@@ -5,15 +5,17 @@ import "sync"
 // EventKind is the kind of an Event.
 type EventKind uint8
 
-// The kinds of events.
+// The kinds of events. Listed, Attaching and Restoring begin a step and state how much of
+// it is to come; Planned and Checked, Attached, and Restored report what is done of it.
 const (
 	Planned   EventKind = iota // an entry's record is in the plan
 	Attached                   // an entry's values are attached
 	Checked                    // an entry was verified
 	Restored                   // an entry has its old values again
-	Attaching                  // from now on the container is changed; Entries says how many follow
+	Attaching                  // from now on the container is changed
 	Restoring                  // attaching failed; the old values are restored from now on
 	Warning                    // Message is a warning about Path, or about the run if Path is ""
+	Listed                     // the entries of a container are known; none has been read
 )
 
 // Event is progress, or a warning.
@@ -21,8 +23,8 @@ type Event struct {
 	Kind    EventKind
 	Path    string
 	Message string
-	Entries int64 // number of entries that this event is about
-	Bytes   int64 // bytes of content digested for them
+	Entries int64 // number of entries that this event is about; 0 if unknown
+	Bytes   int64 // bytes of their content; 0 if unknown or not read
 }
 
 // Observer receives events. Several goroutines may use it. The zero value ignores events.

@@ -201,11 +201,13 @@ func (c *creator) add(ctx context.Context, f *file, values map[string][]byte) er
 		c.counts.Signed++
 	}
 	c.counts.Bytes += h.Size
-	c.opts.Observe.Tell(signing.Event{Kind: signing.Attached, Path: n.Path, Entries: 1, Bytes: h.Size})
-	if h.Size == 0 {
-		return nil
+	if h.Size > 0 {
+		if err := f.copy(ctx, c.out, c.copying); err != nil {
+			return err
+		}
 	}
-	return f.copy(ctx, c.out, c.copying)
+	c.opts.Observe.Tell(signing.Event{Kind: signing.Attached, Path: n.Path, Entries: 1, Bytes: h.Size})
+	return nil
 }
 
 // writeHeader writes a header by archive/tar, which leaves all that is not ASCII

@@ -71,7 +71,8 @@ type Options struct {
 	// Whiteouts takes names that begin with ".wh." for what they are in layers of
 	// container images, marks of deletion, which are not signed.
 	Whiteouts bool
-	// Observe gets progress of Rewrite and warnings, from any goroutine.
+	// Observe gets the progress of Rewrite, how much there is in the archive, and warnings,
+	// from any goroutine.
 	Observe signing.Observer
 }
 
@@ -165,14 +166,15 @@ func (a *Archive) Top(name string) *io.SectionReader {
 	return io.NewSectionReader(a.file, s.at, s.size)
 }
 
-// note keeps one of these files in mind. Their names are short: the header has them.
-func (t *tops) note(m *member) {
+// note remembers such a file. Their names are short: the header has them. note reports
+// false for the archive's root.
+func (t *tops) note(m *member) bool {
 	raw, _, _ := bytes.Cut(m.block[:100], []byte{0})
 	name := cleanPath(string(raw))
 	dir, _, _ := strings.Cut(name, "/")
 	switch {
 	case name == "":
-		return
+		return false
 	case t.dir == "":
 		t.dir = dir
 	case t.dir != dir:
@@ -181,6 +183,7 @@ func (t *tops) note(m *member) {
 	if slices.Contains(topNames, name) || slices.Contains(topNames, strings.TrimPrefix(name, t.dir+"/")) {
 		t.files[name] = place{m.content, m.size}
 	}
+	return true
 }
 
 func (a *Archive) errorf(err error) error { return fmt.Errorf("%s: %w", a.name, err) }
@@ -193,7 +196,7 @@ func (a *Archive) survey(ctx context.Context) error {
 	if err := a.checkBeginning(); err != nil {
 		return err
 	}
-	s := a.scan()
+	s, listed := a.scan(), signing.Event{Kind: signing.Listed}
 	for {
 		m, err := s.next()
 		if errors.Is(err, io.EOF) {
@@ -208,7 +211,10 @@ func (a *Archive) survey(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		a.top.note(m)
+		if a.top.note(m) && m.typeflag != typePaxGlobal && m.typeflag != typeVolume {
+			listed.Entries++
+			listed.Bytes += m.size
+		}
 		a.entries++
 	}
 	if a.end = s.offset; a.size == 0 {
@@ -223,6 +229,9 @@ func (a *Archive) survey(ctx context.Context) error {
 		return fmt.Errorf("%w: the archive ends before its first entry, and more than zeros follow", ErrAmbiguous)
 	case trailing:
 		a.opts.Observe.Warn(a.name, fmt.Sprintf("has more than zeros after the archive's end at byte %d, perhaps another archive: nothing there is signed or verified", a.end))
+	}
+	if err == nil {
+		a.opts.Observe.Tell(listed)
 	}
 	return err
 }

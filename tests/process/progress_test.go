@@ -15,7 +15,7 @@ func TestBar(t *testing.T) {
 	endless(t, tree)
 	r, typed := onTerminal(t, "stty rows 24 cols 80; export TERM=xterm; exec "+harness.Program(t)+" rootfs sign --dry-run "+tree)
 	if !r.until(func() bool {
-		return strings.Contains(r.out.String(), "digested 0 entries") && strings.Contains(r.out.String(), "\x1b[")
+		return strings.Contains(r.out.String(), "digested 0 of 1 entries") && strings.Contains(r.out.String(), "\x1b[")
 	}) {
 		t.Fatalf("there was no bar: %q", r.out.String())
 	}
@@ -31,7 +31,9 @@ func TestLines(t *testing.T) {
 	tree := t.TempDir()
 	endless(t, tree)
 	r := start(t, nil, "rootfs", "sign", "--dry-run", tree)
-	if !r.until(func() bool { return strings.Contains(r.err.String(), "imasign-build: digested 0 entries, 0 bytes\n") }) {
+	if !r.until(func() bool {
+		return strings.Contains(r.err.String(), "imasign-build: digested 0 of 1 entries, 0.0 of ")
+	}) {
 		t.Fatalf("there was no line: %q", r.err.String())
 	}
 	if strings.Contains(r.err.String(), "\x1b") {
@@ -58,7 +60,7 @@ func TestThePromptIsLeftAlone(t *testing.T) {
 	check(t, err)
 	if !r.until(func() bool {
 		_, after, _ := strings.Cut(r.out.String(), prompt)
-		return strings.Contains(after, "digested 0 entries")
+		return strings.Contains(after, "digested 0 of 1 entries")
 	}) {
 		t.Errorf("the bar did not come back: %q", r.out.String())
 	}
@@ -76,7 +78,9 @@ func TestDumbTerminal(t *testing.T) {
 	tree := t.TempDir()
 	endless(t, tree)
 	r, typed := onTerminal(t, "export TERM=dumb LC_ALL=C; exec "+harness.Program(t)+" rootfs sign --dry-run "+tree)
-	if !r.until(func() bool { return strings.Contains(r.out.String(), "imasign-build: digested 0 entries, 0 bytes\r\n") }) {
+	if !r.until(func() bool {
+		return strings.Contains(r.out.String(), "imasign-build: digested 0 of 1 entries, 0.0 of ")
+	}) {
 		t.Fatalf("there was no line: %q", r.out.String())
 	}
 	_, err := typed.Write([]byte("\x03"))

@@ -40,7 +40,7 @@ type VerifyOptions struct {
 	Signers *Signers
 	// Jobs is how many packages are read at a time; zero stands for one a core.
 	Jobs int
-	// Observe gets warnings.
+	// Observe gets progress, in packages, and warnings.
 	Observe signing.Observer
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/imasign/imasign-build/internal/pipeline"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
+	"github.com/imasign/imasign-build/pkg/signing"
 )
 
 // packages compares the packages that are there with what primary.xml says of them.
@@ -24,8 +25,14 @@ func (v *verification) packages(ctx context.Context, p *listing) error {
 	worker := func() func(context.Context, string) judged {
 		return func(ctx context.Context, item string) judged { return v.judge(ctx, item, by[item]) }
 	}
+	listed := signing.Event{Kind: signing.Listed, Entries: int64(len(by))}
+	for _, list := range by {
+		listed.Bytes += list[0].size
+	}
+	v.Observe.Tell(listed)
 	var errs []error
 	err := pipeline.Ordered(ctx, v.Jobs, 4*pipeline.Jobs(v.Jobs), pipeline.Of(slices.Sorted(maps.Keys(by))), worker, func(j judged) error {
+		v.Observe.Tell(signing.Event{Kind: signing.Checked, Path: j.item, Entries: 1, Bytes: by[j.item][0].size})
 		for _, detail := range j.differs {
 			v.find(j.item, FlawDiffers, "%s", detail)
 		}

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strconv"
@@ -47,16 +48,23 @@ func PackageCount(n int) string {
 }
 
 // Size writes a number of bytes as a person reads it.
-func Size(n int64) string {
+func Size(n int64) string { return inUnitOf(n, n, "") }
+
+// SizeOf writes a part of a number of bytes, and that number, in the same unit.
+func SizeOf(part, n int64) string { return inUnitOf(part, n, "of "+Size(n)) }
+
+// inUnitOf writes a number of bytes in the unit that fits n. What follows the number is
+// the unit, or rest unless that is empty.
+func inUnitOf(part, n int64, rest string) string {
 	units := []string{"kB", "MB", "GB", "TB"}
 	if n < 1000 {
-		return fmt.Sprintf("%d bytes", n)
+		return fmt.Sprintf("%d %s", part, cmp.Or(rest, "bytes"))
 	}
-	value := float64(n) / 1000
-	for len(units) > 1 && value >= 1000 {
-		value, units = value/1000, units[1:]
+	scale := 1000.0
+	for len(units) > 1 && float64(n)/scale >= 1000 {
+		scale, units = scale*1000, units[1:]
 	}
-	return fmt.Sprintf("%.1f %s", value, units[0])
+	return fmt.Sprintf("%.1f %s", float64(part)/scale, cmp.Or(rest, units[0]))
 }
 
 // growth says how much larger something became, or smaller.
