@@ -17,11 +17,13 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// Prepare refuses a tree in which nothing can be set (Probe), and touches nothing.
-// Committing the change sets what the plan says. Each file must be in the very state in
-// which it was planned, owner, times and content untouched since. After an error, and
-// when ctx is cancelled, the xattrs recorded in the plan are put back and the error says
-// so; if that fails as well, the error names the files.
+// Prepare returns the change that attaches the plan. It changes nothing. If security.ima
+// cannot be set in the tree, it returns the error of [Tree.Probe].
+//
+// Commit sets the plan's xattrs. Each file must be in the same state as when it was
+// planned, with the same owner, times and content. If there is an error, or ctx is
+// cancelled, Commit restores the old xattrs, which the plan has recorded, and the error
+// says so. If files cannot be restored, the error names them.
 func (t *Tree) Prepare(ctx context.Context, plan *signing.Plan) (*signing.Change, error) {
 	if plan.Counts().Pending() == 0 {
 		return &signing.Change{}, nil
@@ -45,7 +47,7 @@ func (t *Tree) commit(ctx context.Context, plan *signing.Plan) error {
 	defer unlock()
 	t.observe.Tell(signing.Event{Kind: signing.Attaching, Entries: plan.Counts().Pending()})
 	done := attached{moved: map[int]tree.Stamp{}}
-	var failed atomic.Bool // what is not begun yet would only have to be restored
+	var failed atomic.Bool // do not change further files, which would only have to be restored
 	worker := func() func(context.Context, pending) attachment {
 		return func(_ context.Context, p pending) attachment {
 			if failed.Load() {
@@ -70,11 +72,12 @@ func (t *Tree) commit(ctx context.Context, plan *signing.Plan) error {
 	return nil
 }
 
-// maxPending is how many files are attached to at once and waiting to be.
+// maxPending is the number of files that are being changed or wait for it.
 const maxPending = 256
 
-// parallel is how many files are attached to at a time. What is pretended is kept by
-// one process, which answers one call after the other.
+// parallel returns how many files are changed at the same time. Under pseudo or fakeroot
+// it is 1, because one process stores the pretended xattrs and answers one call after the
+// other.
 func (t *Tree) parallel() int {
 	if t.tree.Preload() != "" {
 		return 1
@@ -82,7 +85,7 @@ func (t *Tree) parallel() int {
 	return t.jobs
 }
 
-// pending is a record that changes something, numbered among those that do.
+// pending is a record that changes something, and its number among such records.
 type pending struct {
 	nth    int
 	record signing.Record
@@ -103,27 +106,27 @@ func pendingOf(plan *signing.Plan) iter.Seq2[pending, error] {
 	}
 }
 
-// attachment is what became of a pending record.
+// attachment is the result of attaching a pending record.
 type attachment struct {
 	pending
 
-	made  bool // something was attached, if perhaps not all
-	moved bool // to another inode, whose state is now
+	made  bool // at least one xattr was set
+	moved bool // the file has another inode now
 	now   tree.Stamp
 	err   error
 }
 
-// attached is what a restore has to know beyond the plan.
+// attached is what a restore needs to know in addition to the plan.
 type attached struct {
-	// files says of the plan's pending records, up to the last of them, which have
-	// anything attached: one that was refused before that is not ours to restore.
+	// files says for each pending record, up to the last one changed, whether any of its
+	// xattrs was set. Files that were refused must not be restored.
 	files []bool
-	// moved are, by the records' index, the files that have another inode since.
-	// overlayfs copies a file of a lower layer when it is changed.
+	// moved has, by the record's index, the new state of files that have another inode
+	// since: overlayfs copies a file of a lower layer when it is changed.
 	moved map[int]tree.Stamp
 }
 
-// note takes the attachments in order; some may be missing, which were not begun.
+// note records the attachments, which come in order. Those that were not begun are missing.
 func (d *attached) note(a *attachment) {
 	for len(d.files) < a.nth {
 		d.files = append(d.files, false)
@@ -154,7 +157,7 @@ func (t *Tree) attach(p pending) attachment {
 	return a
 }
 
-// planned is the state in which the record's file was planned.
+// planned returns the state in which the record's file was planned.
 func (t *Tree) planned(r *signing.Record) (tree.Stamp, error) {
 	var stamp tree.Stamp
 	if err := stamp.UnmarshalBinary(r.Token); err != nil {
@@ -163,7 +166,7 @@ func (t *Tree) planned(r *signing.Record) (tree.Stamp, error) {
 	return stamp, nil
 }
 
-// attachedTo returns what the xattrs that the record changes have afterwards.
+// attachedTo returns the new values of the xattrs that the record changes.
 func attachedTo(r *signing.Record) map[string][]byte {
 	values := map[string][]byte{}
 	for _, v := range r.Changes() {
@@ -172,9 +175,9 @@ func attachedTo(r *signing.Record) map[string][]byte {
 	return values
 }
 
-// changes lists the record's changes in the order in which they are made, from one value
-// to the other. security.evm goes before security.ima: whatever happens in between leaves
-// a file that EVM refuses rather than one that is half right.
+// changes lists the record's changes, from the values in from to the values in to, in the
+// order in which they are made. security.evm comes before security.ima: if the process
+// ends in between, EVM refuses the file, which is better than a file that is half right.
 func changes(r *signing.Record, from, to map[string][]byte) (list []tree.XattrChange) {
 	for _, v := range r.Changes() {
 		name := v.Form.Xattr
@@ -184,7 +187,7 @@ func changes(r *signing.Record, from, to map[string][]byte) (list []tree.XattrCh
 	return list
 }
 
-// advise adds what to do about it.
+// advise adds to an error what the user can do.
 func advise(err error) error {
 	var failed *tree.XattrError
 	if !errors.As(err, &failed) {
@@ -192,26 +195,26 @@ func advise(err error) error {
 	}
 	switch {
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.E2BIG), errors.Is(err, unix.ERANGE):
-		return fmt.Errorf("%w: its %d bytes find no room beside the inode; smaller signatures (P-256), larger inodes (mkfs.ext4 -I 512) or -O ea_inode help", err, failed.Size)
+		return fmt.Errorf("%w: there is no room for its %d bytes: use smaller signatures (P-256), larger inodes (mkfs.ext4 -I 512) or mkfs.ext4 -O ea_inode", err, failed.Size)
 	case errors.Is(err, unix.EPERM):
 		return fmt.Errorf("%w: is the file immutable (lsattr)?", err)
 	}
 	return err
 }
 
-// restore puts back what the files attached to had before.
+// restore sets the old xattrs of the changed files, and returns failed with the result.
 func (t *Tree) restore(plan *signing.Plan, done *attached, failed error) error {
 	t.observe.Tell(signing.Event{Kind: signing.Restoring, Entries: done.count()})
 	left := t.putAllBack(plan, done, func(r *signing.Record) {
 		t.observe.Tell(signing.Event{Kind: signing.Restored, Path: r.Path, Entries: 1})
 	})
-	if len(left) > 0 { // a value that found no room may find it where newer ones were removed
+	if len(left) > 0 { // there may be room now that new values of other files are removed
 		left = t.putAllBack(plan, done, func(*signing.Record) {})
 	}
 	if len(left) == 0 {
 		return fmt.Errorf("%w; %w", failed, errRestored)
 	}
-	return fmt.Errorf("%w; %d files could not be restored and keep what was attached: %w", failed, len(left), errors.Join(left...))
+	return fmt.Errorf("%w; %d files could not be restored and keep their new xattrs: %w", failed, len(left), errors.Join(left...))
 }
 
 func (d *attached) count() (n int64) {
@@ -239,10 +242,11 @@ func (t *Tree) putAllBack(plan *signing.Plan, done *attached, tell func(*signing
 	return left
 }
 
-// putBack restores one file: its inode must still be the same, its state has
-// changed with what was attached. A file that was replaced was never attached to,
-// and a value that is not the one attached is somebody else's: inode numbers are
-// reused, and another signer may have come in between.
+// putBack restores one file. Its inode must be the same as before, but its state may
+// differ, because setting xattrs changed it. A file is left alone if it was replaced by
+// another file since, or if its value is not the one that was attached: then somebody else
+// set it. Comparing the inode is not enough, because inode numbers are reused and another
+// signer may have set a value.
 func (t *Tree) putBack(r *signing.Record, done *attached) error {
 	was, err := t.planned(r)
 	if err != nil {

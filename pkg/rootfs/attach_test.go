@@ -29,7 +29,7 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// swapper is a tree that changes when the listing is at a path.
+// swapper is a tree that changes when the listing reaches a path.
 type swapper struct {
 	*Tree
 	at   string
@@ -49,8 +49,8 @@ func (s *swapper) Entries(ctx context.Context) iter.Seq2[signing.Entry, error] {
 	}
 }
 
-// swaps are what somebody may do to d/m of a tree, at path, between two steps of
-// ours. outside holds a file m of its own.
+// swaps are what another process may do to d/m of a tree, at path, between two steps of
+// this program. outside is a directory with another file m.
 var swaps = map[string]func(t *testing.T, path, outside string){
 	"written, times put back": func(t *testing.T, path, _ string) {
 		st, err := os.Stat(path)
@@ -69,7 +69,7 @@ var swaps = map[string]func(t *testing.T, path, outside string){
 		run(t, "cp", "-a", path, path+".new")
 		ok(t, os.Rename(path+".new", path))
 	},
-	"removed and made anew": func(t *testing.T, path, _ string) { // which may reuse the inode number
+	"removed and made again": func(t *testing.T, path, _ string) { // may reuse the inode number
 		content, err := os.ReadFile(path)
 		ok(t, err)
 		ok(t, os.Remove(path))
@@ -85,7 +85,7 @@ var swaps = map[string]func(t *testing.T, path, outside string){
 		ok(t, os.Remove(path))
 		ok(t, os.Link(filepath.Join(outside, "m"), path))
 	},
-	"a hard link to the same outside": func(t *testing.T, path, outside string) { // the same value, of another inode
+	"a hard link to the same outside": func(t *testing.T, path, outside string) { // the same value on another inode
 		value := getXattr(t, path, ima.XattrIMA)
 		if value != nil {
 			setXattr(t, filepath.Join(outside, "m"), string(value))
@@ -121,7 +121,7 @@ var swaps = map[string]func(t *testing.T, path, outside string){
 // before are the security.ima values that files have before they are signed.
 var before = map[string]string{"a": "", "b": "\x04\x04old digest", "e": "\x00binary\xff"}
 
-// marked makes a tree a, b, c, d/m, e, z some of which have a security.ima.
+// marked makes a tree of a, b, c, d/m, e and z. Some have a security.ima.
 func marked(t testing.TB, dir string) string {
 	t.Helper()
 	write(t, dir, "a", "b", "c", "d/m", "e", "z")
@@ -131,9 +131,9 @@ func marked(t testing.TB, dir string) string {
 	return dir
 }
 
-// Whatever happens to a file between plan and attach, or while others are attached
-// to: the error names it, what others had is back byte for byte, and nothing
-// outside of the tree is touched.
+// TestSwappedBeforeAttach changes a file between plan and attach, or while other files
+// are changed. The error names the file, all other files are restored exactly, and nothing
+// outside the tree is touched.
 func TestSwappedBeforeAttach(t *testing.T) {
 	for name, swap := range swaps {
 		for _, late := range []bool{false, true} {
@@ -146,7 +146,7 @@ func TestSwappedBeforeAttach(t *testing.T) {
 				var was, wasOutside map[string]string
 				do := func() {
 					attached := getXattr(t, filepath.Join(dir, "a"), ima.XattrIMA)
-					if late { // a has its signature by now; the snapshot shall not
+					if late { // a is signed already, but the snapshot must have its old value
 						setXattr(t, filepath.Join(dir, "a"), before["a"])
 					}
 					swap(t, filepath.Join(dir, "d/m"), outside)
@@ -179,8 +179,8 @@ func TestSwappedBeforeAttach(t *testing.T) {
 	}
 }
 
-// A file that was attached to and is swapped before the restore: what has taken its
-// place is not ours to change.
+// TestSwappedBeforeRestore replaces a signed file before the restore, which must not
+// change the replacement.
 func TestSwappedBeforeRestore(t *testing.T) {
 	for name, swap := range swaps {
 		t.Run(name, func(t *testing.T) {
@@ -205,7 +205,7 @@ func TestSwappedBeforeRestore(t *testing.T) {
 			err := attach(t.Context(), tr, plan)
 			mentions(t, err, filepath.Join(dir, "e")+": "+tree.ErrChanged.Error())
 			switch name {
-			case "its directory a link to outside", "mounted over": // our file is somewhere, and it is said so
+			case "its directory a link to outside", "mounted over": // the signed file is elsewhere now, and the error says so
 				if errors.Is(err, errRestored) {
 					t.Errorf("got %v", err)
 				}
@@ -224,13 +224,14 @@ func TestSwappedBeforeRestore(t *testing.T) {
 				}
 			}
 			if wasM != nil && string(wasM) != string(getXattr(t, filepath.Join(dir, "d/m"), ima.XattrIMA)) {
-				t.Error("the value that somebody else set is gone")
+				t.Error("the restore changed a value that somebody else set")
 			}
 		})
 	}
 }
 
-// On ext4 a file that is removed and made anew often gets the same inode number.
+// TestRestoreKnowsReusedInodes removes a file and makes it again: on ext4 it often gets the
+// same inode number.
 func TestRestoreKnowsReusedInodes(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "a", "b")
@@ -250,7 +251,7 @@ func TestRestoreKnowsReusedInodes(t *testing.T) {
 			break
 		}
 		if i == 1000 {
-			t.Fatal("the file system does not reuse inode numbers: the test would prove nothing")
+			t.Fatal("the file system does not reuse inode numbers: the test proves nothing")
 		}
 	}
 	setXattr(t, path, "of the new file")
@@ -283,18 +284,18 @@ func TestCancelledWhileAttaching(t *testing.T) {
 		t.Errorf("%v", ev.kinds)
 	}
 	ev.on = nil
-	// The restore changed ctime, so that the plan holds no more; a new one does.
+	// The restore changed the ctime, so the old plan no longer matches. A new plan does.
 	if err := attach(t.Context(), tr, plan); !errors.Is(err, tree.ErrChanged) {
 		t.Errorf("the old plan: %v", err)
 	}
 	sign(t, dir, Options{})
 	if n := verify(t, dir, Options{}); n != 6 {
-		t.Errorf("%d files hold", n)
+		t.Errorf("%d files are valid", n)
 	}
 }
 
-// TestRestoreOfSeveralAtOnce: what was attached to beyond the file that failed, or was
-// not, is restored, or left alone.
+// TestRestoreOfSeveralAtOnce checks that of the files after the failed one those that were
+// changed are restored, and the others are not touched.
 func TestRestoreOfSeveralAtOnce(t *testing.T) {
 	dir := t.TempDir()
 	var names []string
@@ -346,7 +347,8 @@ func TestImmutableFile(t *testing.T) {
 	same(t, "the tree", was, snapshot(t, dir, false))
 }
 
-// A file that cannot be restored is named, and the others are.
+// TestRestoreFails checks that the error names a file that cannot be restored, and that
+// the other files are restored.
 func TestRestoreFails(t *testing.T) {
 	dir := marked(t, t.TempDir())
 	stuck := filepath.Join(dir, "b")
@@ -372,7 +374,7 @@ func TestRestoreFails(t *testing.T) {
 	}
 }
 
-// rsa4096 has openssl make a key, which is several times quicker than crypto/rsa.
+// rsa4096 makes a key with openssl, which is several times faster than crypto/rsa.
 func rsa4096(t *testing.T) *rsa.PrivateKey {
 	t.Helper()
 	block, _ := pem.Decode([]byte(run(t, "openssl", "genpkey", "-quiet", "-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:4096")))
@@ -381,7 +383,8 @@ func rsa4096(t *testing.T) *rsa.PrivateKey {
 	return k.(*rsa.PrivateKey)
 }
 
-// Values that do not fit into a small inode take a block each, and those may run out.
+// TestNoSpace uses values that do not fit into a small inode, so that each takes a block,
+// until there are no free blocks.
 func TestNoSpace(t *testing.T) {
 	k := rsa4096(t)
 	dir := ext4(t, "2M", "-I", "128", "-b", "1024", "-N", "256", "-O", "^has_journal")
@@ -420,8 +423,8 @@ func TestNoSpace(t *testing.T) {
 	same(t, "the tree", was, snapshot(t, dir, false))
 }
 
-// Restoring in the order of attaching may find no room for an old value that is
-// larger than the new one, until values behind it are removed.
+// TestRestoreWithoutSpace restores an old value that is larger than the new one. There is
+// no room for it until the values of later files are removed.
 func TestRestoreWithoutSpace(t *testing.T) {
 	dir := ext4(t, "2M", "-I", "512", "-b", "1024", "-N", "256", "-O", "^has_journal")
 	write(t, dir, "a", "b", "c", "z-fill")
@@ -434,7 +437,7 @@ func TestRestoreWithoutSpace(t *testing.T) {
 	full := false
 	ev.on = func(e signing.Event) {
 		switch {
-		case e.Kind == signing.Attached && e.Path == "a": // its block is free now, and taken
+		case e.Kind == signing.Attached && e.Path == "a": // its block is free now; take it
 			f, err := os.OpenFile(fill, os.O_WRONLY, 0)
 			for ok(t, err); err == nil; {
 				_, err = f.Write(make([]byte, 1024))
@@ -443,7 +446,7 @@ func TestRestoreWithoutSpace(t *testing.T) {
 			ok(t, f.Close())
 		case e.Kind == signing.Attached && e.Path == "b":
 			ok(t, os.Chmod(filepath.Join(dir, "c"), 0o600))
-		case e.Kind == signing.Restored && e.Path == "b": // stands for a block that restoring b gave back
+		case e.Kind == signing.Restored && e.Path == "b": // as if restoring b had freed a block
 			full = full && len(getXattr(t, filepath.Join(dir, "a"), ima.XattrIMA)) < 100
 			ok(t, os.Truncate(fill, 0))
 		}
@@ -452,7 +455,7 @@ func TestRestoreWithoutSpace(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	if !full {
-		t.Error("the old value found room at once: the test proved nothing")
+		t.Error("there was room for the old value at once: the test proves nothing")
 	}
 	ok(t, os.Chmod(filepath.Join(dir, "c"), 0o644))
 	now := snapshot(t, dir, false)
@@ -461,8 +464,8 @@ func TestRestoreWithoutSpace(t *testing.T) {
 	same(t, "the tree", was, now)
 }
 
-// overlayfs without an index copies a file of several names for the one that is
-// changed: the other names would stay unsigned.
+// TestOverlaySplitsHardLinks uses overlayfs without an index. It copies a file when one of
+// its names is changed, so the other names would stay unsigned.
 func TestOverlaySplitsHardLinks(t *testing.T) {
 	layers, dir := t.TempDir(), t.TempDir()
 	write(t, layers, "lower/a", "lower/linked", "lower/z", "upper/u", "work/w")
@@ -484,11 +487,11 @@ func TestOverlaySplitsHardLinks(t *testing.T) {
 	same(t, "the layer below", was, snapshot(t, filepath.Join(layers, "lower"), true))
 	sign(t, dir, Options{}, without("linked", "other"))
 	if n := verify(t, dir, Options{}, without("linked", "other")); n != 3 {
-		t.Errorf("%d files hold", n)
+		t.Errorf("%d files are valid", n)
 	}
 }
 
-// Attaching changes security.ima and the change time alone.
+// TestAttachKeepsTheRest checks that attaching changes only security.ima and the ctime.
 func TestAttachKeepsTheRest(t *testing.T) {
 	harness.Root(t)
 	dir := t.TempDir()
@@ -499,7 +502,7 @@ func TestAttachKeepsTheRest(t *testing.T) {
 		ok(t, os.Chmod(filepath.Join(dir, path), mode))
 	}
 	ok(t, filepath.WalkDir(dir, func(path string, _ fs.DirEntry, _ error) error {
-		return os.Chtimes(path, time.Unix(1e9, 7), time.Unix(1.1e9, 9)) // reading would renew the access time
+		return os.Chtimes(path, time.Unix(1e9, 7), time.Unix(1.1e9, 9)) // reading would update the access time
 	}))
 	was := snapshot(t, dir, false)
 	plan := sign(t, dir, Options{})
@@ -512,11 +515,11 @@ func TestAttachKeepsTheRest(t *testing.T) {
 	}
 	same(t, "the tree", was, now)
 	if n := verify(t, dir, Options{}); n != 7 {
-		t.Errorf("%d files hold", n)
+		t.Errorf("%d files are valid", n)
 	}
 }
 
-// Signing again is idempotent to the change time.
+// TestSigningAgainChangesNothing checks that signing again does not even change the ctime.
 func TestSigningAgainChangesNothing(t *testing.T) {
 	harness.Root(t)
 	dir := t.TempDir()
@@ -528,7 +531,7 @@ func TestSigningAgainChangesNothing(t *testing.T) {
 		t.Errorf("%+v", n)
 	}
 	same(t, "the tree", was, snapshot(t, dir, true))
-	write(t, dir, "b", "c") // b has other times now, but its content holds
+	write(t, dir, "b", "c") // b has new times, but the same content
 	if n := sign(t, dir, Options{}, hashed("hashed")).Counts(); n.Unchanged != 3 || n.Signed != 1 {
 		t.Errorf("%+v", n)
 	}
@@ -549,7 +552,7 @@ func TestStrip(t *testing.T) {
 		t.Cleanup(func() { plan.Close() })
 		return plan, attach(t.Context(), tr, plan)
 	}
-	// A strip that fails puts the signatures back.
+	// A failed strip restores the signatures.
 	signed := snapshot(t, dir, false)
 	setImmutable(t, filepath.Join(dir, "keep"), true)
 	t.Cleanup(func() { setImmutable(t, filepath.Join(dir, "keep"), false) })
@@ -568,8 +571,8 @@ func TestStrip(t *testing.T) {
 	same(t, "the tree", was, snapshot(t, dir, false))
 }
 
-// Two signers of one tree, with two keys: each ends or says that it restored, and
-// what is there in the end was set by one of them in full.
+// TestTwoSigners signs one tree with two keys at the same time. Each signer succeeds or
+// returns an error, and in the end every value is one that a signer made.
 func TestTwoSigners(t *testing.T) {
 	harness.Root(t)
 	other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -623,10 +626,11 @@ func TestTwoSigners(t *testing.T) {
 	}
 }
 
-// sha256sum(1) of coreutils gave this for 4 GiB of holes and an "x" behind them.
+// sparseDigest is the output of sha256sum(1) for 4 GiB of holes and an "x" behind them.
 const sparseDigest = "07d357bda5c988a206bb478ade5af844c26eaf242e951e5ac4d4f85b417ed69f"
 
-// A size that does not fit into 32 bits, and holes, which are zeros.
+// TestSparseFileOver4GiB signs a file whose size does not fit into 32 bits and whose holes
+// read as zeros.
 func TestSparseFileOver4GiB(t *testing.T) {
 	harness.Root(t)
 	dir := t.TempDir()

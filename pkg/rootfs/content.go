@@ -8,7 +8,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// opener returns the Open of an entry that the walk found in the state stamp.
+// opener returns the Open function of an entry. stamp is the file's state at the walk.
 func (t *Tree) opener(path string, stamp tree.Stamp) func(context.Context) (*signing.File, error) {
 	return func(context.Context) (*signing.File, error) {
 		c, err := t.tree.OpenContent(path, stamp)

@@ -12,8 +12,9 @@ import (
 
 var _ signing.Source = (*Tree)(nil)
 
-// Entries lists every name in the tree in the byte order of the paths; what cannot be
-// signed has a Reason.
+// Entries lists every name in the tree, in the byte order of the paths. Entries that
+// cannot be signed have a Reason. An error comes with the path of the entry that it is
+// about.
 func (t *Tree) Entries(ctx context.Context) iter.Seq2[signing.Entry, error] {
 	return func(yield func(signing.Entry, error) bool) {
 		for node, err := range t.tree.Walk(ctx) {

@@ -74,7 +74,8 @@ func TestUnreadableEntriesFailThePlan(t *testing.T) {
 	}
 }
 
-// A file that is no longer the one that was listed is not digested.
+// TestSwappedBeforeDigest checks that a file is not digested if it was replaced or changed
+// after it was listed.
 func TestSwappedBeforeDigest(t *testing.T) {
 	harness.Root(t)
 	for name, swap := range swaps {
@@ -127,7 +128,7 @@ func TestContentChangesWhileRead(t *testing.T) {
 				_, err = content.Read(b[:])
 				ok(t, err)
 				ok(t, change(filepath.Join(dir, "f")))
-				for err == nil { // has to end, whatever is appended
+				for err == nil { // must end although content is appended
 					_, err = content.Read(b[:])
 				}
 				if !errors.Is(err, tree.ErrChanged) || !strings.Contains(err.Error(), filepath.Join(dir, "f")) {
@@ -138,15 +139,14 @@ func TestContentChangesWhileRead(t *testing.T) {
 	}
 }
 
-// Every name of a hard link carries the inode; whichever is the first one without a
-// Reason is attached to.
+// TestHardLinks checks that values are attached to the first name without a Reason.
 func TestHardLinks(t *testing.T) {
 	harness.Root(t)
 	for name, c := range map[string]struct {
 		but     []choice
-		pending string   // the one name that is attached to
-		links   int64    // the further names
-		skipped []string // the names left out
+		pending string   // the name that values are attached to
+		links   int64    // number of further names
+		skipped []string // unselected names
 		warning string
 	}{
 		"all":            {nil, "a", 2, nil, ""},

@@ -16,7 +16,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// Sign a tree: plan first, then attach. It takes root.
+// Sign a tree: plan first, then attach. This needs root.
 func Example() {
 	ctx := context.Background()
 	dir, err := os.MkdirTemp("", "rootfs-*")

@@ -48,7 +48,7 @@ func TestPrepareTouchesNothing(t *testing.T) {
 	}
 }
 
-// TestPrepareWithoutKey: a dry run without a key needs no permission.
+// TestPrepareWithoutKey checks that a dry run without a key needs no permission.
 func TestPrepareWithoutKey(t *testing.T) {
 	dir := t.TempDir()
 	mount(t, "ramfs", dir, "ramfs", 0, "")

@@ -11,11 +11,10 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// Probe fails with one clear error when security.ima cannot be set in the tree, and
-// changes nothing to find out: it asks for the tree's root directory and, where mounts
-// are crossed, for one directory of each mount. After it succeeded, Prepare does not ask
-// again. Errors wrap ErrNoXattrs, ErrNotPermitted, ErrReadOnly, or what the system
-// answered.
+// Probe checks whether security.ima can be set in the tree, without changing anything. It
+// tests the tree's root directory and, with Options.CrossMounts, one directory of each
+// mount. After Probe has succeeded, Prepare does not probe again. Errors wrap
+// [ErrNoXattrs], [ErrNotPermitted], [ErrReadOnly], or the system's error.
 func (t *Tree) Probe(ctx context.Context) error {
 	err := t.probeAll(ctx)
 	t.probed = err == nil
@@ -29,13 +28,13 @@ func (t *Tree) probeAll(ctx context.Context) error {
 	if !t.crossMounts {
 		return nil
 	}
-	// One device may be mounted twice, read-only here and writable there.
+	// One device may be mounted twice, once read-only and once writable.
 	type mount struct{ id, dev uint64 }
 	probed := map[mount]bool{}
 	for node, err := range t.tree.Walk(ctx) {
 		m := mount{node.Mount, node.Stamp.Dev}
 		if err != nil || !node.Mode.IsDir() || probed[m] {
-			continue // what cannot be walked is the plan's to report
+			continue // the plan reports entries that cannot be walked
 		}
 		probed[m] = true
 		dir, err := t.tree.OpenDir(node.Path)
@@ -58,17 +57,17 @@ func (t *Tree) probe(dir *os.File, path string) error {
 	return t.explain(dir.Name(), err)
 }
 
-// explain turns the kernel's answer into what it means.
+// explain turns the system's error into one that says what it means here.
 func (t *Tree) explain(path string, err error) error {
 	switch {
 	case t.tree.Preload() != "" && errors.Is(err, unix.EPERM):
 		return fmt.Errorf("%s: %w: %s does not cover this directory (PSEUDO_IGNORE_PATHS?) or is disabled", path, ErrNotPermitted, t.tree.Preload())
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-		return fmt.Errorf("%s: %w: it takes CAP_SYS_ADMIN in the user namespace that mounted the file system (root, not root in a rootless container)", path, ErrNotPermitted)
+		return fmt.Errorf("%s: %w: this needs CAP_SYS_ADMIN in the user namespace that mounted the file system (root, but not root in a rootless container)", path, ErrNotPermitted)
 	case errors.Is(err, unix.ENOTSUP):
-		return fmt.Errorf("%s: %w (vfat, NFS and some FUSE and tmpfs do not)", path, ErrNoXattrs)
+		return fmt.Errorf("%s: %w (like vfat, NFS and some FUSE and tmpfs file systems)", path, ErrNoXattrs)
 	case errors.Is(err, unix.EROFS):
 		return fmt.Errorf("%s: %w", path, ErrReadOnly)
 	}
-	return fmt.Errorf("%s: probe whether security.ima can be set: %w", path, err)
+	return fmt.Errorf("%s: check whether security.ima can be set: %w", path, err)
 }

@@ -14,8 +14,8 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// refused holds that a probe fails with one clear error that names the
-// alternatives, and changed nothing.
+// refused checks that a probe fails with one error of one line that names the tree, and
+// that it changes nothing.
 func refused(t *testing.T, tr *Tree, want error) {
 	t.Helper()
 	was := snapshot(t, tr.tree.Dir(), true)
@@ -53,13 +53,13 @@ func TestProbeReadOnly(t *testing.T) {
 	refused(t, openTree(t, below, Options{}), ErrReadOnly)
 }
 
-// ramfs keeps no xattrs at all.
+// TestProbeNoXattrs uses ramfs, which does not support xattrs.
 func TestProbeNoXattrs(t *testing.T) {
 	dir := t.TempDir()
 	mount(t, "ramfs", dir, "ramfs", 0, "")
 	write(t, dir, "f")
 	refused(t, openTree(t, dir, Options{}), ErrNoXattrs)
-	// What needs no xattrs works there.
+	// Planning needs no xattrs.
 	if paths, reasons := signed(t, dir, Options{}); len(paths) != 1 {
 		t.Errorf("would sign %q, %v", paths, reasons)
 	}
@@ -76,7 +76,7 @@ func TestProbeNotPermitted(t *testing.T) {
 	asNobody(t, func() { refused(t, tr, ErrNotPermitted) })
 }
 
-// Root in a user namespace is not root of the file system.
+// TestProbeUserNamespace uses root in a user namespace that did not mount the file system.
 func TestProbeUserNamespace(t *testing.T) {
 	if dir := os.Getenv("IMASIGN_TEST_PROBE"); dir != "" {
 		refused(t, openTree(t, dir, Options{}), ErrNotPermitted)
@@ -96,8 +96,8 @@ func TestProbeUserNamespace(t *testing.T) {
 	}
 }
 
-// A mount inside of the tree is looked at where mounts are crossed, also one that
-// shows the device of the tree itself.
+// TestProbeCrossesMounts checks that with CrossMounts each mount in the tree is probed,
+// even one of the same device as the tree.
 func TestProbeCrossesMounts(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "source/f", "ro/f", "ram/f")

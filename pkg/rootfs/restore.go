@@ -11,17 +11,17 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// Detached is a tree whose files keep what they have.
+// Detached is a tree whose files are never changed. It lists entries as a [Tree] does.
 type Detached struct {
 	*Tree
 
-	// Output, unless nil, calls write with where WriteRestore's file goes, and keeps it only
-	// if write returns nil.
+	// Output, unless nil, receives the file of [WriteRestore]. It calls write with a
+	// writer, and keeps the result only if write returns nil.
 	Output func(write func(io.Writer) error) error
 }
 
-// Prepare returns the change that calls WriteRestore, none without Output, and no error:
-// those of WriteRestore are Commit's.
+// Prepare returns the change that calls [WriteRestore], or an empty change if Output is
+// nil. It never returns an error. Commit returns those of WriteRestore.
 func (d *Detached) Prepare(_ context.Context, plan *signing.Plan) (*signing.Change, error) {
 	if d.Output == nil {
 		return &signing.Change{}, nil
@@ -31,17 +31,20 @@ func (d *Detached) Prepare(_ context.Context, plan *signing.Plan) (*signing.Chan
 	}}, nil
 }
 
-// WriteRestore writes the values that the tree's files have once the plan is attached,
-// those that are there already among them, in the form that `setfattr -h --restore=`
-// reads (setfattr(1)), with paths relative to the tree: it is to be run in the tree's
-// root directory, with -h so that it follows no symbolic link that has taken a file's
-// place since. Every name of a hard link is written. Errors wrap signing.ErrUnsignedPlan,
-// or are those of w and of reading the plan.
+// WriteRestore writes the values that the tree's files have after the plan is attached,
+// unchanged values included, in the format that `setfattr --restore=` reads
+// (setfattr(1)). Paths are relative to the tree. Every name of a hard link is written.
+//
+// Run `setfattr -h --restore=FILE` in the root directory of the tree. The option -h
+// prevents it from following symbolic links that have replaced files.
+//
+// The error wraps [signing.ErrUnsignedPlan] for a plan without signatures, or is that of w
+// or of reading the plan.
 func WriteRestore(w io.Writer, plan *signing.Plan) error {
 	if err := plan.Attachable(); err != nil {
 		return err
 	}
-	buf := bufio.NewWriterSize(w, 64<<10) // keeps its first error for Flush
+	buf := bufio.NewWriterSize(w, 64<<10) // Flush returns the first error of all writes
 	for r, err := range plan.Records() {
 		if err != nil {
 			return err
@@ -58,8 +61,8 @@ func WriteRestore(w io.Writer, plan *signing.Plan) error {
 	return buf.Flush()
 }
 
-// quote writes the bytes that end a line, and the escape itself, as getfattr
-// does: a backslash and three octal digits.
+// quote escapes line ends and backslashes as getfattr does: with a backslash and three
+// octal digits.
 func quote(path string) string {
 	if !strings.ContainsAny(path, "\n\r\\") {
 		return path

@@ -15,8 +15,8 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// setfattr(1) reads the file back and sets, whatever the names are, what Attach
-// would have set, and what is set already.
+// TestWriteRestore restores the file with setfattr(1). It sets the same values as
+// attaching the plan, including unchanged ones, with unusual names.
 func TestWriteRestore(t *testing.T) {
 	harness.Root(t)
 	dir := t.TempDir()
@@ -33,7 +33,7 @@ func TestWriteRestore(t *testing.T) {
 	plan := planFor(t, openTree(t, dir, Options{}), but...)
 	var b bytes.Buffer
 	ok(t, WriteRestore(&b, plan))
-	if n := bytes.Count(b.Bytes(), []byte("# file: ")); n != len(names)+3 { // one name has it inside
+	if n := bytes.Count(b.Bytes(), []byte("# file: ")); n != len(names)+3 { // one name contains it
 		t.Errorf("%d files of %d\n%s", n, len(names), b.Bytes())
 	}
 
@@ -45,9 +45,9 @@ func TestWriteRestore(t *testing.T) {
 	}
 	restored := snapshot(t, dir, false)
 	if n := verify(t, dir, Options{}, but...); n != len(names)+2 {
-		t.Errorf("%d files hold", n)
+		t.Errorf("%d files are valid", n)
 	}
-	// The very values of Attach, of which nothing is left to do.
+	// The values are those of the plan, so there is nothing left to sign.
 	if n := sign(t, dir, Options{}, but...).Counts(); n.Pending() != 0 || n.Unchanged != int64(len(names)+1) {
 		t.Errorf("%+v", n)
 	}
@@ -79,11 +79,12 @@ func TestWriteRestoreNeedsSignatures(t *testing.T) {
 	ok(t, err)
 	defer full.Close()
 	if err := WriteRestore(full, planFor(t, tr)); err == nil {
-		t.Error("a full disk is no error")
+		t.Error("no error for a full disk")
 	}
 }
 
-// What getfattr(1) dumps of a signed tree is what WriteRestore writes of its plan.
+// TestWriteRestoreAsGetfattr compares the dump by getfattr(1) of a signed tree with the
+// output of WriteRestore.
 func TestWriteRestoreAsGetfattr(t *testing.T) {
 	harness.Root(t)
 	dir := t.TempDir()

@@ -1,12 +1,14 @@
-// Package rootfs is a directory tree as a container of signatures: it lists the
-// files, and attaches security.ima as extended attributes.
+// Package rootfs lists the files of a directory tree, and attaches signatures to them as
+// extended attributes.
 //
-// A Tree lists entries for a plan of pkg/signing and makes the change that the plan
-// describes; a Detached one leaves the files as they are. Walking and containment are
-// internal/tree's; digesting, signing and the plan are pkg/signing's; which of the files
-// are signed is for a Source around the Tree to say. Attaching is for a process that may
-// set security.* xattrs on the tree's file system; Probe says so before any work, and
-// WriteRestore makes a file for somebody who may.
+// A [Tree] lists entries for a plan of pkg/signing, which digests and signs them. Then it
+// makes the changes of the plan. A [signing.Source] that wraps the Tree can select the
+// files to sign.
+//
+// Only a process that may set security.* xattrs on the tree's file system can attach a
+// plan. [Tree.Probe] checks that before any work. Without the permission, [WriteRestore]
+// writes a file from which a privileged process can set the xattrs later. A [Detached]
+// tree does so instead of changing files.
 package rootfs
 
 import (
@@ -16,42 +18,41 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// Errors that callers decide by.
+// Errors that callers act on. Match them with [errors.Is].
 var (
-	// ErrNoXattrs means that the file system keeps no security.* xattrs.
+	// ErrNoXattrs means that the file system does not support security.* xattrs.
 	ErrNoXattrs = errors.New("the file system keeps no security.ima")
 	// ErrNotPermitted means that this process may not set security.ima.
 	ErrNotPermitted = errors.New("setting security.ima is not permitted")
 	// ErrReadOnly means that the file system is mounted read-only.
 	ErrReadOnly = errors.New("the file system is read-only")
-	// ErrLinksSplit means that the file system made a file of its own of one name
-	// of a hard link when it was attached to, and left the other names unsigned.
+	// ErrLinksSplit means that the file system separated one name of a hard link from the
+	// others when its xattr was set, so that the other names stayed unsigned.
 	ErrLinksSplit = errors.New("the file system separates hard links when a file is changed (overlayfs)")
 )
 
-// errRestored is wrapped by errors of a change after which the tree is as it was before.
+// errRestored is wrapped by the error of a failed change if the tree was restored.
 var errRestored = errors.New("the tree was restored: nothing is attached")
 
-// Options of Open.
+// Options are the options of [Open].
 type Options struct {
-	CrossMounts bool // enter file systems mounted inside the tree
-	Jobs        int  // how many files are attached to at a time; zero stands for one a core
-	// Observe gets progress of changes and warnings, from any goroutine; it comes
-	// from signing.NewObserver.
+	CrossMounts bool // enter file systems that are mounted inside the tree
+	Jobs        int  // number of files that are changed at the same time; zero means one per core
+	// Observe receives the progress of changes, and warnings. The zero value ignores them.
 	Observe signing.Observer
 }
 
-// Tree is an open root file system tree.
+// Tree is an open directory tree, such as a root file system.
 type Tree struct {
 	tree        *tree.Tree
 	crossMounts bool
 	jobs        int
 	observe     signing.Observer
-	probed      bool // Probe succeeded
+	probed      bool // Probe has succeeded
 }
 
-// Open opens the tree below dir, a directory; the caller closes it. Symbolic links in it
-// are entries and never followed. Errors are those of opening a directory.
+// Open opens the tree below the directory dir. The caller closes it. Symbolic links in the
+// tree are entries and are never followed. Errors are those of opening a directory.
 func Open(dir string, o Options) (*Tree, error) {
 	t, err := tree.Open(dir, tree.Options{CrossMounts: o.CrossMounts})
 	if err != nil {

@@ -37,7 +37,7 @@ func ok(t testing.TB, err error) {
 	}
 }
 
-// key makes a P-256 key for the whole run of the tests.
+// key returns the P-256 key of the whole test run.
 var key = sync.OnceValue(func() crypto.Signer {
 	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -53,11 +53,11 @@ func public(t testing.TB, k crypto.Signer) *ima.PublicKey {
 	return pub
 }
 
-// events collects what an observer is told.
+// events collects the events of an observer.
 type events struct {
 	warnings []string
 	kinds    map[signing.EventKind]int
-	on       func(signing.Event) // called as well
+	on       func(signing.Event) // unless nil, called for each event
 }
 
 func (e *events) observer() signing.Observer {
@@ -73,8 +73,8 @@ func (e *events) observer() signing.Observer {
 	})
 }
 
-// openTree opens a tree to which one file is attached at a time, for tests that do
-// something between two of them.
+// openTree opens a tree whose files are changed one at a time, unless o.Jobs says
+// otherwise, for tests that do something in between.
 func openTree(t testing.TB, dir string, o Options) *Tree {
 	t.Helper()
 	o.Jobs = cmp.Or(o.Jobs, 1)
@@ -103,10 +103,10 @@ func planWith(t testing.TB, tr *Tree, k crypto.Signer, but ...choice) *signing.P
 	return p
 }
 
-// choice changes entries, as a Source around a Tree may.
+// choice changes entries, as a Source that wraps a Tree may.
 type choice func(*signing.Entry)
 
-// without leaves files out, by their last name.
+// without leaves out files with these last names.
 func without(names ...string) choice {
 	return func(e *signing.Entry) {
 		if e.Reason == "" && slices.Contains(names, filepath.Base(e.Path)) {
@@ -115,7 +115,7 @@ func without(names ...string) choice {
 	}
 }
 
-// hashed has a file get a digest alone.
+// hashed gives a file only a digest.
 func hashed(name string) choice {
 	return func(e *signing.Entry) { e.HashOnly = e.HashOnly || filepath.Base(e.Path) == name }
 }
@@ -146,7 +146,7 @@ func sign(t testing.TB, dir string, o Options, but ...choice) *signing.Plan {
 	return p
 }
 
-// attach prepares and commits.
+// attach prepares and commits a plan.
 func attach(ctx context.Context, tr *Tree, plan *signing.Plan) error {
 	change, err := tr.Prepare(ctx, plan)
 	if err != nil || change.Commit == nil {
@@ -155,8 +155,8 @@ func attach(ctx context.Context, tr *Tree, plan *signing.Plan) error {
 	return change.Commit(ctx)
 }
 
-// signed lists what a signing of dir would sign or hash, and the reasons for
-// everything else.
+// signed returns the paths that a run on dir would sign or hash, and the reasons of the
+// other paths.
 func signed(t *testing.T, dir string, o Options) (paths []string, reasons map[string]string) {
 	t.Helper()
 	reasons = map[string]string{}
@@ -171,7 +171,7 @@ func signed(t *testing.T, dir string, o Options) (paths []string, reasons map[st
 	return paths, reasons
 }
 
-// verify holds that every regular file is signed and holds, and returns how many.
+// verify checks that every regular file has a valid value, and returns their number.
 func verify(t *testing.T, dir string, o Options, but ...choice) (files int) {
 	t.Helper()
 	e, err := signing.New(signing.Options{})
@@ -212,9 +212,9 @@ func setXattr(t testing.TB, path, value string) {
 	ok(t, xattr.LSet(path, ima.XattrIMA, []byte(value)))
 }
 
-// snapshot is everything about a tree that a restore has to bring back: names,
-// kinds, modes, owners, sizes, access and modification times and all xattrs. A
-// change time cannot be brought back; with ctimes it is part of the snapshot.
+// snapshot returns everything about a tree that a restore must bring back: names, kinds,
+// modes, owners, sizes, access and modification times, and all xattrs. ctimes adds the
+// change times, which a restore cannot bring back.
 func snapshot(t testing.TB, dir string, ctimes bool) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -227,7 +227,7 @@ func snapshot(t testing.TB, dir string, ctimes bool) map[string]string {
 			return err
 		}
 		line := fmt.Sprintf("%o %d:%d %d bytes, mtime %d", st.Mode, st.Uid, st.Gid, st.Size, st.Mtim.Nano())
-		if st.Mode&unix.S_IFMT == unix.S_IFREG { // listing directories changes their access time
+		if st.Mode&unix.S_IFMT == unix.S_IFREG { // listing a directory changes its access time
 			line += fmt.Sprintf(" atime %d", st.Atim.Nano())
 		}
 		if ctimes {
@@ -257,7 +257,7 @@ func same(t testing.TB, what string, before, now map[string]string) {
 	}
 }
 
-// mount mounts for the time of the test, which needs root.
+// mount mounts a file system for the duration of the test. It needs root.
 func mount(t testing.TB, source, target, kind string, flags uintptr, data string) {
 	t.Helper()
 	harness.Root(t)
@@ -267,7 +267,7 @@ func mount(t testing.TB, source, target, kind string, flags uintptr, data string
 	t.Cleanup(func() { ok(t, unix.Unmount(target, unix.MNT_DETACH)) })
 }
 
-// ext4 makes a small ext4 file system and mounts it for the time of the test.
+// ext4 makes a small ext4 file system and mounts it for the duration of the test.
 func ext4(t testing.TB, size string, flags ...string) string {
 	t.Helper()
 	image, dir := filepath.Join(t.TempDir(), "image"), t.TempDir()
@@ -307,7 +307,7 @@ func asNobody(t testing.TB, f func()) {
 	f()
 }
 
-// mentions holds that an error has all words in it.
+// mentions checks that an error contains all words.
 func mentions(t testing.TB, err error, words ...string) {
 	t.Helper()
 	for _, word := range words {
