@@ -11,6 +11,7 @@ import (
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/internal/certs"
+	"github.com/imasign/imasign-build/pkg/keystore/file"
 	"github.com/imasign/imasign-build/pkg/keystore/pkcs11"
 	"github.com/imasign/imasign-build/pkg/keystore/tpm"
 )
@@ -96,10 +97,12 @@ func runKeyInit(ctx context.Context, a *app, o keyInitOptions, dir string) error
 		if err != nil {
 			return err
 		}
-		if options.Passphrase, err = secret(ctx, "passphrase for the new keys"); err != nil {
+		passphrase, err := secret(ctx, "passphrase for the new keys")
+		if err != nil {
 			return err
 		}
-		defer clear(options.Passphrase)
+		defer clear(passphrase)
+		options.Encrypt = func(ctx context.Context, der []byte) ([]byte, error) { return file.Encrypt(ctx, der, passphrase) }
 	}
 	devices, err := o.devices(ctx, a, &options, dir)
 	if err != nil {

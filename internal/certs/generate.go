@@ -7,15 +7,11 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/x509"
 	"encoding/pem"
 	"fmt"
 	"strings"
-
-	"github.com/youmark/pkcs8"
 )
-
-// iterations of PBKDF2-HMAC-SHA256, as OWASP recommended in 2023.
-const iterations = 600_000
 
 // Algorithms lists what GenerateKey makes, the default first.
 func Algorithms() []string { return []string{"rsa2048", "rsa3072", "rsa4096", "p256", "p384"} }
@@ -46,25 +42,23 @@ func (o *InitOptions) privateKey(ctx context.Context, name string) (*Made, error
 	if err != nil {
 		return nil, err
 	}
-	file, err := o.armor(key)
+	file, err := o.armor(ctx, key)
 	return &Made{Key: key, File: file}, err
 }
 
-// armor writes a private key as PKCS #8, encrypted in the way that every OpenSSL
-// since 1.0 reads.
-func (o *InitOptions) armor(key crypto.Signer) ([]byte, error) {
-	block := pem.Block{Type: "PRIVATE KEY"}
-	if o.Passphrase != nil {
-		block.Type = "ENCRYPTED PRIVATE KEY"
-	}
-	var err error
-	block.Bytes, err = pkcs8.MarshalPrivateKey(key, o.Passphrase, &pkcs8.Opts{
-		Cipher:  pkcs8.AES256CBC,
-		KDFOpts: pkcs8.PBKDF2Opts{SaltSize: 16, IterationCount: iterations, HMACHash: crypto.SHA256},
-	})
+// armor writes a private key as PKCS #8 in PEM, encrypted if the options say so.
+func (o *InitOptions) armor(ctx context.Context, key crypto.Signer) ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return nil, fmt.Errorf("write the private key: %w", err)
 	}
-	defer clear(block.Bytes)
-	return pem.EncodeToMemory(&block), nil
+	defer clear(der)
+	if o.Encrypt == nil {
+		return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+	}
+	encrypted, err := o.Encrypt(ctx, der)
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: encrypted}), nil
 }

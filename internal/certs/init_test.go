@@ -3,6 +3,7 @@ package certs_test
 import (
 	"context"
 	"crypto"
+	"crypto/ecdsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -15,7 +16,6 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/youmark/pkcs8"
 	"golang.org/x/sys/unix"
 
 	"github.com/imasign/imasign-build/internal/certs"
@@ -34,15 +34,15 @@ func names(t *testing.T, dir string) []string {
 	return list
 }
 
-func readKey(t *testing.T, path string, passphrase []byte) crypto.Signer {
+func readKey(t *testing.T, path, label string) crypto.Signer {
 	t.Helper()
 	data, err := os.ReadFile(path)
 	check(t, err)
 	block, _ := pem.Decode(data)
-	if block == nil || passphrase != nil && block.Type != "ENCRYPTED PRIVATE KEY" {
+	if block == nil || block.Type != label {
 		t.Fatalf("%s: %.40q", path, data)
 	}
-	key, err := pkcs8.ParsePKCS8PrivateKey(block.Bytes, passphrase)
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	check(t, err)
 	return key.(crypto.Signer)
 }
@@ -86,7 +86,7 @@ func TestInit(t *testing.T) {
 		check(t, p.Certificate.CheckSignatureFrom(ca))
 		public, err := ima.CertificateKey(p.Certificate)
 		check(t, err)
-		if own, err := ima.BareKey(readKey(t, p.Key, nil).Public()); err != nil || own.ID() != public.ID() {
+		if own, err := ima.BareKey(readKey(t, p.Key, "PRIVATE KEY").Public()); err != nil || own.ID() != public.ID() {
 			t.Errorf("%s: %v is not of %v", p.Name, own, public)
 		}
 	}
@@ -102,15 +102,35 @@ func TestInit(t *testing.T) {
 	}
 }
 
+// TestInitEncrypts checks that what Encrypt returns is written, and nothing if it fails.
 func TestInitEncrypts(t *testing.T) {
-	passphrase := []byte("correct horse")
-	pairs, err := certs.Init(context.Background(), t.TempDir(), certs.InitOptions{Algorithm: "p384", Passphrase: passphrase})
-	check(t, err)
-	if len(pairs) != 2 || string(passphrase) != "correct horse" {
-		t.Errorf("%d pairs, passphrase %q", len(pairs), passphrase)
+	invert := func(_ context.Context, der []byte) ([]byte, error) {
+		der = slices.Clone(der)
+		for i := range der {
+			der[i] = ^der[i]
+		}
+		return der, nil
 	}
+	pairs, err := certs.Init(t.Context(), t.TempDir(), certs.InitOptions{Algorithm: "p384", Encrypt: invert})
+	check(t, err)
 	for _, p := range pairs {
-		readKey(t, p.Key, passphrase)
+		data, err := os.ReadFile(p.Key)
+		check(t, err)
+		block, _ := pem.Decode(data)
+		if block == nil || block.Type != "ENCRYPTED PRIVATE KEY" {
+			t.Fatalf("%s: %.40q", p.Key, data)
+		}
+		der, _ := invert(t.Context(), block.Bytes)
+		key, err := x509.ParsePKCS8PrivateKey(der)
+		check(t, err)
+		if public, ok := p.Certificate.PublicKey.(*ecdsa.PublicKey); !ok || !public.Equal(key.(crypto.Signer).Public()) {
+			t.Errorf("%s is another key", p.Key)
+		}
+	}
+	stop, dir := errors.New("stop"), filepath.Join(t.TempDir(), "keys")
+	_, err = certs.Init(t.Context(), dir, certs.InitOptions{Algorithm: "p384", Encrypt: func(context.Context, []byte) ([]byte, error) { return nil, stop }})
+	if _, statErr := os.Stat(dir); !errors.Is(err, stop) || !errors.Is(statErr, fs.ErrNotExist) {
+		t.Errorf("%v; left %v", err, statErr)
 	}
 }
 
@@ -171,7 +191,6 @@ func TestInitRefusesOptions(t *testing.T) {
 	for says, o := range map[string]certs.InitOptions{
 		"rsa2048, rsa3072":    {Algorithm: "rsa1024"},
 		"rpm, evm, secondary": {With: []string{"module"}},
-		"empty":               {Passphrase: []byte{}},
 		"no validity":         {Days: -1},
 		"longer than 64":      {Subject: pkix.Name{CommonName: strings.Repeat("x", 55)}},
 	} {

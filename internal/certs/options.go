@@ -26,8 +26,8 @@ type InitOptions struct {
 	Subject   pkix.Name
 	Days      int       // zero for DefaultDays
 	NotBefore time.Time // zero for now
-	// Passphrase encrypts the private keys, unless it is nil.
-	Passphrase []byte
+	// Encrypt encrypts a private key, PKCS #8 in DER; nil leaves the keys in clear.
+	Encrypt func(ctx context.Context, der []byte) ([]byte, error)
 	// Make makes the private keys, in a token as a rule; nil for GenerateKey.
 	Make func(ctx context.Context, name, algorithm string) (*Made, error)
 	// CA certifies the keys; nil for a system CA that is made as well.
@@ -79,13 +79,10 @@ func (o *InitOptions) complete() error {
 			return fmt.Errorf("%w: no key pair is called %q; there are: %s", ErrOption, name, strings.Join(Extras(), ", "))
 		}
 	}
-	if o.Passphrase != nil && len(o.Passphrase) == 0 {
-		return fmt.Errorf("%w: the passphrase is empty", ErrOption)
-	}
 	if o.OnlyCA && (o.CA != nil || len(o.With) > 0) {
 		return fmt.Errorf("%w: the CA alone is to be made: there is one already, or other keys are asked for", ErrOption)
 	}
-	if o.Passphrase != nil && o.Make != nil {
+	if o.Encrypt != nil && o.Make != nil {
 		return fmt.Errorf("%w: a passphrase encrypts key files, and these keys are made elsewhere", ErrOption)
 	}
 	if err := o.checkName(); err != nil {

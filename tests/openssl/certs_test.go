@@ -2,7 +2,11 @@ package openssl
 
 import (
 	"context"
+	"crypto"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +15,7 @@ import (
 	"github.com/imasign/imasign-build/internal/certs"
 	"github.com/imasign/imasign-build/internal/finding"
 	"github.com/imasign/imasign-build/internal/kernel"
+	"github.com/imasign/imasign-build/pkg/keystore/file"
 )
 
 func keySet(t *testing.T, o certs.InitOptions) (string, []certs.KeyPair) {
@@ -80,21 +85,74 @@ func TestSubjectKeyIDIsThatOfOpenSSL(t *testing.T) {
 	}
 }
 
+// TestEncryptedKeysOpenInBoth checks keys of every algorithm that this program encrypted.
 func TestEncryptedKeysOpenInBoth(t *testing.T) {
-	dir, pairs := keySet(t, certs.InitOptions{Passphrase: []byte(passphrase)})
-	for _, p := range pairs {
-		openssl(t, dir, "pkey", "-in", p.Key, "-passin", "env:PASS", "-check", "-noout")
-		if r := run(t, dir, "pkey", "-in", p.Key, "-passin", "env:WRONG", "-noout"); r.Code == 0 {
-			t.Error("openssl opens it with a wrong passphrase")
+	encrypt := func(ctx context.Context, der []byte) ([]byte, error) {
+		return file.Encrypt(ctx, der, []byte(passphrase))
+	}
+	for _, algorithm := range certs.Algorithms() {
+		t.Run(algorithm, func(t *testing.T) {
+			t.Parallel()
+			dir, pairs := keySet(t, certs.InitOptions{Algorithm: algorithm, Encrypt: encrypt, OnlyCA: true})
+			for _, p := range pairs {
+				openssl(t, dir, "pkey", "-in", p.Key, "-passin", "env:PASS", "-check", "-noout")
+				if public := publicOf(t, p.Key); !public.(interface{ Equal(crypto.PublicKey) bool }).Equal(p.Certificate.PublicKey) {
+					t.Errorf("openssl finds another key in %s", p.Key)
+				}
+				if r := run(t, dir, "pkey", "-in", p.Key, "-passin", "env:WRONG", "-noout"); r.Code == 0 {
+					t.Error("openssl opens it with a wrong passphrase")
+				}
+				key, err := open(p.Key, secret(passphrase))
+				check(t, err)
+				check(t, key.Close())
+				data, err := os.ReadFile(p.Key)
+				check(t, err)
+				if strings.Contains(string(data), passphrase) || !strings.HasPrefix(string(data), "-----BEGIN ENCRYPTED PRIVATE KEY-----") {
+					t.Errorf("%s: %.60q", p.Key, data)
+				}
+			}
+		})
+	}
+}
+
+// TestEncryptedBytes decrypts a key that this openssl may not know, in the steps of RFC
+// 8018: the derivation, then the cipher.
+func TestEncryptedBytes(t *testing.T) {
+	want := []byte("0\x10\x02\x01\x00 stands for ML-DSA")
+	der, err := file.Encrypt(t.Context(), want, []byte(passphrase))
+	check(t, err)
+	var info struct {
+		Algorithm struct {
+			OID    asn1.ObjectIdentifier
+			Params struct {
+				KDF struct {
+					OID    asn1.ObjectIdentifier
+					Params struct {
+						Salt       []byte
+						Iterations int
+						PRF        pkix.AlgorithmIdentifier
+					}
+				}
+				Cipher struct {
+					OID asn1.ObjectIdentifier
+					IV  []byte
+				}
+			}
 		}
-		key, err := open(p.Key, secret(passphrase))
-		check(t, err)
-		check(t, key.Close())
-		data, err := os.ReadFile(p.Key)
-		check(t, err)
-		if strings.Contains(string(data), passphrase) || !strings.HasPrefix(string(data), "-----BEGIN ENCRYPTED PRIVATE KEY-----") {
-			t.Errorf("%s: %.60q", p.Key, data)
-		}
+		Data []byte
+	}
+	rest, err := asn1.Unmarshal(der, &info)
+	if err != nil || len(rest) > 0 {
+		t.Fatalf("%v, rest %x", err, rest)
+	}
+	dir, kdf := t.TempDir(), info.Algorithm.Params.KDF.Params
+	check(t, os.WriteFile(filepath.Join(dir, "data"), info.Data, 0o600))
+	key := openssl(t, dir, "kdf", "-keylen", "32", "-kdfopt", "digest:SHA256", "-kdfopt", "pass:"+passphrase,
+		"-kdfopt", fmt.Sprintf("hexsalt:%x", kdf.Salt), "-kdfopt", fmt.Sprintf("iter:%d", kdf.Iterations), "PBKDF2")
+	key = strings.ReplaceAll(strings.TrimSpace(key), ":", "")
+	got := openssl(t, dir, "enc", "-d", "-aes-256-cbc", "-in", "data", "-K", key, "-iv", fmt.Sprintf("%x", info.Algorithm.Params.Cipher.IV))
+	if got != string(want) || kdf.Iterations < 600_000 || len(kdf.Salt) < 16 {
+		t.Errorf("%q after %d iterations", got, kdf.Iterations)
 	}
 }
 

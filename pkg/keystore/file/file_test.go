@@ -23,8 +23,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/youmark/pkcs8"
-
 	"github.com/imasign/imasign-build/internal/input"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/keystore"
@@ -74,11 +72,21 @@ func armor(label string, der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: label, Bytes: der})
 }
 
-func encrypted(t testing.TB, key any, opts *pkcs8.Opts) []byte {
+// encrypted returns a file of testdata, which openssl pkcs8 wrote with the passphrase.
+func encrypted(t testing.TB, name string) []byte {
 	t.Helper()
-	der, err := pkcs8.MarshalPrivateKey(key, []byte(passphrase), opts)
+	data, err := os.ReadFile(filepath.Join("testdata", name+".key"))
 	check(t, err)
-	return der
+	return data
+}
+
+// frozenKey is the key in the encrypted files, but for p224.
+func frozenKey(t testing.TB) *ecdsa.PrivateKey {
+	t.Helper()
+	block, _ := pem.Decode(encrypted(t, "p256"))
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	check(t, err)
+	return key.(*ecdsa.PrivateKey)
 }
 
 func legacy(t testing.TB, der []byte, cipher x509.PEMCipher) []byte {
@@ -131,10 +139,8 @@ func TestForms(t *testing.T) {
 	pkcs1 := x509.MarshalPKCS1PrivateKey(rsaKey())
 	params, err := asn1.Marshal(asn1.ObjectIdentifier{1, 2, 840, 10045, 3, 1, 7})
 	check(t, err)
-	scryptOpts := &pkcs8.Opts{Cipher: pkcs8.AES256CBC, KDFOpts: pkcs8.ScryptOpts{SaltSize: 8, CostParameter: 16, BlockSize: 8, ParallelizationParameter: 1}}
-	opts := func(c pkcs8.Cipher, h crypto.Hash) *pkcs8.Opts {
-		return &pkcs8.Opts{Cipher: c, KDFOpts: pkcs8.PBKDF2Opts{SaltSize: 8, IterationCount: 10, HMACHash: h}}
-	}
+	frozen := frozenKey(t)
+	block, _ := pem.Decode(encrypted(t, "aes256"))
 	for name, c := range map[string]struct {
 		data []byte
 		key  crypto.Signer
@@ -148,11 +154,13 @@ func TestForms(t *testing.T) {
 		"EC PARAMETERS first":    {join(armor("EC PARAMETERS", params), armor("EC PRIVATE KEY", sec1DER(t, p256))), p256},
 		"wrong label":            {armor("PRIVATE KEY", pkcs1), rsaKey()},
 		"text, BOM and CRLF":     {[]byte("\xef\xbb\xbfBag Attributes\r\n" + strings.ReplaceAll(string(armor("PRIVATE KEY", pkcs8DER(t, p256))), "\n", "\r\n")), p256},
-		"PBES2 AES-128 SHA-1":    {armor("ENCRYPTED PRIVATE KEY", encrypted(t, p256, opts(pkcs8.AES128CBC, crypto.SHA1))), p256},
-		"PBES2 AES-192":          {armor("ENCRYPTED PRIVATE KEY", encrypted(t, rsaKey(), opts(pkcs8.AES192CBC, crypto.SHA256))), rsaKey()},
-		"PBES2 AES-256 DER":      {encrypted(t, p256, opts(pkcs8.AES256CBC, crypto.SHA256)), p256},
-		"PBES2 3DES":             {encrypted(t, p256, opts(pkcs8.TripleDESCBC, crypto.SHA1)), p256},
-		"PBES2 scrypt":           {armor("ENCRYPTED PRIVATE KEY", encrypted(t, p256, scryptOpts)), p256},
+		"PBES2 AES-128 SHA-1":    {encrypted(t, "aes128-sha1"), frozen},
+		"PBES2 AES-192 SHA-384":  {encrypted(t, "aes192-sha384"), frozen},
+		"PBES2 AES-256":          {encrypted(t, "aes256"), frozen},
+		"PBES2 AES-256 DER":      {block.Bytes, frozen},
+		"PBES2 SHA-512":          {encrypted(t, "sha512"), frozen},
+		"PBES2 3DES SHA-224":     {encrypted(t, "des3-sha224"), frozen},
+		"PBES2 scrypt":           {encrypted(t, "scrypt"), frozen},
 		"legacy AES-256":         {legacy(t, pkcs1, x509.PEMCipherAES256), rsaKey()},
 		"legacy 3DES":            {legacy(t, pkcs1, x509.PEMCipher3DES), rsaKey()},
 		"P-384":                  {pkcs8DER(t, ecKey(t, elliptic.P384())), nil},
@@ -261,8 +269,7 @@ func TestCertificates(t *testing.T) {
 
 func TestPassphrases(t *testing.T) {
 	p256 := ecKey(t, elliptic.P256())
-	cheap := &pkcs8.Opts{Cipher: pkcs8.AES256CBC, KDFOpts: pkcs8.PBKDF2Opts{SaltSize: 8, IterationCount: 10, HMACHash: crypto.SHA256}}
-	pbes2 := keyFile(t, encrypted(t, p256, cheap))
+	pbes2 := keyFile(t, encrypted(t, "aes256"))
 	old := keyFile(t, legacy(t, x509.MarshalPKCS1PrivateKey(rsaKey()), x509.PEMCipherAES256))
 	broken := errors.New("terminal is gone")
 	for _, path := range []string{pbes2, old} {
@@ -434,7 +441,7 @@ func TestRefusals(t *testing.T) {
 		"DSA":                  {armor("DSA PRIVATE KEY", []byte{0x30, 0}), ima.ErrUnsupportedKey, "DSA"},
 		"PBES1":                {locked(t, asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 5, 3}, nil), keystore.ErrUnsupportedKey, "PBES1"},
 		"PKCS #12 PBE":         {locked(t, asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 12, 1, 3}, nil), keystore.ErrUnsupportedKey, "openssl pkey -in"},
-		"P-224 in PBES2":       {encrypted(t, ecKey(t, elliptic.P224()), &pkcs8.Opts{Cipher: pkcs8.AES256CBC, KDFOpts: pkcs8.PBKDF2Opts{SaltSize: 8, IterationCount: 10, HMACHash: crypto.SHA256}}), ima.ErrUnsupportedKey, "P-224"},
+		"P-224 in PBES2":       {encrypted(t, "p224"), ima.ErrUnsupportedKey, "P-224"},
 		"hostile iterations":   {locked(t, pbes2OID(), scheme(pbkdf2Of(1<<40), aesIV(16))), keystore.ErrUnsupportedKey, "1099511627776 iterations"},
 		"no iterations":        {locked(t, pbes2OID(), scheme(pbkdf2Of(0), aesIV(16))), keystore.ErrUnsupportedKey, "0 iterations"},
 		"hostile scrypt":       {locked(t, pbes2OID(), scheme(scryptOf(1<<30, 8, 1), aesIV(16))), keystore.ErrUnsupportedKey, "N=1073741824"},

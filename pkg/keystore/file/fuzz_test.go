@@ -7,9 +7,8 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"encoding/pem"
+	"os"
 	"testing"
-
-	"github.com/youmark/pkcs8"
 
 	"github.com/imasign/imasign-build/internal/keyscan"
 	"github.com/imasign/imasign-build/pkg/keystore"
@@ -23,18 +22,20 @@ func seeds(f *testing.F) {
 	}
 	sec1, _ := x509.MarshalECPrivateKey(key)
 	clearDER, _ := x509.MarshalPKCS8PrivateKey(key)
-	pbkdf2, _ := pkcs8.MarshalPrivateKey(key, []byte("secret"), nil)
-	scrypt, err := pkcs8.MarshalPrivateKey(key, []byte("secret"), &pkcs8.Opts{
-		Cipher: pkcs8.TripleDESCBC, KDFOpts: pkcs8.ScryptOpts{SaltSize: 8, CostParameter: 16, BlockSize: 8, ParallelizationParameter: 1},
-	})
-	if err != nil {
-		f.Fatal(err)
-	}
 	old, err := x509.EncryptPEMBlock(rand.Reader, "EC PRIVATE KEY", sec1, []byte("secret"), x509.PEMCipherAES128) //nolint:staticcheck // the old format is what is tested
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, der := range [][]byte{sec1, clearDER, pbkdf2, scrypt} {
+	for _, name := range []string{"aes128-sha1", "des3-sha224", "scrypt"} {
+		data, err := os.ReadFile("testdata/" + name + ".key")
+		if err != nil {
+			f.Fatal(err)
+		}
+		block, _ := pem.Decode(data)
+		f.Add(data)
+		f.Add(block.Bytes)
+	}
+	for _, der := range [][]byte{sec1, clearDER} {
 		f.Add(der)
 		f.Add(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 	}

@@ -18,11 +18,6 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// Encrypted PKCS #8 is undone here rather than by github.com/youmark/pkcs8, which
-// writes it in package certs: that one panics on an IV or a length that does not
-// fit the cipher, derives whatever a file asks for, knows two hash functions, and
-// calls every failure inside a wrong password.
-
 // Bounds of what a file may ask for: some seconds, and 256 MiB in all. OpenSSL writes
 // 2,048 iterations and 16 MiB.
 const (
@@ -30,6 +25,28 @@ const (
 	maxScryptMemory = 256 << 20
 	maxScryptWork   = 4 * maxScryptMemory
 )
+
+// ASN.1 of encrypted PKCS #8 (RFC 5958, 3) and of PBES2 and PBKDF2 (RFC 8018, appendix A).
+type (
+	encryptedPrivateKeyInfo struct {
+		Algorithm pkix.AlgorithmIdentifier
+		Data      []byte
+	}
+	pbes2Parameters  struct{ KDF, Cipher pkix.AlgorithmIdentifier }
+	pbkdf2Parameters struct {
+		Salt       []byte
+		Iterations int
+		KeySize    int                      `asn1:"optional"`
+		PRF        pkix.AlgorithmIdentifier `asn1:"optional"`
+	}
+)
+
+func oidPBES2() asn1.ObjectIdentifier      { return asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 5, 13} }
+func oidPBKDF2() asn1.ObjectIdentifier     { return asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 5, 12} }
+func oidHMACSHA256() asn1.ObjectIdentifier { return asn1.ObjectIdentifier{1, 2, 840, 113549, 2, 9} }
+func oidAES256CBC() asn1.ObjectIdentifier {
+	return asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 1, 42}
+}
 
 // encryption is how a key is encrypted: by PBES2 (RFC 8018), or the older way of PEM.
 type encryption struct {
@@ -83,17 +100,14 @@ func parseEncryption(der []byte) (*encryption, error) {
 	if _, err := asn1.Unmarshal(der, &all); err != nil || outline(all.Bytes) != "so" {
 		return nil, nil //nolint:nilerr // not this form; parse judges it
 	}
-	var info struct {
-		Algorithm pkix.AlgorithmIdentifier
-		Data      []byte
-	}
+	var info encryptedPrivateKeyInfo
 	if _, err := asn1.Unmarshal(der, &info); err != nil {
 		return nil, damaged("encrypted PKCS #8")
 	}
-	if oid := info.Algorithm.Algorithm.String(); oid != "1.2.840.113549.1.5.13" {
-		return nil, otherScheme(oid)
+	if oid := info.Algorithm.Algorithm; !oid.Equal(oidPBES2()) {
+		return nil, otherScheme(oid.String())
 	}
-	var params struct{ KDF, Cipher pkix.AlgorithmIdentifier }
+	var params pbes2Parameters
 	if _, err := asn1.Unmarshal(info.Algorithm.Parameters.FullBytes, &params); err != nil {
 		return nil, damaged("encrypted PKCS #8")
 	}
@@ -141,7 +155,7 @@ func (p *encryption) decrypt(ctx context.Context, passphrase []byte) ([]byte, er
 // parseKDF checks the cost of a key derivation before anybody has to bear it.
 func parseKDF(a pkix.AlgorithmIdentifier, size int) (func(context.Context, []byte, int) ([]byte, error), error) {
 	switch oid := a.Algorithm.String(); oid {
-	case "1.2.840.113549.1.5.12":
+	case oidPBKDF2().String():
 		return parsePBKDF2(a.Parameters.FullBytes, size)
 	case "1.3.6.1.4.1.11591.4.11":
 		return parseScrypt(a.Parameters.FullBytes, size)
@@ -151,12 +165,7 @@ func parseKDF(a pkix.AlgorithmIdentifier, size int) (func(context.Context, []byt
 }
 
 func parsePBKDF2(der []byte, size int) (func(context.Context, []byte, int) ([]byte, error), error) {
-	var p struct {
-		Salt       []byte
-		Iterations int
-		KeySize    int                      `asn1:"optional"`
-		PRF        pkix.AlgorithmIdentifier `asn1:"optional"`
-	}
+	var p pbkdf2Parameters
 	if _, err := asn1.Unmarshal(der, &p); err != nil || p.KeySize != 0 && p.KeySize != size {
 		return nil, notAKey("damaged encrypted PKCS #8: parameters of PBKDF2")
 	}

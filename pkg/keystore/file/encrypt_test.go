@@ -1,0 +1,100 @@
+package file
+
+import (
+	"bytes"
+	"context"
+	"encoding/asn1"
+	"errors"
+	"testing"
+
+	"github.com/imasign/imasign-build/pkg/keystore"
+)
+
+// mldsa is an ML-DSA-44 key in PKCS #8, with the inner forms of RFC 9881: seed, expanded key, both.
+// crypto/x509 marshals none of them.
+func mldsa(t testing.TB) map[string][]byte {
+	t.Helper()
+	marshal := func(value any, params string) []byte {
+		der, err := asn1.MarshalWithParams(value, params)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return der
+	}
+	seed, expanded := bytes.Repeat([]byte{7}, 32), bytes.Repeat([]byte{9}, 2560)
+	forms := map[string][]byte{
+		"seed":     marshal(seed, "tag:0"),
+		"expanded": marshal(expanded, ""),
+		"both":     marshal(struct{ Seed, Expanded []byte }{seed, expanded}, ""),
+	}
+	for name, inner := range forms {
+		forms[name] = marshal(struct {
+			Version   int
+			Algorithm struct{ OID asn1.ObjectIdentifier }
+			Key       []byte
+		}{0, struct{ OID asn1.ObjectIdentifier }{asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 3, 17}}, inner}, "")
+	}
+	return forms
+}
+
+// TestEncrypt checks that keys of any algorithm and length come back whole.
+func TestEncrypt(t *testing.T) {
+	keys := mldsa(t)
+	for n := range 16 { // every length of padding
+		keys["of another length "+string(rune('a'+n))] = append(bytes.Clone(keys["seed"]), bytes.Repeat([]byte{' '}, n)...)
+	}
+	for name, der := range keys {
+		passphrase, want := []byte("correct horse"), bytes.Clone(der)
+		encrypted, err := encrypt(t.Context(), der, passphrase, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(der, want) || string(passphrase) != "correct horse" {
+			t.Errorf("%s: the arguments were changed", name)
+		}
+		if bytes.Contains(encrypted, der[len(der)/2:]) {
+			t.Errorf("%s: the key is in clear", name)
+		}
+		e, err := parseEncryption(encrypted)
+		if err != nil || e == nil {
+			t.Fatalf("%s: %v, %v", name, e, err)
+		}
+		if got, err := e.decrypt(t.Context(), passphrase); err != nil || !bytes.Equal(got, der) {
+			t.Errorf("%s: %x, %v", name, got, err)
+		}
+		if _, err := e.decrypt(t.Context(), []byte("wrong")); !errors.Is(err, keystore.ErrWrongPassphrase) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestEncryptIsSalted(t *testing.T) {
+	var all [2][]byte
+	for i := range all {
+		var err error
+		if all[i], err = Encrypt(t.Context(), mldsa(t)["seed"], []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var info [2]encryptedPrivateKeyInfo
+	for i := range info {
+		if _, err := asn1.Unmarshal(all[i], &info[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if bytes.Equal(info[0].Data, info[1].Data) || bytes.Equal(info[0].Algorithm.Parameters.FullBytes, info[1].Algorithm.Parameters.FullBytes) {
+		t.Error("the same salt or IV twice")
+	}
+}
+
+func TestEncryptRefusals(t *testing.T) {
+	if _, err := Encrypt(t.Context(), []byte("key"), nil); !errors.Is(err, keystore.ErrNoSecret) {
+		t.Errorf("no passphrase: %v", err)
+	}
+	stop := errors.New("stop")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(stop)
+	if _, err := Encrypt(ctx, []byte("key"), []byte("x")); !errors.Is(err, stop) {
+		t.Errorf("cancelled: %v", err)
+	}
+}
