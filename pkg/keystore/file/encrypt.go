@@ -44,7 +44,7 @@ func encrypt(ctx context.Context, der, passphrase []byte, iterations int) ([]byt
 	pad := c.blockSize - len(der)%c.blockSize
 	data := make([]byte, len(der)+pad)
 	copy(data[copy(data, der):], bytes.Repeat([]byte{byte(pad)}, pad))
-	cipher.NewCBCEncrypter(block, iv).CryptBlocks(data, data)
+	cipher.NewCBCEncrypter(block, iv).CryptBlocks(data, data) //nolint:gosec // the IV is random
 	return marshalPBES2(salt, iterations, iv, data)
 }
 
