@@ -223,7 +223,12 @@ func newRootCommand(a *app) *cobra.Command {
 verifies them, and makes the keys and certificates for it.
 
 Exit codes: 0 done, 1 failed (nothing is half-written), 2 usage, 3 verification
-found something wrong.`,
+found something wrong.
+
+Results go to standard output. Warnings, errors and progress go to standard error, where
+progress is one line on a terminal and a line every 5 seconds in a log. No output has
+colours. --quiet leaves warnings, errors, what fails verification, and documents and
+files that a command exists to print.`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args:          usageArgs(cobra.NoArgs),

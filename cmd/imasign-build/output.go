@@ -20,7 +20,11 @@ func (a *app) print(d report.Document, err error) error { return a.printTo(a.out
 // printTo is print for text that goes elsewhere than standard output, where the result
 // itself does.
 func (a *app) printTo(text io.Writer, d report.Document, err error) error {
-	if !a.json {
+	switch {
+	case a.json:
+	case a.quiet:
+		return cmp.Or(err, report.Quiet(text, d))
+	default:
 		return cmp.Or(err, report.Text(text, d, a.verbose))
 	}
 	if err != nil && !errors.Is(err, errWrong) {

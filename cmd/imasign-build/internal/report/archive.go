@@ -13,5 +13,5 @@ type Archive struct {
 }
 
 func (a *Archive) text(p *printer) {
-	p.printf("%s: %s entries, %s of them signed before; %s in %.1f s\n", a.Of, Count(a.EntriesWritten), Count(a.SignedBefore), Size(a.Bytes), a.Seconds)
+	p.summary(false, "%s: %s entries, %s of them signed before; %s in %.1f s\n", a.Of, Count(a.EntriesWritten), Count(a.SignedBefore), Size(a.Bytes), a.Seconds)
 }

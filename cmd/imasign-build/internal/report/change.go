@@ -103,7 +103,7 @@ func (c *Change) text(p *printer) {
 	if c.KeyID != "" {
 		key = ", key id " + c.KeyID
 	}
-	p.printf("%s: %s; %s in %.1f s%s\n", c.Of, join(done, "nothing to do"), Size(c.Bytes), c.Seconds, key)
+	p.summary(false, "%s: %s; %s in %.1f s%s\n", c.Of, join(done, "nothing to do"), Size(c.Bytes), c.Seconds, key)
 }
 
 // Manifest is what became of a manifest that was signed.
@@ -111,5 +111,5 @@ type Manifest struct{ Change }
 
 func (m *Manifest) text(p *printer) {
 	done := append([]string{Count(m.Signed) + " signed", Count(m.Unchanged) + " unchanged", Count(m.Skipped) + " skipped"}, m.replaced()...)
-	p.printf("%s: %s, key id %s\n", m.Of, join(done, ""), m.KeyID)
+	p.summary(false, "%s: %s, key id %s\n", m.Of, join(done, ""), m.KeyID)
 }

@@ -115,13 +115,13 @@ func (k *KeyCheck) prepare(bool) error {
 
 func (k *KeyCheck) text(p *printer) {
 	for _, f := range k.Findings {
-		p.printf("%-6s %s: %s%s\n", f.Severity, f.Rule, f.Detail, inBrackets(f.which()))
+		p.summary(f.Severity != "note", "%-6s %s: %s%s\n", f.Severity, f.Rule, f.Detail, inBrackets(f.which()))
 	}
 	verdict := "takes"
 	if k.Refused() {
 		verdict = "refuses"
 	}
-	p.printf("%s: kernel %s %s it\n", k.Of, k.Kernel, verdict)
+	p.summary(k.Refused(), "%s: kernel %s %s it\n", k.Of, k.Kernel, verdict)
 }
 
 // PolicyCheck is what a kernel would say of a policy.
@@ -147,13 +147,13 @@ func (c *PolicyCheck) text(p *printer) {
 		verdict = fmt.Sprintf("refuses it (%d refusals)", severe(c.Findings, "refuse"))
 	}
 	p.findings(c.raw, c.Findings)
-	p.printf("%s: kernel %s %s; errors: %d, warnings: %d, notes: %d\n", c.name(), c.Kernel, verdict,
+	p.summary(!c.Loads || severe(c.Findings, "error") > 0, "%s: kernel %s %s; errors: %d, warnings: %d, notes: %d\n", c.name(), c.Kernel, verdict,
 		severe(c.Findings, "error"), severe(c.Findings, "warn"), severe(c.Findings, "note"))
 }
 
 // findings writes findings about one file.
 func (p *printer) findings(file string, list []Finding) {
 	for _, f := range list {
-		p.printf("%s: %s %s: %s%s\n", f.place(file), f.Severity, f.Rule, quote.Name(f.Detail), inBrackets(f.Also))
+		p.summary(f.Severity != "note", "%s: %s %s: %s%s\n", f.place(file), f.Severity, f.Rule, quote.Name(f.Detail), inBrackets(f.Also))
 	}
 }

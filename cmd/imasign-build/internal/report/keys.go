@@ -61,9 +61,9 @@ type NewKey struct {
 
 func (k *NewKeys) text(p *printer) {
 	for _, key := range k.Keys {
-		p.printf("%-18s key id %s  %s\n", key.Name, key.KeyID, strings.Join(key.Files, " "))
+		p.summary(false, "%-18s key id %s  %s\n", key.Name, key.KeyID, strings.Join(key.Files, " "))
 		if key.URI != "" {
-			p.printf("%-18s %s\n", "", key.URI)
+			p.summary(false, "%-18s %s\n", "", key.URI)
 		}
 	}
 }

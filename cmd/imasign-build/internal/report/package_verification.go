@@ -151,14 +151,16 @@ func (r *PackageVerification) text(p *printer) {
 	}
 	number := map[string]int64{}
 	for _, l := range r.summaries {
-		p.entry(l.status, l.path, l.detail)
+		if right := l.status == "ok" || l.status == "source"; !right || !p.quiet {
+			p.entry(l.status, l.path, l.detail)
+		}
 		number[l.status]++
 	}
 	var texts []string
 	for _, status := range []string{"ok", "source", "unsigned", "bad", "broken", "failed"} {
 		texts = append(texts, parts(part{number[status], status})...)
 	}
-	p.printf("%s: %s files ok, %s unsigned, %s bad, %s ignored; packages: %s\n",
+	p.summary(r.Failed > 0, "%s: %s files ok, %s unsigned, %s bad, %s ignored; packages: %s\n",
 		PackageCount(r.Total), Count(r.OK), Count(r.Unsigned), Count(r.Bad), Count(r.Ignored), join(texts, "none"))
 }
 

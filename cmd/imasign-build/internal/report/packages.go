@@ -104,7 +104,7 @@ func (c *PackageChange) text(p *printer) {
 	if c.KeyID != "" {
 		key = ", key id " + c.KeyID
 	}
-	p.printf("%s, %d %schanged, %s; files: %s; %.1f s%s\n", PackageCount(c.Total), c.Changed, would, growth(c.Grows), join(files, "none"), c.Seconds, key)
+	p.summary(false, "%s, %d %schanged, %s; files: %s; %.1f s%s\n", PackageCount(c.Total), c.Changed, would, growth(c.Grows), join(files, "none"), c.Seconds, key)
 	c.list(p)
 }
 
@@ -123,7 +123,7 @@ func (l *Listing) list(p *printer) {
 		list  []string
 	}{{"added to the metadata", l.Added}, {"not in the metadata any more", l.Removed}, {"left unsigned and unlisted", l.Left}} {
 		if len(some.list) > 0 {
-			p.printf("%s: %s\n", some.about, names(some.list, p.verbose))
+			p.summary(false, "%s: %s\n", some.about, names(some.list, p.verbose))
 		}
 	}
 }
@@ -140,6 +140,6 @@ func (r *Refresh) text(p *printer) {
 	if r.Repositories == 1 {
 		many = "repository"
 	}
-	p.printf("metadata of %d %s regenerated; %.1f s\n", r.Repositories, many, r.Seconds)
+	p.summary(false, "metadata of %d %s regenerated; %.1f s\n", r.Repositories, many, r.Seconds)
 	r.list(p)
 }

@@ -17,7 +17,7 @@ func (r *Policy) text(p *printer) {
 	if r.Signed > 0 {
 		key = ", signed with key id " + r.KeyID
 	}
-	p.printf("%s: profile %s, %d rules%s\n", r.name(), r.Profile, r.Rules, key)
+	p.summary(false, "%s: profile %s, %d rules%s\n", r.name(), r.Profile, r.Rules, key)
 }
 
 // Simulation is what a policy would do to the files of a tree. Findings say why the
@@ -79,10 +79,10 @@ func (s *Simulation) text(p *printer) {
 		f.text(p)
 	}
 	for _, r := range s.Rules {
-		p.printf("%s:%d: %s: %s pass, %s refused, %s depend\n", s.name(), r.Line, quote.Name(r.Text), Count(r.Passed), Count(r.Refusals), Count(r.Possible))
+		p.summary(false, "%s:%d: %s: %s pass, %s refused, %s depend\n", s.name(), r.Line, quote.Name(r.Text), Count(r.Passed), Count(r.Refusals), Count(r.Possible))
 	}
 	for _, text := range s.Unknown {
-		p.printf("not judged: %s\n", text)
+		p.summary(false, "not judged: %s\n", text)
 	}
 }
 
@@ -139,8 +139,8 @@ func (b *Bundle) text(p *printer) {
 	}
 	for _, f := range b.Files {
 		if !f.Dir {
-			p.printf("%s %7d %s\n", f.Mode, f.Size, f.raw)
+			p.summary(false, "%s %7d %s\n", f.Mode, f.Size, f.raw)
 		}
 	}
-	p.printf("%s: %s, for kernel %s\n", b.name(), b.Hook, b.Kernel)
+	p.summary(false, "%s: %s, for kernel %s\n", b.name(), b.Hook, b.Kernel)
 }

@@ -14,12 +14,20 @@ import (
 type printer struct {
 	w       io.Writer
 	verbose bool
+	quiet   bool
 	err     error // of what is printed, not of w
 }
 
 // printf quotes what it is given, as package quote does.
 func (p *printer) printf(format string, args ...any) {
 	_, _ = quote.Fprintf(p.w, format, args...) // which w remembers
+}
+
+// summary is printf for what a quiet run prints only if something is wrong.
+func (p *printer) summary(wrong bool, format string, args ...any) {
+	if wrong || !p.quiet {
+		p.printf(format, args...)
+	}
 }
 
 // entry writes a line about one file or package.

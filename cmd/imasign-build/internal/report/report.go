@@ -91,3 +91,11 @@ func Text(w io.Writer, d Document, verbose bool) error {
 	d.text(&p)
 	return p.err
 }
+
+// Quiet writes what is left of a document for people if they only want to read what is
+// wrong, or if the document is the very text that they asked for.
+func Quiet(w io.Writer, d Document) error {
+	p := printer{w: w, quiet: true}
+	d.text(&p)
+	return p.err
+}

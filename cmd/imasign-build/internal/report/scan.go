@@ -55,7 +55,7 @@ func (s *Scan) text(p *printer) {
 	for _, e := range s.Entries {
 		p.entry(e.Status, e.raw, e.detail())
 	}
-	p.printf("%s: private keys: %s found, %s allowed; files searched: %s, %s in %.1f s\n", strings.Join(s.Of, " "),
+	p.summary(s.Found > 0, "%s: private keys: %s found, %s allowed; files searched: %s, %s in %.1f s\n", strings.Join(s.Of, " "),
 		Count(s.Found), Count(s.Allowed), Count(s.Searched), Size(s.Bytes), s.Seconds)
 }
 

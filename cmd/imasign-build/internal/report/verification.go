@@ -109,5 +109,5 @@ func (r *Verification) text(p *printer) {
 	for _, e := range r.Entries {
 		p.entry(e.Status, e.raw, e.Detail)
 	}
-	p.printf("%s: %s ok, %s hashed, %s unsigned, %s bad\n", r.Of, Count(r.OK), Count(r.Hashed), Count(r.Unsigned), Count(r.Bad))
+	p.summary(r.Wrong(), "%s: %s ok, %s hashed, %s unsigned, %s bad\n", r.Of, Count(r.OK), Count(r.Hashed), Count(r.Unsigned), Count(r.Bad))
 }
