@@ -14,18 +14,18 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// Prepare makes the signature header that the package gets by the plan, with the OpenPGP
-// signatures of Options.OpenPGP. It refuses whatever can be refused, and changes nothing:
-// a plan of another package, a header that rpm would not read (ErrHeaderTooLarge,
-// ErrMainHeader), a change outside of what was named (ErrOutside). Of a plan without
-// signatures (signing.ErrUnsignedPlan) it only tells that the package would change. A
-// source package stays as it is, whatever the plan.
+// Prepare makes the signature header that the plan describes, with the OpenPGP signatures
+// of Options.OpenPGP. It changes no file. It refuses a plan of another package, a header
+// that rpm would not read (ErrHeaderTooLarge), file signatures that cannot be changed
+// (ErrMainHeader), and a package outside the named paths (ErrOutside). For a plan without
+// signatures (signing.ErrUnsignedPlan) the change only tells that the package would change.
+// A source package is never changed.
 //
-// Commit writes the package whole or not at all, with the mode and owner of the old one
-// and a new mtime: a package that fits its reserve keeps its size, and with the old mtime
-// as well createrepo_c and rsync would miss the change. Its errors say so where
-// the package is as it was. Without a change there is something to commit only where
-// Options.Output asks for a copy.
+// Commit writes the package whole or not at all, after a second reader has found in it what
+// was to be written (reread). The package keeps its mode and owner and gets a new mtime: a
+// package that fits its reserve keeps its size, so createrepo_c and rsync would miss the
+// change if it kept its mtime as well. An error says if the package is as it was. Without a
+// change, Commit is nil unless Options.Output asks for a copy.
 func (p *Package) Prepare(ctx context.Context, plan *signing.Plan) (*signing.Change, error) {
 	if err := context.Cause(ctx); err != nil {
 		return nil, err
@@ -120,9 +120,9 @@ func (p *Package) signatureHeader(plan *signing.Plan) (rewritten, error) {
 	return p.rebuilt(own, tags)
 }
 
-// peculiar returns the signature header without file signatures, and the padding
-// behind it, if it is one that keeps its layout (insert); nil for one that is laid out
-// anew. rpm takes those of version 6 in one layout alone.
+// peculiar returns the signature header without file signatures, and the padding after it,
+// if signing keeps its layout (insert). It returns nil if the header is laid out anew. rpm
+// accepts only one layout for packages of version 6.
 func (p *Package) peculiar() (base *header, pad []byte) {
 	switch {
 	case p.format() >= 6:
@@ -135,8 +135,8 @@ func (p *Package) peculiar() (base *header, pad []byte) {
 	return p.sig, p.pad
 }
 
-// inserted returns a peculiar header with file signatures, padded; without any it is
-// as it was.
+// inserted returns a peculiar header with file signatures, padded. Without signatures it
+// returns the original header.
 func inserted(base *header, pad []byte, own []value, limit uint32) ([]byte, error) {
 	if len(own) == 0 {
 		return withZeros(slices.Concat(base.raw, pad)), nil
@@ -153,7 +153,7 @@ func withZeros(raw []byte) []byte {
 	return append(raw, make([]byte, padded(int64(len(raw)))-int64(len(raw)))...)
 }
 
-// rebuilt lays the header out anew, with own in place of what it has of the tags.
+// rebuilt lays the header out anew, with own in place of its entries with the tags.
 func (p *Package) rebuilt(own []value, tags []tagNumber) (rewritten, error) {
 	kept := p.sig.kept(tags...)
 	values := p.sig.withReserve(kept, own, p.sig.having(tags...))
@@ -167,16 +167,16 @@ func (v value) equal(o value) bool {
 	return v.tag == o.tag && v.typ == o.typ && v.count == o.count && bytes.Equal(v.data, o.data)
 }
 
-// misplaced reports whether tags with file signatures are where they should not
-// be.
+// misplaced reports whether tags with file signatures are outside the region or out of
+// order.
 func (p *Package) misplaced() bool {
 	return slices.ContainsFunc(p.values.defects, func(d Defect) bool {
 		return d.Flaw == flawOutside || d.Flaw == flawUnsorted
 	})
 }
 
-// planned returns the file signatures that the plan states, nil for one that takes
-// them away.
+// planned returns the file signatures of the plan by file. It returns nil for a plan that
+// removes them.
 func (p *Package) planned(plan *signing.Plan) ([][]byte, error) {
 	values, stripped := make([][]byte, len(p.files)), plan.Strips()
 	at := 0
@@ -185,13 +185,13 @@ func (p *Package) planned(plan *signing.Plan) ([][]byte, error) {
 		case err != nil:
 			return nil, err
 		case at >= len(values) || r.Path != p.files[at].Path:
-			return nil, fmt.Errorf("the plan is of another package: it has %q as file %d", r.Path, at)
+			return nil, fmt.Errorf("the plan describes another package: its file %[2]d is %[1]q", r.Path, at)
 		}
 		values[at] = r.Final(ima.XattrIMA)
 		at++
 	}
 	if at != len(values) {
-		return nil, fmt.Errorf("the plan is of another package: it has %d of %d files", at, len(values))
+		return nil, fmt.Errorf("the plan describes another package: it has %d of %d files", at, len(values))
 	}
 	signed := slices.ContainsFunc(values, func(v []byte) bool { return v != nil })
 	if !signed && (stripped || p.staysUnsigned()) {
@@ -200,14 +200,14 @@ func (p *Package) planned(plan *signing.Plan) ([][]byte, error) {
 	return values, nil
 }
 
-// staysUnsigned reports whether a plan without any value leaves the package as it is:
-// none of its files was selected. Packages whose files cannot have signatures get the
-// tags, as rpmsign gives them.
+// staysUnsigned reports whether a plan without values leaves the package unchanged, because
+// none of its files was selected. A package whose files cannot have signatures gets the
+// tags, as rpmsign writes them.
 func (p *Package) staysUnsigned() bool {
 	return !p.sig.has(tagFileSignatures) && slices.ContainsFunc(p.files, func(f file) bool { return f.Digest != nil })
 }
 
-// write writes the package with a signature header, padded, in place of its own.
+// write writes the package with another signature header.
 func (p *Package) write(ctx context.Context, h rewritten) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
@@ -237,8 +237,8 @@ func (p *Package) write(ctx context.Context, h rewritten) error {
 	return f.Commit()
 }
 
-// copyRest copies main header and payload, in the kernel where it can: file
-// systems that share extents copy nothing.
+// copyRest copies the main header and the payload. If possible the kernel copies them, which
+// takes no time on file systems that share extents.
 func (p *Package) copyRest(ctx context.Context, f *atomicfile.File) error {
 	const chunk = 64 << 20
 	if _, err := p.file.Seek(p.mainAt, io.SeekStart); err != nil {

@@ -22,7 +22,7 @@ import (
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
-// names lists dir, so that litter is seen.
+// names lists dir, including files that should not be left behind.
 func names(t *testing.T, dir string) string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -41,7 +41,7 @@ func stat(t *testing.T, path string) (fs.FileInfo, *syscall.Stat_t) {
 	return info, info.Sys().(*syscall.Stat_t)
 }
 
-// intact holds that a run failed and left the package and its directory alone.
+// intact checks that a run failed and changed neither the package nor its directory.
 func intact(t *testing.T, path string, before []byte, err error) {
 	t.Helper()
 	if err == nil || !bytes.Equal(before, content(t, path)) || names(t, filepath.Dir(path)) != filepath.Base(path) {
@@ -73,8 +73,8 @@ func TestFileSizeLimit(t *testing.T) {
 	}
 }
 
-// TestNotTheOwner: somebody who may read the package, but not write to its
-// directory.
+// TestNotTheOwner checks what happens to a user who can read the package but cannot write to
+// its directory.
 func TestNotTheOwner(t *testing.T) {
 	dir, err := os.MkdirTemp("/dev/shm", "rpmsign-*")
 	check(t, err)
@@ -104,8 +104,8 @@ func TestReadOnlyFileSystem(t *testing.T) {
 	}
 }
 
-// TestKilled kills processes that sign and strip a package at any time: it is always
-// whole, signed or not.
+// TestKilled kills processes that sign and strip a package at random times. The package must
+// always be whole, signed or not.
 func TestKilled(t *testing.T) {
 	dir := memory(t)
 	path := packages.Copy(t, "zstd", dir)
@@ -138,8 +138,8 @@ func TestModeAndOwnerAreKept(t *testing.T) {
 	}
 }
 
-// TestNewModTime: a package of the same size has an mtime in a later second than
-// before, whatever the old one was.
+// TestNewModTime checks that a package of the same size gets an mtime in a later second,
+// whatever the old mtime was.
 func TestNewModTime(t *testing.T) {
 	for name, old := range map[string]time.Time{"now": time.Now(), "past": time.Unix(1_000_000_000, 5), "future": time.Now().Add(1000 * time.Hour)} {
 		path := packages.Copy(t, "zstd", t.TempDir())
@@ -165,7 +165,7 @@ func TestSymbolicLink(t *testing.T) {
 	verify(t, path, "p256")
 }
 
-// TestHardLink: another name of the package keeps what it was.
+// TestHardLink checks that another name of the package keeps the old content.
 func TestHardLink(t *testing.T) {
 	dir := t.TempDir()
 	path := packages.Copy(t, "zstd", dir)
@@ -178,7 +178,7 @@ func TestHardLink(t *testing.T) {
 	}
 }
 
-// TestChanged: a package that is replaced or written to between reading and writing.
+// TestChanged replaces or writes to a package between reading and writing.
 func TestChanged(t *testing.T) {
 	for name, change := range map[string]func(path string){
 		"replaced": func(path string) {
@@ -221,7 +221,7 @@ func mustStartUnsigned(t *testing.T, path string) bool {
 	return bytes.Contains(content(t, path), []byte("030204"))
 }
 
-// TestPlanOfAnother: a plan is for the package that it was made of.
+// TestPlanOfAnother checks that a plan fits only the package that it was made from.
 func TestPlanOfAnother(t *testing.T) {
 	e := engine(t, keys["p256"]())
 	for _, other := range []string{"xz", "rich", "empty"} {
@@ -268,13 +268,13 @@ func TestEndsWithContext(t *testing.T) {
 	}
 }
 
-// TestOutput: the package goes elsewhere, and stays as it is where it was.
+// TestOutput checks that the package is written elsewhere and the original is unchanged.
 func TestOutput(t *testing.T) {
 	path := packages.Copy(t, "zstd", t.TempDir())
 	check(t, os.Chmod(path, 0o640))
 	before := content(t, path)
 	out := filepath.Join(t.TempDir(), "out.rpm")
-	for range 2 { // the second time over the first
+	for range 2 { // the second time replaces the first output
 		r := signer(t, "p256").Run(t.Context(), unit{Path: path, Output: out})
 		check(t, r.Err)
 		verify(t, out, "p256")
@@ -287,7 +287,7 @@ func TestOutput(t *testing.T) {
 	verify(t, path, "p256")
 }
 
-// TestShare: what needs no change is the same file, by inode, and never lost.
+// TestShare checks that a package without a change is linked, and never lost.
 func TestShare(t *testing.T) {
 	path := packages.Copy(t, "zstd", t.TempDir())
 	run(t, signer(t, "p256"), path)
@@ -318,8 +318,8 @@ func TestShare(t *testing.T) {
 	}
 }
 
-// TestResume keeps what an interrupted run signed and signs anew what it did
-// otherwise.
+// TestResume checks that Resume keeps what an interrupted run signed, and signs anew what it
+// signed with other options.
 func TestResume(t *testing.T) {
 	dir := t.TempDir()
 	u := unit{Path: packages.Copy(t, "openpgp-rsa", dir), Output: filepath.Join(dir, "signed.rpm")}
@@ -337,7 +337,7 @@ func TestResume(t *testing.T) {
 	other.Plan = func(ctx context.Context, p *Package) (*signing.Plan, error) { return e.Plan(ctx, p) } // without force
 	check(t, other.Resume(t.Context(), u).Err)
 	verify(t, u.Output, "rsa2048")
-	// What was signed with OpenPGP before is not kept by a run without.
+	// A run without an OpenPGP key does not keep OpenPGP signatures of the interrupted run.
 	withKey := signer(t, "p256")
 	withKey.Options.OpenPGP = readKey(t, content(t, vectors+"keys/openpgp-ed25519.secret.asc"), "")
 	check(t, withKey.Resume(t.Context(), u).Err)
@@ -356,8 +356,8 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// TestResumeOther: an interrupted run was about other files than this one, or signed what
-// this one leaves unsigned. Nothing of that may get into the result.
+// TestResumeOther checks that nothing of an interrupted run gets into the result if it
+// selected other files or signed files that this run leaves unsigned.
 func TestResumeOther(t *testing.T) {
 	dir := t.TempDir()
 	u := unit{Path: packages.Copy(t, "openpgp-rsa", dir), Output: filepath.Join(dir, "signed.rpm")}
@@ -381,7 +381,7 @@ func TestResumeOther(t *testing.T) {
 	}
 }
 
-// butFirst leaves out all but the first file that can be signed.
+// butFirst leaves out all files except the first one that can be signed.
 type butFirst struct{ signing.Source }
 
 func (b butFirst) Entries(ctx context.Context) iter.Seq2[signing.Entry, error] {

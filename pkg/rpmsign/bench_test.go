@@ -17,8 +17,7 @@ import (
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
-// large is a package of n files, without a payload to match: signing does not
-// unpack it.
+// large makes a package of n files without a matching payload: signing does not unpack it.
 func large(t testing.TB, n int) []byte {
 	t.Helper()
 	f := parts(t, "empty")
@@ -64,8 +63,8 @@ func benchmark(b *testing.B, content []byte, work func(path string)) {
 	}
 }
 
-// BenchmarkSign signs packages whose digests were signed before: what is measured is
-// all but the key.
+// BenchmarkSign signs packages whose digests were signed before, so it measures everything
+// except the key.
 func BenchmarkSign(b *testing.B) {
 	small := content(b, packages.Path(b, "zstd"))
 	for name, c := range map[string][]byte{"small": small, "20000 files": large(b, 20_000)} {
@@ -139,7 +138,7 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// BenchmarkReread reads back what was written.
+// BenchmarkReread measures the second reader.
 func BenchmarkReread(b *testing.B) {
 	for name, c := range map[string][]byte{"small": content(b, packages.Path(b, "zstd")), "20000 files": large(b, 20_000)} {
 		b.Run(name, func(b *testing.B) {

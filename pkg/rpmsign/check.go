@@ -14,23 +14,24 @@ import (
 	"strings"
 )
 
-// Level is how much of a package is checked, as a word for command lines.
+// Level says how much of a package is checked, as a word for command lines.
 type Level string
 
 // The levels; each checks what the one before does.
 const (
-	// CheckHeader compares the digests of the main header and the file's length. Where
-	// no digest is of the main header alone, as before rpm 4, the payload is read, too.
+	// CheckHeader compares the digests of the main header and the length of the file. In
+	// packages without a digest of only the main header (before rpm 4), it also reads the
+	// payload.
 	CheckHeader Level = "header"
-	// CheckPayload reads the payload and compares its digests, and those over both.
+	// CheckPayload reads the payload and compares all digests that cover it.
 	CheckPayload Level = "payload"
 	// CheckFiles unpacks the payload and computes every file's digest.
 	CheckFiles Level = "files"
 )
 
 // Check compares the package with the sizes and digests that it states. Errors wrap
-// ErrTruncated, ErrOversized, ErrMalformed, or ErrDigest when a digest does not match or
-// nothing covers what was to be checked; an unknown level is an error, too.
+// ErrTruncated, ErrOversized, ErrMalformed, or ErrDigest if a digest does not match or
+// covers too little. An unknown level is an error.
 func (p *Package) Check(ctx context.Context, l Level) error {
 	var err error
 	switch l {
@@ -54,7 +55,7 @@ func (p *Package) Check(ctx context.Context, l Level) error {
 	return nil
 }
 
-// checkSizes compares the file's length with the lengths that are stated.
+// checkSizes compares the length of the file with the sizes that the headers state.
 func (p *Package) checkSizes() error {
 	for _, c := range []struct {
 		h    *header
@@ -70,36 +71,36 @@ func (p *Package) checkSizes() error {
 		switch {
 		case !there || stated == c.size:
 		case stated > c.size:
-			return fmt.Errorf("%w: %d of %d bytes of %s are there", ErrTruncated, c.size, stated, c.what)
+			return fmt.Errorf("%w: it has %d of the %d bytes of its %s", ErrTruncated, c.size, stated, c.what)
 		default:
-			return fmt.Errorf("%w: %d bytes follow %d bytes of %s", ErrOversized, c.size-stated, stated, c.what)
+			return fmt.Errorf("%w: %d bytes follow the %d bytes of its %s", ErrOversized, c.size-stated, stated, c.what)
 		}
 	}
 	return nil
 }
 
-// stated is a digest that a package states, in hex, of what its name says.
+// stated is a digest in hex that a package states. name says what it covers.
 type stated struct {
 	name, digest string
 	hash         hash.Hash
 }
 
 func (s *stated) check() error {
-	// rpm compares without regard to case as well.
+	// Like rpm, ignore the case.
 	if got := hex.EncodeToString(s.hash.Sum(nil)); !strings.EqualFold(got, s.digest) {
 		return fmt.Errorf("%w: %s is %s, the package states %s", ErrDigest, s.name, got, s.digest)
 	}
 	return nil
 }
 
-// digestTag is a tag with a digest in hexadecimal.
+// digestTag is a tag with a digest in hex.
 type digestTag struct {
 	tag  tagNumber
 	name string
 	hash func() hash.Hash
 }
 
-// stated returns the digests that the header has of those.
+// stated returns those of the digests that the header has.
 func (h *header) stated(tags ...digestTag) (list []stated) {
 	for _, d := range tags {
 		if h.has(d.tag) {
@@ -111,7 +112,7 @@ func (h *header) stated(tags ...digestTag) (list []stated) {
 
 func newSHA3() hash.Hash { return sha3.New256() }
 
-// headerDigests are those over the main header.
+// headerDigests returns the digests over the main header.
 func (p *Package) headerDigests() []stated {
 	return p.sig.stated(
 		digestTag{tagSHA1, "SHA-1 of the main header", sha1.New},
@@ -123,7 +124,7 @@ func (p *Package) headerDigests() []stated {
 func (p *Package) checkHeader() error {
 	list := p.headerDigests()
 	if len(list) == 0 && !p.sig.has(tagMD5) {
-		return fmt.Errorf("%w: nothing covers the main header", ErrDigest)
+		return fmt.Errorf("%w: the package states no digest of its main header", ErrDigest)
 	}
 	for i := range list {
 		list[i].hash.Write(p.main.raw)
@@ -134,7 +135,7 @@ func (p *Package) checkHeader() error {
 	return nil
 }
 
-// payloadDigests are those over the payload alone.
+// payloadDigests returns the digests over only the payload.
 func (p *Package) payloadDigests() ([]stated, error) {
 	list := p.main.stated(
 		digestTag{tagPayloadSHA256, "SHA-256 of the payload", sha256.New},
@@ -152,7 +153,7 @@ func (p *Package) payloadDigests() ([]stated, error) {
 	return list, nil
 }
 
-// checkPayload reads the payload once, for all digests that cover it.
+// checkPayload reads the payload once and compares all digests that cover it.
 func (p *Package) checkPayload(ctx context.Context) error {
 	list, err := p.payloadDigests()
 	if err != nil {
@@ -164,7 +165,7 @@ func (p *Package) checkPayload(ctx context.Context) error {
 		list = append(list, whole)
 	}
 	if len(list) == 0 {
-		return fmt.Errorf("%w: nothing covers the payload", ErrDigest)
+		return fmt.Errorf("%w: the package states no digest of its payload", ErrDigest)
 	}
 	content := io.NewSectionReader(p.content, p.payload, p.size-p.payload)
 	buf := make([]byte, 256<<10)
@@ -191,9 +192,8 @@ func (p *Package) checkPayload(ctx context.Context) error {
 	return nil
 }
 
-// checkSignatureTypes holds tags of the signature header against the types and
-// sizes that rpm demands of them: rpmvfytags of lib/rpmvs.cc, and where it merges the
-// headers.
+// checkSignatureTypes checks that tags of the signature header have the types and sizes that
+// rpm demands (rpmvfytags of lib/rpmvs.cc, and where rpm merges the headers).
 func checkSignatureTypes(h *header) error {
 	for _, e := range h.entries {
 		var typ dataType

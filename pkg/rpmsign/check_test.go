@@ -17,7 +17,7 @@ import (
 func TestCheckRealPackages(t *testing.T) {
 	for _, name := range packages.Names() {
 		if name == "many" {
-			continue // 20,000 files: of no other kind than those of the others
+			continue // 20,000 files of the same kind as in the other packages
 		}
 		t.Run(name, func(t *testing.T) {
 			p := mustParse(t, content(t, packages.Path(t, name)))
@@ -30,7 +30,7 @@ func TestCheckRealPackages(t *testing.T) {
 	}
 }
 
-// checked is what each level says of a package; "" is no error.
+// checked is what each level says about a package; "" means no error.
 func checked(t *testing.T, b []byte) (header, payload, files error) {
 	t.Helper()
 	p, err := parsed(b)
@@ -88,8 +88,8 @@ func TestCheckDamage(t *testing.T) {
 	}
 }
 
-// TestCheckWithoutDigests: what nothing covers is refused at the levels that it
-// matters to.
+// TestCheckWithoutDigests checks that each level refuses a package without the digests that
+// it needs.
 func TestCheckWithoutDigests(t *testing.T) {
 	for name, c := range map[string]struct {
 		signature, main []tagNumber
@@ -109,8 +109,8 @@ func TestCheckWithoutDigests(t *testing.T) {
 	}
 }
 
-// TestCheckMD5Alone: where MD5 alone covers the main header, the level header reads
-// what MD5 covers.
+// TestCheckMD5Alone checks that the level header reads everything that MD5 covers if only MD5
+// covers the main header.
 func TestCheckMD5Alone(t *testing.T) {
 	f := parts(t, "zstd")
 	f.Signature = packages.Without(f.Signature, packages.TagSHA1, packages.TagSHA256)
@@ -139,7 +139,7 @@ func TestCheckUpperCaseDigest(t *testing.T) {
 	check(t, rpmChecksig(t, put(t, b)))
 }
 
-// TestSignatureTagTypes: wrong types and sizes of what rpm verifies are refused.
+// TestSignatureTagTypes checks that wrong types and sizes of tags are refused.
 func TestSignatureTagTypes(t *testing.T) {
 	for _, wrong := range []packages.Tag{
 		{Tag: packages.TagSHA1, Type: packages.TypeBinary, Count: 41, Data: make([]byte, 41)},
@@ -159,10 +159,10 @@ func TestSignatureTagTypes(t *testing.T) {
 	}
 }
 
-// TestPayloadAlgorithm: another algorithm of the payload's digest than SHA-256.
+// TestPayloadAlgorithm checks payload digests other than SHA-256.
 func TestPayloadAlgorithm(t *testing.T) {
 	f := parts(t, "zstd")
-	set(f.Header, uint32(tagPayloadSHA256Algo), int32s(3)) // RIPEMD-160, which nothing here computes
+	set(f.Header, uint32(tagPayloadSHA256Algo), int32s(3)) // RIPEMD-160, which this program cannot compute
 	if _, payload, _ := checked(t, pack(f)); !errors.Is(payload, ErrMalformed) {
 		t.Errorf("RIPEMD-160: %v", payload)
 	}
@@ -192,7 +192,7 @@ func TestCheckEndsWithContext(t *testing.T) {
 	}
 }
 
-// TestOpenRefuses what has the name of a package, but is something else.
+// TestOpenRefuses opens files that are called like packages but are not.
 func TestOpenRefuses(t *testing.T) {
 	dir := t.TempDir()
 	check(t, os.Mkdir(filepath.Join(dir, "dir.rpm"), 0o755))
@@ -231,7 +231,7 @@ func digits(f *packages.File, tag tagNumber, b byte) {
 	set(f.Header, uint32(tag), data)
 }
 
-// longSizes replaces the files' sizes by 64-bit ones, the first of which is n.
+// longSizes replaces the sizes of files by 64-bit numbers, the first of which is n.
 func longSizes(f *packages.File, n uint64) {
 	old, _ := packages.Find(f.Header, uint32(tagFileSizes))
 	var data []byte
@@ -245,7 +245,7 @@ func longSizes(f *packages.File, n uint64) {
 	f.Header = insert(packages.Without(f.Header, uint32(tagFileSizes)), packages.Tag{Tag: uint32(tagLongFileSizes), Type: 5, Count: old.Count, Data: data})
 }
 
-// TestRoot: the package filesystem has the root directory.
+// TestRoot checks that the package "filesystem" has the root directory.
 func TestRoot(t *testing.T) {
 	h, err := parseHeader(packages.Compose(packages.TagImmutable, []packages.Tag{
 		{Tag: uint32(tagDirIndexes), Type: 4, Count: 1, Data: int32s(0)},

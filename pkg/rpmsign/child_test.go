@@ -12,16 +12,16 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// A child process is this test binary with environment variables that say what to
-// do: limits and signals that a test must not have itself.
+// A child process is this test binary with environment variables that say what to do, under
+// limits and signals that the test itself must not have.
 const (
 	childPackage = "RPMSIGN_TEST_PACKAGE"
 	childLimit   = "RPMSIGN_TEST_FSIZE"  // RLIMIT_FSIZE
-	childUser    = "RPMSIGN_TEST_UID"    // whom to become
-	childRounds  = "RPMSIGN_TEST_ROUNDS" // sign and strip so often
+	childUser    = "RPMSIGN_TEST_UID"    // the user to become
+	childRounds  = "RPMSIGN_TEST_ROUNDS" // how often to sign and strip
 )
 
-// asChild does what a test wants of a child process.
+// asChild does the work of a child process.
 func asChild() bool {
 	path := os.Getenv(childPackage)
 	if path == "" {
@@ -70,7 +70,7 @@ func signAsChild(path string) error {
 	return nil
 }
 
-// inChild has a child process sign a package.
+// inChild signs a package in a child process.
 func inChild(t *testing.T, path string, env ...string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.Command("/proc/self/exe")

@@ -26,7 +26,7 @@ func word(raw []byte, at int, n uint32) []byte {
 	return raw
 }
 
-// at is where a word of an index entry lies; the region's is entry 0.
+// at returns the offset of a word of an index entry. Entry 0 is the region's.
 func at(entry, word int) int { return introSize + entry*entrySize + 4*word }
 
 func TestParseHeaderRefuses(t *testing.T) {
@@ -74,8 +74,8 @@ func TestParseHeaderRefuses(t *testing.T) {
 	}
 }
 
-// TestHeaderImageTrailer: some old signature headers have the tag of a main header's
-// region in their trailer.
+// TestHeaderImageTrailer checks that a trailer can have the tag of a main header's region, as
+// in some old signature headers.
 func TestHeaderImageTrailer(t *testing.T) {
 	raw := small()
 	h, err := parseHeader(word(raw, len(raw)-trailerSize, uint32(tagHeaderImage)), signatureLimits())
@@ -94,8 +94,8 @@ func TestNoRegion(t *testing.T) {
 	}
 }
 
-// TestOutsideRegion reads tags that were appended after the region, in any order,
-// and lays them out in it.
+// TestOutsideRegion reads tags that were appended after the region, in any order, and lays
+// them out inside it.
 func TestOutsideRegion(t *testing.T) {
 	raw := small()
 	data := append(bytes.Clone(raw[at(4, 0):]), strings0("ab", "")...)
@@ -142,8 +142,8 @@ func TestNumbers(t *testing.T) {
 	}
 }
 
-// TestBuild lays out the signature headers of real packages byte for byte as rpm
-// does.
+// TestBuild lays out the signature headers of real packages and compares every byte with
+// those by rpm.
 func TestBuild(t *testing.T) {
 	for _, name := range []string{"zstd", "rich", "empty", "source", "no-reserve", "large-reserve", "el6", "openpgp-rsa", "openpgp-rpmv3"} {
 		h := mustParse(t, content(t, packages.Path(t, name))).sig
@@ -154,8 +154,8 @@ func TestBuild(t *testing.T) {
 	}
 }
 
-// TestReserve signs, signs otherwise and strips headers with reserves of every
-// size, with signatures of every size.
+// TestReserve signs, signs again and strips headers with reserves of every size, with
+// signatures of every size.
 func TestReserve(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	original := mustParse(t, content(t, packages.Path(t, "zstd"))).sig
@@ -197,8 +197,8 @@ func randomSignatures(r *rand.Rand) [][]byte {
 	return list
 }
 
-// TestReserveOfOthers: rpmsign forgets what came on top, and so the package keeps
-// its size instead of getting smaller.
+// TestReserveOfOthers checks packages signed by rpmsign, which does not record signatures
+// beside the reserve: they keep their size when they are stripped.
 func TestReserveOfOthers(t *testing.T) {
 	base := []value{{tagSize, typeInt32, 1, int32s(7)}}
 	own := fileSignatureValues([][]byte{make([]byte, 4000)})
@@ -233,7 +233,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// manyPaths is a main header whose directory name stands for n long paths.
+// manyPaths makes a main header whose directory name is part of n long paths.
 func manyPaths(n, dir int) []packages.Tag {
 	return []packages.Tag{
 		{Tag: uint32(tagDirIndexes), Type: 4, Count: uint32(n), Data: make([]byte, 4*n)},

@@ -7,15 +7,15 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// colorsELF are the bits of FILECOLORS that ELF files have: 32-bit, 64-bit, and
-// MIPS N32 (RPMFC_ELF of rpm's include/rpm/rpmfc.h).
+// colorsELF are the bits of FILECOLORS for ELF files: 32-bit, 64-bit and MIPS N32 (RPMFC_ELF
+// of rpm's include/rpm/rpmfc.h).
 const colorsELF = 1<<0 | 1<<1 | 1<<2
 
-// readTraits reads which files are ELF files. rpm colours them; since 4.16 only those
-// with an execute bit (rpmfcClassify of build/rpmfc.cc). What the others are is in the
-// words of libmagic that it writes for every file: a class, such as "ELF 64-bit LSB
-// shared object", or, in packages of version 6, a MIME type. A file without a colour and
-// without such words is not known. Arrays that do not fit are left out.
+// readTraits reads from the header which files are ELF files. rpm gives them a colour, but
+// since 4.16 only if they have an execute bit (rpmfcClassify of build/rpmfc.cc). For every
+// file rpm also writes what libmagic says about it: a class, such as "ELF 64-bit LSB shared
+// object", or a MIME type in packages of version 6. A file with none of these stays
+// unknown. Arrays of another length than files are ignored.
 func readTraits(h *header, files []file) {
 	if colors := h.numbers(tagFileColors); len(colors) == len(files) {
 		for i, color := range colors {
@@ -25,14 +25,15 @@ func readTraits(h *header, files []file) {
 		}
 	}
 	readClasses(files, h.numbers(tagFileClass), h.strings(tagClassDict), func(class string) bool {
-		return strings.Contains(class, "ELF 32-bit") || strings.Contains(class, "ELF 64-bit") // as rpm tells them
+		return strings.Contains(class, "ELF 32-bit") || strings.Contains(class, "ELF 64-bit") // rpm's own test
 	})
 	readClasses(files, h.numbers(tagFileMIMEIndex), h.strings(tagMIMEDict), func(mime string) bool {
 		return slices.Contains([]string{"application/x-executable", "application/x-pie-executable", "application/x-sharedlib", "application/x-object", "application/x-coredump"}, mime)
 	})
 }
 
-// readClasses takes an index of each file into words, and which of those mean ELF.
+// readClasses sets the traits of files by their indexes into words. isELF says which words
+// mean an ELF file.
 func readClasses(files []file, indexes []uint64, words []string, isELF func(string) bool) {
 	if len(indexes) != len(files) {
 		return

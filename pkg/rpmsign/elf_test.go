@@ -13,7 +13,7 @@ const (
 	isELF = signing.KnowsELF | signing.ELF
 )
 
-// TestTraits of packages that rpm 4.18 and rpm 6 made.
+// TestTraits checks packages by rpm 4.18 and rpm 6.
 func TestTraits(t *testing.T) {
 	for _, version := range []string{"v4", "v6"} {
 		p, err := Open("testdata/rpmsign-ima/"+version+"/rich.rpm", Options{})
@@ -35,13 +35,13 @@ func TestTraits(t *testing.T) {
 	}
 }
 
-// rpm colours executable files alone; what others are, it says in other tags.
+// rpm gives a colour only to executable files. Other tags describe the others.
 func TestTraitsByTag(t *testing.T) {
 	const colors, class, dict, index, mimes = 1140, 1141, 1142, 5115, 5116
 	none, elf := signing.Traits(0), isELF
 	for name, c := range map[string]struct {
 		tags []packages.Tag
-		want []signing.Traits // of four files
+		want []signing.Traits // by file
 	}{
 		"nothing":             {nil, []signing.Traits{none, none, none, none}},
 		"colours":             {[]packages.Tag{{Tag: colors, Type: 4, Count: 4, Data: int32s(0, 1, 2, 4)}}, []signing.Traits{none, elf, elf, elf}},

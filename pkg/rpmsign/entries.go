@@ -14,9 +14,9 @@ import (
 
 var _ signing.Source = (*Package)(nil)
 
-// Entries lists the package's files in the header's order. Files without a digest
-// (directories, symbolic links, devices, %ghost) have a Reason; owners are names
-// in a package and left out. Traits tell which files are ELF files, where the header does.
+// Entries lists the package's files in the order of the header. Files without a digest
+// (directories, symbolic links, devices, %ghost) have a Reason. Owners are left out, because
+// a package has only their names. Traits tell which files are ELF files if the header does.
 func (p *Package) Entries(ctx context.Context) iter.Seq2[signing.Entry, error] {
 	return func(yield func(signing.Entry, error) bool) {
 		for i := range p.files {
@@ -45,7 +45,7 @@ func (p *Package) entry(i int) signing.Entry {
 	return e
 }
 
-// unsigned says why a file has no digest.
+// unsigned returns the reason why a file has no digest.
 func (f *file) unsigned() string {
 	switch {
 	case !f.Mode.IsRegular():
@@ -56,9 +56,9 @@ func (f *file) unsigned() string {
 	return "no digest"
 }
 
-// Signable returns nil for a package that can be signed with signatures (security.ima
-// values) of at most longest bytes; 0 stands for signatures of any size. Errors wrap
-// ErrSource, ErrWeakDigest or ErrHeaderTooLarge.
+// Signable returns nil if the package can be signed with security.ima values of at most
+// longest bytes. With 0 it does not check the size. Errors wrap ErrSource, ErrWeakDigest or
+// ErrHeaderTooLarge.
 func (p *Package) Signable(longest int) error {
 	err := p.signable(longest)
 	if err != nil {
@@ -83,7 +83,7 @@ func (p *Package) signable(longest int) error {
 	if err := p.hash().CheckSigns(); err != nil {
 		return fmt.Errorf("%w: %w; rebuild the package with %%_binary_filedigest_algorithm 8 (SHA-256)", ErrWeakDigest, err)
 	}
-	text := make([]byte, len(p.files)+2*longest*signed) // never touched: it costs no memory
+	text := make([]byte, len(p.files)+2*longest*signed) // never written to, so it takes no memory
 	own := []value{
 		{tagFileSignatures, typeStringArray, uint32(len(p.files)), text},
 		{tagFileSignatureLength, typeInt32, 1, make([]byte, 4)},
@@ -97,8 +97,8 @@ func (p *Package) signable(longest int) error {
 func fileSignatureTags() []tagNumber { return []tagNumber{tagFileSignatures, tagFileSignatureLength} }
 
 // fileSignatureValues returns FILESIGNATURES and FILESIGNATURELENGTH as rpm's
-// sign/rpmsignfiles.cc writes them: lower-case hex, "" for a file without a
-// signature, the binary length of the longest one unless nothing is signed; none
+// sign/rpmsignfiles.cc writes them: lower-case hex, "" for a file without a signature, and
+// the length of the longest value in bytes, unless nothing is signed. It returns nothing
 // for a package without files.
 func fileSignatureValues(values [][]byte) []value {
 	if len(values) == 0 {

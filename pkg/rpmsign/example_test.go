@@ -34,7 +34,7 @@ func Example() {
 	// Output: imatest-sha256-1.0-1.x86_64 signed 4 grows 0
 }
 
-// Name what is wrong with the file signatures that another tool left.
+// Name the flaws in file signatures that another tool wrote.
 func ExamplePackage_Defects() {
 	p, err := rpmsign.Open("testdata/rpmsign-ima/v4/defect-delsign-sign.rpm", rpmsign.Options{})
 	check(err)

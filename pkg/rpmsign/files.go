@@ -19,14 +19,14 @@ type file struct {
 	Flags  uint32 // rpmfileAttrs of include/rpm/rpmfiles.h
 	Link   string // target of a symbolic link
 	Hash   ima.HashID
-	Digest []byte // nil where the header states none, or zeros
-	Inode  uint64 // same for the names of one hard link; 0 where the header has none
+	Digest []byte // nil if the header states none, or zeros
+	Inode  uint64 // the same for the names of one hard link; 0 if the header has none
 
 	traits signing.Traits
 }
 
-// undigested reports whether rpm will not install the file because the header states
-// no digest of it, or zeros. Of empty files, old packages had none.
+// undigested reports whether rpm will not install the file because the header states no
+// digest of it, or zeros. Old packages have no digests of empty files.
 func (f *file) undigested() bool {
 	return f.Digest == nil && f.Mode.IsRegular() && f.Flags&fileGhost == 0 && (f.Size > 0 || f.Hash != ima.MD5)
 }
@@ -38,14 +38,15 @@ const fileGhost uint32 = 1 << 6
 // maxFiles is rpm's own limit on the items of an array.
 const maxFiles = maxArray
 
-// maxPath is Linux's PATH_MAX, and maxPathBytes bounds what the paths of a header of
-// n bytes take together: few names of directories can stand for many long paths.
+// maxPath is Linux's PATH_MAX.
 const maxPath = 4096
 
+// maxPathBytes limits the bytes of all paths in a header of n bytes, because a few long
+// directory names can stand for many long paths.
 func maxPathBytes(n int) int { return 1<<20 + 16*n }
 
-// readFiles reads the parallel arrays that describe files. All must be as long as
-// the list of names.
+// readFiles reads the parallel arrays that describe files. All must be as long as the list
+// of names.
 func readFiles(h *header) ([]file, error) {
 	paths, err := readPaths(h)
 	if err != nil || len(paths) == 0 {
@@ -84,7 +85,7 @@ func readPaths(h *header) ([]string, error) {
 			return nil, fmt.Errorf("main header: %w: the path of file %d has %d bytes, all so far have %d", ErrMalformed, i, len(dir)+len(name), all)
 		}
 		if names[i] = strings.TrimPrefix(dir+name, "/"); names[i] == "" {
-			names[i] = "." // the root itself, which the package filesystem has
+			names[i] = "." // the root directory, which the package "filesystem" has
 		}
 	}
 	return names, nil
@@ -124,12 +125,12 @@ func parallel(files []file, n int, what string) error {
 	return nil
 }
 
-// readDigests reads hex digests; packages that name no algorithm have MD5.
+// readDigests reads digests in hex. Packages that state no algorithm have MD5 digests.
 func readDigests(h *header, files []file) error {
 	id := ima.MD5
 	if n, ok := h.number(tagFileDigestAlgo); ok {
 		if id, ok = hashOf(n); !ok {
-			return fmt.Errorf("main header: %w: file digest algorithm %d does not exist", ErrMalformed, n)
+			return fmt.Errorf("main header: %w: unknown file digest algorithm %d", ErrMalformed, n)
 		}
 	}
 	digests := h.strings(tagFileDigests)
@@ -143,15 +144,15 @@ func readDigests(h *header, files []file) error {
 		}
 		digest, err := hex.DecodeString(text)
 		if err != nil || len(digest) != id.Size() {
-			return fmt.Errorf("main header: %w: the digest of %s is no %s: %q", ErrMalformed, f.Path, id, text)
+			return fmt.Errorf("main header: %w: the digest of %s is not a %s digest: %q", ErrMalformed, f.Path, id, text)
 		}
 		f.Digest = digest
 	}
 	return nil
 }
 
-// readOptional reads what describes files further. Arrays that do not fit are
-// left out.
+// readOptional reads the arrays that a package can lack. Arrays of another length than files
+// are ignored.
 func readOptional(h *header, files []file) error {
 	if links := h.strings(tagFileLinkTos); len(links) == len(files) {
 		for i := range files {
@@ -175,8 +176,8 @@ func readOptional(h *header, files []file) error {
 	return nil
 }
 
-// hashOf translates rpm's numbers of hash algorithms (rpmHashAlgo of
-// include/rpm/rpmcrypto.h, from RFC 4880 and its successors) to the kernel's.
+// hashOf returns the kernel's id of a hash algorithm by rpm's number (rpmHashAlgo of
+// include/rpm/rpmcrypto.h, from RFC 4880 and its successors), and false if it is unknown.
 func hashOf(n uint64) (ima.HashID, bool) {
 	switch n {
 	case 1:

@@ -8,12 +8,11 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// Flaw is what can be wrong with the file signatures of a package: a stable word for
-// scripts, such as "signature-count"; docs/rpm.md lists them. Where rpm ignores the
-// signatures, so does this package: they count as missing.
+// Flaw is a fault in the file signatures of a package: a stable word for scripts, such as
+// "signature-count". docs/rpm.md lists them. Signatures that rpm ignores count as missing.
 type Flaw string
 
-// Flaws that no new signature can mend.
+// Flaws that a new signature does not repair.
 const (
 	// FlawMain: the signatures are in the main header, which digests and OpenPGP
 	// signatures cover.
@@ -29,49 +28,47 @@ const (
 	// flawHex: a signature is not hexadecimal or has an odd length; rpm ignores
 	// all, or sets garbage.
 	flawHex Flaw = "not-hex"
-	// flawRepeated: FILESIGNATURES or FILESIGNATURELENGTH is there more than once,
-	// as rpmsign leaves it after --delsign; which one counts differs by version.
+	// flawRepeated: there are several FILESIGNATURES or FILESIGNATURELENGTH, as rpmsign
+	// leaves them after --delsign. Which one rpm uses depends on its version.
 	flawRepeated Flaw = "repeated-tag"
-	// flawType: one of the two tags has another type than rpm reads.
+	// flawType: one of the two tags has a type that rpm does not read.
 	flawType Flaw = "wrong-type"
-	// flawNoLength: FILESIGNATURELENGTH is missing; before rpm 4.19 no signature is
-	// found without it.
+	// flawNoLength: FILESIGNATURELENGTH is missing. rpm before 4.19 finds no signatures
+	// without it.
 	flawNoLength Flaw = "no-length"
 	// flawLength: FILESIGNATURELENGTH is not the length of the longest signature.
 	flawLength Flaw = "wrong-length"
 	// flawUpperCase: signatures are not in lower case.
 	flawUpperCase Flaw = "upper-case"
-	// flawNoDigest: files that state no digest (directories, symbolic links) have
-	// signatures, of nothing.
+	// flawNoDigest: files without a digest (directories, symbolic links) have signatures.
 	flawNoDigest Flaw = "signature-without-digest"
-	// flawByteOrder: signatures whose length is little-endian; the kernel refuses
-	// them.
+	// flawByteOrder: signatures have a little-endian length. The kernel refuses them.
 	flawByteOrder Flaw = "byte-order"
-	// flawValue: signatures that are no security.ima value at all.
+	// flawValue: signatures are not security.ima values.
 	flawValue Flaw = "not-a-signature"
-	// flawOutside: tags lie outside of the signature header's region.
+	// flawOutside: tags lie outside the region of the signature header.
 	flawOutside Flaw = "outside-region"
 	// flawUnsorted: the signature header's tags are not in order.
 	flawUnsorted Flaw = "unsorted"
-	// flawUndigested: the header states no digest of regular files, or zeros, so that
-	// they cannot be signed.
+	// flawUndigested: the header states no digest of regular files, or zeros. They cannot
+	// be signed.
 	flawUndigested Flaw = "file-without-digest"
 )
 
 // Defect is a flaw found in one package.
 type Defect struct {
 	Flaw   Flaw
-	Detail string // in English, without the package's path; parts of it may come from the package
+	Detail string // in English, without the path of the package; it can quote the package
 }
 
 // fileSignatures is what the headers say about the signatures of files.
 type fileSignatures struct {
 	present bool
-	values  [][]byte // by file; nil where there is none, or where rpm takes none
+	values  [][]byte // by file; nil for a file without one, and if rpm reads none
 	defects []Defect
 }
 
-// of returns the signature of the file at i, nil for none.
+// of returns the signature of the file at i, or nil if it has none.
 func (s *fileSignatures) of(i int) []byte {
 	if s.values == nil {
 		return nil
@@ -83,8 +80,8 @@ func (s *fileSignatures) flaw(f Flaw, format string, args ...any) {
 	s.defects = append(s.defects, Defect{f, fmt.Sprintf(format, args...)})
 }
 
-// readFileSignatures reads the signatures of files, from where rpm takes them, and
-// everything that is wrong with them.
+// readFileSignatures reads the signatures of files from the header that rpm reads them from,
+// and finds their flaws.
 func (p *Package) readFileSignatures() fileSignatures {
 	list, length := p.taken(tagFileSignatures), p.taken(tagFileSignatureLength)
 	s := fileSignatures{present: list.there() || length.there()}
@@ -111,14 +108,14 @@ func (s *fileSignatures) checkDigests(files []file) {
 		}
 	}
 	if n > 0 {
-		s.flaw(flawUndigested, "nothing can be signed of %d regular files, %s the first; rpm refuses to install them", n, first)
+		s.flaw(flawUndigested, "%d regular files cannot be signed, and rpm refuses to install them; %s is the first", n, first)
 	}
 }
 
 func (s *fileSignatures) read(list, length place, files []file) [][]byte {
 	for _, at := range []place{list, length} {
 		if n := at.h.times(at.tag); n > 1 {
-			s.flaw(flawRepeated, "%s is there %d times", signatureTagName(at.tag), n)
+			s.flaw(flawRepeated, "%s occurs %d times", signatureTagName(at.tag), n)
 		}
 	}
 	if list.h.times(list.tag) > 1 {
@@ -158,7 +155,7 @@ func (s *fileSignatures) decode(texts []string, files []file) [][]byte {
 		}
 		value, err := hex.DecodeString(text)
 		if err != nil {
-			s.flaw(flawHex, "that of %s: %v", files[i].Path, err)
+			s.flaw(flawHex, "the signature of %s: %v", files[i].Path, err)
 			return nil
 		}
 		if text != strings.ToLower(text) {
@@ -177,7 +174,7 @@ func (s *fileSignatures) checkPlace(p *Package) {
 	case p.doubled():
 		s.flaw(FlawBoth, "rpm 4.17 and later refuse such a package; rpm strip removes the copy in the signature header")
 	case p.taken(tagFileSignatures).inMain(), p.taken(tagFileSignatureLength).inMain():
-		s.flaw(FlawMain, "where rpm 4.13 wrote them: they can be verified, not replaced")
+		s.flaw(FlawMain, "rpm 4.13 wrote them there: they can be verified, but not replaced")
 	}
 	h, outside, unsorted := p.sig, 0, false
 	for i, e := range h.entries {
@@ -189,7 +186,7 @@ func (s *fileSignatures) checkPlace(p *Package) {
 	}
 	if outside > 0 || unsorted {
 		if base, _ := h.withoutInserted(); base != nil {
-			return // the header was like that before it was signed
+			return // the original header had the same layout
 		}
 	}
 	if outside > 0 {
@@ -214,8 +211,7 @@ func (s *fileSignatures) checkLength(length place) {
 	}
 }
 
-// checkValues looks at the signatures by themselves; whether they hold is for a
-// verification.
+// checkValues checks the format of the signatures. It does not verify them.
 func (s *fileSignatures) checkValues(files []file) {
 	noDigest, order, unreadable := 0, 0, 0
 	for i, v := range s.values {
@@ -241,7 +237,7 @@ func (s *fileSignatures) checkValues(files []file) {
 	}{
 		{noDigest, flawNoDigest, "%d files without a digest have a signature"},
 		{order, flawByteOrder, "%d signatures have a little-endian length"},
-		{unreadable, flawValue, "%d values are not of security.ima"},
+		{unreadable, flawValue, "%d values are not security.ima values"},
 	} {
 		if c.n > 0 {
 			s.flaw(c.flaw, c.text, c.n)
@@ -249,7 +245,7 @@ func (s *fileSignatures) checkValues(files []file) {
 	}
 }
 
-// Harmless reports whether rpm and the kernel take the signatures all the same.
+// Harmless reports whether rpm and the kernel accept the signatures despite the flaw.
 func (f Flaw) Harmless() bool {
 	return f == flawOutside || f == flawUnsorted || f == flawUpperCase || f == FlawMain
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
-// sig274 and sig275 are the two tags as they should be.
+// sig274 and sig275 are the two tags without a flaw.
 func sig274(list ...string) packages.Tag {
 	return packages.Tag{Tag: packages.TagFileSignatures, Type: packages.TypeStringArray, Count: uint32(len(list)), Data: strings0(list...)}
 }
@@ -24,7 +24,7 @@ func sig275(n uint32) packages.Tag {
 	return packages.Tag{Tag: packages.TagFileSignatureLength, Type: packages.TypeInt32, Count: 1, Data: int32s(n)}
 }
 
-// valid returns hex signatures of the package's files, "" where there is no digest.
+// valid returns signatures of the package's files in hex, "" for files without a digest.
 func valid(t testing.TB, p *Package) []string {
 	t.Helper()
 	plan, err := engine(t, keys["p256"]()).Plan(t.Context(), p)
@@ -45,7 +45,7 @@ func longestOf(list []string) (n uint32) {
 	return n
 }
 
-// flawed has one package for every flaw.
+// flawed returns a package for every flaw.
 func flawed(t testing.TB) map[Flaw][]byte {
 	t.Helper()
 	p := mustParse(t, content(t, packages.Path(t, "zstd")))
@@ -84,8 +84,7 @@ func flawed(t testing.TB) map[Flaw][]byte {
 	return made
 }
 
-// appended is a package whose file signatures follow the region, as some vendors'
-// do.
+// appended is a package whose file signatures follow the region, as some vendors write them.
 func appended(t testing.TB, list []string, n uint32) []byte {
 	t.Helper()
 	f := parts(t, "zstd")
@@ -101,8 +100,8 @@ func appended(t testing.TB, list []string, n uint32) []byte {
 	return slices.Concat(f.Lead, out, make([]byte, -len(out)&7), header, f.Payload)
 }
 
-// TestFlaws: every flaw has its name, rpm sign repairs it, and rpm reads what comes
-// of it.
+// TestFlaws checks that every flaw has its name, that signing repairs it, and that rpm reads
+// the result.
 func TestFlaws(t *testing.T) {
 	for flaw, b := range flawed(t) {
 		t.Run(string(flaw), func(t *testing.T) {
@@ -144,7 +143,7 @@ func TestFlaws(t *testing.T) {
 	}
 }
 
-// TestFlawsStrip: stripping repairs as well.
+// TestFlawsStrip checks that stripping repairs flaws as well.
 func TestFlawsStrip(t *testing.T) {
 	want := content(t, packages.Path(t, "zstd"))
 	for flaw, b := range flawed(t) {
@@ -172,7 +171,7 @@ func TestHarmless(t *testing.T) {
 	}
 }
 
-// TestLengthAlone: FILESIGNATURELENGTH without signatures is a defect.
+// TestLengthAlone checks that FILESIGNATURELENGTH without signatures is a flaw.
 func TestLengthAlone(t *testing.T) {
 	f := parts(t, "zstd")
 	f.Signature = insert(f.Signature, sig275(80))
@@ -182,7 +181,7 @@ func TestLengthAlone(t *testing.T) {
 	}
 }
 
-// TestSourceRefused: source packages stay as they are.
+// TestSourceRefused checks that source packages are not changed.
 func TestSourceRefused(t *testing.T) {
 	path := packages.Copy(t, "source", t.TempDir())
 	before := content(t, path)
@@ -210,7 +209,7 @@ func TestWeakDigests(t *testing.T) {
 	}
 }
 
-// TestHeaderLimit: what an old rpm would refuse to read is not written.
+// TestHeaderLimit checks that no header is written that an old rpm would refuse.
 func TestHeaderLimit(t *testing.T) {
 	path := packages.Copy(t, "rich", t.TempDir())
 	before := content(t, path)
@@ -228,9 +227,9 @@ func TestHeaderLimit(t *testing.T) {
 	check(t, rpmChecksig(t, path))
 }
 
-// TestSignStrip signs real packages with keys of several sizes and strips them: main
-// header, payload and all other tags keep every byte, and in the end the package is
-// the one that rpmbuild wrote.
+// TestSignStrip signs real packages with keys of several sizes and strips them. The main
+// header, the payload and all other tags must keep every byte, and stripping must give back
+// the package that rpmbuild wrote.
 func TestSignStrip(t *testing.T) {
 	for _, name := range []string{"zstd", "xz", "rich", "empty", "no-reserve", "large-reserve", "sha512", "sha384", "sha224", "el6", "openpgp-rsa", "openpgp-rpmv3", "noarch"} {
 		t.Run(name, func(t *testing.T) {
@@ -269,7 +268,7 @@ func wantSigned(t *testing.T, was, now *Package, signed int) {
 	}
 }
 
-// TestUnchanged: signing again with the same key writes nothing.
+// TestUnchanged checks that signing again with the same key writes nothing.
 func TestUnchanged(t *testing.T) {
 	path := packages.Copy(t, "rich", t.TempDir())
 	run(t, signer(t, "p256"), path)
@@ -293,7 +292,7 @@ func TestOtherKeyNeedsForce(t *testing.T) {
 	}
 }
 
-// TestRichValues: which entries of a real package are signed, as rpm reads them.
+// TestRichValues compares the signatures of a real package with what rpm reads.
 func TestRichValues(t *testing.T) {
 	path := packages.Copy(t, "rich", t.TempDir())
 	run(t, signer(t, "rsa2048"), path)
@@ -313,8 +312,8 @@ func TestRichValues(t *testing.T) {
 	}
 }
 
-// TestNothingSigned: rpmsign writes no FILESIGNATURELENGTH for directories alone, and
-// neither tag for no files.
+// TestNothingSigned checks the tags of packages that have only directories, or no files: like
+// rpmsign, no FILESIGNATURELENGTH, or neither tag.
 func TestNothingSigned(t *testing.T) {
 	list := fileSignatureValues([][]byte{nil, nil})
 	if len(list) != 1 || !list[0].equal(value{tagFileSignatures, typeStringArray, 2, []byte{0, 0}}) {
@@ -325,7 +324,7 @@ func TestNothingSigned(t *testing.T) {
 	}
 }
 
-// TestSmallestLimit: beside the reserve, rpm 4.14 takes seven signatures of RSA-2048.
+// TestSmallestLimit checks that rpm 4.14 accepts seven RSA-2048 signatures beside the reserve.
 func TestSmallestLimit(t *testing.T) {
 	for files, want := range map[int]error{7: nil, 8: ErrHeaderTooLarge} {
 		p := mustParse(t, large(t, files))
@@ -336,8 +335,8 @@ func TestSmallestLimit(t *testing.T) {
 	}
 }
 
-// TestWhatMayBeAnothersTakesForce: values of a package that are or may be somebody
-// else's are refused, and the package stays as it is.
+// TestWhatMayBeAnothersTakesForce checks that values that are or can be somebody else's are
+// not replaced without force, and that the package is unchanged.
 func TestWhatMayBeAnothersTakesForce(t *testing.T) {
 	p := mustParse(t, content(t, packages.Path(t, "zstd")))
 	list := valid(t, p)
@@ -349,7 +348,7 @@ func TestWhatMayBeAnothersTakesForce(t *testing.T) {
 	s := loop{Plan: func(ctx context.Context, p *Package) (*signing.Plan, error) { return e.Plan(ctx, p) }}
 	for name, c := range map[string]struct {
 		value string
-		want  error // nil where it is replaced
+		want  error // nil if the value is replaced
 	}{
 		"version 1":          {"0301000000000000" + "aabbccddeeff0011" + "01" + "0008" + "ff", signing.ErrOtherKey},
 		"unknown type":       {"07" + own[2:], signing.ErrNotOurs},

@@ -14,8 +14,9 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// FuzzPackage reads anything as a package. What holds up to --check header is laid
-// out again with signatures, which must read back with everything else unchanged.
+// FuzzPackage reads any bytes as a package. The second reader must agree with the first. A
+// package that passes CheckHeader is signed, and must read back with everything else
+// unchanged.
 func FuzzPackage(f *testing.F) {
 	for _, b := range seeds(f) {
 		f.Add(b)
@@ -82,7 +83,7 @@ func layOut(t *testing.T, p *Package) {
 	}
 }
 
-// seeds are the smallest packages of rpmsign's vectors, signed and not.
+// seeds returns the smallest packages among rpmsign's vectors, signed and unsigned.
 func seeds(t testing.TB) (list [][]byte) {
 	t.Helper()
 	for _, name := range []string{"v4/no-reserve.rpm", "v4/no-reserve.p256.rpm", "v4/empty.rpm", "v6/no-reserve.rpm", "v6/no-reserve.p256.rpm"} {
@@ -96,8 +97,8 @@ func seeds(t testing.TB) (list [][]byte) {
 	return list
 }
 
-// FuzzScreen has the screen pass on an archive, which must then not make the reader
-// behind it hold more than a name.
+// FuzzScreen passes any archive through the screen. The reader after it must then hold no
+// more than a name in memory.
 func FuzzScreen(f *testing.F) {
 	f.Add(append(newc("./usr/a", "content of a"), trailer()...))
 	f.Add(append(strippedEntry(0, "content of a"), trailer()...))
@@ -119,7 +120,7 @@ func FuzzScreen(f *testing.F) {
 	})
 }
 
-// FuzzPayload unpacks anything.
+// FuzzPayload unpacks any bytes.
 func FuzzPayload(f *testing.F) {
 	for _, b := range seeds(f) {
 		if p, err := parsed(b); err == nil {
@@ -136,7 +137,7 @@ func FuzzPayload(f *testing.F) {
 	})
 }
 
-// FuzzOpenPGPKey reads anything as a key.
+// FuzzOpenPGPKey reads any bytes as a key.
 func FuzzOpenPGPKey(f *testing.F) {
 	f.Add(content(f, vectors+"keys/openpgp-ed25519.secret.asc"))
 	f.Add([]byte("-----BEGIN PGP PRIVATE KEY BLOCK-----\n\n"))

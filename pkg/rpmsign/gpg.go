@@ -17,28 +17,28 @@ import (
 	"github.com/ProtonMail/go-crypto/openpgp/packet"
 )
 
-// GPG is a key that GnuPG keeps: in its agent, a smart card, or wherever the agent
-// has it from. The secret part never comes here; gpg makes every signature, with the
-// configuration and the home that it finds in its environment.
+// GPG is a key that GnuPG's agent can use: its own, or one on a smart card. gpg makes every
+// signature, with the configuration and home directory that it finds in its environment.
+// This process never has the secret key.
 type GPG struct {
-	// Key is what gpg finds the key by: a fingerprint or key id, with ! behind it one of
-	// a subkey that is to sign, or a user id. It must mean one secret key alone.
+	// Key is how gpg finds the key: a user id, a fingerprint or a key id. A ! after a
+	// fingerprint or key id selects a subkey that signs. Exactly one secret key must match.
 	Key string
-	// Passphrase, unless nil, is handed to gpg by a pipe, for every signature; otherwise
-	// the agent knows it, or asks for it by its pinentry.
+	// Passphrase, unless nil, is handed to gpg through a pipe for every signature.
+	// Otherwise the agent knows it, or asks for it with pinentry.
 	Passphrase []byte
-	// Date is when signatures say that they were made; the zero time stands for now.
+	// Date is the creation time that signatures state. The zero time means now.
 	Date time.Time
-	// Environment is gpg's, "NAME=value"; nil stands for the caller's own. It should be
-	// free of secrets.
+	// Environment is the environment of gpg, "NAME=value". nil means that of the caller. It
+	// should have no secrets.
 	Environment []string
 
-	program string // gpg's name or path; "" stands for gpg
+	program string // name or path of gpg; "" means gpg
 }
 
-// OpenGPG finds a key of gpg and makes a trial signature, so that a key that is locked or
-// unfit is an error before anything else is done. ctx ends whatever gpg does for the
-// key, also later. Errors wrap ErrOpenPGPKey or ErrOpenPGPLocked.
+// OpenGPG finds a key of gpg and makes a trial signature, so a key that is locked or cannot
+// sign is an error before anything else is done. When ctx ends, so does every gpg process of
+// the key, also later. Errors wrap ErrOpenPGPKey or ErrOpenPGPLocked.
 func OpenGPG(ctx context.Context, g GPG) (*OpenPGPKey, error) {
 	fingerprint, unfit, err := g.find(ctx)
 	if err != nil {
@@ -49,7 +49,7 @@ func OpenGPG(ctx context.Context, g GPG) (*OpenPGPKey, error) {
 		return nil, err
 	}
 	if made := entity.PrimaryKey.CreationTime; !g.Date.IsZero() && g.Date.Before(made) {
-		return nil, fmt.Errorf("%w: signatures are to be of %s, the key was made on %s", ErrOpenPGPKey, g.Date.UTC().Format(time.RFC3339), made.UTC().Format(time.RFC3339))
+		return nil, fmt.Errorf("%w: signatures would state %s, before the key was made on %s", ErrOpenPGPKey, g.Date.UTC().Format(time.RFC3339), made.UTC().Format(time.RFC3339))
 	}
 	signer := fingerprint
 	if strings.HasSuffix(g.Key, "!") {
@@ -59,7 +59,7 @@ func OpenGPG(ctx context.Context, g GPG) (*OpenPGPKey, error) {
 	key.sign = func(r io.ReadSeeker) ([]byte, error) {
 		signature, public, err := g.sign(ctx, entity, signer, r)
 		if err == nil && key.public != nil && public.KeyId != key.public.KeyId {
-			err = fmt.Errorf("gpg signed with key %016x by now", public.KeyId)
+			err = fmt.Errorf("gpg now signs with another key, %016x", public.KeyId)
 		}
 		return signature, err
 	}
@@ -74,8 +74,8 @@ func OpenGPG(ctx context.Context, g GPG) (*OpenPGPKey, error) {
 	return key, nil
 }
 
-// find returns the fingerprint of the one secret key that gpg knows by the name, and why
-// it may be unfit, "" for a key that signs.
+// find returns the fingerprint of the only secret key that matches Key, and why it probably
+// cannot sign, or "".
 func (g *GPG) find(ctx context.Context) (fingerprint, unfit string, err error) {
 	out, err := g.run(ctx, nil, "--with-colons", "--list-secret-keys", "--", strings.TrimSuffix(g.Key, "!"))
 	var failed *gpgError
@@ -87,7 +87,7 @@ func (g *GPG) find(ctx context.Context) (fingerprint, unfit string, err error) {
 	}
 	n := 0
 	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
-		// doc/DETAILS of GnuPG: the fpr record behind a sec record is the primary key's.
+		// doc/DETAILS of GnuPG: the fpr record after a sec record is that of the primary key.
 		switch field := strings.Split(lines.Text(), ":"); {
 		case field[0] == "sec":
 			n, fingerprint, unfit = n+1, "", unfitness(field)
@@ -96,13 +96,13 @@ func (g *GPG) find(ctx context.Context) (fingerprint, unfit string, err error) {
 		}
 	}
 	if n != 1 || fingerprint == "" {
-		return "", "", fmt.Errorf("%w: gpg has %d secret keys for %q: name one by its fingerprint", ErrOpenPGPKey, n, g.Key)
+		return "", "", fmt.Errorf("%w: gpg has %d secret keys for %q: give the fingerprint of one", ErrOpenPGPKey, n, g.Key)
 	}
 	return fingerprint, unfit, nil
 }
 
-// unfitness says why a key does not sign today, by gpg's record of it: of its letters for
-// what keys are for, capital ones are of the key as a whole.
+// unfitness says why a key cannot sign today, from gpg's record of it. Among the letters for
+// the uses of a key, capital letters describe the primary key with its subkeys.
 func unfitness(field []string) string {
 	const validity, expires, uses = 1, 6, 11
 	switch {
@@ -118,7 +118,7 @@ func unfitness(field []string) string {
 	case strings.Contains(field[uses], "D"):
 		return "is disabled"
 	case !strings.Contains(field[uses], "S"):
-		return "neither signs nor has a subkey that does"
+		return "cannot sign, and neither can its subkeys"
 	}
 	return ""
 }
@@ -131,7 +131,7 @@ func (g *GPG) export(ctx context.Context, fingerprint string) (*openpgp.Entity, 
 	}
 	list, err := openpgp.ReadKeyRing(bytes.NewReader(out))
 	if err != nil {
-		return nil, fmt.Errorf("%w: its public part: %w", ErrOpenPGPKey, err)
+		return nil, fmt.Errorf("%w: read the public key that gpg exported: %w", ErrOpenPGPKey, err)
 	}
 	if len(list) != 1 {
 		return nil, fmt.Errorf("%w: gpg exports %d keys for %s", ErrOpenPGPKey, len(list), fingerprint)
@@ -139,8 +139,8 @@ func (g *GPG) export(ctx context.Context, fingerprint string) (*openpgp.Entity, 
 	return list[0], nil
 }
 
-// sign has gpg sign what r has, and verifies what comes of it. It returns the key that
-// signed as well.
+// sign makes gpg sign the content of r and verifies the signature. It also returns the key
+// that signed.
 func (g *GPG) sign(ctx context.Context, entity *openpgp.Entity, signer string, r io.ReadSeeker) ([]byte, *packet.PublicKey, error) {
 	args := []string{"--no-armor", "--no-textmode", "--digest-algo", "SHA256", "--local-user", signer}
 	if !g.Date.IsZero() {
@@ -159,25 +159,25 @@ func (g *GPG) sign(ctx context.Context, entity *openpgp.Entity, signer string, r
 	}
 	config := &packet.Config{Time: func() time.Time { return made }}
 	if _, err := openpgp.CheckDetachedSignature(openpgp.EntityList{entity}, r, bytes.NewReader(signature), config); err != nil {
-		return nil, nil, fmt.Errorf("the signature that gpg made does not hold: %w", err)
+		return nil, nil, fmt.Errorf("the signature that gpg made is not valid: %w", err)
 	}
 	return signature, public, nil
 }
 
 // signedWith returns the key of the entity that made a signature, and when. It refuses
-// what rpm does not take: several signatures, another version or type.
+// several signatures, and versions and types that rpm does not accept.
 func signedWith(entity *openpgp.Entity, signature []byte) (*packet.PublicKey, time.Time, error) {
 	in := packet.NewReader(bytes.NewReader(signature))
 	next, err := in.Next()
 	if err != nil {
-		return nil, time.Time{}, fmt.Errorf("what gpg made is no signature: %w", err)
+		return nil, time.Time{}, fmt.Errorf("gpg did not make a signature: %w", err)
 	}
 	s, ok := next.(*packet.Signature)
 	if _, err := in.Next(); !ok || !errors.Is(err, io.EOF) {
-		return nil, time.Time{}, errors.New("gpg made something else than one signature: does its gpg.conf set local-user?")
+		return nil, time.Time{}, errors.New("gpg did not make exactly one signature: remove local-user from its gpg.conf")
 	}
 	if s.Version != 4 || s.SigType != packet.SigTypeBinary || s.IssuerKeyId == nil {
-		return nil, time.Time{}, fmt.Errorf("%w: gpg made a signature of version %d and type %d, rpm verifies version 4 and type 0", ErrOpenPGPKey, s.Version, s.SigType)
+		return nil, time.Time{}, fmt.Errorf("%w: gpg made a signature of version %d and type %d, but rpm verifies only version 4 and type 0", ErrOpenPGPKey, s.Version, s.SigType)
 	}
 	keys := []*packet.PublicKey{entity.PrimaryKey}
 	for _, sub := range entity.Subkeys {
@@ -190,19 +190,19 @@ func signedWith(entity *openpgp.Entity, signature []byte) (*packet.PublicKey, ti
 	return keys[i], s.CreationTime, verifiable(keys[i])
 }
 
-// gpgError is how gpg failed.
+// gpgError says how gpg failed.
 type gpgError struct {
-	status string // what its status descriptor said of the failure
-	said   string
+	status string // lines of its status descriptor about the failure
+	said   string // its standard error
 	err    error
 }
 
 func (e *gpgError) Error() string {
 	text := strings.ReplaceAll(cmp.Or(e.said, e.status), "\n", "; ")
-	return fmt.Sprintf("gpg: %v: %s", e.err, cmp.Or(text, "it says nothing"))
+	return fmt.Sprintf("gpg: %v: %s", e.err, cmp.Or(text, "no message"))
 }
 
-// Unwrap returns ErrOpenPGPLocked for a passphrase that was wrong or not to be had.
+// Unwrap includes ErrOpenPGPLocked if the passphrase was wrong or missing.
 func (e *gpgError) Unwrap() []error {
 	if slices.ContainsFunc(strings.Split(e.status, "\n"), locked) {
 		return []error{ErrOpenPGPLocked, e.err}
@@ -210,7 +210,7 @@ func (e *gpgError) Unwrap() []error {
 	return []error{e.err}
 }
 
-// locked reports whether a status line is of a failure for want of a passphrase: the
+// locked reports whether a status line says that the passphrase was wrong or missing. The
 // codes are those of libgpg-error (err-codes.h.in).
 func locked(line string) bool {
 	const badPassphrase, noPINEntry, canceled, noPassphrase, fullyCanceled = 11, 85, 99, 177, 198

@@ -15,12 +15,12 @@ import (
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
-// of is a key of the ring's gpg.
+// of returns a key of the ring's gpg.
 func (r ring) of(key string) GPG {
 	return GPG{Key: key, Environment: []string{"GNUPGHOME=" + r.home, "PATH=" + os.Getenv("PATH"), "HOME=" + r.home}}
 }
 
-// fingerprints lists the ring's keys, subkeys behind the key that they belong to.
+// fingerprints lists the ring's keys, each followed by its subkeys.
 func (r ring) fingerprints(t *testing.T) (list []string) {
 	t.Helper()
 	for line := range strings.Lines(string(r.gpg(t, "--with-colons", "--list-secret-keys"))) {
@@ -43,8 +43,8 @@ func mustGPG(t *testing.T, g GPG) *OpenPGPKey {
 	return key
 }
 
-// TestGPGSigns packages with keys in gpg's agent; rpm with the public key verifies them,
-// and a second run finds them signed.
+// TestGPGSigns signs packages with keys in gpg's agent. rpm verifies them with the public key,
+// and a second run changes nothing.
 func TestGPGSigns(t *testing.T) {
 	for algorithm, want := range map[string]string{"rsa2048": "RSA/SHA256 Signature", "ed25519": "EdDSA/SHA256 Signature"} {
 		t.Run(algorithm, func(t *testing.T) {
@@ -73,8 +73,8 @@ func TestGPGSigns(t *testing.T) {
 	}
 }
 
-// TestGPGPassphrase: a passphrase reaches gpg by a pipe, or the agent knows it; nobody is
-// asked for one who cannot answer.
+// TestGPGPassphrase checks that a passphrase reaches gpg through a pipe or that the agent has
+// it, and that nobody is asked for one without a terminal.
 func TestGPGPassphrase(t *testing.T) {
 	t.Parallel()
 	const pass = "correct-horse-9"
@@ -118,22 +118,22 @@ func TestGPGPassphrase(t *testing.T) {
 	mustGPG(t, r.of("a@example.invalid"))
 }
 
-// revoke revokes a key by the certificate that gpg made with it.
+// revoke revokes a key with the certificate that gpg made for it.
 func (r ring) revoke(t *testing.T, fingerprint string) {
 	t.Helper()
 	path := filepath.Join(r.home, "openpgp-revocs.d", fingerprint+".rev")
-	text := strings.Replace(string(content(t, path)), ":-----BEGIN", "-----BEGIN", 1) // which keeps it from being used by accident
+	text := strings.Replace(string(content(t, path)), ":-----BEGIN", "-----BEGIN", 1) // gpg's guard against accidental use
 	check(t, os.WriteFile(path, []byte(text), 0o600))
 	r.gpg(t, "--import", path)
 }
 
-// TestGPGChoosesKeys: the key that the user means signs, or none.
+// TestGPGChoosesKeys checks that only the key that the user means signs.
 func TestGPGChoosesKeys(t *testing.T) {
 	t.Parallel()
 	r := newRing(t)
 	r.key(t, "rsa2048", "cert", "never", "")
 	primary := r.fingerprints(t)[0]
-	if _, err := OpenGPG(t.Context(), r.of(primary)); !errors.Is(err, ErrOpenPGPKey) || !strings.Contains(err.Error(), "nor has a subkey") {
+	if _, err := OpenGPG(t.Context(), r.of(primary)); !errors.Is(err, ErrOpenPGPKey) || !strings.Contains(err.Error(), "neither can its subkeys") {
 		t.Errorf("a key that certifies alone: %v", err)
 	}
 	r.gpg(t, "--passphrase", "", "--quick-add-key", primary, "ed25519", "sign", "never")
@@ -170,7 +170,7 @@ func TestGPGChoosesKeys(t *testing.T) {
 	}
 }
 
-// TestGPGConfiguration: what gpg.conf says changes no signature.
+// TestGPGConfiguration checks that gpg.conf changes no signature.
 func TestGPGConfiguration(t *testing.T) {
 	t.Parallel()
 	r := newRing(t)
@@ -204,7 +204,7 @@ func TestGPGConfiguration(t *testing.T) {
 	}
 }
 
-// TestGPGEndsWithItsContext: who waits for a pinentry stops waiting.
+// TestGPGEndsWithItsContext checks that the end of a context ends waiting for a pinentry.
 func TestGPGEndsWithItsContext(t *testing.T) {
 	t.Parallel()
 	r := newRing(t)
@@ -216,7 +216,7 @@ func TestGPGEndsWithItsContext(t *testing.T) {
 	stop := errors.New("stop")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	go func() {
-		_, _ = os.ReadFile(asked) // until the pinentry is there
+		_, _ = os.ReadFile(asked) // until the pinentry runs
 		cancel(stop)
 	}()
 	if _, err := OpenGPG(ctx, r.of("a@example.invalid")); !errors.Is(err, stop) {

@@ -18,23 +18,23 @@ import (
 )
 
 const (
-	// gpgPatience is how long gpg may take to end when it is asked to.
+	// gpgPatience is the time that gpg has to end after a signal.
 	gpgPatience = 5 * time.Second
-	// maxGPGSaid bounds what is kept of messages, and maxGPGOutput of results.
+	// maxGPGSaid limits the messages that are kept, and maxGPGOutput the results.
 	maxGPGSaid   = 8 << 10
 	maxGPGOutput = 16 << 20
-	// maxPassphrase is less than a pipe holds, so that writing one never waits.
+	// maxPassphrase is less than a pipe can hold, so writing one never blocks.
 	maxPassphrase = 4096
 )
 
-// Descriptors of gpg beside the standard ones.
+// Descriptors of gpg in addition to the standard ones.
 const (
 	gpgStatus     = 3
 	gpgPassphrase = 4
 )
 
-// run runs gpg with what in has as its input. It gets no descriptor but its own, no
-// secret in its arguments, and ends with this process and with ctx.
+// run runs gpg with the input in and returns its output. gpg inherits no other descriptors
+// and gets no secret in its arguments. It ends with this process and with ctx.
 func (g *GPG) run(ctx context.Context, in io.Reader, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, cmp.Or(g.program, "gpg"))
 	cmd.Args = append(cmd.Args, "--batch", "--no-tty", "--no-greeting", "--quiet", "--status-fd", fmt.Sprint(gpgStatus))
@@ -67,7 +67,7 @@ func (g *GPG) run(ctx context.Context, in io.Reader, args ...string) ([]byte, er
 	case errors.Is(err, exec.ErrNotFound):
 		return nil, fmt.Errorf("%w: install it (the package is called gnupg)", quote.Plain(err))
 	case err == nil && out.over:
-		return nil, fmt.Errorf("gpg: over %d bytes of output", maxGPGOutput)
+		return nil, fmt.Errorf("gpg: more than %d bytes of output", maxGPGOutput)
 	case err != nil:
 		return nil, &gpgError{failures(status.String()), strings.TrimSpace(said.String()), err}
 	}
@@ -77,7 +77,7 @@ func (g *GPG) run(ctx context.Context, in io.Reader, args ...string) ([]byte, er
 // passphrase returns a pipe that holds the passphrase.
 func (g *GPG) passphrase() (*pipe, error) {
 	if len(g.Passphrase) > maxPassphrase {
-		return nil, fmt.Errorf("it has over %d bytes", maxPassphrase)
+		return nil, fmt.Errorf("it has more than %d bytes", maxPassphrase)
 	}
 	secrets, err := newPipe()
 	if err != nil {
@@ -93,22 +93,22 @@ func (g *GPG) passphrase() (*pipe, error) {
 	return secrets, nil
 }
 
-// runReading runs the command and keeps what it says on its status descriptor.
+// runReading runs the command and copies its status messages to status.
 func runReading(cmd *exec.Cmd, statuses *pipe, status io.Writer) error {
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
-		_, _ = io.Copy(status, statuses.read) // what is missing explains an error less well
+		_, _ = io.Copy(status, statuses.read) // without them an error is only less clear
 	}()
 	err := child.RunAlone(cmd)
 	statuses.endWriting()
-	// An agent that gpg started may have the descriptor still.
+	// An agent that gpg started can still hold the descriptor.
 	_ = statuses.read.SetReadDeadline(time.Now().Add(time.Second))
 	<-read
 	return err
 }
 
-// failures are the lines of the status descriptor that tell of what went wrong.
+// failures returns the status lines about errors.
 func failures(status string) string {
 	var lines []string
 	for line := range strings.Lines(status) {
@@ -122,7 +122,7 @@ func failures(status string) string {
 	return strings.Join(lines, "\n")
 }
 
-// pipe is a pipe of which each end is closed once.
+// pipe is a pipe. Closing an end again does nothing.
 type pipe struct{ read, write *os.File }
 
 func newPipe() (*pipe, error) {
@@ -137,10 +137,10 @@ func (p *pipe) endWriting() { _ = p.write.Close() }
 
 func (p *pipe) close() {
 	_ = p.read.Close()
-	p.endWriting() // again is nothing
+	p.endWriting()
 }
 
-// bounded keeps the first bytes of what is written to it.
+// bounded keeps the first limit bytes that are written to it.
 type bounded struct {
 	bytes.Buffer
 

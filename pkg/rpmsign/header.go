@@ -9,18 +9,17 @@ import (
 	"strings"
 )
 
-// Layout of a header: magic, the number of entries and the bytes of data (32 bits
-// each), the index, the data.
+// A header consists of its magic, the number of entries, the number of bytes of data (32
+// bits each, big-endian), the index and the data.
 const (
 	headerMagic  = "\x8e\xad\xe8\x01\x00\x00\x00\x00"
 	introSize    = len(headerMagic) + 8
 	entrySize    = 16
 	trailerSize  = entrySize
-	trailerCount = 16 // the count that a region's entry and trailer have
+	trailerCount = 16 // the count in a region's entry and in its trailer
 )
 
-// limits are rpm's own, from hdrblobVerifyLengths and hdrchkArray of
-// lib/header.cc.
+// limits are rpm's own (hdrblobVerifyLengths and hdrchkArray of lib/header.cc).
 type limits struct {
 	region  tagNumber
 	entries uint32
@@ -38,27 +37,27 @@ type entry struct {
 	typ    dataType
 	offset uint32
 	count  uint32
-	length uint32 // bytes of data, as measured
+	length uint32 // bytes of data, found by measure
 }
 
-// header is a header as it lies in the file. Everything in it was checked: every
-// entry's data are where and as long as it says.
+// header is a header as the file has it. parseHeader has checked that the data of every
+// entry lie inside it.
 type header struct {
 	raw     []byte // from the magic to the last byte of data
 	data    []byte
 	entries []entry
-	// inRegion is how many entries, the region's own among them, the immutable
-	// region covers, and regionData how many bytes of data, its trailer among
-	// them; both are 0 where there is no region.
+	// inRegion is the number of entries that the immutable region covers, including its own.
+	// regionData is the number of bytes of data that it covers, including its trailer. Both
+	// are 0 if there is no region.
 	inRegion   int
 	regionData uint32
 }
 
-// readHeader reads the header at offset of a file of size bytes.
+// readHeader reads the header at offset in r, which has size bytes.
 func readHeader(r io.ReaderAt, offset, size int64, l limits) (*header, error) {
 	var intro [introSize]byte
 	if size-offset < int64(len(intro)) {
-		return nil, fmt.Errorf("%w: %d bytes where its %d-byte start should be", ErrTruncated, max(0, size-offset), len(intro))
+		return nil, fmt.Errorf("%w: it has %d bytes, and its fixed part alone takes %d", ErrTruncated, max(0, size-offset), len(intro))
 	}
 	if _, err := io.ReadFull(io.NewSectionReader(r, offset, size-offset), intro[:]); err != nil {
 		return nil, err
@@ -68,7 +67,7 @@ func readHeader(r io.ReaderAt, offset, size int64, l limits) (*header, error) {
 	}
 	entries, data := binary.BigEndian.Uint32(intro[8:]), binary.BigEndian.Uint32(intro[12:])
 	if entries > l.entries || data > l.data {
-		return nil, fmt.Errorf("%w: %d entries and %d bytes of data, rpm takes %d and %d", ErrMalformed, entries, data, l.entries, l.data)
+		return nil, fmt.Errorf("%w: %d entries and %d bytes of data, rpm accepts %d and %d", ErrMalformed, entries, data, l.entries, l.data)
 	}
 	length := int64(introSize) + int64(entries)*entrySize + int64(data)
 	if length > size-offset {
@@ -81,8 +80,8 @@ func readHeader(r io.ReaderAt, offset, size int64, l limits) (*header, error) {
 	return parseHeader(raw, l)
 }
 
-// parseHeader checks a whole header as hdrblobInit of rpm's lib/header.cc does.
-// raw is kept, not copied.
+// parseHeader parses a whole header and checks it as hdrblobInit of rpm's lib/header.cc
+// does. It keeps raw and does not copy it.
 func parseHeader(raw []byte, l limits) (*header, error) {
 	if len(raw) < introSize || string(raw[:len(headerMagic)]) != headerMagic {
 		return nil, fmt.Errorf("%w: it does not start with a header's magic", ErrMalformed)
@@ -109,19 +108,19 @@ func parseEntry(b []byte) entry {
 	return entry{tag: tagNumber(word(0)), typ: dataType(word(1)), offset: word(2), count: word(3)}
 }
 
-// checkRegion finds the immutable region: the first entry points at a trailer in
-// the data, whose negative offset says how much of the index it covers.
+// checkRegion finds the immutable region. The first entry points to a trailer in the data.
+// The trailer's offset is negative: the number of bytes of the index that the region covers.
 func (h *header) checkRegion(region tagNumber) error {
 	first := h.entries[0]
 	if first.tag != region {
-		return nil // as rpm 3 wrote them
+		return nil // rpm 3 wrote such headers
 	}
 	if first.typ != typeBin || first.count != trailerCount {
 		return fmt.Errorf("%w: the region's entry has type %d and count %d", ErrMalformed, first.typ, first.count)
 	}
 	end := int64(first.offset) + trailerSize
 	if end > int64(len(h.data)) {
-		return fmt.Errorf("%w: the region's trailer lies outside of the data", ErrMalformed)
+		return fmt.Errorf("%w: the region's trailer lies outside the data", ErrMalformed)
 	}
 	trailer := parseEntry(h.data[first.offset:])
 	if trailer.tag == tagHeaderImage && region == tagHeaderSignatures {
@@ -139,8 +138,9 @@ func (h *header) checkRegion(region tagNumber) error {
 	return nil
 }
 
-// checkEntries is hdrblobVerifyInfo of rpm's lib/header.cc, measures every entry's
-// data, and holds, as hdrblobImport does, that there are no other ones.
+// checkEntries measures the data of every entry. It checks the entries as
+// hdrblobVerifyInfo of rpm's lib/header.cc does and, as hdrblobImport does, that no data
+// belong to no entry.
 func (h *header) checkEntries() error {
 	var end uint32
 	first, all := 0, 0
@@ -154,7 +154,7 @@ func (h *header) checkEntries() error {
 		}
 		var ok bool
 		if e.length, ok = e.measure(h.data[e.offset:]); !ok {
-			return fmt.Errorf("%w: entry %d, tag %d: its data end outside of the header", ErrMalformed, i, e.tag)
+			return fmt.Errorf("%w: entry %d, tag %d: its data end outside the header", ErrMalformed, i, e.tag)
 		}
 		end, all = e.offset+e.length, e.typ.align(all)+int(e.length)
 		if h.inRegion > 0 && end > h.regionData-trailerSize && e.offset < h.regionData {
@@ -165,7 +165,7 @@ func (h *header) checkEntries() error {
 		all += trailerSize
 	}
 	if all != len(h.data) {
-		return fmt.Errorf("%w: %d bytes of data, its entries have %d", ErrMalformed, len(h.data), all)
+		return fmt.Errorf("%w: %d bytes of data, but its entries have %d", ErrMalformed, len(h.data), all)
 	}
 	return nil
 }
@@ -173,9 +173,9 @@ func (h *header) checkEntries() error {
 func (e *entry) check(size, end uint32) error {
 	switch {
 	case e.offset < end:
-		return fmt.Errorf("its data overlap those before")
-	case e.tag < tagI18NTable || e.tag > math.MaxInt32: // signed in rpm up to 4.18
-		return fmt.Errorf("no such tag belongs here")
+		return fmt.Errorf("its data overlap those of the entry before")
+	case e.tag < tagI18NTable || e.tag > math.MaxInt32: // tags are signed in rpm up to 4.18
+		return fmt.Errorf("this tag does not belong in a header")
 	case e.typ < typeChar || e.typ > typeI18NString:
 		return fmt.Errorf("type %d does not exist", e.typ)
 	case e.count < 1 || e.count > size:
@@ -183,16 +183,17 @@ func (e *entry) check(size, end uint32) error {
 	case e.typ.width() > 1 && e.offset%e.typ.width() != 0:
 		return fmt.Errorf("offset %d is not aligned for type %d", e.offset, e.typ)
 	case e.offset > size:
-		return fmt.Errorf("offset %d lies outside of %d bytes of data", e.offset, size)
+		return fmt.Errorf("offset %d lies outside %d bytes of data", e.offset, size)
 	case e.typ != typeBin && e.count > maxArray:
-		return fmt.Errorf("%d items, rpm takes %d", e.count, maxArray)
+		return fmt.Errorf("%d items, rpm accepts %d", e.count, maxArray)
 	case e.typ == typeString && e.count != 1:
-		return fmt.Errorf("%d items where a single string belongs", e.count)
+		return fmt.Errorf("%d items, but its type is a single string", e.count)
 	}
 	return nil
 }
 
-// measure returns how many bytes of data the entry has.
+// measure returns how many bytes of data the entry has, and false if they end outside the
+// data of the header.
 func (e *entry) measure(data []byte) (uint32, bool) {
 	if !e.typ.isString() {
 		length := uint64(e.typ.width()) * uint64(e.count)
@@ -209,7 +210,7 @@ func (e *entry) measure(data []byte) (uint32, bool) {
 	return uint32(at), true
 }
 
-// find returns the first entry with a tag, which is the one that rpm verifies by.
+// find returns the first entry with a tag, which is the one that rpm verifies.
 func (h *header) find(t tagNumber) (entry, bool) {
 	for _, e := range h.entries {
 		if e.tag == t {
@@ -226,8 +227,8 @@ func (h *header) has(t tagNumber) bool {
 
 func (h *header) bytes(e entry) []byte { return h.data[e.offset : e.offset+e.length] }
 
-// strings returns the items of a string, an array or a table of strings; none for
-// a tag that is missing or has another type.
+// strings returns the items of a string, of an array of strings or of a table of
+// translations. It returns none for a tag that is missing or has another type.
 func (h *header) strings(t tagNumber) []string {
 	e, ok := h.find(t)
 	if !ok || !e.typ.isString() {
@@ -241,7 +242,7 @@ func (h *header) strings(t tagNumber) []string {
 	return items
 }
 
-// text returns the first string of a tag, "" where there is none.
+// text returns the first string of a tag, or "" if there is none.
 func (h *header) text(t tagNumber) string {
 	e, ok := h.find(t)
 	if !ok || !e.typ.isString() {
@@ -251,8 +252,8 @@ func (h *header) text(t tagNumber) string {
 	return string(b[:bytes.IndexByte(b, 0)])
 }
 
-// numbers returns the items of an integer tag of any width, unsigned; none for a
-// tag that is missing or has another type.
+// numbers returns the items of an integer tag of any width, unsigned. It returns none for
+// a tag that is missing or has another type.
 func (h *header) numbers(t tagNumber) []uint64 {
 	e, ok := h.find(t)
 	if !ok || e.typ == typeBin || e.typ.isString() {
@@ -265,7 +266,7 @@ func (h *header) numbers(t tagNumber) []uint64 {
 	return items
 }
 
-// number returns the first number of a tag and whether there is one.
+// number returns the first number of a tag, and false if there is none.
 func (h *header) number(t tagNumber) (uint64, bool) {
 	e, ok := h.find(t)
 	if !ok {
@@ -285,7 +286,8 @@ func (h *header) number(t tagNumber) (uint64, bool) {
 	return 0, false
 }
 
-// size returns a number that is a size in a file.
+// size returns the first number of a tag as a size, and false if there is none. A number
+// that is too large becomes the largest size.
 func (h *header) size(t tagNumber) (int64, bool) {
 	n, ok := h.number(t)
 	return int64(min(n, math.MaxInt64)), ok

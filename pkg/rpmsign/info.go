@@ -16,33 +16,33 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// Info describes a package and its signatures, as its headers state it.
+// Info describes a package and its signatures, as stated by its headers.
 type Info struct {
 	Name       string // name-version-release.arch
-	Summary    string // as Vendor and License "" where it cannot be read
+	Summary    string // like Vendor and License, "" if it is missing or over 64 KiB
 	Vendor     string
 	License    string
-	Built      time.Time // UTC, to the second; zero where it is not stated
+	Built      time.Time // UTC, to the second; zero if it is not stated
 	Format     int       // 3, 4 or 6
-	Source     bool      // it is a source package
+	Source     bool      // whether it is a source package
 	Size       int64     // bytes of the file
-	Signature  int       // bytes of the signature header, the region's among them, without padding
+	Signature  int       // bytes of the signature header, without padding
 	Reserve    int       // bytes that signatures can take without making the package larger
 	Main       int       // bytes of the main header
 	Payload    int64     // bytes, as compressed
-	Compressor string    // rpm's name for it, such as "zstd"; "" where it is not stated
-	Tags       []string  // of the signature header, by rpm's names, in its order
+	Compressor string    // rpm's name of it, such as "zstd"; "" if it is not stated
+	Tags       []string  // rpm's names of the tags in the signature header, in its order
 	Hash       string    // of file digests, such as "sha256"; "" without files
-	Files      int       // how many files there are, directories and links among them
+	Files      int       // files, including directories and links
 	Digests    int       // files with a digest, which can be signed
 	Signed     int       // files with a signature
 	Length     int       // FILESIGNATURELENGTH: bytes of the longest signature
 	KeyIDs     []string  // of the file signatures, distinct and sorted: eight hex digits each
-	// In is the header that has the file signatures: "signature", "main" (as rpm before
-	// 4.14 wrote them), "both" (rpm refuses the package), or "" where there are none.
+	// In is the header with the file signatures: "signature", "main" (written by rpm before
+	// 4.14), "both" (rpm refuses the package), or "" if there are none.
 	In      string
 	OpenPGP []Signer // who signed the package
-	Verity  bool     // fs-verity signatures are there
+	Verity  bool     // whether it has fs-verity signatures
 	Defects []Defect // of the file signatures
 
 	base string // name without version
@@ -51,14 +51,14 @@ type Info struct {
 
 // Signer is who made an OpenPGP signature, and over what.
 type Signer struct {
-	Tag       string    // rpm's name of the tag that holds it, such as "RSAHEADER"
-	KeyID     string    // sixteen hex digits, "" where none is stated, or why the signature cannot be read
+	Tag       string    // rpm's name of its tag, such as "RSAHEADER"
+	KeyID     string    // sixteen hex digits, "" if none is stated, or why the signature cannot be read
 	Algorithm string    // of the key, such as "EdDSA"
-	Hash      string    // such as "sha256"; "" for one that is not known here
+	Hash      string    // such as "sha256"; "" if this program does not know it
 	Date      time.Time // UTC, to the second
 }
 
-// Info describes the package. Nothing is verified.
+// Info describes the package. It verifies nothing.
 func (p *Package) Info() Info {
 	tag, reserve := p.sig.reserve()
 	info := Info{
@@ -92,10 +92,10 @@ func (p *Package) Info() Info {
 	return info
 }
 
-// maxLine bounds the texts that a package is described and ordered by.
+// maxLine limits the strings that describe a package and those that order packages.
 const maxLine = 64 << 10
 
-// line returns the first string of a tag, "" for a tag over maxLine.
+// line returns the first string of a tag, or "" if the tag is missing or over maxLine bytes.
 func (h *header) line(t tagNumber) string {
 	if e, ok := h.find(t); !ok || e.length > maxLine {
 		return ""
@@ -120,7 +120,7 @@ func (p *Package) count(info *Info) {
 	info.KeyIDs = append(info.KeyIDs, slices.Sorted(maps.Keys(ids))...)
 }
 
-// Defects returns what is wrong with the package's file signatures.
+// Defects returns the faults in the package's file signatures.
 func (p *Package) Defects() []Defect { return p.values.defects }
 
 // signers lists the OpenPGP signatures.

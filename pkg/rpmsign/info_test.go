@@ -39,7 +39,7 @@ func TestFormats(t *testing.T) {
 	}
 }
 
-// TestInfoOfVerity: fs-verity signatures are seen, and kept.
+// TestInfoOfVerity checks that fs-verity signatures are reported and kept.
 func TestInfoOfVerity(t *testing.T) {
 	for _, name := range []string{"v4/verity", "v6/verity"} {
 		b := content(t, vectors+name+".rpm")
@@ -55,7 +55,7 @@ func TestInfoOfVerity(t *testing.T) {
 	}
 }
 
-// TestFiles compares the files of a package of every kind of entry with rpm's list.
+// TestFiles compares the files of packages with rpm's list.
 func TestFiles(t *testing.T) {
 	for _, name := range []string{"rich", "zstd", "rpm3", "source"} {
 		path := packages.Path(t, name)

@@ -6,22 +6,22 @@ import (
 	"slices"
 )
 
-// A signature header that is not laid out as rpm lays it out today (unsorted tags, no
-// region, tags behind it, something else than zeros where nothing is stored) could not
-// be restored if it were laid out anew. File signatures are inserted into such a one
-// as its last entries: all others, and all their data, stay where they are, so that
-// what was inserted can be found and removed again.
+// Some signature headers have a layout that rpm no longer writes: unsorted tags, no region,
+// tags after it, or unused bytes that are not zero. A new layout would lose it. File
+// signatures are therefore inserted into such a header as its last entries. All other
+// entries and their data stay where they are, so the signatures can be found and removed
+// again.
 
-// restorable reports whether a header without file signatures, and the padding behind
-// it, come back byte for byte when signatures that build put in are left out.
+// restorable reports whether build, given the entries of a header without file signatures,
+// makes the same bytes again, including pad, the padding after it.
 func (h *header) restorable(pad []byte) bool {
 	return bytes.Equal(build(h.withReserve(h.kept(), nil, nil)), h.raw) && zero(pad)
 }
 
 func zero(b []byte) bool { return !slices.ContainsFunc(b, func(c byte) bool { return c != 0 }) }
 
-// withPadding adds a reserve, where rpm looks at no byte, to values that are inserted.
-// It keeps the padding behind the old header, unless that is the usual one.
+// withPadding adds the padding after the old header to values that are inserted, unless it
+// is zeros. It stores the padding as a reserve, which rpm does not read.
 func withPadding(own []value, pad []byte) []value {
 	if zero(pad) {
 		return own
@@ -29,8 +29,8 @@ func withPadding(own []value, pad []byte) []value {
 	return append(slices.Clip(own), value{tagReservedSpace, typeBin, uint32(len(pad)), pad})
 }
 
-// insert returns the header with more entries: the last ones of the region, or of the
-// header where entries are behind its region.
+// insert returns the header with values as its last entries. If the region is the whole
+// header, it covers them.
 func (h *header) insert(values []value) []byte {
 	end := h.end()
 	data := append(make([]byte, 0, len(h.data)+insertedSize(end, values)), h.data[:end]...)
@@ -43,13 +43,13 @@ func (h *header) insert(values []value) []byte {
 	return h.assemble(index, append(data, h.data[end:]...))
 }
 
-// endsWithRegion reports whether the region covers the whole index and its trailer is
-// the last of the data. rpm also reads a region with data behind its trailer.
+// endsWithRegion reports whether the region covers the whole index and its trailer ends the
+// data. rpm also reads a region with data after its trailer.
 func (h *header) endsWithRegion() bool {
 	return h.inRegion > 0 && h.inRegion == len(h.entries) && int(h.regionData) == len(h.data)
 }
 
-// end is where the data of the last entry end.
+// end returns the offset in the data where those of the last entry end.
 func (h *header) end() int {
 	if h.endsWithRegion() {
 		return len(h.data) - trailerSize
@@ -65,12 +65,13 @@ func insertedSize(end int, values []value) int {
 	return at - end
 }
 
-// checkInserted holds that rpm will read insert(values).
+// checkInserted checks that rpm will read insert(values).
 func (h *header) checkInserted(values []value, limit uint32) error {
 	return checkSize(len(h.entries)+len(values), len(h.data)+insertedSize(h.end(), values), limit)
 }
 
-// assemble makes a header of an index and data, both those of h but for their ends.
+// assemble makes a header from an index and data that differ from those of h only at their
+// ends.
 func (h *header) assemble(index []entry, data []byte) []byte {
 	if h.endsWithRegion() {
 		trailer := len(data) - trailerSize
@@ -88,7 +89,7 @@ func (h *header) assemble(index []entry, data []byte) []byte {
 }
 
 // withoutInserted returns the header that file signatures were inserted into, and the
-// padding that was behind it; nil where nothing was inserted.
+// padding that was after it. It returns nil if nothing was inserted.
 func (h *header) withoutInserted() (base *header, pad []byte) {
 	at := slices.IndexFunc(h.entries, func(e entry) bool { return e.tag == tagFileSignatures })
 	if at < 0 || len(h.entries)-at > 3 {

@@ -10,8 +10,8 @@ import (
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
-// peculiarities are packages whose signature headers rpm reads, and would lay out
-// otherwise today.
+// peculiarities are packages whose signature headers rpm reads but would lay out differently
+// today.
 func peculiarities(t testing.TB) map[string][]byte {
 	t.Helper()
 	reserve := func(b ...byte) packages.Tag {
@@ -38,7 +38,7 @@ func peculiarities(t testing.TB) map[string][]byte {
 			"lower entries behind": func(h *rawHeader) {
 				h.behind(packages.Tag{Tag: 264, Type: packages.TypeString, Count: 1, Data: strings0("x")})
 			},
-			"data behind": func(h *rawHeader) { // of an entry that the region has
+			"data behind": func(h *rawHeader) { // of an entry inside the region
 				h.behind(packages.Tag{Tag: 264, Type: packages.TypeString, Count: 1, Data: strings0("x")})
 				binary.BigEndian.PutUint32(h.data[h.trailer()+8:], -uint32(len(h.index)*entrySize))
 			},
@@ -76,7 +76,7 @@ func withTags(t testing.TB, name string, change func([]packages.Tag) []packages.
 	return f.Pack()
 }
 
-// rawHeader is a signature header of which every byte can be changed.
+// rawHeader is a signature header in which every byte can be changed.
 type rawHeader struct {
 	name  string
 	index []entry
@@ -97,7 +97,7 @@ func (h *rawHeader) dropRegion() {
 	h.index = h.index[1:]
 }
 
-// gap puts n bytes in front of the data of entry i, or of the trailer.
+// gap puts n bytes before the data of entry i, or before the trailer.
 func (h *rawHeader) gap(i, n int, fill byte) {
 	at := h.trailer()
 	if i < len(h.index) {
@@ -111,7 +111,7 @@ func (h *rawHeader) gap(i, n int, fill byte) {
 	}
 }
 
-// fill writes to every byte in front of aligned data.
+// fill sets every byte before aligned data.
 func (h *rawHeader) fill(b byte) {
 	for i := 1; i < len(h.index)-1; i++ {
 		e := &h.index[i]
@@ -122,7 +122,7 @@ func (h *rawHeader) fill(b byte) {
 	}
 }
 
-// behind adds an entry behind the region.
+// behind adds an entry after the region.
 func (h *rawHeader) behind(tag packages.Tag) {
 	h.data = append(h.data, make([]byte, -len(h.data)&3)...)
 	h.index = append(h.index, entry{tag: tagNumber(tag.Tag), typ: dataType(tag.Type), offset: uint32(len(h.data)), count: tag.Count})
@@ -147,8 +147,8 @@ func (h *rawHeader) pack(t testing.TB) []byte {
 	return slices.Concat(f.Lead, raw, pad, packages.Compose(packages.TagImmutable, f.Header), f.Payload)
 }
 
-// TestPeculiarHeaders: whatever a signature header is like, rpm reads the signatures in
-// it, and without them the package is, byte for byte, the one that it was.
+// TestPeculiarHeaders checks that rpm reads the signatures in any signature header, and that
+// stripping restores every byte of the package.
 func TestPeculiarHeaders(t *testing.T) {
 	for name, b := range peculiarities(t) {
 		t.Run(name, func(t *testing.T) {
@@ -184,7 +184,7 @@ func TestPeculiarHeaders(t *testing.T) {
 	}
 }
 
-// TestInsertedSize: what is predicted of a header with more entries is what it has.
+// TestInsertedSize compares the predicted size of a header with more entries with its size.
 func TestInsertedSize(t *testing.T) {
 	own := fileSignatureValues([][]byte{make([]byte, 80), nil, make([]byte, 64)})
 	for name, b := range peculiarities(t) {
@@ -201,7 +201,7 @@ func TestInsertedSize(t *testing.T) {
 	}
 }
 
-// FuzzInsert puts signatures into any header, and takes them out again.
+// FuzzInsert inserts signatures into any header and removes them again.
 func FuzzInsert(f *testing.F) {
 	for _, b := range seeds(f) {
 		if p, err := parsed(b); err == nil {

@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// value is an entry of a signature header to be written.
+// value is an entry of a signature header that will be written.
 type value struct {
 	tag   tagNumber
 	typ   dataType
@@ -15,8 +15,8 @@ type value struct {
 	data  []byte
 }
 
-// kept returns the entries of the old signature header that are written again:
-// all but the region, the reserve, and what is named.
+// kept returns the entries of the signature header that are written again: all except the
+// region, the reserve and the tags in drop.
 func (h *header) kept(drop ...tagNumber) []value {
 	drop = append(drop, tagHeaderSignatures, tagReserved, tagReservedSpace)
 	return h.values(func(t tagNumber) bool { return !slices.Contains(drop, t) })
@@ -37,10 +37,10 @@ func (h *header) values(take func(tagNumber) bool) []value {
 	return list
 }
 
-// build lays out a signature header as headerReload of rpm's lib/header.cc does:
-// the region's entry, all others in the order of their tags, the data in the same
-// order, each aligned, and the region's trailer. It ends with the data; the
-// padding to eight bytes is not part of it.
+// build lays out a signature header as headerReload of rpm's lib/header.cc does. The
+// region's entry comes first, then the others in the order of their tags, then the data in
+// the same order, each aligned, and the region's trailer. The padding to eight bytes is not
+// included.
 func build(values []value) []byte {
 	values = sorted(values)
 	size, data := measure(values)
@@ -71,7 +71,7 @@ func sorted(values []value) []value {
 	return values
 }
 
-// measure returns the bytes of a header of sorted values, and those of its data.
+// measure returns the size in bytes of a header of sorted values, and of its data.
 func measure(values []value) (size, data int) {
 	for _, v := range values {
 		data = v.typ.align(data) + len(v.data)
@@ -80,7 +80,7 @@ func measure(values []value) (size, data int) {
 	return introSize + (len(values)+1)*entrySize + data, data
 }
 
-// align rounds an offset up to where data of the type may begin.
+// align rounds an offset up to the alignment of the type.
 func (t dataType) align(offset int) int {
 	width := max(1, int(t.width()))
 	return (offset + width - 1) / width * width
@@ -93,18 +93,18 @@ func appendEntry(b []byte, e entry) []byte {
 	return b
 }
 
-// buildLength is len(build(values)), without building it.
+// buildLength returns len(build(values)) without building the header.
 func buildLength(values []value) int {
 	size, _ := measure(sorted(values))
 	return size
 }
 
-// onTop, as the first byte of a reserve, says that the signatures lie beside it
-// instead of having been taken out of it. rpm writes zeros there and never looks.
+// onTop, as the first byte of a reserve, says that the signatures take no room from it:
+// they were added to it. rpm writes zeros there and never reads them.
 const onTop = 1
 
-// reserve returns the room that the header has to spare, and the tag it has it
-// under; none (0) where it has no such tag.
+// reserve returns the tag and the number of bytes of the header's room for signatures. Both
+// are 0 if it has none.
 func (h *header) reserve() (tagNumber, int) {
 	e, _ := h.reserveEntry()
 	return e.tag, int(e.length)
@@ -119,13 +119,12 @@ func (h *header) reserveEntry() (entry, bool) {
 	return entry{}, false
 }
 
-// withReserve adds room for signatures to base and own, the signatures among the
-// values. old are the signatures of the same kind that the header has now.
+// withReserve returns base, own and the room that is left for signatures. own are the new
+// signatures, and old those of the same kind that the header has now.
 //
-// As rpmsign does it, signatures that fit are taken out of the reserve, so that
-// the package keeps its size; others come on top of it, which rpmsign forgets and
-// onTop remembers. So whatever was signed before, stripping gives back the bytes
-// that rpmbuild wrote.
+// Like rpmsign, it takes signatures that fit out of the reserve, so the package keeps its
+// size. Larger ones are added to the reserve. rpmsign does not record this; onTop does. So
+// stripping restores the bytes that rpmbuild wrote, however often the package was signed.
 func (h *header) withReserve(base, own, old []value) []value {
 	e, there := h.reserveEntry()
 	if !there {
@@ -137,7 +136,7 @@ func (h *header) withReserve(base, own, old []value) []value {
 	}
 	reserve := value{e.tag, typeBin, uint32(room), make([]byte, room)}
 	switch takes := buildLength(slices.Concat(base, own)) - none; {
-	case takes < room: // at least a byte is left: a header has no empty entries
+	case takes < room: // at least one byte is left, because a header has no empty entries
 		reserve.data = reserve.data[takes:]
 		reserve.count = uint32(len(reserve.data))
 	default:
@@ -146,24 +145,24 @@ func (h *header) withReserve(base, own, old []value) []value {
 	return append(slices.Concat(base, own), reserve)
 }
 
-// checkLimit holds that rpm will read a header of these values.
+// checkLimit checks that rpm will read a header of these values.
 func checkLimit(values []value, limit uint32) error {
 	_, data := measure(sorted(values))
 	return checkSize(len(values)+1, data, limit)
 }
 
-// checkSize holds that rpm will read a header of so many entries and bytes of data.
+// checkSize checks that rpm will read a header with that many entries and bytes of data.
 func checkSize(entries, data int, limit uint32) error {
 	if data > int(limit) {
-		return fmt.Errorf("%w: %d bytes, a limit of %s takes %d", ErrHeaderLimit, data, limitName(limit), limit)
+		return fmt.Errorf("%w: %d bytes, and the limit of %s is %d", ErrHeaderLimit, data, limitName(limit), limit)
 	}
 	if most := int(signatureLimits().entries); entries > most {
-		return fmt.Errorf("%w: %d entries, rpm takes %d", ErrHeaderTooLarge, entries, most)
+		return fmt.Errorf("%w: %d entries, rpm accepts %d", ErrHeaderTooLarge, entries, most)
 	}
 	return nil
 }
 
-// limitName names a limit by the version of rpm that has it.
+// limitName returns a limit as a user sets it, with the version of rpm that has it.
 func limitName(limit uint32) string {
 	switch limit {
 	case limit8K:

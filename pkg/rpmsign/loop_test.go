@@ -7,9 +7,9 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// loop is how the tests work on packages: as a program's loop over containers does.
+// loop works on packages as a program's loop over containers does.
 type loop struct {
-	Options Options // but Output and Outside, which are each unit's
+	Options Options // except Output and Outside, which each unit has
 	Level   Level   // "" for CheckPayload
 	Longest int
 	Plan    func(ctx context.Context, p *Package) (*signing.Plan, error)
@@ -17,12 +17,12 @@ type loop struct {
 	DryRun  bool
 }
 
-// unit is a package and where it goes.
+// unit is a package and where it is written.
 type unit struct {
 	Path, Output, Outside string
 }
 
-// result is what became of one package.
+// result is the result of one package.
 type result struct {
 	unit
 	Name    string
@@ -42,7 +42,7 @@ func (l *loop) Run(ctx context.Context, u unit) result {
 	return l.on(ctx, p, result{unit: u, Err: err})
 }
 
-// Resume is Run that goes on with what an interrupted one wrote.
+// Resume is Run, but continues what an interrupted run wrote.
 func (l *loop) Resume(ctx context.Context, u unit) result {
 	o := l.Options
 	o.Output, o.Outside = u.Output, u.Outside
@@ -80,7 +80,7 @@ func (l *loop) change(ctx context.Context, p *Package, r *result) error {
 	return c.Commit(ctx)
 }
 
-// plan checks a package and plans; the plan of a source package is empty.
+// plan checks a package and makes a plan. The plan of a source package is empty.
 func (l *loop) plan(ctx context.Context, p *Package) (*signing.Plan, error) {
 	level := l.Level
 	if level == "" {

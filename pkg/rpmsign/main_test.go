@@ -42,7 +42,7 @@ func content(t testing.TB, path string) []byte {
 	return b
 }
 
-// put writes a package below a new directory.
+// put writes a package into a new directory.
 func put(t testing.TB, b []byte) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "p.rpm")
@@ -50,7 +50,7 @@ func put(t testing.TB, b []byte) string {
 	return path
 }
 
-// parsed is the package in b, without a file.
+// parsed parses the package in b, without a file.
 func parsed(b []byte) (*Package, error) {
 	p := &Package{path: "p.rpm", options: Options{MaxHeader: limit64M}}
 	return p, p.read(bytes.NewReader(b), int64(len(b)))
@@ -63,7 +63,7 @@ func mustParse(t testing.TB, b []byte) *Package {
 	return p
 }
 
-// keys are made once: RSA ones take their time.
+// keys are made once, because RSA keys take time.
 var keys = map[string]func() crypto.Signer{
 	"rsa2048": sync.OnceValue(func() crypto.Signer { return must(rsa.GenerateKey(rand.Reader, 2048)) }),
 	"rsa3072": sync.OnceValue(func() crypto.Signer { return must(rsa.GenerateKey(rand.Reader, 3072)) }),
@@ -84,7 +84,7 @@ func publicKey(t testing.TB, key crypto.Signer) *ima.PublicKey {
 	return public
 }
 
-// engine signs with a key and replaces the signatures of others.
+// engine signs with a key and replaces others' signatures.
 func engine(t testing.TB, key crypto.Signer) *signing.Engine {
 	t.Helper()
 	e, err := signing.New(signing.Options{Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: ima.FromRaw(ima.CryptoSigner(key), publicKey(t, key)), Public: publicKey(t, key)}, 0)}, Force: true, SpoolDir: t.TempDir()})
@@ -92,7 +92,7 @@ func engine(t testing.TB, key crypto.Signer) *signing.Engine {
 	return e
 }
 
-// signer is the loop that signs with a key called name.
+// signer returns a loop that signs with the key called name.
 func signer(t testing.TB, name string) *loop {
 	t.Helper()
 	e := engine(t, keys[name]())
@@ -136,12 +136,12 @@ func verify(t testing.TB, path, name string) (signed int) {
 	return signed
 }
 
-// pack makes a package of its parts.
+// pack makes a package from its parts.
 func pack(f *packages.File) []byte { return f.Pack() }
 
 func set(tags []packages.Tag, tag uint32, data []byte) { packages.Set(tags, tag, data) }
 
-// parts are those of the package called name.
+// parts returns those of the package called name.
 func parts(t testing.TB, name string) *packages.File {
 	t.Helper()
 	f, err := packages.Read(packages.Path(t, name))

@@ -6,13 +6,13 @@ import (
 	"slices"
 )
 
-// merged is a tag of the signature header that rpm takes over into the main header
-// when it reads a package, under a number of its own there: xlateTags of rpm's
-// lib/package.cc. What the main header has already makes rpm refuse the package.
+// merged is a tag of the signature header that rpm copies into the main header when it reads
+// a package, there with the number main (xlateTags of rpm's lib/package.cc). If the main
+// header has the tag already, rpm refuses the package.
 type merged struct {
 	signature, main tagNumber
-	// either says that a package before version 6 may have it in the main header
-	// instead, where old rpm wrote it, but not in both.
+	// either says that packages before version 6 can have the tag in the main header
+	// instead, where old versions of rpm wrote it, but not in both.
 	either bool
 }
 
@@ -29,8 +29,8 @@ func mergedTags() []merged {
 	}
 }
 
-// checkMerged holds that rpm can merge the two headers. File signatures in both are
-// left to be named as a flaw, which can be mended.
+// checkMerged checks that rpm can merge the two headers. It accepts file signatures in both:
+// they are a flaw, which can be repaired.
 func (p *Package) checkMerged() error {
 	for _, m := range mergedTags() {
 		if !p.main.has(m.main) {
@@ -42,13 +42,13 @@ func (p *Package) checkMerged() error {
 		case both:
 			return fmt.Errorf("%w: %s is in both headers, which rpm 4.17 and later refuse", ErrMalformed, signatureTagName(m.signature))
 		default:
-			return fmt.Errorf("main header: %w: it has %s (tag %d), which rpm takes from the signature header alone", ErrMalformed, signatureTagName(m.signature), m.main)
+			return fmt.Errorf("main header: %w: it has %s (tag %d), which rpm accepts only in the signature header", ErrMalformed, signatureTagName(m.signature), m.main)
 		}
 	}
 	return nil
 }
 
-// Where file signatures may be, as Info.In has it.
+// Values of Info.In: the header with the file signatures.
 const (
 	inSignature = "signature"
 	inMain      = "main"
@@ -67,8 +67,8 @@ func (at place) there() bool { return at.h.has(at.tag) }
 
 func (at place) inMain() bool { return at.tag >= tagMainFileSignatures }
 
-// taken returns where rpm takes one of the tags with file signatures from: the main
-// header, if that has it.
+// taken returns the place where rpm reads one of the tags with file signatures: the main
+// header if it has the tag.
 func (p *Package) taken(t tagNumber) place {
 	main := tagMainFileSignatures
 	if t == tagFileSignatureLength {
@@ -90,7 +90,7 @@ func (p *Package) doubled() bool {
 	return false
 }
 
-// signaturesIn says which header has the file signatures, "" for none.
+// signaturesIn returns which header has the file signatures, or "" if there are none.
 func (p *Package) signaturesIn() string {
 	list := p.taken(tagFileSignatures)
 	switch {
@@ -104,15 +104,15 @@ func (p *Package) signaturesIn() string {
 	return ""
 }
 
-// besideMain returns what of the values, one a file, goes into the signature header;
-// nil values are to be taken away. What rpm takes from the main header stays there:
-// it can be confirmed, not changed.
+// besideMain returns the tags for the signature header. values has one value for each file.
+// It is nil if signatures are removed. Tags that rpm reads from the main header stay there:
+// values can only be equal to them.
 func (p *Package) besideMain(values [][]byte) ([]value, error) {
 	own := fileSignatureValues(values)
 	list, length := p.taken(tagFileSignatures), p.taken(tagFileSignatureLength)
 	switch {
 	case list.inMain() && values == nil && !length.inMain():
-		own = p.sig.having(tagFileSignatureLength) // rpm before 4.19 finds no signature without it
+		own = p.sig.having(tagFileSignatureLength) // rpm before 4.19 finds no signatures without it
 	case length.inMain() && values != nil && !length.states(longestValue(values)):
 		return nil, fmt.Errorf("%w: signatures of another length", ErrMainHeader)
 	}
@@ -122,9 +122,9 @@ func (p *Package) besideMain(values [][]byte) ([]value, error) {
 	return slices.DeleteFunc(own, func(v value) bool { return p.taken(v.tag).inMain() }), nil
 }
 
-// confirms reports whether values are those that the main header has. Taking them
-// away is confirmed as well where there are none, or where the signature header has
-// others, so that rpm does not read the package: at least these go.
+// confirms reports whether values are those in the main header. Nil values, which remove
+// signatures, also match if the main header has none, or if the signature header has others:
+// rpm does not read such a package, and removing the others repairs it.
 func (p *Package) confirms(values [][]byte) bool {
 	there := p.values.values
 	if values == nil {

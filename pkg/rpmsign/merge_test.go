@@ -12,7 +12,7 @@ import (
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
-// rpmSees asks rpm for the file signatures of a package, and whether it reads it.
+// rpmSees asks rpm for the file signatures of a package, and whether it reads the package.
 func rpmSees(t testing.TB, path string) (list []string, reads bool) {
 	t.Helper()
 	cmd := exec.Command("rpm", "-qp", "--nosignature", "--qf", "%{NAME}\n[%{FILESIGNATURES}\n]", path)
@@ -32,7 +32,7 @@ func rpmSees(t testing.TB, path string) (list []string, reads bool) {
 	return list, true
 }
 
-// ours are the file signatures that a package is taken to have, as rpm prints them.
+// ours returns the file signatures that this package reads, as rpm prints them.
 func ours(p *Package) (list []string) {
 	if p.signaturesIn() == "" {
 		return nil
@@ -43,8 +43,8 @@ func ours(p *Package) (list []string) {
 	return list
 }
 
-// signatureTags are those of a package signed by the key called name, under the
-// numbers that they have in the signature header or the main header.
+// signatureTags returns the tags of a package signed by the key called name, with their
+// numbers in the signature header or the main header.
 func signatureTags(t testing.TB, name string, list, length uint32) [2]packages.Tag {
 	t.Helper()
 	path := packages.Copy(t, "zstd", t.TempDir())
@@ -57,8 +57,8 @@ func signatureTags(t testing.TB, name string, list, length uint32) [2]packages.T
 	return [2]packages.Tag{a, b}
 }
 
-// TestFileSignaturesInMainHeader: wherever file signatures are, rpm and Package agree
-// on them, and rpm reads what becomes of the package.
+// TestFileSignaturesInMainHeader checks that rpm and Package read the same file signatures
+// from either header, and that rpm reads the changed package.
 func TestFileSignaturesInMainHeader(t *testing.T) {
 	inMain := signatureTags(t, "p256", uint32(tagMainFileSignatures), uint32(tagMainFileSignatureLength))
 	other := signatureTags(t, "rsa2048", uint32(tagMainFileSignatures), uint32(tagMainFileSignatureLength))
@@ -86,8 +86,8 @@ func TestFileSignaturesInMainHeader(t *testing.T) {
 	}
 }
 
-// agreed holds a package, and what becomes of it when it is signed, stripped, and given
-// signatures, against rpm.
+// agreed compares a package with rpm, as it is and after signing, stripping and signing with
+// other signatures.
 func agreed(t *testing.T, path string) {
 	t.Helper()
 	before := content(t, path)
@@ -132,8 +132,8 @@ func withOpenPGP(t *testing.T, s *loop) *loop {
 	return s
 }
 
-// TestMergedTags: what rpm takes from the signature header alone makes a package
-// malformed when the main header has it.
+// TestMergedTags checks that a package is malformed if its main header has a tag that rpm
+// accepts only in the signature header.
 func TestMergedTags(t *testing.T) {
 	types := map[dataType]packages.Tag{
 		typeInt32:       {Type: packages.TypeInt32, Count: 1, Data: int32s(4)},
@@ -172,7 +172,7 @@ func TestMergedTags(t *testing.T) {
 			}
 			b := f.Pack()
 			_, reads := rpmSees(t, put(t, b))
-			newer := m.signature == tagSHA3 || m.signature == tagOpenPGP // which rpm here does not know
+			newer := m.signature == tagSHA3 || m.signature == tagOpenPGP // unknown to the rpm of this machine
 			if _, err := parsed(b); reads && !newer && err != nil || !reads && !refused(err) {
 				t.Errorf("%s in the main header, in both %t: rpm reads it: %t; %v", signatureTagName(m.signature), both, reads, err)
 			} else if newer && !refused(err) {
@@ -182,8 +182,8 @@ func TestMergedTags(t *testing.T) {
 	}
 }
 
-// TestMergedTypes: rpm refuses packages whose signature header has a tag of another
-// type or length than it merges.
+// TestMergedTypes checks that rpm refuses a package if a tag of its signature header has a
+// type or length that it does not merge.
 func TestMergedTypes(t *testing.T) {
 	for _, tag := range []packages.Tag{
 		{Tag: uint32(tagVeritySignatures), Type: packages.TypeString, Count: 1, Data: strings0("a")},

@@ -14,7 +14,7 @@ import (
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
-// memory makes a directory in memory: thousands of packages are synced there.
+// memory makes a directory in memory, because thousands of packages are synced there.
 func memory(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/dev/shm", "rpmsign-*")
@@ -25,11 +25,11 @@ func memory(t testing.TB) string {
 	return dir
 }
 
-// mutant changes one byte of b, or cuts b off, and says where.
+// mutant changes one byte of b, or cuts b off, and returns where.
 func mutant(r *rand.Rand, b []byte) (mutated []byte, at int) {
 	at = r.IntN(len(b))
 	if r.IntN(2) == 0 && r.IntN(3) > 0 {
-		at = r.IntN(min(len(b), 2000)) // signature header and index: where most is at stake
+		at = r.IntN(min(len(b), 2000)) // the signature header and its index matter most
 	}
 	if r.IntN(10) == 0 {
 		return b[:at], at
@@ -48,14 +48,14 @@ func mutant(r *rand.Rand, b []byte) (mutated []byte, at int) {
 	return mutated, at
 }
 
-// refused reports whether the error is one that may come of a damaged package.
+// refused reports whether a damaged package can cause the error.
 func refused(err error) bool {
 	return slices.ContainsFunc([]error{ErrNotRPM, ErrTruncated, ErrOversized, ErrMalformed, ErrDigest}, func(e error) bool { return errors.Is(err, e) })
 }
 
-// TestMutants has rpm sign work on 10,000 damaged packages: a package is signed when
-// the damage lies where no digest looks, and then rpm takes it; otherwise it stays as
-// it is. Either way little memory is taken.
+// TestMutants signs 10,000 damaged packages. A package is signed if no digest covers the
+// damage, and then rpm accepts it. Otherwise it is unchanged. The second reader agrees about
+// each package that the first one reads. None of it takes much memory.
 func TestMutants(t *testing.T) {
 	r, s, dir := rand.New(rand.NewPCG(3, 4)), signer(t, "p256"), memory(t)
 	var signed []string
@@ -68,7 +68,7 @@ func TestMutants(t *testing.T) {
 			b, where := mutant(r, whole)
 			check(t, os.WriteFile(path, b, 0o644))
 			what := fmt.Sprintf("%s, mutant %d, byte %d of %d", name, i, where, len(b))
-			if m, err := parsed(b); err == nil { // most never come this far: their digests differ
+			if m, err := parsed(b); err == nil { // most are never signed, because their digests differ
 				check(t, lean(t, what, func() error { return rereads(t, m, b) }))
 			}
 			err := lean(t, what, func() error { return s.Run(t.Context(), unit{Path: path}).Err })
@@ -108,7 +108,7 @@ func base(t *testing.T, s *loop, name string) []byte {
 	return content(t, path)
 }
 
-// lean calls f and holds that it allocates less than 64 MiB.
+// lean calls f and checks that it allocates less than 64 MiB.
 func lean(t *testing.T, what string, f func() error) error {
 	t.Helper()
 	var before, after runtime.MemStats
@@ -121,8 +121,8 @@ func lean(t *testing.T, what string, f func() error) error {
 	return err
 }
 
-// TestMutantsOfPayload: no changed byte of a payload gets past its digest, and
-// unpacking one all the same does not panic.
+// TestMutantsOfPayload checks that a digest finds every changed byte of a payload, and that
+// unpacking such a payload does not panic.
 func TestMutantsOfPayload(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	for _, name := range []string{"zstd", "xz", "gzip", "bzip2", "lzma", "uncompressed"} {
@@ -137,7 +137,7 @@ func TestMutantsOfPayload(t *testing.T) {
 			if err := m.Check(t.Context(), CheckPayload); !errors.Is(err, ErrDigest) {
 				t.Errorf("%s: %v", what, err)
 			}
-			// Not all bytes of a compressed payload count.
+			// Some bytes of a compressed payload have no meaning.
 			_ = m.checkFiles(t.Context())
 		}
 	}

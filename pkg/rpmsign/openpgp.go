@@ -18,32 +18,30 @@ import (
 
 // Errors of OpenPGP keys that callers decide by.
 var (
-	// ErrOpenPGPKey means a file without a secret key that can sign.
-	ErrOpenPGPKey = errors.New("no OpenPGP secret key that signs")
-	// ErrOpenPGPLocked means an encrypted key without its passphrase, or with a
-	// wrong one.
+	// ErrOpenPGPKey means that there is no secret key that can sign packages.
+	ErrOpenPGPKey = errors.New("no OpenPGP secret key that can sign packages")
+	// ErrOpenPGPLocked means an encrypted key with a wrong passphrase, or without one.
 	ErrOpenPGPLocked = errors.New("the OpenPGP key is encrypted: no passphrase, or a wrong one")
 )
 
-// OpenPGPKey signs packages as rpmsign does. However it is printed, only its key
-// id appears.
+// OpenPGPKey signs packages as rpmsign does. Every way of printing it shows only its key id.
 type OpenPGPKey struct {
-	entity *openpgp.Entity // its public key at least
+	entity *openpgp.Entity // at least the public key
 	public *packet.PublicKey
 	sign   func(io.ReadSeeker) ([]byte, error)
 }
 
 // ReadOpenPGPKey reads a secret key, armored or not, as `gpg --export-secret-keys` writes
-// it. passphrase is called once if the key is encrypted; the slice that it returns is
-// overwritten. date is when signatures say that they were made; the zero time stands for
-// now. Errors wrap ErrOpenPGPKey, ErrOpenPGPLocked, or what r or passphrase returned.
+// it. If the key is encrypted, it calls passphrase once and overwrites the slice that it
+// returns. date is the creation time that signatures state; the zero time means now. Errors
+// wrap ErrOpenPGPKey, ErrOpenPGPLocked, or the error of r or passphrase.
 func ReadOpenPGPKey(r io.Reader, passphrase func() ([]byte, error), date time.Time) (*OpenPGPKey, error) {
 	text, err := io.ReadAll(io.LimitReader(r, maxKey+1))
 	if err != nil {
 		return nil, err
 	}
 	if len(text) > maxKey {
-		return nil, fmt.Errorf("%w: over %d bytes", ErrOpenPGPKey, maxKey)
+		return nil, fmt.Errorf("%w: the file has more than %d bytes", ErrOpenPGPKey, maxKey)
 	}
 	defer clear(text)
 	list, err := ReadKeyRing(text)
@@ -55,11 +53,11 @@ func ReadOpenPGPKey(r io.Reader, passphrase func() ([]byte, error), date time.Ti
 		now = func() time.Time { return date }
 	}
 	if len(list) != 1 {
-		return nil, fmt.Errorf("%w: %d keys in the file, it takes one", ErrOpenPGPKey, len(list))
+		return nil, fmt.Errorf("%w: the file has %d keys: export one key to a file of its own", ErrOpenPGPKey, len(list))
 	}
 	key, ok := list[0].SigningKey(time.Now())
 	if !ok || key.PrivateKey == nil {
-		return nil, fmt.Errorf("%w: it has no valid signing key with its secret part", ErrOpenPGPKey)
+		return nil, fmt.Errorf("%w: the key has no valid signing key with its secret part", ErrOpenPGPKey)
 	}
 	if err := verifiable(key.PublicKey); err != nil {
 		return nil, err
@@ -73,8 +71,8 @@ func ReadOpenPGPKey(r io.Reader, passphrase func() ([]byte, error), date time.Ti
 
 const maxKey = 1 << 20
 
-// verifiable refuses keys whose signatures rpmsign would not put into a package:
-// putSignature of rpm's sign/rpmgensig.cc.
+// verifiable refuses keys whose signatures rpmsign would not put into a package
+// (putSignature of rpm's sign/rpmgensig.cc).
 func verifiable(key *packet.PublicKey) error {
 	switch key.PubKeyAlgo {
 	case packet.PubKeyAlgoRSA, packet.PubKeyAlgoDSA, packet.PubKeyAlgoECDSA, packet.PubKeyAlgoEdDSA:
@@ -82,13 +80,12 @@ func verifiable(key *packet.PublicKey) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("%w: rpm verifies version 4 keys of RSA, DSA, ECDSA and EdDSA, this one has version %d and algorithm %d",
+	return fmt.Errorf("%w: rpm verifies RSA, DSA, ECDSA and EdDSA keys of version 4, and this key has version %d and algorithm %d",
 		ErrOpenPGPKey, key.Version, key.PubKeyAlgo)
 }
 
-// ReadKeyRing reads OpenPGP keys, secret or public ones: armored, in as many blocks as
-// there are with any text between them, or not armored (RFC 9580). Errors are those of
-// the OpenPGP library.
+// ReadKeyRing reads secret or public OpenPGP keys (RFC 9580): not armored, or in any number
+// of armored blocks with any text between them. Errors are those of the OpenPGP library.
 func ReadKeyRing(text []byte) (openpgp.EntityList, error) {
 	begin := []byte("-----BEGIN PGP")
 	_, armored, found := bytes.Cut(text, begin)
@@ -112,7 +109,7 @@ func ReadKeyRing(text []byte) (openpgp.EntityList, error) {
 
 func unlock(key *packet.PrivateKey, passphrase func() ([]byte, error)) error {
 	if key.Dummy() {
-		return fmt.Errorf("%w: its secret part is elsewhere (a smart card, gpg's stub)", ErrOpenPGPKey)
+		return fmt.Errorf("%w: the file has only a stub of the secret key, which is on a smart card or elsewhere", ErrOpenPGPKey)
 	}
 	if !key.Encrypted {
 		return nil
@@ -126,7 +123,7 @@ func unlock(key *packet.PrivateKey, passphrase func() ([]byte, error)) error {
 	}
 	defer clear(secret)
 	if key.Decrypt(secret) != nil {
-		return ErrOpenPGPLocked // the cause could quote what was decrypted
+		return ErrOpenPGPLocked // the cause can quote decrypted bytes
 	}
 	return nil
 }
@@ -136,13 +133,13 @@ func (k OpenPGPKey) String() string { return "OpenPGP key " + k.id() }
 
 // Format prints String for every verb.
 func (k OpenPGPKey) Format(s fmt.State, _ rune) {
-	_, _ = io.WriteString(s, k.String()) // nobody could be told
+	_, _ = io.WriteString(s, k.String()) // a Formatter cannot return an error
 }
 
-// ID returns the signing key's id in hex.
+// id returns the id of the signing key in hex.
 func (k OpenPGPKey) id() string { return fmt.Sprintf("%016x", k.public.KeyId) }
 
-// Sign returns a binary detached signature over what r has.
+// signature returns a binary detached signature over the content of r.
 func (k *OpenPGPKey) signature(r io.ReadSeeker) ([]byte, error) {
 	signature, err := k.sign(r)
 	if err != nil {
@@ -155,15 +152,15 @@ func detached(entity *openpgp.Entity, id uint64, now func() time.Time, r io.Read
 	plain := false
 	config := &packet.Config{
 		DefaultHash: crypto.SHA256, Time: now, SigningKeyId: id,
-		NonDeterministicSignaturesViaNotation: &plain, // the same input gives the same bytes
+		NonDeterministicSignaturesViaNotation: &plain, // the same input makes the same bytes
 	}
 	var out bytes.Buffer
 	err := openpgp.DetachSign(&out, entity, r, config)
 	return out.Bytes(), err
 }
 
-// ArmoredSignature returns a detached signature over what r has, in ASCII armor (RFC
-// 9580), as repomd.xml.asc is one. Errors are those of r or of gpg.
+// ArmoredSignature returns a detached signature over the content of r in ASCII armor (RFC
+// 9580), the format of repomd.xml.asc. Errors are those of r or of gpg.
 func (k *OpenPGPKey) ArmoredSignature(r io.ReadSeeker) ([]byte, error) {
 	signature, err := k.signature(r)
 	if err != nil {
@@ -194,15 +191,15 @@ func armored(kind string, content []byte) ([]byte, error) {
 	return append(out.Bytes(), '\n'), err
 }
 
-// openPGPTags are those that an OpenPGP signature may be under, all of which a
-// new one replaces: deleteSigs of rpm's sign/rpmgensig.cc.
+// openPGPTags returns the tags that OpenPGP signatures can have. A new signature replaces
+// all of them (deleteSigs of rpm's sign/rpmgensig.cc).
 func openPGPTags() []tagNumber {
 	return []tagNumber{tagDSA, tagRSA, tagOpenPGP, tagPGP, tagGPG, tagPGP5}
 }
 
-// openpgp returns the package's signatures by key; current means that they are
-// there already. Packages whose header states no digest of the payload need a
-// second signature over both, as rpmsign makes it.
+// openpgp returns the package's signatures by key. current means that the package has them
+// already. Like rpmsign, it makes a second signature over header and payload if the header
+// states no digest of the payload.
 func (p *Package) openpgp(key *OpenPGPKey) (signatures []value, current bool, err error) {
 	if p.signedBy(key) {
 		return nil, true, nil
@@ -234,8 +231,8 @@ func openPGPValue(rsa bool, forRSA, forOthers tagNumber, signature []byte) value
 	return value{forOthers, typeBin, uint32(len(signature)), signature}
 }
 
-// signedBy reports whether the package has a valid signature by key over its main
-// header, and over both parts where that is needed.
+// signedBy reports whether the package has a valid signature by key over its main header,
+// and also over header and payload if it needs one.
 func (p *Package) signedBy(key *OpenPGPKey) bool {
 	valid := false
 	for _, s := range p.headerSignatures() {

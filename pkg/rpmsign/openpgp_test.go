@@ -21,7 +21,7 @@ type ring struct{ home string }
 func newRing(t *testing.T) ring {
 	t.Helper()
 	harness.Tool(t, "gpg")
-	home, err := os.MkdirTemp("", "gpg-*") // short: gpg's socket lies there
+	home, err := os.MkdirTemp("", "gpg-*") // short, because gpg puts its socket there
 	check(t, err)
 	r := ring{home}
 	t.Cleanup(func() {
@@ -55,7 +55,7 @@ func (r ring) secret(t *testing.T, pass string) []byte {
 	return r.gpg(t, "--passphrase", pass, "--armor", "--export-secret-keys", "a@example.invalid")
 }
 
-// trusted is an rpm database that trusts the ring's key.
+// trusted makes an rpm database that trusts the ring's key.
 func (r ring) trusted(t *testing.T) string {
 	t.Helper()
 	public := filepath.Join(r.home, "public.asc")
@@ -83,7 +83,7 @@ func readKey(t *testing.T, secret []byte, pass string) *OpenPGPKey {
 	return key
 }
 
-// TestOpenPGPSigns packages with keys of gpg; rpm with the public key verifies them.
+// TestOpenPGPSigns signs packages with keys of gpg. rpm verifies them with the public key.
 func TestOpenPGPSigns(t *testing.T) {
 	for algorithm, want := range map[string]string{"rsa2048": "RSA/SHA256 Signature", "ed25519": "EdDSA/SHA256 Signature", "nistp256": "ECDSA/SHA256"} {
 		t.Run(algorithm, func(t *testing.T) {
@@ -93,7 +93,7 @@ func TestOpenPGPSigns(t *testing.T) {
 			s := signer(t, "p256")
 			s.Options.OpenPGP = key
 			db := ""
-			if algorithm != "nistp256" { // rpm 4.18 has no ECDSA
+			if algorithm != "nistp256" { // rpm 4.18 does not support ECDSA
 				db = r.trusted(t)
 			}
 			for _, name := range []string{"zstd", "openpgp-rsa", "el6", "rich"} {
@@ -118,8 +118,8 @@ func TestOpenPGPSigns(t *testing.T) {
 	}
 }
 
-// wantTags holds that the one OpenPGP signature over the main header is under tag,
-// and one over both parts there where the package needs it.
+// wantTags checks that the only OpenPGP signature over the main header has the tag, and that
+// there is one over header and payload if the package needs it.
 func wantTags(t *testing.T, path string, tag tagNumber, both bool) {
 	t.Helper()
 	p := mustParse(t, content(t, path))
@@ -134,7 +134,7 @@ func wantTags(t *testing.T, path string, tag tagNumber, both bool) {
 	}
 }
 
-// TestOpenPGPv6 puts the signature of a v6 package where rpm 6 looks for it, in
+// TestOpenPGPv6 checks that the signature of a v6 package is where rpm 6 expects it, in
 // base64.
 func TestOpenPGPv6(t *testing.T) {
 	secret := content(t, vectors+"keys/openpgp-ed25519.secret.asc")
@@ -192,8 +192,8 @@ func TestOpenPGPPassphrase(t *testing.T) {
 	}
 }
 
-// TestOpenPGPKeysRefused are those that cannot sign, or whose signatures rpm would
-// not take.
+// TestOpenPGPKeysRefused checks keys that cannot sign, or whose signatures rpm would not
+// accept.
 func TestOpenPGPKeysRefused(t *testing.T) {
 	r := newRing(t)
 	good := r.key(t, "ed25519", "sign", "never", "")
@@ -253,7 +253,7 @@ func TestOpenPGPSubkey(t *testing.T) {
 	wantGPG(t, r, key)
 }
 
-// wantGPG has gpg verify a detached signature.
+// wantGPG checks a detached signature with gpg.
 func wantGPG(t *testing.T, r ring, key *OpenPGPKey) {
 	t.Helper()
 	signature, err := key.ArmoredSignature(strings.NewReader("text\n"))
@@ -273,7 +273,7 @@ func wantGPG(t *testing.T, r ring, key *OpenPGPKey) {
 	}
 }
 
-// TestOpenPGPIsReproducible: with a date, the same package has the same bytes.
+// TestOpenPGPIsReproducible checks that, with a date, the same package gets the same bytes.
 func TestOpenPGPIsReproducible(t *testing.T) {
 	for _, algorithm := range []string{"rsa2048", "ed25519"} {
 		r := newRing(t)

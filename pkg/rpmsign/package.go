@@ -14,17 +14,17 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// leadSize is the length of the lead, which opens a package and of which rpm
-// looks at the magic, and up to 4.18 at two more fields: lib/rpmlead.c.
+// leadSize is the length of the lead, the start of a package. rpm checks only its magic,
+// and up to 4.18 two more fields (lib/rpmlead.c).
 const (
 	leadSize  = 96
 	leadMagic = "\xed\xab\xee\xdb"
 )
 
-// The limits of versions of rpm: how many bytes of data each takes in a signature header
-// (hdrblobInit of rpm's lib/header.c).
+// How many bytes of data in a signature header versions of rpm accept (hdrblobInit of
+// rpm's lib/header.c).
 const (
-	limit8K  = 8 << 10  // rpm 4.14: about 7 signatures of RSA-2048 beside the usual reserve
+	limit8K  = 8 << 10  // rpm 4.14: about 7 RSA-2048 signatures beside the usual reserve
 	limit64K = 64 << 10 // rpm 4.15
 	limit64M = 64 << 20 // rpm 4.16 and later
 )
@@ -33,23 +33,21 @@ const (
 type Options struct {
 	// Output is the path to write the package to; "" writes it in place.
 	Output string
-	// Outside, unless "", is where the package really lies, outside of what was named:
-	// it is read, and an error where it would have to be changed (ErrOutside).
+	// Outside, unless "", is the real path of a package that a symbolic link leads to, outside
+	// the paths that the user named. Such a package is read, but not changed (ErrOutside).
 	Outside string
-	// Share makes Output a hard link of a package that needs no change.
+	// Share makes Output a hard link to a package that needs no change.
 	Share bool
-	// MaxHeader is how many bytes of data the signature header may have that is written:
-	// rpm 4.14 takes 8 KiB, 4.15 64 KiB, and 4.16 and later 64 MiB, which zero stands for.
+	// MaxHeader limits the bytes of data in a signature header that is written. rpm 4.14
+	// accepts 8 KiB, 4.15 64 KiB, and 4.16 and later 64 MiB. Zero means 64 MiB.
 	MaxHeader uint32
-	// OpenPGP, unless nil, makes the package's OpenPGP signatures anew when it is
-	// written.
+	// OpenPGP, unless nil, replaces the package's OpenPGP signatures when it is written.
 	OpenPGP *OpenPGPKey
-	// Observe gets progress of writing and warnings, from any goroutine.
+	// Observe gets progress and warnings, from any goroutine.
 	Observe signing.Observer
 }
 
-// Package is an open package. Its methods may be called one after the other, not
-// at the same time.
+// Package is an open package. Only one goroutine at a time may call its methods.
 type Package struct {
 	path    string
 	options Options
@@ -67,10 +65,10 @@ type Package struct {
 	values  fileSignatures
 }
 
-// Open opens the package at path, and reads and checks the structure of its headers; what
-// they state about the content is for Check. The caller closes the package. Errors wrap
-// ErrNotRPM, ErrTruncated or ErrMalformed, or are those of opening a file, which must be
-// a regular one.
+// Open opens the package at path, which must be a regular file, and checks the structure
+// of its headers. Check compares the digests that they state. The caller closes the
+// package. Errors wrap ErrNotRPM, ErrTruncated or ErrMalformed, or are those of opening
+// the file.
 func Open(path string, o Options) (*Package, error) {
 	f, err := input.Regular(path)
 	switch {
@@ -97,7 +95,7 @@ func (p *Package) open() error {
 	return p.read(p.file, p.stat.Size())
 }
 
-// read takes the package apart that is size bytes of r.
+// read parses the package in the first size bytes of r.
 func (p *Package) read(r io.ReaderAt, size int64) error {
 	p.content, p.size = r, size
 	p.lead = make([]byte, leadSize)
@@ -146,7 +144,7 @@ func readPadding(r io.ReaderAt, from, to int64) ([]byte, error) {
 	return pad, err
 }
 
-// checkLead is rpmLeadCheck of rpm up to 4.18.
+// checkLead checks what rpmLeadCheck of rpm up to 4.18 does.
 func checkLead(lead []byte) error {
 	const major, signatureType, headerSignature = 4, 78, 5
 	if v := lead[major]; v < 3 || v > 4 {
@@ -158,12 +156,11 @@ func checkLead(lead []byte) error {
 	return nil
 }
 
-// padded rounds up to where the main header starts: the signature header is
-// padded to eight bytes.
+// padded rounds n up to a multiple of eight, as the signature header is padded.
 func padded(n int64) int64 { return (n + 7) &^ 7 }
 
-// checkMainRegion holds that the immutable region is the whole main header, as
-// rpm demands of package files.
+// checkMainRegion checks that the immutable region is the whole main header, which rpm
+// demands of package files.
 func (p *Package) checkMainRegion() error {
 	h := p.main
 	if h.inRegion == 0 {
@@ -187,7 +184,7 @@ func (p *Package) Target() string {
 	return p.path
 }
 
-// Name returns name-version-release.arch, as rpm calls the package.
+// Name returns the package's name as rpm prints it: name-version-release.arch.
 func (p *Package) Name() string {
 	arch := p.main.text(tagArch)
 	if p.Source() {
@@ -196,14 +193,14 @@ func (p *Package) Name() string {
 	return fmt.Sprintf("%s-%s-%s.%s", p.main.text(tagName), p.main.text(tagVersion), p.main.text(tagRelease), arch)
 }
 
-// Source reports whether it is a source package, by headerIsSource of rpm's
-// lib/headerutil.cc.
+// Source reports whether the package is a source package, by the rule of headerIsSource in
+// rpm's lib/headerutil.cc.
 func (p *Package) Source() bool {
 	return p.main.has(tagSourcePackage) || !p.main.has(tagSourceRPM)
 }
 
-// Format returns the version of the package's format: 6, 4, or 3 for packages of
-// the time before immutable regions.
+// format returns the version of the package's format: 6, 4, or 3 for packages without an
+// immutable region.
 func (p *Package) format() int {
 	if n, ok := p.main.number(tagRPMFormat); ok && n < 100 {
 		return int(n)
@@ -214,8 +211,8 @@ func (p *Package) format() int {
 	return 4
 }
 
-// Hash returns the algorithm of the package's file digests, SHA-256 for a package
-// without files.
+// hash returns the algorithm of the package's file digests: SHA-256 for a package without
+// files.
 func (p *Package) hash() ima.HashID {
 	if len(p.files) == 0 {
 		return ima.SHA256
@@ -223,7 +220,7 @@ func (p *Package) hash() ima.HashID {
 	return p.files[0].Hash
 }
 
-// unchanged holds that the open file still is what was read, and that the path
+// unchanged checks that the open file was not written to since Open, and that the path
 // still leads to it.
 func (p *Package) unchanged() error {
 	now, err := p.file.Stat()

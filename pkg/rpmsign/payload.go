@@ -18,8 +18,8 @@ import (
 	"github.com/imasign/imasign-build/internal/quote"
 )
 
-// checkFiles unpacks the payload as a stream and compares the digest of every
-// file with the one that the main header states. All that differ are named.
+// checkFiles unpacks the payload as a stream and compares the digest of every file with the
+// one in the main header. The error names the files that differ.
 func (p *Package) checkFiles(ctx context.Context) error {
 	if format := p.main.text(tagPayloadFormat); format != "" && format != "cpio" {
 		return fmt.Errorf("%w: a payload of format %q cannot be unpacked", ErrMalformed, format)
@@ -41,22 +41,22 @@ func (p *Package) checkFiles(ctx context.Context) error {
 	}
 }
 
-// decompress finds the compressor by the content's first bytes, as not all
-// packages name it. Its memory is bounded, also against hostile windows.
+// decompress recognises the compression by the first bytes of r, because not all packages
+// name it. Its memory is bounded, also for hostile window sizes.
 func decompress(r io.Reader) (content io.Reader, stop func(), err error) {
 	in := bufio.NewReaderSize(r, 64<<10)
-	if magic, _ := in.Peek(4); string(magic) == "0707" { // an error comes again
+	if magic, _ := in.Peek(4); string(magic) == "0707" { // the next read returns any error again
 		return in, func() {}, nil
 	}
 	format, content, stop, err := compress.Packages().Open(in)
 	if err == nil && format == compress.None {
 		magic, _ := in.Peek(compress.HeadSize)
-		err = fmt.Errorf("%w: a payload that starts with %x is not compressed in a known way", ErrMalformed, magic)
+		err = fmt.Errorf("%w: no known compression starts with %x", ErrMalformed, magic)
 	}
 	return content, stop, err
 }
 
-// contextReader ends with the context.
+// contextReader reads from r until the context ends.
 type contextReader struct {
 	ctx context.Context //nolint:containedctx // a reader takes no argument
 	r   io.Reader
@@ -70,7 +70,8 @@ func (c *contextReader) Read(b []byte) (int, error) {
 	return n, undecodable(err)
 }
 
-// undecodable tells what a decompressor says of its input from errors of reading it.
+// undecodable marks an error of a decompressor about its input as ErrMalformed. Errors of
+// reading the file stay as they are.
 func undecodable(err error) error {
 	var reading *fs.PathError
 	if err == nil || err == io.EOF || errors.As(err, &reading) || errors.Is(err, ErrMalformed) { //nolint:errorlint // a reader's own
@@ -82,8 +83,8 @@ func undecodable(err error) error {
 // fileCheck compares a payload's files with the header's digests.
 type fileCheck struct {
 	files  []file
-	sizes  []int64 // bytes of content by file, as in a payload without names
-	links  [][]int // by file: the names that share its content, for the one that has it
+	sizes  []int64 // by file: bytes of its content in the payload
+	links  [][]int // by file that has content: the files that share it, including itself
 	byName map[string]int
 	met    []bool
 	buf    []byte
@@ -111,7 +112,7 @@ func newFileCheck(files []file) *fileCheck {
 			groups[f.Inode] = append(groups[f.Inode], i)
 		}
 	}
-	// Of several names the last one has the content, and rpm reads no other.
+	// Of the names of a hard link, rpm reads only the content of the last one.
 	for _, group := range groups {
 		last := group[len(group)-1]
 		c.sizes[last], c.links[last] = files[last].Size, group
@@ -133,23 +134,22 @@ func (c *fileCheck) next(r *cpio.Reader) (done bool, err error) {
 		var known bool
 		name := cmp.Or(strings.TrimPrefix(strings.TrimPrefix(h.Filename(), "."), "/"), ".")
 		if i, known = c.byName[name]; !known {
-			return false, fmt.Errorf("%w: the payload has %q, the header does not", ErrMalformed, name)
+			return false, fmt.Errorf("%w: the payload has %q, but the header does not", ErrMalformed, name)
 		}
 	}
 	if c.met[i] {
 		return false, fmt.Errorf("%w: the payload has %s twice", ErrMalformed, c.files[i].Path)
 	}
 	c.met[i] = true
-	// rpm goes by the header's size alone; ghosts, which some old versions packed, it
-	// skips.
+	// rpm uses only the size in the header. It skips ghosts, which some old versions packed.
 	if size := h.Filesize64(); !h.IsStripped() && size != c.sizes[i] && c.files[i].Flags&fileGhost == 0 {
 		return false, fmt.Errorf("%w: the payload has %d bytes of %s, not %d", ErrMalformed, size, c.files[i].Path, c.sizes[i])
 	}
 	return false, c.compare(r, i)
 }
 
-// compare digests an entry's content. What is read has to be read to its end:
-// the reader would buffer what it skips.
+// compare compares the digest of an entry's content. It reads the content to its end,
+// because the reader would hold in memory whatever it has to skip.
 func (c *fileCheck) compare(r io.Reader, i int) error {
 	var sum hash.Hash
 	if id, ok := c.files[i].Hash.CryptoHash(); ok && id.Available() {
@@ -175,7 +175,7 @@ func (c *fileCheck) compare(r io.Reader, i int) error {
 		case f.undigested():
 			c.complain("%s has no digest in the header", f.Path)
 		case f.Digest != nil && sum == nil:
-			c.complain("%s: %s cannot be computed here", f.Path, f.Hash)
+			c.complain("%s: this program cannot compute %s", f.Path, f.Hash)
 		case f.Digest != nil && !bytes.Equal(sum.Sum(nil), f.Digest):
 			c.complain("%s has %s %x, not %x", f.Path, f.Hash, sum.Sum(nil), f.Digest)
 		}

@@ -26,13 +26,13 @@ import (
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
-// newc is an entry of an archive as cpio(5) and rpm's lib/cpio.cc write it.
+// newc returns an entry of an archive as cpio(5) and rpm's lib/cpio.cc describe it.
 func newc(name, text string) []byte {
 	b := fmt.Appendf(nil, "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x", 1, 0o100644, 0, 0, 1, 0, len(text), 0, 0, 0, 0, len(name)+1, 0)
 	return pad4(append(pad4(append(append(b, name...), 0)), text...))
 }
 
-// strippedEntry is an entry of an archive with files over 4 GiB: rpmcpioStrippedHeaderWrite.
+// strippedEntry returns an entry of an archive with files over 4 GiB (rpmcpioStrippedHeaderWrite).
 func strippedEntry(index int, text string) []byte {
 	return pad4(append(pad4(fmt.Appendf(nil, "07070X%08x", index)), text...))
 }
@@ -41,7 +41,7 @@ func pad4(b []byte) []byte { return append(b, make([]byte, -len(b)&3)...) }
 
 func trailer() []byte { return newc("TRAILER!!!", "") }
 
-// regular is one of a package whose payload tests make.
+// regular returns a file of a package whose payload a test makes.
 func regular(path, text string) file {
 	sum := sha256.Sum256([]byte(text))
 	return file{Path: path, Mode: 0o644, Size: int64(len(text)), Hash: ima.SHA256, Digest: sum[:]}
@@ -104,7 +104,7 @@ func TestPayload(t *testing.T) {
 		"indexed, symlink":         {join(strippedEntry(1, "a"), strippedEntry(0, "content of a")), []file{a, link}, nil, ""},
 		"indexed, hard link":       {join(strippedEntry(0, ""), strippedEntry(1, "shared")), []file{one, two}, nil, ""},
 		"indexed, other content":   {join(strippedEntry(0, "CONTENT OF A")), []file{a}, ErrDigest, ""},
-		"indexed, beyond":          {join(strippedEntry(2, "content of a")), []file{a, b}, ErrMalformed, "file 2 of 2"},
+		"indexed, beyond":          {join(strippedEntry(2, "content of a")), []file{a, b}, ErrMalformed, "index 2"},
 		"indexed, twice":           {join(strippedEntry(0, "content of a"), strippedEntry(0, "content of a")), []file{a, b}, ErrMalformed, "twice"},
 		"indexed, truncated":       {strippedEntry(0, "content of a")[:20], []file{a}, ErrTruncated, ""},
 		"indexed, half":            {strippedEntry(0, "content of a")[:15], []file{a}, ErrTruncated, ""},
@@ -124,7 +124,7 @@ func TestPayload(t *testing.T) {
 	}
 }
 
-// TestManyComplaints names some of the files that differ and counts the others.
+// TestManyComplaints checks that an error names some of the files and counts the others.
 func TestManyComplaints(t *testing.T) {
 	var files []file
 	var archive []byte
@@ -138,8 +138,8 @@ func TestManyComplaints(t *testing.T) {
 	}
 }
 
-// TestFileDigestInConsistentPackage: all digests of the package hold but that of one
-// file.
+// TestFileDigestInConsistentPackage checks a package in which only the digest of one file is
+// wrong.
 func TestFileDigestInConsistentPackage(t *testing.T) {
 	for _, name := range []string{"zstd", "xz", "gzip", "bzip2", "lzma", "uncompressed", "sha512", "el6"} {
 		f := parts(t, name)
@@ -155,7 +155,7 @@ func TestFileDigestInConsistentPackage(t *testing.T) {
 	}
 }
 
-// TestCpioOfOthers reads what GNU cpio writes.
+// TestCpioOfOthers reads an archive by GNU cpio.
 func TestCpioOfOthers(t *testing.T) {
 	harness.Tool(t, "cpio")
 	dir := t.TempDir()
@@ -172,7 +172,7 @@ func TestCpioOfOthers(t *testing.T) {
 	check(t, unpack(t, archive, files...))
 }
 
-// bomb is an endless archive of one file, which its header says to be small.
+// bomb is an endless archive of one file, which is small according to its header.
 func bomb(size string) io.Reader {
 	head := newc("./usr/a", "")
 	head = slices.Concat(head[:newcFileSize], []byte(size), head[newcFileSize+8:])
@@ -186,8 +186,8 @@ func (zeros) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// TestBombs: what unpacks to more than the header states is refused before it is
-// unpacked, and takes little memory.
+// TestBombs checks that a payload that unpacks to more than the header states is refused
+// before it is unpacked, and takes little memory.
 func TestBombs(t *testing.T) {
 	var gz, zst bytes.Buffer
 	w := gzip.NewWriter(&gz)
@@ -207,11 +207,11 @@ func TestBombs(t *testing.T) {
 	}
 }
 
-// TestHugeWindows: decompressors are not made to hold more than the windows that
-// rpmbuild's presets have.
+// TestHugeWindows checks that decompressors refuse windows larger than those of rpmbuild's
+// presets.
 func TestHugeWindows(t *testing.T) {
 	lzma := append([]byte{0x5d, 0, 0, 0, 0x40}, bytes.Repeat([]byte{0xff}, 40)...)
-	// A frame header with a window of 256 MiB: RFC 8878, section 3.1.1.1.2.
+	// A frame header with a window of 256 MiB (RFC 8878, section 3.1.1.1.2).
 	zst := append([]byte{0x28, 0xb5, 0x2f, 0xfd, 0x00, 18 << 3, 1, 0, 0}, make([]byte, 40)...)
 	for name, c := range map[string]struct {
 		payload []byte
@@ -232,8 +232,8 @@ func TestHugeWindows(t *testing.T) {
 	}
 }
 
-// xzWindow is the start of a stream whose dictionary has a size by its code: the .xz
-// file format, section 5.3.1.
+// xzWindow returns the start of a stream with a dictionary size by its code (section 5.3.1 of
+// the .xz file format).
 func xzWindow(code byte) []byte {
 	b := must(hex.DecodeString("fd377a585a000004e6d6b446" + "02002101ff000000"))
 	b[16] = code
@@ -254,8 +254,8 @@ func TestPayloadFormats(t *testing.T) {
 	}
 }
 
-// TestUndigested: a regular file without a digest, or with zeros, cannot be signed, and
-// rpm does not install it.
+// TestUndigested checks that a regular file without a digest, or with zeros, cannot be signed,
+// and that rpm does not install it.
 func TestUndigested(t *testing.T) {
 	for name, digest := range map[string]string{"none": "", "zeros": strings.Repeat("0", 64)} {
 		f := parts(t, "zstd")
@@ -278,7 +278,7 @@ func TestUndigested(t *testing.T) {
 			t.Errorf("%s: rpm installs it", name)
 		}
 	}
-	for _, name := range []string{"el5", "md5", "rpm3", "rich"} { // whose empty files, ghosts and directories have none
+	for _, name := range []string{"el5", "md5", "rpm3", "rich"} { // their empty files, ghosts and directories have no digest
 		p := mustParse(t, content(t, packages.Path(t, name)))
 		if slices.ContainsFunc(p.Defects(), func(d Defect) bool { return d.Flaw == flawUndigested }) {
 			t.Errorf("%s: %v", name, p.Defects())

@@ -10,7 +10,7 @@ import (
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
-// rereads reads the package in b back.
+// rereads lets the second reader compare the package in b with p.
 func rereads(t testing.TB, p *Package, b []byte) error {
 	t.Helper()
 	return p.reread(bytes.NewReader(b), p.mainAt-leadSize, p.sig.kept())

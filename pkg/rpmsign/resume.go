@@ -10,13 +10,14 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// Resume opens o.Output, which an interrupted run may have made of the package at path,
-// to go on with in place. What it has of signatures is checked like any package's and
-// stays if it is as it should be. kept, unless nil, gives a Reason to each file of the
-// package at path whose signature this run is to leave as it is. It is an error if the
-// output is not the package at path but for signatures of other files and, where o.OpenPGP
-// makes them anew, OpenPGP signatures; where there is none, the error is that of Open
-// (fs.ErrNotExist).
+// Resume opens o.Output, which an interrupted run may have made from the package at path, so
+// that this run can continue in place. Its signatures are checked like those of any package,
+// and stay if they are right. kept, unless nil, gives a Reason to each file of the package
+// at path whose signature this run does not change.
+//
+// It is an error if the output differs from the package at path in anything but the file
+// signatures that this run makes and, with o.OpenPGP, the OpenPGP signatures. If there is no
+// output, the error is that of Open (fs.ErrNotExist).
 func Resume(ctx context.Context, path string, o Options, kept func(signing.Source) signing.Source) (*Package, error) {
 	output := o.Output
 	o.Output, o.Outside = "", ""
@@ -42,8 +43,8 @@ func Resume(ctx context.Context, path string, o Options, kept func(signing.Sourc
 	return out, nil
 }
 
-// keeps reports whether the package has the signatures of in where the entries, those of
-// in, have a Reason: the run that was interrupted may have been about other files.
+// keeps reports whether the package has the same signatures as in for the files whose
+// entries have a Reason. The interrupted run may have selected other files.
 func (p *Package) keeps(ctx context.Context, in *Package, entries signing.Source) (bool, error) {
 	i := 0
 	for e, err := range entries.Entries(ctx) {
@@ -58,7 +59,7 @@ func (p *Package) keeps(ctx context.Context, in *Package, entries signing.Source
 	return true, nil
 }
 
-// continues reports whether the package is in but for what signing writes.
+// continues reports whether the package differs from in only in tags that signing writes.
 func (p *Package) continues(in *Package) bool {
 	ours := fileSignatureTags()
 	if p.options.OpenPGP != nil {

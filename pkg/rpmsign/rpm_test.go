@@ -10,7 +10,7 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// rpmChecksig has rpm check the digests of packages, and fails with what it says.
+// rpmChecksig checks the digests of packages with rpm. Its error is what rpm prints.
 func rpmChecksig(t testing.TB, paths ...string) error {
 	t.Helper()
 	bad, out := rpmRefuses(t, paths)
@@ -20,7 +20,7 @@ func rpmChecksig(t testing.TB, paths ...string) error {
 	return nil
 }
 
-// rpmRefuses returns those of the packages that rpm -K refuses, in one process.
+// rpmRefuses returns the packages that rpm -K refuses, in one process.
 func rpmRefuses(t testing.TB, paths []string) (bad []string, said string) {
 	t.Helper()
 	harness.Tool(t, "rpm")

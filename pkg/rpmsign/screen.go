@@ -9,31 +9,30 @@ import (
 	"strconv"
 )
 
-// Headers of a payload's entries: the "new ASCII" format of cpio(5), and rpm's
-// own for packages with files over 4 GiB, which names a file by its index
+// Headers of the entries in a payload: the "new ASCII" format of cpio(5), and rpm's own
+// format for packages with files over 4 GiB, which has an index in place of a name
 // (lib/cpio.cc).
 const (
 	newcMagic      = "070701"
 	newcSize       = 110
-	newcFileSize   = 54 // where the field starts
+	newcFileSize   = 54 // offset of the field
 	newcNameSize   = 94
 	indexedMagic   = "07070X"
 	indexedSize    = 14
 	indexedPadding = 2
-	maxName        = 4096 + 2 // PATH_MAX, "." in front and NUL
+	maxName        = 4096 + 2 // PATH_MAX, a leading "." and NUL
 )
 
-// screen passes a cpio archive on to go-rpmutils, which would allocate what a
-// header claims and index with what it holds, after checking every header. It
-// also leaves out the padding behind rpm's own headers, which that package takes
-// for content.
+// screen checks every header of a cpio archive and passes the archive on to go-rpmutils.
+// That package would trust the sizes and indexes in headers. It would also read the padding
+// after rpm's own headers as content, so screen leaves it out.
 type screen struct {
 	in     io.Reader
 	sizes  []int64 // by index
-	ready  []byte  // to be passed on next
-	length int64   // bytes of content to follow
-	unpad  int     // bytes of padding that follow them in the archive
-	pad    []byte  // and the padding that is passed on instead
+	ready  []byte  // passed on next
+	length int64   // bytes of content that follow
+	unpad  int     // bytes of padding after the content in the archive
+	pad    []byte  // the padding that is passed on instead
 	ended  bool
 }
 
@@ -61,8 +60,7 @@ func (s *screen) Read(b []byte) (int, error) {
 	return n, s.finish()
 }
 
-// finish ends an entry: its padding is replaced by the one that the reader of the
-// passed bytes expects.
+// finish ends an entry. It replaces the padding by the one that go-rpmutils expects.
 func (s *screen) finish() error {
 	_, err := io.ReadFull(s.in, make([]byte, s.unpad))
 	s.ready, s.pad, s.unpad = s.pad, nil, 0
@@ -105,7 +103,7 @@ func (s *screen) indexed(h []byte) error {
 		return err
 	}
 	if index >= int64(len(s.sizes)) {
-		return fmt.Errorf("%w: the payload has file %d of %d", ErrMalformed, index, len(s.sizes))
+		return fmt.Errorf("%w: the payload has index %d, but the header has %d files", ErrMalformed, index, len(s.sizes))
 	}
 	if _, err := io.ReadFull(s.in, make([]byte, indexedPadding)); err != nil {
 		return unexpected(err)
@@ -128,15 +126,15 @@ func (s *screen) newc(h []byte) error {
 	size, _ := field(h, newcFileSize)
 	name, _ := field(h, newcNameSize)
 	if name < 1 || name > maxName {
-		return fmt.Errorf("%w: a file name of %d bytes in the payload", ErrMalformed, name)
+		return fmt.Errorf("%w: the payload has a file name of %d bytes", ErrMalformed, name)
 	}
-	// The name and its padding are passed on at once with the header.
+	// The name and its padding are passed on together with the header.
 	text := make([]byte, int(name)+padding(newcSize+name))
 	if _, err := io.ReadFull(s.in, text); err != nil {
 		return unexpected(err)
 	}
 	if text[name-1] != 0 {
-		return fmt.Errorf("%w: a file name in the payload does not end", ErrMalformed)
+		return fmt.Errorf("%w: a file name in the payload does not end with NUL", ErrMalformed)
 	}
 	s.ended = string(text[:name-1]) == "TRAILER!!!"
 	s.ready, s.length = slices.Concat(h, text), size
@@ -144,10 +142,10 @@ func (s *screen) newc(h []byte) error {
 	return nil
 }
 
-// padding is what follows n bytes up to a multiple of four.
+// padding returns how many bytes are missing from n to a multiple of four.
 func padding(n int64) int { return int(-n & 3) }
 
-// field reads eight hexadecimal digits; strconv alone would take a sign.
+// field reads eight hexadecimal digits. strconv alone would accept a sign.
 func field(h []byte, at int) (int64, error) {
 	text := h[at : at+8]
 	if _, err := hex.DecodeString(string(text)); err != nil {

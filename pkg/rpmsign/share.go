@@ -8,8 +8,8 @@ import (
 	"github.com/imasign/imasign-build/internal/atomicfile"
 )
 
-// shareUnchanged puts a package that needs no new signature header to its output,
-// and reports false where something is there already, to be replaced by a copy.
+// shareUnchanged links a package that needs no new signature header to its output. It
+// reports false if the output exists as another file, which a copy must replace.
 func (p *Package) shareUnchanged() (done bool, err error) {
 	there, err := os.Stat(p.options.Output)
 	if err == nil && os.SameFile(there, p.stat) {
@@ -22,9 +22,9 @@ func (p *Package) shareUnchanged() (done bool, err error) {
 	return err == nil, err
 }
 
-// newModTime is the mtime of a package that is written: now, but never in the same
-// second as the old one, by which createrepo_c --update, make and rsync would take
-// the file for the old one if it kept its size.
+// newModTime returns the mtime of a package that is written: now, but never in the same
+// second as the old mtime. If the size is also the same, createrepo_c --update, make and
+// rsync would take the file for the old one.
 func (p *Package) newModTime(now time.Time) time.Time {
 	if old := p.stat.ModTime(); now.Unix() <= old.Unix() {
 		return time.Unix(old.Unix()+1, 0)

@@ -2,30 +2,30 @@ package rpmsign
 
 import "fmt"
 
-// tagNumber is the number of a header entry: rpm's include/rpm/rpmtag.h. Numbers below
-// 1000 mean the same in both headers; from 1000 on those of the signature header
-// are numbered apart.
+// tagNumber is the number of a header entry (rpm's include/rpm/rpmtag.h). Numbers below
+// 1000 mean the same in both headers. From 1000 on, the signature header has its own
+// numbers.
 type tagNumber uint32
 
-// Tags that open a header and say which part of it is immutable.
+// Tags at the start of a header, which say what part of it is immutable.
 const (
-	tagHeaderImage      tagNumber = 61 // in the region trailer of some old signature headers
+	tagHeaderImage      tagNumber = 61 // only in the region trailer of some old signature headers
 	tagHeaderSignatures tagNumber = 62
 	tagHeaderImmutable  tagNumber = 63
-	tagI18NTable        tagNumber = 100 // the lowest tag besides the region's
+	tagI18NTable        tagNumber = 100 // the lowest tag besides those of regions
 )
 
 // Tags of the signature header.
 const (
-	tagDSA                 tagNumber = 267 // OpenPGP over the main header, all but RSA keys
+	tagDSA                 tagNumber = 267 // OpenPGP over the main header, keys other than RSA
 	tagRSA                 tagNumber = 268 // OpenPGP over the main header, RSA keys
 	tagSHA1                tagNumber = 269 // hex, over the main header
 	tagLongSize            tagNumber = 270 // main header and payload, bytes
 	tagLongArchiveSize     tagNumber = 271 // payload unpacked, bytes
 	tagSHA256              tagNumber = 273 // hex, over the main header
-	tagFileSignatures      tagNumber = 274 // hex security.ima values, one a file
-	tagFileSignatureLength tagNumber = 275 // bytes of the longest one
-	tagVeritySignatures    tagNumber = 276 // base64 fs-verity signatures, one a file
+	tagFileSignatures      tagNumber = 274 // security.ima values in hex, one for each file
+	tagFileSignatureLength tagNumber = 275 // bytes of the longest value
+	tagVeritySignatures    tagNumber = 276 // fs-verity signatures in base64, one for each file
 	tagVerityAlgorithm     tagNumber = 277
 	tagOpenPGP             tagNumber = 278  // base64, over the main header, any key (v6)
 	tagSHA3                tagNumber = 279  // SHA3-256, hex, over the main header (v6)
@@ -33,7 +33,7 @@ const (
 	tagSize                tagNumber = 1000 // main header and payload, bytes
 	tagPGP                 tagNumber = 1002 // OpenPGP over main header and payload, RSA keys
 	tagMD5                 tagNumber = 1004 // over main header and payload
-	tagGPG                 tagNumber = 1005 // OpenPGP over main header and payload, all but RSA keys
+	tagGPG                 tagNumber = 1005 // OpenPGP over main header and payload, keys other than RSA
 	tagPGP5                tagNumber = 1006
 	tagPayloadSize         tagNumber = 1007 // payload unpacked, bytes
 	tagReservedSpace       tagNumber = 1008 // room for signatures
@@ -57,7 +57,7 @@ const (
 	tagFileLinkTos       tagNumber = 1036
 	tagFileFlags         tagNumber = 1037
 	tagSourceRPM         tagNumber = 1044
-	tagArchiveSize       tagNumber = 1046 // payload unpacked, bytes; of rpm 3
+	tagArchiveSize       tagNumber = 1046 // payload unpacked, bytes (rpm 3)
 	tagFileDevices       tagNumber = 1095
 	tagFileInodes        tagNumber = 1096
 	tagSourcePackage     tagNumber = 1106
@@ -67,19 +67,19 @@ const (
 	tagPayloadFormat     tagNumber = 1124
 	tagPayloadCompressor tagNumber = 1125
 	tagFileColors        tagNumber = 1140 // which files are ELF files
-	tagFileClass         tagNumber = 1141 // indexes into the next one
-	tagClassDict         tagNumber = 1142 // words of libmagic
+	tagFileClass         tagNumber = 1141 // indexes into tagClassDict
+	tagClassDict         tagNumber = 1142 // descriptions by libmagic
 	tagLongFileSizes     tagNumber = 5008
 	tagFileDigestAlgo    tagNumber = 5011
-	// Where rpm before 4.14 wrote file signatures, and later ones still read them.
+	// rpm before 4.14 wrote file signatures here. Later versions still read them.
 	tagMainFileSignatures      tagNumber = 5090
 	tagMainFileSignatureLength tagNumber = 5091
 	tagPayloadSHA256           tagNumber = 5092
 	tagPayloadSHA256Algo       tagNumber = 5093
 	tagPayloadSHA256Alt        tagNumber = 5097
-	tagCompressedSize          tagNumber = 5112 // payload as it lies in the file, bytes (v6)
+	tagCompressedSize          tagNumber = 5112 // payload as packed, bytes (v6)
 	tagRPMFormat               tagNumber = 5114
-	tagFileMIMEIndex           tagNumber = 5115 // indexes into the next one (v6)
+	tagFileMIMEIndex           tagNumber = 5115 // indexes into tagMIMEDict (v6)
 	tagMIMEDict                tagNumber = 5116 // MIME types (v6)
 	tagPayloadSHA512           tagNumber = 5121
 	tagPayloadSHA512Alt        tagNumber = 5122
@@ -87,8 +87,8 @@ const (
 	tagPayloadSHA3Alt          tagNumber = 5124
 )
 
-// signatureTagName names the tags of a signature header, and those that stand for
-// them in a main header, as rpm does.
+// signatureTagName returns rpm's name of a tag of the signature header, or of the tag that
+// stands for it in the main header.
 func signatureTagName(t tagNumber) string {
 	switch t {
 	case tagHeaderSignatures:
@@ -137,7 +137,7 @@ func signatureTagName(t tagNumber) string {
 	return fmt.Sprintf("tag %d", t)
 }
 
-// dataType is how an entry's data are encoded: rpmTagType of include/rpm/rpmtag.h.
+// dataType is the encoding of an entry's data (rpmTagType of include/rpm/rpmtag.h).
 // Integers are big-endian.
 type dataType uint32
 
@@ -147,14 +147,14 @@ const (
 	typeInt16       dataType = 3
 	typeInt32       dataType = 4
 	typeInt64       dataType = 5
-	typeString      dataType = 6 // one, ended by NUL
+	typeString      dataType = 6 // one string, ended by NUL
 	typeBin         dataType = 7
 	typeStringArray dataType = 8 // each ended by NUL
-	typeI18NString  dataType = 9 // one a locale of the header's table
+	typeI18NString  dataType = 9 // one string for each locale of the header's table
 )
 
-// width is the size of one item in bytes, which also is its alignment; 0 for
-// types whose items end with NUL, and for those that do not exist.
+// width returns the size of one item in bytes, which is also its alignment. It is 0 for
+// strings and for types that do not exist.
 func (t dataType) width() uint32 {
 	switch t {
 	case typeChar, typeInt8, typeBin:

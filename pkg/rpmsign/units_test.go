@@ -14,7 +14,7 @@ import (
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
-// TestMany signs packages one after the other, some of which are none.
+// TestMany signs files one after the other, some of which are not packages.
 func TestMany(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"zstd", "xz", "rich", "source", "empty"} {
@@ -43,8 +43,8 @@ func TestMany(t *testing.T) {
 	}
 }
 
-// TestUnsignedPlan: what a plan that was made without a key would change can be told, and
-// cannot be written.
+// TestUnsignedPlan checks that a plan made without a key tells what would change, but cannot
+// be written.
 func TestUnsignedPlan(t *testing.T) {
 	e, err := signing.New(signing.Options{})
 	check(t, err)
@@ -65,8 +65,8 @@ func TestUnsignedPlan(t *testing.T) {
 	}
 }
 
-// TestRunLeavesOutsideAlone: in place, nothing is written through a link out of the
-// directory; what needs no change there is in order.
+// TestRunLeavesOutsideAlone checks that nothing is written in place through a link out of the
+// directory, and that a package there that needs no change is no error.
 func TestRunLeavesOutsideAlone(t *testing.T) {
 	pool, dir := t.TempDir(), t.TempDir()
 	path := packages.Copy(t, "zstd", pool)

@@ -19,7 +19,7 @@ import (
 
 const vectors = "testdata/rpmsign-ima/"
 
-// vector is what an rpmsign with IMA support made of a package.
+// vector is what an rpmsign with IMA support made from a package.
 type vector struct {
 	File, From, Key, Command string
 	Signatures               []string
@@ -36,7 +36,7 @@ func readVectors(t *testing.T) (list []vector) {
 	return all.Packages
 }
 
-// frozenKey returns a key of the vectors and its certificate's public key.
+// frozenKey returns a key of the vectors and the public key in its certificate.
 func frozenKey(t *testing.T, name string) (crypto.Signer, *ima.PublicKey) {
 	t.Helper()
 	block, _ := pem.Decode(content(t, vectors+"keys/"+name+".key"))
@@ -59,8 +59,8 @@ func frozen(t *testing.T, name string) *loop {
 	return &loop{Plan: func(ctx context.Context, p *Package) (*signing.Plan, error) { return e.Plan(ctx, p) }}
 }
 
-// TestVectorsWritten: the tags that we write are those that rpmsign wrote, RSA
-// signatures byte for byte.
+// TestVectorsWritten checks that the tags equal those that rpmsign wrote, RSA signatures byte
+// for byte.
 func TestVectorsWritten(t *testing.T) {
 	met := 0
 	for _, v := range readVectors(t) {
@@ -69,7 +69,7 @@ func TestVectorsWritten(t *testing.T) {
 		}
 		theirs, before := mustParse(t, content(t, vectors+v.File)), mustParse(t, content(t, vectors+v.From))
 		if before.values.present || theirs.Source() || before.hash() == ima.MD5 || before.hash() == ima.SHA1 {
-			continue // signed before, or never signed here
+			continue // it was signed before, or is never signed here
 		}
 		t.Run(v.File, func(t *testing.T) {
 			path := put(t, content(t, vectors+v.From))
@@ -99,7 +99,7 @@ func tagsText(list []value) string {
 	return b.String()
 }
 
-// rpmReads has this machine's rpm check a package that it knows the format of.
+// rpmReads checks a package with the rpm of this machine if that knows its format.
 func rpmReads(t *testing.T, path string, p *Package) error {
 	t.Helper()
 	if p.format() > 4 {
@@ -108,8 +108,7 @@ func rpmReads(t *testing.T, path string, p *Package) error {
 	return rpmChecksig(t, path)
 }
 
-// TestVectorsRead: what rpmsign wrote is read, valid where it is right and named
-// where it is not.
+// TestVectorsRead reads what rpmsign wrote. Its signatures are valid, or have a named flaw.
 func TestVectorsRead(t *testing.T) {
 	for _, v := range readVectors(t) {
 		p := mustParse(t, content(t, vectors+v.File))
@@ -151,8 +150,8 @@ func wantValid(t *testing.T, v vector, p *Package) {
 	}
 }
 
-// TestVectorsRepaired signs every package of rpmsign, defects and all, and strips
-// what is not a defect to what was there before.
+// TestVectorsRepaired signs every package by rpmsign, including those with flaws. Stripping
+// those without flaws gives back the original package.
 func TestVectorsRepaired(t *testing.T) {
 	files, err := filepath.Glob(vectors + "v?/*.rpm")
 	check(t, err)
@@ -178,7 +177,7 @@ func TestVectorsRepaired(t *testing.T) {
 	}
 }
 
-// strictOrder: v6 packages demand tags in order, each once, the reserve last.
+// strictOrder checks what v6 packages demand: tags in order, each once, the reserve last.
 func strictOrder(t *testing.T, file string, p *Package) {
 	t.Helper()
 	for i := 1; i < len(p.sig.entries); i++ {
@@ -191,7 +190,7 @@ func strictOrder(t *testing.T, file string, p *Package) {
 	}
 }
 
-// TestVectorsStrip: sign and strip what rpmbuild wrote, also of rpm 6.
+// TestVectorsStrip signs and strips what rpmbuild wrote, also packages by rpm 6.
 func TestVectorsStrip(t *testing.T) {
 	for _, name := range []string{"v6/rich", "v6/sha256", "v6/sha512", "v6/no-reserve", "v6/empty", "v6/v4-by-rpm6", "v4/rich", "v4/no-reserve"} {
 		b := content(t, vectors+name+".rpm")
