@@ -20,39 +20,43 @@ func TestECDSA(t *testing.T) {
 		curves = curves[:1]
 	}
 	for _, curve := range curves {
-		private, err := ecdsa.GenerateKey(curve, rand.Reader)
+		t.Run(curve.Params().Name, func(t *testing.T) { testCurve(t, curve) })
+	}
+}
+
+func testCurve(t *testing.T, curve elliptic.Curve) {
+	private, err := ecdsa.GenerateKey(curve, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := load(t).NewECDSA(private, &private.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, h := range []crypto.Hash{crypto.SHA224, crypto.SHA256, crypto.SHA384, crypto.SHA512, crypto.SHA3_256} {
+		list := digests(h, batchSize+3)
+		signatures, err := signer.SignRaw(t.Context(), h, list)
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("%s: %v", h, err)
 		}
-		signer, err := load(t).NewECDSA(private, &private.PublicKey)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, h := range []crypto.Hash{crypto.SHA224, crypto.SHA256, crypto.SHA384, crypto.SHA512, crypto.SHA3_256} {
-			list := digests(h, batchSize+3)
-			signatures, err := signer.SignRaw(t.Context(), h, list)
-			if err != nil {
-				t.Fatalf("%s, %s: %v", curve.Params().Name, h, err)
-			}
-			for i := range list {
-				if !ecdsa.VerifyASN1(&private.PublicKey, list[i], signatures[i]) {
-					t.Fatalf("%s, %s, digest %d: crypto/ecdsa refuses it", curve.Params().Name, h, i)
-				}
-			}
-			again, err := signer.SignRaw(t.Context(), h, list[:1])
-			if err != nil || !bytes.Equal(again[0], signatures[0]) {
-				t.Errorf("%s, %s: another signature the second time (%v)", curve.Params().Name, h, err)
+		for i := range list {
+			if !ecdsa.VerifyASN1(&private.PublicKey, list[i], signatures[i]) {
+				t.Fatalf("%s, digest %d: crypto/ecdsa refuses it", h, i)
 			}
 		}
-		if _, err := signer.SignRaw(t.Context(), 0, digests(crypto.SHA256, 1)); !errors.Is(err, ima.ErrUnsupportedHash) {
-			t.Errorf("%s, hash 0: %v", curve.Params().Name, err)
+		again, err := signer.SignRaw(t.Context(), h, list[:1])
+		if err != nil || !bytes.Equal(again[0], signatures[0]) {
+			t.Errorf("%s: another signature the second time (%v)", h, err)
 		}
-		if err := signer.Close(); err != nil {
-			t.Error(err)
-		}
-		if _, err := signer.SignRaw(t.Context(), crypto.SHA256, digests(crypto.SHA256, 1)); !errors.Is(err, ErrClosed) {
-			t.Errorf("after Close: %v", err)
-		}
+	}
+	if _, err := signer.SignRaw(t.Context(), 0, digests(crypto.SHA256, 1)); !errors.Is(err, ima.ErrUnsupportedHash) {
+		t.Errorf("hash 0: %v", err)
+	}
+	if err := signer.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, err := signer.SignRaw(t.Context(), crypto.SHA256, digests(crypto.SHA256, 1)); !errors.Is(err, ErrClosed) {
+		t.Errorf("after Close: %v", err)
 	}
 }
 

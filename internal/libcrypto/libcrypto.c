@@ -6,37 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* From OpenSSL 3's evp.h, rsa.h, x509.h, err.h and crypto.h, so that its headers are not needed to build. These are
-   public functions with a stable ABI within libcrypto.so.3. */
-typedef struct evp_pkey_st EVP_PKEY;
-typedef struct evp_pkey_ctx_st EVP_PKEY_CTX;
-typedef struct evp_md_st EVP_MD;
-
 enum { OPENSSL_VERSION_TEXT_ = 0, RSA_PKCS1_PADDING_ = 1 };
-
-#define FUNCTIONS(F)                                                                                       \
-	F(const char *, OpenSSL_version, (int))                                                            \
-	F(unsigned long, ERR_get_error, (void))                                                            \
-	F(void, ERR_error_string_n, (unsigned long, char *, size_t))                                       \
-	F(void, ERR_clear_error, (void))                                                                   \
-	F(const EVP_MD *, EVP_get_digestbyname, (const char *))                                            \
-	F(EVP_PKEY *, d2i_AutoPrivateKey, (EVP_PKEY **, const unsigned char **, long))                     \
-	F(EVP_PKEY *, d2i_PUBKEY, (EVP_PKEY **, const unsigned char **, long))                             \
-	F(void, EVP_PKEY_free, (EVP_PKEY *))                                                               \
-	F(EVP_PKEY *, EVP_PKEY_dup, (EVP_PKEY *))                                                          \
-	F(EVP_PKEY_CTX *, EVP_PKEY_CTX_new, (EVP_PKEY *, void *))                                          \
-	F(void, EVP_PKEY_CTX_free, (EVP_PKEY_CTX *))                                                       \
-	F(int, EVP_PKEY_CTX_set_rsa_padding, (EVP_PKEY_CTX *, int))                                        \
-	F(int, EVP_PKEY_CTX_set_signature_md, (EVP_PKEY_CTX *, const EVP_MD *))                            \
-	F(int, EVP_PKEY_sign_init, (EVP_PKEY_CTX *))                                                       \
-	F(int, EVP_PKEY_sign, (EVP_PKEY_CTX *, unsigned char *, size_t *, const unsigned char *, size_t))  \
-	F(int, EVP_PKEY_verify_init, (EVP_PKEY_CTX *))                                                     \
-	F(int, EVP_PKEY_verify, (EVP_PKEY_CTX *, const unsigned char *, size_t, const unsigned char *, size_t))
-
-struct ic_library {
-#define MEMBER(result, name, arguments) result(*name) arguments;
-	FUNCTIONS(MEMBER)
-};
 
 struct ic_key {
 	EVP_PKEY *private, *public;
@@ -60,25 +30,22 @@ static void explain(const struct ic_library *l, const char *what, char *error, s
 	snprintf(error, size, "%s: %s", what, reason);
 }
 
-struct ic_library *ic_load(char *error, size_t size)
+int ic_load(struct ic_library *l, char *error, size_t size)
 {
-	struct ic_library *l = calloc(1, sizeof *l);
-	/* Never closed again: OpenSSL keeps state a thread that outlives any caller. */
+	/* Never closed again: OpenSSL keeps state for each thread, and that outlives any caller. */
 	void *handle = dlopen("libcrypto.so.3", RTLD_NOW | RTLD_LOCAL);
 
-	if (!l || !handle) {
-		snprintf(error, size, "%s", l ? dlerror() : "out of memory");
-		free(l);
-		return NULL;
+	if (!handle) {
+		snprintf(error, size, "%s", dlerror());
+		return IC_FAILED;
 	}
 #define FIND(result, name, arguments)                                            \
 	if (!(*(void **)&l->name = dlsym(handle, #name))) {                      \
 		snprintf(error, size, "libcrypto.so.3 has no %s", #name);        \
-		free(l);                                                         \
-		return NULL;                                                     \
+		return IC_FAILED;                                                \
 	}
-	FUNCTIONS(FIND)
-	return l;
+	IC_FUNCTIONS(FIND)
+	return IC_OK;
 }
 
 const char *ic_version(const struct ic_library *l)

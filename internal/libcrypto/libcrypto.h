@@ -3,8 +3,37 @@
 
 #include <stddef.h>
 
+/* From OpenSSL 3's evp.h, rsa.h, x509.h, err.h and crypto.h, so that its headers are not needed to build. These are
+   public functions with a stable ABI within libcrypto.so.3. */
+typedef struct evp_pkey_st EVP_PKEY;
+typedef struct evp_pkey_ctx_st EVP_PKEY_CTX;
+typedef struct evp_md_st EVP_MD;
+
+#define IC_FUNCTIONS(F)                                                                                       \
+	F(const char *, OpenSSL_version, (int))                                                            \
+	F(unsigned long, ERR_get_error, (void))                                                            \
+	F(void, ERR_error_string_n, (unsigned long, char *, size_t))                                       \
+	F(void, ERR_clear_error, (void))                                                                   \
+	F(const EVP_MD *, EVP_get_digestbyname, (const char *))                                            \
+	F(EVP_PKEY *, d2i_AutoPrivateKey, (EVP_PKEY **, const unsigned char **, long))                     \
+	F(EVP_PKEY *, d2i_PUBKEY, (EVP_PKEY **, const unsigned char **, long))                             \
+	F(void, EVP_PKEY_free, (EVP_PKEY *))                                                               \
+	F(EVP_PKEY *, EVP_PKEY_dup, (EVP_PKEY *))                                                          \
+	F(EVP_PKEY_CTX *, EVP_PKEY_CTX_new, (EVP_PKEY *, void *))                                          \
+	F(void, EVP_PKEY_CTX_free, (EVP_PKEY_CTX *))                                                       \
+	F(int, EVP_PKEY_CTX_set_rsa_padding, (EVP_PKEY_CTX *, int))                                        \
+	F(int, EVP_PKEY_CTX_set_signature_md, (EVP_PKEY_CTX *, const EVP_MD *))                            \
+	F(int, EVP_PKEY_sign_init, (EVP_PKEY_CTX *))                                                       \
+	F(int, EVP_PKEY_sign, (EVP_PKEY_CTX *, unsigned char *, size_t *, const unsigned char *, size_t))  \
+	F(int, EVP_PKEY_verify_init, (EVP_PKEY_CTX *))                                                     \
+	F(int, EVP_PKEY_verify, (EVP_PKEY_CTX *, const unsigned char *, size_t, const unsigned char *, size_t))
+
 /* The loaded library: its functions, found by name. */
-struct ic_library;
+struct ic_library {
+#define IC_MEMBER(result, name, arguments) result(*name) arguments;
+	IC_FUNCTIONS(IC_MEMBER)
+#undef IC_MEMBER
+};
 
 /* A public key that signatures are verified with, and a private one if they are made here too. */
 struct ic_key;
@@ -16,7 +45,8 @@ enum { IC_OK = 0, IC_FAILED = 1, IC_MISMATCH = 2 };
 
 /* Each function that can fail writes a text of at most size bytes to error. */
 
-struct ic_library *ic_load(char *error, size_t size);
+/* Finds libcrypto.so.3 and fills l, which the caller keeps. */
+int ic_load(struct ic_library *l, char *error, size_t size);
 const char *ic_version(const struct ic_library *l);
 
 /* private: PKCS #1 DER, or NULL; public: SubjectPublicKeyInfo DER. Nothing is kept of the buffers. */

@@ -20,21 +20,23 @@ const errorSize = 512
 
 // Library is the loaded libcrypto. It is safe for concurrent use and stays loaded
 // until the process ends.
-type Library struct{ c *C.struct_ic_library }
+type Library struct{ c C.struct_ic_library }
+
+func (l *Library) functions() *C.struct_ic_library { return &l.c }
 
 // Load finds libcrypto.so.3 and the functions that are needed of it. Errors wrap
 // ErrUnavailable.
 func Load() (*Library, error) {
 	var text [errorSize]C.char
-	c := C.ic_load(&text[0], errorSize)
-	if c == nil {
+	l := &Library{}
+	if C.ic_load(l.functions(), &text[0], errorSize) != C.IC_OK {
 		return nil, fmt.Errorf("%w: %s", ErrUnavailable, C.GoString(&text[0]))
 	}
-	return &Library{c}, nil
+	return l, nil
 }
 
 // Version returns OpenSSL's own words, "OpenSSL 3.0.19 27 Jan 2026".
-func (l *Library) Version() string { return C.GoString(C.ic_version(l.c)) }
+func (l *Library) Version() string { return C.GoString(C.ic_version(l.functions())) }
 
 // key is a key on the C side.
 type key struct {
@@ -45,14 +47,14 @@ type key struct {
 // newKey takes a private key of no bytes for one that only verifies.
 func (l *Library) newKey(private, public []byte) (*key, error) {
 	var text [errorSize]C.char
-	c := C.ic_key_new(l.c, bytesOf(private), C.long(len(private)), bytesOf(public), C.long(len(public)), &text[0], errorSize)
+	c := C.ic_key_new(l.functions(), bytesOf(private), C.long(len(private)), bytesOf(public), C.long(len(public)), &text[0], errorSize)
 	if c == nil {
 		return nil, fmt.Errorf("libcrypto: %s", C.GoString(&text[0]))
 	}
 	return &key{l, c}, nil
 }
 
-func (k *key) free() { C.ic_key_free(k.library.c, k.c) }
+func (k *key) free() { C.ic_key_free(k.library.functions(), k.c) }
 
 // worker is a pair of contexts, for one caller at a time.
 type worker struct {
@@ -68,19 +70,19 @@ func (k *key) newWorker(hash string, rsa bool) (*worker, error) {
 	if rsa {
 		padded = 1
 	}
-	c := C.ic_worker_new(k.library.c, k.c, name, padded, &text[0], errorSize)
+	c := C.ic_worker_new(k.library.functions(), k.c, name, padded, &text[0], errorSize)
 	if c == nil {
 		return nil, fmt.Errorf("libcrypto: %s: %s", hash, C.GoString(&text[0]))
 	}
 	return &worker{k, c}, nil
 }
 
-func (w *worker) free() { C.ic_worker_free(w.key.library.c, w.c) }
+func (w *worker) free() { C.ic_worker_free(w.key.library.functions(), w.c) }
 
 // sign signs count digests that follow each other in digests, into signatures.
 func (w *worker) sign(count int, digests, signatures []byte) error {
 	var text [errorSize]C.char
-	result := C.ic_sign(w.key.library.c, w.c, C.size_t(count), bytesOf(digests), C.size_t(len(digests)/count),
+	result := C.ic_sign(w.key.library.functions(), w.c, C.size_t(count), bytesOf(digests), C.size_t(len(digests)/count),
 		bytesOf(signatures), C.size_t(len(signatures)/count), &text[0], errorSize)
 	return outcome(result, &text[0])
 }
@@ -89,7 +91,7 @@ func (w *worker) sign(count int, digests, signatures []byte) error {
 // follow each other.
 func (w *worker) verify(digests, signatures []byte, sizes []uintptr) error {
 	var text [errorSize]C.char
-	result := C.ic_verify(w.key.library.c, w.c, C.size_t(len(sizes)), bytesOf(digests), C.size_t(len(digests)/len(sizes)),
+	result := C.ic_verify(w.key.library.functions(), w.c, C.size_t(len(sizes)), bytesOf(digests), C.size_t(len(digests)/len(sizes)),
 		bytesOf(signatures), (*C.size_t)(unsafe.Pointer(unsafe.SliceData(sizes))), &text[0], errorSize)
 	return outcome(result, &text[0])
 }

@@ -79,25 +79,29 @@ func TestSameBytesAsGo(t *testing.T) {
 		sizes = sizes[:1]
 	}
 	for _, bits := range sizes {
-		k := generate(t, bits)
-		r := open(t, k)
-		for _, h := range []crypto.Hash{crypto.SHA224, crypto.SHA256, crypto.SHA384, crypto.SHA512, crypto.SHA3_256, crypto.SHA3_384, crypto.SHA3_512} {
-			list := digests(h, batchSize+3) // more than one call
-			signatures, err := r.SignRaw(t.Context(), h, list)
+		t.Run(strconv.Itoa(bits), func(t *testing.T) { testSameBytes(t, bits) })
+	}
+}
+
+func testSameBytes(t *testing.T, bits int) {
+	k := generate(t, bits)
+	r := open(t, k)
+	for _, h := range []crypto.Hash{crypto.SHA224, crypto.SHA256, crypto.SHA384, crypto.SHA512, crypto.SHA3_256, crypto.SHA3_384, crypto.SHA3_512} {
+		list := digests(h, batchSize+3) // more than one call
+		signatures, err := r.SignRaw(t.Context(), h, list)
+		if err != nil {
+			t.Fatalf("%s: %v", h, err)
+		}
+		if len(signatures) != len(list) {
+			t.Fatalf("%s: %d signatures for %d digests", h, len(signatures), len(list))
+		}
+		for _, i := range []int{0, 1, batchSize - 1, batchSize, len(list) - 1} {
+			want, err := rsa.SignPKCS1v15(nil, k, h, list[i])
 			if err != nil {
-				t.Fatalf("%d bits, %s: %v", bits, h, err)
+				t.Fatal(err)
 			}
-			if len(signatures) != len(list) {
-				t.Fatalf("%d bits, %s: %d signatures for %d digests", bits, h, len(signatures), len(list))
-			}
-			for _, i := range []int{0, 1, batchSize - 1, batchSize, len(list) - 1} {
-				want, err := rsa.SignPKCS1v15(nil, k, h, list[i])
-				if err != nil {
-					t.Fatal(err)
-				}
-				if !bytes.Equal(signatures[i], want) {
-					t.Errorf("%d bits, %s, digest %d: not the bytes of crypto/rsa", bits, h, i)
-				}
+			if !bytes.Equal(signatures[i], want) {
+				t.Errorf("%s, digest %d: not the bytes of crypto/rsa", h, i)
 			}
 		}
 	}
