@@ -23,6 +23,13 @@ static int reason(void)
 	return errno ? errno : EOPNOTSUPP;
 }
 
+// nanoseconds wraps round where a file system keeps times that far from 1970, as
+// Go's Timespec.Nano does: what matters is that equal times stay equal.
+static int64_t nanoseconds(int64_t seconds, int64_t rest)
+{
+	return (int64_t)((uint64_t)seconds * 1000000000 + (uint64_t)rest);
+}
+
 static void take(const struct stat *st, struct il_stat *out)
 {
 	out->dev = st->st_dev;
@@ -30,8 +37,8 @@ static void take(const struct stat *st, struct il_stat *out)
 	out->rdev = st->st_rdev;
 	out->nlink = st->st_nlink;
 	out->size = st->st_size;
-	out->mtime = (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
-	out->ctime = (int64_t)st->st_ctim.tv_sec * 1000000000 + st->st_ctim.tv_nsec;
+	out->mtime = nanoseconds(st->st_mtim.tv_sec, st->st_mtim.tv_nsec);
+	out->ctime = nanoseconds(st->st_ctim.tv_sec, st->st_ctim.tv_nsec);
 	out->mode = st->st_mode;
 	out->uid = st->st_uid;
 	out->gid = st->st_gid;
@@ -105,8 +112,8 @@ static int state(const struct file *f, struct il_stat *out)
 		out->dev = makedev(x.stx_dev_major, x.stx_dev_minor);
 		out->ino = x.stx_ino;
 		out->size = x.stx_size;
-		out->mtime = x.stx_mtime.tv_sec * 1000000000 + x.stx_mtime.tv_nsec;
-		out->ctime = x.stx_ctime.tv_sec * 1000000000 + x.stx_ctime.tv_nsec;
+		out->mtime = nanoseconds(x.stx_mtime.tv_sec, x.stx_mtime.tv_nsec);
+		out->ctime = nanoseconds(x.stx_ctime.tv_sec, x.stx_ctime.tv_nsec);
 		return 0;
 	}
 	errno = 0;

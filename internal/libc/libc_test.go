@@ -128,15 +128,48 @@ func TestChangeAndRead(t *testing.T) {
 	}
 }
 
-// TestMoreXattrsThanTheFirstBuffer needs a file system that keeps as many; a tmpfs
-// takes no user xattrs before Linux 6.6, but trusted ones of root.
-func TestMoreXattrsThanTheFirstBuffer(t *testing.T) {
+// tmpfs mounts one and returns the path of a file in it.
+func tmpfs(t *testing.T) string {
+	t.Helper()
 	harness.Root(t)
 	dir := t.TempDir()
 	check(t, unix.Mount("tmpfs", dir, "tmpfs", 0, ""))
-	defer unix.Unmount(dir, unix.MNT_DETACH)
+	t.Cleanup(func() { check(t, unix.Unmount(dir, unix.MNT_DETACH)) })
 	path := filepath.Join(dir, "file")
 	check(t, os.WriteFile(path, nil, 0o600))
+	return path
+}
+
+// TestTimesBeyondNanoseconds checks times that 64 bits of nanoseconds do not reach (the
+// year 2262): the file is recognised, and a change to its time is noticed.
+func TestTimesBeyondNanoseconds(t *testing.T) {
+	path := tmpfs(t)
+	for _, seconds := range []int64{1 << 40, -1 << 40, 1<<63 - 1} {
+		set := func(s int64) {
+			t.Helper()
+			check(t, unix.UtimesNanoAt(unix.AT_FDCWD, path, []unix.Timespec{{}, {Sec: s, Nsec: 7}}, 0))
+		}
+		set(seconds)
+		var st unix.Stat_t
+		check(t, unix.Lstat(path, &st))
+		before := lstat(t, path)
+		if st.Mtim.Sec != seconds || before.Mtime != st.Mtim.Nano() {
+			t.Errorf("%d seconds: the kernel reports %d, Lstat %d", seconds, st.Mtim.Sec, before.Mtime)
+		}
+		if _, _, err := libc.Xattrs(path, before, ""); err != nil {
+			t.Errorf("%d seconds: %v", seconds, err)
+		}
+		set(seconds - 1)
+		if _, _, err := libc.Xattrs(path, before, ""); !errors.Is(err, libc.ErrOther) {
+			t.Errorf("%d seconds, then one less: %v", seconds, err)
+		}
+	}
+}
+
+// TestMoreXattrsThanTheFirstBuffer needs a file system that keeps as many; a tmpfs
+// takes no user xattrs before Linux 6.6, but trusted ones of root.
+func TestMoreXattrsThanTheFirstBuffer(t *testing.T) {
+	path := tmpfs(t)
 	var changes []libc.Change
 	for i := range 300 {
 		changes = append(changes, libc.Change{Name: fmt.Sprintf("trusted.%040d", i), Value: bytes.Repeat([]byte{byte(i)}, 1+i)})
