@@ -7,7 +7,14 @@ BITBAKE_TESTS ?= TestBuild|TestParse|TestHostTools
 
 VULNDB ?= https://vuln.go.dev
 
-.PHONY: all build demo quick test kernel bitbake check nightly lint docs vuln bench fuzz deps clean
+# The tests of the C in the program, with all that they link and the programs that they
+# build under AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer. The static
+# libraries leave LD_PRELOAD to the tests. Symbols are what leaks.supp names.
+SANITIZE = GOFLAGS="$$GOFLAGS -asan '-ldflags=-s=0 -w=0'" LSAN_OPTIONS=suppressions=$(CURDIR)/tests/leaks.supp:print_suppressions=0 \
+	CGO_CFLAGS="-g -O1 -Werror -fno-omit-frame-pointer -fsanitize=undefined -fno-sanitize-recover=undefined" \
+	CGO_LDFLAGS="-fsanitize=undefined -static-libasan -static-libubsan" $(GO) test -count=1 -timeout 25m
+
+.PHONY: all build demo quick sanitize test kernel bitbake check nightly lint docs vuln bench fuzz deps clean
 
 all: build
 
@@ -27,6 +34,10 @@ test: deps kernel ## everything, against the real peers
 	CGO_ENABLED=0 $(GO) test ./cmd/... ./internal/libcrypto ./internal/certs ./pkg/ima ./pkg/keystore/...
 	$(GO) test -race -timeout 25m ./cmd/... ./internal/... ./pkg/...
 	$(GO) test -race -timeout 25m -count=1 ./tests/...
+
+# What is skipped repeats the same C with larger keys, slowly.
+sanitize: deps ## the C in the program, under sanitizers
+	$(SANITIZE) -skip '/(P-384|P-521|3072|4096)$$' ./internal/libc ./internal/libcrypto ./internal/cryptoki ./pkg/keystore/pkcs11
 
 kernel: deps ## the kernels that tests/kernel boots, unless they are cached
 	./tests/kernel/build.sh
@@ -51,11 +62,13 @@ docs: ## docs/cli.md, from the program's help
 vuln: ## known vulnerabilities; offline with VULNDB=file:///a/copy/of/the/database
 	$(LINT) govulncheck -db $(VULNDB) ./...
 
-check: lint test ## what a change must pass
+check: lint sanitize test ## what a change must pass
 
 # What takes too long for every change. BitBake comes last: it needs its checkouts.
 nightly: deps kernel ## long runs: make nightly BITBAKE_DIR=… OECORE_DIR=… [FUZZTIME=5m]
 	IMASIGN_NIGHTLY=1 $(GO) test -race -timeout 60m -count=1 ./cmd/... ./internal/... ./pkg/... ./tests/...
+	$(SANITIZE) -skip '^TestBuildsThatCannotBePreloaded$$' ./tests/pseudo
+	$(SANITIZE) -run 'PKCS11|Token|PIN|Sessions|Authenticate|Imported' ./tests/keystore
 	./tests/fuzz.sh $(FUZZTIME)
 	./tests/fresh.sh make demo
 	./tests/fresh.sh .ci/run
