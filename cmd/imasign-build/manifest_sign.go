@@ -91,7 +91,7 @@ func signManifest(ctx context.Context, run *operation, in *manifest.Reader, outp
 	}
 	defer out.Abort()
 	run.Manifest = &operate.Manifest{
-		Description: signing.Description{Tool: tool, Date: date},
+		Description: signing.Description{Tool: tool(), Date: date},
 		Create:      func() (operate.File, error) { return direct{out}, nil },
 	}
 	for {

@@ -73,7 +73,7 @@ func (o *operation) lists(file string) error {
 	if err != nil {
 		return err
 	}
-	o.Manifest = &operate.Manifest{Description: signing.Description{Tool: tool, Date: date}, Create: func() (operate.File, error) {
+	o.Manifest = &operate.Manifest{Description: signing.Description{Tool: tool(), Date: date}, Create: func() (operate.File, error) {
 		return o.createLate(file)
 	}}
 	if file == "-" {

@@ -141,7 +141,7 @@ func (c *packageChange) startManifest(path string) (discard func(), err error) {
 		return nil, err
 	}
 	next := first
-	c.Manifest = &operate.Manifest{Description: signing.Description{Tool: tool, Date: date}, Create: func() (operate.File, error) {
+	c.Manifest = &operate.Manifest{Description: signing.Description{Tool: tool(), Date: date}, Create: func() (operate.File, error) {
 		if f := next; f != nil {
 			next = nil
 			return f, nil

@@ -99,7 +99,7 @@ func (s *digestSet) list(output string) error {
 	}
 	s.result.Path, s.result.Distinct = report.PathOf(output), len(s.lines)
 	err = s.app.writeOutput(output, func(w io.Writer) error {
-		return s.write(w, manifest.Header{Tool: tool, Container: manifest.Digests, Date: date, Entries: int64(len(s.lines))})
+		return s.write(w, manifest.Header{Tool: tool(), Container: manifest.Digests, Date: date, Entries: int64(len(s.lines))})
 	})
 	if err != nil || output == "-" {
 		return err

@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"regexp"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -12,11 +14,9 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore/pkcs11"
 )
 
-// version is of the source; manifests name it, so it must not depend on how the
-// program was built.
-const version = "0.1.0-dev"
-
-const tool = "imasign-build " + version
+// sourceVersion is the version of the source. A release has no -dev. It is the version of
+// a build that no module version names: from a checkout between releases, or from a tarball.
+const sourceVersion = "0.1.0-dev"
 
 func newVersion(a *app) *cobra.Command {
 	return &cobra.Command{
@@ -28,10 +28,54 @@ func newVersion(a *app) *cobra.Command {
 }
 
 func runVersion(a *app) error {
-	return a.print(&report.Version{
-		Head: report.Head{Command: "version"}, Version: version, Revision: revision(), Go: runtime.Version(),
-		Platform: runtime.GOOS + "/" + runtime.GOARCH, RSA: rsaProvider(), PKCS11: pkcs11.Available(), Tool: tool,
-	}, nil)
+	v := programVersion()
+	v.Head = report.Head{Command: "version"}
+	v.RSA, v.PKCS11 = rsaProvider(), pkcs11.Available()
+	return a.print(v, nil)
+}
+
+// versionLine is the first line that the command version prints.
+func versionLine() string { return programVersion().Line() }
+
+// tool names the program in manifests. It is the same for every build of one version of
+// the source: the revision is not in it.
+func tool() string { return report.Program + " " + programVersion().Version }
+
+// programVersion describes this build, without what the machine adds to it.
+func programVersion() *report.Version {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		info = &debug.BuildInfo{}
+	}
+	v := describeBuild(info)
+	v.Go, v.Platform = runtime.Version(), runtime.GOOS+"/"+runtime.GOARCH
+	return v
+}
+
+// pseudoVersion is the end of a module version that go made of a commit (see
+// golang.org/x/mod/module).
+var pseudoVersion = regexp.MustCompile(`[-.]\d{14}-[0-9a-f]{12}$`)
+
+// describeBuild tells a build's version and revision. go install MODULE@VERSION sets the
+// module's version; a build in a checkout sets the revision, and makes a module version of
+// it, which is used only if it is a tag.
+func describeBuild(info *debug.BuildInfo) *report.Version {
+	v := &report.Version{Version: sourceVersion}
+	for _, setting := range info.Settings {
+		switch setting.Key {
+		case "vcs.revision":
+			v.Revision = setting.Value
+		case "vcs.time":
+			v.RevisionTime = setting.Value
+		case "vcs.modified":
+			v.Modified = setting.Value == "true"
+		}
+	}
+	module, _, _ := strings.Cut(strings.TrimPrefix(info.Main.Version, "v"), "+")
+	if module != "" && module != "(devel)" && (v.Revision == "" || !pseudoVersion.MatchString(module)) {
+		v.Version = module
+	}
+	return v
 }
 
 func rsaProvider() string {
@@ -40,17 +84,4 @@ func rsaProvider() string {
 		return fmt.Sprintf("Go's crypto/rsa, same bytes, slower: %v", err)
 	}
 	return "libcrypto, " + library.Version()
-}
-
-func revision() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return ""
-	}
-	for _, setting := range info.Settings {
-		if setting.Key == "vcs.revision" {
-			return setting.Value
-		}
-	}
-	return ""
 }

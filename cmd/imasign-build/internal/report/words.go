@@ -136,11 +136,13 @@ func words() map[string]string {
 		"change":      "`removed`, `added` or `changed`",
 		"fields":      "the fields that differ",
 
-		"version":  "the program's version",
-		"revision": "the commit that it was built from",
-		"go":       "the Go release that built it",
-		"platform": "operating system and architecture",
-		"rsa":      "what makes RSA signatures",
-		"pkcs11":   "it opens PKCS#11 tokens",
+		"version":       "the program's version: of the release, or of the source",
+		"revision":      "the commit that the program was built from, if it was built in a checkout",
+		"revision_time": "the time of that commit, RFC 3339",
+		"modified":      "the checkout differed from that commit",
+		"go":            "the Go release that built the program",
+		"platform":      "operating system and architecture",
+		"rsa":           "what makes RSA signatures",
+		"pkcs11":        "the program opens keys in PKCS#11 tokens",
 	}
 }
