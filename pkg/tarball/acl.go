@@ -6,16 +6,16 @@ import (
 	"strings"
 )
 
-// POSIX ACLs are xattrs to the kernel, but no program restores them from an xattr
-// record: they have records of their own, with the text of acl_to_text(3).
+// aclRecords are the pax records of POSIX ACLs. The kernel has ACLs as xattrs, but no program
+// restores them from an xattr record. The records have the text of acl_to_text(3).
 var aclRecords = map[string]string{
 	"system.posix_acl_access":  "SCHILY.acl.access",
 	"system.posix_acl_default": "SCHILY.acl.default",
 }
 
-// aclText renders the kernel's form of an ACL: version 2, then eight bytes an
-// entry, little-endian (include/uapi/linux/posix_acl_xattr.h). Ids stay numbers.
-// ok is false for any other form.
+// aclText returns the text of an ACL in the kernel's form: version 2, then eight bytes for
+// each entry, all little-endian (include/uapi/linux/posix_acl_xattr.h). Ids stay numeric. ok
+// is false for any other form.
 func aclText(value []byte) (text string, ok bool) {
 	if len(value)%8 != 4 || binary.LittleEndian.Uint32(value) != 2 {
 		return "", false

@@ -6,7 +6,7 @@ import (
 	"strconv"
 )
 
-// blockSize is what everything in a tar archive is a multiple of.
+// blockSize is the size of a block of a tar archive, in bytes.
 const blockSize = 512
 
 // Type flags, from POSIX.1-2017 pax and from GNU tar's tar.h.
@@ -29,14 +29,14 @@ const (
 	typeDump       = 'D'
 )
 
-// Magic numbers. The version "00" follows ustar's; GNU's fills that field, too.
+// Magic numbers. After ustar's comes the version "00". GNU's includes the version field.
 const (
 	magicUSTAR = "ustar\x00"
 	magicGNU   = "ustar  \x00"
 )
 
-// block is a header block. Only what decides about the archive's structure is
-// read here; the rest is archive/tar's.
+// block is a header block. This package reads only the fields that determine the archive's
+// structure. archive/tar reads the others.
 type block [blockSize]byte
 
 var zeroBlock block
@@ -49,8 +49,8 @@ func (b *block) isGNU() bool { return string(b[257:265]) == magicGNU }
 
 func (b *block) isUSTAR() bool { return string(b[257:263]) == magicUSTAR }
 
-// checksumHolds accepts the sum over unsigned bytes, as POSIX has it, and over
-// signed ones, as old programs did.
+// checksumHolds reports whether the checksum is right. It accepts the sum of unsigned bytes,
+// as in POSIX, and of signed bytes, as in old programs.
 func (b *block) checksumHolds() bool {
 	stored, err := number(b[148:156])
 	if err != nil {
@@ -71,7 +71,7 @@ func (b *block) checksums() (unsigned, signed int64) {
 	return unsigned, signed
 }
 
-// size is the size field: bytes of content in the archive.
+// size returns the size field: the number of content bytes in the archive.
 func (b *block) size() (int64, error) {
 	n, err := number(b[124:136])
 	if err != nil || n < 0 {
@@ -80,8 +80,8 @@ func (b *block) size() (int64, error) {
 	return n, nil
 }
 
-// resize sets the size field, which ends in a zero or, as bsdtar has it, a space,
-// and the checksum anew.
+// resize sets the size field and the checksum. The field ends in a zero byte or, if bsdtar
+// wrote it, in a space.
 func (b *block) resize(size int64) {
 	if b[135] != ' ' {
 		b[135] = 0
@@ -96,11 +96,10 @@ func (b *block) sum() {
 	copy(b[148:156], fmt.Sprintf("%06o\x00 ", sum))
 }
 
-// number reads a numeric field in the forms that all programs read alike: octal
-// digits with spaces before them and spaces or zeros behind, nothing but zeros, or,
-// with the first bit set, a two's complement big-endian number (GNU's base-256).
-// Signs, blanks alone, and anything behind the end mean one thing to one program
-// and another to the next.
+// number reads a numeric field in the forms that all programs read in the same way: octal
+// digits with spaces before and spaces or zero bytes after them, only zero bytes, or a
+// two's complement big-endian number with the first bit set (GNU's base-256). Programs
+// differ about signs, blank fields, and anything after the end of the number.
 func number(field []byte) (int64, error) {
 	switch {
 	case field[0] == 0x80 || field[0] == 0xff:
@@ -117,8 +116,8 @@ func number(field []byte) (int64, error) {
 	return strconv.ParseInt(string(digits), 8, 64)
 }
 
-// base256 reads GNU's numbers, which begin with 0x80, or with 0xff for negative
-// ones; to bsdtar the other bits of the first byte count, too.
+// base256 reads a GNU number. It begins with 0x80, or with 0xff if it is negative. Other
+// first bytes are refused, because bsdtar counts their bits too.
 func base256(field []byte) (int64, error) {
 	sign := field[0] & 0x7f
 	if sign != 0 {

@@ -21,32 +21,33 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// CreateOptions of Create.
+// CreateOptions are the options of [Create].
 type CreateOptions struct {
-	// Latest is the newest modification time that an entry gets, those that are
-	// newer are set to it (SOURCE_DATE_EPOCH); the zero time leaves all as they are.
+	// Latest is the newest modification time in the archive (SOURCE_DATE_EPOCH). Newer times
+	// are replaced by it. The zero time leaves all times as they are.
 	Latest time.Time
-	// CrossMounts enters file systems that are mounted inside of the directory.
+	// CrossMounts enters file systems that are mounted inside the directory.
 	CrossMounts bool
-	// Jobs is how many files are read at a time; zero stands for one a core.
+	// Jobs is the number of files that are read at the same time. Zero means one per core.
 	Jobs int
-	// Observe gets progress and warnings, from any goroutine.
+	// Observe receives progress and warnings. The zero value ignores them.
 	Observe signing.Observer
 }
 
-// Counts is what Create wrote.
+// Counts are the numbers of what Create has written.
 type Counts struct {
-	Entries, Links int64 // Links are those of the entries that are hard links
-	Signed         int64 // entries with a signature in security.ima
-	Bytes          int64 // of content
+	Entries, Links int64 // number of entries, and of the hard links among them
+	Signed         int64 // number of entries with a signature in security.ima
+	Bytes          int64 // bytes of content
 }
 
-// Create writes the tree below dir as a pax archive to w, not compressed: sorted by path,
-// below "./", with numeric owners, without access and change times, with all xattrs.
-// Equal trees give equal bytes. With a plan that pkg/rootfs has made of the same tree,
-// nil for none, entries get what it attaches, and every file must be in the state in
-// which it was planned. Sockets are left out, with a warning. After an error, what w got
-// is worthless.
+// Create writes the tree below dir as an uncompressed pax archive to w. Entries are sorted
+// by path and have names below "./", numeric owners and all xattrs, but no access and change
+// times. Equal trees give equal bytes. Sockets are left out, with a warning.
+//
+// plan, unless nil, is a plan that pkg/rootfs made of the same tree. Entries get the plan's
+// values, and every file must be in the same state as when it was planned. After an error
+// the output is incomplete.
 func Create(ctx context.Context, w io.Writer, dir string, plan *signing.Plan, o CreateOptions) (_ Counts, err error) {
 	t, err := tree.Open(dir, tree.Options{CrossMounts: o.CrossMounts})
 	if err != nil {
@@ -78,19 +79,20 @@ func inodeOf(s tree.Stamp) inode { return inode{s.Dev, s.Ino} }
 type creator struct {
 	tree    *tree.Tree
 	opts    CreateOptions
-	buf     *bufio.Writer // what out writes to
+	buf     *bufio.Writer // out writes to it
 	out     *tar.Writer
-	links   map[inode]string // the names that files with several have in the archive
+	links   map[inode]string // the first names in the archive of files with several names
 	counts  Counts
 	copying []byte
 
-	next   func() (signing.Record, error, bool) // of the plan; nil without
+	next   func() (signing.Record, error, bool) // returns the next record of the plan; nil without a plan
 	stop   func()
-	shared map[inode]map[string][]byte // what the plan attaches to files with several names
+	shared map[inode]map[string][]byte // the plan's values of files with several names
 }
 
-// follow prepares to read the plan in step with the tree. The first name of a
-// hard link in the archive need not be the one that the plan attaches to.
+// follow prepares to read the plan in parallel with the tree. It collects the values of
+// files with several names first, because the first name in the archive need not be the
+// name that the plan attaches to.
 func (c *creator) follow(plan *signing.Plan) error {
 	c.stop = func() {}
 	if plan == nil {
@@ -120,7 +122,7 @@ func (c *creator) follow(plan *signing.Plan) error {
 func (c *creator) write(ctx context.Context) error {
 	var failed error
 	err := pipeline.Ordered(ctx, c.opts.Jobs, readAhead, c.nodes(ctx), c.reader, func(f *file) error {
-		if failed == nil { // else it was read ahead for nothing
+		if failed == nil { // otherwise the file was read ahead in vain
 			failed = c.writeFile(ctx, f)
 		}
 		return errors.Join(failed, f.close())
@@ -130,7 +132,7 @@ func (c *creator) write(ctx context.Context) error {
 	}
 	if c.next != nil {
 		if r, err, more := c.next(); more {
-			return errors.Join(err, fmt.Errorf("%s: %w: it is gone", c.tree.Name(r.Path), tree.ErrChanged))
+			return errors.Join(err, fmt.Errorf("%s: %w: it no longer exists", c.tree.Name(r.Path), tree.ErrChanged))
 		}
 	}
 	return nil
@@ -147,8 +149,7 @@ func (c *creator) writeFile(ctx context.Context, f *file) error {
 	return c.add(ctx, f, values)
 }
 
-// planned returns what the plan attaches to n, and holds that n is what was
-// planned.
+// planned returns the plan's values of n, and checks that n is in the planned state.
 func (c *creator) planned(n *tree.Node) (map[string][]byte, error) {
 	if c.next == nil || n.Path == "" {
 		return nil, nil
@@ -158,7 +159,7 @@ func (c *creator) planned(n *tree.Node) (map[string][]byte, error) {
 		return nil, err
 	}
 	if !more || r.Path != n.Path {
-		return nil, fmt.Errorf("%s: %w: it was not there when the signatures were planned", c.tree.Name(n.Path), tree.ErrChanged)
+		return nil, fmt.Errorf("%s: %w: it did not exist when the signatures were planned", c.tree.Name(n.Path), tree.ErrChanged)
 	}
 	var was tree.Stamp
 	if err := was.UnmarshalBinary(r.Token); err != nil {
@@ -177,7 +178,7 @@ func (c *creator) planned(n *tree.Node) (map[string][]byte, error) {
 func (c *creator) add(ctx context.Context, f *file, values map[string][]byte) error {
 	n := &f.node
 	if n.Mode&fs.ModeSocket != 0 {
-		c.opts.Observe.Warn(n.Path, "is a socket, which no tar archive holds: left out")
+		c.opts.Observe.Warn(n.Path, "is a socket, which a tar archive cannot contain: left out")
 		return nil
 	}
 	h := c.header(n)
@@ -210,9 +211,9 @@ func (c *creator) add(ctx context.Context, f *file, values map[string][]byte) er
 	return nil
 }
 
-// writeHeader writes a header by archive/tar, which leaves all that is not ASCII
-// out of the field for a link's target. It is not to be empty: bsdtar makes a file
-// of such a link (see scanner.primes).
+// writeHeader writes a header with archive/tar. archive/tar drops bytes that are not ASCII
+// from the header block's link target. The target must not be empty there, because bsdtar
+// extracts such a link as a file (see scanner.primes).
 func (c *creator) writeHeader(h *tar.Header) error {
 	if h.Linkname == "" || strings.ContainsFunc(h.Linkname, func(r rune) bool { return r < utf8.RuneSelf }) {
 		return c.out.WriteHeader(h)
@@ -259,8 +260,8 @@ func (c *creator) header(n *tree.Node) *tar.Header {
 	return h
 }
 
-// records are an entry's pax records but those that archive/tar writes itself.
-// A hard link has the xattrs of the entry that it names.
+// records returns an entry's pax records, except those that archive/tar writes itself. A
+// hard link has no records of xattrs, because it shares those of the entry that it names.
 func records(h *tar.Header, xattrs, values map[string][]byte, linked bool) map[string]string {
 	all := map[string]string{}
 	if !linked {

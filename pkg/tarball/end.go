@@ -7,9 +7,9 @@ import (
 	"io"
 )
 
-// tail writes what follows the last entry: as it is, or, where it is but zeros
-// that fill a record up, as many zeros as fill the record up now. An archive
-// without the two zero blocks that end it gets them.
+// tail writes what follows the last entry. If that is only zeros that fill up a record, tail
+// writes as many zeros as fill up the record of the output. An archive that does not end in
+// two zero blocks gets them. Anything else is copied.
 func (r *rewriter) tail(ctx context.Context) error {
 	if missing := r.end + 2*blockSize - r.size; missing > 0 {
 		if err := r.copy(ctx, r.size); err != nil {
@@ -29,8 +29,8 @@ func (r *rewriter) tail(ctx context.Context) error {
 	return err
 }
 
-// fillsRecord reports whether the archive ends in the two zero blocks that it
-// must have and less than a record of further ones.
+// fillsRecord reports whether the archive ends in the two required zero blocks and less than
+// a record of further zero blocks.
 func (r *rewriter) fillsRecord() bool {
 	const least, most = 2 * blockSize, 2*blockSize + recordSize
 	zeros := r.size - r.end
@@ -49,7 +49,7 @@ func (zeroReader) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// trailing tells whether more than zeros follows the end of the archive.
+// trailing reports whether anything but zeros follows the end of the archive.
 func (a *Archive) trailing(ctx context.Context) (bool, error) {
 	buf := make([]byte, 64<<10)
 	for at := a.end; at < a.size; {
@@ -61,7 +61,7 @@ func (a *Archive) trailing(ctx context.Context) (bool, error) {
 			return true, nil
 		}
 		if at += int64(n); n == 0 {
-			return false, fmt.Errorf("%w: byte %d is not there any more", ErrTruncated, at)
+			return false, fmt.Errorf("%w: it ends at byte %d now", ErrTruncated, at)
 		}
 		if err := context.Cause(ctx); err != nil {
 			return false, err

@@ -19,11 +19,11 @@ import (
 
 var _ signing.Source = (*Archive)(nil)
 
-// Entries lists the archive's entries in its order, with cleaned paths; what is
-// not to be signed has a Reason. The archive's root ("./") is left out, as in the
-// listing of a tree. Hard links are grouped with the entry that they name, except
-// those that carry records of their own: to bsdtar, which applies them, they are
-// as good as another file.
+// Entries lists the archive's entries in its order, with cleaned paths. Entries that must
+// not be signed have a Reason. The archive's root ("./") is left out, as in the listing of
+// a tree. A hard link is grouped with the entry that it names, unless it has its own
+// security.ima or security.evm record. bsdtar applies such a record, so the link is treated
+// as another file.
 func (a *Archive) Entries(ctx context.Context) iter.Seq2[signing.Entry, error] {
 	return func(yield func(signing.Entry, error) bool) {
 		l := listing{Archive: a, files: map[string]linked{}}
@@ -53,16 +53,16 @@ type linked struct {
 	xattrs map[string][]byte
 	second []byte // see signing.Entry.Second
 	size   int64
-	twice  bool // the path is there more than once: nobody can say which is meant
+	twice  bool // the path repeats, so it is unknown which entry a link means
 }
 
 type listing struct {
 	*Archive
 	files map[string]linked
-	holes int64 // bytes of them met so far
+	holes int64 // bytes of holes so far
 }
 
-// list yields what becomes of one member: nothing, an entry, or two.
+// list yields the entries of one member: none, one or two.
 func (l *listing) list(m *member, yield func(signing.Entry, error) bool) bool {
 	switch m.typeflag {
 	case typePaxGlobal, typeVolume:
@@ -94,8 +94,8 @@ func (l *listing) list(m *member, yield func(signing.Entry, error) bool) bool {
 	return yield(e, nil)
 }
 
-// complete adds to the entry its xattrs, and content or the reason for having
-// none. second are other xattrs that programs see.
+// complete adds to the entry its xattrs, and its content or the Reason. second are the
+// xattrs that some programs see instead.
 func (l *listing) complete(m *member, h *tar.Header, e *signing.Entry) (second map[string][]byte, err error) {
 	if m.pax != nil {
 		if e.Xattrs, second, err = xattrs(m.pax.records); err != nil {
@@ -103,13 +103,13 @@ func (l *listing) complete(m *member, h *tar.Header, e *signing.Entry) (second m
 		}
 	}
 	if m.typeflag == typeLink && l.opts.Whiteouts && isWhiteout(cleanPath(h.Linkname)) {
-		return nil, fmt.Errorf("%w: a hard link to a whiteout, which aufs's layers give content to", ErrFormat)
+		return nil, fmt.Errorf("%w: a hard link to a whiteout, which has content in layers of aufs", ErrFormat)
 	}
 	if m.typeflag == typeLink {
 		if err := l.link(cleanPath(h.Linkname), e); err != nil {
 			return nil, err
 		}
-		if len(second) == 0 { // GNU tar takes no records of links
+		if len(second) == 0 { // GNU tar ignores records of links
 			second = nil
 		}
 	} else if e.Reason = unsigned(e, l.opts.Whiteouts); e.Reason == "" {
@@ -121,8 +121,8 @@ func (l *listing) complete(m *member, h *tar.Header, e *signing.Entry) (second m
 	return second, nil
 }
 
-// addHoles counts what a sparse file has less in the archive: a header of a few
-// bytes can declare a hole that no processor gets through.
+// addHoles counts the bytes that a sparse file lacks in the archive. A header of a few
+// bytes can declare a hole that takes forever to digest.
 func (l *listing) addHoles(size int64) error {
 	if size <= 0 {
 		return nil
@@ -133,7 +133,7 @@ func (l *listing) addHoles(size int64) error {
 	return nil
 }
 
-// unsigned says why an entry that is no hard link is not signed.
+// unsigned returns the reason why an entry that is not a hard link is not signed, or "".
 func unsigned(e *signing.Entry, whiteouts bool) string {
 	switch {
 	case !e.Mode.IsRegular():
@@ -144,11 +144,11 @@ func unsigned(e *signing.Entry, whiteouts bool) string {
 	return ""
 }
 
-// isWhiteout tells a mark of deletion in a layer of a container image.
+// isWhiteout reports whether a name marks a deleted file in a layer of a container image.
 func isWhiteout(name string) bool { return strings.HasPrefix(path.Base(name), ".wh.") }
 
-// link completes a hard link. A record of its own is about the file that it
-// names, which therefore has to be known.
+// link completes a hard link to the entry target. If the link has its own record, that
+// record is about the target's content, so the target must be known.
 func (l *listing) link(target string, e *signing.Entry) error {
 	file, known := l.files[target]
 	_, hasIMA := e.Xattrs[ima.XattrIMA]
@@ -156,15 +156,16 @@ func (l *listing) link(target string, e *signing.Entry) error {
 	e.Size = file.size
 	switch {
 	case !known:
-		e.Reason = fmt.Sprintf("hard link to %q, which is no regular file before it", target)
+		e.Reason = fmt.Sprintf("hard link to %q, which is not a regular file before it", target)
 	case file.twice:
-		e.Reason = fmt.Sprintf("hard link to %q, which is there twice", target)
+		e.Reason = fmt.Sprintf("hard link to %q, which appears twice", target)
 	case hasIMA || hasEVM:
 		e.Open = l.opener(file.member)
-	case file.first == e.Path: // an entry that repeats a path is one of its own
+	case file.first == e.Path: // a link of its own path is a separate entry
 		e.Open, e.Xattrs, e.Second = l.opener(file.member), file.xattrs, file.second
 	default:
-		// A record goes to the entry with the content: GNU tar takes none of links.
+		// The record is attached to the entry with the content, because GNU tar ignores
+		// records of links.
 		e.Group, e.Open, e.Token = file.first, l.opener(file.member), token(file.member)
 		e.Xattrs, e.Second = file.xattrs, file.second
 	}
@@ -174,7 +175,7 @@ func (l *listing) link(target string, e *signing.Entry) error {
 	return nil
 }
 
-// remember keeps what a later hard link may name, which survey has found out.
+// remember records an entry that a later hard link names, as survey has found.
 func (l *listing) remember(m *member, e *signing.Entry) {
 	if !l.targets[e.Path] {
 		return
@@ -192,8 +193,8 @@ func (l *listing) remember(m *member, e *signing.Entry) {
 	}
 }
 
-// opener returns the Open of m's content: the bytes as they lie in the archive,
-// or, for a sparse file, with its holes.
+// opener returns the Open function of m: it reads the bytes in the archive or, for a sparse
+// file, the content with its holes.
 func (l *listing) opener(m *member) func(context.Context) (*signing.File, error) {
 	a := l.Archive
 	return func(context.Context) (*signing.File, error) {
@@ -208,8 +209,8 @@ func (l *listing) opener(m *member) func(context.Context) (*signing.File, error)
 	}
 }
 
-// content is a file being read. It fails, rather than end, when the archive was
-// changed.
+// content is the open content of an entry. If the archive has changed, reading ends with an
+// error.
 type content struct {
 	io.Reader
 	archive *Archive
@@ -231,8 +232,9 @@ func (c *content) Read(b []byte) (int, error) {
 
 func (c *content) Close() error { return nil }
 
-// owner is a numeric id from the header unless a global header states another
-// one, which one of the entry's own would overrule.
+// owner returns a numeric id. A pax record of the entry comes before the global header's
+// record, and that before the header block. key is "uid" or "gid", and id is the id that
+// archive/tar returns, which ignores global headers.
 func (m *member) owner(key string, id int) uint32 {
 	own := ""
 	if m.pax != nil {
@@ -245,22 +247,22 @@ func (m *member) owner(key string, id int) uint32 {
 	return uint32(id)
 }
 
-// modeOf goes by the type flag, as all programs do: type bits in the mode field
-// mean nothing.
+// modeOf takes the file type from the type flag, as all programs do. They ignore the type
+// bits of the mode field.
 func modeOf(m *member, h *tar.Header) fs.FileMode {
 	plain := *h
 	plain.Mode &= 0o7777
 	mode := plain.FileInfo().Mode()
-	// A name with a slash at the end is a directory's, in archives from before
-	// there was a type for them.
+	// A name that ends in a slash is a directory. Old archives have no type for
+	// directories.
 	if m.typeflag == typeDump || mode.IsRegular() && m.typeflag != typeLink && strings.HasSuffix(h.Name, "/") {
 		mode |= fs.ModeDir
 	}
 	return mode
 }
 
-// cleanPath makes a name of the archive relative and as short as it gets without
-// looking at "..", "" for the archive's root.
+// cleanPath makes a name of the archive relative, and removes empty names and ".". It keeps
+// "..". It returns "" for the archive's root.
 func cleanPath(name string) string {
 	if !strings.Contains(name, "./") && !strings.Contains(name, "//") && !strings.HasPrefix(name, "/") && !strings.HasSuffix(name, "/") && !strings.HasSuffix(name, "/.") && name != "." {
 		return name

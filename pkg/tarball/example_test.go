@@ -14,7 +14,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/tarball"
 )
 
-// Sign an archive that comes through a pipe.
+// Sign an archive from a stream.
 func Example() {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(err)

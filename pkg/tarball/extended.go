@@ -7,14 +7,14 @@ import (
 	"slices"
 )
 
-// extension is a pax extended header and where it lies.
+// extension is a pax extended header.
 type extension struct {
-	start, end int64 // in the archive
+	start, end int64 // its place in the archive, in bytes
 	block      block
 	records    []record
 }
 
-// extend takes an extended header and its payload into the member.
+// extend adds an extended header and its payload to the member.
 func (s *scanner) extend(m *member, at int64) error {
 	payload, padding, err := s.payload(&m.block, at)
 	if err != nil {
@@ -39,8 +39,8 @@ func (s *scanner) extend(m *member, at int64) error {
 	return err
 }
 
-// payload reads the content of the extended header b with what fills its last
-// block, and leaves s after it.
+// payload reads the content of the extended header b, and the padding of its last block. It
+// moves s.offset after them.
 func (s *scanner) payload(b *block, at int64) (payload, padding []byte, err error) {
 	size, err := b.size()
 	if err != nil {
@@ -59,8 +59,8 @@ func (s *scanner) payload(b *block, at int64) (payload, padding []byte, err erro
 	return text[:size:size], text[size:], nil
 }
 
-// finishGlobal reads a global header. What would change the meaning of later
-// entries in ways that programs disagree about is refused.
+// finishGlobal reads a global header. It refuses records that change later entries only for
+// some programs.
 func (s *scanner) finishGlobal(m *member) error {
 	if m.header != m.start {
 		return fmt.Errorf("%w: a global header between an extended header and its entry", ErrAmbiguous)
@@ -77,8 +77,8 @@ func (s *scanner) finishGlobal(m *member) error {
 	return checkGlobal(records)
 }
 
-// write writes the extended header with other records; without any there is
-// nothing to write.
+// write writes the extended header with other records, and returns the number of bytes
+// written. If there are no records, it writes nothing.
 func (x *extension) write(w io.Writer, records []record) (int64, error) {
 	var text []byte
 	for _, r := range records {
@@ -100,8 +100,8 @@ func (x *extension) write(w io.Writer, records []record) (int64, error) {
 	return int64(n) + blockSize, err
 }
 
-// newExtension makes the header block of an extended header for m, named as
-// archive/tar and GNU tar do, for programs that know no pax and extract it. It
+// newExtension makes the header block of an extended header for m. It has the name that
+// archive/tar and GNU tar give it, for programs that do not support pax and extract it. It
 // has no owner and no time.
 func newExtension(m *member) block {
 	var b block

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// check refuses a header whose fields do not mean the same to all programs. It
-// is of every header, extended ones included.
+// check refuses a header block whose fields programs read differently. It applies to every
+// header, extended headers included.
 func (b *block) check() error {
 	for _, f := range []struct {
 		name     string
@@ -37,8 +37,8 @@ func (b *block) check() error {
 	return nil
 }
 
-// checkGNU is of what GNU has in place of ustar's prefix: two times, and the map
-// of a sparse file, which bsdtar obeys in entries of any type.
+// checkGNU checks the fields that GNU headers have in place of ustar's prefix: two times,
+// and the map of a sparse file, which bsdtar obeys in entries of any type.
 func (b *block) checkGNU() error {
 	for _, from := range []int{345, 357} {
 		if _, err := number(b[from : from+12]); err != nil {
@@ -51,13 +51,13 @@ func (b *block) checkGNU() error {
 	return nil
 }
 
-// isStar reports what GNU tar takes for star's form of a ustar header.
+// isStar reports whether GNU tar reads the header as star's form of a ustar header.
 func (b *block) isStar() bool {
 	octal := func(c byte) bool { return '0' <= c && c <= '7' }
 	return b[475] == 0 && octal(b[476]) && b[487] == ' ' && octal(b[488]) && b[499] == ' '
 }
 
-// name is the name in the header block.
+// name returns the name in the header block.
 func (b *block) name() string {
 	name := cString(b[:100])
 	if prefix := cString(b[345:500]); b.isUSTAR() && prefix != "" {
@@ -73,18 +73,18 @@ func cString(field []byte) string {
 	return string(text)
 }
 
-// longName reads the payload of one of GNU's long names with the padding behind
-// it: GNU tar reads on into the padding where no zero ends the name.
+// longName reads the payload of a GNU long name. It also gets the padding after the payload,
+// because GNU tar continues into the padding if no zero ends the name.
 func longName(payload, padding []byte) (string, error) {
 	name := cString(payload)
 	if name == "" || !isZero(payload[len(name):]) || !isZero(padding) {
-		return "", fmt.Errorf("%w: a long name of %q and more", ErrAmbiguous, name)
+		return "", fmt.Errorf("%w: the GNU long name %q is empty or does not end there", ErrAmbiguous, name)
 	}
 	return name, nil
 }
 
-// strippedName is what bsdtar makes of a name before it extracts: it takes away roots,
-// drive letters, and ".." behind a root (libarchive's tar/util.c).
+// strippedName returns the name that bsdtar extracts: it removes roots, drive letters, and
+// ".." after a root (libarchive's tar/util.c).
 func strippedName(name string) string {
 	isSlash := func(at int) bool { return at < len(name) && (name[at] == '/' || name[at] == '\\') }
 	if isSlash(0) && isSlash(1) && len(name) > 2 && strings.ContainsRune(".?", rune(name[2])) && isSlash(3) {
@@ -107,13 +107,13 @@ func strippedName(name string) string {
 	return name
 }
 
-// checkName refuses a name under which not all programs extract the same file.
+// checkName refuses a name that programs extract to different files.
 func checkName(name string) error {
 	if name == "" {
 		return fmt.Errorf("%w: an entry without a name", ErrAmbiguous)
 	}
 	if cleanPath(name) != cleanPath(strippedName(name)) {
-		return fmt.Errorf("%w: the name %q, of which bsdtar takes the beginning away", ErrAmbiguous, name)
+		return fmt.Errorf("%w: the name %q, whose beginning bsdtar removes", ErrAmbiguous, name)
 	}
 	return nil
 }

@@ -10,24 +10,24 @@ import (
 	"strings"
 )
 
-// maxRecord is how long a pax record may be; bsdtar ignores longer ones.
+// maxRecord is the maximum size of a pax record in bytes. bsdtar ignores larger ones.
 const maxRecord = 999_999
 
-// Keywords that say nothing about a file's content, in the namespaces of those
-// who have others that do. Programs obey each other's only in part.
+// harmless are the keywords of vendors that do not affect a file's content. Other keywords
+// of these vendors do, and no program obeys all of them.
 var harmless = []string{
 	"GNU.volume.label", "GNU.dumpdir", "SCHILY.acl.access", "SCHILY.acl.default", "SCHILY.acl.ace", "SCHILY.fflags",
 	"SCHILY.dev", "SCHILY.ino", "SCHILY.nlink", "SCHILY.devmajor", "SCHILY.devminor", "LIBARCHIVE.creationtime", "LIBARCHIVE.symlinktype",
 }
 
-// global are the keywords of POSIX that a global header may set: bsdtar ignores
-// it, and GNU tar takes it for all entries. Owners are GNU tar's word.
+// global are the POSIX keywords that a global header may set. GNU tar applies them to all
+// entries, and bsdtar ignores them. For owners, this package does as GNU tar does.
 var global = []string{"comment", "charset", "atime", "ctime", "mtime", "uid", "gid", "uname", "gname"}
 
 var paxTime = regexp.MustCompile(`^-?[0-9]+(\.[0-9]*)?$`)
 
-// check refuses a record that programs read differently. Those of sparse
-// files are checked together, with the map.
+// check refuses a record that programs read differently. Records of sparse files are
+// checked together with the map.
 func (r record) check() error {
 	key, value := r.key(), r.value()
 	_, isXattr := r.xattr()
@@ -46,8 +46,8 @@ func (r record) check() error {
 	return r.checkValue()
 }
 
-// isVendor reports whether the record is of a vendor with keywords that decide
-// about content.
+// isVendor reports whether the record's key belongs to a vendor that has keywords that
+// affect content.
 func (r record) isVendor() bool {
 	vendor, _, _ := strings.Cut(r.key(), ".")
 	return slices.Contains([]string{"GNU", "SCHILY", "SUN", "LIBARCHIVE"}, vendor)
@@ -74,11 +74,12 @@ func (r record) checkValue() (err error) {
 	return nil
 }
 
-// checkXattr is of a record's name: libarchive's own may hide a zero, which ends
-// the name that is set. The value is base64, which is decoded with indulgence.
+// checkXattr checks the key and value of a libarchive record. The URL-encoded name may hide
+// a zero, which would end the name of the xattr. Programs decode the base64 value more or
+// less strictly.
 func (r record) checkXattr() error {
-	name, ours := strings.CutPrefix(r.key(), keyLIBARCHIVE)
-	if !ours {
+	name, isLibarchive := strings.CutPrefix(r.key(), keyLIBARCHIVE)
+	if !isLibarchive {
 		return nil
 	}
 	plain, err := url.PathUnescape(name)
@@ -89,8 +90,8 @@ func (r record) checkXattr() error {
 	return err
 }
 
-// checkRecords is of an entry's records together: each by itself, and that none
-// is there twice with two values, of which one program takes the first.
+// checkRecords checks each record of an entry, and that no key appears with two different
+// values, of which some programs take the first and others the last.
 func checkRecords(records []record) error {
 	values := map[string][]byte{}
 	for _, r := range records {
@@ -110,7 +111,8 @@ func checkRecords(records []record) error {
 	return nil
 }
 
-// checkGlobal refuses records that all entries would have, to those who obey them.
+// checkGlobal refuses records of a global header that only some programs apply to all
+// entries.
 func checkGlobal(records []record) error {
 	for _, r := range records {
 		_, isXattr := r.xattr()
@@ -122,7 +124,7 @@ func checkGlobal(records []record) error {
 	return checkRecords(records)
 }
 
-// decimal reads a number of nothing but digits.
+// decimal reads a number that has only digits, without a sign or spaces.
 func decimal(text string, bits int) (int64, error) {
 	for _, c := range text {
 		if c < '0' || c > '9' {

@@ -14,7 +14,7 @@ import (
 	"github.com/imasign/imasign-build/internal/tree"
 )
 
-// load makes the input readable at any offset, decompressed.
+// load makes the decompressed input readable at any offset.
 func (a *Archive) load(ctx context.Context, in io.Reader) error {
 	if f, ok := in.(*os.File); ok {
 		done, err := a.loadFile(f)
@@ -41,8 +41,8 @@ func (a *Archive) load(ctx context.Context, in io.Reader) error {
 	return a.toSpool(ctx, content)
 }
 
-// loadFile takes a regular file that is not compressed as it lies there, from
-// its current offset on.
+// loadFile uses an uncompressed regular file in place, from its current offset. done is
+// false for other files.
 func (a *Archive) loadFile(f *os.File) (done bool, err error) {
 	info, err := f.Stat()
 	if err != nil || !info.Mode().IsRegular() {
@@ -69,11 +69,12 @@ func (a *Archive) loadFile(f *os.File) (done bool, err error) {
 	return true, nil
 }
 
-// loadSection takes a part of something else, such as a layer inside an archive of
-// an image, as it lies there. That it does not change is the caller's to check.
+// loadSection uses an uncompressed part of a file in place, such as a layer inside an
+// archive of an image. The caller checks that it does not change. done is false if it is
+// compressed.
 func (a *Archive) loadSection(s *io.SectionReader) (done bool) {
 	head := make([]byte, compress.HeadSize)
-	n, _ := s.ReadAt(head, 0) // errors come again as the archive is read
+	n, _ := s.ReadAt(head, 0) // reading the archive returns the error again
 	if compress.Archives().Recognise(head[:n]) != compress.None {
 		return false
 	}
@@ -81,8 +82,8 @@ func (a *Archive) loadSection(s *io.SectionReader) (done bool) {
 	return true
 }
 
-// toSpool decompresses into a file that has no name, so that no ending of the
-// process leaves it behind.
+// toSpool decompresses into an unnamed file, which disappears with the process, however the
+// process ends.
 func (a *Archive) toSpool(ctx context.Context, content io.Reader) (err error) {
 	if a.spool, err = input.Spool(a.opts.SpoolDir); err != nil {
 		return fmt.Errorf("%w: %w", ErrSpool, err)
@@ -111,11 +112,11 @@ func (a *Archive) toSpool(ctx context.Context, content io.Reader) (err error) {
 	}
 }
 
-// decompressError says which of this package's errors a decoder's is.
+// decompressError turns an error of a decoder into one of this package.
 func decompressError(c compress.Format, err error) error {
 	switch {
 	case errors.Is(err, compress.ErrMemory):
-		return fmt.Errorf("%s: %w: decompressing takes more than %d MiB of memory", c, ErrTooLarge, compress.MaxWindow>>20)
+		return fmt.Errorf("%s: %w: decompressing needs more than %d MiB of memory", c, ErrTooLarge, compress.MaxWindow>>20)
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("%s: %w", c, ErrTruncated)
 	}

@@ -10,8 +10,8 @@ import (
 	"github.com/imasign/imasign-build/internal/compress"
 )
 
-// TestLoadDecompresses: an archive is read whole and no larger than the limit, and one
-// that ends early is an error.
+// TestLoadDecompresses checks that archives are read completely and up to the limit, and
+// that an archive that ends early is an error.
 func TestLoadDecompresses(t *testing.T) {
 	text := make([]byte, 200_000)
 	r := rand.New(rand.NewPCG(1, 2))
@@ -30,7 +30,7 @@ func TestLoadDecompresses(t *testing.T) {
 		back, err := io.ReadAll(io.NewSectionReader(a.file, 0, a.size))
 		check(t, err)
 		if !bytes.Equal(back, text) || a.Compression() != string(c) {
-			t.Errorf("%s is taken for %s, or what comes out is not what went in", c, a.Compression())
+			t.Errorf("%s is recognised as %s, or the content differs", c, a.Compression())
 		}
 		check(t, a.Close())
 		a = &Archive{name: "test", opts: Options{UnpackLimit: int64(len(text)) - 1}}
@@ -56,7 +56,8 @@ func testCut(t *testing.T, c compress.Format, text []byte) {
 	}
 }
 
-// TestLoadRefusesWindows: what would take too much memory to decompress is refused.
+// TestLoadRefusesWindows checks that input that needs too much memory to decompress is
+// refused.
 func TestLoadRefusesWindows(t *testing.T) {
 	// A frame header with a window of 256 MiB: RFC 8878, section 3.1.1.1.2.
 	zstd := append([]byte{0x28, 0xb5, 0x2f, 0xfd, 0x00, 18 << 3, 1, 0, 0}, make([]byte, 600)...)

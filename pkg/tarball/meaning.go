@@ -7,7 +7,7 @@ import (
 	"github.com/imasign/imasign-build/internal/stmode"
 )
 
-// name is the entry's name to GNU tar and bsdtar, once check has found that they
+// name returns the entry's name as GNU tar and bsdtar read it. check makes sure that they
 // agree.
 func (m *member) name() string {
 	if m.pax != nil {
@@ -23,7 +23,7 @@ func (m *member) name() string {
 	return m.block.name()
 }
 
-// linkname is what a link names, as name is.
+// linkname returns the target of a link as GNU tar and bsdtar read it.
 func (m *member) linkname() string {
 	if m.pax != nil {
 		if name := value(m.pax.records, "linkpath"); name != "" {
@@ -38,8 +38,8 @@ func (m *member) linkname() string {
 
 func (m *member) isLink() bool { return m.typeflag == typeLink || m.typeflag == typeSymlink }
 
-// isFile reports whether programs extract the entry as a regular file, or as a
-// directory, where the name ends in a slash.
+// isFile reports whether programs extract the entry as a regular file or, if its name ends
+// in a slash, as a directory.
 func (m *member) isFile() bool {
 	switch m.typeflag {
 	case typeRegular, typeRegularV7, typeContiguous, typeSparse:
@@ -48,9 +48,8 @@ func (m *member) isFile() bool {
 	return false
 }
 
-// check refuses what GNU tar and bsdtar extract differently, and what only one of
-// the two takes for a regular file: its signature would be looked for in vain, or
-// be of something else.
+// check refuses entries that GNU tar and bsdtar extract differently, and those that only one
+// of them extracts as a regular file: its signature would be missing or over other content.
 func (m *member) check() error {
 	if err := m.checkType(); err != nil {
 		return err
@@ -102,8 +101,8 @@ func (m *member) checkType() error {
 	return nil
 }
 
-// checkSources refuses fields that are there twice, or where they mean something
-// to one program alone.
+// checkSources refuses entries that state a name twice, or in a field that only some
+// programs read.
 func (m *member) checkSources() error {
 	if m.pax == nil {
 		if m.longLink != "" && !m.isLink() {
@@ -118,7 +117,7 @@ func (m *member) checkSources() error {
 		return m.errStrayLink()
 	case m.longName != "" && (path != "" && path != m.longName || value(records, "GNU.sparse.name") != ""),
 		m.longLink != "" && link != "" && link != m.longLink:
-		return fmt.Errorf("%w: a long name of GNU's and another one in a pax record", ErrAmbiguous)
+		return fmt.Errorf("%w: a GNU long name, and another one in a pax record", ErrAmbiguous)
 	case value(records, "GNU.dumpdir") != "" && m.typeflag != typeDirectory && m.typeflag != typeDump:
 		return fmt.Errorf("%w: pax record GNU.dumpdir in an entry of type %q", ErrAmbiguous, m.typeflag)
 	}
@@ -131,5 +130,5 @@ func (m *member) checkSources() error {
 }
 
 func (m *member) errStrayLink() error {
-	return fmt.Errorf("%w: an entry of type %q with the target of a link, which bsdtar makes", ErrAmbiguous, m.typeflag)
+	return fmt.Errorf("%w: an entry of type %q with the target of a link, which bsdtar extracts as a link", ErrAmbiguous, m.typeflag)
 }

@@ -12,15 +12,15 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// Keys of xattrs in pax records: star's, which GNU tar writes and everybody
-// reads, with the value as it is; and libarchive's, with the name URL-encoded and
-// the value in base64.
+// Prefixes of the keys of xattrs in pax records. star's has the raw value. GNU tar writes
+// it, and all programs read it. libarchive's has the URL-encoded name and the value in
+// base64.
 const (
 	keySCHILY     = "SCHILY.xattr."
 	keyLIBARCHIVE = "LIBARCHIVE.xattr."
 )
 
-// record is one pax record as it stands in the archive: "LENGTH KEY=VALUE\n".
+// record is one pax record as it is in the archive: "LENGTH KEY=VALUE\n".
 type record struct {
 	raw   []byte
 	equal int // offset of "="
@@ -59,7 +59,7 @@ func (r record) xattrValue() ([]byte, error) {
 	return value, nil
 }
 
-// parseRecords splits the content of an extended header; the records refer to it.
+// parseRecords splits the content of an extended header. The records alias text.
 func parseRecords(text []byte) ([]record, error) {
 	var records []record
 	for len(text) > 0 {
@@ -80,7 +80,7 @@ func parseRecords(text []byte) ([]record, error) {
 	return records, nil
 }
 
-// newRecord makes a record; its length counts its own digits.
+// newRecord makes a record. Its length includes the digits of the length.
 func newRecord(key string, value []byte) record {
 	rest := len(key) + len(value) + len(" =\n")
 	length := rest + len(strconv.Itoa(rest))
@@ -94,7 +94,7 @@ func newRecord(key string, value []byte) record {
 	return record{raw: raw, start: start, equal: start + len(key)}
 }
 
-// value returns the last value of key, which is the one that counts.
+// value returns the last value of key, which is the valid one, or "".
 func value(records []record, key string) string {
 	for _, r := range slices.Backward(records) {
 		if r.key() == key {
@@ -112,9 +112,10 @@ func parseSize(text string) (int64, error) {
 	return n, nil
 }
 
-// xattrs is what the records say of the security.* xattrs. second is what some
-// programs see in their place, nil where all see the same: another security.ima of
-// a LIBARCHIVE record, or none, which is what GNU tar finds in such records.
+// xattrs returns the security.* xattrs of the records. second are the xattrs that some
+// programs see instead, or nil if all see the same: a different security.ima from a
+// LIBARCHIVE record, or an empty map if only a LIBARCHIVE record has security.ima, because
+// GNU tar does not read that.
 func xattrs(records []record) (values, second map[string][]byte, err error) {
 	byKey := map[string]map[string][]byte{keySCHILY: {}, keyLIBARCHIVE: {}}
 	for _, r := range records {
@@ -148,28 +149,28 @@ func xattrs(records []record) (values, second map[string][]byte, err error) {
 	return values, second, nil
 }
 
-// edit returns the records with the xattrs of values set, or removed for nil
-// ones, and whether that changed anything. A value stands in one SCHILY record;
-// one of libarchive is kept where it says the same.
+// edit returns the records with the xattrs of values set, or removed if nil, and reports
+// whether anything changed. Each value has one SCHILY record. A LIBARCHIVE record with the
+// same value is kept.
 func edit(records []record, values map[string][]byte) (edited []record, changed bool) {
-	stands := map[string]bool{}
+	written := map[string]bool{}
 	for _, r := range records {
 		name, isXattr := r.xattr()
-		want, ours := values[name]
-		if !isXattr || !ours {
+		want, listed := values[name]
+		if !isXattr || !listed {
 			edited = append(edited, r)
 			continue
 		}
 		schily := strings.HasPrefix(r.key(), keySCHILY)
-		if v, err := r.xattrValue(); err != nil || want == nil || !bytes.Equal(v, want) || schily && stands[name] {
+		if v, err := r.xattrValue(); err != nil || want == nil || !bytes.Equal(v, want) || schily && written[name] {
 			changed = true
 			continue
 		}
-		stands[name] = stands[name] || schily
+		written[name] = written[name] || schily
 		edited = append(edited, r)
 	}
 	for _, name := range sortedNames(values) {
-		if values[name] != nil && !stands[name] {
+		if values[name] != nil && !written[name] {
 			edited, changed = append(edited, newRecord(keySCHILY+name, values[name])), true
 		}
 	}

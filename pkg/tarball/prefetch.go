@@ -12,25 +12,24 @@ import (
 	"github.com/imasign/imasign-build/internal/tree"
 )
 
-// What is read ahead of the writing: so many files, each into memory up to so
-// many bytes.
+// Limits of reading ahead of the writing.
 const (
-	readAhead = 64
-	smallFile = 512 << 10
+	readAhead = 64        // number of files
+	smallFile = 512 << 10 // bytes; larger files are opened, but not read into memory
 )
 
-// file is a node of the tree with what its entry takes.
+// file is a node of the tree with the data of its entry.
 type file struct {
 	node   tree.Node
 	xattrs map[string][]byte
 	target string // of a symbolic link
-	small  []byte // the whole content, of a small file
+	small  []byte // the whole content of a small file
 	open   *os.File
 	err    error
 }
 
-// nodes lists the tree's root and all below it. What cannot be listed is a file with an
-// error.
+// nodes lists the tree's root and everything below it. A node that cannot be listed is a
+// file with an error.
 func (c *creator) nodes(ctx context.Context) iter.Seq2[*file, error] {
 	return func(yield func(*file, error) bool) {
 		root, err := c.tree.RootNode()
@@ -45,7 +44,7 @@ func (c *creator) nodes(ctx context.Context) iter.Seq2[*file, error] {
 	}
 }
 
-// reader reads files ahead of the writing.
+// reader returns a worker that reads files ahead of the writing.
 func (c *creator) reader() func(context.Context, *file) *file {
 	return func(_ context.Context, f *file) *file {
 		if f.err == nil {
@@ -85,7 +84,7 @@ func (f *file) loadContent(t *tree.Tree) (err error) {
 	return errors.Join(f.unchanged(), f.close())
 }
 
-// unchanged holds that the file is in the state in which the walk met it.
+// unchanged checks that the open file is in the same state as at the walk.
 func (f *file) unchanged() error {
 	now, err := tree.StampOf(f.open)
 	if err != nil {

@@ -10,28 +10,29 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// recordSize is what programs fill an archive up to: 20 blocks.
+// recordSize is the size of a record: programs fill archives up to a multiple of 20 blocks.
 const recordSize = 20 * blockSize
 
-// Copy is an archive and where its copy goes.
+// Copy is an archive whose signed copy is written somewhere else.
 type Copy struct {
 	*Archive
 
-	// Output calls write with where the copy goes, and keeps it only if write returns nil.
+	// Output calls write with the writer of the copy, and keeps the copy only if write
+	// returns nil.
 	Output func(ctx context.Context, write func(io.Writer) error) error
 }
 
-// Prepare returns the change that writes the copy, whether it differs or not, and no error:
-// those of Rewrite are Commit's.
+// Prepare returns the change that writes the copy. Commit writes it even if the plan changes
+// nothing. Prepare never returns an error. Commit returns those of [Archive.Rewrite].
 func (c *Copy) Prepare(_ context.Context, plan *signing.Plan) (*signing.Change, error) {
 	return &signing.Change{Any: plan.Counts().Pending() > 0, Commit: func(ctx context.Context) error {
 		return c.Output(ctx, func(w io.Writer) error { return c.Rewrite(ctx, plan, w) })
 	}}, nil
 }
 
-// Rewrite writes the archive to w, not compressed, with what the plan attaches.
-// The plan is of this archive. After an error, what w got is worthless; errors wrap
-// signing.ErrUnsignedPlan, or what reading the archive or w returned.
+// Rewrite writes the archive, uncompressed and with the values of the plan, to w. The plan
+// must be for this archive. The error wraps [signing.ErrUnsignedPlan], or is that of w or
+// of reading the archive. After an error the output is incomplete.
 func (a *Archive) Rewrite(ctx context.Context, plan *signing.Plan, w io.Writer) error {
 	if err := plan.Attachable(); err != nil {
 		return err
@@ -54,18 +55,19 @@ func (a *Archive) Rewrite(ctx context.Context, plan *signing.Plan, w io.Writer) 
 	return nil
 }
 
-// onlyWriter hides a ReadFrom, whose buffer would be smaller than ours.
+// onlyWriter hides the ReadFrom method of a writer, whose buffer would be smaller than that
+// of this package.
 type onlyWriter struct{ io.Writer }
 
 type rewriter struct {
 	*Archive
 	scan  *scanner
 	out   *bufio.Writer
-	from  int64 // up to where the input is written
-	grown int64 // bytes by which the output is longer
+	from  int64 // offset up to which the input is written
+	grown int64 // number of bytes by which the output is longer
 
-	at    int64                       // where the member that was scanned last starts
-	ahead map[int64]map[string][]byte // values to attach, by where their member starts
+	at    int64                       // start of the member that was scanned last
+	ahead map[int64]map[string][]byte // values to attach, by the start of their member
 }
 
 // entries writes the archive up to its last entry.
@@ -96,9 +98,9 @@ func (r *rewriter) entries(ctx context.Context, plan *signing.Plan) error {
 	return r.copy(ctx, r.end)
 }
 
-// lookAhead collects what is attached to entries by hard links that follow them.
+// lookAhead collects the values that later hard links attach to an earlier entry.
 func (r *rewriter) lookAhead(plan *signing.Plan) error {
-	met := int64(-1)
+	last := int64(-1)
 	for record, err := range plan.Records() {
 		if err != nil {
 			return err
@@ -107,10 +109,10 @@ func (r *rewriter) lookAhead(plan *signing.Plan) error {
 		if err != nil {
 			return err
 		}
-		if offset < met && record.Same == "" && record.Status() != signing.Skipped {
+		if offset < last && record.Same == "" && record.Status() != signing.Skipped {
 			r.ahead[offset] = record.ByXattr()
 		}
-		met = max(met, offset)
+		last = max(last, offset)
 	}
 	return nil
 }
@@ -125,14 +127,13 @@ func (r *rewriter) record(ctx context.Context, record *signing.Record) error {
 	return r.find(ctx, offset)
 }
 
-// find scans on to the member at offset, and attaches what there is for the members on
-// its way.
+// find scans to the member at offset, and attaches the values of the members up to it.
 func (r *rewriter) find(ctx context.Context, offset int64) error {
 	for r.at < offset {
 		m, err := r.scan.next()
 		switch {
 		case errors.Is(err, io.EOF), err == nil && m.start > offset:
-			return fmt.Errorf("the plan is of another archive: no entry begins at byte %d", offset)
+			return fmt.Errorf("the plan is for another archive: no entry begins at byte %d", offset)
 		case err != nil:
 			return err
 		}
@@ -147,9 +148,9 @@ func (r *rewriter) find(ctx context.Context, offset int64) error {
 	return nil
 }
 
-// attach writes the member's extended header with values in it, unless that is
-// what it has. A new one goes before GNU's long names: tar2sqfs forgets those
-// that an extended header follows.
+// attach writes the member's extended header with the values, unless it has them already.
+// A new header goes before GNU's long names, because tar2sqfs forgets long names that are
+// followed by an extended header.
 func (r *rewriter) attach(ctx context.Context, m *member, values map[string][]byte) error {
 	old := extension{start: m.start, end: m.start}
 	if m.pax != nil {
@@ -170,7 +171,7 @@ func (r *rewriter) attach(ctx context.Context, m *member, values map[string][]by
 	return err
 }
 
-// copy writes the input up to the byte at to.
+// copy writes the input up to the offset to.
 func (r *rewriter) copy(ctx context.Context, to int64) error {
 	for r.from < to {
 		if err := context.Cause(ctx); err != nil {
@@ -183,7 +184,7 @@ func (r *rewriter) copy(ctx context.Context, to int64) error {
 			return err
 		}
 		if n < part {
-			return fmt.Errorf("%w: byte %d is not there any more", ErrTruncated, r.from)
+			return fmt.Errorf("%w: it ends at byte %d now", ErrTruncated, r.from)
 		}
 	}
 	return nil

@@ -10,43 +10,43 @@ import (
 	"slices"
 )
 
-// Limits of what is held in memory for one entry. GNU tar has none; archive/tar
-// has the first.
+// Limits of what is held in memory for one entry. GNU tar has no such limits. archive/tar
+// has only the first.
 const (
 	maxExtension = 1 << 20 // bytes of one extended header
 	maxSparse    = 8 << 20 // bytes of sparse map after an old GNU header
-	maxRun       = 24      // headers before one entry; bsdtar reads 32
+	maxRun       = 24      // number of headers before one entry; bsdtar reads 32
 )
 
-// member is one entry of the archive with the extended headers before it. The
-// offsets are of the decompressed archive.
+// member is one entry of the archive with the extended headers before it. Offsets are in
+// bytes of the decompressed archive.
 type member struct {
-	start   int64 // of the first of its blocks, an extended header if it has one
-	header  int64 // of its header block
-	content int64 // of its content
-	size    int64 // of its content in the archive, which a sparse file's is not
-	end     int64 // of its last block
+	start   int64 // offset of its first block, which is an extended header if it has one
+	header  int64 // offset of its header block
+	content int64 // offset of its content
+	size    int64 // bytes of content in the archive; a sparse file is larger
+	end     int64 // end of its last block
 
 	typeflag byte
 	prefix   []byte // the blocks between start and header
 	block    block
-	pax      *extension // its pax extended header, nil for none
-	longName string     // of GNU's headers; "" for none
+	pax      *extension // its pax extended header; nil if none
+	longName string     // from GNU's headers; "" if none
 	longLink string
-	uid, gid string // of the global header before it; "" for none
+	uid, gid string // from the last global header before it; "" if none
 }
 
-// scanner reads an archive's headers and skips the contents. Hostile input costs
-// it no more memory than the limits above.
+// scanner reads the headers of an archive and skips the contents. Hostile input cannot make
+// it use more memory than the limits above.
 type scanner struct {
 	file   io.ReaderAt
 	size   int64
-	stored int64 // bytes of size that are there; what follows are zeros that were left out
+	stored int64 // number of bytes in the input; zeros follow up to size
 	offset int64 // of the next block
-	run    int   // headers that are extended, global ones and labels since the last entry
+	run    int   // number of extended headers, global headers and labels since the last entry
 
-	linked   bool   // an entry's header named a target
-	uid, gid string // of the last global header; "" for none
+	linked   bool   // the header of an earlier entry named a link target
+	uid, gid string // from the last global header; "" if none
 
 	window   []byte
 	windowAt int64
@@ -56,8 +56,8 @@ func (a *Archive) scan() *scanner {
 	return &scanner{file: a.file, size: a.size, stored: a.stored, window: make([]byte, 0, 16*blockSize)}
 }
 
-// next returns the next member, and io.EOF at the end of the archive, with
-// s.offset where the zero blocks begin.
+// next returns the next member. At the end of the archive it returns io.EOF, and s.offset
+// is where the zero blocks begin.
 func (s *scanner) next() (*member, error) {
 	m := &member{start: s.offset}
 	met := map[byte]bool{}
@@ -116,16 +116,16 @@ func (s *scanner) read(b *block, offset int64) (more bool, err error) {
 		}
 		return true, nil
 	case offset == 0:
-		return false, fmt.Errorf("%w, nor compressed in a way known here", ErrFormat)
+		return false, fmt.Errorf("%w, nor compressed in a supported format", ErrFormat)
 	}
-	return false, fmt.Errorf("%w: at byte %d is no header (its checksum does not hold)", ErrFormat, offset)
+	return false, fmt.Errorf("%w: no header at byte %d (the checksum is wrong)", ErrFormat, offset)
 }
 
 func (s *scanner) cutInHeader() error {
 	return fmt.Errorf("%w: it ends at byte %d inside a header", ErrTruncated, s.stored)
 }
 
-// bytes returns n bytes at offset, valid until the next call.
+// bytes returns n bytes at offset. They are valid until the next call.
 func (s *scanner) bytes(offset int64, n int) ([]byte, error) {
 	if offset+int64(n) > s.size {
 		return nil, s.cutInHeader()
@@ -142,7 +142,7 @@ func (s *scanner) bytes(offset int64, n int) ([]byte, error) {
 	return s.window[from : from+int64(n)], nil
 }
 
-// count refuses a run of headers before an entry in which bsdtar gives up.
+// count refuses so many headers before an entry that bsdtar gives up.
 func (s *scanner) count(m *member, extended int) error {
 	s.run += extended
 	if m.typeflag != typePaxGlobal && m.typeflag != typeVolume {
@@ -150,12 +150,12 @@ func (s *scanner) count(m *member, extended int) error {
 		return nil
 	}
 	if s.run++; s.run > maxRun {
-		return fmt.Errorf("%w: more than %d headers in a row before byte %d, none of an entry", ErrAmbiguous, maxRun, m.end)
+		return fmt.Errorf("%w: more than %d headers in a row without an entry before byte %d", ErrAmbiguous, maxRun, m.end)
 	}
 	return nil
 }
 
-// finish completes the member whose header block is at.
+// finish completes the member whose header block is at the offset at.
 func (s *scanner) finish(m *member, at int64) (err error) {
 	m.header, m.content, m.typeflag = at, at+blockSize, m.block.typeflag()
 	if m.typeflag == typePaxGlobal {
@@ -174,7 +174,7 @@ func (s *scanner) finish(m *member, at int64) (err error) {
 		return err
 	}
 	if m.size > math.MaxInt64-blockSize-m.content || m.content+m.size > s.stored {
-		return fmt.Errorf("%w: %d bytes of content from byte %d on, the archive ends at byte %d", ErrTruncated, m.size, m.content, s.stored)
+		return fmt.Errorf("%w: %d bytes of content at byte %d, but the archive ends at byte %d", ErrTruncated, m.size, m.content, s.stored)
 	}
 	m.end = m.content + padded(m.size)
 	if err := s.primes(m); err != nil {
@@ -192,17 +192,17 @@ func (s *scanner) finish(m *member, at int64) (err error) {
 	return sm.check()
 }
 
-// primes refuses a link whose header names no target, before any header did:
-// bsdtar makes a file of it, even where an extended header has the target.
+// primes refuses a link whose header block names no target if no earlier header block
+// named one. bsdtar extracts it as a file, even if an extended header names the target.
 func (s *scanner) primes(m *member) error {
 	if m.block[157] == 0 && m.isLink() && !s.linked {
-		return fmt.Errorf("%w: a link whose own header names no target, which is a file to bsdtar", ErrAmbiguous)
+		return fmt.Errorf("%w: a link whose header names no target, which bsdtar extracts as a file", ErrAmbiguous)
 	}
 	s.linked = s.linked || m.block[157] != 0 || m.isLink()
 	return nil
 }
 
-// contentSize is how many bytes follow the header.
+// contentSize returns the number of content bytes after the header.
 func (m *member) contentSize() (int64, error) {
 	size, err := m.block.size()
 	if err != nil || m.pax == nil {
@@ -214,7 +214,8 @@ func (m *member) contentSize() (int64, error) {
 	return size, nil
 }
 
-// isSparse reports whether the content in the archive is not the file's.
+// isSparse reports whether the entry is a sparse file, whose content in the archive lacks
+// the holes.
 func (m *member) isSparse() bool {
 	if m.typeflag == typeSparse {
 		return true
@@ -229,7 +230,8 @@ func (m *member) isSparse() bool {
 	return false
 }
 
-// reader returns archive/tar's view of the member alone, after its header.
+// reader returns a reader of archive/tar that has read the header of this one member, and
+// the header.
 func (a *Archive) reader(m *member) (*tar.Reader, *tar.Header, error) {
 	text := slices.Concat(m.prefix, m.block[:])
 	after := m.header + blockSize
@@ -239,7 +241,7 @@ func (a *Archive) reader(m *member) (*tar.Reader, *tar.Header, error) {
 		return nil, nil, fmt.Errorf("entry %q at byte %d: %w: %w", m.name(), m.header, ErrFormat, err)
 	}
 	if h.Name != m.name() || m.isLink() && h.Linkname != m.linkname() || m.isFile() && !m.isSparse() && h.Size != m.size {
-		return nil, nil, fmt.Errorf("entry %q at byte %d: %w: Go's archive/tar takes it for %q", m.name(), m.header, ErrAmbiguous, h.Name)
+		return nil, nil, fmt.Errorf("entry %q at byte %d: %w: Go's archive/tar reads it as %q", m.name(), m.header, ErrAmbiguous, h.Name)
 	}
 	return r, h, nil
 }

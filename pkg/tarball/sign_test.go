@@ -21,7 +21,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// testKey is the P-256 key of a scalar: the same in every run, as fuzzing needs it.
+// testKey returns the P-256 key with this scalar. Fuzzing needs the same key in every run.
 func testKey(t testing.TB, scalar int64) (*ecdsa.PrivateKey, *ima.PublicKey) {
 	t.Helper()
 	private, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), big.NewInt(scalar).FillBytes(make([]byte, 32)))
@@ -53,7 +53,7 @@ func inMemory(text []byte, o Options) (*Archive, error) {
 	return a, a.survey(context.Background())
 }
 
-// rewritten plans with plan and returns the new archive.
+// rewritten makes a plan with the function plan and returns the new archive.
 func rewritten(text []byte, plan func(context.Context, signing.Source) (*signing.Plan, error)) ([]byte, signing.Counts, error) {
 	a, err := inMemory(text, Options{})
 	if err != nil {
@@ -100,7 +100,7 @@ func verdicts(t testing.TB, text []byte) []string {
 	return lines
 }
 
-// listing is archive/tar's account of an archive, but for security.ima.
+// contents returns everything that archive/tar reads of an archive, except security.ima.
 func contents(text []byte) (string, error) {
 	var b strings.Builder
 	for r := tar.NewReader(bytes.NewReader(text)); ; {
@@ -125,7 +125,7 @@ func contents(text []byte) (string, error) {
 	}
 }
 
-// archives are those that real programs made.
+// archives returns archives that real programs made.
 func archives(t testing.TB) map[string][]byte {
 	t.Helper()
 	paths, err := filepath.Glob("testdata/*.tar")
@@ -142,7 +142,7 @@ func archives(t testing.TB) map[string][]byte {
 	return all
 }
 
-// TestEveryDialect signs what GNU tar and bsdtar made.
+// TestEveryDialect signs archives that GNU tar and bsdtar made.
 func TestEveryDialect(t *testing.T) {
 	for name, text := range archives(t) {
 		t.Run(name, func(t *testing.T) {
@@ -152,7 +152,7 @@ func TestEveryDialect(t *testing.T) {
 			after, err := contents(out)
 			check(t, err)
 			if after != before {
-				t.Errorf("archive/tar reads\n%s\nwhere it read\n%s", after, before)
+				t.Errorf("archive/tar reads\n%s\nbefore it read\n%s", after, before)
 			}
 			lines := verdicts(t, out)
 			for _, line := range lines {
@@ -168,7 +168,7 @@ func TestEveryDialect(t *testing.T) {
 			}
 			plain := stripped(t, text)
 			if !bytes.Equal(stripped(t, out), plain) {
-				t.Error("stripping what was signed is not stripping what was not")
+				t.Error("stripping the signed archive and the original gives different archives")
 			}
 			if !strings.Contains(string(text), ima.XattrIMA) && !bytes.Equal(plain, text) {
 				t.Error("stripping changes an archive without signatures")
@@ -180,8 +180,8 @@ func TestEveryDialect(t *testing.T) {
 	}
 }
 
-// TestOtherBytesStay compares block by block: what was in the archive is there in
-// its order, but for extended headers and the zeros at the end.
+// TestOtherBytesStay compares the archives block by block: everything stays the same and in
+// order, except extended headers and the zeros at the end.
 func TestOtherBytesStay(t *testing.T) {
 	for name, text := range archives(t) {
 		out := signed(t, text)
@@ -219,11 +219,12 @@ func TestOtherKeyIsRefused(t *testing.T) {
 		}
 	}
 	if out := signed(t, theirs); !bytes.Equal(out, signed(t, plain)) {
-		t.Error("--force gives another archive than signing the unsigned one")
+		t.Error("signing by force differs from signing the unsigned archive")
 	}
 }
 
-// build makes an archive of one file with these pax records, and links to it.
+// build makes an archive of one file with these pax records, and of a hard link to it with
+// the records link.
 func build(t *testing.T, records map[string]string, link map[string]string) []byte {
 	t.Helper()
 	var out bytes.Buffer
@@ -238,8 +239,8 @@ func build(t *testing.T, records map[string]string, link map[string]string) []by
 	return out.Bytes()
 }
 
-// TestLibarchiveRecords: bsdtar applies its own record in place of SCHILY's, so a
-// stale one must not survive, and a verification must see it.
+// TestLibarchiveRecords checks that signing removes a stale LIBARCHIVE record, and that a
+// verification sees it. bsdtar applies it in place of the SCHILY record.
 func TestLibarchiveRecords(t *testing.T) {
 	const stale, staleB64 = "\x04\x04stale", "BARzdGFsZQ"
 	_, public := testKey(t, 7)
@@ -261,26 +262,26 @@ func TestLibarchiveRecords(t *testing.T) {
 		}
 		alone := build(t, map[string]string{key: staleB64}, nil)
 		if lines := verdicts(t, alone); strings.Join(lines, ",") != "file bad,file unsigned" {
-			t.Errorf("a LIBARCHIVE record alone is %q", lines)
+			t.Errorf("only a LIBARCHIVE record: %q", lines)
 		}
 		unseen := build(t, map[string]string{key: base64.StdEncoding.EncodeToString(values[0])}, nil)
 		if lines := verdicts(t, unseen); strings.Join(lines, ",") != "file ok,file unsigned" {
-			t.Errorf("a signature that GNU tar does not see is %q", lines)
+			t.Errorf("a signature that GNU tar does not read: %q", lines)
 		}
 		if lines := verdicts(t, signed(t, unseen)); strings.Join(lines, ",") != "file ok" {
-			t.Errorf("signed again it is %q", lines)
+			t.Errorf("signed again: %q", lines)
 		}
 		if lines := verdicts(t, signed(t, alone)); strings.Join(lines, ",") != "file ok" {
-			t.Errorf("signed it is %q", lines)
+			t.Errorf("signed: %q", lines)
 		}
 	}
 	if text := build(t, map[string]string{"SCHILY.xattr.security.ima": stale}, nil); strings.Join(verdicts(t, text), ",") != "file bad" {
-		t.Error("a stale SCHILY record verifies")
+		t.Error("a stale SCHILY record is valid")
 	}
 }
 
-// TestHardLinks: the first entry carries the signature, unless a link has a
-// record of its own, which bsdtar would apply over it.
+// TestHardLinks checks that the first entry gets the signature, and that a link's own
+// record, which bsdtar applies after it, is updated too.
 func TestHardLinks(t *testing.T) {
 	text := build(t, nil, map[string]string{"SCHILY.xattr.user.a": "b"})
 	out, counts, err := rewritten(text, testEngine(t, 7, false).Plan)
@@ -304,7 +305,7 @@ func TestHardLinks(t *testing.T) {
 	}
 }
 
-// TestALinkOfItself is an entry of its own that repeats a path.
+// TestALinkOfItself checks that a hard link of its own path is a separate entry.
 func TestALinkOfItself(t *testing.T) {
 	var text bytes.Buffer
 	w := tar.NewWriter(&text)
@@ -318,12 +319,12 @@ func TestALinkOfItself(t *testing.T) {
 		t.Errorf("%+v, %d records", counts, bytes.Count(out, []byte("security.ima=")))
 	}
 	if !bytes.Equal(stripped(t, out), text.Bytes()) {
-		t.Error("stripped, it is another archive")
+		t.Error("stripping does not restore the archive")
 	}
 }
 
-// TestRecordsAreFilledUp signs archives of every number of blocks in the last
-// record: the output ends in two zero blocks and a full record, and comes back.
+// TestRecordsAreFilledUp signs archives with every number of blocks in the last record. The
+// output ends in two zero blocks and a full record, and stripping restores the archive.
 func TestRecordsAreFilledUp(t *testing.T) {
 	for blocks := range int64(2 * recordSize / blockSize) {
 		var buf bytes.Buffer
@@ -346,12 +347,13 @@ func TestRecordsAreFilledUp(t *testing.T) {
 			t.Errorf("%d blocks: %d bytes, of which %d end the archive", blocks, a.size, zeros)
 		}
 		if !bytes.Equal(stripped(t, out), text) {
-			t.Errorf("%d blocks: stripped, it is not what it was", blocks)
+			t.Errorf("%d blocks: stripping does not restore the archive", blocks)
 		}
 	}
 }
 
-// TestOtherKeysSecondValueIsRefused: what bsdtar alone would apply is somebody's, too.
+// TestOtherKeysSecondValueIsRefused checks that a signature of another key that only bsdtar
+// applies is not replaced either.
 func TestOtherKeysSecondValueIsRefused(t *testing.T) {
 	private, public := testKey(t, 8)
 	digest := sha256.Sum256([]byte("text"))

@@ -11,12 +11,13 @@ import (
 	"github.com/imasign/imasign-build/internal/compress"
 )
 
-// IsArchive tells whether what begins at r's start is a tar archive, compressed or
-// not: its first block is a header, or one of zeros. Bytes that are a header
-// themselves and also begin a compressed stream are an error (ErrFormat), and so is
-// an archive behind a skippable frame of zstd (ErrCompression): programs differ in
-// what they take them for. What begins as a compressed stream and does not decompress
-// is an error, too.
+// IsArchive reports whether r is a tar archive, compressed or not: its first block is a
+// header or consists of zeros.
+//
+// It returns an error for input that programs read differently: a header that also begins
+// a compressed stream ([ErrFormat]), and an archive after a skippable frame of zstd
+// ([ErrCompression]). A compressed stream that cannot be decompressed is an error too
+// ([ErrCompression], [ErrTooLarge] or [ErrTruncated]).
 func IsArchive(r io.ReaderAt) (bool, error) {
 	head := make([]byte, blockSize)
 	n, err := r.ReadAt(head, 0)
@@ -34,7 +35,7 @@ func IsArchive(r io.ReaderAt) (bool, error) {
 		return plain, nil
 	}
 	if plain {
-		return false, fmt.Errorf("%w: it is one as it lies there, and also begins as %s does", ErrFormat, c)
+		return false, fmt.Errorf("%w: it begins both as a tar archive does and as %s does", ErrFormat, c)
 	}
 	unpacked, err := unpackedHead(r, c)
 	if err != nil {
@@ -47,8 +48,9 @@ func IsArchive(r io.ReaderAt) (bool, error) {
 	return packed, nil
 }
 
-// unpackedHead is the first block of what r decompresses to, shorter where that
-// ends. What does not decompress here may do so elsewhere, and is an error.
+// unpackedHead returns the first block of the decompressed content of r, or less if the
+// content is shorter. Content that cannot be decompressed is an error, because another
+// program may be able to decompress it.
 func unpackedHead(r io.ReaderAt, c compress.Format) ([]byte, error) {
 	content, stop, err := compress.Archives().Reader(bufio.NewReader(io.NewSectionReader(r, 0, 1<<62)), c)
 	if err != nil {
@@ -63,7 +65,7 @@ func unpackedHead(r io.ReaderAt, c compress.Format) ([]byte, error) {
 	return head[:n], nil
 }
 
-// isHeader accepts whatever this package or archive/tar reads as a first block.
+// isHeader reports whether this package or archive/tar accepts head as a first block.
 func isHeader(head []byte) bool {
 	if len(head) < blockSize {
 		return false

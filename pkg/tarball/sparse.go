@@ -12,17 +12,19 @@ import (
 // span is a part of a sparse file that has content.
 type span struct{ offset, length int64 }
 
-// sparseMap is where a sparse file's content belongs, in any of GNU's forms.
+// sparseMap states where the content of a sparse file belongs. It is read from any of GNU's
+// forms.
 type sparseMap struct {
 	spans  []span
 	stored int64 // bytes of content in the archive, without the map
-	size   int64 // of the file
+	size   int64 // of the file, in bytes
 }
 
-// check refuses maps about which GNU tar, bsdtar and archive/tar disagree: spans
-// out of order; a span before the last that does not fill its blocks, which GNU
-// tar reads from block to block and the others byte after byte; one that does not
-// reach the file's end, where GNU tar ends the file.
+// check refuses maps that GNU tar, bsdtar and archive/tar read differently:
+//   - spans out of order
+//   - a span, except the last, that does not fill its blocks: for GNU tar each span begins
+//     in a new block, for the others it follows the span before
+//   - a map whose last span does not reach the end of the file: GNU tar ends the file there
 func (m sparseMap) check() error {
 	end, sum := int64(0), int64(0)
 	for i, s := range m.spans {
@@ -49,8 +51,8 @@ func errSparse(format string, args ...any) error {
 	return fmt.Errorf("%w: sparse map: %s", ErrAmbiguous, fmt.Sprintf(format, args...))
 }
 
-// oldMap reads the map of an old GNU sparse file, which goes on in blocks behind
-// the header; m.content is moved behind them.
+// oldMap reads the map of an old GNU sparse file. It is in the header block and may continue
+// in blocks after it. oldMap moves m.content after these blocks.
 func (s *scanner) oldMap(m *member) (sm sparseMap, err error) {
 	if !m.block.isGNU() {
 		return sm, fmt.Errorf("%w: a sparse file in a form that is not GNU's", ErrAmbiguous)
@@ -78,7 +80,8 @@ func (s *scanner) oldMap(m *member) (sm sparseMap, err error) {
 	}
 }
 
-// add takes the spans of a block; where the map goes on all of them are in use.
+// add adds the spans of a block. full says that the map continues in another block, so that
+// all fields of this one are used.
 func (m *sparseMap) add(fields []byte, full bool) error {
 	ended := false
 	for pair := range slices.Chunk(fields, 24) {
@@ -96,8 +99,8 @@ func (m *sparseMap) add(fields []byte, full bool) error {
 	return nil
 }
 
-// paxMap reads the map of a sparse file in one of GNU's pax forms: 0.0 and 0.1
-// have it in records, 1.0 before the content.
+// paxMap reads the map of a sparse file in one of GNU's pax forms. Forms 0.0 and 0.1 have
+// the map in records, form 1.0 has it before the content.
 func (s *scanner) paxMap(m *member) (sm sparseMap, err error) {
 	var keys []string
 	var texts []string
@@ -114,10 +117,10 @@ func (s *scanner) paxMap(m *member) (sm sparseMap, err error) {
 	case "major minor name realsize":
 		size = value(m.pax.records, "GNU.sparse.realsize")
 		if value(m.pax.records, "GNU.sparse.major")+"."+value(m.pax.records, "GNU.sparse.minor") != "1.0" {
-			return sm, errSparse("of an unknown version")
+			return sm, errSparse("unknown version")
 		}
 		err = s.contentMap(m, &sm)
-		// bsdtar's map of a file that is but a hole begins with no bytes at 0.
+		// bsdtar's map of a file that is only a hole begins with a span of 0 bytes at 0.
 		if len(sm.spans) == 2 && sm.spans[0] == (span{}) && sm.spans[1].length == 0 {
 			sm.spans = sm.spans[1:]
 		}
@@ -125,7 +128,7 @@ func (s *scanner) paxMap(m *member) (sm sparseMap, err error) {
 		size = value(m.pax.records, "GNU.sparse.size")
 		err = sm.fromRecords(keys, texts)
 	default:
-		return sm, errSparse("of %q", keys)
+		return sm, errSparse("unknown form with the keys %q", keys)
 	}
 	if err != nil {
 		return sm, err
@@ -148,12 +151,12 @@ func (m *sparseMap) fromRecords(keys, texts []string) error {
 			numbers = strings.Split(texts[i], ",")
 		case "offset", "numbytes":
 			if (len(numbers)%2 == 0) != (key == "offset") {
-				return errSparse("%s out of turn", key)
+				return errSparse("%s out of order", key)
 			}
 			numbers = append(numbers, texts[i])
 		}
 		if blocks == "" && len(numbers) > 0 {
-			return errSparse("without the number of its spans before it")
+			return errSparse("the number of spans does not come first")
 		}
 	}
 	n, err := decimal(blocks, 31)
@@ -175,8 +178,8 @@ func (m *sparseMap) addPairs(numbers []string) error {
 	return nil
 }
 
-// contentMap reads form 1.0: decimal numbers in lines, the first of which says
-// how many spans there are, filled up to a block.
+// contentMap reads form 1.0: lines of decimal numbers, filled up to a block. The first
+// number is the number of spans.
 func (s *scanner) contentMap(m *member, sm *sparseMap) error {
 	text, lines := []byte(nil), []string(nil)
 	wanted := int64(1)

@@ -1,17 +1,19 @@
-// Package tarball is a tar archive as container of signatures: security.ima and
-// its siblings are pax records of the entries ("SCHILY.xattr.security.ima"), so
-// that neither root nor a file system with xattrs is needed to put them there.
+// Package tarball reads the entries of tar archives, and attaches signatures to them.
+// security.ima and other xattrs are pax records of the entries
+// ("SCHILY.xattr.security.ima"). Attaching them needs neither root nor a file system with
+// xattrs.
 //
-// An Archive lists entries for a plan of pkg/signing; Rewrite, and with it a Copy,
-// writes the archive anew with what the plan attaches. It works on the archive's blocks: an entry that gets a
-// record gets a pax extended header before it, or its record into the one that
-// is there, and every other byte stays what it was, in whatever dialect of tar.
-// Create makes a reproducible archive of a directory tree. Compression is
-// recognised by content and written by parallel encoders.
+// An [Archive] lists entries for a plan of pkg/signing, which digests and signs them.
+// [Archive.Rewrite] writes a copy of the archive with the values of the plan. It works on
+// the archive's blocks: it puts a pax extended header before an entry, or adds a record to
+// the existing one. All other bytes stay the same, in any dialect of tar. [Create] makes a
+// reproducible archive of a directory tree.
 //
-// What an archive's headers mean is GNU tar's, bsdtar's and archive/tar's word: archives
-// about which they disagree are refused (ErrAmbiguous). Digesting, signing and the plan
-// are pkg/signing's, and a file that appears whole or not at all is the caller's.
+// [Open] recognises and decompresses compressed archives. Output is never compressed, and
+// is written to an io.Writer: the caller compresses it and makes a file of it.
+//
+// GNU tar, bsdtar and archive/tar must agree about the contents of an archive. Archives
+// that they read differently are refused ([ErrAmbiguous]).
 package tarball
 
 import (
@@ -30,76 +32,82 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// Errors that callers decide by. All are wrapped with what was being read.
+// Errors that callers act on. Match them with [errors.Is].
 var (
-	// ErrFormat means input that is not a tar archive, or one whose parts
-	// contradict each other.
+	// ErrFormat means that the input is not a tar archive, or that its parts contradict
+	// each other.
 	ErrFormat = errors.New("not a valid tar archive")
-	// ErrAmbiguous means an archive that GNU tar, bsdtar and archive/tar do not read
-	// alike, or that only some of them read: no signature holds for all.
+	// ErrAmbiguous means that GNU tar, bsdtar and archive/tar read the archive differently,
+	// or that not all of them read it. No signature would be valid for all programs.
 	ErrAmbiguous = errors.New("programs read this differently")
-	// ErrTruncated means an archive that ends inside an entry.
+	// ErrTruncated means that the archive ends inside an entry.
 	ErrTruncated = errors.New("the archive is cut short")
-	// ErrTooLarge means input that exceeds a limit of Options or of this package.
+	// ErrTooLarge means that the input exceeds a limit of Options or of this package.
 	ErrTooLarge = errors.New("larger than allowed")
-	// ErrUnpackLimit is an ErrTooLarge: the input unpacks to more than Options.UnpackLimit.
+	// ErrUnpackLimit means that the input unpacks to more than Options.UnpackLimit. It
+	// wraps ErrTooLarge.
 	ErrUnpackLimit = fmt.Errorf("%w", ErrTooLarge)
-	// ErrSpool means that what was unpacked could not be kept in a temporary file.
+	// ErrSpool means that decompressed data could not be written to a temporary file.
 	ErrSpool = errors.New("spool")
-	// ErrCompression means compressed data that does not decompress.
+	// ErrCompression means that compressed data cannot be decompressed.
 	ErrCompression = errors.New("compression")
 )
 
-// DefaultUnpackLimit is what an archive may unpack to where Options does not say.
+// DefaultUnpackLimit is the default of Options.UnpackLimit, in bytes.
 const DefaultUnpackLimit = 64 << 30
 
-// Options of Open.
+// Options are the options of [Open].
 type Options struct {
-	// UnpackLimit bounds what small input can grow to: how many bytes of a pipe's or
-	// a compressed archive's content are spooled, and how many bytes of holes in
-	// sparse files are digested. Zero stands for DefaultUnpackLimit.
+	// UnpackLimit limits how far small input can grow, in bytes. It limits the spooled
+	// content of a pipe or a compressed archive, and the total size of the holes in sparse
+	// files. Zero means DefaultUnpackLimit.
 	UnpackLimit int64
-	// SpoolDir is where they are spooled; "" stands for os.TempDir.
+	// SpoolDir is the directory of the spool. "" means os.TempDir.
 	SpoolDir string
-	// EveryRecord lists an entry twice when its SCHILY and LIBARCHIVE records of
-	// security.ima differ, or it has the latter alone, so that a verification judges
-	// both: which of them is extracted depends on the program. Plans are made without.
+	// EveryRecord lists an entry twice if its SCHILY and LIBARCHIVE records of security.ima
+	// differ, or if it has only the latter. Then a verification judges both: which one is
+	// extracted depends on the program. Leave it false to make plans.
 	EveryRecord bool
-	// Filled refuses an archive whose last entry does not fill its block: GNU tar
-	// extracts it without content. Rewrite fills it up.
+	// Filled refuses an archive whose last entry does not fill its block. GNU tar extracts
+	// such an entry without content. Rewrite adds the missing zeros.
 	Filled bool
-	// Whiteouts takes names that begin with ".wh." for what they are in layers of
-	// container images, marks of deletion, which are not signed.
+	// Whiteouts leaves files whose names begin with ".wh." unsigned. In layers of container
+	// images such names mark deleted files.
 	Whiteouts bool
-	// Observe gets the progress of Rewrite, how much there is in the archive, and warnings,
-	// from any goroutine.
+	// Observe receives the size of the archive ([signing.Listed]), the progress of Rewrite,
+	// and warnings. The zero value ignores them.
 	Observe signing.Observer
 }
 
-// Archive is an open tar archive, decompressed. It is safe for concurrent use.
+// Archive is an open, decompressed tar archive. It is safe for concurrent use.
 type Archive struct {
 	name        string
 	file        io.ReaderAt
-	size        int64 // of whole blocks
-	stored      int64 // how much of it is there, the rest are zeros that were left out
+	size        int64 // in bytes, rounded up to whole blocks
+	stored      int64 // number of bytes in the input; zeros follow up to size
 	compression compress.Format
 	opts        Options
 	targets     map[string]bool // paths that hard links name
 	entries     int64
-	end         int64 // of the last member: where the end-of-archive blocks begin
+	end         int64 // end of the last member, where the end-of-archive blocks begin
 	top         tops
 
-	source *os.File // what file reads from where that is the input itself
+	source *os.File // the input, if file reads from it directly
 	stamp  tree.Stamp
 	spool  *os.File
 }
 
-// Open reads the archive in, called name in errors. A regular file that is not compressed
-// is read where it lies, as often as needed, and must not change meanwhile; everything
-// else is decompressed into a file without a name. An io.SectionReader that is not
-// compressed is read where it lies, too. The whole structure is checked before Open
-// returns. The caller closes in, after the Archive. Errors wrap ErrFormat, ErrAmbiguous,
-// ErrTruncated, ErrTooLarge, ErrSpool, ErrCompression, or what in returned.
+// Open reads the archive in. Errors and warnings call it name. The caller closes in, after
+// the Archive.
+//
+// An uncompressed *os.File that is a regular file, or an uncompressed *io.SectionReader, is
+// read in place, several times, and must not change while the Archive is in use. A file is
+// read from its current offset. All other input is decompressed into an unnamed temporary
+// file.
+//
+// Open checks the structure of the whole archive. Errors wrap [ErrFormat],
+// [ErrAmbiguous], [ErrTruncated], [ErrTooLarge], [ErrSpool] or [ErrCompression], or are
+// those of in.
 func Open(ctx context.Context, in io.Reader, name string, o Options) (*Archive, error) {
 	if o.UnpackLimit == 0 {
 		o.UnpackLimit = DefaultUnpackLimit
@@ -115,7 +123,7 @@ func Open(ctx context.Context, in io.Reader, name string, o Options) (*Archive, 
 	return a, nil
 }
 
-// Close releases the spool, where there is one.
+// Close releases the temporary file, if there is one.
 func (a *Archive) Close() error {
 	if a.spool == nil {
 		return nil
@@ -123,14 +131,15 @@ func (a *Archive) Close() error {
 	return a.spool.Close()
 }
 
-// Compression is how the input was compressed: none, gzip, zstd, xz, bzip2 or lz4.
+// Compression returns the compression of the input: "none", "gzip", "zstd", "xz", "bzip2"
+// or "lz4".
 func (a *Archive) Compression() string { return string(a.compression) }
 
-// Content is the whole archive, decompressed, in bytes that are there until Close.
+// Content returns a reader of the whole decompressed archive. It is valid until Close.
+// After reading, call [Archive.Unchanged].
 func (a *Archive) Content() *io.SectionReader { return io.NewSectionReader(a.file, 0, a.stored) }
 
-// Unchanged fails if the input is not what it was when it was opened. Whoever reads
-// Content asks at the end.
+// Unchanged returns an error if the input has changed since Open.
 func (a *Archive) Unchanged() error {
 	if err := a.unchanged(); err != nil {
 		return a.errorf(err)
@@ -138,23 +147,21 @@ func (a *Archive) Unchanged() error {
 	return nil
 }
 
-// topNames are the files by which an archive of a container image is known.
+// topNames are the files that identify an archive of a container image.
 var topNames = []string{"oci-layout", "index.json", "manifest.json", "repositories"}
 
 type place struct{ at, size int64 }
 
-// tops are such files in the archive's root, or in the one directory that holds
-// everything.
+// tops are these files in the archive's root, or in the only directory of the root.
 type tops struct {
 	files map[string]place
-	dir   string // the first entry's
-	mixed bool   // there are others
+	dir   string // the first name in the root
+	mixed bool   // the root has other names too
 }
 
-// Top is the content of a file in the archive's root, or in the only directory that
-// is there; nil where there is none. Only the files that make an archive one of a
-// container image are kept in mind: oci-layout, index.json, manifest.json and
-// repositories.
+// Top returns the content of a file in the archive's root, or in the only directory of the
+// root. It returns nil if there is no such file. It finds only the files that identify an
+// archive of a container image: oci-layout, index.json, manifest.json and repositories.
 func (a *Archive) Top(name string) *io.SectionReader {
 	s, there := a.top.files[name]
 	if !there && !a.top.mixed {
@@ -166,8 +173,8 @@ func (a *Archive) Top(name string) *io.SectionReader {
 	return io.NewSectionReader(a.file, s.at, s.size)
 }
 
-// note remembers such a file. Their names are short: the header has them. note reports
-// false for the archive's root.
+// note records m if it is one of these files. Their names are short, so they are in the
+// header block. note reports false for the archive's root.
 func (t *tops) note(m *member) bool {
 	raw, _, _ := bytes.Cut(m.block[:100], []byte{0})
 	name := cleanPath(string(raw))
@@ -188,8 +195,9 @@ func (t *tops) note(m *member) bool {
 
 func (a *Archive) errorf(err error) error { return fmt.Errorf("%s: %w", a.name, err) }
 
-// survey reads every header once: that the structure holds to its end, and which
-// entries hard links name, which a listing has to know before it meets the links.
+// survey reads every header once. It checks the structure of the whole archive, and
+// records the entries that hard links name: a listing must know them before it reaches
+// the links.
 func (a *Archive) survey(ctx context.Context) error {
 	a.targets, a.top.files = map[string]bool{}, map[string]place{}
 	a.fill()
@@ -221,14 +229,14 @@ func (a *Archive) survey(ctx context.Context) error {
 		return fmt.Errorf("%w: it is empty", ErrFormat)
 	}
 	if a.opts.Filled && a.end > a.stored {
-		return fmt.Errorf("%w: zeros are missing behind the last entry's content, and GNU tar does not extract it; signing adds them", ErrTruncated)
+		return fmt.Errorf("%w: the last entry's content does not fill its block, and GNU tar does not extract it: signing adds the missing zeros", ErrTruncated)
 	}
 	trailing, err := a.trailing(ctx)
 	switch {
 	case trailing && a.entries == 0:
-		return fmt.Errorf("%w: the archive ends before its first entry, and more than zeros follow", ErrAmbiguous)
+		return fmt.Errorf("%w: the archive ends before its first entry, but data follows", ErrAmbiguous)
 	case trailing:
-		a.opts.Observe.Warn(a.name, fmt.Sprintf("has more than zeros after the archive's end at byte %d, perhaps another archive: nothing there is signed or verified", a.end))
+		a.opts.Observe.Warn(a.name, fmt.Sprintf("has data after the archive's end at byte %d, perhaps another archive: nothing there is signed or verified", a.end))
 	}
 	if err == nil {
 		a.opts.Observe.Tell(listed)
@@ -244,7 +252,7 @@ func (a *Archive) noteTarget(m *member) error {
 	return err
 }
 
-// unchanged holds that the input is what it was when it was opened.
+// unchanged checks that the input has not changed since it was opened.
 func (a *Archive) unchanged() error {
 	if a.source == nil {
 		return nil
@@ -256,13 +264,13 @@ func (a *Archive) unchanged() error {
 	return a.stamp.Check(now)
 }
 
-// token is how a plan's record finds its member again: by the offset of its
-// first block.
+// token returns what a plan's record finds its member by: the offset of the member's first
+// block, little-endian.
 func token(m *member) []byte { return binary.LittleEndian.AppendUint64(nil, uint64(m.start)) }
 
 func offsetOf(token []byte) (int64, error) {
 	if len(token) != 8 {
-		return 0, fmt.Errorf("the plan is not of a tar archive: a token of %d bytes", len(token))
+		return 0, fmt.Errorf("the plan is not for a tar archive: its token has %d bytes", len(token))
 	}
 	return int64(binary.LittleEndian.Uint64(token)), nil
 }
