@@ -32,19 +32,25 @@ import (
 )
 
 // cause is a reason to fail: its kind in JSON documents, and what a user can do about it.
-// Packages know neither flags nor commands, so that advice is given here alone.
+// Packages know neither flags nor commands, so only this file gives advice that names
+// them.
 type cause struct {
 	err    error
-	kind   string
+	kind   string // "" if another cause decides
 	advice string
-	flag   string // the advice is for commands with this flag; "" for all
+	on     string // the advice is for this command; "" for all
+	flag   string // for commands with this flag; "" for all
 	given  string // and for runs in which this flag was given; "" for all
 }
 
 const (
-	askedFor = "--key-pass env:NAME, file:PATH or fd:N gives it"
-	instead  = "instead, --output restore makes a file for `setfattr -h --restore=` to be run as root, and --output none --manifest FILE a manifest for `manifest apply`"
-	spoolIt  = "TMPDIR chooses where"
+	askedFor  = "--key-pass env:NAME, file:PATH or fd:N gives it"
+	asRoot    = "run it as root, or in one fakeroot or pseudo session with the command that packs the tree"
+	instead   = "`tar create DIR -o OUT --sign` signs while it packs and leaves the tree as it is, --output restore makes a file for `setfattr -h --restore=`"
+	toTar     = "with -o OUT.tar the signatures go to an archive of the tree"
+	spoolIt   = "TMPDIR chooses where"
+	again     = "copy or build it again"
+	elsewhere = "remove it or name another place"
 )
 
 // causes are all of them. The first one that an error wraps counts, for its advice the
@@ -60,8 +66,9 @@ func keyCauses() []cause {
 	return []cause{
 		{err: keystore.ErrPassphraseNeeded, kind: "passphrase", advice: askedFor, flag: "key-pass"},
 		{err: keystore.ErrPINNeeded, kind: "passphrase", advice: askedFor, flag: "key-pass"},
-		{err: keystore.ErrWrongPassphrase, kind: "passphrase"},
-		{err: keystore.ErrWrongPIN, kind: "passphrase"},
+		{err: keystore.ErrWrongPassphrase, kind: "passphrase", advice: "check what --key-pass names", given: "key-pass"},
+		{err: keystore.ErrWrongPIN, kind: "passphrase", advice: "check what --key-pass names before the next try", given: "key-pass"},
+		{err: keystore.ErrWrongPIN, kind: "passphrase", advice: "check it before the next try"},
 		{err: keystore.ErrLocked, kind: "passphrase"},
 		{err: keystore.ErrNoSecret, kind: "passphrase"},
 		{err: rpmsign.ErrOpenPGPLocked, kind: "passphrase"},
@@ -69,7 +76,8 @@ func keyCauses() []cause {
 		{err: pkcs11.ErrSeveralCertificates, kind: "key", advice: "--cert names the one to use"},
 		{err: pkcs11.ErrNoPublicKey, kind: "key", advice: "--cert names the certificate"},
 		{err: tpm.ErrHash, kind: "key", advice: "--hash sha256", flag: "hash"},
-		{err: keystore.ErrCertificateMismatch, kind: "key"},
+		{err: keystore.ErrCertificateMismatch, kind: "key", advice: "--ca names the certificate of --ca-key, and `key show` prints key ids", flag: "ca-key"},
+		{err: keystore.ErrCertificateMismatch, kind: "key", advice: "--cert names the certificate of --key, and `key show` prints key ids", flag: "cert"},
 		{err: keystore.ErrNotAKey, kind: "key"},
 		{err: keystore.ErrSeveralKeys, kind: "key"},
 		{err: keystore.ErrKeyUse, kind: "key"},
@@ -80,8 +88,8 @@ func keyCauses() []cause {
 		{err: certs.ErrNoCertificate, kind: "key"},
 		{err: certs.ErrCurve, kind: "unsupported"},
 		{err: certs.ErrRefused, kind: "refused"},
-		{err: certs.ErrExists, kind: "exists"},
-		{err: rpmsign.ErrOpenPGPKey, kind: "key"},
+		{err: certs.ErrExists, kind: "exists", advice: "name another directory, or make a further set with --name", flag: "name"},
+		{err: rpmsign.ErrOpenPGPKey, kind: "key", advice: "--openpgp-key takes a file that `gpg --export-secret-keys` wrote, or gpg:KEYID as `gpg --list-secret-keys` prints it", flag: "openpgp-key"},
 	}
 }
 
@@ -93,45 +101,52 @@ func valueCauses() []cause {
 		{err: signing.ErrOtherKey, kind: "refused", advice: force, flag: "force"},
 		{err: signing.ErrNotOurs, kind: "refused", advice: alone, flag: "force", given: "from-key-id"},
 		{err: signing.ErrNotOurs, kind: "refused", advice: force, flag: "force"},
-		{err: signing.ErrMismatch, kind: "mismatch"},
+		{err: ima.ErrUnknownKey, advice: "--cert names the certificate of a key that is trusted", on: "manifest apply"},
+		{err: signing.ErrMismatch, kind: "mismatch", advice: "apply it to what it was made of, or make it again", on: "manifest apply"},
 		{err: signing.ErrOtherHash, kind: "mismatch"},
 		{err: errNothingToApply, kind: "mismatch", advice: "was it signed, and is it of this container? --allow-empty accepts that"},
 		{err: manifest.ErrNotListed, kind: "mismatch"},
-		{err: manifest.ErrFormat, kind: "malformed"},
+		{err: manifest.ErrFormat, kind: "malformed", advice: "--manifest and `rpm digests` write manifests"},
 		{err: ima.ErrUnsupportedHash, kind: "unsupported"},
 		{err: ima.ErrUnsupportedKey, kind: "unsupported"},
-		{err: ima.ErrWeakKey, kind: "key"},
-		{err: ima.ErrNoSubjectKeyID, kind: "key"},
+		{err: ima.ErrWeakKey, kind: "key", advice: "`key init` makes a stronger one"},
+		{err: ima.ErrNoSubjectKeyID, kind: "key", advice: "`key init` makes certificates that have one, and so does `openssl req -x509 -addext subjectKeyIdentifier=hash`"},
 	}
 }
 
 // containerCauses are those of trees, archives and images.
 func containerCauses() []cause {
 	return []cause{
-		{err: rootfs.ErrNotPermitted, kind: "permission", advice: instead, flag: "restore-file"},
-		{err: rootfs.ErrReadOnly, kind: "permission", advice: instead, flag: "restore-file"},
-		{err: rootfs.ErrNoXattrs, kind: "unsupported", advice: instead, flag: "restore-file"},
+		{err: rootfs.ErrNotPermitted, kind: "permission", advice: asRoot + "; " + instead, on: "rootfs sign"},
+		{err: rootfs.ErrNotPermitted, kind: "permission", advice: asRoot + "; " + toTar, on: "manifest apply"},
+		{err: rootfs.ErrNotPermitted, kind: "permission", advice: "run it as root, or write the signature to a file with --restore-file", on: "policy generate"},
+		{err: rootfs.ErrNotPermitted, kind: "permission", advice: asRoot},
+		{err: rootfs.ErrReadOnly, kind: "permission", advice: instead, on: "rootfs sign"},
+		{err: rootfs.ErrReadOnly, kind: "permission", advice: toTar, on: "manifest apply"},
+		{err: rootfs.ErrNoXattrs, kind: "unsupported", advice: instead, on: "rootfs sign"},
+		{err: rootfs.ErrNoXattrs, kind: "unsupported", advice: toTar, on: "manifest apply"},
+		{err: rootfs.ErrNoXattrs, kind: "unsupported", advice: "write the signature to a file with --restore-file", on: "policy generate"},
 		{err: rootfs.ErrLinksSplit, kind: "unsupported"},
 		{err: tree.ErrPreload, kind: "unsupported"},
-		{err: tree.ErrLocked, kind: "busy"},
-		{err: tree.ErrChanged, kind: "changed"},
+		{err: tree.ErrLocked, kind: "busy", advice: "wait until it has ended"},
+		{err: tree.ErrChanged, kind: "changed", advice: "run it again when nothing else writes there"},
 		{err: tarball.ErrUnpackLimit, kind: "too_large", advice: "--unpack-limit raises it", flag: "unpack-limit"},
 		{err: signing.ErrSpool, kind: "io", advice: spoolIt},
 		{err: tarball.ErrSpool, kind: "io", advice: spoolIt},
 		{err: oci.ErrSpool, kind: "io", advice: spoolIt},
 		{err: input.ErrSpool, kind: "io", advice: spoolIt},
 		{err: tarball.ErrTooLarge, kind: "too_large"},
-		{err: tarball.ErrFormat, kind: "malformed"},
-		{err: tarball.ErrTruncated, kind: "malformed"},
+		{err: tarball.ErrFormat, kind: "malformed", advice: "`tar -tvf` shows whether GNU tar can read it"},
+		{err: tarball.ErrTruncated, kind: "malformed", advice: again},
 		{err: compress.ErrMemory, kind: "too_large"},
-		{err: tarball.ErrCompression, kind: "malformed"},
+		{err: tarball.ErrCompression, kind: "malformed", advice: again},
 		{err: tarball.ErrAmbiguous, kind: "refused"},
-		{err: oci.ErrFormat, kind: "malformed"},
+		{err: oci.ErrFormat, kind: "malformed", advice: "`skopeo copy` makes a new copy of an image"},
 		{err: oci.ErrUnsupported, kind: "unsupported"},
-		{err: oci.ErrExists, kind: "exists"},
-		{err: initramfs.ErrPrivateKey, kind: "refused"},
+		{err: oci.ErrExists, kind: "exists", advice: elsewhere},
+		{err: initramfs.ErrPrivateKey, kind: "refused", advice: "name the right file"},
 		{err: initramfs.ErrRefused, kind: "refused"}, {err: initramfs.ErrUseless, kind: "refused"},
-		{err: initramfs.ErrExists, kind: "exists"},
+		{err: initramfs.ErrExists, kind: "exists", advice: elsewhere},
 		{err: initramfs.ErrBusybox, kind: "malformed"},
 	}
 }
@@ -142,11 +157,11 @@ func packageCauses() []cause {
 		{err: rpmsign.ErrOutside, kind: "refused", advice: "name the file or its directory as well, or write to --output-dir", flag: "output-dir"},
 		{err: rpmsign.ErrHeaderLimit, kind: "too_large", advice: "--rpm-max-header sets the limit, P-256 signatures are shorter than RSA ones", flag: "rpm-max-header"},
 		{err: rpmsign.ErrHeaderTooLarge, kind: "too_large"},
-		{err: rpmsign.ErrDigest, kind: "mismatch"},
-		{err: rpmsign.ErrNotRPM, kind: "malformed"},
-		{err: rpmsign.ErrTruncated, kind: "malformed"},
-		{err: rpmsign.ErrOversized, kind: "malformed"},
-		{err: rpmsign.ErrMalformed, kind: "malformed"},
+		{err: rpmsign.ErrDigest, kind: "mismatch", advice: again},
+		{err: rpmsign.ErrNotRPM, kind: "malformed", advice: "name *.rpm files, or directories that contain them"},
+		{err: rpmsign.ErrTruncated, kind: "malformed", advice: again},
+		{err: rpmsign.ErrOversized, kind: "malformed", advice: again},
+		{err: rpmsign.ErrMalformed, kind: "malformed", advice: again},
 		{err: selection.ErrUnknown, kind: "unsupported", advice: "--include and --exclude choose files by their paths", flag: "include"},
 		{err: rpmsign.ErrWeakDigest, kind: "unsupported"},
 		{err: ima.ErrSHA1, kind: "unsupported", advice: "rebuild the package with %_binary_filedigest_algorithm 8 (SHA-256)", flag: "rpm-max-header"},
@@ -156,25 +171,25 @@ func packageCauses() []cause {
 		{err: rpmsign.ErrOutside, kind: "refused", advice: "-o NEWDIR makes a repository with a signed copy of it", flag: "in-place"},
 		{err: repo.ErrAround, kind: "exists", advice: "name a new directory, or sign in place"},
 		{err: repo.ErrExists, kind: "exists", advice: "remove it (after --swap it is the old repository) or name another place"},
-		{err: repo.ErrBusy, kind: "busy"},
+		{err: repo.ErrBusy, kind: "busy", advice: "wait until it has ended"},
 		{err: repo.ErrChanged, kind: "changed"},
-		{err: repo.ErrNoRepository, kind: "not_found"},
-		{err: repo.ErrMetadata, kind: "malformed"},
-		{err: repo.ErrUnlisted, kind: "refused"},
-		{err: repo.ErrMissing, kind: "refused"},
-		{err: repo.ErrSigners, kind: "key"},
+		{err: repo.ErrNoRepository, kind: "not_found", advice: "createrepo_c makes one"},
+		{err: repo.ErrMetadata, kind: "malformed", advice: "createrepo_c makes new metadata"},
+		{err: repo.ErrUnlisted, kind: "refused", advice: "--additions publish lists them, --additions leave ignores them", flag: "additions"},
+		{err: repo.ErrMissing, kind: "refused", advice: "--removals publish drops them from the list", flag: "removals"},
+		{err: repo.ErrSigners, kind: "key", advice: "--openpgp-cert takes a file that `gpg --export` wrote", flag: "openpgp-cert"},
 	}
 }
 
 // fileCauses are those of files.
 func fileCauses() []cause {
 	return []cause{
-		{err: input.ErrTooLarge, kind: "too_large"},
-		{err: certs.ErrTooLarge, kind: "too_large"},
-		{err: policy.ErrTooLarge, kind: "too_large"},
+		{err: input.ErrTooLarge, kind: "too_large", advice: "is it the right file?"},
+		{err: certs.ErrTooLarge, kind: "too_large", advice: "is it the right file?"},
+		{err: policy.ErrTooLarge, kind: "too_large", advice: "is it the right file?"},
 		{err: input.ErrNotRegular, kind: "malformed"},
-		{err: atomicfile.ErrExists, kind: "exists"},
-		{err: atomicfile.ErrNotRegular, kind: "exists"},
+		{err: atomicfile.ErrExists, kind: "exists", advice: elsewhere},
+		{err: atomicfile.ErrNotRegular, kind: "exists", advice: "name a file"},
 		{err: fs.ErrNotExist, kind: "not_found"},
 		{err: fs.ErrPermission, kind: "permission"},
 		{err: syscall.EROFS, kind: "permission"},
@@ -212,10 +227,20 @@ func (a *app) advise(err error) error {
 			return around{before, a.advise(inner), after}
 		}
 	}
+	if text := a.adviceOnPath(err); text != "" {
+		return advised{err, text}
+	}
 	for _, c := range causes() {
-		if c.advice != "" && errors.Is(err, c.err) && a.concerns(c) && !strings.Contains(err.Error(), c.advice) {
-			return advised{err, c.advice}
+		if c.advice == "" || !errors.Is(err, c.err) || !a.concerns(c) {
+			continue
 		}
+		if strings.Contains(err.Error(), c.advice) {
+			return err
+		}
+		return advised{err, c.advice}
+	}
+	if text := a.adviceOnSystem(err); text != "" {
+		return advised{err, text}
 	}
 	return err
 }
@@ -256,10 +281,10 @@ func (e advised) Unwrap() error { return e.error }
 // concerns reports whether a cause's advice is for the command that runs.
 func (a *app) concerns(c cause) bool {
 	if a.command == nil {
-		return c.flag == "" && c.given == ""
+		return c.on == "" && c.flag == "" && c.given == ""
 	}
 	flags := a.command.Flags()
-	return (c.flag == "" || flags.Lookup(c.flag) != nil) && (c.given == "" || flags.Changed(c.given))
+	return (c.on == "" || c.on == commandName(a.command)) && (c.flag == "" || flags.Lookup(c.flag) != nil) && (c.given == "" || flags.Changed(c.given))
 }
 
 // failure is an error as JSON documents have it.
@@ -274,7 +299,7 @@ func kindOf(err error) string {
 		return "usage"
 	}
 	for _, c := range causes() {
-		if errors.Is(err, c.err) {
+		if c.kind != "" && errors.Is(err, c.err) {
 			return c.kind
 		}
 	}

@@ -251,7 +251,7 @@ files that a command exists to print.`,
 		},
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(flagError)
 	flags := root.PersistentFlags()
 	flags.BoolVar(&a.json, "json", false, "print the result as one JSON document")
 	flags.BoolVarP(&a.verbose, "verbose", "v", false, "report every entry, not only what is wrong")
@@ -277,21 +277,12 @@ func newGroup(use, short string, commands ...*cobra.Command) *cobra.Command {
 		Use: use, Short: short,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
-				return usagef("%s has no command %q", cmd.CommandPath(), args[0])
+				return unknownCommand(cmd, args[0])
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return usagef("%s: which command?", cmd.CommandPath()) },
+		RunE: func(cmd *cobra.Command, _ []string) error { return usagef("%s: which command?", commandName(cmd)) },
 	}
 	group.AddCommand(commands...)
 	return group
-}
-
-func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return usageError{fmt.Errorf("%s: %w", cmd.CommandPath(), err)}
-		}
-		return nil
-	}
 }

@@ -1,10 +1,6 @@
 package main
 
-import (
-	"fmt"
-
-	"github.com/spf13/pflag"
-)
+import "github.com/spf13/pflag"
 
 // idle refuses flags that were given on the command line and would have no effect:
 // they are for what is not there.
@@ -35,7 +31,7 @@ type single struct {
 // Set takes the first value.
 func (s *single) Set(text string) error {
 	if s.given {
-		return fmt.Errorf("it is given twice, and takes one value (%s)", s.Value)
+		return errTwice
 	}
 	s.given = true
 	return s.Value.Set(text)

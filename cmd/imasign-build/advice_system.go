@@ -1,0 +1,108 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/pflag"
+
+	"github.com/imasign/imasign-build/internal/quote"
+)
+
+// adviceOnPath returns advice on a file that is missing or is no directory, if it was
+// named on the command line or in the environment; "" otherwise.
+func (a *app) adviceOnPath(err error) string {
+	path := pathOf(err)
+	missing := errors.Is(err, fs.ErrNotExist)
+	if path == "" || !missing && !errors.Is(err, syscall.ENOTDIR) {
+		return ""
+	}
+	where, named := a.namedBy(path)
+	if !named {
+		return ""
+	}
+	if path == "-" {
+		return "name a file: it does not read standard input"
+	}
+	check := "check the path" + where
+	if to, err := os.Readlink(path); err == nil && missing {
+		return check + ": it is a symbolic link to " + quote.Name(to)
+	}
+	if parent := filepath.Dir(path); missing && parent != "." {
+		if _, err := os.Stat(parent); errors.Is(err, fs.ErrNotExist) {
+			return check + ": there is no directory " + quote.Name(parent)
+		}
+	}
+	if dir, err := os.Getwd(); err == nil && missing && !filepath.IsAbs(path) {
+		return check + ", which is relative to " + quote.Name(dir)
+	}
+	return check
+}
+
+// namedBy returns what names a path: " in --cert" for a flag, " in IMASIGN_CERT" for a
+// variable, and "" for an argument.
+func (a *app) namedBy(path string) (where string, named bool) {
+	if a.command == nil {
+		return "", false
+	}
+	flags := a.command.Flags()
+	for _, arg := range flags.Args() {
+		named = named || arg == path || strings.TrimPrefix(arg, "file:") == path
+	}
+	if named {
+		return "", true
+	}
+	flags.Visit(func(f *pflag.Flag) {
+		values := []string{f.Value.String()}
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			values = list.GetSlice()
+		}
+		for _, value := range values {
+			if value == path || pathIn(value) == path {
+				where, named = " in --"+f.Name, true
+			}
+		}
+	})
+	for _, name := range []string{"IMASIGN_KEY", "IMASIGN_CERT"} {
+		if value, set := a.getenv(name); set && !named && (value == path || pathIn(value) == path) {
+			where, named = " in "+name, true
+		}
+	}
+	return where, named
+}
+
+// pathIn returns the path in a URI of a key, or in a source of a secret.
+func pathIn(value string) string {
+	for _, scheme := range []string{"file:", "tpm2:"} {
+		if path, found := strings.CutPrefix(value, scheme); found {
+			path, _, _ = strings.Cut(path, "?")
+			return path
+		}
+	}
+	return value
+}
+
+// adviceOnSystem returns advice on what the operating system refused, "" for none.
+func (a *app) adviceOnSystem(err error) string {
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return "free some space or write to another file system"
+	case errors.Is(err, syscall.EMFILE) && a.concerns(cause{flag: "jobs"}):
+		return "use a smaller --jobs, or a larger limit (ulimit -n)"
+	case errors.Is(err, syscall.EMFILE):
+		return "use a larger limit (ulimit -n)"
+	case errors.Is(err, syscall.EROFS):
+		return "write to another file system"
+	case errors.Is(err, syscall.EACCES):
+		return "run it as the owner of the file or as root"
+	case errors.Is(err, syscall.EISDIR):
+		return "name a file"
+	case errors.Is(err, syscall.ENOTDIR):
+		return "name a directory"
+	}
+	return ""
+}
