@@ -78,14 +78,15 @@ func keyCauses() []cause {
 		{err: tpm.ErrHash, kind: "key", advice: "--hash sha256", flag: "hash"},
 		{err: keystore.ErrCertificateMismatch, kind: "key", advice: "--ca names the certificate of --ca-key, and `key show` prints key ids", flag: "ca-key"},
 		{err: keystore.ErrCertificateMismatch, kind: "key", advice: "--cert names the certificate of --key, and `key show` prints key ids", flag: "cert"},
-		{err: keystore.ErrNotAKey, kind: "key"},
+		{err: keystore.ErrNotAKey, kind: "key", advice: "--key takes a private key in PEM or DER", flag: "key"},
+		{err: keystore.ErrNotAKey, kind: "key", advice: "name a key or a certificate in PEM or DER", on: "key show"},
 		{err: keystore.ErrSeveralKeys, kind: "key"},
 		{err: keystore.ErrKeyUse, kind: "key"},
 		{err: keystore.ErrGone, kind: "key"},
 		{err: keystore.ErrUnsupportedKey, kind: "unsupported"},
 		{err: keystore.ErrSchemeNotBuilt, kind: "unsupported"},
 		{err: keystore.ErrNotFound, kind: "not_found"},
-		{err: certs.ErrNoCertificate, kind: "key"},
+		{err: certs.ErrNoCertificate, kind: "key", advice: "name a certificate file in PEM or DER"},
 		{err: certs.ErrCurve, kind: "unsupported"},
 		{err: certs.ErrRefused, kind: "refused"},
 		{err: certs.ErrExists, kind: "exists", advice: "name another directory, or make a further set with --name", flag: "name"},
@@ -141,7 +142,7 @@ func containerCauses() []cause {
 		{err: compress.ErrMemory, kind: "too_large"},
 		{err: tarball.ErrCompression, kind: "malformed", advice: again},
 		{err: tarball.ErrAmbiguous, kind: "refused"},
-		{err: oci.ErrFormat, kind: "malformed", advice: "`skopeo copy` makes a new copy of an image"},
+		{err: oci.ErrFormat, kind: "malformed", advice: "--oci takes what `skopeo copy` writes to oci:, oci-archive: and docker-archive:", flag: "oci"},
 		{err: oci.ErrUnsupported, kind: "unsupported"},
 		{err: oci.ErrExists, kind: "exists", advice: elsewhere},
 		{err: initramfs.ErrPrivateKey, kind: "refused", advice: "name the right file"},
@@ -234,7 +235,7 @@ func (a *app) advise(err error) error {
 		if c.advice == "" || !errors.Is(err, c.err) || !a.concerns(c) {
 			continue
 		}
-		if strings.Contains(err.Error(), c.advice) {
+		if says(err, c.advice) {
 			return err
 		}
 		return advised{err, c.advice}
@@ -243,6 +244,12 @@ func (a *app) advise(err error) error {
 		return advised{err, text}
 	}
 	return err
+}
+
+// says reports whether the text of an error has the advice, or says itself what to do.
+func says(err error, advice string) bool {
+	text := err.Error()
+	return slices.ContainsFunc([]string{advice, ": copy it again", "; to convert it: ", " converts it", " converts that"}, func(s string) bool { return strings.Contains(text, s) })
 }
 
 // lines returns the errors that err shows on lines of their own, nil where it is one.

@@ -28,6 +28,12 @@ func (a *app) adviceOnPath(err error) string {
 	if path == "-" {
 		return "name a file: it does not read standard input"
 	}
+	if info, err := os.Stat(path); err == nil && !missing && !info.IsDir() {
+		if a.concerns(cause{on: "manifest apply"}) {
+			return "name a directory, or with -o OUT.tar an archive"
+		}
+		return "name a directory"
+	}
 	check := "check the path" + where
 	if to, err := os.Readlink(path); err == nil && missing {
 		return check + ": it is a symbolic link to " + quote.Name(to)
@@ -62,7 +68,7 @@ func (a *app) namedBy(path string) (where string, named bool) {
 			values = list.GetSlice()
 		}
 		for _, value := range values {
-			if value == path || pathIn(value) == path {
+			if value == path || pathIn(value) == path || strings.HasSuffix(value, "source=file:"+path) || strings.Contains(value, "source=file:"+path+"&") {
 				where, named = " in --"+f.Name, true
 			}
 		}
@@ -98,7 +104,7 @@ func (a *app) adviceOnSystem(err error) string {
 	case errors.Is(err, syscall.EROFS):
 		return "write to another file system"
 	case errors.Is(err, syscall.EACCES):
-		return "run it as the owner of the file or as root"
+		return "`namei -l` shows the modes on the way to it; root may always"
 	case errors.Is(err, syscall.EISDIR):
 		return "name a file"
 	case errors.Is(err, syscall.ENOTDIR):

@@ -106,7 +106,9 @@ type closed string
 func (c closed) Read([]byte) (int, error) { return 0, fmt.Errorf("%s is closed", string(c)) }
 
 // Write always fails.
-func (c closed) Write([]byte) (int, error) { return 0, fmt.Errorf("%s is closed", string(c)) }
+func (c closed) Write([]byte) (int, error) {
+	return 0, fmt.Errorf("%s is closed: open it or name a file with -o", string(c))
+}
 
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
@@ -281,7 +283,13 @@ func newGroup(use, short string, commands ...*cobra.Command) *cobra.Command {
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return usagef("%s: which command?", commandName(cmd)) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var names []string
+			for _, c := range cmd.Commands() {
+				names = append(names, c.Name())
+			}
+			return usagef("%s: which command? %s", commandName(cmd), strings.Join(names, ", "))
+		},
 	}
 	group.AddCommand(commands...)
 	return group

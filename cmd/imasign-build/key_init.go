@@ -5,12 +5,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/internal/certs"
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/keystore/file"
 	"github.com/imasign/imasign-build/pkg/keystore/pkcs11"
 	"github.com/imasign/imasign-build/pkg/keystore/tpm"
@@ -70,6 +72,31 @@ file or in a device of its own, no CA is made, and that one certifies the keys.`
 	return cmd
 }
 
+// check refuses what certs.Init would refuse, and names the flag.
+func (o *keyInitOptions) check(dir string) error {
+	if !slices.Contains(certs.Algorithms(), o.algorithm) {
+		return usagef("--algorithm %s: there are: %s", quote.Name(o.algorithm), strings.Join(certs.Algorithms(), ", "))
+	}
+	for _, name := range o.with {
+		if !slices.Contains(certs.Extras(), name) {
+			return usagef("--with %s: there are: %s", quote.Name(name), strings.Join(certs.Extras(), ", "))
+		}
+	}
+	switch {
+	case o.days < 0:
+		return usagef("--days %d: at least 1", o.days)
+	case o.name != "" && o.ca.key == "":
+		return usagef("--name %s: there is no CA in %s: name its key and certificate with --ca-key and --ca", quote.Name(o.name), quote.Name(dir))
+	}
+	return nil
+}
+
+// option is the text of an error about an option of certs.Init.
+func option(err error) string {
+	text := strings.TrimPrefix(err.Error(), certs.ErrOption.Error()+": ")
+	return strings.TrimPrefix(text, "subject: ")
+}
+
 // caOf takes the CA in dir for a further set, unless another was named.
 func (o *keyInitOptions) caOf(dir string) {
 	key := filepath.Join(dir, "system_trusted_key.key")
@@ -85,11 +112,14 @@ func (o *keyInitOptions) caOf(dir string) {
 func runKeyInit(ctx context.Context, a *app, o keyInitOptions, dir string) error {
 	guardMemory()
 	o.caOf(dir)
+	if err := o.check(dir); err != nil {
+		return err
+	}
 	options := certs.InitOptions{Algorithm: o.algorithm, With: o.with, Days: o.days, OnlyCA: o.onlyCA, Name: o.name}
 	var err error
 	if o.subject != "" {
 		if options.Subject, err = certs.ParseSubject(o.subject); err != nil {
-			return usageError{err}
+			return usagef("--subject: %s", option(err))
 		}
 	}
 	if o.on == "" && o.key.pass != "" {
@@ -111,7 +141,7 @@ func runKeyInit(ctx context.Context, a *app, o keyInitOptions, dir string) error
 	defer devices.close()
 	pairs, err := certs.Init(ctx, dir, options)
 	if errors.Is(err, certs.ErrOption) || errors.Is(err, pkcs11.ErrURI) || errors.Is(err, tpm.ErrURI) {
-		return usageError{err}
+		return usagef("%s", option(err))
 	}
 	if err != nil {
 		return err

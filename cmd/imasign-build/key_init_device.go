@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/imasign/imasign-build/internal/certs"
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
@@ -38,7 +39,11 @@ func (o *keyInitOptions) devices(ctx context.Context, a *app, init *certs.InitOp
 		d.open = append(d.open, ca)
 		if ca.Public.Certificate() == nil {
 			d.close()
-			return nil, usagef("which certificate has the CA? --ca FILE")
+			return nil, usagef("which certificate belongs to --ca-key? --ca FILE")
+		}
+		if !ca.Public.Certificate().IsCA {
+			d.close()
+			return nil, usagef("--ca %s: it is not a CA certificate: name the one of the key that certifies, such as system_trusted_key.crt", quote.Name(o.ca.cert))
 		}
 		init.CA = &certs.Issuer{Certificate: ca.Public.Certificate(), Key: ca.CryptoSigner(ctx)}
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -54,7 +55,7 @@ func describe(ctx context.Context, a *app, flags keyFlags, uri string) ([]report
 	flags.key = uri
 	key, keyErr := flags.open(ctx, a)
 	if keyErr != nil {
-		if errors.Is(err, certs.ErrNoCertificate) || isDirectory(uri) {
+		if errors.Is(err, certs.ErrNoCertificate) || errors.Is(keyErr, fs.ErrNotExist) || isDirectory(uri) {
 			return nil, keyErr
 		}
 		return nil, fmt.Errorf("neither a certificate nor a key: %w", keyErr)

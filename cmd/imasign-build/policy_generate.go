@@ -15,6 +15,7 @@ import (
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/internal/atomicfile"
 	"github.com/imasign/imasign-build/internal/policy"
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/internal/tree"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/rootfs"
@@ -87,7 +88,11 @@ func runPolicyGenerate(ctx context.Context, a *app, o policyGenerateOptions) err
 	}
 	text, err := policy.Generate(o.profile)
 	if err != nil {
-		return usageError{fmt.Errorf("--profile: %w", err)}
+		var names []string
+		for _, p := range policy.Profiles() {
+			names = append(names, p.Name)
+		}
+		return usagef("--profile %s: there are: %s", quote.Name(o.profile), strings.Join(names, ", "))
 	}
 	if o.output == "-" {
 		return a.printFile(text)

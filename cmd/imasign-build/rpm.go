@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/pflag"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/rpmfiles"
 	"github.com/imasign/imasign-build/internal/pipeline"
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
 )
 
@@ -61,7 +63,7 @@ func (f *packageFlags) level() (rpmsign.Level, error) {
 	case rpmsign.CheckPayload, rpmsign.CheckHeader, rpmsign.CheckFiles:
 		return level, nil
 	}
-	return "", usagef("check %q: it is %q, %q or %q", f.check, rpmsign.CheckPayload, rpmsign.CheckHeader, rpmsign.CheckFiles)
+	return "", usagef("--check %s: it is %s, %s or %s", quote.Name(f.check), rpmsign.CheckPayload, rpmsign.CheckHeader, rpmsign.CheckFiles)
 }
 
 // headerLimits are the largest signature headers that versions of rpm take, in bytes.
@@ -80,7 +82,7 @@ func (f *packageFlags) units(paths []string) ([]rpmfiles.Unit, error) {
 	case err != nil:
 		return nil, err
 	case len(units) == 0:
-		return nil, fmt.Errorf("%w: there is no file called *.rpm below %s", errNoPackages, paths)
+		return nil, fmt.Errorf("%w: there is no *.rpm file in %s: check the path", errNoPackages, strings.Join(paths, ", "))
 	}
 	return units, nil
 }
@@ -92,7 +94,7 @@ func (f *packageFlags) options() (rpmsign.Options, error) {
 	}
 	limit, known := headerLimits()[f.limit]
 	if !known {
-		return rpmsign.Options{}, usagef("--rpm-max-header: limit %q: it is 8K (rpm 4.14), 64K (rpm 4.15) or 64M (rpm 4.16 and later)", f.limit)
+		return rpmsign.Options{}, usagef("--rpm-max-header %s: it is 8K (rpm 4.14), 64K (rpm 4.15) or 64M (rpm 4.16 and later)", quote.Name(f.limit))
 	}
 	return rpmsign.Options{MaxHeader: limit}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/selection"
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
@@ -14,6 +15,7 @@ import (
 type selectFlags struct {
 	include, exclude, hashed []string
 	files                    string
+	filesFlag                string // --select or --require
 
 	rules *selection.Rules // once compiled
 }
@@ -29,11 +31,13 @@ func (f *selectFlags) addHashed(flags *pflag.FlagSet) {
 
 // addSelect adds --select to a command that does verb.
 func (f *selectFlags) addSelect(flags *pflag.FlagSet, verb string) {
+	f.filesFlag = "select"
 	flags.StringVar(&f.files, "select", string(selection.All), "which `files` to "+verb+": all regular ones, or executable ones")
 }
 
 // addRequire adds --require, and takes --select for it.
 func (f *selectFlags) addRequire(flags *pflag.FlagSet) {
+	f.filesFlag = "require"
 	flags.StringVar(&f.files, "require", string(selection.All), "which `files` must be signed: all regular ones, or executable ones")
 	flags.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 		if name == "select" {
@@ -61,7 +65,7 @@ func (f *selectFlags) compile(observe signing.Observer) (err error) {
 	case errors.As(err, &pattern):
 		return usageError{fmt.Errorf("--%s %q: %w", pattern.List, pattern.Text, pattern.Err)}
 	case errors.Is(err, selection.ErrFiles):
-		return usageError{err}
+		return usagef("--%s %s: it is all or executable", f.filesFlag, quote.Name(f.files))
 	}
 	return err
 }

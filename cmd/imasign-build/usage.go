@@ -79,8 +79,8 @@ func flagError(_ *cobra.Command, err error) error {
 }
 
 var (
-	errNumber  = errors.New("it is a whole number")
-	errBoolean = errors.New("it takes no value, or true or false")
+	errNumber  = errors.New("not a whole number")
+	errBoolean = errors.New("neither true nor false")
 	errTwice   = errors.New("it is given twice and takes one value")
 )
 

@@ -106,12 +106,12 @@ func parsePEM(data []byte) ([]*x509.Certificate, error) {
 		case otherCurve(err):
 			return nil, fmt.Errorf("certificate %d: %w", len(list)+1, ErrCurve)
 		case err != nil:
-			return nil, fmt.Errorf("certificate %d is damaged: %w", len(list)+1, quote.Plain(err))
+			return nil, fmt.Errorf("certificate %d is damaged (%w): copy it again", len(list)+1, quote.Plain(err))
 		}
 		list = append(list, cert)
 	}
 	if bytes.Contains(data, []byte("-----BEGIN CERTIFICATE-----")) {
-		return nil, fmt.Errorf("certificate %d is damaged or cut off", len(list)+1)
+		return nil, fmt.Errorf("certificate %d is damaged or cut off: copy it again", len(list)+1)
 	}
 	if len(list) == 0 {
 		return nil, fmt.Errorf("%w: %s", ErrNoCertificate, other)

@@ -113,7 +113,7 @@ func (o *InitOptions) checkName() error {
 	if strings.ContainsFunc(o.Name, func(c rune) bool {
 		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_'
 	}) || len(o.Name) > 64 {
-		return fmt.Errorf("%w: name %q: up to 64 letters, digits, - and _", ErrOption, o.Name)
+		return fmt.Errorf("%w: name %q: it has up to 64 letters, digits, - and _", ErrOption, o.Name)
 	}
 	if slices.Contains(Extras(), o.Name) {
 		return fmt.Errorf("%w: name %q: x509_ima_%[2]s or the like is the name of another kind of key", ErrOption, o.Name)

@@ -191,7 +191,7 @@ func open(ctx context.Context, path string) (*os.File, error) {
 	case o := <-done:
 		if errors.Is(o.err, syscall.ENXIO) {
 			if info, err := os.Stat(path); err == nil && info.Mode()&fs.ModeSocket != 0 {
-				return nil, fmt.Errorf("%s is a socket, which cannot be read as a file", path)
+				return nil, fmt.Errorf("%s is a socket, which cannot be read: name a file", path)
 			}
 		}
 		return o.file, o.err

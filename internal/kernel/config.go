@@ -30,7 +30,7 @@ func ReadConfig(r io.Reader) (*Config, error) {
 		return nil, fmt.Errorf("read kernel configuration: %w", err)
 	}
 	if len(c.values) == 0 {
-		return nil, fmt.Errorf("read kernel configuration: no line sets a CONFIG_ symbol")
+		return nil, fmt.Errorf("read kernel configuration: no line sets a CONFIG_ symbol: name a .config or a /boot/config-* file")
 	}
 	return c, nil
 }

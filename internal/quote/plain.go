@@ -82,6 +82,9 @@ func withoutPackage(text string) string {
 	} {
 		text = strings.TrimPrefix(text, name+": ")
 	}
+	if strings.HasPrefix(text, "tag byte does not have MSB set") { // an OpenPGP packet has it
+		return "it is not OpenPGP data"
+	}
 	if text == "" || text == "EOF" {
 		return "the data ends too early"
 	}

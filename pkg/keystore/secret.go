@@ -65,7 +65,7 @@ func fromEnvironment(name string, getenv func(string) (string, bool)) Secret {
 		value, set := getenv(name)
 		switch {
 		case !set:
-			return nil, fmt.Errorf("%s: %w: it is not set", what, ErrNoSecret)
+			return nil, fmt.Errorf("%s: %w: it is not set: check its name and export it", what, ErrNoSecret)
 		case value == "":
 			return nil, fmt.Errorf("%s: %w: it is empty", what, ErrNoSecret)
 		case len(value) > maxSecret:
@@ -107,7 +107,10 @@ func fromDescriptor(number string, warn func(string)) (Secret, error) {
 // the next file.
 func duplicate(fd int, name string) (*os.File, error) {
 	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
-	if err != nil {
+	switch {
+	case errors.Is(err, unix.EBADF):
+		return nil, fmt.Errorf("%s is not open: open it for the program, as %d<FILE does in a shell", name, fd)
+	case err != nil:
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	return os.NewFile(uintptr(own), name), nil
@@ -124,9 +127,9 @@ func oneLine(name string, data []byte, err error) ([]byte, error) {
 	}
 	switch {
 	case len(line) == 0:
-		err = fmt.Errorf("%s: %w: it is empty", name, ErrNoSecret)
+		err = fmt.Errorf("%s: %w: it is empty: write the passphrase to it, in one line", name, ErrNoSecret)
 	case bytes.ContainsAny(line, "\n\r\x00"):
-		err = fmt.Errorf("%s: %w: it holds several lines or binary data", name, ErrNoSecret)
+		err = fmt.Errorf("%s: %w: it has several lines or binary data: write the passphrase to it, in one line", name, ErrNoSecret)
 	default:
 		return line, nil
 	}

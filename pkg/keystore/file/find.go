@@ -73,10 +73,12 @@ func findPEM(data []byte) (*contents, error) {
 		return &found, nil
 	case other != nil:
 		return nil, other
+	case bytes.Contains(data, []byte("-----BEGIN PGP ")):
+		return nil, otherPEM("PGP MESSAGE") // its checksum is none of PEM
 	case bytes.Contains(data, []byte("---- BEGIN SSH2 ")):
 		return nil, conversion{notAKey("it is an SSH key"), bySSH}
 	}
-	return nil, notAKey("the PEM is damaged or cut off")
+	return nil, notAKey("the PEM is damaged or cut off: copy it again")
 }
 
 // otherPEM says what a label stands for, when it is not a key that signs.
@@ -106,7 +108,7 @@ func findDER(data []byte) (*contents, error) {
 	var all asn1.RawValue
 	rest, err := asn1.Unmarshal(data, &all)
 	if err != nil {
-		return nil, notAKey("it begins like DER, but is damaged or cut off")
+		return nil, notAKey("it begins like DER, but is damaged or cut off: copy it again")
 	}
 	if len(bytes.TrimSpace(rest)) > 0 {
 		return nil, notAKey("bytes follow the DER")

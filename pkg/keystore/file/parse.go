@@ -21,7 +21,7 @@ import (
 func parse(der []byte) (crypto.Signer, error) {
 	var all asn1.RawValue
 	if rest, err := asn1.Unmarshal(der, &all); err != nil || len(rest) > 0 {
-		return nil, notAKey("its DER is damaged or cut off")
+		return nil, notAKey("its DER is damaged or cut off: copy it again")
 	}
 	switch shape := outline(all.Bytes); {
 	case strings.HasPrefix(shape, "iso"):
@@ -90,7 +90,7 @@ func parseSEC1(der, content []byte) (crypto.Signer, error) {
 
 func asSigner[K any](key K, err error) (crypto.Signer, error) {
 	if err != nil {
-		return nil, fmt.Errorf("%w: its numbers do not make a key", keystore.ErrNotAKey)
+		return nil, fmt.Errorf("%w: its numbers do not make a key: copy it again", keystore.ErrNotAKey)
 	}
 	s, ok := any(key).(crypto.Signer)
 	if !ok {
@@ -139,7 +139,7 @@ func unsupportedKey(algorithm string) error {
 }
 
 func damaged(form string) error {
-	return fmt.Errorf("%w: its %s structure is damaged", keystore.ErrNotAKey, form)
+	return fmt.Errorf("%w: its %s structure is damaged: copy it again", keystore.ErrNotAKey, form)
 }
 
 func algorithmName(oid string) string {

@@ -100,9 +100,9 @@ func (v view) privateKey(l *location) (p11.ObjectHandle, error) {
 		return found[0], nil
 	case 0:
 		all, _ := v.search((&location{}).template(p11.CKO_PRIVATE_KEY)...)
-		return 0, fmt.Errorf("%s: private key %w: %s has %s", l, keystore.ErrNotFound, v.token, v.listed(all))
+		return 0, fmt.Errorf("private key %w: %s has %s", keystore.ErrNotFound, v.token, v.listed(all))
 	}
-	return 0, fmt.Errorf("%s: %w in %s matches: %s: name one by object= and id=", l, keystore.ErrSeveralKeys, v.token, v.listed(found))
+	return 0, fmt.Errorf("%w in %s matches: %s: name one by object= and id=", keystore.ErrSeveralKeys, v.token, v.listed(found))
 }
 
 func (v view) listed(objects []p11.ObjectHandle) string {

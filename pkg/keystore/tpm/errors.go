@@ -3,6 +3,7 @@ package tpm
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/google/go-tpm/tpm2"
 
@@ -17,8 +18,11 @@ func translate(err error) error {
 		return err
 	}
 	for _, m := range meanings() {
-		if !errors.Is(code, m.code) {
+		switch {
+		case !errors.Is(code, m.code):
 			continue
+		case strings.Contains(err.Error(), m.advice):
+			return err // translated already
 		}
 		if m.sentinel != nil {
 			return fmt.Errorf("%w: %s (%w)", m.sentinel, m.advice, err)
@@ -46,7 +50,7 @@ func meanings() []meaning {
 		{tpm2.TPMRCTicket, keystore.ErrKeyUse, "it is a restricted key, which signs only what the TPM itself has digested"},
 		{tpm2.TPMRCScheme, keystore.ErrKeyUse, "the key, or the TPM, does not sign in this way"},
 		{tpm2.TPMRCHash, ErrHash, "the TPM does not know this one"},
-		{tpm2.TPMRCIntegrity, keystore.ErrNotFound, "the key file is of another TPM, of another parent key, or of before the TPM was cleared"},
+		{tpm2.TPMRCIntegrity, keystore.ErrNotFound, "the key file belongs to another TPM or another parent key, or the TPM was cleared since: use that TPM, or make a new key"},
 		{tpm2.TPMRCKeySize, keystore.ErrUnsupportedKey, "the TPM makes no key of this size"},
 		{tpm2.TPMRCCurve, keystore.ErrUnsupportedKey, "the TPM does not have this curve"},
 		{tpm2.TPMRCInitialize, keystore.ErrGone, "the TPM was not started since it was switched on: tpm2_startup --clear"},

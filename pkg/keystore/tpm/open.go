@@ -171,7 +171,7 @@ func (k *key) prove(ctx context.Context, public *ima.PublicKey) error {
 		return err
 	}
 	digest := make([]byte, h.Size())
-	sigs, err := k.SignRaw(ctx, h, [][]byte{digest})
+	sigs, err := k.signAll(ctx, h, [][]byte{digest})
 	if errors.Is(err, keystore.ErrWrongPIN) && len(k.auth) == 0 {
 		return fmt.Errorf("%w: %w", keystore.ErrPINNeeded, err)
 	}

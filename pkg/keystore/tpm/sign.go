@@ -36,18 +36,27 @@ type key struct {
 // SignRaw signs the digests one after the other. Between them other workers have
 // their turn, and the context is obeyed.
 func (k *key) SignRaw(ctx context.Context, h crypto.Hash, digests [][]byte) ([][]byte, error) {
-	if err := ima.CheckDigests(h, digests); err != nil {
+	sigs, err := k.signAll(ctx, h, digests)
+	if err != nil {
 		return nil, fmt.Errorf("sign with %s: %w", k.where, err)
+	}
+	return sigs, nil
+}
+
+// signAll is SignRaw. Its errors do not name the key.
+func (k *key) signAll(ctx context.Context, h crypto.Hash, digests [][]byte) ([][]byte, error) {
+	if err := ima.CheckDigests(h, digests); err != nil {
+		return nil, err
 	}
 	hash, err := k.hash(h)
 	if err != nil {
-		return nil, fmt.Errorf("sign with %s: %w", k.where, err)
+		return nil, err
 	}
 	sigs := make([][]byte, len(digests))
 	for i, digest := range digests {
 		err := k.device.do(ctx, func() (err error) { sigs[i], err = k.signOne(hash, digest); return err })
 		if err != nil {
-			return nil, fmt.Errorf("sign with %s: %w", k.where, translate(err))
+			return nil, translate(err)
 		}
 	}
 	return sigs, nil

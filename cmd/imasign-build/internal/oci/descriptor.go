@@ -97,7 +97,15 @@ func parseDescriptor(o object) (d descriptor, err error) {
 	return d, nil
 }
 
-// is holds that a blob of that size and hash is the one that the descriptor names.
+// named returns an error about the blob, with its digest unless err begins with it.
+func (d *descriptor) named(what string, err error) error {
+	if strings.HasPrefix(err.Error(), string(d.digest)+": ") {
+		return fmt.Errorf("%s %w", what, err)
+	}
+	return fmt.Errorf("%s %s: %w", what, d.digest, err)
+}
+
+// is checks that a blob of that size and hash is the one that the descriptor names.
 func (d *descriptor) is(size int64, h hash.Hash) error {
 	if sum := hex.EncodeToString(h.Sum(nil)); size != d.size || sum != d.digest.hex() {
 		return fmt.Errorf("%s: %w: the blob has %d bytes and the digest %s", d.digest, ErrFormat, size, sum)

@@ -162,7 +162,10 @@ func (l *Layer) read(ctx context.Context, at Place) (err error) {
 	} else {
 		was.digest, err = l.blob.digest(ctx)
 	}
-	if err != nil {
+	switch {
+	case err != nil && at.descriptor != nil:
+		return at.descriptor.named("layer", err)
+	case err != nil:
 		return fmt.Errorf("%s: %w", at, err)
 	}
 	if l.Archive, err = tarball.Open(ctx, l.blob.reader(), at.String(), l.walk.opts.Archive); err != nil {

@@ -115,7 +115,7 @@ func (w *walk) head(d *descriptor) ([]byte, error) {
 func (w *walk) blob(d *descriptor) (*blob, error) {
 	b, err := w.open(d.digest.path())
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%s: %w: it is not in the layout", d.digest, ErrUnsupported)
+		return nil, fmt.Errorf("%s: %w: it is not in the layout: copy the image with all its layers", d.digest, ErrUnsupported)
 	}
 	return b, err
 }
@@ -218,7 +218,7 @@ func (w *walk) surveyManifest(ctx context.Context, o object, n *node) error {
 	for i := range layers {
 		what, err := w.contents(&layers[i])
 		if err != nil {
-			return fmt.Errorf("layer %s: %w", layers[i].digest, err)
+			return layers[i].named("layer", err)
 		}
 		if met[what] = &layers[i]; what == archive {
 			w.place(layers[i].digest.path(), &layers[i])
@@ -233,7 +233,7 @@ func (w *walk) surveyManifest(ctx context.Context, o object, n *node) error {
 	if hasConfig {
 		ids, err := w.diffIDs(ctx, &config)
 		if err != nil {
-			return fmt.Errorf("config %s: %w", config.digest, err)
+			return config.named("config", err)
 		}
 		isImage = isConfig(config.mediaType) || ids != nil
 	}

@@ -247,7 +247,7 @@ func (w *walk) ociLayer(ctx context.Context, d *descriptor) (*layer, error) {
 	}
 	met, err := w.met(d.digest.path())
 	if err != nil {
-		return nil, fmt.Errorf("layer %s: %w", d.digest, err)
+		return nil, d.named("layer", err)
 	}
 	if err := sameSize(d, met.was.size); err != nil {
 		return nil, err

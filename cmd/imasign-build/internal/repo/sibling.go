@@ -148,7 +148,7 @@ func sameFileSystem(a, b string) error {
 		return &os.PathError{Op: "stat", Path: b, Err: err}
 	}
 	if sa.Dev != sb.Dev {
-		return fmt.Errorf("swap %s: %s lies on another file system, where it cannot be exchanged", a, b)
+		return fmt.Errorf("swap %s: %s lies on another file system, where it cannot be exchanged: name a place on the same one", a, b)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package selection
 
 import (
+	"fmt"
 	"path"
 	"strings"
 	"sync/atomic"
@@ -104,7 +105,7 @@ func newGlob(text string) (glob, error) {
 	anchored := strings.Contains(text, "/")
 	text = strings.TrimPrefix(text, "/")
 	if text == "" {
-		return glob{}, ErrPattern
+		return glob{}, fmt.Errorf("%w: it names nothing", ErrPattern)
 	}
 	g := glob{names: strings.Split(text, "/"), below: below}
 	if !anchored {
@@ -115,8 +116,11 @@ func newGlob(text string) (glob, error) {
 		g.names, g.below = g.names[:len(g.names)-1], true
 	}
 	for _, name := range g.names {
-		if _, err := path.Match(name, ""); err != nil || name == "" {
-			return glob{}, ErrPattern
+		if name == "" {
+			return glob{}, fmt.Errorf("%w: two slashes follow each other", ErrPattern)
+		}
+		if _, err := path.Match(name, ""); err != nil {
+			return glob{}, fmt.Errorf("%w: %q is malformed: write a literal [, * or ? with \\ before it", ErrPattern, name)
 		}
 	}
 	return g, nil
