@@ -7,6 +7,12 @@ BITBAKE_TESTS ?= TestBuild|TestParse|TestHostTools
 
 VULNDB ?= https://vuln.go.dev
 
+PREFIX ?= /usr/local
+PROGRAM = $(DESTDIR)$(PREFIX)/bin/imasign-build
+BASH_COMPLETION = $(DESTDIR)$(PREFIX)/share/bash-completion/completions/imasign-build
+ZSH_COMPLETION = $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_imasign-build
+FISH_COMPLETION = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/imasign-build.fish
+
 # The tests of the C in the program, with all that they link and the programs that they
 # build under AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer. The static
 # libraries leave LD_PRELOAD to the tests. Symbols are what leaks.supp names.
@@ -14,12 +20,22 @@ SANITIZE = GOFLAGS="$$GOFLAGS -asan '-ldflags=-s=0 -w=0'" LSAN_OPTIONS=suppressi
 	CGO_CFLAGS="-g -O1 -Werror -fno-omit-frame-pointer -fsanitize=undefined -fno-sanitize-recover=undefined" \
 	CGO_LDFLAGS="-fsanitize=undefined -static-libasan -static-libubsan" $(GO) test -count=1 -timeout 25m
 
-.PHONY: all build demo quick sanitize test kernel bitbake check nightly lint docs vuln bench fuzz deps clean
+.PHONY: all build install uninstall demo quick sanitize test kernel bitbake check nightly lint docs vuln bench fuzz deps clean
 
 all: build
 
 build: ## bin/imasign-build
 	$(GO) build -trimpath -o bin/imasign-build ./cmd/imasign-build
+
+install: build ## the program and completions for bash, zsh and fish: make install [PREFIX=~/.local] [DESTDIR=…]
+	install -D -m 0755 bin/imasign-build "$(PROGRAM)"
+	bin/imasign-build completion bash >bin/completion && install -D -m 0644 bin/completion "$(BASH_COMPLETION)"
+	bin/imasign-build completion zsh >bin/completion && install -D -m 0644 bin/completion "$(ZSH_COMPLETION)"
+	bin/imasign-build completion fish >bin/completion && install -D -m 0644 bin/completion "$(FISH_COMPLETION)"
+	rm bin/completion
+
+uninstall: ## what make install installed, with the same PREFIX and DESTDIR
+	rm -f "$(PROGRAM)" "$(BASH_COMPLETION)" "$(ZSH_COMPLETION)" "$(FISH_COMPLETION)"
 
 demo: build ## the main job on real files, in under a minute
 	./tests/demo.sh bin/imasign-build
