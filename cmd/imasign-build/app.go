@@ -41,12 +41,16 @@ var errWrong = errors.New("verification found something wrong")
 // went nowhere (a full disk, a closed pipe) ends in an exit code.
 type results struct {
 	io.Writer
-	begun bool // something was written, or should have been
-	err   error
+	before func() // each write
+	begun  bool   // something was written, or should have been
+	err    error
 }
 
 func (r *results) Write(b []byte) (int, error) {
 	r.begun = true
+	if r.before != nil {
+		r.before()
+	}
 	n, err := r.Writer.Write(b)
 	if err != nil && r.err == nil {
 		r.err = fmt.Errorf("write the result: %w", err)
@@ -83,10 +87,14 @@ type app struct {
 }
 
 func newApp() *app {
-	return &app{
+	a := &app{
 		in: stream(os.Stdin, closed("standard input")), out: &results{Writer: stream(os.Stdout, closed("standard output"))}, err: os.Stderr, getenv: os.LookupEnv, terminal: isTerminal, width: columns,
 		backends: keystore.Backends{file.New(), pkcs11.New(), tpm.New()},
 	}
+	if a.terminal(a.out.Writer) { // which is the one that progress is on
+		a.out.before = func() { a.screen.erase(a.err) }
+	}
+	return a
 }
 
 // stream returns a standard stream, or otherwise where it was closed when the program

@@ -207,20 +207,17 @@ func (t *tally) percentage() string {
 	return fmt.Sprintf("%d%%", int(share*100))
 }
 
-// The bar is as wide as the line leaves room for, within limits, in columns.
-const (
-	minBar = 8
-	maxBar = 24
-)
+// barWidth is that of the bar and the space behind it: what a typical line leaves of 80
+// columns.
+const barWidth = 18
 
-// bar returns a bar with a space behind it, "" where it does not fit or nobody knows how
-// much there is to do.
+// bar returns the bar, "" if it does not fit or nobody knows how much there is to do.
 func (t *tally) bar(room int) string {
 	share, known := t.share()
-	inner := min(room, maxBar) - len("[] ")
-	if !known || inner < minBar {
+	if !known || room < barWidth {
 		return ""
 	}
+	const inner = barWidth - len("[] ")
 	full := int(share * float64(inner))
 	return "[" + strings.Repeat("=", full) + strings.Repeat(" ", inner-full) + "] "
 }

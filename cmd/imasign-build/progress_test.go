@@ -88,7 +88,7 @@ func TestLineOnATerminal(t *testing.T) {
 		p.observer.Tell(signing.Event{Kind: signing.Listed, Entries: 200, Bytes: 2000})
 		p.observer.Tell(signing.Event{Kind: signing.Planned, Entries: 50, Bytes: 500})
 		wait(appearsAfter + frame)
-		if said, want := screen.take(), line("[=====                ] digested 50 of 200 entries, 0.5 of 2.0 kB"); said != want {
+		if said, want := screen.take(), line("[===            ] digested 50 of 200 entries, 0.5 of 2.0 kB"); said != want {
 			t.Errorf("%q, want %q", said, want)
 		}
 		wait(10 * frame)
@@ -96,7 +96,7 @@ func TestLineOnATerminal(t *testing.T) {
 			t.Errorf("the same line was drawn again: %q", said)
 		}
 		p.observer.Warn("file", "is odd")
-		if said, want := screen.take(), "\r\x1b[Kimasign-build: warning: file is odd\n[=====                ] digested 50 of 200 entries, 0.5 of 2.0 kB"; said != want {
+		if said, want := screen.take(), "\r\x1b[Kimasign-build: warning: file is odd\n[===            ] digested 50 of 200 entries, 0.5 of 2.0 kB"; said != want {
 			t.Errorf("%q, want %q", said, want)
 		}
 		p.close()
@@ -366,9 +366,9 @@ func TestNoLineWraps(t *testing.T) {
 		verb: "digested", unit: "entries", done: amount{12_034, 1.2e9}, total: amount{18_024, 2e9}, left: 7 * time.Second,
 	}}
 	for width, want := range map[int]string{
-		97: "[=============        ] digested 12,034 of 18,024 entries, 1.2 of 2.0 GB, 0:07 left",
+		97: "[=========      ] digested 12,034 of 18,024 entries, 1.2 of 2.0 GB, 0:07 left",
 		77: "[=========      ] digested 12,034 of 18,024 entries, 1.2 of 2.0 GB, 0:07 left",
-		61: "digested 12,034 of 18,024 entries, 1.2 of 2.0 GB, 0:07 left",
+		76: "digested 12,034 of 18,024 entries, 1.2 of 2.0 GB, 0:07 left",
 		50: "digested 12,034 of 18,024 entries, 0:07 left",
 		37: "digested 12,034 of 18,024, 0:07 left",
 		30: "12,034 of 18,024, 0:07 left",
