@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -71,7 +72,8 @@ type app struct {
 	in             io.Reader
 	out            *results
 	err            io.Writer
-	screen         screen // what is on the terminal behind err
+	screen         screen     // what is on the terminal behind err
+	asking         sync.Mutex // for a passphrase
 	width          func(io.Writer) int
 	getenv         func(string) (string, bool)
 	terminal       func(io.Writer) bool

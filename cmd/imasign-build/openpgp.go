@@ -70,7 +70,7 @@ func (f *openPGPFlags) openGPG(ctx context.Context, a *app, id string, date time
 	if strings.TrimSuffix(id, "!") == "" {
 		return nil, usagef("--openpgp-key %s: gpg:KEYID, a fingerprint, key id or user id", f.key)
 	}
-	g := rpmsign.GPG{Key: id, Date: date}
+	g := rpmsign.GPG{Key: id, Date: date, Asking: a.prompting}
 	if f.pass != "" {
 		secret, err := a.secret("--openpgp-pass", f.pass)
 		if err != nil {

@@ -14,10 +14,8 @@ import (
 type screen struct {
 	mu     sync.Mutex
 	drawn  string // the line on the terminal; "" for none
-	asking bool   // somebody is asked: nothing is drawn, and text waits
+	asking int    // prompts on the terminal: nothing is drawn, and text waits
 	held   []byte // that text
-
-	prompts sync.Mutex // one prompt at a time
 }
 
 // maxHeld bounds the text that waits for an answer, in bytes.
@@ -32,7 +30,7 @@ const (
 func (s *screen) draw(w io.Writer, line string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.asking || line == s.drawn {
+	if s.asking > 0 || line == s.drawn {
 		return
 	}
 	s.drawn = line
@@ -50,7 +48,7 @@ func (s *screen) erase(w io.Writer) {
 func (s *screen) print(w io.Writer, text string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.asking {
+	if s.asking > 0 {
 		if len(s.held)+len(text) <= maxHeld {
 			s.held = append(s.held, text...)
 		}
@@ -74,20 +72,19 @@ func (s *screen) without(text string) string {
 }
 
 // ask takes the line off the terminal and keeps it free for a prompt until answered is
-// called. It waits for other prompts to end.
+// called.
 func (s *screen) ask(w io.Writer) (answered func()) {
-	s.prompts.Lock()
-	s.erase(w)
 	s.mu.Lock()
-	s.asking = true
-	s.mu.Unlock()
+	defer s.mu.Unlock()
+	s.asking++
+	_, _ = io.WriteString(w, s.without("")) // nobody could be told
 	return func() {
 		s.mu.Lock()
-		s.asking = false
-		_, _ = w.Write(s.held) // nobody could be told
-		s.held = nil
-		s.mu.Unlock()
-		s.prompts.Unlock()
+		defer s.mu.Unlock()
+		if s.asking--; s.asking == 0 {
+			_, _ = w.Write(s.held) // nobody could be told
+			s.held = nil
+		}
 	}
 }
 

@@ -194,19 +194,21 @@ func TestAnswersAreNoWork(t *testing.T) {
 	})
 }
 
-// TestPromptsTakeTurns checks that a second prompt waits for the answer to the first.
-func TestPromptsTakeTurns(t *testing.T) {
-	p, _ := onTTY("none")
+// TestTwoPrompts checks that the terminal stays free up to the last answer, as for the
+// pinentries of two gpg processes.
+func TestTwoPrompts(t *testing.T) {
+	p, screen := onTTY("none")
 	defer p.close()
-	first := p.app.prompting()
-	second := make(chan func())
-	go func() { second <- p.app.prompting() }()
-	select {
-	case <-second:
-		t.Error("two prompts at a time")
-	case <-time.After(20 * time.Millisecond):
-		first()
-		(<-second)()
+	first, second := p.app.prompting(), p.app.prompting()
+	p.observer.Warn("file", "is odd")
+	first()
+	p.app.screen.draw(screen, "line")
+	if said := screen.take(); said != "" {
+		t.Errorf("over the second prompt: %q", said)
+	}
+	second()
+	if said := screen.take(); said != "imasign-build: warning: file is odd\n" {
+		t.Errorf("after both: %q", said)
 	}
 }
 

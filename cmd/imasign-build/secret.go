@@ -91,6 +91,8 @@ func (a *app) prompting() (answered func()) {
 // ask reads a passphrase without echo. However it ends, by a signal too, the
 // terminal is given back as it was.
 func (a *app) ask(ctx context.Context, terminal *os.File, prompt string) (_ []byte, err error) {
+	a.asking.Lock() // one question at a time
+	defer a.asking.Unlock()
 	defer a.prompting()()
 	fd := int(terminal.Fd())
 	state, err := term.GetState(fd)

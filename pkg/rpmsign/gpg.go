@@ -27,6 +27,9 @@ type GPG struct {
 	// Passphrase, unless nil, is handed to gpg through a pipe for every signature.
 	// Otherwise the agent knows it, or asks for it with pinentry.
 	Passphrase []byte
+	// Asking, unless nil, is called before the agent asks for the passphrase or a PIN, on
+	// any goroutine. It may block. answered is called after gpg has ended.
+	Asking func() (answered func())
 	// Date is the creation time that signatures state. The zero time means now.
 	Date time.Time
 	// Environment is the environment of gpg, "NAME=value". nil means that of the caller. It

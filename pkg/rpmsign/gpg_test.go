@@ -118,6 +118,31 @@ func TestGPGPassphrase(t *testing.T) {
 	mustGPG(t, r.of("a@example.invalid"))
 }
 
+// TestGPGAsks checks that a pinentry, which waits for that, is announced, and that its end
+// is.
+func TestGPGAsks(t *testing.T) {
+	t.Parallel()
+	const pass = "correct-horse-9"
+	r := newRing(t)
+	r.write(t, "gpg-agent.conf", "default-cache-ttl 0\npinentry-program "+filepath.Join(r.home, "pinentry")+"\n")
+	r.key(t, "ed25519", "sign", "never", pass)
+	r.write(t, "pinentry", fmt.Sprintf("#!/bin/sh\necho OK\nwhile read -r word rest; do case $word in GETPIN) i=0; until [ -e %s/free ] || [ $i = 200 ]; do i=$((i+1)); sleep 0.1; done; [ $i = 200 ] || echo D %s; echo OK;; *) echo OK;; esac; done\n", r.home, pass))
+	free, asked := filepath.Join(r.home, "free"), 0
+	g := r.of("a@example.invalid")
+	g.Asking = func() func() {
+		asked++
+		r.write(t, "free", "")
+		return func() { check(t, os.Remove(free)) }
+	}
+	key := mustGPG(t, g)
+	if _, err := os.Stat(free); asked != 1 || !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("asked %d times, %v", asked, err)
+	}
+	if _, err := key.signature(strings.NewReader("text")); err != nil || asked != 2 {
+		t.Errorf("asked %d times, %v", asked, err)
+	}
+}
+
 // revoke revokes a key with the certificate that gpg made for it.
 func (r ring) revoke(t *testing.T, fingerprint string) {
 	t.Helper()

@@ -60,7 +60,9 @@ func (g *GPG) run(ctx context.Context, in io.Reader, args ...string) ([]byte, er
 		cmd.Args = append(cmd.Args, "--pinentry-mode", "loopback", "--passphrase-fd", fmt.Sprint(gpgPassphrase))
 	}
 	cmd.Args = append(cmd.Args, args...)
-	err = runReading(cmd, statuses, status)
+	watch := &pinentry{asking: g.Asking}
+	err = runReading(cmd, statuses, io.MultiWriter(status, watch))
+	watch.end()
 	switch {
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
@@ -106,6 +108,38 @@ func runReading(cmd *exec.Cmd, statuses *pipe, status io.Writer) error {
 	_ = statuses.read.SetReadDeadline(time.Now().Add(time.Second))
 	<-read
 	return err
+}
+
+// pinentry watches the status descriptor for the start of a pinentry, which gpg reports
+// before that asks anything.
+type pinentry struct {
+	asking   func() (answered func()) // nil for nobody who wants to know
+	line     []byte                   // the beginning of one
+	answered func()                   // nil before asking was called
+}
+
+// Write never fails.
+func (p *pinentry) Write(b []byte) (int, error) {
+	for _, c := range b {
+		switch {
+		case c != '\n':
+			if len(p.line) < maxGPGSaid {
+				p.line = append(p.line, c)
+			}
+			continue
+		case p.asking != nil && p.answered == nil && bytes.HasPrefix(p.line, []byte("[GNUPG:] PINENTRY_LAUNCHED")):
+			p.answered = p.asking()
+		}
+		p.line = p.line[:0]
+	}
+	return len(b), nil
+}
+
+// end follows the end of gpg, which is that of its pinentry.
+func (p *pinentry) end() {
+	if p.answered != nil {
+		p.answered()
+	}
 }
 
 // failures returns the status lines about errors.
