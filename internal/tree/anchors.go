@@ -9,24 +9,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// partLength is how much of a long path is opened at a time, in bytes, and maxAnchors
-// how many directories on the way stay open.
+// partLength is how many bytes of a long path are opened in one call. maxAnchors is how many
+// directories on the way stay open.
 const (
 	partLength = 256
 	maxAnchors = 128
 )
 
-// anchors are open directories far down in a tree, on the way to what was opened last.
-// Opened from the root, everything would cost as much as it is deep, and a chain of
-// directories the square of that. A directory that somebody moves or replaces meanwhile
-// stays the one that the anchor is of: what is opened there is the inode that the walk
-// met, or ErrChanged, and never anything that was not in the tree.
+// anchors are open directories deep in the tree, on the way to the file that was opened
+// last. If every file were opened from the root, the time would be proportional to its
+// depth, and quadratic for a chain of directories.
+//
+// If a directory is moved or replaced, its anchor still refers to the old one. This is safe:
+// a file opened there is the inode of the walk, or callers get ErrChanged, and it was in the
+// tree.
 type anchors struct {
 	root int
 	part func(at int, path string, flags int) (int, error) // Tree.openPart
 
 	mu   sync.Mutex
-	list []anchor // from the root downwards, each below the one before
+	list []anchor // from the root downwards, each below the anchor before
 }
 
 type anchor struct {
@@ -34,7 +36,7 @@ type anchor struct {
 	fd   int
 }
 
-// open opens a path that is longer than the kernel takes in one call.
+// open opens a path that is too long for one call.
 func (a *anchors) open(path string, flags int) (fd int, err error) {
 	err = a.near(path, func(at int, rest string) (err error) {
 		fd, err = a.part(at, rest, flags)
@@ -43,8 +45,8 @@ func (a *anchors) open(path string, flags int) (fd int, err error) {
 	return fd, err
 }
 
-// near calls use with an open directory on the way to path, which stays open that long,
-// and with the short path that is left from there.
+// near calls use with an open directory on the way to path, and with the short rest of the
+// path from there. The directory stays open until use returns.
 func (a *anchors) near(path string, use func(at int, rest string) error) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -53,7 +55,7 @@ func (a *anchors) near(path string, use func(at int, rest string) error) error {
 	if err == nil {
 		err = use(at, rest)
 	}
-	if errors.Is(err, unix.ENOENT) && old { // an anchor may be of a directory that is no more
+	if errors.Is(err, unix.ENOENT) && old { // an anchor may refer to a directory that was removed
 		a.drop(0)
 		if at, rest, err = a.reach(path); err == nil {
 			err = use(at, rest)
@@ -67,12 +69,12 @@ func (a *anchors) reach(path string) (at int, rest string, err error) {
 	below := 0
 	for i := len(a.list) - 1; i >= 0; i-- {
 		if n := len(a.list[i].path); n < len(path) && path[n] == '/' && path[:n] == a.list[i].path {
-			a.list[i].path = path[:n] // what comes next is likely to share its memory: that compares at once
+			a.list[i].path = path[:n] // the next path probably shares this memory, which makes the comparison fast
 			at, rest, below = a.list[i].fd, path[n+1:], i+1
 			break
 		}
 	}
-	if !local(rest) { // what leads to an anchor was looked at before
+	if !local(rest) { // the beginning of the path was checked when the anchor was opened
 		return -1, "", fs.ErrInvalid
 	}
 	for len(rest) >= partLength {
@@ -92,8 +94,8 @@ func (a *anchors) reach(path string) (at int, rest string, err error) {
 	return at, rest, nil
 }
 
-// add appends an anchor, giving up the one nearest to the root for it where there are
-// many, and returns how many there are.
+// add appends an anchor and returns the number of anchors. If there are too many, it closes
+// the one nearest to the root.
 func (a *anchors) add(new anchor) int {
 	if len(a.list) == maxAnchors {
 		_ = unix.Close(a.list[0].fd)
@@ -103,7 +105,7 @@ func (a *anchors) add(new anchor) int {
 	return len(a.list)
 }
 
-// drop closes all but the first n anchors.
+// drop closes all anchors except the first n.
 func (a *anchors) drop(n int) {
 	for _, old := range a.list[n:] {
 		_ = unix.Close(old.fd)

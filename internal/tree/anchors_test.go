@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// counting has the tree count what it gives the kernel to resolve, in bytes.
+// counting returns a counter of the bytes of paths that the tree makes the kernel resolve.
 func counting(tr *Tree) *int {
 	n, part := new(int), tr.anchors.part
 	tr.anchors.part = func(at int, path string, flags int) (int, error) {
@@ -20,9 +20,9 @@ func counting(tr *Tree) *int {
 	return n
 }
 
-// TestDepthIsLinear: what a walk and opening each of its names make the kernel resolve
-// grows with the number of names, not with its square, and so does the memory of the
-// paths.
+// TestDepthIsLinear walks a deep tree and opens each name. The bytes of paths that the kernel
+// resolves, and the memory of the paths, must be proportional to the number of names, not to
+// its square.
 func TestDepthIsLinear(t *testing.T) {
 	for _, k := range kernels {
 		t.Run(k.name, func(t *testing.T) {
@@ -54,10 +54,10 @@ func linear(t *testing.T, tr *Tree, depth int, bottom string) {
 		t.Fatalf("%d names", len(paths))
 	}
 	if most := 3 * partLength * len(paths); *resolved > most {
-		t.Errorf("the walk resolves %d bytes for %d names, at most %d were right", *resolved, len(paths), most)
+		t.Errorf("the walk resolves %d bytes for %d names, want at most %d", *resolved, len(paths), most)
 	}
 	if len(buffers) > 100 {
-		t.Errorf("the paths are in %d pieces of memory", len(buffers))
+		t.Errorf("the paths are in %d allocations", len(buffers))
 	}
 	for _, step := range []int{1, -1} { // downwards, and upwards
 		*resolved = 0
@@ -71,7 +71,7 @@ func linear(t *testing.T, tr *Tree, depth int, bottom string) {
 			ok(t, f.Close())
 		}
 		if most := 3 * partLength * len(paths); *resolved > most {
-			t.Errorf("opening all, by steps of %d, resolves %d bytes for %d names, at most %d were right", step, *resolved, len(paths), most)
+			t.Errorf("opening all, in steps of %d, resolves %d bytes for %d names, want at most %d", step, *resolved, len(paths), most)
 		}
 	}
 	if n := len(tr.anchors.list); n > maxAnchors {
@@ -79,8 +79,9 @@ func linear(t *testing.T, tr *Tree, depth int, bottom string) {
 	}
 }
 
-// An anchor whose directory is gone is given up: the path leads to what is there now.
-func TestAnchorsOfWhatIsNoMore(t *testing.T) {
+// TestAnchorsOfRemovedDirectories checks that an anchor of a removed directory is dropped, so
+// that the path leads to the new directory.
+func TestAnchorsOfRemovedDirectories(t *testing.T) {
 	dir := t.TempDir()
 	bottom := deep(t, dir, 40, 255)
 	tr := open(t, dir, Options{})
@@ -89,7 +90,7 @@ func TestAnchorsOfWhatIsNoMore(t *testing.T) {
 	defer was.Close()
 	run(t, "rm", "-rf", filepath.Join(dir, "0"))
 	if _, err := tr.Open(bottom); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("what is no more: %v", err)
+		t.Errorf("a removed directory: %v", err)
 	}
 	deep(t, dir, 40, 255)
 	now, err := tr.Open(bottom)
@@ -98,12 +99,13 @@ func TestAnchorsOfWhatIsNoMore(t *testing.T) {
 	old, err := StampOf(was)
 	ok(t, err)
 	if stamp, err := StampOf(now); err != nil || stamp.SameInode(old) {
-		t.Errorf("the file that is no more (%v)", err)
+		t.Errorf("opened the removed file (%v)", err)
 	}
 	run(t, "rm", "-rf", filepath.Join(dir, "0"))
 }
 
-// What is no path of the walk is refused behind an anchor as it is everywhere.
+// TestAnchorsLeadDownwardsOnly checks that paths that Walk never yields are refused below an
+// anchor too.
 func TestAnchorsLeadDownwardsOnly(t *testing.T) {
 	dir := t.TempDir()
 	bottom := deep(t, dir, 40, 255)

@@ -7,16 +7,17 @@ import (
 	"os"
 )
 
-// Content is an open file whose content is that which the walk met. Reading fails, rather
-// than ends, when the file is not in that state any more. It is for one goroutine.
+// Content is an open file that must not change while it is read. If the file is no longer in
+// the state of the walk, reading returns an error instead of io.EOF. A Content is for one
+// goroutine.
 type Content struct {
 	f     *os.File
 	stamp Stamp
 	read  int64
 }
 
-// OpenContent is [Tree.Open] of a file that the walk met in the state stamp. The error
-// wraps [ErrChanged] where it is in another.
+// OpenContent opens a file as [Tree.Open] does. stamp is the file's state in the walk. If
+// the file is in another state, the error wraps [ErrChanged].
 func (t *Tree) OpenContent(path string, stamp Stamp) (*Content, error) {
 	f, err := t.Open(path)
 	if err != nil {
@@ -29,8 +30,7 @@ func (t *Tree) OpenContent(path string, stamp Stamp) (*Content, error) {
 	return c, nil
 }
 
-// File returns the open file, which belongs to c. Reading it at an offset does not
-// disturb c.
+// File returns the open file. The caller must not close it, and may read it only at offsets.
 func (c *Content) File() *os.File { return c.f }
 
 func (c *Content) Read(b []byte) (int, error) {
@@ -40,12 +40,12 @@ func (c *Content) Read(b []byte) (int, error) {
 	if !end && c.read <= c.stamp.Size {
 		return n, err
 	}
-	// The end, or more than there was: a growing file is not followed.
+	// The end of the file, or more than its size in the walk: do not follow a growing file.
 	if changed := c.unchanged(); changed != nil {
 		return n, changed
 	}
-	if c.read != c.stamp.Size { // not a file system's regular file: /proc, a broken FUSE
-		return n, fmt.Errorf("read %s: its content is not of the %d bytes that its size states", c.f.Name(), c.stamp.Size)
+	if c.read != c.stamp.Size { // not a normal regular file: /proc, a broken FUSE file system
+		return n, fmt.Errorf("read %s: its content does not have the %d bytes that its size states", c.f.Name(), c.stamp.Size)
 	}
 	return n, err
 }

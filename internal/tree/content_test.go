@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// Files that state no size, as in /proc, have no content that could be relied on.
+// TestContentBeyondItsSize refuses files that state no size, as in /proc, because a change of
+// their content would not be noticed.
 func TestContentBeyondItsSize(t *testing.T) {
 	f, err := os.Open("/proc/self/maps")
 	if err != nil {
@@ -26,7 +27,8 @@ func TestContentBeyondItsSize(t *testing.T) {
 	}
 }
 
-// TestOpenContentOfAnotherFile: what is opened is what was walked, or an error.
+// TestOpenContentOfAnotherFile checks that OpenContent returns an error for a file that has
+// changed since the walk.
 func TestOpenContentOfAnotherFile(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "f")

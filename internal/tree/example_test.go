@@ -10,8 +10,7 @@ import (
 	"github.com/imasign/imasign-build/internal/tree"
 )
 
-// Walk a tree and read its files: links are names like any other, nothing is
-// opened through one.
+// Walk a tree and read its files. Links are listed, but never followed.
 func Example() {
 	dir, err := os.MkdirTemp("", "tree-*")
 	if err != nil {

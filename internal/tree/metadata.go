@@ -7,11 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pathFlags open a file of any kind, a symbolic link itself included, for
-// nothing but to know which one it is.
+// pathFlags open a file of any kind, even a symbolic link itself, only to identify it.
 const pathFlags = unix.O_PATH | unix.O_NOFOLLOW | unix.O_CLOEXEC
 
-// RootNode returns the metadata of the root directory, with "" as path.
+// RootNode returns the metadata of the root directory. The node's path is "".
 func (t *Tree) RootNode() (Node, error) {
 	var st unix.Stat_t
 	err := ignoringEINTR(func() error { return unix.Fstat(int(t.root.Fd()), &st) })
@@ -25,7 +24,7 @@ func (t *Tree) RootNode() (Node, error) {
 	return n, nil
 }
 
-// Readlink returns what the symbolic link n points to.
+// Readlink returns the target of the symbolic link n.
 func (t *Tree) Readlink(n Node) (string, error) {
 	f, err := t.openNode(n)
 	if err != nil {
@@ -40,8 +39,7 @@ func (t *Tree) Readlink(n Node) (string, error) {
 	return string(b[:size]), nil
 }
 
-// openNode opens n for its path alone and holds that it is the inode that the walk
-// met.
+// openNode opens n with O_PATH and checks that it is still the inode of the walk.
 func (t *Tree) openNode(n Node) (*os.File, error) {
 	fd, err := t.openFD(n.Path, pathFlags)
 	if err != nil {

@@ -13,38 +13,39 @@ import (
 
 // Node is one name in the tree. The root itself is not a node.
 type Node struct {
-	// Path is relative to the root, slash-separated, raw bytes as the file
-	// system has them (not necessarily UTF-8).
+	// Path is relative to the root and slash-separated, in the raw bytes of the file system,
+	// which need not be UTF-8.
 	Path string
-	Mode fs.FileMode // type and permission bits, setuid and the like included
+	Mode fs.FileMode // type and permission bits, with setuid, setgid and sticky
 	UID  uint32
 	GID  uint32
-	Size int64
-	// Major and Minor are the number of a device node; zero for others.
+	Size int64 // in bytes
+	// Major and Minor are the device number of a device node, and zero for other files.
 	Major, Minor uint32
-	// Links is the number of names that the inode has, here and elsewhere.
+	// Links is the number of names of the inode, inside and outside the tree.
 	Links uint64
 	Stamp Stamp
-	// Mount is the kernel's id of the mount that shows the name, 0 where the
-	// kernel does not tell it (before Linux 5.8).
+	// Mount is the kernel's id of the mount that the name is on, or 0 if the kernel does not
+	// tell it (before Linux 5.8).
 	Mount uint64
-	// MountPoint marks a directory or file that belongs to another mount, which
-	// the tree's Options do not let the walk enter.
+	// MountPoint marks a directory or file on another mount that the walk does not enter
+	// because of the tree's Options.
 	MountPoint bool
 }
 
-// Stamp tells one state of one inode from any other: whoever replaces a file,
-// writes to it or changes its metadata changes its stamp.
+// Stamp identifies one state of one inode: the stamp of a path changes when the file is
+// replaced, written to, or its metadata is changed.
 type Stamp struct {
 	Dev, Ino     uint64
-	Size         int64
+	Size         int64 // in bytes
 	Mtime, Ctime int64 // nanoseconds since 1970
 }
 
-// SameInode reports whether both stamps are of one inode, in whatever state.
+// SameInode reports whether both stamps are of the same inode, in any state.
 func (s Stamp) SameInode(o Stamp) bool { return s.Dev == o.Dev && s.Ino == o.Ino }
 
-// Check fails with ErrChanged, naming what differs, unless now equals s.
+// Check returns nil if now equals s. Otherwise its error wraps ErrChanged and says what
+// differs.
 func (s Stamp) Check(now Stamp) error {
 	switch {
 	case s == now:
@@ -54,13 +55,13 @@ func (s Stamp) Check(now Stamp) error {
 	case s.Size != now.Size:
 		return fmt.Errorf("%w: size went from %d to %d bytes", ErrChanged, s.Size, now.Size)
 	case s.Mtime != now.Mtime:
-		return fmt.Errorf("%w: its content was written", ErrChanged)
+		return fmt.Errorf("%w: its content was written to", ErrChanged)
 	default:
 		return fmt.Errorf("%w: its metadata was changed", ErrChanged)
 	}
 }
 
-// check is Check, or no more than SameInode to restore.
+// check is Check to attach. To restore, it only needs the same inode.
 func (s Stamp) check(now Stamp, how how) error {
 	if how == restore && s.SameInode(now) {
 		return nil
@@ -79,7 +80,7 @@ func (s Stamp) MarshalBinary() ([]byte, error) {
 	return b, nil
 }
 
-// UnmarshalBinary decodes what MarshalBinary wrote.
+// UnmarshalBinary decodes a stamp that MarshalBinary encoded.
 func (s *Stamp) UnmarshalBinary(b []byte) error {
 	if len(b) != stampSize {
 		return fmt.Errorf("file stamp: %d bytes instead of %d", len(b), stampSize)
@@ -112,8 +113,8 @@ func nodeOf(st *unix.Stat_t) Node {
 	return n
 }
 
-// setDevice takes the number of a device node; what a kernel or library says of
-// other files is ignored.
+// setDevice sets the device number of a device node. For other files the number that the
+// kernel or a library states is ignored.
 func (n *Node) setDevice(major, minor uint32) {
 	n.Major, n.Minor = 0, 0
 	if n.Mode&fs.ModeDevice != 0 {

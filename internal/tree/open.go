@@ -9,19 +9,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readFlags never block on a FIFO or a device.
+// readFlags open a file for reading without blocking on a FIFO or a device.
 const readFlags = unix.O_RDONLY | unix.O_NONBLOCK | unix.O_CLOEXEC
 
-// passFlags open a directory that only leads somewhere; to read it takes more
-// rights than to pass through it.
+// passFlags open a directory on the way to a file. Reading a directory needs more rights
+// than passing through it.
 const passFlags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
 
-// Open opens the file or directory at path (relative, slash-separated, without
-// "." and ".." in it, as Walk yields it; "." alone is the root) for reading,
-// leaving its access time alone where the kernel allows it. A symbolic link
-// anywhere in path is an error (ELOOP), and so is a mount that the tree's Options
-// exclude (ErrMountPoint), and what is neither a file nor a directory
-// (ErrNotFile).
+// Open opens the file or directory at path for reading. path is relative and
+// slash-separated, and has no "." or ".." in it, as Walk yields it. "." is the root. Open
+// does not change the access time if the kernel allows that.
+//
+// These are errors: a symbolic link anywhere in path (ELOOP), a mount that the tree's Options
+// exclude (ErrMountPoint), and a file that is neither regular nor a directory (ErrNotFile).
 func (t *Tree) Open(path string) (*os.File, error) {
 	f, err := t.open(path, readFlags)
 	if err != nil {
@@ -38,7 +38,7 @@ func (t *Tree) Open(path string) (*os.File, error) {
 	return nil, &os.PathError{Op: "open", Path: t.Name(path), Err: err}
 }
 
-// OpenDir is Open for directories alone; anything else is ENOTDIR.
+// OpenDir is Open for directories. Other files are an error (ENOTDIR).
 func (t *Tree) OpenDir(path string) (*os.File, error) {
 	return t.open(path, readFlags|unix.O_DIRECTORY)
 }
@@ -79,13 +79,12 @@ func local(path string) bool {
 	return true
 }
 
-// openFD opens path from the root in one call, or in parts where it is longer than
-// the kernel takes: PATH_MAX bounds the length of one call's path, not the depth of a
-// tree.
+// openFD opens path from the root in one call, or in parts if it is too long for one call:
+// PATH_MAX limits the path of a call, but not the depth of a tree.
 func (t *Tree) openFD(path string, flags int) (int, error) {
 	limit := unix.PathMax
 	if !t.openat2 {
-		limit = partLength // every name is a call
+		limit = partLength // every name takes a call
 	}
 	if len(path) < limit {
 		if !local(path) {
@@ -100,8 +99,8 @@ func (t *Tree) openFD(path string, flags int) (int, error) {
 	return fd, nil
 }
 
-// openPart has the kernel hold the containment (openat2), or opens the components
-// one by one where that call is missing or forbidden.
+// openPart opens path with openat2, with which the kernel makes sure that it stays in the
+// tree. If that call is missing or forbidden, it opens the components one by one.
 func (t *Tree) openPart(at int, path string, flags int) (int, error) {
 	if !t.openat2 {
 		return t.openByComponent(at, path, flags)
@@ -113,8 +112,8 @@ func (t *Tree) openPart(at int, path string, flags int) (int, error) {
 	return retry(func() (int, error) { return unix.Openat2(at, path, &how) })
 }
 
-// hasOpenat2 reports whether the kernel has openat2 (Linux 5.6) and no seccomp
-// filter forbids it; old filters answer EPERM to calls that they do not know.
+// hasOpenat2 reports whether the kernel has openat2 (Linux 5.6) and no seccomp filter forbids
+// it. Old filters return EPERM for calls that they do not know.
 func hasOpenat2(root int) bool {
 	fd, err := retry(func() (int, error) { return unix.Openat2(root, ".", &unix.OpenHow{Flags: passFlags}) })
 	if err != nil {
@@ -123,7 +122,7 @@ func hasOpenat2(root int) bool {
 	return unix.Close(fd) == nil
 }
 
-// openByComponent opens one directory after the other, none through a link.
+// openByComponent opens one directory after the other, and follows no link.
 func (t *Tree) openByComponent(at int, path string, flags int) (int, error) {
 	start := at
 	for {
@@ -143,8 +142,8 @@ func (t *Tree) openByComponent(at int, path string, flags int) (int, error) {
 	}
 }
 
-// openComponent opens one name with openat2's answers: ELOOP for a link, which
-// O_DIRECTORY and O_PATH turn into ENOTDIR, and EXDEV for another mount.
+// openComponent opens one name, with the errors of openat2: ELOOP for a link, for which
+// O_DIRECTORY and O_PATH give ENOTDIR, and EXDEV for another mount.
 func (t *Tree) openComponent(at int, name string, flags int) (int, error) {
 	fd, err := retry(func() (int, error) { return unix.Openat(at, name, flags|unix.O_NOFOLLOW, 0) })
 	if errors.Is(err, unix.ENOTDIR) {

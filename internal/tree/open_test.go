@@ -16,7 +16,7 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// answer is what an Open gives, in a form that can be compared.
+// answer returns the result of Open as text.
 func answer(tr *Tree, path string) string {
 	f, err := tr.Open(path)
 	if err != nil {
@@ -31,8 +31,8 @@ func answer(tr *Tree, path string) string {
 	return fmt.Sprintf("inode %d:%d %v", s.Dev, s.Ino, err)
 }
 
-// What the kernel holds where it has openat2, and what is opened component by
-// component where it has not, must be the same.
+// TestOpenSameOnEveryKernel checks that opening with openat2 and opening component by
+// component have the same results.
 func TestOpenSameOnEveryKernel(t *testing.T) {
 	outside := t.TempDir()
 	write(t, filepath.Join(outside, "x"), "")
@@ -51,7 +51,7 @@ func TestOpenSameOnEveryKernel(t *testing.T) {
 	mount(t, filepath.Join(outside, "x"), filepath.Join(dir, "bound"), "", unix.MS_BIND, "")
 
 	loop, crossing, outOfForm := unix.ELOOP.Error(), ErrMountPoint.Error(), fs.ErrInvalid.Error()
-	for path, want := range map[string]string{ // "" stands for an inode, the same for all
+	for path, want := range map[string]string{ // "" means no error, and the same inode each time
 		".": "", "a": "", "a/b": "", "a/b/c": "", "file": "",
 		"in": loop, "in/b": loop, "in/b/c": loop, "tofile": loop, "out": loop, "out/x": loop, "a/up": loop, "a/up/file": loop,
 		"a/abs/passwd": loop, "loop": loop, "loop/x": loop, "dangling": loop, "proc/etc": loop,
@@ -85,7 +85,8 @@ func TestOpenSameOnEveryKernel(t *testing.T) {
 	}
 }
 
-// overlayfs may give a file another device number than its directory.
+// TestOpenOnOverlay uses overlayfs, which may give a file another device number than its
+// directory.
 func TestOpenOnOverlay(t *testing.T) {
 	lower, upper, dir := t.TempDir(), t.TempDir(), t.TempDir()
 	mount(t, "tmpfs", lower, "tmpfs", 0, "")
@@ -97,7 +98,7 @@ func TestOpenOnOverlay(t *testing.T) {
 	var d, file unix.Stat_t
 	ok(t, unix.Lstat(filepath.Join(dir, "d"), &d))
 	if ok(t, unix.Lstat(filepath.Join(dir, "d/file"), &file)); d.Dev == file.Dev {
-		t.Fatal("this overlayfs gives one device number to all: the test would prove nothing")
+		t.Fatal("this overlayfs gives all files one device number: the test proves nothing")
 	}
 	each(t, dir, Options{}, func(t *testing.T, tr *Tree) {
 		if n := walk(t, tr, nil).clean(t).nodes["d/file"]; n.MountPoint || n.Path == "" {
@@ -119,7 +120,7 @@ func atime(t *testing.T, path string) int64 {
 func TestOpenLeavesAccessTime(t *testing.T) {
 	dir := t.TempDir()
 	file := write(t, filepath.Join(dir, "d/file"), "content")
-	old := time.Unix(1e9, 0) // older than mtime: relatime would renew it
+	old := time.Unix(1e9, 0) // older than the mtime: relatime would update it
 	touch := func() {
 		for _, path := range []string{dir, filepath.Dir(file), file} {
 			ok(t, unix.UtimesNano(path, []unix.Timespec{{Sec: old.Unix()}, {Nsec: unix.UTIME_OMIT}}))
@@ -127,7 +128,7 @@ func TestOpenLeavesAccessTime(t *testing.T) {
 	}
 	touch()
 	if _, err := os.ReadFile(file); err != nil || atime(t, file) == old.UnixNano() {
-		t.Fatalf("reading (%v) leaves the access time alone here: the test would prove nothing", err)
+		t.Fatalf("reading (%v) does not change the access time here: the test proves nothing", err)
 	}
 	each(t, dir, Options{}, func(t *testing.T, tr *Tree) {
 		touch()
@@ -146,7 +147,7 @@ func TestOpenLeavesAccessTime(t *testing.T) {
 	})
 }
 
-// Only its owner may leave a file's access time alone; others read it all the same.
+// TestOpenForeignFile opens a file of another owner, for which O_NOATIME is not permitted.
 func TestOpenForeignFile(t *testing.T) {
 	dir := reachable(t)
 	write(t, filepath.Join(dir, "file"), "content")
@@ -162,8 +163,9 @@ func TestOpenForeignFile(t *testing.T) {
 	})
 }
 
-// None of these may be waited for, or read as if it were a file.
-func TestOpenRefusesWhatIsNoFile(t *testing.T) {
+// TestOpenRefusesSpecialFiles checks that Open neither waits for special files nor returns
+// them.
+func TestOpenRefusesSpecialFiles(t *testing.T) {
 	harness.Root(t)
 	dir := t.TempDir()
 	ok(t, unix.Mkfifo(filepath.Join(dir, "fifo"), 0o644))
@@ -173,7 +175,7 @@ func TestOpenRefusesWhatIsNoFile(t *testing.T) {
 		for _, name := range []string{"fifo", "zero", "socket"} {
 			want := ErrNotFile
 			if name == "socket" {
-				want = unix.ENXIO // the kernel's own refusal
+				want = unix.ENXIO // from the kernel
 			}
 			if f, err := tr.Open(name); !errors.Is(err, want) || !strings.Contains(err.Error(), filepath.Join(dir, name)) {
 				t.Errorf("%s: %v, %v", name, f, err)
@@ -189,11 +191,11 @@ func TestOpenTree(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "d/file"), "")
 	ok(t, os.Symlink("d", filepath.Join(dir, "link")))
-	tr := open(t, filepath.Join(dir, "link"), Options{}) // named by the caller, so followed
+	tr := open(t, filepath.Join(dir, "link"), Options{}) // followed, because the caller named it
 	if got := walk(t, tr, nil).clean(t); len(got.paths) != 1 || tr.Dir() != filepath.Join(dir, "link") || tr.Name("file") != filepath.Join(dir, "link/file") {
 		t.Errorf("%q in %s, %s", got.paths, tr.Dir(), tr.Name("file"))
 	}
-	// The tree stays the one that was opened, wherever its name leads now.
+	// The tree stays the same when its name leads elsewhere.
 	ok(t, os.Remove(filepath.Join(dir, "link")))
 	ok(t, os.Symlink("/etc", filepath.Join(dir, "link")))
 	if got := walk(t, tr, nil).clean(t); len(got.paths) != 1 {
@@ -216,7 +218,7 @@ func TestStamp(t *testing.T) {
 	}
 	for _, n := range []int{0, 39, 41} {
 		if err := back.UnmarshalBinary(make([]byte, n)); err == nil {
-			t.Errorf("%d bytes taken for a stamp", n)
+			t.Errorf("%d bytes are accepted as a stamp", n)
 		}
 	}
 	for want, now := range map[string]Stamp{

@@ -13,21 +13,20 @@ import (
 	"github.com/imasign/imasign-build/internal/stmode"
 )
 
-// pretended is the metadata as the C library has it, and with it a preloaded
-// pseudo or fakeroot. It is asked by absolute path: what holds the containment is
-// that the answer must be about the very inode that the kernel reached through the
-// tree's root.
+// pretended reads and changes metadata through the C library, and so through a preloaded
+// pseudo or fakeroot. The C library is asked by absolute path. To stay in the tree, each
+// answer must be about the inode that the kernel reached through the tree's root.
 type pretended struct {
 	t   *Tree
-	dir string // of the root, absolute, without links; "" for /
+	dir string // absolute path of the root, without links; "" for /
 }
 
-// openPretended asks the kernel where the root is, and the C library whether it
-// finds the same there.
+// openPretended asks the kernel for the path of the root, and checks that the C library finds
+// the same directory there.
 func openPretended(t *Tree) (*pretended, error) {
 	dir, err := os.Readlink("/proc/self/fd/" + strconv.Itoa(int(t.root.Fd())))
 	if err != nil {
-		return nil, fmt.Errorf("open tree %s: its absolute path: %w", t.dir, err)
+		return nil, fmt.Errorf("open tree %s: find its absolute path: %w", t.dir, err)
 	}
 	now, err := StampOf(t.root)
 	if err != nil {
@@ -46,7 +45,7 @@ func openPretended(t *Tree) (*pretended, error) {
 	return &pretended{t, dir}, nil
 }
 
-// absolute returns where a path of the tree is, "." standing for the root.
+// absolute returns the absolute path of a path in the tree. "." and "" are the root.
 func (p *pretended) absolute(path string) string {
 	if path == "." || path == "" {
 		if p.dir == "" {
@@ -57,9 +56,9 @@ func (p *pretended) absolute(path string) string {
 	return p.dir + "/" + path
 }
 
-// at calls use with a path that leads to path, and that the C library takes: where the
-// absolute one is too long, one from a directory on the way that is open. pseudo knows
-// files by their absolute paths alone, and stays with the error.
+// at calls use with a path for the C library. It is the absolute path or, if that is too
+// long, a path from an open directory on the way. pseudo knows files only by their absolute
+// paths: there a path that is too long is an error.
 func (p *pretended) at(path string, use func(string) error) error {
 	if len(p.dir)+len(path)+2+unix.NAME_MAX < unix.PathMax || p.t.preload == "pseudo" {
 		return use(p.absolute(path))
@@ -69,8 +68,8 @@ func (p *pretended) at(path string, use func(string) error) error {
 	})
 }
 
-// pretend replaces, in what the kernel said of a directory's names, what a preloaded
-// library pretends. Each answer must be about the very inode that the kernel named.
+// pretend replaces the kernel's metadata of a directory's names by what a preloaded library
+// pretends. Each answer must be about the inode that the kernel named.
 func (w *walker) pretend(path string, names []string, steps []step) {
 	through := w.tree.through
 	if through == nil {
@@ -135,7 +134,7 @@ func (p *pretended) change(path string, want Stamp, how how, changes []XattrChan
 	for i, c := range changes {
 		list[i] = libc.Change{Name: c.Name, Value: c.New, Old: c.Old, Flags: c.flags()}
 		if p.t.preload == "pseudo" {
-			list[i].Flags = 0 // it knows none: the library compares
+			list[i].Flags = 0 // pseudo does not support flags; package libc compares the values
 		}
 	}
 	var made int
@@ -153,8 +152,8 @@ func (p *pretended) change(path string, want Stamp, how how, changes []XattrChan
 	return made, stamp, err
 }
 
-// failure puts an error of internal/libc into this package's words; differs is how
-// the file is not the wanted one.
+// failure turns an error of internal/libc into one of this package. differs says how the
+// file differs from the wanted one.
 func (p *pretended) failure(path string, err, differs error) error {
 	name := p.t.Name(path)
 	var failed *libc.Error

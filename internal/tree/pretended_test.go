@@ -18,14 +18,14 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// eachWay runs a test with the kernel's metadata and with the C library's, which
-// say the same where no library is preloaded.
+// eachWay runs a test with metadata from the kernel and from the C library. Both are the same
+// if no library is preloaded.
 func eachWay(t *testing.T, run func(t *testing.T, o Options)) {
 	t.Run("kernel", func(t *testing.T) { run(t, Options{}) })
 	t.Run("libc", func(t *testing.T) { run(t, Options{CLibrary: true}) })
 }
 
-// special makes a tree of every kind of file, each with an xattr.
+// special makes a tree with every kind of file. Each has an xattr.
 func special(t *testing.T) string {
 	t.Helper()
 	harness.Root(t)
@@ -66,7 +66,7 @@ func nodeAt(t *testing.T, tr *Tree, path string) Node {
 	return nodes[i]
 }
 
-// trusted leaves out what a security module adds.
+// trusted removes the xattrs that a security module adds.
 func trusted(values map[string][]byte) map[string][]byte {
 	maps.DeleteFunc(values, func(name string, _ []byte) bool { return !strings.HasPrefix(name, "trusted.") })
 	return values
@@ -97,7 +97,7 @@ func TestXattrsOfEveryKind(t *testing.T) {
 			values, err := tr.Xattrs(n)
 			want := filepath.Join(dir, n.Path)
 			if n.Path == "dir/file" || n.Path == "second" {
-				want = tr.Name("second") // one inode: the later name wrote last
+				want = tr.Name("second") // one inode, whose second name was written last
 			}
 			if err != nil || string(values["trusted.path"]) != want {
 				t.Errorf("%s: %q %v", n.Path, values, err)
@@ -206,7 +206,7 @@ func TestRestoreXattrs(t *testing.T) {
 	})
 }
 
-// TestProbeChangesNothing, also not the time at which the directory changed.
+// TestProbeChangesNothing checks that a probe does not even change the directory's ctime.
 func TestProbeChangesNothing(t *testing.T) {
 	eachWay(t, func(t *testing.T, o Options) {
 		dir := special(t)
@@ -226,13 +226,13 @@ func TestProbeChangesNothing(t *testing.T) {
 			t.Errorf("%q %v", values, err)
 		}
 		if err := tr.ProbeXattr(tr.Root(), ".", "nonamespace", nil); !errors.Is(err, syscall.EOPNOTSUPP) {
-			t.Errorf("what cannot be set: %v", err)
+			t.Errorf("an xattr that cannot be set: %v", err)
 		}
 	})
 }
 
-// TestSwappedParent has a directory of the tree replaced by a link to another one,
-// and by that other one itself, between the walk and what is done with it.
+// TestSwappedParent replaces a directory after the walk by a link to another directory, and
+// by that directory itself. Then reading and changing xattrs must fail.
 func TestSwappedParent(t *testing.T) {
 	for swapped, swap := range map[string]func(from, to string) error{"link": os.Symlink, "directory": os.Rename} {
 		t.Run(swapped, func(t *testing.T) {
@@ -271,7 +271,8 @@ func TestSwappedParent(t *testing.T) {
 	}
 }
 
-// TestRootThatMoved keeps to the open directory, wherever its name leads.
+// TestRootThatMoved renames the root: the tree must stay the open directory. The C library,
+// which is asked by path, must fail.
 func TestRootThatMoved(t *testing.T) {
 	eachWay(t, func(t *testing.T, o Options) {
 		dir, outside := special(t), special(t)

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// raw is the xattrs as the kernel has them, by system calls.
+// raw reads and changes the xattrs in the file system, with system calls.
 type raw struct{ t *Tree }
 
 func (raw) read(f *os.File, _, prefix string) (map[string][]byte, error) {
@@ -33,7 +33,7 @@ func (raw) read(f *os.File, _, prefix string) (map[string][]byte, error) {
 			continue
 		}
 		value, err := h.get(name)
-		if errors.Is(err, xattr.ENOATTR) { // removed since it was listed; a change that the stamp shows
+		if errors.Is(err, xattr.ENOATTR) { // removed since it was listed; the stamp shows that change
 			continue
 		}
 		if err != nil {
@@ -47,8 +47,8 @@ func (raw) read(f *os.File, _, prefix string) (map[string][]byte, error) {
 	return values, nil
 }
 
-// handle reaches the xattrs of an open file. One that is open for its path alone
-// has no fgetxattr: the kernel's link to it leads to the very same inode.
+// handle gives access to the xattrs of an open file. fgetxattr does not work on a file that
+// is open with O_PATH, but the kernel's link to it in /proc leads to the same inode.
 type handle struct {
 	f    *os.File
 	link string
@@ -106,7 +106,7 @@ func (r raw) change(path string, want Stamp, how how, changes []XattrChange) (ma
 	return len(changes), now, err
 }
 
-// restoreRaw makes the change if the xattr has the old value.
+// restoreRaw makes the change if the xattr has the value Old.
 func restoreRaw(f *os.File, c XattrChange) error {
 	now, err := xattr.FGet(f, c.Name)
 	if err != nil && !errors.Is(err, xattr.ENOATTR) {
@@ -131,7 +131,8 @@ func setRaw(f *os.File, c XattrChange) error {
 	return nil
 }
 
-// flags has the kernel refuse where the xattr is there, or not, other than known.
+// flags make the kernel refuse the change if the xattr exists and Old is nil, or if it does
+// not exist and Old is not nil.
 func (c XattrChange) flags() int {
 	if c.Old == nil {
 		return unix.XATTR_CREATE
@@ -139,8 +140,8 @@ func (c XattrChange) flags() int {
 	return unix.XATTR_REPLACE
 }
 
-// cause strips what package xattr wraps around an error number: the operation and
-// path that ours state already.
+// cause removes what package xattr wraps around an error number: the operation and the path,
+// which XattrError states too.
 func cause(err error) error {
 	var x *xattr.Error
 	if errors.As(err, &x) {

@@ -8,9 +8,8 @@ import (
 	"github.com/imasign/imasign-build/internal/stmode"
 )
 
-// mountOf returns the id of the mount that an open file is on, and 0 where the
-// kernel tells none (STATX_MNT_ID came with Linux 5.8; old seccomp filters forbid
-// statx).
+// mountOf returns the id of the mount that an open file is on, or 0 if the kernel does not
+// tell it (STATX_MNT_ID came with Linux 5.8; old seccomp filters forbid statx).
 func mountOf(fd int) uint64 {
 	n, err := statx(fd, "", unix.AT_EMPTY_PATH)
 	if err != nil {
@@ -19,8 +18,8 @@ func mountOf(fd int) uint64 {
 	return n.Mount
 }
 
-// stat reads the metadata of one name in an open directory, following no link and
-// triggering no automount. The node's path is left to the caller.
+// stat reads the metadata of one name in an open directory. It follows no link and triggers
+// no automount. The caller sets the node's path.
 func (t *Tree) stat(dir int, name string) (Node, error) {
 	if t.mount != 0 {
 		return statx(dir, name, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT)
@@ -56,9 +55,9 @@ func statx(dir int, name string, flags int) (Node, error) {
 
 func nano(t unix.StatxTimestamp) int64 { return t.Sec*1e9 + int64(t.Nsec) }
 
-// isMountPoint reports whether something is mounted on the node. Where the kernel
-// does not tell mounts apart, directories are recognised by their device number
-// or by openat2's refusal, and a file that another is mounted on is not.
+// isMountPoint reports whether something is mounted on the node. If the kernel does not tell
+// mount ids, mounted directories are recognised by their device number or by openat2's
+// refusal, and mounted files are not recognised.
 func (t *Tree) isMountPoint(n *Node, parent uint64, path func() string) bool {
 	switch {
 	case t.mount != 0:
@@ -76,7 +75,8 @@ func (t *Tree) isMountPoint(n *Node, parent uint64, path func() string) bool {
 	return false
 }
 
-// leavesMount is isMountPoint for a descriptor that was opened in another one.
+// leavesMount reports whether the descriptor fd, opened below the directory parent, is on
+// another mount.
 func (t *Tree) leavesMount(fd, parent int) bool {
 	if t.mount != 0 {
 		return mountOf(fd) != t.mount

@@ -1,11 +1,10 @@
-// Package tree walks a directory tree and reads the metadata of what it finds,
-// without ever following a symbolic link or leaving the tree.
+// Package tree walks a directory tree, opens its files, and reads and changes their
+// metadata. It never follows a symbolic link and never leaves the tree.
 //
-// Everything is opened relative to one descriptor of the tree's root, so a path
-// that is swapped for a symbolic link (or for "..") while the walk runs leads to
-// an error and never outside. Under pseudo and fakeroot, and only there, types,
-// modes, owners and xattrs come from the C library. The package knows nothing of signatures: which
-// files matter and what becomes of them is for its callers, pkg/rootfs first.
+// Everything is opened relative to one descriptor of the tree's root. If a path is replaced
+// by a symbolic link (or by "..") during the walk, opening it fails. Under pseudo and
+// fakeroot, and only there, types, modes, owners and xattrs come from the C library. The
+// package does not know about signatures.
 package tree
 
 import (
@@ -20,50 +19,50 @@ import (
 	"github.com/imasign/imasign-build/internal/libc"
 )
 
-// Errors that callers decide by; all are wrapped with the operation and the path.
+// Errors that callers act on. All are wrapped with the operation and the path.
 var (
-	// ErrChanged means that a file is no longer the one that was walked: it was
-	// replaced, written to, or its metadata was changed since.
+	// ErrChanged means that a file has changed since the walk: it was replaced or written
+	// to, or its metadata was changed.
 	ErrChanged = errors.New("file changed while it was being processed")
-	// ErrMountPoint means that a path leads into another mount, which the tree's
-	// Options do not allow to enter.
+	// ErrMountPoint means that a path leads into another mount, which the tree's Options
+	// do not allow.
 	ErrMountPoint = errors.New("mount point")
-	// ErrNotFile means that a path leads to something that has no content to
-	// read: a device, a FIFO or a socket.
+	// ErrNotFile means that a path leads to a device, a FIFO or a socket, which has no
+	// content to read.
 	ErrNotFile = errors.New("neither a regular file nor a directory")
 	// ErrLocked means that another process is changing the tree.
-	ErrLocked = errors.New("somebody else is changing this tree at the same time")
-	// ErrPreload means that the process runs under pseudo or fakeroot, and this
-	// build has no way to their pretended owners, modes and xattrs.
-	ErrPreload = errors.New("a program built without cgo neither sees nor sets the owners and xattrs that it pretends")
+	ErrLocked = errors.New("another process is changing this tree")
+	// ErrPreload means that the process runs under pseudo or fakeroot, but this build has
+	// no access to their pretended owners, modes and xattrs.
+	ErrPreload = errors.New("a program built without cgo cannot see or set pretended owners and xattrs")
 )
 
-// Options of Open.
+// Options are the options of Open.
 type Options struct {
-	// CrossMounts lets the walk enter other file systems mounted inside the tree.
+	// CrossMounts lets the walk enter other file systems that are mounted inside the tree.
 	CrossMounts bool
-	// CLibrary takes metadata from the C library although neither pseudo nor
-	// fakeroot is there to answer: it says the same, in more time. It is for tests.
+	// CLibrary takes metadata from the C library even without pseudo and fakeroot. The
+	// result is the same, but slower. It is for tests.
 	CLibrary bool
 }
 
 // Tree is an open directory tree. It is safe for concurrent use.
 type Tree struct {
 	dir    string
-	prefix string // dir as names begin with it
+	prefix string // the cleaned dir, with which names begin
 	root   *os.File
 	opts   Options
 
-	openat2 bool   // the kernel has that call and lets this process use it
-	mount   uint64 // the id of the root's mount, 0 where the kernel tells none
+	openat2 bool   // the kernel has openat2 and lets this process use it
+	mount   uint64 // the id of the root's mount; 0 if the kernel does not tell it
 
 	preload string     // "pseudo", "fakeroot" or ""
-	through *pretended // nil where the kernel's metadata is all there is
+	through *pretended // nil if metadata comes from the kernel
 	xattrs  xattrs
 	anchors anchors
 }
 
-// Open opens the tree below dir. A symbolic link given as dir itself is followed:
+// Open opens the tree below dir. If dir itself is a symbolic link, it is followed, because
 // the caller named it.
 func Open(dir string, opts Options) (*Tree, error) {
 	preload := libc.Preload()
@@ -90,8 +89,8 @@ func Open(dir string, opts Options) (*Tree, error) {
 	return t, nil
 }
 
-// Preload returns the name of the library that pretends owners, modes and xattrs
-// to the tree's users, "pseudo" or "fakeroot", and "" where there is none.
+// Preload returns the name of the library that pretends owners, modes and xattrs, "pseudo"
+// or "fakeroot", or "" if there is none.
 func (t *Tree) Preload() string { return t.preload }
 
 // Close releases the tree's descriptor. Files opened from it stay open.
@@ -103,13 +102,14 @@ func (t *Tree) Close() error {
 // Dir returns the directory as it was given to Open.
 func (t *Tree) Dir() string { return t.dir }
 
-// Root returns the open root directory; it belongs to the tree.
+// Root returns the open root directory. The caller must not close it.
 func (t *Tree) Root() *os.File { return t.root }
 
-// Name returns path (relative, slash-separated) as a person would type it.
+// Name returns the name of path (relative, slash-separated) for people: below the directory
+// that was given to Open.
 func (t *Tree) Name(path string) string {
 	if path == "." {
 		return t.prefix
 	}
-	return strings.TrimSuffix(t.prefix, "/") + "/" + path // is clean: every open makes a name
+	return strings.TrimSuffix(t.prefix, "/") + "/" + path // both are clean; filepath.Join would clean them at every open
 }

@@ -13,8 +13,8 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// kernels are what a Tree may find below it. Only the first is what this kernel
-// has; the others take from it what older ones or seccomp filters do not give.
+// kernels are the kernels that a Tree may run on. The first is this kernel. The others lack
+// what older kernels do not have or seccomp filters forbid.
 var kernels = []struct {
 	name            string
 	openat2, mounts bool
@@ -27,7 +27,7 @@ var kernels = []struct {
 	{"the C library", true, true, true},
 }
 
-// each runs a test on a tree as every kernel has it.
+// each runs a test on a tree with each of the kernels.
 func each(t *testing.T, dir string, o Options, test func(*testing.T, *Tree)) {
 	t.Helper()
 	for _, k := range kernels {
@@ -35,7 +35,7 @@ func each(t *testing.T, dir string, o Options, test func(*testing.T, *Tree)) {
 			o.CLibrary = k.library
 			tr := open(t, dir, o)
 			if !tr.openat2 || tr.mount == 0 {
-				t.Fatalf("this kernel lacks openat2 (%v) or mount ids (%d): the test would compare nothing", tr.openat2, tr.mount)
+				t.Fatalf("this kernel lacks openat2 (%v) or mount ids (%d): the test compares nothing", tr.openat2, tr.mount)
 			}
 			if tr.openat2 = k.openat2; !k.mounts {
 				tr.mount = 0
@@ -70,7 +70,7 @@ func write(t testing.TB, path, content string) string {
 	return path
 }
 
-// mount mounts for the time of the test, which needs root.
+// mount mounts a file system for the duration of the test. It needs root.
 func mount(t testing.TB, source, target, kind string, flags uintptr, data string) {
 	t.Helper()
 	harness.Root(t)
@@ -96,7 +96,7 @@ func asNobody(t testing.TB, f func()) {
 	f()
 }
 
-// reachable lets everybody into the test's directory, which is its owner's alone.
+// reachable returns a directory of the test that everybody can enter, unlike t.TempDir.
 func reachable(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()

@@ -12,12 +12,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Walk yields every name below the root, each exactly once, in the byte order of
-// the paths (what `LC_ALL=C sort` makes of them). What cannot be examined yields
-// a node with its path alone and an error, and so does, after its node, a
-// directory that cannot be read; the walk goes on, and what a caller does with a
-// partial tree is its decision. A cancelled context ends the walk with its error
-// and a node without a path.
+// Walk yields every name below the root exactly once, in the byte order of the paths (as
+// `LC_ALL=C sort` orders them).
+//
+// If a name cannot be examined, Walk yields a node that has only a path, and the error. A
+// directory that cannot be read yields its node first, then a node that has only a path, and
+// the error. The walk continues in either case. If the context is cancelled, Walk yields its
+// cause with a node without a path, and ends.
 func (t *Tree) Walk(ctx context.Context) iter.Seq2[Node, error] {
 	return func(yield func(Node, error) bool) {
 		st, err := StampOf(t.root)
@@ -34,28 +35,27 @@ func (t *Tree) Walk(ctx context.Context) iter.Seq2[Node, error] {
 	}
 }
 
-// walker is one walk. It keeps what is left to do in each directory that it is in,
-// and no more than that: time and memory grow with the number of names, whatever
-// their depth.
+// walker is one walk. It keeps only the remaining steps of each directory that it is in, so
+// time and memory are proportional to the number of names, at any depth.
 type walker struct {
 	tree   *Tree
-	ctx    context.Context //nolint:containedctx // of one call, not of an object that stays
+	ctx    context.Context //nolint:containedctx // a walker lives only for one call
 	yield  func(Node, error) bool
-	levels []level // from the root down to where the walk is
+	levels []level // from the root down to the current directory
 	paths  paths
 }
 
-// level is a directory with steps left.
+// level is a directory with remaining steps.
 type level struct {
-	path  string // with a slash behind it; "" for the root
+	path  string // with a slash at the end; "" for the root
 	steps []step
 }
 
-// paths makes paths that share memory: a chain of directories takes as much as the
-// path of its last one.
+// paths makes paths that share memory: the paths of a chain of directories take no more
+// memory than the last of them.
 type paths struct{ b *strings.Builder }
 
-// join returns prefix + name. Where prefix was the last result, the two share memory.
+// join returns prefix + name. If prefix is the last result, both share memory.
 func (p *paths) join(prefix, name string) string {
 	now := ""
 	if p.b != nil {
@@ -73,16 +73,16 @@ func (p *paths) join(prefix, name string) string {
 	return p.b.String()
 }
 
-// step is one thing to do in a directory: to yield a child, or to enter it.
+// step is something to do in a directory: to yield a child, or to enter it.
 type step struct {
 	name  string
-	node  Node // without its path
+	node  Node // without a path
 	err   error
 	enter bool
 }
 
-// compare orders steps so that all paths come in byte order: "a", "a-b", "a/x".
-// To that end entering a directory sorts by its name with a slash.
+// compare orders steps so that all paths are in byte order: "a", "a-b", "a/x". Therefore the
+// step that enters a directory is ordered by the directory's name with a slash.
 func (s *step) compare(o *step) int {
 	n := min(len(s.name), len(o.name))
 	if c := strings.Compare(s.name[:n], o.name[:n]); c != 0 {
@@ -91,7 +91,7 @@ func (s *step) compare(o *step) int {
 	return cmp.Compare(s.at(n), o.at(n))
 }
 
-// leads reports whether the step is one to a directory that will be entered.
+// leads reports whether the step is about a directory that the walk enters.
 func (s *step) leads() bool { return s.err == nil && s.node.Mode.IsDir() && !s.node.MountPoint }
 
 func (s *step) at(i int) int {
@@ -104,8 +104,8 @@ func (s *step) at(i int) int {
 	return -1
 }
 
-// enter reads the directory that path names, with a slash behind it, and reports
-// whether the walk goes on.
+// enter reads a directory and reports whether the walk continues. path has a slash at the
+// end.
 func (w *walker) enter(path string, dir Stamp) bool {
 	steps, err := w.list(path, dir)
 	if w.ctx.Err() != nil {
@@ -120,15 +120,15 @@ func (w *walker) enter(path string, dir Stamp) bool {
 	return true
 }
 
-// step takes the next step, and reports whether the walk goes on. A directory is left
-// before its last step.
+// step takes the next step, and reports whether the walk continues. It removes a directory
+// from levels before the directory's last step.
 func (w *walker) step() bool {
 	if w.ctx.Err() != nil {
 		return w.cancelled()
 	}
 	here := &w.levels[len(w.levels)-1]
 	path, s := here.path, here.steps[0]
-	here.steps[0] = step{} // a wide tree's names need not outlive their turn
+	here.steps[0] = step{} // release the name
 	if here.steps = here.steps[1:]; len(here.steps) == 0 {
 		*here = level{}
 		w.levels = w.levels[:len(w.levels)-1]
@@ -149,7 +149,7 @@ func (w *walker) cancelled() bool {
 	return false
 }
 
-// list reads one directory and closes it again, so that depth costs no descriptors.
+// list reads one directory and closes it, so that deep trees need no more descriptors.
 func (w *walker) list(path string, dir Stamp) ([]step, error) {
 	f, err := w.open(strings.TrimSuffix(path, "/"), dir)
 	if err != nil {
@@ -187,8 +187,9 @@ func (w *walker) examine(fd int, dir Stamp, path, name string) step {
 	return step{name: name, node: node}
 }
 
-// open opens a directory for reading its names and holds that it is the one that the
-// walk met. The file has no name: to make one costs as much as its path is long.
+// open opens a directory for reading its names and checks that it is the directory with the
+// stamp dir. The file has no name, because making one takes time proportional to the length
+// of the path.
 func (w *walker) open(path string, dir Stamp) (*os.File, error) {
 	if path == "" {
 		path = "."
@@ -212,7 +213,7 @@ func (w *walker) open(path string, dir Stamp) (*os.File, error) {
 	return f, nil
 }
 
-// named adds the path to an error about a file without a name.
+// named adds the path to an error about a file that has no name.
 func (w *walker) named(path string, err error) error {
 	var failed *os.PathError
 	if path = strings.TrimSuffix(path, "/"); path == "" {

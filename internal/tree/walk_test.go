@@ -145,8 +145,8 @@ func TestWalkFollowsNoLink(t *testing.T) {
 	})
 }
 
-// The walk yields a directory before it opens it: whoever changes it in between
-// does what an attacker would have to win a race for.
+// TestWalkSwappedDirectory changes a directory between the moment when Walk yields it and the
+// moment when Walk opens it. An attacker would have to win a race for that.
 func TestWalkSwappedDirectory(t *testing.T) {
 	outside := t.TempDir()
 	write(t, filepath.Join(outside, "inner"), "outside")
@@ -206,7 +206,7 @@ func TestWalkVanishedName(t *testing.T) {
 		ok(t, err)
 		defer f.Close()
 		w := walker{tree: tr, ctx: t.Context()}
-		s := w.examine(int(f.Fd()), Stamp{}, "d/", "gone") // listed, and removed since
+		s := w.examine(int(f.Fd()), Stamp{}, "d/", "gone") // as if it had been removed after it was listed
 		if !errors.Is(s.err, fs.ErrNotExist) || !strings.Contains(s.err.Error(), filepath.Join(dir, "d/gone")) {
 			t.Errorf("got %v", s.err)
 		}
@@ -230,7 +230,7 @@ func TestWalkUnreadable(t *testing.T) {
 	write(t, filepath.Join(dir, "listed/x"), "")
 	write(t, filepath.Join(dir, "z"), "")
 	ok(t, os.Chmod(filepath.Join(dir, "closed"), 0o000))
-	ok(t, os.Chmod(filepath.Join(dir, "listed"), 0o444)) // names can be read, their metadata cannot
+	ok(t, os.Chmod(filepath.Join(dir, "listed"), 0o444)) // its names can be read, but not their metadata
 	each(t, dir, Options{}, func(t *testing.T, tr *Tree) {
 		asNobody(t, func() {
 			got := walk(t, tr, nil)
@@ -254,14 +254,14 @@ func TestWalkMounts(t *testing.T) {
 	mount(t, "tmpfs", filepath.Join(dir, "tmpfs"), "tmpfs", 0, "size=64k")
 	write(t, filepath.Join(dir, "tmpfs/inner"), "")
 	mount(t, elsewhere, filepath.Join(dir, "bind"), "", unix.MS_BIND, "")
-	mount(t, filepath.Join(dir, "sub/dir"), filepath.Join(dir, "sub/bind"), "", unix.MS_BIND, "") // the same file system, of the tree itself
+	mount(t, filepath.Join(dir, "sub/dir"), filepath.Join(dir, "sub/bind"), "", unix.MS_BIND, "") // the tree's own file system
 	mount(t, filepath.Join(elsewhere, "inner"), filepath.Join(dir, "file"), "", unix.MS_BIND, "")
 
 	t.Run("not crossed", func(t *testing.T) {
 		each(t, dir, Options{}, func(t *testing.T, tr *Tree) {
 			got := walk(t, tr, nil).clean(t)
 			if !tr.openat2 && tr.mount == 0 {
-				// Device numbers show the tmpfs alone.
+				// Device numbers show only the tmpfs.
 				if n := got.nodes["tmpfs"]; !n.MountPoint || got.nodes["tmpfs/inner"].Path != "" {
 					t.Errorf("tmpfs: %+v", n)
 				}
@@ -293,7 +293,7 @@ func TestWalkMounts(t *testing.T) {
 				t.Errorf("got %q, want %q", got.paths, want)
 			}
 			if tr.mount != 0 && (got.nodes["bind/inner"].Mount == got.nodes["z"].Mount || got.nodes["bind/inner"].Mount == got.nodes["tmpfs/inner"].Mount) {
-				t.Errorf("mounts are not told apart: %+v", got.nodes)
+				t.Errorf("mounts are not distinguished: %+v", got.nodes)
 			}
 			f, err := tr.Open("bind/inner")
 			ok(t, err)
@@ -326,7 +326,7 @@ func TestWalkCancel(t *testing.T) {
 		after := 0
 		for n, err := range tr.Walk(ctx) {
 			if failed != nil {
-				t.Errorf("%q: goes on with %q after the error", at, n.Path)
+				t.Errorf("%q: continues with %q after the error", at, n.Path)
 			}
 			if last, failed = n, err; ctx.Err() != nil {
 				after++
@@ -348,7 +348,7 @@ func TestWalkBreak(t *testing.T) {
 	write(t, filepath.Join(dir, "z"), "")
 	tr := open(t, dir, Options{})
 	for _, at := range []string{"a", "a/b", "a/b/c", "z"} {
-		for n := range tr.Walk(t.Context()) { // panics if the walk goes on after the break
+		for n := range tr.Walk(t.Context()) { // panics if the walk continues after the break
 			if n.Path == at {
 				break
 			}
@@ -410,7 +410,8 @@ func TestWalkDeeperThanPathMax(t *testing.T) {
 	}
 }
 
-// A link in the part of a long path that another call opens is refused as well.
+// TestOpenDeepLink checks that a link is refused in a part of a long path that is opened by a
+// later call.
 func TestOpenDeepLink(t *testing.T) {
 	dir := t.TempDir()
 	bottom := deep(t, dir, 40, 255)

@@ -78,7 +78,7 @@ func TestTwoSignersAtOnce(t *testing.T) {
 			switch {
 			case r.Code == 0:
 				done++
-			case r.Code != 1 || !strings.Contains(r.Err, "somebody else"):
+			case r.Code != 1 || !strings.Contains(r.Err, "another process"):
 				t.Errorf("round %d: signer %d: exit %d\n%s", round, i, r.Code, r.Err)
 			}
 		}
