@@ -59,13 +59,6 @@ func (r *results) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// usageError is a wrong command line.
-type usageError struct{ error }
-
-func (e usageError) Unwrap() error { return e.error }
-
-func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
-
 // app is what the program has from its surroundings. Packages below pkg/ have
 // none of it.
 type app struct {
@@ -83,7 +76,9 @@ type app struct {
 	command        *cobra.Command           // that runs
 	active         atomic.Pointer[progress] // what is being rendered
 	json           bool
-	verbose, quiet bool // not both
+	verbose, quiet bool     // not both
+	version        bool     // print the version
+	args           []string // the command line
 	progressFormat string
 	sources        []string // that secrets come from, which no other program is to have
 }
@@ -131,6 +126,7 @@ func run(a *app, args []string) int {
 	defer stop(nil)
 	a.interrupts = watchInterrupts(stop, a.note, a.end)
 	defer a.interrupts.close()
+	a.args = args
 	root := newRootCommand(a)
 	root.SetArgs(args)
 	root.SetIn(a.in)
@@ -182,7 +178,7 @@ func (a *app) exit(err error) int {
 		_ = a.print(f, err) // which is said below, on standard error
 	}
 	if errors.As(err, &usage) {
-		a.note("%v (see --help)", a.advise(err))
+		a.note("%v (%s)", a.advise(err), nextStep(a.command, err))
 		return exitUsage
 	}
 	a.note("%v", a.advise(err))
@@ -231,30 +227,39 @@ func newRootCommand(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "imasign-build",
 		Short: "Sign files for Linux IMA appraisal",
-		Long: `imasign-build signs the files of a device image for Linux IMA appraisal,
-verifies them, and makes the keys and certificates for it.
+		Long: `imasign-build signs the files of device images for Linux IMA appraisal and verifies the
+signatures. It works on directory trees, RPM packages, repositories, tar archives and
+container images. It also makes the keys, certificates, policies and initramfs hooks
+that appraisal needs.
 
-Exit codes: 0 done, 1 failed (nothing is half-written), 2 usage, 3 verification
-found something wrong.
+Exit codes:
 
-Results go to standard output. Warnings, errors and progress go to standard error, where
-progress is one line on a terminal and a line every 5 seconds in a log. No output has
-colours. --quiet leaves warnings, errors, what fails verification, and documents and
-files that a command exists to print.`,
+  0  success
+  1  failure; no output is left half-written
+  2  wrong command line
+  3  verification found something wrong
+
+Results go to standard output. Warnings, errors and progress go to standard error: progress
+is one line on a terminal, and a line every 5 seconds in a log. No output has colours.
+--quiet prints only warnings, errors, what fails verification, and documents and files
+that a command exists to print.`,
+		Example: `  imasign-build key init keys
+  imasign-build rootfs sign --key keys/x509_ima.key --cert keys/x509_ima.crt rootfs/
+  imasign-build rootfs verify --cert keys/x509_ima.crt rootfs/`,
 		SilenceUsage:  true,
 		SilenceErrors: true,
-		Args:          usageArgs(cobra.NoArgs),
-		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		Args:          groupArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if a.version {
+				return runVersion(a)
+			}
+			return cmd.Help()
+		},
 		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
 			a.command = cmd
-			switch a.progressFormat {
-			case "auto", "none":
-			case "bar", "plain":
-				if a.quiet {
-					return usagef("--quiet and --progress %s exclude each other", a.progressFormat)
-				}
-			default:
-				return usagef("--progress %s: it is auto, bar, plain or none", a.progressFormat)
+			progress := a.progressFormat
+			if a.quiet && (progress == "bar" || progress == "plain") {
+				return usagef("--quiet and --progress %s exclude each other", progress)
 			}
 			if a.quiet && a.verbose {
 				return usagef("--quiet and --verbose exclude each other")
@@ -262,43 +267,55 @@ files that a command exists to print.`,
 			return a.checkPreload()
 		},
 	}
-	root.CompletionOptions.HiddenDefaultCmd = true
-	root.SetFlagErrorFunc(flagError)
+	root.CompletionOptions.DisableDefaultCmd = true
+	root.SetFlagErrorFunc(a.flagError)
 	flags := root.PersistentFlags()
 	flags.BoolVar(&a.json, "json", false, "print the result as one JSON document")
-	flags.BoolVarP(&a.verbose, "verbose", "v", false, "report every entry, not only what is wrong")
-	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print nothing but what is wrong, and what the command is asked to print")
-	flags.StringVar(&a.progressFormat, "progress", "auto", "progress of this `kind`: auto, bar, plain or none")
+	flags.BoolVarP(&a.verbose, "verbose", "v", false, "report every entry, not only those that are wrong")
+	flags.BoolVarP(&a.quiet, "quiet", "q", false, "print only what is wrong, and what the command exists to print")
+	choiceVar(flags, &a.progressFormat, "progress", "auto", "how to show progress", []option{
+		{"auto", "bar on a terminal, plain elsewhere"}, {"bar", ""}, {"plain", "a line every 5 seconds"}, {"none", ""},
+	})
+	root.Flags().BoolVar(&a.version, "version", false, "print the version, as the command version does")
+	help := newHelp()
+	root.SetHelpCommand(help)
+	root.AddCommand(newTopics()...)
 	root.AddCommand(
-		newGroup("rootfs", "Sign and verify a directory tree, search it for private keys", newRootfsSign(a), newRootfsVerify(a), newRootfsStrip(a), newRootfsScan(a)),
+		newGroup("rootfs", "Sign and verify a directory tree, or search it for private keys", newRootfsSign(a), newRootfsVerify(a), newRootfsStrip(a), newRootfsScan(a)),
 		newGroup("rpm", "Sign and verify the files of RPM packages", newRPMSign(a), newRPMVerify(a), newRPMShow(a), newRPMStrip(a), newRPMDigests(a)),
 		newGroup("repo", "Sign and verify repositories of RPM packages", newRepoSign(a), newRepoVerify(a), newRepoStrip(a), newRepoRefresh(a)),
 		newGroup("tar", "Sign and verify tar archives", newTarSign(a), newTarCreate(a), newTarVerify(a), newTarStrip(a)),
-		newGroup("manifest", "Work with manifests", newManifestSign(a), newManifestApply(a), newManifestDiff(a)),
-		newGroup("key", "Make and inspect keys and certificates", newKeyInit(a), newKeyShow(a), newKeyCheck(a)),
-		newGroup("policy", "Check and write IMA policies", newPolicyCheck(a), newPolicyGenerate(a), newPolicySimulate(a)),
-		newGroup("initramfs", "Make what an initramfs needs", newInitramfsBundle(a)),
-		newVersion(a), newCompletion(),
+		newGroup("manifest", "Sign, apply and compare manifests", newManifestSign(a), newManifestApply(a), newManifestDiff(a)),
+		newGroup("key", "Make, show and check keys and certificates", newKeyInit(a), newKeyShow(a), newKeyCheck(a)),
+		newGroup("policy", "Check, write and try out IMA policies", newPolicyCheck(a), newPolicyGenerate(a), newPolicySimulate(a)),
+		newGroup("initramfs", "Make what an initramfs needs for appraisal", newInitramfsBundle(a)),
+		newVersion(a), newCompletion(), help,
 	)
+	setHelp(a, root)
+	complete(a, root)
 	return root
+}
+
+// complete gives cmd and the commands below it what all of them have.
+func complete(a *app, cmd *cobra.Command) {
+	cmd.InitDefaultHelpFlag()
+	cmd.Flags().Lookup("help").Usage = "show this help"
+	if cmd.Args == nil {
+		cmd.Args = a.checkArgs
+	}
+	setCompletion(cmd)
+	for _, sub := range cmd.Commands() {
+		complete(a, sub)
+	}
 }
 
 // newGroup is a command that only has others below it.
 func newGroup(use, short string, commands ...*cobra.Command) *cobra.Command {
 	group := &cobra.Command{
 		Use: use, Short: short,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return unknownCommand(cmd, args[0])
-			}
-			return nil
-		},
+		Args: groupArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var names []string
-			for _, c := range cmd.Commands() {
-				names = append(names, c.Name())
-			}
-			return usagef("%s: which command? %s", commandName(cmd), strings.Join(names, ", "))
+			return usagef("%s needs a command: %s", commandName(cmd), enumerate(subcommands(cmd), "or"))
 		},
 	}
 	group.AddCommand(commands...)

@@ -16,7 +16,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// keyFlags choose a signing key.
+// keyFlags name a signing key.
 type keyFlags struct {
 	key, cert, pass string
 
@@ -25,15 +25,21 @@ type keyFlags struct {
 }
 
 func (f *keyFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.key, "key", "", "signing key: a `path`, or a file:, pkcs11: or tpm2: URI; a directory stands for its x509_ima.key and x509_ima.crt (environment: IMASIGN_KEY)")
-	flags.StringVar(&f.cert, "cert", "", "its certificate, a PEM or DER `file`; fixes the key id (environment: IMASIGN_CERT)")
-	f.addPass(flags)
-	once(flags, "key", "cert", "key-pass")
+	flags.StringVar(&f.key, "key", "", "sign with the key `URI`: a file, a directory with x509_ima.key, or a file:, pkcs11: or tpm2: URI")
+	flags.StringVar(&f.cert, "cert", "", "certificate of --key in `FILE`, PEM or DER; it determines the key id")
+	annotate(flags, "key", noteEnvironment, "IMASIGN_KEY")
+	annotate(flags, "cert", noteEnvironment, "IMASIGN_CERT")
+	f.addPass(flags, "--key")
+	once(flags, "key", "cert")
 }
 
-func (f *keyFlags) addPass(flags *pflag.FlagSet) {
+// addPass adds the flag that names the source of the passphrase or PIN of a key.
+func (f *keyFlags) addPass(flags *pflag.FlagSet, of string) {
 	f.variable = true
-	flags.StringVar(&f.pass, "key-pass", "", "`source` of the passphrase or PIN of --key: env:NAME, file:PATH or fd:N (environment: IMASIGN_KEY_PASS; default: prompt on the terminal)")
+	flags.StringVar(&f.pass, "key-pass", "", "read the passphrase or PIN of "+of+" from `SOURCE`: env:NAME, file:PATH or fd:N")
+	annotate(flags, "key-pass", noteEnvironment, passVariable)
+	annotate(flags, "key-pass", noteDefault, "ask on the terminal")
+	once(flags, "key-pass")
 }
 
 func (f *keyFlags) fromEnvironment(a *app) {
@@ -44,12 +50,12 @@ func (f *keyFlags) fromEnvironment(a *app) {
 	}
 }
 
-// open opens the key, nil when none was named.
+// open opens the key. It returns nil if no key was named.
 func (f *keyFlags) open(ctx context.Context, a *app) (*keystore.Key, error) {
 	switch {
 	case f.key != "":
 	case f.pass != "":
-		return nil, usagef("--key-pass has no effect: there is no --key")
+		return nil, usagef("--key-pass has no effect without --key")
 	default:
 		return nil, nil
 	}
@@ -127,8 +133,8 @@ func (f *keyFlags) certificate(ctx context.Context, dir *keyDirectory) (*x509.Ce
 	return list[0], nil
 }
 
-// public returns the key that signatures are checked with: that of the opened key,
-// or without one (nil), as in a dry run, of the certificate if one was named.
+// public returns the public key of the opened key. Without a key, as in a dry run, it
+// returns the public key of the certificate, or nil if no certificate was named.
 func (f *keyFlags) public(ctx context.Context, key *keystore.Key) (*ima.PublicKey, error) {
 	if key != nil {
 		return key.Public, nil
@@ -144,11 +150,12 @@ func (f *keyFlags) public(ctx context.Context, key *keystore.Key) (*ima.PublicKe
 	return public, nil
 }
 
-// trustFlags choose the certificates that signatures are checked with.
+// trustFlags name the certificates that signatures are checked with.
 type trustFlags struct{ certs []string }
 
 func (f *trustFlags) add(flags *pflag.FlagSet) {
-	flags.StringArrayVar(&f.certs, "cert", nil, "trust this certificate, a PEM or DER `file`; a directory stands for its x509_ima.crt; may be repeated (environment: IMASIGN_CERT)")
+	flags.StringArrayVar(&f.certs, "cert", nil, "trust the certificates in `FILE`, PEM or DER; in a directory, x509_ima.crt")
+	annotate(flags, "cert", noteEnvironment, "IMASIGN_CERT")
 }
 
 func (f *trustFlags) ring(ctx context.Context, a *app) (*ima.Keyring, error) {
@@ -157,7 +164,7 @@ func (f *trustFlags) ring(ctx context.Context, a *app) (*ima.Keyring, error) {
 		files = []string{value}
 	}
 	if len(files) == 0 {
-		return nil, usagef("which certificate are signatures checked with? --cert FILE")
+		return nil, usagef("no certificate was given to check signatures with: --cert FILE")
 	}
 	var keys []*ima.PublicKey
 	for _, file := range files {
@@ -180,34 +187,42 @@ func (f *trustFlags) ring(ctx context.Context, a *app) (*ima.Keyring, error) {
 	return ring, nil
 }
 
-// engineFlags are how much is done at a time, and with which digests.
+// engineFlags say how files are digested and which signatures are replaced.
 type engineFlags struct {
 	hash  string
 	jobs  int
 	force bool
-	from  string // id of the key that is being replaced
+	from  string // id of the key whose signatures are replaced
 }
 
-func (f *engineFlags) addJobs(flags *pflag.FlagSet) {
-	flags.IntVarP(&f.jobs, "jobs", "j", 0, "files to work on at a time (default: one a core)")
+func (f *engineFlags) addJobs(flags *pflag.FlagSet) { jobsVar(flags, &f.jobs, "files") }
+
+// jobsVar adds the flag that says how many things are worked on at a time.
+func jobsVar(flags *pflag.FlagSet, jobs *int, things string) {
+	flags.IntVarP(jobs, "jobs", "j", 0, "work on `N` "+things+" at a time")
+	annotate(flags, "jobs", noteDefault, "one per processor core")
 }
 
 func (f *engineFlags) addHash(flags *pflag.FlagSet) {
-	flags.StringVar(&f.hash, "hash", "sha256", "digest `algorithm`: "+signingHashes)
+	c := choiceVar(flags, &f.hash, "hash", "sha256", "digest algorithm of the signatures", words(signingHashes()...))
+	c.accept = func(name string) error {
+		_, err := parseHash(name)
+		return err
+	}
 }
 
 func (f *engineFlags) addForce(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.force, "force", false, "replace signatures that were, or may have been, made by another key")
 }
 
-// addReplace adds what decides about signatures that are there.
+// addReplace adds the flags that say which existing signatures are replaced.
 func (f *engineFlags) addReplace(flags *pflag.FlagSet) {
 	f.addForce(flags)
-	flags.StringVar(&f.from, "from-key-id", "", "only replace signatures of the key with this `id`; what is unsigned stays so")
+	flags.StringVar(&f.from, "from-key-id", "", "replace only signatures whose key id is `ID`; unsigned files stay unsigned")
 	once(flags, "from-key-id")
 }
 
-// engine makes the engine; key and public may be nil.
+// engine makes the engine. key and public may be nil.
 func (f *engineFlags) engine(key *keystore.Key, public *ima.PublicKey, observe signing.Observer) (*signing.Engine, error) {
 	signer := signing.Key{Public: public}
 	if f.jobs < 0 {
@@ -219,7 +234,7 @@ func (f *engineFlags) engine(key *keystore.Key, public *ima.PublicKey, observe s
 		case err != nil:
 			return nil, usageError{fmt.Errorf("--from-key-id: %w", err)}
 		case f.force:
-			return nil, usagef("--force replaces signatures of any key: leave out --from-key-id, or it")
+			return nil, usagef("--force replaces signatures of any key: leave out --force or --from-key-id")
 		case public != nil && public.ID() == from:
 			return nil, usagef("--from-key-id %s is the id of the key that signs", from)
 		}
@@ -229,7 +244,7 @@ func (f *engineFlags) engine(key *keystore.Key, public *ima.PublicKey, observe s
 	if f.hash != "" {
 		var err error
 		if hash, err = parseHash(f.hash); err != nil {
-			return nil, err
+			return nil, usageError{fmt.Errorf("--hash %q: %w", f.hash, err)}
 		}
 	}
 	if key != nil {
@@ -240,13 +255,13 @@ func (f *engineFlags) engine(key *keystore.Key, public *ima.PublicKey, observe s
 	})
 }
 
-// addAllowEmpty adds the flag without which a verification that judged no file fails:
-// a wrong directory or pattern is more likely than that there is nothing to verify.
+// addAllowEmpty adds the flag that lets a verification of no files succeed. Without it the
+// verification fails, because a wrong directory or pattern is the likely reason.
 func addAllowEmpty(flags *pflag.FlagSet, allow *bool, verb string) {
 	flags.BoolVar(allow, "allow-empty", false, "succeed even if there is no file to "+verb)
 }
 
-// nothing says that name has no file to verify, or whatever verb is.
+// nothing warns that name has no file to verify, search and so on.
 func (a *app) nothing(verb, name string, allowed bool) {
 	hint := "; --allow-empty accepts that"
 	if allowed {
@@ -255,23 +270,26 @@ func (a *app) nothing(verb, name string, allowed bool) {
 	a.note("warning: there was no file to %s in %s%s", verb, name, hint)
 }
 
-// signingHashes are what signatures are made over.
-const signingHashes = "sha224, sha256, sha384, sha512, sha3-256, sha3-384, sha3-512"
+// signingHashes returns the names of the hashes that files can be signed with.
+func signingHashes() []string {
+	return []string{"sha224", "sha256", "sha384", "sha512", "sha3-256", "sha3-384", "sha3-512"}
+}
 
-// parseHash tells a hash that is too weak from one that the kernel has and this program
-// does not, and from no hash at all.
+// parseHash reads the name of a hash to sign with. Its errors distinguish hashes that are
+// too weak, hashes that the kernel has and this program does not, and other words.
 func parseHash(name string) (ima.HashID, error) {
 	hash, err := ima.ParseHash(name)
 	if err == nil {
 		err = hash.CheckSigns()
 	}
+	choose := unknownWord(words(signingHashes()...), name)
 	switch {
 	case errors.Is(err, ima.ErrSHA1):
-		return 0, usagef("--hash %s: too weak to sign with; there are: %s", name, signingHashes)
+		return 0, fmt.Errorf("too weak to sign with: %w", choose)
 	case errors.Is(err, ima.ErrUnsupportedHash):
-		return 0, usagef("--hash %s: unsupported: the kernel has it, this program cannot compute it; there are: %s", name, signingHashes)
+		return 0, fmt.Errorf("the kernel supports this hash, but this program does not: %w", choose)
 	case err != nil:
-		return 0, usagef("--hash %s: unknown; there are: %s", name, signingHashes)
+		return 0, choose
 	}
 	return hash, nil
 }

@@ -1,9 +1,13 @@
 package main
 
-import "github.com/spf13/pflag"
+import (
+	"errors"
 
-// idle refuses flags that were given on the command line and would have no effect:
-// they are for what is not there.
+	"github.com/spf13/pflag"
+)
+
+// idle refuses flags that were given on the command line and would have no effect, because
+// they are for something else: what.
 func idle(flags *pflag.FlagSet, what string, names ...string) error {
 	for _, name := range names {
 		if flags.Changed(name) {
@@ -13,8 +17,8 @@ func idle(flags *pflag.FlagSet, what string, names ...string) error {
 	return nil
 }
 
-// once has a flag that takes one value refuse a second one, which would silently
-// take the place of the first: for those that name keys, certificates and outputs.
+// once makes flags that take one value refuse a second one, which would silently replace
+// the first one. It is for flags that name keys, certificates and outputs.
 func once(flags *pflag.FlagSet, names ...string) {
 	for _, name := range names {
 		flag := flags.Lookup(name)
@@ -22,13 +26,17 @@ func once(flags *pflag.FlagSet, names ...string) {
 	}
 }
 
+// errTwice means that a flag for one value was given two.
+var errTwice = errors.New("is given twice, but takes one value")
+
+// single is the value of a flag that can be set once.
 type single struct {
 	pflag.Value
 
 	given bool
 }
 
-// Set takes the first value.
+// Set takes the first value and refuses others.
 func (s *single) Set(text string) error {
 	if s.given {
 		return errTwice

@@ -28,14 +28,15 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// hostile is a name with one of everything that a terminal might obey, and a line that
-// looks like the program's own.
+// hostile is a name with one of each character that a terminal might interpret, and with a
+// line that looks like one of the program's.
 const hostile = "a\x1b]0;pwn\x07\x7f\u009b31m\x9b\nFORGED: 1 ok\r\u202e\u2066\u2028b"
 
-// hostileText is hostile where only UTF-8 can stand.
+// hostileText is hostile as valid UTF-8.
 var hostileText = strings.ToValidUTF8(hostile, "")
 
-// TestHostileNamesReachNoTerminal throws hostile names and contents at every command.
+// TestHostileNamesReachNoTerminal runs every command with hostile names and contents. It
+// checks that what they print is harmless for a terminal.
 func TestHostileNamesReachNoTerminal(t *testing.T) {
 	harness.Root(t)
 	packages, err := filepath.Abs("../../pkg/rpmsign/testdata/rpmsign-ima/v4")
@@ -55,6 +56,8 @@ func TestHostileNamesReachNoTerminal(t *testing.T) {
 		{"--progress", h, "version"},
 		{"version", h},
 		{"completion", h},
+		{"help", h},
+		{"help", "rootfs", h},
 		{"rootfs", h},
 		{"rootfs", "sign", "tree"},
 		signed("rootfs", "sign", "tree"),
@@ -171,7 +174,7 @@ func TestHostileNamesReachNoTerminal(t *testing.T) {
 		}
 	}
 	every(newRootCommand(newApp()), func(cmd *cobra.Command) {
-		if !cmd.HasSubCommands() && !tried[cmd.CommandPath()] {
+		if !cmd.HasSubCommands() && !cmd.IsAdditionalHelpTopicCommand() && !tried[cmd.CommandPath()] {
 			t.Errorf("%s was not tried: add it", cmd.CommandPath())
 		}
 	})
@@ -184,7 +187,7 @@ func every(cmd *cobra.Command, visit func(*cobra.Command)) {
 	}
 }
 
-// runHostile runs a command and returns all that it prints. Its input is empty.
+// runHostile runs a command with empty input and returns everything that it prints.
 func runHostile(t *testing.T, args []string) string {
 	t.Helper()
 	var said bytes.Buffer
@@ -256,7 +259,7 @@ func hostileInputs(t *testing.T, packages string) {
 	write("layout/index.json", fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{"mediaType":%s,"digest":%[1]s,"size":1,"annotations":{"org.opencontainers.image.ref.name":%[1]s}}]}`, name))
 }
 
-// hostilePackage is a real one whose main header has control characters in its texts.
+// hostilePackage is a real package with control characters in the texts of its main header.
 func hostilePackage(t *testing.T, packages string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(packages + "/rich.p256.rpm")
@@ -276,7 +279,7 @@ func hostileArchive(t *testing.T, record string) []byte {
 	return b.Bytes()
 }
 
-// hostileManifests are of a tree, and of the tree with another mode.
+// hostileManifests writes manifests of a tree, and of the same tree with another mode.
 func hostileManifests(t *testing.T) {
 	t.Helper()
 	must(t, os.MkdirAll("listed", 0o755))

@@ -23,8 +23,9 @@ import (
 type initramfsBundleOptions struct {
 	output                        string
 	certs, secondary, revoked, ca []string
-	policy, busybox, hook, kernel string
-	switchRoot, config            string
+	policy, busybox, hook         string
+	switchRoot                    string
+	kernel                        kernelFlags
 	allowOff                      bool
 	shellElsewhere, labelsKnown   bool
 }
@@ -34,49 +35,51 @@ func newInitramfsBundle(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "bundle -o OUT --cert FILE",
 		Short: "Make the certificates, policies and hook of an initramfs",
-		Long: `Bundle makes what an initramfs needs for appraisal: certificates in /etc/keys,
-policies in /etc/ima, and the hook that loads them and hands over to the root file
-system. Everything is checked by the kernel's rules first, and a private key anywhere
-is an error.
+		Long: `Bundle makes what an initramfs needs for appraisal: certificates in /etc/keys, policies
+in /etc/ima, and a hook. At boot the hook loads the certificates and policies, before the
+root file system takes over. Bundle first checks everything by the rules of the kernel.
+A private key in any input is an error.
 
-OUT is a directory, or an archive by its name (.cpio, .cpio.gz, .cpio.zst, .cpio.xz,
-.cpio.bz2, .cpio.lz4): an initramfs of its own, or one to append to another. It appears
-when it is complete. Equal inputs give equal bytes; SOURCE_DATE_EPOCH is the time of
-all files, 1970 without it.
+OUT is a directory, or an archive if its name ends in .cpio, .cpio.gz, .cpio.zst,
+.cpio.xz, .cpio.bz2 or .cpio.lz4. An archive is a complete initramfs, or it is appended
+to another one. OUT appears when it is complete. Equal inputs give equal outputs. The
+date of all files is SOURCE_DATE_EPOCH, or 1970.
 
-The first --cert becomes /etc/keys/x509_ima.der, which the kernel loads by itself; for
-further ones, --secondary and --revoked the initramfs needs keyctl.
+--hook says which kind of initramfs OUT is for:
 
---kernel-config also checks the policy, what the hook needs, the compression and busybox
-against that kernel's configuration.
+  standalone           /init, which mounts the device that root= names; --busybox adds a shell
+  initramfs-framework  /init.d/95-imasign, for the initramfs-framework of OE-core
+  dracut               a directory to copy to /, with the dracut module imasign
 
-  standalone           /init: mounts what root= names; --busybox brings the shell
-  initramfs-framework  /init.d/95-imasign, for OE-core's initramfs-framework
-  dracut               a directory to copy to /, with the module imasign`,
-		Example: `  imasign-build initramfs bundle -o initramfs.cpio.gz --cert keys/x509_ima.crt --ca keys/system_trusted_key.crt --busybox /bin/busybox
-  imasign-build initramfs bundle -o bundle/ --hook dracut --cert keys/x509_ima.crt --policy ima_policy`,
-		Args: usageArgs(cobra.NoArgs),
+The first --cert becomes /etc/keys/x509_ima.der, which the kernel loads without help. For
+more certificates, --secondary and --revoked, the initramfs needs keyctl.
+
+--kernel-config compares the configuration of the kernel with what the policy, the hook,
+the compression and busybox need.`,
+		Example: `  imasign-build initramfs bundle -o initramfs.cpio.gz --cert keys/x509_ima.crt \
+      --ca keys/system_trusted_key.crt --busybox /bin/busybox
+  imasign-build initramfs bundle -o bundle/ --hook dracut --cert keys/x509_ima.crt \
+      --policy ima_policy`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runInitramfsBundle(cmd.Context(), a, o) },
 	}
 	flags := cmd.Flags()
-	flags.StringVarP(&o.output, "output", "o", "", "write to this `path`, an archive or a directory")
-	flags.StringArrayVar(&o.certs, "cert", nil, "a certificate for .ima, a PEM or DER `file`; may be repeated")
-	flags.StringArrayVar(&o.secondary, "secondary", nil, "a CA for .secondary_trusted_keys, a PEM or DER `file`; may be repeated")
-	flags.StringArrayVar(&o.revoked, "revoked", nil, "a certificate for .ima_blacklist, a PEM or DER `file`; may be repeated")
-	flags.StringArrayVar(&o.ca, "ca", nil, "a CA of the kernel, to check issuers with, a PEM or DER `file`; may be repeated")
-	flags.StringVar(&o.policy, "policy", "", "a policy that is loaded instead of the default one, a `file`")
-	flags.StringVar(&o.hook, "hook", string(initramfs.Standalone), "for which `initramfs`: initramfs-framework, dracut or standalone")
-	flags.BoolVar(&o.allowOff, "allow-off", false, "let ima_appraise=off on the kernel's command line skip the policy")
-	flags.StringVar(&o.switchRoot, "switch-root", initramfs.DefaultSwitchRoot, "`path` of the signed, static switch_root in the root file system")
-	flags.StringVar(&o.busybox, "busybox", "", "a static busybox for the standalone hook, a `file`")
-	flags.BoolVar(&o.shellElsewhere, "shell-elsewhere", false, "another archive provides the shell, mount and mkdir that /init needs")
-	flags.BoolVar(&o.labelsKnown, "labels-known", false, "a security module has loaded its policy before the hook runs, and knows the labels in --policy")
-	flags.StringVar(&o.config, "kernel-config", "", "the kernel's configuration, a `file` like .config or /boot/config-*")
-	flags.StringVar(&o.kernel, "kernel", "", "kernel `version` whose rules count, such as 6.1 (default: the newest known, "+kernel.Newest().String()+")")
+	flags.StringVarP(&o.output, "output", "o", "", "write the archive or directory `OUT`")
+	flags.StringArrayVar(&o.certs, "cert", nil, "add the certificate in `FILE`, PEM or DER, to the keyring .ima")
+	flags.StringArrayVar(&o.secondary, "secondary", nil, "add the CA in `FILE`, PEM or DER, to the keyring .secondary_trusted_keys")
+	flags.StringArrayVar(&o.revoked, "revoked", nil, "add the certificate in `FILE`, PEM or DER, to the keyring .ima_blacklist")
+	flags.StringArrayVar(&o.ca, "ca", nil, "check issuers with the kernel's CAs in `FILE`, PEM or DER")
+	flags.StringVar(&o.policy, "policy", "", "load the policy in `FILE` instead of the default one")
+	choiceVar(flags, &o.hook, "hook", string(initramfs.Standalone), "kind of initramfs", words(initramfs.Hooks()...))
+	flags.BoolVar(&o.allowOff, "allow-off", false, "load no policy if the kernel's command line has ima_appraise=off")
+	flags.StringVar(&o.switchRoot, "switch-root", initramfs.DefaultSwitchRoot, "run the signed, static switch_root at `PATH` in the root file system")
+	flags.StringVar(&o.busybox, "busybox", "", "add the static busybox in `FILE`, for the standalone hook")
+	flags.BoolVar(&o.shellElsewhere, "shell-elsewhere", false, "another archive has the shell, mount and mkdir that /init needs")
+	flags.BoolVar(&o.labelsKnown, "labels-known", false, "before the hook runs, a security module has loaded its policy, which knows the labels in --policy")
+	o.kernel.add(flags)
 	return cmd
 }
 
-// Limits of what is read: far beyond what such files have.
+// Limits of inputs in bytes, far above the size of real files.
 const (
 	maxCertificate = 1 << 20
 	maxPolicy      = policy.MaxSize
@@ -88,13 +91,13 @@ func (o *initramfsBundleOptions) compression() (c compress.Format, archive bool,
 	suffix := path.Ext(o.output)
 	switch {
 	case o.output == "":
-		return c, archive, usagef("where to? -o FILE.cpio, FILE.cpio.gz and so on, or a directory")
+		return c, archive, usagef("no output was given: -o FILE.cpio, FILE.cpio.gz and so on, or -o DIR")
 	case len(o.certs) == 0:
-		return c, archive, usagef("which certificate? --cert FILE, of the key that signs the root file system")
+		return c, archive, usagef("no certificate was given: --cert FILE names that of the key that signs the root file system")
 	case archive && o.hook == string(initramfs.Dracut):
-		return c, archive, usagef("the dracut hook is installed by dracut, when it makes an initramfs: give -o a directory")
+		return c, archive, usagef("dracut itself installs the dracut hook when it makes an initramfs: -o needs a directory")
 	case !archive && slices.Contains([]string{".gz", ".zst", ".xz", ".bz2", ".lz4", ".tar", ".img"}, suffix):
-		return c, archive, usagef("-o %s: an archive's name ends in .cpio, or .cpio.gz, .zst, .xz, .bz2 or .lz4", quote.Name(o.output))
+		return c, archive, usagef("-o %s: the name of an archive must end in .cpio, .cpio.gz, .cpio.zst, .cpio.xz, .cpio.bz2 or .cpio.lz4", quote.Name(o.output))
 	}
 	return c, archive, nil
 }
@@ -105,7 +108,7 @@ func (o *initramfsBundleOptions) read(ctx context.Context) (initramfs.Options, e
 	if p.Hook, err = initramfs.ParseHook(o.hook); err != nil {
 		return p, usageError{fmt.Errorf("--hook: %w", err)}
 	}
-	if p.Kernel, err = (&kernelFlags{o.kernel, o.config}).kernel(ctx); err != nil {
+	if p.Kernel, err = o.kernel.kernel(ctx); err != nil {
 		return p, err
 	}
 	p.AllowOff, p.SwitchRoot, p.ShellElsewhere, p.LabelsKnown = o.allowOff, o.switchRoot, o.shellElsewhere, o.labelsKnown
@@ -210,8 +213,8 @@ func writeBundle(ctx context.Context, w io.Writer, bundle *initramfs.Bundle, c c
 	return context.Cause(ctx)
 }
 
-// interruptible writes until its context ends. A compressor takes seconds for what it is
-// handed in one piece.
+// interruptible writes until its context ends. It writes in small pieces, because a
+// compressor takes seconds for a large one.
 type interruptible struct {
 	ctx context.Context
 	w   io.Writer

@@ -22,18 +22,21 @@ func newKeyCheck(a *app) *cobra.Command {
 	var o keyCheckOptions
 	cmd := &cobra.Command{
 		Use:   "check CERT",
-		Short: "Say what the kernel would refuse of a certificate",
-		Long: `Check holds a certificate against the rules of a kernel version, one line a rule:
-"refuse" where that kernel will not take it, or nothing that is signed with it;
-"warn" and "note" for what is worth knowing. Exit code 3 means a refusal.
+		Short: "Check whether the kernel accepts a certificate",
+		Long: `Check compares the certificates in a file with the rules of a kernel version. It prints
+a line for each finding:
 
-With --ca, the CAs that are compiled into the kernel, the issuer is checked too.`,
+  refuse  the kernel refuses the certificate, or every signature made with its key
+  warn    probably a mistake
+  note    worth knowing
+
+With --ca, which names the CAs that are compiled into the kernel, the issuer is checked
+too. Exit code 3 means that the kernel refuses a certificate.`,
 		Example: `  imasign-build key check --ca keys/system_trusted_key.crt --kernel 6.12 keys/x509_ima.crt`,
-		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE:    func(cmd *cobra.Command, args []string) error { return runKeyCheck(cmd.Context(), a, o, args[0]) },
 	}
-	cmd.Flags().StringArrayVar(&o.cas, "ca", nil, "a CA of the kernel, a PEM or DER `file`; may be repeated")
-	cmd.Flags().StringVar(&o.kernel, "kernel", "", "kernel `version`, such as 6.1 (default: the newest known, "+kernel.Version{}.String()+")")
+	cmd.Flags().StringArrayVar(&o.cas, "ca", nil, "check issuers with the kernel's CAs in `FILE`, PEM or DER")
+	kernelVar(cmd.Flags(), &o.kernel)
 	return cmd
 }
 
@@ -57,7 +60,7 @@ func runKeyCheck(ctx context.Context, a *app, o keyCheckOptions, file string) er
 		}
 		cas = append(cas, more...)
 	}
-	r := &report.KeyCheck{Head: report.Head{Command: "key check"}, Kernel: version.String(), Of: file}
+	r := &report.KeyCheck{Head: report.Head{Command: "key check"}, Kernel: kernelName(version), Of: file}
 	add := func(number int, findings []finding.Finding) {
 		for _, f := range reported(findings) {
 			r.Add(number, f)

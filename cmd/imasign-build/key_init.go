@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -22,11 +21,11 @@ type keyInitOptions struct {
 	algorithm, subject string
 	with               []string
 	days               int
-	key                keyFlags // its passphrase source
+	key                keyFlags // only the source of the passphrase
 	onlyCA             bool
-	name               string   // of a further set
-	on                 string   // where keys are made
-	ca                 keyFlags // that certifies them
+	name               string   // of an additional set
+	on                 string   // URI of the device that makes the keys
+	ca                 keyFlags // the CA that certifies them
 }
 
 func newKeyInit(a *app) *cobra.Command {
@@ -34,54 +33,55 @@ func newKeyInit(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "init DIR",
 		Short: "Make a CA, signing keys and their certificates",
-		Long: `Init makes a CA and keys that it certifies, under the file names that Yocto layers
-expect: system_trusted_key.{key,crt}, whose certificate is compiled into the
-kernel, and x509_ima.{key,crt,der}, which signs files. --with adds x509_ima_rpm
-(rpm), x509_evm (evm) and x509_secondary (secondary, a second CA).
+		Long: `Init makes a CA and keys that the CA certifies. The files in DIR have the names that
+Yocto layers expect:
 
-Private keys are PKCS #8 with mode 0600, encrypted when --key-pass says with what.
-Existing files are never overwritten.
+  system_trusted_key.{key,crt}  the CA; its certificate is compiled into the kernel
+  x509_ima.{key,crt,der}        signs files
+  x509_ima_rpm.{key,crt,der}    signs files in packages (--with rpm)
+  x509_evm.{key,crt,der}        signs file metadata for EVM (--with evm)
+  x509_secondary.{key,crt,der}  a second CA (--with secondary)
 
---name adds a set of keys to the same directory or token, named x509_ima_NAME and so on,
-and certifies it with the CA that is already there.
+Private keys are PKCS #8 files with mode 0600. --key-pass encrypts them. Existing files
+are never overwritten.
 
-With --on they are made in a PKCS#11 token, under the same names, or in a TPM, whose
-wrapped keys are the key files then; they cannot be taken out. --key-pass is the
-token's PIN, or the authorization value for the TPM's new keys. With --ca-key, a
-file or in a device of its own, no CA is made, and that one certifies the keys.`,
+--name adds a set of keys to a directory or token: x509_ima_NAME and so on. The CA that
+is already there certifies them.
+
+--on makes the keys in a PKCS#11 token, under the same names, or in a TPM. They cannot be
+taken out of the device. The key files of a TPM contain keys that only this TPM can use.
+With --on, --key-pass gives the PIN of the token, or an authorization value for the new
+keys of the TPM.
+
+With --ca-key no CA is made. The key that it names, in a file or a device, certifies the
+new keys.`,
 		Example: `  imasign-build key init keys
-  imasign-build key init --algorithm p256 --with rpm,evm --key-pass file:pass --subject "/O=Acme/CN=Router" keys
+  imasign-build key init --algorithm p256 --with rpm,evm --key-pass file:pass \
+      --subject "/O=Acme/CN=Router" keys
   imasign-build key init --name 2027 keys
-  imasign-build key init --on 'pkcs11:token=build?module-path=/usr/lib/softhsm/libsofthsm2.so' --key-pass file:pin --ca-key safe/system_trusted_key.key --ca safe/system_trusted_key.crt keys`,
-		Args: usageArgs(cobra.ExactArgs(1)),
+  imasign-build key init --key-pass file:pin --on 'pkcs11:token=T?module-path=/M.so' \
+      --ca-key safe/system_trusted_key.key --ca safe/system_trusted_key.crt keys`,
 		RunE: func(cmd *cobra.Command, args []string) error { return runKeyInit(cmd.Context(), a, o, args[0]) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.algorithm, "algorithm", certs.Algorithms()[0], strings.Join(certs.Algorithms(), ", "))
-	flags.StringSliceVar(&o.with, "with", nil, "more keys: "+strings.Join(certs.Extras(), ", "))
-	flags.StringVar(&o.name, "name", "", "add a set of keys named x509_ima_`NAME` and so on, certified by the CA in DIR or by --ca-key")
-	flags.IntVar(&o.days, "days", certs.DefaultDays, "validity; the kernel looks at no date")
-	flags.StringVar(&o.subject, "subject", "", "a `name`, or /C=…/O=…/CN=…")
-	flags.StringVar(&o.key.pass, "key-pass", "", "encrypt the private keys with the passphrase from this `source`: env:NAME, file:PATH or fd:N; with --on it is the PIN, or the new authorization value")
-	flags.StringVar(&o.on, "on", "", "make the keys in the token or TPM that this `URI` names")
-	flags.BoolVar(&o.onlyCA, "only-ca", false, "make the CA alone, to keep it elsewhere than the keys that it certifies")
-	flags.StringVar(&o.ca.key, "ca-key", "", "make no CA: this key certifies, a `path` or URI; a directory stands for its system_trusted_key.key and system_trusted_key.crt")
-	flags.StringVar(&o.ca.cert, "ca", "", "its certificate, a PEM or DER `file`")
-	flags.StringVar(&o.ca.pass, "ca-pass", "", "`source` of the passphrase or PIN of --ca-key")
+	choiceVar(flags, &o.algorithm, "algorithm", certs.Algorithms()[0], "algorithm of the new keys", words(certs.Algorithms()...))
+	choicesVar(flags, &o.with, "with", "also make these keys", words(certs.Extras()...))
+	flags.StringVar(&o.name, "name", "", "add keys called x509_ima_`NAME` and so on")
+	flags.IntVar(&o.days, "days", certs.DefaultDays, "make certificates that are valid for `N` days; the kernel ignores the dates")
+	flags.StringVar(&o.subject, "subject", "", "subject of the certificates: a common `NAME`, or /C=…/O=…/CN=…")
+	flags.StringVar(&o.key.pass, "key-pass", "", "encrypt the keys with the passphrase from `SOURCE`: env:NAME, file:PATH or fd:N; with --on, the PIN or authorization value")
+	flags.StringVar(&o.on, "on", "", "make the keys in the token or TPM that `URI` names")
+	flags.BoolVar(&o.onlyCA, "only-ca", false, "make only the CA, to keep it apart from the keys that it certifies")
+	flags.StringVar(&o.ca.key, "ca-key", "", "make no CA, but certify with the key `URI`: a file, a directory with system_trusted_key.key, or a file:, pkcs11: or tpm2: URI")
+	flags.StringVar(&o.ca.cert, "ca", "", "certificate of --ca-key in `FILE`, PEM or DER")
+	flags.StringVar(&o.ca.pass, "ca-pass", "", "read the passphrase or PIN of --ca-key from `SOURCE`: env:NAME, file:PATH or fd:N")
+	annotate(flags, "ca-pass", noteDefault, "ask on the terminal")
 	once(flags, "key-pass", "on", "ca-key", "ca", "ca-pass")
 	return cmd
 }
 
 // check refuses what certs.Init would refuse, and names the flag.
 func (o *keyInitOptions) check(dir string) error {
-	if !slices.Contains(certs.Algorithms(), o.algorithm) {
-		return usagef("--algorithm %s: there are: %s", quote.Name(o.algorithm), strings.Join(certs.Algorithms(), ", "))
-	}
-	for _, name := range o.with {
-		if !slices.Contains(certs.Extras(), name) {
-			return usagef("--with %s: there are: %s", quote.Name(name), strings.Join(certs.Extras(), ", "))
-		}
-	}
 	switch {
 	case o.days < 0:
 		return usagef("--days %d: at least 1", o.days)
@@ -91,13 +91,13 @@ func (o *keyInitOptions) check(dir string) error {
 	return nil
 }
 
-// option is the text of an error about an option of certs.Init.
-func option(err error) string {
+// invalidOption returns the text of an error about an option of certs.Init.
+func invalidOption(err error) string {
 	text := strings.TrimPrefix(err.Error(), certs.ErrOption.Error()+": ")
 	return strings.TrimPrefix(text, "subject: ")
 }
 
-// caOf takes the CA in dir for a further set, unless another was named.
+// caOf chooses the CA in dir for an additional set, unless --ca-key names another one.
 func (o *keyInitOptions) caOf(dir string) {
 	key := filepath.Join(dir, "system_trusted_key.key")
 	if _, err := os.Stat(key); err != nil || o.name == "" || o.ca.key != "" {
@@ -119,7 +119,7 @@ func runKeyInit(ctx context.Context, a *app, o keyInitOptions, dir string) error
 	var err error
 	if o.subject != "" {
 		if options.Subject, err = certs.ParseSubject(o.subject); err != nil {
-			return usagef("--subject: %s", option(err))
+			return usagef("--subject: %s", invalidOption(err))
 		}
 	}
 	if o.on == "" && o.key.pass != "" {
@@ -141,7 +141,7 @@ func runKeyInit(ctx context.Context, a *app, o keyInitOptions, dir string) error
 	defer devices.close()
 	pairs, err := certs.Init(ctx, dir, options)
 	if errors.Is(err, certs.ErrOption) || errors.Is(err, pkcs11.ErrURI) || errors.Is(err, tpm.ErrURI) {
-		return usagef("%s", option(err))
+		return usagef("%s", invalidOption(err))
 	}
 	if err != nil {
 		return err

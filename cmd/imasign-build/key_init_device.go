@@ -25,11 +25,11 @@ type deviceKeys struct {
 	first   bool              // the next key is the CA's
 }
 
-// devices opens the CA, and has keys made where --on says.
+// devices opens the CA and prepares to make keys in the device that --on names.
 func (o *keyInitOptions) devices(ctx context.Context, a *app, init *certs.InitOptions, dir string) (*deviceKeys, error) {
 	d := &deviceKeys{app: a, on: o.on, dir: dir, uris: map[string]string{}, forget: func() {}, first: o.ca.key == ""}
 	if o.ca.key == "" && (o.ca.cert != "" || o.ca.pass != "") {
-		return nil, usagef("--ca and --ca-pass belong to --ca-key")
+		return nil, usagef("--ca and --ca-pass need --ca-key")
 	}
 	if o.ca.key != "" {
 		ca, err := o.ca.open(ctx, a)
@@ -39,11 +39,11 @@ func (o *keyInitOptions) devices(ctx context.Context, a *app, init *certs.InitOp
 		d.open = append(d.open, ca)
 		if ca.Public.Certificate() == nil {
 			d.close()
-			return nil, usagef("which certificate belongs to --ca-key? --ca FILE")
+			return nil, usagef("no certificate of the CA was given: --ca FILE")
 		}
 		if !ca.Public.Certificate().IsCA {
 			d.close()
-			return nil, usagef("--ca %s: it is not a CA certificate: name the one of the key that certifies, such as system_trusted_key.crt", quote.Name(o.ca.cert))
+			return nil, usagef("--ca %s: not a CA certificate: name the certificate of the key that certifies, such as system_trusted_key.crt", quote.Name(o.ca.cert))
 		}
 		init.CA = &certs.Issuer{Certificate: ca.Public.Certificate(), Key: ca.CryptoSigner(ctx)}
 	}
@@ -53,7 +53,7 @@ func (o *keyInitOptions) devices(ctx context.Context, a *app, init *certs.InitOp
 	scheme, _, _ := strings.Cut(o.on, ":")
 	if d.backend, _ = a.backends.Find(scheme); d.backend.Generate == nil {
 		d.close()
-		return nil, usagef("--on: keys are made in devices whose URI begins with pkcs11: or tpm2:")
+		return nil, usagef("--on needs a URI that begins with pkcs11: or tpm2:")
 	}
 	if err := d.secret(o.key.pass, scheme); err != nil {
 		d.close()
@@ -63,8 +63,9 @@ func (o *keyInitOptions) devices(ctx context.Context, a *app, init *certs.InitOp
 	return d, nil
 }
 
-// secret is asked for once, however many keys are made. A token's PIN may come
-// from the terminal; a TPM's new keys have a value of their own only on demand.
+// secret sets up the PIN or authorization value, which is read once for all keys. The PIN
+// of a token may come from the terminal. The new keys of a TPM get an authorization value
+// only if a source is given.
 func (d *deviceKeys) secret(source, scheme string) error {
 	d.options = keystore.Options{Getenv: d.getenv, Warn: d.warn}
 	if source == "" && scheme != "pkcs11" {
@@ -87,7 +88,7 @@ func (d *deviceKeys) make(ctx context.Context, name, algorithm string) (*certs.M
 	d.first = false
 	d.open = append(d.open, made.Key)
 	d.uris[name] = made.URI
-	if made.URI == "" { // it is opened by its file
+	if made.URI == "" { // a wrapped key, which is opened by its file
 		_, query, _ := strings.Cut(d.on, "?")
 		path := (&url.URL{Path: filepath.Join(d.dir, name+".key")}).EscapedPath()
 		d.uris[name] = "tpm2:" + path + "?" + query
@@ -97,7 +98,7 @@ func (d *deviceKeys) make(ctx context.Context, name, algorithm string) (*certs.M
 			return made.Certify(ctx, cert)
 		}
 		if isCA || made.Discard != nil {
-			return nil // it is needed still
+			return nil // the key is still needed
 		}
 		return made.Close() // a TPM has few places for keys
 	}

@@ -19,27 +19,29 @@ func newKeyShow(a *app) *cobra.Command {
 	var key keyFlags
 	cmd := &cobra.Command{
 		Use:   "show URI|CERT",
-		Short: "Show a key's or certificate's algorithm, key id and validity",
-		Long: `Show prints what a certificate file, or a private key, is. A directory stands for its
-x509_ima.crt. A key without its certificate has the key id that evmctl would give it.`,
-		Args: usageArgs(cobra.ExactArgs(1)),
+		Short: "Show the algorithm, key id and validity of keys and certificates",
+		Long: `Show describes the certificates in a file, or a private key in a file or device. A
+directory stands for its x509_ima.crt. For a private key without its certificate, show
+prints the key id that evmctl computes.`,
+		Example: `  imasign-build key show keys/x509_ima.crt
+  imasign-build key show --key-pass file:pass keys/x509_ima.key`,
 		RunE: func(cmd *cobra.Command, args []string) error { return runKeyShow(cmd.Context(), a, key, args[0]) },
 	}
-	key.addPass(cmd.Flags())
+	key.addPass(cmd.Flags(), "a private key")
 	return cmd
 }
 
 func runKeyShow(ctx context.Context, a *app, flags keyFlags, uri string) error {
-	keys, err := describe(ctx, a, flags, uri)
+	keys, err := describeKeys(ctx, a, flags, uri)
 	if err != nil {
 		return err
 	}
 	return a.print(&report.Keys{Head: report.Head{Command: "key show"}, Keys: keys}, nil)
 }
 
-// describe returns the certificates in a file or directory. If there are none, it opens
+// describeKeys returns the certificates in a file or directory. If there are none, it opens
 // uri as a key.
-func describe(ctx context.Context, a *app, flags keyFlags, uri string) ([]report.Key, error) {
+func describeKeys(ctx context.Context, a *app, flags keyFlags, uri string) ([]report.Key, error) {
 	guardMemory() // it may be a key
 	list, file, err := readCertificates(ctx, uri, fileSigner)
 	if err == nil && flags.pass != "" {

@@ -31,21 +31,25 @@ type manifestApplyOptions struct {
 func newManifestApply(a *app) *cobra.Command {
 	var o manifestApplyOptions
 	cmd := &cobra.Command{
-		Use:   "apply MANIFEST DIR|RPM…|IN.tar -o OUT.tar",
-		Short: "Attach the signatures of a manifest to a tree, an archive or packages",
-		Long: `Apply attaches what a manifest states. In a tree every file is digested first: where
-the content is not what the manifest says, a file is missing, or a signature does not
-hold with a trusted certificate, nothing at all is attached. With -o the signatures
-go into a copy of a tar archive, which may be compressed.
+		Use:   "apply MANIFEST TARGET…",
+		Short: "Attach the signatures in a manifest to a tree, an archive or packages",
+		Long: `Apply attaches the signatures that a manifest states to TARGET. What TARGET is depends on
+the manifest:
 
-A manifest of packages, or of digests ("rpm digests"), goes to packages and to
-directories of packages: each one whose files all match is written, the others are
-named and stay as they are.`,
+  DIR         a directory tree, for the manifest of a tree
+  IN -o OUT   a tar archive and its copy, for the manifest of a tree or archive
+  PATH…       packages and directories of packages, for a manifest of packages or digests
+
+Apply first checks the content of every file and every signature. It changes nothing in
+a tree or archive if a file is missing, if the content of a file does not match the
+manifest, or if a signature is not valid for a trusted certificate.
+
+Packages are changed one by one: apply changes each package whose files all match. It
+names the others and leaves them as they are.`,
 		Example: `  imasign-build rootfs sign --key K --cert C --output none --manifest m.jsonl rootfs/
-  imasign-build manifest apply --cert C m.jsonl rootfs/                # as root
+  imasign-build manifest apply --cert C m.jsonl rootfs/   # as root
   imasign-build manifest apply --cert C m.jsonl rootfs.tar -o signed.tar
   imasign-build manifest apply --cert C signed.jsonl RPMS/`,
-		Args: usageArgs(cobra.MinimumNArgs(2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runManifestApply(cmd.Context(), a, o, cmd.Flags(), args[0], args[1:])
 		},
@@ -55,7 +59,7 @@ named and stay as they are.`,
 	o.engine.addJobs(flags)
 	o.engine.addForce(flags)
 	addCrossMounts(flags, &o.crossMounts)
-	flags.BoolVar(&o.dryRun, "dry-run", false, "check everything, change nothing")
+	flags.BoolVar(&o.dryRun, "dry-run", false, "check everything, but change nothing")
 	flags.BoolVar(&o.allowEmpty, "allow-empty", false, "succeed even if the manifest has nothing to attach")
 	o.packages.addApply(flags)
 	o.input.add(flags)
@@ -63,10 +67,10 @@ named and stay as they are.`,
 	return cmd
 }
 
-// errNothingToApply means that a manifest has no value for anything in its target.
+// errNothingToApply means that a manifest has no value for any entry of its target.
 var errNothingToApply = errors.New("the manifest has nothing to attach there")
 
-// check refuses flags that mean nothing for what a manifest of that kind goes to.
+// check refuses flags that have no effect on the target of a manifest of that kind.
 func (o *manifestApplyOptions) check(flags *pflag.FlagSet, kind manifest.Container) error {
 	tar, packages, tree := []string{"unpack-limit", "compression"}, []string{"check", "rpm-max-header", "output-dir"}, []string{"cross-mounts"}
 	switch {
@@ -78,7 +82,7 @@ func (o *manifestApplyOptions) check(flags *pflag.FlagSet, kind manifest.Contain
 	return errors.Join(idle(flags, "archives", tar...), idle(flags, "trees", tree...))
 }
 
-// plan applies the manifest to a container; one that has no value for it is an error.
+// plan applies the manifest to a container. It fails if the manifest has no value for it.
 func (o *manifestApplyOptions) plan(ctx context.Context, engine *signing.Engine, src signing.Source, index *manifest.Index, ring *ima.Keyring) (*signing.Plan, error) {
 	plan, err := engine.Apply(ctx, src, signing.Trust{Ring: ring, Index: index})
 	if err != nil || o.allowEmpty {
@@ -109,9 +113,9 @@ func runManifestApply(ctx context.Context, a *app, o manifestApplyOptions, flags
 	case toTar && (kind == manifest.Tree || kind == manifest.Archive):
 		return applyToTar(ctx, a, o, ring, catalog, targets)
 	case toTar:
-		return usagef("-o is for archives: a manifest of %q goes to packages", kind)
+		return usagef("-o is for archives, but this manifest (%q) is for packages", kind)
 	case kind == manifest.Archive:
-		return usagef("a manifest of an archive goes to an archive: -o OUT.tar")
+		return usagef("this manifest is for an archive: -o OUT names the signed copy")
 	case kind == manifest.Tree:
 		return applyToTree(ctx, a, o, ring, catalog, targets)
 	case kind == manifest.Package, kind == manifest.Digests:
@@ -121,8 +125,8 @@ func runManifestApply(ctx context.Context, a *app, o manifestApplyOptions, flags
 	}
 }
 
-// applyToPackages gives each package what the manifest states for it by name, or
-// for each of its digests.
+// applyToPackages gives each package the values that the manifest states under its name, or
+// for its digests.
 func applyToPackages(ctx context.Context, a *app, o manifestApplyOptions, ring *ima.Keyring, catalog *manifest.Catalog, paths []string) error {
 	o.packages.jobs, o.packages.dryRun = o.engine.jobs, o.dryRun
 	c, err := newPackageChange(a, "manifest apply", &o.packages, nil)
@@ -159,7 +163,7 @@ func applyToPackages(ctx context.Context, a *app, o manifestApplyOptions, ring *
 // applyToTree attaches the manifest's values to the files of a directory.
 func applyToTree(ctx context.Context, a *app, o manifestApplyOptions, ring *ima.Keyring, catalog *manifest.Catalog, dirs []string) error {
 	if len(dirs) != 1 {
-		return usagef("a manifest of a tree goes to one directory, not to %d", len(dirs))
+		return usagef("this manifest is for one tree, but %d were given", len(dirs))
 	}
 	return o.applyTo(ctx, a, dirs[0], ring, catalog, "", func(run *operation) operate.Unit {
 		run.progress.count(treeCount{paths: dirs, crossMounts: o.crossMounts})
@@ -183,7 +187,7 @@ func applyToTar(ctx context.Context, a *app, o manifestApplyOptions, ring *ima.K
 	})
 }
 
-// applyTo attaches what the manifest states of the container called name.
+// applyTo attaches the values that the manifest states for the container called name.
 func (o *manifestApplyOptions) applyTo(ctx context.Context, a *app, target string, ring *ima.Keyring, catalog *manifest.Catalog, name string, unit func(*operation) operate.Unit) error {
 	index, err := catalog.Index(name)
 	if err != nil {
@@ -215,7 +219,8 @@ func openCatalog(ctx context.Context, file string) (*manifest.Catalog, func(), e
 	return catalog, func() { _ = f.Close() }, nil
 }
 
-// maxManifest bounds a manifest that comes through a pipe: some 10 million entries.
+// maxManifest is the largest size, in bytes, of a manifest from a pipe: about 10 million
+// entries.
 const maxManifest = 4 << 30
 
 // openManifest opens a manifest for reading at any offset.

@@ -12,11 +12,16 @@ import (
 
 func newManifestDiff(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:   "diff A B",
+		Use:   "diff OLD NEW",
 		Short: "Compare two manifests",
-		Long: `Diff prints what differs between two manifests: a path that only one has (- or +)
-or whose line differs (~), and in what. Exit code 3 means that they differ.`,
-		Args: usageArgs(cobra.ExactArgs(2)),
+		Long: `Diff prints a line for each path that differs between two manifests:
+
+  - PATH  only OLD has the path
+  + PATH  only NEW has the path
+  ~ PATH  the entries differ; the names of the differing fields follow
+
+Exit code 3 means that the manifests differ.`,
+		Example: `  imasign-build manifest diff yesterday.jsonl today.jsonl`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runManifestDiff(cmd.Context(), a, args[0], args[1])
 		},

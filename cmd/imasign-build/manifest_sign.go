@@ -27,19 +27,19 @@ func newManifestSign(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sign MANIFEST",
 		Short: "Sign the digests that a manifest states",
-		Long: `Sign makes the signatures for a manifest of digests: no file content is needed, only
-the key. The manifest comes from "rpm digests" or a --dry-run --manifest; "manifest
-apply" attaches what was signed.
+		Long: `Sign adds signatures to a manifest of digests. It needs the key, but not the files. "rpm
+digests" writes such a manifest, and so does a command with --dry-run and --manifest.
+"manifest apply" attaches the signatures to the files.
 
-Valid signatures by the same key are kept; others are an error without --force.`,
+Valid signatures by the same key are kept. Other signatures are an error, unless --force
+is given.`,
 		Example: `  imasign-build manifest sign --key K --cert C digests.jsonl -o signed.jsonl`,
-		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE:    func(cmd *cobra.Command, args []string) error { return runManifestSign(cmd.Context(), a, o, args[0]) },
 	}
 	o.key.add(cmd.Flags())
 	o.engine.addJobs(cmd.Flags())
 	o.engine.addReplace(cmd.Flags())
-	cmd.Flags().StringVarP(&o.output, "output", "o", "-", "write the signed manifest to this `file`, - for standard output")
+	cmd.Flags().StringVarP(&o.output, "output", "o", "-", "write the signed manifest to `OUT`, or to standard output with -")
 	once(cmd.Flags(), "output")
 	return cmd
 }
@@ -47,10 +47,10 @@ Valid signatures by the same key are kept; others are an error without --force.`
 func runManifestSign(ctx context.Context, a *app, o manifestSignOptions, file string) error {
 	o.key.fromEnvironment(a)
 	if o.key.key == "" {
-		return usagef("which key? --key URI")
+		return usagef("no key was given: --key URI")
 	}
 	if o.output == "-" && a.json {
-		return usagef("--json and the manifest both go to standard output: give --output")
+		return usagef("--json and the manifest would both go to standard output: write the manifest to a file with -o OUT")
 	}
 	key, err := o.key.open(ctx, a)
 	if err != nil {
@@ -117,14 +117,14 @@ func signManifest(ctx context.Context, run *operation, in *manifest.Reader, outp
 	}
 }
 
-// stated is the unit of a container that the manifest states.
+// stated returns the unit of a container that the manifest states.
 func stated(header manifest.Header, in *manifest.Reader) operate.Unit {
 	return operate.Unit{Kind: header.Container, Open: func(context.Context) (operate.Opened, error) {
 		return operate.Opened{Container: statedContainer{signing.Stated(in.Lines())}, Name: header.Name}, nil
 	}}
 }
 
-// statedContainer is changed by its manifest alone.
+// statedContainer exists only in its manifest.
 type statedContainer struct{ signing.Source }
 
 func (statedContainer) Prepare(context.Context, *signing.Plan) (*signing.Change, error) {

@@ -13,16 +13,17 @@ import (
 	"github.com/imasign/imasign-build/pkg/rpmsign"
 )
 
-// openPGPFlags choose the key that signs packages and repositories themselves.
+// openPGPFlags name the key that signs packages and repositories themselves.
 type openPGPFlags struct{ key, pass string }
 
 func (f *openPGPFlags) add(flags *pflag.FlagSet, what string) {
-	flags.StringVar(&f.key, "openpgp-key", "", "replace the OpenPGP signature of "+what+" using this `key`: a file with the secret key, or gpg:KEYID for a key that gpg or its agent holds")
-	flags.StringVar(&f.pass, "openpgp-pass", "", "`source` of the passphrase of --openpgp-key: env:NAME, file:PATH or fd:N (default: prompt on the terminal, or let the agent ask)")
+	flags.StringVar(&f.key, "openpgp-key", "", "replace the OpenPGP signature of "+what+" with one by `KEY`: a file with the secret key, or gpg:ID for a key of gpg or its agent")
+	flags.StringVar(&f.pass, "openpgp-pass", "", "read the passphrase of --openpgp-key from `SOURCE`: env:NAME, file:PATH or fd:N")
+	annotate(flags, "openpgp-pass", noteDefault, "ask on the terminal, or let the agent ask")
 	once(flags, "openpgp-key", "openpgp-pass")
 }
 
-// open reads the key, nil when none was named.
+// open reads the key. It returns nil if no key was named.
 func (f *openPGPFlags) open(ctx context.Context, a *app) (*rpmsign.OpenPGPKey, error) {
 	switch {
 	case f.key != "":
@@ -47,7 +48,7 @@ func (f *openPGPFlags) open(ctx context.Context, a *app) (*rpmsign.OpenPGPKey, e
 		return nil, err
 	}
 	defer file.Close()                //nolint:errcheck // opened for reading
-	if f, ok := file.(*os.File); ok { // no pipe, which has no mode that anybody chose
+	if f, ok := file.(*os.File); ok { // not a pipe, whose mode nobody chose
 		info, err := f.Stat()
 		if err != nil {
 			return nil, err
@@ -65,10 +66,10 @@ func (f *openPGPFlags) open(ctx context.Context, a *app) (*rpmsign.OpenPGPKey, e
 	return key, nil
 }
 
-// openGPG has gpg find the key. A passphrase that is given goes to gpg by a pipe.
+// openGPG makes gpg find the key. gpg gets the passphrase, if one is given, through a pipe.
 func (f *openPGPFlags) openGPG(ctx context.Context, a *app, id string, date time.Time) (*rpmsign.OpenPGPKey, error) {
 	if strings.TrimSuffix(id, "!") == "" {
-		return nil, usagef("--openpgp-key %s: gpg:KEYID, a fingerprint, key id or user id", f.key)
+		return nil, usagef("--openpgp-key %s: a fingerprint, key id or user id must follow gpg:", f.key)
 	}
 	g := rpmsign.GPG{Key: id, Date: date, Asking: a.prompting}
 	if f.pass != "" {

@@ -12,12 +12,18 @@ import (
 	"github.com/imasign/imasign-build/internal/policy"
 )
 
-// kernelFlags choose what a policy is judged for.
+// kernelFlags name the kernel that a policy is for.
 type kernelFlags struct{ version, config string }
 
 func (f *kernelFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.version, "kernel", "", "kernel `version`, such as 6.1 (default: the newest known, "+kernel.Newest().String()+")")
-	flags.StringVar(&f.config, "kernel-config", "", "the kernel's configuration, a `file` like .config or /boot/config-*")
+	kernelVar(flags, &f.version)
+	flags.StringVar(&f.config, "kernel-config", "", "also use the kernel's configuration in `FILE`, such as .config or /boot/config-6.12")
+}
+
+// kernelVar adds the flag that names a kernel version.
+func kernelVar(flags *pflag.FlagSet, version *string) {
+	flags.StringVar(version, "kernel", "", "apply the rules of the kernel `VERSION`, such as 6.6")
+	annotate(flags, "kernel", noteDefault, kernel.Newest().String()+", the newest known")
 }
 
 func (f *kernelFlags) kernel(ctx context.Context) (kernel.Profile, error) {
@@ -42,7 +48,7 @@ func (f *kernelFlags) kernel(ctx context.Context) (kernel.Profile, error) {
 	return k, nil
 }
 
-// kernelName is how a report names the kernel.
+// kernelName returns the name of a kernel version in reports.
 func kernelName(version kernel.Version) string {
 	if version == (kernel.Version{}) {
 		return kernel.Newest().String()

@@ -14,28 +14,30 @@ func newPolicyCheck(a *app) *cobra.Command {
 	var o policyCheckOptions
 	cmd := &cobra.Command{
 		Use:   "check FILE",
-		Short: "Say what the kernel would refuse of an IMA policy, and what is risky",
-		Long: `Check takes each line as the kernel does, and gives the line, the column and the
-reason where the kernel says EINVAL and no more. Then it names rules that contradict
-each other and rules that are risky.
+		Short: "Check whether the kernel accepts an IMA policy, and find risky rules",
+		Long: `Check parses FILE as the kernel does. Where the kernel only says EINVAL, check reports the
+line, the column and the reason. It also finds rules that contradict each other, and
+risky rules. FILE may be -, for standard input.
 
-"refuse" is what that kernel does not take; "error" is a policy that loads and does
-not do what it is for, or keeps the device from booting; both mean exit code 3.
-"warn" is for what is probably not intended, "note" for what is worth knowing. A
-finding about many lines is reported once; -v reports it for each line.
+  refuse  the kernel refuses the policy
+  error   the policy loads, but has no effect, or keeps the device from booting
+  warn    probably a mistake
+  note    worth knowing
 
-Where the verdict depends on the kernel's configuration, --kernel-config decides; without
-it, the dependency is reported. With --initramfs the policy is checked as the one that
-the hook of initramfs bundle loads: before any other, as text, and before a security
-module has its own policy. - is standard input.`,
+Exit code 3 means that there was a "refuse" or an "error". A finding about many lines is
+reported once; -v reports it for each line.
+
+Some findings depend on the configuration of the kernel, which --kernel-config names.
+Without it, check reports the dependency. --initramfs checks the policy as the hook of
+"initramfs bundle" loads it: as the first policy, as text, and before a security module
+has loaded its own policy.`,
 		Example: `  imasign-build policy check --kernel 6.12 --kernel-config .config ima_policy`,
-		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runPolicyCheck(cmd.Context(), a, o, args[0])
 		},
 	}
 	o.kernel.add(cmd.Flags())
-	cmd.Flags().BoolVar(&o.early, "initramfs", false, "check it as the policy that an initramfs loads")
+	cmd.Flags().BoolVar(&o.early, "initramfs", false, "check the policy as one that an initramfs loads")
 	return cmd
 }
 

@@ -15,7 +15,6 @@ import (
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/internal/atomicfile"
 	"github.com/imasign/imasign-build/internal/policy"
-	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/internal/tree"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/rootfs"
@@ -33,20 +32,23 @@ type policyGenerateOptions struct {
 func newPolicyGenerate(a *app) *cobra.Command {
 	var o policyGenerateOptions
 	var list strings.Builder
+	var profiles []option
 	for _, p := range policy.Profiles() {
-		fmt.Fprintf(&list, "  %-8s %s\n", p.Name, p.Summary)
+		fmt.Fprintf(&list, "  %-7s  %s\n", p.Name, p.Summary)
+		profiles = append(profiles, option{word: p.Name})
 	}
 	cmd := &cobra.Command{
 		Use:   "generate",
-		Short: "Write an IMA policy for a common case, each rule explained",
-		Long: `Generate writes one of these profiles:
+		Short: "Write an IMA policy for a common case, with comments on each rule",
+		Long: `Generate writes a policy with one of these profiles:
 
 ` + list.String() + `
-With --sign the file gets a signature in security.ima, as "rootfs sign" gives one: under
-a rule for func=POLICY_CHECK the kernel takes no policy without. --restore-file has it
-in a file for "setfattr --restore" instead, where security.ima may not be set.`,
-		Example: `  imasign-build policy generate -o rootfs/etc/ima/ima_policy --sign --key x509_ima.key --cert x509_ima.crt`,
-		Args:    usageArgs(cobra.NoArgs),
+--sign signs the file, as "rootfs sign" does. If the active policy has a rule for
+func=POLICY_CHECK, the kernel accepts only signed policies. If security.ima cannot be set
+here, --restore-file writes the signature to a file for "setfattr --restore" instead.`,
+		Example: `  imasign-build policy generate --profile strict
+  imasign-build policy generate -o rootfs/etc/ima/ima_policy --sign \
+      --key x509_ima.key --cert x509_ima.crt`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !o.sign {
 				if err := idle(cmd.Flags(), "--sign", "restore-file", "key", "cert", "key-pass", "hash"); err != nil {
@@ -57,10 +59,10 @@ in a file for "setfattr --restore" instead, where security.ima may not be set.`,
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.profile, "profile", "default", "which `profile`")
-	flags.StringVarP(&o.output, "output", "o", "-", "write to this `file`, - for standard output")
+	choiceVar(flags, &o.profile, "profile", "default", "which policy to write", profiles)
+	flags.StringVarP(&o.output, "output", "o", "-", "write the policy to `OUT`, or to standard output with -")
 	flags.BoolVar(&o.sign, "sign", false, "sign the file")
-	flags.StringVar(&o.restoreFile, "restore-file", "", "write the signature to this `file` instead of security.ima")
+	flags.StringVar(&o.restoreFile, "restore-file", "", "write the signature to `FILE` for setfattr --restore, not to security.ima")
 	o.key.add(flags)
 	o.engine.addHash(flags)
 	once(flags, "output", "restore-file")
@@ -71,13 +73,13 @@ func (o *policyGenerateOptions) check(a *app) error {
 	o.key.fromEnvironment(a)
 	switch {
 	case o.output == "-" && a.json:
-		return usagef("--json and the policy both go to standard output: give --output")
+		return usagef("--json and the policy would both go to standard output: write the policy to a file with -o OUT")
 	case !o.sign:
 		return nil
 	case o.output == "-":
-		return usagef("--sign needs a file: give --output")
+		return usagef("--sign needs a file to sign: -o OUT")
 	case o.key.key == "":
-		return usagef("which key? --key URI")
+		return usagef("no key was given: --key URI")
 	}
 	return nil
 }
@@ -88,11 +90,7 @@ func runPolicyGenerate(ctx context.Context, a *app, o policyGenerateOptions) err
 	}
 	text, err := policy.Generate(o.profile)
 	if err != nil {
-		var names []string
-		for _, p := range policy.Profiles() {
-			names = append(names, p.Name)
-		}
-		return usagef("--profile %s: there are: %s", quote.Name(o.profile), strings.Join(names, ", "))
+		return usageError{fmt.Errorf("--profile: %w", err)}
 	}
 	if o.output == "-" {
 		return a.printFile(text)
@@ -114,8 +112,8 @@ func runPolicyGenerate(ctx context.Context, a *app, o policyGenerateOptions) err
 	return a.print(r, nil)
 }
 
-// signed writes the policy and its signature, which is made first: a wrong key
-// leaves everything as it was.
+// signed writes the policy and its signature. It makes the signature first, so that a wrong
+// key changes nothing.
 func (o *policyGenerateOptions) signed(ctx context.Context, a *app, text []byte) (keyID string, err error) {
 	key, err := o.key.open(ctx, a)
 	if err != nil {
@@ -150,8 +148,8 @@ func (o *policyGenerateOptions) signed(ctx context.Context, a *app, text []byte)
 	return keyID, restore.Commit()
 }
 
-// attach writes the file and sets its security.ima. The tree sets it through the C
-// library where pseudo or fakeroot keep it.
+// attach writes the file and sets its security.ima. It uses package tree, which calls the C
+// library under pseudo or fakeroot.
 func (o *policyGenerateOptions) attach(plan *signing.Plan, dir, name string, text []byte) error {
 	t, err := tree.Open(dir, tree.Options{CrossMounts: true})
 	if err != nil {
@@ -159,7 +157,7 @@ func (o *policyGenerateOptions) attach(plan *signing.Plan, dir, name string, tex
 	}
 	defer t.Close() //nolint:errcheck // opened for reading
 	if err := t.ProbeXattr(t.Root(), ".", ima.XattrIMA, []byte{byte(ima.TypeSignature)}); err != nil {
-		return errors.Join(err, errors.New("nothing was written; --restore-file has the signature where security.ima cannot be set"))
+		return errors.Join(err, errors.New("nothing was written; where security.ima cannot be set, --restore-file writes the signature to a file"))
 	}
 	var value []byte
 	for r, err := range plan.Records() {
@@ -172,7 +170,7 @@ func (o *policyGenerateOptions) attach(plan *signing.Plan, dir, name string, tex
 		return err
 	}
 	if err := set(t, name, value); err != nil {
-		return fmt.Errorf("%s was written, and is not signed: %w", o.output, err)
+		return fmt.Errorf("%s was written, but is not signed: %w", o.output, err)
 	}
 	return nil
 }
@@ -191,7 +189,7 @@ func set(t *tree.Tree, name string, value []byte) error {
 	return err
 }
 
-// content is one file in memory, to be signed.
+// content is a file in memory that is signed.
 type content struct {
 	name string
 	text []byte

@@ -26,27 +26,30 @@ func newPolicySimulate(a *app) *cobra.Command {
 	var o policySimulateOptions
 	cmd := &cobra.Command{
 		Use:   "simulate FILE --rootfs DIR --cert FILE…",
-		Short: "Say which files of a tree a policy would have the kernel refuse",
-		Long: `Simulate tries the appraise rules of a policy on a tree, as for root's processes: which
-files each rule decides about, and which the kernel would refuse and why. Files with an
-execute bit are taken to be executed, ELF programs and shared objects to be mapped,
-lib/modules and lib/firmware to be loaded, and every file to be read.
+		Short: "Show which files of a tree the kernel would refuse under a policy",
+		Long: `Simulate applies the appraise rules of the policy in FILE to a directory tree. It shows
+which files each rule covers, and which files the kernel would refuse, with the reason.
+FILE may be -, for standard input.
 
-A refusal that is certain means exit code 3, so that a device that would not boot fails
-its build. "depends" is a refusal in a case that is not known here. At the end stands
-what could not be judged.
+Simulate assumes processes of root that execute all files with an execute bit, map all
+ELF programs and shared objects, load everything in lib/modules and lib/firmware, and
+read every file.
 
-What is missing of init, the shell and modprobe, with the loaders and libraries that
-they name, is marked: the device does not come up without.`,
-		Example: `  imasign-build policy simulate rootfs/etc/ima/ima_policy --rootfs rootfs --cert x509_ima.crt --fs squashfs`,
-		Args:    usageArgs(cobra.ExactArgs(1)),
+A certain refusal means exit code 3, so that the build of a device that would not boot
+fails. "depends" marks a refusal that depends on something unknown. The report ends with
+what could not be decided.
+
+The report marks refused files that the device needs to boot: init, the shell and
+modprobe, with the loaders and libraries that they name.`,
+		Example: `  imasign-build policy simulate rootfs/etc/ima/ima_policy --rootfs rootfs \
+      --cert x509_ima.crt --fs squashfs`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runPolicySimulate(cmd.Context(), a, o, args[0])
 		},
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&o.rootfs, "rootfs", "", "the tree, a `directory`")
-	flags.StringVar(&o.fs, "fs", "", "the `name` of the file system that the tree will be on, such as ext4")
+	flags.StringVar(&o.rootfs, "rootfs", "", "apply the policy to the tree in `DIR`")
+	flags.StringVar(&o.fs, "fs", "", "assume that the tree is on the file system `NAME`, such as ext4")
 	o.trust.add(flags)
 	o.kernel.add(flags)
 	o.jobs.addJobs(flags)
@@ -56,7 +59,7 @@ they name, is marked: the device does not come up without.`,
 
 func runPolicySimulate(ctx context.Context, a *app, o policySimulateOptions, name string) error {
 	if o.rootfs == "" {
-		return usagef("which tree? --rootfs DIR")
+		return usagef("no tree was given: --rootfs DIR")
 	}
 	progress := a.newProgress()
 	defer progress.close()
@@ -80,7 +83,7 @@ func runPolicySimulate(ctx context.Context, a *app, o policySimulateOptions, nam
 	}
 	r := &report.Simulation{Head: report.Head{Command: "policy simulate"}, Path: report.PathOf(name), Kernel: kernelName(k.Version), Loads: true}
 	target := policy.Target{Profile: k}
-	if findings := policy.Check(p, target); finding.Refused(findings) { // no file would be appraised by it
+	if findings := policy.Check(p, target); finding.Refused(findings) { // the policy would not load, and so would not appraise any file
 		r.Loads = false
 		r.Findings = reported(finding.Group(slices.DeleteFunc(findings, func(f finding.Finding) bool { return f.Severity != finding.Refuse })))
 		return a.print(r, errWrong)

@@ -14,13 +14,13 @@ import (
 
 const referenceFile = "../../docs/cli.md"
 
-// TestReference holds docs/cli.md against the commands as they are. To write it
-// anew:
+// TestReference checks that docs/cli.md agrees with the help of the commands. To write it
+// again:
 //
 //	UPDATE=1 go test ./cmd/imasign-build -run TestReference
 func TestReference(t *testing.T) {
 	var b bytes.Buffer
-	fmt.Fprint(&b, "# Commands\n\nWritten from the program's own help by `make docs`; a test compares the two.\n")
+	fmt.Fprint(&b, "# Commands\n\n`make docs` writes this page from the help of the program, and a test compares the two.\n")
 	reference(&b, newRootCommand(newApp()))
 	b.WriteString(report.Reference())
 	if os.Getenv("UPDATE") != "" {
@@ -33,20 +33,24 @@ func TestReference(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(have, b.Bytes()) {
-		t.Error("docs/cli.md is not what the program says: run make docs")
+		t.Error("docs/cli.md differs from the help of the program: run make docs")
 	}
 }
 
-// TestEveryCommandHasADocument: all but those whose result is a text of its own.
+// TestEveryCommandHasADocument checks that the reference lists a JSON document for each
+// command whose result is not a text.
 func TestEveryCommandHasADocument(t *testing.T) {
-	documented := map[string]bool{"completion": true}
+	documented := map[string]bool{"completion": true, "help": true}
 	for _, k := range report.Kinds() {
 		for _, command := range k.Commands {
 			documented[command] = true
 		}
 	}
 	every(newRootCommand(newApp()), func(cmd *cobra.Command) {
-		if name := commandName(cmd); !cmd.HasSubCommands() && !documented[name] {
+		if cmd.HasSubCommands() || cmd.IsAdditionalHelpTopicCommand() {
+			return
+		}
+		if name := commandName(cmd); !documented[name] {
 			t.Errorf("%s is in no kind of report", name)
 		}
 		delete(documented, commandName(cmd))
@@ -56,19 +60,21 @@ func TestEveryCommandHasADocument(t *testing.T) {
 	}
 }
 
-// reference writes a command that does something, or those below it.
+// reference writes the help of cmd, unless it is a group, and of the commands below it, then
+// of the topics.
 func reference(b *bytes.Buffer, cmd *cobra.Command) {
-	cmd.InitDefaultHelpFlag()
 	if !cmd.HasParent() || !cmd.HasSubCommands() {
-		text := cmd.Long
-		if text == "" {
-			text = cmd.Short + "."
-		}
-		fmt.Fprintf(b, "\n## %s\n\n%s\n\n```\n%s```\n", cmd.CommandPath(), strings.TrimSpace(text), cmd.UsageString())
+		text := strings.ReplaceAll("\n"+reflow(about(cmd), widthDefault), "\n  ", "\n      ") // indented text is code
+		fmt.Fprintf(b, "\n## %s\n%s\n```\n%s```\n", cmd.CommandPath(), text, usage(cmd, widthDefault))
 	}
 	for _, c := range cmd.Commands() {
-		if c.IsAvailableCommand() && c.Name() != "help" {
+		if !c.IsAdditionalHelpTopicCommand() {
 			reference(b, c)
+		}
+	}
+	for _, c := range cmd.Commands() {
+		if c.IsAdditionalHelpTopicCommand() {
+			fmt.Fprintf(b, "\n## Help topic: %s\n\n```\n%s```\n", c.Name(), help(c, widthDefault))
 		}
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/rpmsign"
 )
 
-// repoFlags are where a changed repository goes, and what it lists.
+// repoFlags say where a changed repository goes, and what it lists.
 type repoFlags struct {
 	output        string
 	swap, inPlace bool
@@ -20,9 +20,9 @@ type repoFlags struct {
 }
 
 func (f *repoFlags) add(flags *pflag.FlagSet, result string) {
-	flags.StringVarP(&f.output, "output", "o", "", "write the "+result+" repository to this `directory`, which must not exist")
-	flags.BoolVar(&f.swap, "swap", false, "finally exchange the "+result+" repository with DIR, so that --output becomes the old one")
-	flags.BoolVar(&f.inPlace, "in-place", false, "change DIR itself; clients fail until its metadata are regenerated")
+	flags.StringVarP(&f.output, "output", "o", "", "write the "+result+" repository to `OUT`, a new directory")
+	flags.BoolVar(&f.swap, "swap", false, "at the end, exchange DIR with OUT, which is then the old repository")
+	flags.BoolVar(&f.inPlace, "in-place", false, "change DIR itself; clients fail until its metadata is regenerated")
 	once(flags, "output")
 	f.lists.add(flags)
 }
@@ -30,36 +30,29 @@ func (f *repoFlags) add(flags *pflag.FlagSet, result string) {
 func (f *repoFlags) check(dryRun bool) error {
 	switch {
 	case f.inPlace && (f.output != "" || f.swap):
-		return usagef("--in-place writes nothing beside the repository: leave out --output and --swap")
+		return usagef("--in-place changes DIR itself: leave out --output and --swap")
 	case !f.inPlace && f.output == "" && !dryRun:
-		return usagef("where to? --output NEWDIR, with --swap to exchange it with DIR, or --in-place")
+		return usagef("no output was given: -o OUT, with --swap to exchange it with DIR, or --in-place")
 	}
-	return f.lists.check()
+	return nil
 }
 
-// listFlags choose what is done about packages that the metadata do not list, and
-// listed ones that are not there.
+// listFlags say what to do about packages that the metadata does not list, and about listed
+// packages that are missing.
 type listFlags struct{ additions, removals string }
 
 func (f *listFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.additions, "additions", string(repo.Publish), "`what` to do with packages that the metadata do not list: publish (list them too), refuse (fail), or leave (keep them unsigned and unlisted)")
-	flags.StringVar(&f.removals, "removals", string(repo.Publish), "`what` to do about listed packages that are missing: publish (drop them from the list) or refuse (fail)")
+	publish, refuse, leave := string(repo.Publish), string(repo.Refuse), string(repo.Leave)
+	choiceVar(flags, &f.additions, "additions", publish, "what to do with packages that the metadata does not list", []option{
+		{publish, "list them"}, {refuse, "fail"}, {leave, "keep them unsigned and unlisted"},
+	})
+	choiceVar(flags, &f.removals, "removals", publish, "what to do if listed packages are missing", []option{
+		{publish, "no longer list them"}, {refuse, "fail"},
+	})
 }
 
-func (f *listFlags) check() error {
-	switch repo.Choice(f.additions) {
-	case repo.Publish, repo.Refuse, repo.Leave:
-	default:
-		return usagef("--additions %s: it is publish, refuse or leave", f.additions)
-	}
-	switch repo.Choice(f.removals) {
-	case repo.Publish, repo.Refuse:
-		return nil
-	}
-	return usagef("--removals %s: it is publish or refuse", f.removals)
-}
-
-// repository changes every package of a repository; repomd, unless nil, signs its metadata.
+// repository changes every package of a repository. repomd signs the metadata unless it is
+// nil.
 func (c *packageChange) repository(ctx context.Context, dir string, f *repoFlags, manifest string, repomd *rpmsign.OpenPGPKey) error {
 	c.options.Share, c.resume, c.apart = true, true, !f.inPlace
 	return c.do(ctx, manifest, func(ctx context.Context) error {

@@ -20,31 +20,27 @@ func newRepoRefresh(a *app) *cobra.Command {
 	var o repoRefreshOptions
 	cmd := &cobra.Command{
 		Use:   "refresh DIR",
-		Short: "Make a repository's metadata agree with its packages",
-		Long: `Refresh regenerates the metadata of DIR with createrepo_c after packages were signed in
-place ("rpm sign", "manifest apply") or replaced. It reads every package, whatever the old
-metadata say about it, and changes none. The metadata of each repository in and below DIR
-are exchanged in one step.
+		Short: "Regenerate the metadata of a repository from its packages",
+		Long: `Refresh regenerates the metadata of DIR with createrepo_c. Use it after packages were
+replaced, or signed in place by "rpm sign" or "manifest apply". It reads every package,
+whatever the old metadata says, and changes no package. The metadata of each repository
+in DIR and below is replaced in one step.
 
 Refresh treats checksums in updateinfo and susedata, added and missing packages, and
 repomd.xml.asc as "repo sign" does.`,
 		Example: `  imasign-build rpm sign --key x509_ima.key --cert x509_ima.crt /srv/repo
   imasign-build repo refresh /srv/repo`,
-		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runRepoRefresh(cmd.Context(), a, o, args[0])
 		},
 	}
 	o.lists.add(cmd.Flags())
 	o.openpgp.add(cmd.Flags(), "repomd.xml")
-	cmd.Flags().IntVarP(&o.jobs, "jobs", "j", 0, "packages to work on at a time (default: one a core)")
+	jobsVar(cmd.Flags(), &o.jobs, "packages")
 	return cmd
 }
 
 func runRepoRefresh(ctx context.Context, a *app, o repoRefreshOptions, dir string) error {
-	if err := o.lists.check(); err != nil {
-		return err
-	}
 	if o.jobs < 0 {
 		return usagef("--jobs %d: at least 1", o.jobs)
 	}

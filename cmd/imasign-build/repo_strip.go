@@ -14,14 +14,12 @@ func newRepoStrip(a *app) *cobra.Command {
 		openpgp  openPGPFlags
 	)
 	cmd := &cobra.Command{
-		Use:   "strip DIR",
+		Use:   "strip DIR -o OUT|--in-place",
 		Short: "Remove the file signatures from all packages of a repository",
-		Long: `Strip writes a complete copy of the repository, as "repo sign" does, with packages that
-have no file signatures. OpenPGP signatures of packages are kept and remain valid. Files
-that are not selected keep their signatures.
-` + patternHelp,
+		Long: `Strip writes a complete copy of the repository, as "repo sign" does, without the file
+signatures in its packages. OpenPGP signatures of packages are kept and remain valid.
+Files that are not selected keep their signatures.`,
 		Example: `  imasign-build repo strip -o /srv/repo.new --swap /srv/repo`,
-		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runRepoStrip(cmd.Context(), a, o, packages, choice, openpgp, args[0])
 		},

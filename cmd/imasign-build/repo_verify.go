@@ -21,17 +21,17 @@ func newRepoVerify(a *app) *cobra.Command {
 	var o repoVerifyOptions
 	cmd := &cobra.Command{
 		Use:   "verify DIR",
-		Short: "Verify a repository: metadata, packages, file signatures",
-		Long: `Verify checks what a client of the repository would download: that the metadata match
-repomd.xml and agree with each other, that every listed package exists and has the listed
-checksum, size and name, that no package is unlisted, and that every listed package passes
-"rpm verify". With --openpgp-cert, repomd.xml must be signed by one of the certificates in
-that file. DIR may contain several repositories.
+		Short: "Verify the metadata, packages and file signatures of a repository",
+		Long: `Verify checks what a client of the repository would download:
 
-Exit code 3 means that verification failed, 1 that something could not be read.
-` + patternHelp,
+  metadata    it matches repomd.xml and agrees with itself
+  packages    each one is listed, exists, and has the listed checksum, size and name
+  files       each listed package passes "rpm verify"
+  repomd.xml  with --openpgp-cert: one of the certificates in FILE signed it
+
+DIR may contain several repositories. Exit code 3 means that verification failed, 1 that
+something could not be read.`,
 		Example: `  imasign-build repo verify --cert x509_ima.crt /srv/repo`,
-		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runRepoVerify(cmd.Context(), a, o, args[0])
 		},
@@ -41,7 +41,7 @@ Exit code 3 means that verification failed, 1 that something could not be read.
 	o.choice.add(cmd.Flags())
 	o.choice.addRequire(cmd.Flags())
 	addAllowEmpty(cmd.Flags(), &o.allowEmpty, "verify")
-	cmd.Flags().StringVar(&o.signers, "openpgp-cert", "", "require that repomd.xml is signed by an OpenPGP certificate (public key) in this `file`")
+	cmd.Flags().StringVar(&o.signers, "openpgp-cert", "", "require that repomd.xml is signed by an OpenPGP certificate (public key) in `FILE`")
 	once(cmd.Flags(), "openpgp-cert")
 	return cmd
 }
@@ -76,7 +76,8 @@ func runRepoVerify(ctx context.Context, a *app, o repoVerifyOptions, dir string)
 	return a.print(result, err)
 }
 
-// readSigners reads the certificates that repomd.xml may be signed by, nil for none.
+// readSigners reads the certificates one of which must have signed repomd.xml. It returns
+// nil if no file was named.
 func (o *repoVerifyOptions) readSigners(ctx context.Context) (*repo.Signers, error) {
 	if o.signers == "" {
 		return nil, nil

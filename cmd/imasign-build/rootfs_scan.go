@@ -32,33 +32,40 @@ func newRootfsScan(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "scan PATH…",
 		Short: "Find private keys in directory trees and files",
-		Long: `Scan reads every regular file below each PATH, to its last byte, and names those that
-contain a private key: PEM and DER of any kind, encrypted or not, PKCS #12 and Java key
-stores, OpenSSH, dropbear, PuTTY, OpenPGP and others, whether the key is the whole file or
-part of it, as in a tar or cpio archive. Files compressed as a whole (gzip, zstd, xz,
-bzip2, lz4) and zip archives are unpacked first. Compressed file system images and
-encrypted content are not searched.
+		Long: `Scan reads every regular file below each PATH to its last byte. It reports the files that
+contain a private key, as a whole or as a part, such as an archive that contains a key.
+It finds:
 
---key and --cert name the signing keys, which are recognised in any encoding; if --key is
-a file, its bare numbers are found as well. --allow-key permits a private key that the
-image needs, by the path and SHA-256 of the file that contains it. Signing keys are never
-permitted.
+  PEM and DER  keys of any kind, encrypted or not
+  key stores   PKCS #12 and Java
+  programs     keys of OpenSSH, dropbear, PuTTY, OpenPGP and others
 
-Exit code 3 means that private keys were found, or that there was no file to search, 1
-that something could not be read.`,
+Scan unpacks zip archives, and files compressed with gzip, zstd, xz, bzip2 or lz4. It
+does not search compressed file system images and encrypted content.
+
+--key and --cert name the signing keys. Scan recognises them in any encoding. If --key
+names a file, scan also finds the bare numbers of the key.
+
+--allow-key permits a private key that the image needs. It takes the path and the SHA-256
+of the file that contains the key. Signing keys are never permitted.
+
+Exit code 3 means that private keys were found, or that there was no file to search. Exit
+code 1 means that something could not be read.`,
 		Example: `  imasign-build rootfs scan rootfs/
-  imasign-build rootfs scan --key x509_ima.key --allow-key usr/share/test/key.pem=9f86d0… rootfs/`,
-		Args: usageArgs(cobra.MinimumNArgs(1)),
+  imasign-build rootfs scan --key x509_ima.key --allow-keys allowed.sha256 rootfs/`,
 		RunE: func(cmd *cobra.Command, args []string) error { return runRootfsScan(cmd.Context(), a, o, args) },
 	}
 	flags := cmd.Flags()
-	flags.StringArrayVar(&o.keys, "key", nil, "a signing key, never permitted in the tree: a `path` or URI; a directory stands for all of its *.key files; may be repeated (environment: IMASIGN_KEY)")
-	flags.StringArrayVar(&o.certs, "cert", nil, "the certificate of a signing key, a PEM or DER `file`; may be repeated (environment: IMASIGN_CERT)")
-	flags.StringVar(&o.key.pass, "key-pass", "", "`source` of the passphrase of --key: env:NAME, file:PATH or fd:N; without it an encrypted key is recognised by its file and certificate only (environment: IMASIGN_KEY_PASS)")
-	flags.StringArrayVar(&o.allow, "allow-key", nil, "permit the private key in the file with this `PATH=SHA256`; the path is relative to the tree; may be repeated")
-	flags.StringVar(&o.allowFile, "allow-keys", "", "permit the keys in the files that this `file` lists, in the format of sha256sum")
+	flags.StringArrayVar(&o.keys, "key", nil, "never permit the signing key `URI`: a file, a directory, which stands for all its *.key files, or a file:, pkcs11: or tpm2: URI")
+	flags.StringArrayVar(&o.certs, "cert", nil, "never permit the key of the certificate in `FILE`, PEM or DER")
+	annotate(flags, "key", noteEnvironment, "IMASIGN_KEY")
+	annotate(flags, "cert", noteEnvironment, "IMASIGN_CERT")
+	flags.StringVar(&o.key.pass, "key-pass", "", "read the passphrase of --key from `SOURCE`: env:NAME, file:PATH or fd:N; without it, scan recognises an encrypted key only by its file and its certificate")
+	annotate(flags, "key-pass", noteEnvironment, passVariable)
+	flags.StringArrayVar(&o.allow, "allow-key", nil, "permit the private key in the file `PATH=SHA256`; the path is relative to the tree")
+	flags.StringVar(&o.allowFile, "allow-keys", "", "permit the private keys in the files that `FILE` lists, in the format of sha256sum")
 	addAllowEmpty(flags, &o.allowEmpty, "search")
-	flags.IntVarP(&o.jobs, "jobs", "j", 0, "files to work on at a time (default: one a core)")
+	jobsVar(flags, &o.jobs, "files")
 	return cmd
 }
 
@@ -160,8 +167,8 @@ func (o *rootfsScanOptions) own(ctx context.Context, a *app) ([]keyscan.Own, err
 	return own, nil
 }
 
-// ownFiles returns the key files that a URI names: all those in a directory, as none of
-// its keys belongs into a tree. A key in a device has no file.
+// ownFiles returns the key files that a URI names: all those in a directory, because
+// none of its keys belongs in a tree. A key in a device has no file.
 func ownFiles(uri string) ([]string, error) {
 	if dir := directoryOf(uri); dir != nil {
 		paths, err := keyFiles(dir.path)
@@ -177,16 +184,16 @@ func ownFiles(uri string) ([]string, error) {
 	return []string{path}, nil
 }
 
-// maxAllowFile bounds a list of keys that are allowed, in bytes.
+// maxAllowFile is the largest list of permitted keys, in bytes.
 const maxAllowFile = 16 << 20
 
-// allowed returns what --allow-key and --allow-keys allow.
+// allowed returns the keys that --allow-key and --allow-keys permit.
 func (o *rootfsScanOptions) allowed(ctx context.Context) (scan.Allowed, error) {
 	allowed := scan.Allowed{}
 	for _, word := range o.allow {
 		at := strings.LastIndexByte(word, '=')
 		if at < 0 || !allowed.Add(word[:at], word[at+1:]) {
-			return nil, usagef("--allow-key %s: it is PATH=SHA256, 64 hexadecimal digits", word)
+			return nil, usagef("--allow-key %s: give PATH=SHA256, with 64 hexadecimal digits", word)
 		}
 	}
 	if o.allowFile == "" {

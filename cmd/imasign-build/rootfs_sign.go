@@ -24,13 +24,15 @@ type rootfsSignOptions struct {
 func (o *rootfsSignOptions) add(flags *pflag.FlagSet) {
 	o.signerFlags.add(flags)
 	o.choice.add(flags)
-	o.choice.addHashed(flags)
+	o.choice.addHashed(flags, "attach")
 	o.choice.addSelect(flags, "sign")
 	addCrossMounts(flags, &o.crossMounts)
-	flags.StringVar(&o.output, "output", "xattr", "where signatures `go`: xattr, restore (a file for setfattr --restore) or none")
-	flags.StringVar(&o.restoreFile, "restore-file", "-", "where --output restore writes, a `file` or - for standard output")
-	flags.StringVar(&o.manifest, "manifest", "", "write the manifest to this `file`")
-	flags.BoolVar(&o.dryRun, "dry-run", false, "change nothing; without --key digest only")
+	choiceVar(flags, &o.output, "output", "xattr", "where to write the signatures", []option{
+		{"xattr", "security.ima of each file"}, {"restore", "a file for setfattr --restore"}, {"none", "nowhere, except to --manifest"},
+	})
+	flags.StringVar(&o.restoreFile, "restore-file", "-", "write the output of --output restore to `FILE`, or to standard output with -")
+	flags.StringVar(&o.manifest, "manifest", "", "write a manifest of the files to `FILE`")
+	flags.BoolVar(&o.dryRun, "dry-run", false, "change nothing; without --key, only compute digests")
 	once(flags, "output", "restore-file", "manifest")
 }
 
@@ -39,18 +41,17 @@ func newRootfsSign(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sign DIR",
 		Short: "Sign the files of a directory tree",
-		Long: `Sign gives every regular file of the tree a signature in security.ima.
+		Long: `Sign gives every regular file of the tree a signature in the xattr security.ima.
 
-Valid signatures by the same key are kept, unless --hash asks for another hash. A
+Valid signatures by the same key are kept, unless they use another hash than --hash. A
 signature that was, or may have been, made by another key is an error without --force.
-Nothing is changed before every file is digested and signed; when attaching fails, the
-previous values are restored.
-` + patternHelp,
+Sign changes nothing before it has signed the digest of every file. If it fails to set an
+xattr, it restores the previous values.`,
 		Example: `  imasign-build rootfs sign --key x509_ima.key --cert x509_ima.crt rootfs/
   imasign-build rootfs sign --select executable --hashed /etc rootfs/
-  imasign-build rootfs sign --output restore --restore-file sigs rootfs/   # then, as root: cd rootfs && setfattr -h --restore=../sigs
+  imasign-build rootfs sign --output restore --restore-file sigs rootfs/
+  cd rootfs && setfattr -h --restore=../sigs   # as root
   imasign-build rootfs sign --dry-run --manifest digests.jsonl rootfs/`,
-		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.output != "restore" {
 				if err := idle(cmd.Flags(), "--output restore", "restore-file"); err != nil {
@@ -67,16 +68,14 @@ previous values are restored.
 func (o *rootfsSignOptions) check(a *app) error {
 	o.key.fromEnvironment(a)
 	switch {
-	case o.output != "xattr" && o.output != "restore" && o.output != "none":
-		return usagef("--output %s: it is xattr, restore or none", o.output)
 	case o.key.key == "" && !o.dryRun:
-		return usagef("which key? --key URI, or --dry-run to digest only")
+		return usagef("no key was given: --key URI, or --dry-run to compute only digests")
 	case o.output == "restore" && o.restoreFile == "-" && a.json && !o.dryRun:
-		return usagef("--json and --output restore both write to standard output: give --restore-file")
+		return usagef("--json and --output restore would both write to standard output: give --restore-file FILE")
 	case o.manifest == "-" && (a.json || o.output == "restore" && o.restoreFile == "-" && !o.dryRun):
-		return usagef("--manifest - is not alone on standard output: name a file")
+		return usagef("the manifest and other output would both go to standard output: give --manifest FILE")
 	case o.output == "none" && o.manifest == "" && !o.dryRun:
-		return usagef("--output none leaves nothing of the signatures: give --manifest")
+		return usagef("--output none would discard the signatures: give --manifest FILE")
 	}
 	return nil
 }
@@ -115,12 +114,12 @@ func runRootfsSign(ctx context.Context, a *app, o rootfsSignOptions, dir string)
 	return run.run(ctx, o.detached(dir, run))
 }
 
-// inPlace is the unit of a tree whose files are changed.
+// inPlace returns the unit of a tree whose files are changed.
 func inPlace(dir string, o rootfs.Options, run *operation) operate.Unit {
 	o.Observe = run.progress.observer
 	return operate.Unit{Kind: manifest.Tree, Live: true, Open: func(ctx context.Context) (operate.Opened, error) {
 		tree, err := rootfs.Open(dir, o)
-		if err == nil && !run.DryRun { // before the work of planning rather than after it
+		if err == nil && !run.DryRun { // before all files are read, not afterwards
 			if err = tree.Probe(ctx); err != nil {
 				_ = tree.Close() // opened for reading
 			}
@@ -132,7 +131,7 @@ func inPlace(dir string, o rootfs.Options, run *operation) operate.Unit {
 	}}
 }
 
-// detached is the unit of a tree whose files keep what they have.
+// detached returns the unit of a tree whose files are not changed.
 func (o *rootfsSignOptions) detached(dir string, run *operation) operate.Unit {
 	return operate.Unit{Kind: manifest.Tree, Open: func(context.Context) (operate.Opened, error) {
 		tree, err := rootfs.Open(dir, rootfs.Options{CrossMounts: o.crossMounts, Observe: run.progress.observer})

@@ -20,10 +20,10 @@ func newRootfsStrip(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "strip DIR",
 		Short: "Remove signatures and digests from a directory tree",
-		Long: `Strip removes security.ima from every file of the tree, whoever signed it, and
-security.evm with it, because an EVM signature covers security.ima.
-` + patternHelp,
-		Args: usageArgs(cobra.ExactArgs(1)),
+		Long: `Strip removes the xattr security.ima from every file of the tree, whichever key signed
+the file. It also removes security.evm, because an EVM signature covers security.ima.`,
+		Example: `  imasign-build rootfs strip rootfs/
+  imasign-build rootfs strip --include '*.conf' rootfs/`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runRootfsStrip(cmd.Context(), a, o, args[0])
 		},
@@ -32,7 +32,7 @@ security.evm with it, because an EVM signature covers security.ima.
 	o.choice.add(cmd.Flags())
 	o.choice.addSelect(cmd.Flags(), "strip")
 	addCrossMounts(cmd.Flags(), &o.crossMounts)
-	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "change nothing")
+	cmd.Flags().BoolVar(&o.dryRun, "dry-run", false, "report what would change, but change nothing")
 	return cmd
 }
 

@@ -22,16 +22,15 @@ func newRootfsVerify(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify DIR",
 		Short: "Verify the signatures in a directory tree",
-		Long: `Verify checks that every file that must be signed carries a signature by a trusted
-certificate that holds for its content, and names each one that does not, with the
-reason. A digest without a signature is accepted only for what --hashed names.
+		Long: `Verify checks that every file that must be signed has a signature in security.ima that is
+valid for its content and a trusted certificate. It reports each file that fails, with
+the reason. A digest in place of a signature is accepted only for files that --hashed
+matches.
 
-Exit code 3 means that verification failed or that there was no file to verify, 1 that
-something could not be read.
-` + patternHelp,
+Exit code 3 means that verification failed, or that there was no file to verify. Exit
+code 1 means that something could not be read.`,
 		Example: `  imasign-build rootfs verify --cert x509_ima.crt rootfs/
   imasign-build rootfs verify --cert x509_ima.crt --require executable --hashed /etc rootfs/`,
-		Args: usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runRootfsVerify(cmd.Context(), a, o, args[0])
 		},
@@ -57,7 +56,7 @@ func runRootfsVerify(ctx context.Context, a *app, o rootfsVerifyOptions, dir str
 	return v.verify(ctx, tree, a.newVerification("rootfs verify", dir))
 }
 
-// openIndex opens the manifest in file, nil for "".
+// openIndex opens the manifest in file. It returns nil for "".
 func openIndex(ctx context.Context, file string) (*manifest.Index, func(), error) {
 	if file == "" {
 		return nil, func() {}, nil

@@ -20,34 +20,34 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// packageChange is a command that changes packages: what is done to each, and what came
-// of it.
+// packageChange is a command that changes packages: what it does to each one, and the
+// results.
 type packageChange struct {
 	*app
 	operate.Operation
 
 	progress *progress
 	jobs     int
-	options  rpmsign.Options     // of every package, but Output and Outside
+	options  rpmsign.Options     // for every package, without Output and Outside
 	level    rpmsign.Level       // what is checked first
 	strips   bool                // signatures are removed
-	signs    bool                // all files get signatures, which is checked early
-	longest  int                 // bytes of the longest of them
-	resume   bool                // outputs may be those of an interrupted run
-	apart    bool                // outputs are no part of a repository that is there
-	empty    error               // what it is that no package has any file to change; nil where that is fine
+	signs    bool                // all files get signatures, so check early that they fit
+	longest  int                 // size of the longest signature in bytes
+	resume   bool                // outputs may be left over from an interrupted run
+	apart    bool                // outputs are not part of an existing repository
+	empty    error               // the error if no package has a file to change; nil for none
 	choice   *packageSelectFlags // nil for all files
-	from     ima.KeyID           // of the key that is replaced, 0 for none
+	from     ima.KeyID           // key whose signatures are replaced, 0 for any
 
 	result  report.PackageChange
 	started time.Time
 	changed []string // files that were written
-	agree   bool     // metadata were made anew
+	agree   bool     // the metadata was regenerated
 	errs    []error
 }
 
-// newPackageChange checks the flags; the operation still needs a plan. choice is nil for
-// all files.
+// newPackageChange checks the flags. The caller must set the operation's Plan. choice is nil
+// for all files.
 func newPackageChange(a *app, command string, f *packageFlags, choice *packageSelectFlags) (*packageChange, error) {
 	c := &packageChange{app: a, jobs: f.jobs, choice: choice, started: time.Now()}
 	c.result = report.PackageChange{Head: report.Head{Command: command}, Verbose: a.verbose, DryRun: f.dryRun}
@@ -71,13 +71,13 @@ func newPackageChange(a *app, command string, f *packageFlags, choice *packageSe
 	return c, nil
 }
 
-// signsWith notes the key that signs, nil for none.
+// signsWith sets the key that signs, nil for none.
 func (c *packageChange) signsWith(key *ima.PublicKey) {
 	if key == nil {
 		return
 	}
 	c.result.KeyID = key.ID().String()
-	if !c.choice.given() { // of a choice, which signatures there will be is not known yet
+	if !c.choice.given() { // with a selection, the number of signatures is not known yet
 		c.signs, c.longest = true, key.MaxValueSize()
 	}
 }
@@ -96,8 +96,8 @@ func (c *packageChange) paths(ctx context.Context, paths []string, f *packageFla
 	return c.do(ctx, f.manifest, func(ctx context.Context) error { return c.each(ctx, units, c.take) })
 }
 
-// do has run change packages, and reports. Packages that are done stay done when others
-// fail.
+// do calls run, which changes packages, and reports the results. Changed packages stay
+// changed if others fail.
 func (c *packageChange) do(ctx context.Context, manifest string, run func(context.Context) error) error {
 	discard, err := c.startManifest(manifest)
 	if err != nil {
@@ -126,8 +126,8 @@ func (c *packageChange) do(ctx context.Context, manifest string, run func(contex
 	return c.print(&c.result, nil)
 }
 
-// startManifest makes the manifest's file at once, so that one that cannot be made is an
-// error before any package is changed.
+// startManifest creates the file of the manifest, so that an error occurs before any package
+// is changed.
 func (c *packageChange) startManifest(path string) (discard func(), err error) {
 	if path == "" {
 		return func() {}, nil
@@ -146,12 +146,12 @@ func (c *packageChange) startManifest(path string) (discard func(), err error) {
 			next = nil
 			return f, nil
 		}
-		return c.create(path) // of a repository's next round
+		return c.create(path) // for the next round of a repository
 	}}
 	return first.Abort, nil
 }
 
-// each changes the packages at units and hands the outcomes to take, in their order.
+// each changes the packages at units and passes the outcomes to take, in the same order.
 func (c *packageChange) each(ctx context.Context, units []rpmfiles.Unit, take func(*operate.Outcome) error) error {
 	verb := "signed"
 	switch {
@@ -200,7 +200,7 @@ func (c *packageChange) unit(u rpmfiles.Unit) operate.Unit {
 	return unit
 }
 
-// opened checks a package that was opened.
+// opened checks an opened package.
 func (c *packageChange) opened(ctx context.Context, p *rpmsign.Package, err error) (operate.Opened, error) {
 	if err != nil {
 		return operate.Opened{}, err
@@ -220,7 +220,7 @@ func (c *packageChange) opened(ctx context.Context, p *rpmsign.Package, err erro
 	return o, err
 }
 
-// take notes what became of a package.
+// take adds the outcome of a package to the results.
 func (c *packageChange) take(o *operate.Outcome) error {
 	r := report.PackageOutcome{Path: o.Unit.Path, Name: o.Name, Skip: o.Skip, Changed: o.Change.Any, Grows: o.Change.Grows, Err: o.Err}
 	if o.Plan != nil {
@@ -233,7 +233,7 @@ func (c *packageChange) take(o *operate.Outcome) error {
 	c.result.Take(r)
 	if o.Err != nil {
 		c.errs = append(c.errs, o.Err)
-		return nil //nolint:nilerr // all are reported in the end
+		return nil //nolint:nilerr // all errors are reported at the end
 	}
 	if o.Change.Any && opened && !c.apart {
 		c.changed = append(c.changed, p.Target())
@@ -244,15 +244,15 @@ func (c *packageChange) take(o *operate.Outcome) error {
 	return nil
 }
 
-// findStale finds repositories whose metadata do not agree any more with the packages
-// that were written in place.
+// findStale finds repositories whose metadata no longer agrees with packages that were
+// changed in place.
 func (c *packageChange) findStale() {
 	if c.DryRun || c.agree {
 		return
 	}
 	met := map[string]bool{}
 	for _, file := range c.changed {
-		there, _ := filepath.EvalSymlinks(file) // "" is met soon
+		there, _ := filepath.EvalSymlinks(file) // "" on errors
 		if dirs := filepath.Dir(file) + "\n" + filepath.Dir(there); !met[dirs] {
 			met[dirs] = true
 			c.result.StaleMetadata = append(c.result.StaleMetadata, repo.Enclosing(file)...)
@@ -261,11 +261,11 @@ func (c *packageChange) findStale() {
 	slices.Sort(c.result.StaleMetadata)
 	c.result.StaleMetadata = slices.Compact(c.result.StaleMetadata)
 	for _, dir := range c.result.StaleMetadata {
-		c.note("warning: the metadata of %s no longer agree with its packages: run `imasign-build repo refresh %s`", quote.Name(dir), quote.Name(dir))
+		c.note("warning: the metadata of %s no longer agrees with its packages: run `imasign-build repo refresh %s`", quote.Name(dir), quote.Name(dir))
 	}
 }
 
-// failures are the errors of the packages that failed.
+// failures returns the errors of the packages that failed.
 func (c *packageChange) failures() error {
 	manifest := ""
 	if c.Manifest != nil {

@@ -28,18 +28,19 @@ func newRPMDigests(a *app) *cobra.Command {
 	var o rpmDigestsOptions
 	cmd := &cobra.Command{
 		Use:   "digests PATH…",
-		Short: "List the distinct file digests of packages, to be signed elsewhere",
-		Long: `Digests lists every distinct file digest of the packages as a manifest, which a
-machine that has the key but not the packages signs with "manifest sign"; "manifest
-apply" then puts the signatures into the packages.`,
+		Short: "List the distinct file digests of packages, to sign them elsewhere",
+		Long: `Digests writes a manifest of every distinct file digest in the packages. PATH is a package
+or a directory, which stands for every *.rpm file below it.
+
+A machine that has the key, but not the packages, signs the manifest with "manifest
+sign". Then "manifest apply" adds the signatures to the packages.`,
 		Example: `  imasign-build rpm digests -o digests.jsonl RPMS/
-  imasign-build manifest sign --key K --cert C digests.jsonl -o signed.jsonl   # where the key is
+  imasign-build manifest sign --key K --cert C digests.jsonl -o signed.jsonl
   imasign-build manifest apply --cert C signed.jsonl RPMS/`,
-		Args: usageArgs(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return runRPMDigests(cmd.Context(), a, o, args) },
 	}
 	o.packages.addRead(cmd.Flags())
-	cmd.Flags().StringVarP(&o.output, "output", "o", "-", "write the manifest to this `file`, - for standard output")
+	cmd.Flags().StringVarP(&o.output, "output", "o", "-", "write the manifest to `OUT`, or to standard output with -")
 	once(cmd.Flags(), "output")
 	return cmd
 }
@@ -52,10 +53,10 @@ type digestSet struct {
 	result report.Digests
 }
 
-// packageDigests is what one package adds to a digestSet.
+// packageDigests are the digests that one package adds to a digestSet.
 type packageDigests struct {
 	path    string
-	digests []signing.Digest // one a file
+	digests []signing.Digest // one for each file
 	defects []rpmsign.Defect
 	err     error
 }
@@ -91,7 +92,7 @@ func runRPMDigests(ctx context.Context, a *app, o rpmDigestsOptions, paths []str
 	return set.list(o.output)
 }
 
-// list writes the digests to a file, - for standard output.
+// list writes the digests to a file, or to standard output for "-".
 func (s *digestSet) list(output string) error {
 	date, err := s.app.date()
 	if err != nil {
@@ -107,7 +108,7 @@ func (s *digestSet) list(output string) error {
 	return s.app.print(&s.result, nil)
 }
 
-// read reads the digests of a package's files, none of a source package.
+// read reads the file digests of a package. It reads none from a source package.
 func (d *packageDigests) read(ctx context.Context, level rpmsign.Level) error {
 	p, err := rpmsign.Open(d.path, rpmsign.Options{})
 	if err != nil {
@@ -134,10 +135,10 @@ func (s *digestSet) take(p packageDigests) error {
 	s.result.Take(p.path, p.err)
 	if p.err != nil {
 		s.errs = append(s.errs, p.err)
-		return nil //nolint:nilerr // all are reported in the end
+		return nil //nolint:nilerr // all errors are reported at the end
 	}
 	for _, defect := range p.defects {
-		if defect.Flaw == rpmsign.FlawMain || defect.Flaw == rpmsign.FlawBoth { // no signature can be applied
+		if defect.Flaw == rpmsign.FlawMain || defect.Flaw == rpmsign.FlawBoth { // no signature can be added
 			s.app.warnOfEach(string(defect.Flaw), "%s: %s: %s", quote.Name(p.path), defect.Flaw, defect.Detail)
 		}
 	}
@@ -162,7 +163,7 @@ func (s *digestSet) write(w io.Writer, header manifest.Header) error {
 	return out.Flush()
 }
 
-// hash is the algorithm of all digests, zero where they differ.
+// hash returns the algorithm of all digests, zero if they differ.
 func (s *digestSet) hash() (h ima.HashID) {
 	for _, l := range s.lines {
 		if h != 0 && h != l.Hash {

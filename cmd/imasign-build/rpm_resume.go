@@ -8,9 +8,9 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// kept gives a Reason to the files of a package whose signatures are none of the run's
-// business: an output of an interrupted run, which may have been about other files, is
-// continued only if it has them as the package has.
+// kept gives a Reason to the files of a package whose signatures this run does not change.
+// The interrupted run may have selected other files. Its output is used only if these files
+// have the same signatures in it as in the package.
 func (c *packageChange) kept(src signing.Source) signing.Source {
 	if c.Select != nil {
 		src = c.Select(src)
@@ -21,14 +21,14 @@ func (c *packageChange) kept(src signing.Source) signing.Source {
 	return src
 }
 
-// rotated gives a Reason to what has no signature of one key.
+// rotated gives a Reason to entries that the key from did not sign.
 type rotated struct {
 	signing.Source
 
 	from ima.KeyID
 }
 
-// Entries lists those of the source.
+// Entries yields the entries of the source.
 func (r rotated) Entries(ctx context.Context) iter.Seq2[signing.Entry, error] {
 	return func(yield func(signing.Entry, error) bool) {
 		for e, err := range r.Source.Entries(ctx) {

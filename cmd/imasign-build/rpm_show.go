@@ -13,17 +13,18 @@ import (
 func newRPMShow(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "show PATH…",
-		Short: "Show a package's headers, signatures and their defects",
-		Long: `Show prints what the headers of packages hold: format, sizes, the room that is left
-for signatures, who signed files and package, and everything that is wrong with the
-file signatures. Nothing is verified. Several packages (directories: every *.rpm below
-them) are shown by name, the newest version first.`,
-		Args: usageArgs(cobra.MinimumNArgs(1)),
+		Short: "Show the headers and signatures of packages, and their defects",
+		Long: `Show describes the headers of packages: their format and sizes, the space left for
+signatures, the keys that signed the files and the package, and all defects of the file
+signatures. It verifies nothing. PATH is a package or a directory, which stands for every
+*.rpm file below it. Packages are sorted by name, newest version first.`,
+		Example: `  imasign-build rpm show one.rpm
+  imasign-build rpm show RPMS/`,
 		RunE: func(_ *cobra.Command, args []string) error { return runRPMShow(a, args) },
 	}
 }
 
-// shownPackage is a package and where it is.
+// shownPackage is a package with its path.
 type shownPackage struct {
 	path string
 	rpmsign.Info

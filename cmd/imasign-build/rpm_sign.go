@@ -25,7 +25,7 @@ func (o *rpmSignOptions) add(flags *pflag.FlagSet, signed string) {
 	o.openpgp.add(flags, signed)
 	o.engine.addReplace(flags)
 	flags.StringVar(&o.engine.hash, "hash", "", "")
-	_ = flags.MarkHidden("hash") // it is there
+	_ = flags.MarkHidden("hash") // which fails only if there is no such flag
 }
 
 func newRPMSign(a *app) *cobra.Command {
@@ -33,22 +33,22 @@ func newRPMSign(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sign PATH…",
 		Short: "Sign the files of packages, in their signature headers",
-		Long: `Sign writes a signature for every file into the signature header of each package
-(directories: every *.rpm below them, symbolic links followed), from the digests that
-its main header states. Main header and payload keep every byte, and OpenPGP
-signatures stay valid. In place, nothing outside of the paths given is written to.
+		Long: `Sign signs the file digests that the main header of each package states. It writes the
+signatures to the signature header. Main header and payload do not change, so OpenPGP
+signatures remain valid. PATH is a package or a directory, which stands for every *.rpm
+file below it. Symbolic links are followed, but without --output-dir nothing outside of
+the given paths is written.
 
-A package is checked first, and replaced whole or not at all. One whose files are
-signed by this key already is left alone. A signature that was, or may have been, made by
-another key is an error without --force. Signatures that rpm ignores are named and
-replaced. Source packages are left alone. Files that are not selected keep the signatures
-that they have. If some packages fail, the others stay signed.
-` + patternHelp,
+Sign first checks a package, then replaces it as a whole or not at all. It leaves alone
+packages whose files this key has already signed, and source packages. A signature that
+was, or may have been, made by another key is an error without --force. Signatures that
+rpm ignores are reported and replaced. Files that are not selected keep their signatures.
+If some packages fail, the others stay signed.`,
 		Example: `  imasign-build rpm sign --key x509_ima.key --cert x509_ima.crt RPMS/
-  imasign-build rpm sign --output-dir signed --openpgp-key release.asc --openpgp-pass file:pass one.rpm two.rpm
+  imasign-build rpm sign --output-dir signed --openpgp-key release.asc \
+      --openpgp-pass file:pass one.rpm two.rpm
   imasign-build rpm sign --openpgp-key gpg:0123456789ABCDEF RPMS/
   imasign-build rpm sign --dry-run --verbose RPMS/`,
-		Args: usageArgs(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error { return runRPMSign(cmd.Context(), a, o, args) },
 	}
 	o.packages.addOutput(cmd.Flags())
@@ -65,7 +65,7 @@ func runRPMSign(ctx context.Context, a *app, o rpmSignOptions, paths []string) e
 	return s.paths(ctx, paths, &o.packages)
 }
 
-// packageSigning is a change of packages with the key that signs, opened.
+// packageSigning is a change of packages with an opened signing key.
 type packageSigning struct {
 	*packageChange
 
@@ -81,9 +81,9 @@ func (o *rpmSignOptions) check(a *app) error {
 	o.key.fromEnvironment(a)
 	switch {
 	case o.engine.hash != "":
-		return usagef("--hash %s: a package itself states the algorithm of its digests", o.engine.hash)
+		return usagef("--hash %s: a package itself determines the algorithm of its digests", o.engine.hash)
 	case o.key.key == "" && !o.packages.dryRun:
-		return usagef("which key? --key URI, or --dry-run to look only")
+		return usagef("no key was given: --key URI, or --dry-run to change nothing")
 	}
 	return nil
 }

@@ -14,11 +14,12 @@ func newRPMStrip(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "strip PATH…",
 		Short: "Remove the file signatures from packages",
-		Long: `Strip removes the file signatures from packages, whoever made them, defective ones
-included. OpenPGP signatures stay, and stay valid. Files that are not selected keep their
-signatures.
-` + patternHelp,
-		Args: usageArgs(cobra.MinimumNArgs(1)),
+		Long: `Strip removes the file signatures from packages, whichever key made them, including
+defective ones. OpenPGP signatures remain and stay valid. Files that are not selected
+keep their signatures. PATH is a package or a directory, which stands for every *.rpm
+file below it.`,
+		Example: `  imasign-build rpm strip RPMS/
+  imasign-build rpm strip --output-dir stripped one.rpm`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runRPMStrip(cmd.Context(), a, packages, choice, args)
 		},
@@ -39,7 +40,7 @@ func runRPMStrip(ctx context.Context, a *app, packages packageFlags, choice pack
 	return c.paths(ctx, paths, &packages)
 }
 
-// newPackageStrip is a change of packages that takes their file signatures away.
+// newPackageStrip returns a change of packages that removes their file signatures.
 func newPackageStrip(a *app, command string, packages *packageFlags, choice *packageSelectFlags) (*packageChange, error) {
 	c, err := newPackageChange(a, command, packages, choice)
 	if err != nil {

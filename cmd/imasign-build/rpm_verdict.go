@@ -14,7 +14,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// packageVerifier verifies packages and takes what it finds into a report.
+// packageVerifier verifies packages and reports its findings.
 type packageVerifier struct {
 	*app
 
@@ -28,8 +28,7 @@ type packageVerifier struct {
 	errs     []error
 }
 
-// start checks the flags and opens what packages are verified with; what is found goes
-// into the result.
+// start checks the flags and reads the certificates. The findings go to result.
 func (o *rpmVerifyOptions) start(ctx context.Context, a *app, result *report.PackageVerification) (*packageVerifier, error) {
 	v := &packageVerifier{app: a, choice: &o.choice, jobs: o.packages.jobs, result: result}
 	var err error
@@ -82,7 +81,7 @@ func (v *packageVerifier) verify(ctx context.Context, u rpmfiles.Unit) report.Pa
 	return f
 }
 
-// failed tells a package that is wrong or broken from one that could not be looked at.
+// failed distinguishes packages that are wrong, broken or unreadable.
 func (v *packageVerifier) failed(f report.PackageFindings, err error) report.PackageFindings {
 	v.choice.rules.Missed()
 	switch {
@@ -109,7 +108,7 @@ func (v *packageVerifier) take(f report.PackageFindings) error {
 	return nil
 }
 
-// end returns how the verification of paths ends, before it is reported.
+// end returns the error that the verification of paths ends with.
 func (v *packageVerifier) end(paths []string, allowEmpty bool) error {
 	empty := v.result.Judged()+int64(v.result.Broken) == 0 && len(v.errs) == 0
 	if empty {

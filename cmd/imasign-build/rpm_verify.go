@@ -22,20 +22,18 @@ func newRPMVerify(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify PATH…",
 		Short: "Verify the file signatures in packages",
-		Long: `Verify checks that every file of each package (directories: every *.rpm below them,
-symbolic links followed) has a signature by a trusted certificate for the digest that
-the package states, that rpm will find it, and that the package is whole. --check
-files also compares the digests with the payload.
+		Long: `Verify checks that the file digests in each package have signatures that are valid for a
+trusted certificate, that rpm will find the signatures, and that the package is complete.
+--check files also compares the digests with the payload. PATH is a package or a
+directory, which stands for every *.rpm file below it. Symbolic links are followed.
 
-Each package gets a line that counts its files by verdict. The files themselves are
-listed with --verbose, or if there is only one package.
+Verify prints a line for each package, with the numbers of files by verdict. It lists the
+files themselves with --verbose, or if there is only one package.
 
-Exit code 3 means that verification failed or that no package had a file to verify, 1
-that something could not be read: a file, or a package that is truncated or otherwise
-broken.
-` + patternHelp,
+Exit code 3 means that verification failed, or that no package had a file to verify. Exit
+code 1 means that a file could not be read, or that a package is truncated or otherwise
+broken.`,
 		Example: `  imasign-build rpm verify --cert x509_ima.crt RPMS/`,
-		Args:    usageArgs(cobra.MinimumNArgs(1)),
 		RunE:    func(cmd *cobra.Command, args []string) error { return runRPMVerify(cmd.Context(), a, o, args) },
 	}
 	o.trust.add(cmd.Flags())

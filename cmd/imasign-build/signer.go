@@ -74,9 +74,9 @@ func (f *verifyFlags) add(flags *pflag.FlagSet, container string) {
 	f.trust.add(flags)
 	f.engine.addJobs(flags)
 	f.choice.add(flags)
-	f.choice.addHashed(flags)
+	f.choice.addHashed(flags, "accept")
 	f.choice.addRequire(flags)
-	flags.StringVar(&f.manifest, "manifest", "", container+" must also be what this manifest `file` says")
+	flags.StringVar(&f.manifest, "manifest", "", "also compare "+container+" with the manifest in `FILE`")
 	addAllowEmpty(flags, &f.allowEmpty, "verify")
 	once(flags, "manifest")
 }

@@ -17,24 +17,28 @@ import (
 	"github.com/imasign/imasign-build/pkg/tarball"
 )
 
-const compressionHelp = `
-Compression (gzip, zstd, xz, bzip2, lz4) is recognised by content. The output is
-compressed as its name says (.tar, .tar.gz, .tgz, .tar.zst, .tar.xz, .tar.bz2,
-.tar.lz4), where that says nothing, and on standard output, as the input was;
---compression decides otherwise.`
+// copyHelp is about IN and OUT of commands that copy an archive.
+const copyHelp = `
+IN may be compressed with gzip, zstd, xz, bzip2 or lz4. The name of OUT determines its
+compression: .tar, .tar.gz, .tgz, .tar.zst, .tar.xz, .tar.bz2 or .tar.lz4. With other
+names, and on standard output, OUT is compressed as IN is. --compression overrides this.
+IN and OUT may be -, for standard input and output. OUT appears when it is complete, and
+may be IN.
+`
 
-// tarInputFlags read an archive.
+// tarInputFlags say how an archive is read.
 type tarInputFlags struct {
 	unpackLimit int64
 	plain       bool
 }
 
 func (f *tarInputFlags) add(flags *pflag.FlagSet) {
-	flags.Int64Var(&f.unpackLimit, "unpack-limit", tarball.DefaultUnpackLimit, "how many `bytes` a pipe, a compressed archive (in TMPDIR) or holes in sparse files may unpack to")
-	flags.BoolVar(&f.plain, "plain", false, "treat an archive of a container image as a plain archive of files")
+	f.unpackLimit = tarball.DefaultUnpackLimit
+	flags.Var(byteCount{&f.unpackLimit}, "unpack-limit", "fail if a pipe, a compressed archive or sparse files unpack to more than `BYTES`, such as 500M or 64G")
+	flags.BoolVar(&f.plain, "plain", false, "treat the archive of a container image as any other archive")
 }
 
-// openArchive is an archive with what it is read from.
+// openArchive is an archive and its input.
 type openArchive struct {
 	*tarball.Archive
 
@@ -47,11 +51,8 @@ func (o *openArchive) Close() error {
 	return o.Archive.Close()
 }
 
-// open opens an archive, - for standard input.
+// open opens an archive, or standard input for "-".
 func (f *tarInputFlags) open(ctx context.Context, a *app, file string, o tarball.Options) (*openArchive, error) {
-	if f.unpackLimit <= 0 {
-		return nil, usagef("--unpack-limit %d: at least 1", f.unpackLimit)
-	}
 	o.UnpackLimit = f.unpackLimit
 	in, name, closeInput, err := a.openInput(ctx, file)
 	if err != nil {
@@ -73,7 +74,7 @@ func (f *tarInputFlags) open(ctx context.Context, a *app, file string, o tarball
 	return &openArchive{archive, closeInput}, nil
 }
 
-// openInput opens a file, - for standard input, and returns what it is called.
+// openInput opens a file, or standard input for "-", and returns its name in messages.
 func (a *app) openInput(ctx context.Context, file string) (in io.Reader, name string, closeInput func(), err error) {
 	if file == "-" {
 		return a.stdin(ctx), "standard input", func() {}, nil
@@ -85,22 +86,22 @@ func (a *app) openInput(ctx context.Context, file string) (in io.Reader, name st
 	return opened, file, func() { _ = opened.Close() }, nil
 }
 
-// tarOutputFlags write an archive.
+// tarOutputFlags say how an archive is written.
 type tarOutputFlags struct {
 	file, compression string
 	jobs              int
 }
 
 func (f *tarOutputFlags) add(flags *pflag.FlagSet) {
-	flags.StringVarP(&f.file, "output", "o", "", "write the archive to this `file`, - for standard output")
-	flags.StringVar(&f.compression, "compression", "auto", "`auto` (by the output's name), none, gzip, zstd, xz, bzip2 or lz4")
+	flags.StringVarP(&f.file, "output", "o", "", "write the archive to `OUT`, or to standard output with -")
+	choiceVar(flags, &f.compression, "compression", "auto", "how to compress the archive", append([]option{{"auto", "by its name"}}, words(compress.Archives().Words()...)...))
 	once(flags, "output")
 }
 
-// check refuses what cannot become an output, before any work is done for it.
+// check refuses impossible outputs before any work is done.
 func (f *tarOutputFlags) check(a *app, dryRun, oci bool, in, manifest string) error {
 	if manifest == "-" && (a.json || f.file == "-" && !dryRun) {
-		return usagef("--manifest - is not alone on standard output: name a file")
+		return usagef("the manifest and other output would both go to standard output: give --manifest FILE")
 	}
 	if oci {
 		return f.checkOCI(a, dryRun, in)
@@ -116,11 +117,11 @@ func (f *tarOutputFlags) checkArchive(a *app, dryRun bool) error {
 	case dryRun:
 		return nil
 	case f.file == "":
-		return usagef("where to? -o FILE, or -o - for standard output")
+		return usagef("no output was given: -o OUT, or -o - for standard output")
 	case f.file == "-" && a.json:
-		return usagef("--json and -o - both write to standard output: give -o a file")
+		return usagef("--json and the archive would both go to standard output: write the archive to a file with -o OUT")
 	case f.file == "-" && a.terminal(a.out.Writer):
-		return usagef("an archive is not written to a terminal: name a file with -o, or redirect the output")
+		return usagef("an archive is not written to a terminal: give -o OUT, or redirect standard output")
 	case f.file == "-":
 		return nil
 	}
@@ -132,7 +133,7 @@ func (f *tarOutputFlags) checkArchive(a *app, dryRun bool) error {
 	return nil
 }
 
-// choose is how the output is compressed, where input is how the input was.
+// choose returns the compression of the output. input is the compression of the input.
 func (f *tarOutputFlags) choose(input compress.Format) (compress.Format, error) {
 	if f.compression != "auto" {
 		c, err := compress.Archives().Parse(f.compression)
@@ -154,7 +155,7 @@ type archiveFile struct {
 	file operate.File
 }
 
-// create begins the output, where input is how the input was compressed.
+// create starts the output. input is the compression of the input.
 func (f *tarOutputFlags) create(ctx context.Context, a *app, input compress.Format) (*archiveFile, error) {
 	compression, err := f.choose(input)
 	if err != nil {
@@ -172,7 +173,7 @@ func (f *tarOutputFlags) create(ctx context.Context, a *app, input compress.Form
 	return &archiveFile{z, file}, nil
 }
 
-// Commit has the archive appear.
+// Commit completes the archive, which then appears.
 func (f *archiveFile) Commit() error {
 	if err := f.Close(); err != nil {
 		return err
@@ -180,10 +181,10 @@ func (f *archiveFile) Commit() error {
 	return f.file.Commit()
 }
 
-// Abort leaves what was there.
+// Abort discards the archive. A file with its name stays as it was.
 func (f *archiveFile) Abort() { f.file.Abort() }
 
-// write has the archive written, compressed, to the output.
+// write calls write with the compressed output, and commits it.
 func (f *tarOutputFlags) write(ctx context.Context, a *app, input compress.Format, write func(io.Writer) error) error {
 	out, err := f.create(ctx, a, input)
 	if err != nil {
@@ -196,7 +197,7 @@ func (f *tarOutputFlags) write(ctx context.Context, a *app, input compress.Forma
 	return out.Commit()
 }
 
-// copyOf is the unit of an archive and its copy.
+// copyOf returns the unit of an archive and its copy.
 func (f *tarOutputFlags) copyOf(a *app, in *tarInputFlags, file string, observe signing.Observer) operate.Unit {
 	return operate.Unit{Kind: manifest.Archive, Open: func(ctx context.Context) (operate.Opened, error) {
 		archive, err := in.open(ctx, a, file, tarball.Options{Observe: observe})
@@ -220,8 +221,8 @@ type archiveCopy struct {
 // Close closes both.
 func (c archiveCopy) Close() error { return c.opened.Close() }
 
-// tarChange is what the commands that write a copy of an archive, or of the images in it,
-// have in common.
+// tarChange is common to the commands that write a copy of an archive, or of the images in
+// it.
 type tarChange struct {
 	choice   selectFlags
 	input    tarInputFlags
@@ -237,12 +238,12 @@ func (t *tarChange) add(flags *pflag.FlagSet, verb, dryRun string) {
 	t.input.add(flags)
 	t.output.add(flags)
 	addOCI(flags, &t.oci)
-	flags.StringVar(&t.manifest, "manifest", "", "write the manifest to this `file`")
+	flags.StringVar(&t.manifest, "manifest", "", "write a manifest of the files to `FILE`")
 	flags.BoolVar(&t.dryRun, "dry-run", false, dryRun)
 	once(flags, "manifest")
 }
 
-// run works on the file with what was opened to plan.
+// run changes the archive or the images.
 func (t *tarChange) run(ctx context.Context, o *operation, jobs int) error {
 	t.output.jobs = jobs
 	o.Select = t.choice.wrap

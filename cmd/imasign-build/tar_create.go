@@ -30,19 +30,19 @@ type tarCreateOptions struct {
 }
 
 func (o *tarCreateOptions) add(flags *pflag.FlagSet) {
-	flags.BoolVar(&o.sign, "sign", false, "sign the files on the way; the tree itself stays as it is")
+	flags.BoolVar(&o.sign, "sign", false, "sign the files in the archive; the tree stays as it is")
 	o.signerFlags.add(flags)
 	o.choice.add(flags)
-	o.choice.addHashed(flags)
+	o.choice.addHashed(flags, "attach")
 	o.choice.addSelect(flags, "sign")
 	addCrossMounts(flags, &o.crossMounts)
 	o.output.add(flags)
-	flags.StringVar(&o.manifest, "manifest", "", "with --sign, write the manifest to this `file`")
-	flags.BoolVar(&o.dryRun, "dry-run", false, "with --sign, write no archive; without --key digest only")
+	flags.StringVar(&o.manifest, "manifest", "", "with --sign, write a manifest of the files to `FILE`")
+	flags.BoolVar(&o.dryRun, "dry-run", false, "with --sign, write no archive; without --key, only compute digests")
 	once(flags, "manifest")
 }
 
-// signingFlags mean nothing without --sign.
+// signingFlags returns the flags that have no effect without --sign.
 func signingFlags() []string {
 	return []string{"key", "cert", "key-pass", "hash", "force", "from-key-id", "include", "exclude", "hashed", "select", "manifest", "dry-run"}
 }
@@ -52,18 +52,20 @@ func newTarCreate(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "create DIR -o OUT",
 		Short: "Make a reproducible tar archive of a directory tree",
-		Long: `Create writes a pax archive of the tree with all xattrs, signatures among them:
-sorted by path, with numeric owners, without access and change times. The
-modification times are those of the files, none later than SOURCE_DATE_EPOCH where
-that is set. Equal trees give equal archives. Which entries are written does not
-depend on the patterns: they choose what --sign signs.
+		Long: `Create writes a pax archive of the tree, with all xattrs, including signatures. Equal
+trees give equal archives: entries are sorted by path, owners are numeric, and there are
+no access and change times. Modification times are those of the files, but not later than
+SOURCE_DATE_EPOCH if that is set.
 
-OUT appears when it is complete. It is compressed as its name says (.tar, .tar.gz,
-.tgz, .tar.zst, .tar.xz, .tar.bz2, .tar.lz4) or --compression.
-` + patternHelp,
+The archive contains all entries. --include and --exclude only select the files that
+--sign signs.
+
+The name of OUT determines its compression: .tar, .tar.gz, .tgz, .tar.zst, .tar.xz,
+.tar.bz2 or .tar.lz4. --compression overrides this. OUT may be -, for standard output. It
+appears when it is complete.`,
 		Example: `  imasign-build tar create rootfs/ -o rootfs.tar.zst
-  imasign-build tar create --sign --key x509_ima.key --cert x509_ima.crt rootfs/ -o signed.tar`,
-		Args: usageArgs(cobra.ExactArgs(1)),
+  imasign-build tar create --sign --key x509_ima.key --cert x509_ima.crt rootfs/ \
+      -o signed.tar`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if !o.sign {
 				if err := idle(cmd.Flags(), "--sign", signingFlags()...); err != nil {
@@ -80,7 +82,7 @@ OUT appears when it is complete. It is compressed as its name says (.tar, .tar.g
 func runTarCreate(ctx context.Context, a *app, o tarCreateOptions, dir string) error {
 	if o.sign {
 		if o.key.fromEnvironment(a); o.key.key == "" && !o.dryRun {
-			return usagef("which key? --key URI, or --dry-run to digest only")
+			return usagef("no key was given: --key URI, or --dry-run to compute only digests")
 		}
 	}
 	latest, err := a.date()
@@ -103,17 +105,16 @@ func runTarCreate(ctx context.Context, a *app, o tarCreateOptions, dir string) e
 	}
 	run := newOperation(a, "tar create", dir, progress, nil, nil, false)
 	run.writes(o.output.file)
-	return operate.Run(ctx, c.unit("it is not to be signed"), &run.Operation, func(*operate.Outcome) error {
+	return operate.Run(ctx, c.unit("not to be signed"), &run.Operation, func(*operate.Outcome) error {
 		progress.close()
 		return c.report(run.summary, time.Since(run.started))
 	})
 }
 
-// runTarCreateSigned plans the tree's signatures and has them written into the
-// archive.
+// runTarCreateSigned plans the signatures of the tree and writes them to the archive.
 func runTarCreateSigned(ctx context.Context, a *app, o tarCreateOptions, progress *progress, c *tarCreation) error {
 	if isLayout(c.dir) {
-		return fmt.Errorf("%s is an OCI image layout: signed as a tree, its blobs would get signatures and the files in its layers none: tar sign --oci signs those", c.dir)
+		return fmt.Errorf("%s is an OCI image layout: the files in its layers would get no signatures: use tar sign --oci", c.dir)
 	}
 	s, err := newSigner(ctx, a, &o.signerFlags, progress.observer)
 	if err != nil {
@@ -133,7 +134,7 @@ func runTarCreateSigned(ctx context.Context, a *app, o tarCreateOptions, progres
 	return run.run(ctx, c.unit(""))
 }
 
-// tarCreation is a tree and the archive that is made of it.
+// tarCreation is a tree and its archive.
 type tarCreation struct {
 	*app
 
@@ -143,7 +144,7 @@ type tarCreation struct {
 	counts  tarball.Counts
 }
 
-// unit is the tree with the archive. Where it is skipped, nothing is signed on the way.
+// unit returns the tree with the archive. If skip is not empty, nothing is signed.
 func (c *tarCreation) unit(skip string) operate.Unit {
 	return operate.Unit{Path: c.dir, Kind: manifest.Tree, Open: func(context.Context) (operate.Opened, error) {
 		t, err := rootfs.Open(c.dir, rootfs.Options{CrossMounts: c.options.CrossMounts, Observe: c.options.Observe})
@@ -154,7 +155,7 @@ func (c *tarCreation) unit(skip string) operate.Unit {
 	}}
 }
 
-// archivedTree is an open tree with the archive.
+// archivedTree is an open tree and its archive.
 type archivedTree struct {
 	*rootfs.Tree
 
@@ -162,7 +163,7 @@ type archivedTree struct {
 	sign    bool
 }
 
-// Prepare is for a change that writes the archive.
+// Prepare returns the change that writes the archive.
 func (t archivedTree) Prepare(_ context.Context, plan *signing.Plan) (*signing.Change, error) {
 	if !t.sign {
 		plan = nil

@@ -18,14 +18,16 @@ import (
 )
 
 const ociHelp = `
---oci processes every layer of the container images in IN: a directory with an OCI image
-layout, an oci-archive, or a docker-archive (as docker save and podman save write).`
+With --oci, IN contains container images, and all their layers are processed. IN is then a
+directory with an OCI image layout, an oci-archive, or a docker-archive, which docker save
+and podman save write.
+`
 
 func addOCI(flags *pflag.FlagSet, oci *bool) {
-	flags.BoolVar(oci, "oci", false, "IN is an OCI image layout, an oci-archive or a docker-archive; process all its layers")
+	flags.BoolVar(oci, "oci", false, "process all layers of the container images in IN")
 }
 
-// containers is what a command for archives works on, in a warning.
+// containers returns what warnings call the input of a command for archives.
 func containers(oci bool) string {
 	if oci {
 		return "any layer"
@@ -33,23 +35,23 @@ func containers(oci bool) string {
 	return "the archive"
 }
 
-// isLayoutDir tells a layout directory from an archive of images.
+// isLayoutDir reports whether file is a directory, not an archive of images.
 func isLayoutDir(file string) bool {
 	info, err := os.Stat(file)
 	return file != "-" && err == nil && info.IsDir()
 }
 
-// checkOCI is check for images: a directory becomes a directory.
+// checkOCI is check for images. The copy of a directory is a directory.
 func (f *tarOutputFlags) checkOCI(a *app, dryRun bool, in string) error {
 	switch {
 	case !isLayoutDir(in):
 		return f.checkArchive(a, dryRun)
 	case f.compression != "auto":
-		return usagef("--compression is for archives: layers stay compressed as they are")
+		return usagef("--compression is for archives: layers keep their compression")
 	case f.file == "-":
-		return usagef("%s is a directory and becomes one: -o NEWDIR", in)
+		return usagef("%s is a directory, and so is its copy: -o OUT must name a new directory", in)
 	case f.file == "" && !dryRun:
-		return usagef("where to? -o NEWDIR")
+		return usagef("no output was given: -o OUT, a new directory")
 	}
 	return nil
 }
@@ -65,7 +67,7 @@ func (t *tarChange) runImages(ctx context.Context, o *operation) error {
 	if err != nil {
 		return err
 	}
-	defer pass.Close() //nolint:errcheck // what is left of it is of no use
+	defer pass.Close() //nolint:errcheck // its temporary files are useless
 	totals, err := operate.Each(ctx, 1, layers(ctx, pass, inputName(o.result.Of), o.progress), true, &o.Operation, func(done *operate.Outcome) error {
 		if !o.verbose {
 			return nil
@@ -79,14 +81,14 @@ func (t *tarChange) runImages(ctx context.Context, o *operation) error {
 	return o.report(totals.Counts)
 }
 
-// imagePass is a pass over images with the file that they are written to.
+// imagePass is a pass over images and its output file.
 type imagePass struct {
 	*oci.Pass
 
 	file operate.File // nil for a directory, and for none
 }
 
-// Close gives up what was not published.
+// Close discards images that were not published.
 func (p *imagePass) Close() error {
 	if p.file != nil {
 		p.file.Abort()
@@ -102,7 +104,7 @@ func (p *imagePass) Finish(ctx context.Context, _ operate.Totals) error {
 	return p.file.Commit()
 }
 
-// pass begins the writing of the images as they came.
+// pass starts a pass that writes the images in the form of the input.
 func (t *tarChange) pass(ctx context.Context, o *operation, layout *oci.Layout) (*imagePass, error) {
 	p := &imagePass{}
 	o.Finish = p.Finish
@@ -121,7 +123,7 @@ func (t *tarChange) pass(ctx context.Context, o *operation, layout *oci.Layout) 
 	return p, err
 }
 
-// layers are the units of images.
+// layers yields the units of images.
 func layers(ctx context.Context, pass *imagePass, name string, progress *progress) iter.Seq2[operate.Unit, error] {
 	return func(yield func(operate.Unit, error) bool) {
 		places, err := pass.Layers(ctx)
@@ -145,12 +147,9 @@ func layers(ctx context.Context, pass *imagePass, name string, progress *progres
 	}
 }
 
-// openOCI opens a layout directory, or else an archive of images.
+// openOCI opens a layout directory or an archive of images.
 func (f *tarInputFlags) openOCI(ctx context.Context, a *app, file string, observe signing.Observer, jobs int, every bool) (*oci.Layout, func(), error) {
-	switch {
-	case f.unpackLimit <= 0:
-		return nil, nil, usagef("--unpack-limit %d: at least 1", f.unpackLimit)
-	case f.plain:
+	if f.plain {
 		return nil, nil, usagef("--oci and --plain exclude each other")
 	}
 	o := oci.Options{Archive: tarball.Options{UnpackLimit: f.unpackLimit, EveryRecord: every}, Jobs: jobs, Observe: observe}
@@ -176,7 +175,7 @@ func (f *tarInputFlags) openOCI(ctx context.Context, a *app, file string, observ
 	return layout, func() { _ = layout.Close(); closeInput() }, nil
 }
 
-// isLayout tells a tree that is an OCI image layout.
+// isLayout reports whether a tree is an OCI image layout.
 func isLayout(dir string) bool {
 	for _, name := range []string{"oci-layout", "index.json"} {
 		if info, err := os.Lstat(filepath.Join(dir, name)); err != nil || !info.Mode().IsRegular() {
@@ -186,17 +185,17 @@ func isLayout(dir string) bool {
 	return true
 }
 
-// refuseImage names an archive of a container image: signed as an archive of files,
-// its blobs would get signatures, and the files in its layers none.
+// refuseImage refuses the archive of a container image. Signed as an archive of files, its
+// blobs would get signatures, but the files in its layers would not.
 func (f *tarInputFlags) refuseImage(archive *tarball.Archive, name string) error {
 	kind := oci.ArchiveKind(archive)
 	switch kind {
 	case "":
 		return nil
 	case "oci-archive", "docker-archive":
-		return fmt.Errorf("%s is a container image (%s): its layers are the archives to work on: add --oci, or --plain to take it for a plain archive of files", name, kind)
+		return fmt.Errorf("%s is a container image (%s): add --oci to process its layers, or --plain to treat it as any other archive", name, kind)
 	}
-	return fmt.Errorf("%s is a container image (%s): unpack it and make a layout of it (skopeo copy dir:DIR oci:LAYOUT:TAG) for --oci, or add --plain to take it for a plain archive of files", name, kind)
+	return fmt.Errorf("%s is a container image (%s): unpack it and make a layout of it for --oci (skopeo copy dir:DIR oci:LAYOUT:TAG), or add --plain to treat it as any other archive", name, kind)
 }
 
 // verifyImages verifies every layer of the images.
@@ -223,7 +222,7 @@ func (v *verifier) verifyImages(ctx context.Context, o tarVerifyOptions, file st
 	return v.finish(result, o.allowEmpty)
 }
 
-// inputName is what errors call an input, - for standard input.
+// inputName returns the name of an input in errors. "-" is standard input.
 func inputName(file string) string {
 	if file == "-" {
 		return "standard input"
@@ -231,7 +230,7 @@ func inputName(file string) string {
 	return file
 }
 
-// eachLayer opens the layers one after the other.
+// eachLayer calls visit for each open layer, one after the other.
 func eachLayer(ctx context.Context, name string, pass *oci.Pass, progress *progress, visit func(*oci.Layer) error) error {
 	places, err := pass.Layers(ctx)
 	if err != nil {

@@ -14,8 +14,8 @@ type tarSignOptions struct {
 
 func (o *tarSignOptions) add(flags *pflag.FlagSet) {
 	o.signerFlags.add(flags)
-	o.choice.addHashed(flags)
-	o.tarChange.add(flags, "sign", "write no archive; without --key digest only")
+	o.choice.addHashed(flags, "attach")
+	o.tarChange.add(flags, "sign", "write no archive; without --key, only compute digests")
 }
 
 func newTarSign(a *app) *cobra.Command {
@@ -23,19 +23,16 @@ func newTarSign(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "sign IN -o OUT",
 		Short: "Sign the files in a tar archive",
-		Long: `Sign writes a copy of the archive in which every regular file carries a signature
-in security.ima, as a pax record that GNU tar, bsdtar and others restore. Nothing
-else about the archive changes: order, headers of whatever dialect, sparse files,
-other xattrs stay byte for byte. Hard links are signed at their first entry.
+		Long: `Sign writes a copy of the archive in which every regular file has a signature. The
+signature is a pax record for the xattr security.ima, which GNU tar, bsdtar and others
+restore. Everything else stays the same, byte for byte: the order, headers of any format,
+sparse files and other xattrs. Hard links are signed at their first entry.
 
-Signatures by the same key that hold already stay as they are; files that are not
-selected keep the values that they have. OUT appears when it
-is complete, and may be IN.
-` + compressionHelp + ociHelp + patternHelp,
-		Example: `  imasign-build tar sign --key x509_ima.key --cert x509_ima.crt rootfs.tar -o signed.tar.zst
-  … | imasign-build tar sign --key K --cert C - -o - | …
-  tar -x --xattrs --xattrs-include='security.*' -f signed.tar.zst      # as root`,
-		Args: usageArgs(cobra.ExactArgs(1)),
+Valid signatures by the same key are kept. Files that are not selected keep their values.
+` + copyHelp + ociHelp,
+		Example: `  imasign-build tar sign --key K --cert C rootfs.tar -o signed.tar.zst
+  gunzip <rootfs.tar.gz | imasign-build tar sign --key K --cert C - -o - >signed.tar
+  tar -x --xattrs --xattrs-include='security.*' -f signed.tar.zst   # as root`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runTarSign(cmd.Context(), a, o, args[0])
 		},
@@ -47,7 +44,7 @@ is complete, and may be IN.
 func runTarSign(ctx context.Context, a *app, o tarSignOptions, file string) error {
 	o.key.fromEnvironment(a)
 	if o.key.key == "" && !o.dryRun {
-		return usagef("which key? --key URI, or --dry-run to digest only")
+		return usagef("no key was given: --key URI, or --dry-run to compute only digests")
 	}
 	if err := o.output.check(a, o.dryRun, o.oci, file, o.manifest); err != nil {
 		return err

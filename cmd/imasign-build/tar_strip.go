@@ -17,11 +17,12 @@ func newTarStrip(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "strip IN -o OUT",
 		Short: "Remove signatures and digests from a tar archive",
-		Long: `Strip writes a copy of the archive in which no file has security.ima, whoever
-signed it, nor security.evm, because an EVM signature covers security.ima. Nothing
-else changes: an archive that was signed and stripped is the one that it was.
-` + compressionHelp + ociHelp + patternHelp,
-		Args: usageArgs(cobra.ExactArgs(1)),
+		Long: `Strip writes a copy of the archive in which no file has the xattr security.ima, whichever
+key signed it. It also removes security.evm, because an EVM signature covers
+security.ima. Nothing else changes. An archive that is signed, then stripped, is equal to
+the original.
+` + copyHelp + ociHelp,
+		Example: `  imasign-build tar strip signed.tar.zst -o rootfs.tar.zst`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runTarStrip(cmd.Context(), a, o, args[0])
 		},

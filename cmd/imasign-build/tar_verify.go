@@ -20,16 +20,14 @@ func newTarVerify(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify IN",
 		Short: "Verify the signatures in a tar archive",
-		Long: `Verify checks that every regular file of the archive carries a signature by a
-trusted certificate that holds for its content, and names each one that does not,
-with the reason. It unpacks nothing. A digest without a signature is accepted only for
-what --hashed names.
+		Long: `Verify checks that every regular file in the archive has a signature that is valid for its
+content and a trusted certificate. It reports each file that fails, with the reason. A
+digest in place of a signature is accepted only for files that --hashed matches. Verify
+extracts no files. IN may be -, for standard input.
 
-Exit code 3 means that verification failed or that there was no file to verify, 1 that
-the archive could not be read.
-` + patternHelp,
+Exit code 3 means that verification failed, or that there was no file to verify. Exit
+code 1 means that the archive could not be read.`,
 		Example: `  imasign-build tar verify --cert x509_ima.crt signed.tar.zst`,
-		Args:    usageArgs(cobra.ExactArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runTarVerify(cmd.Context(), a, o, args[0])
 		},
@@ -42,7 +40,7 @@ the archive could not be read.
 
 func runTarVerify(ctx context.Context, a *app, o tarVerifyOptions, file string) error {
 	if o.oci && o.manifest != "" {
-		return usagef("--manifest holds one archive against a manifest, --oci names several")
+		return usagef("--manifest is for one archive, but --oci is for several: leave out one of them")
 	}
 	v, err := newVerifier(ctx, a, &o.verifyFlags)
 	if err != nil {

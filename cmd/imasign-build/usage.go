@@ -2,6 +2,10 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"os"
+	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -11,86 +15,352 @@ import (
 	"github.com/imasign/imasign-build/internal/quote"
 )
 
-// usageArgs returns check with an error that shows which arguments the command takes.
-func usageArgs(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		switch {
-		case check(cmd, args) == nil:
-			return nil
-		case !cmd.HasParent():
-			return unknownCommand(cmd, args[0])
-		case cmd.ValidArgs != nil && len(args) == 1:
-			return usagef("%s %s: it takes %s", commandName(cmd), quote.Name(args[0]), strings.Join(cmd.ValidArgs, ", "))
+// usageError is a wrong command line.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// listedBy is a wrong name of a command or flag; the help of cmd lists the right ones.
+type listedBy struct {
+	error
+
+	cmd *cobra.Command
+}
+
+func (e listedBy) Unwrap() error { return e.error }
+
+// nextStep says where a user who gave a wrong command line finds the right one.
+func nextStep(cmd *cobra.Command, err error) string {
+	var listed listedBy
+	if errors.As(err, &listed) {
+		return listed.cmd.CommandPath() + " --help lists all"
+	}
+	return "see " + cmd.CommandPath() + " --help"
+}
+
+// child returns the command called name directly below cmd, nil if there is none.
+func child(cmd *cobra.Command, name string) *cobra.Command {
+	for _, sub := range cmd.Commands() {
+		if sub.Name() == name {
+			return sub
 		}
-		_, takes, _ := strings.Cut(cmd.Use, " ")
-		if takes == "" {
-			takes = "no arguments"
+	}
+	return nil
+}
+
+// subcommands returns the names of the commands below cmd.
+func subcommands(cmd *cobra.Command) []string {
+	var names []string
+	for _, sub := range cmd.Commands() {
+		if sub.IsAvailableCommand() {
+			names = append(names, sub.Name())
 		}
-		return usagef("%s takes %s, and was given %s", commandName(cmd), takes, count(len(args)))
 	}
+	return names
 }
 
-// count is a number of arguments.
-func count(n int) string {
-	switch n {
-	case 0:
-		return "no argument"
-	case 1:
-		return "one argument"
+// unknownCommand is the error about a word where cmd expects one of its commands.
+func unknownCommand(cmd *cobra.Command, word string) error {
+	what := fmt.Sprintf("unknown command %q", word)
+	if cmd.HasParent() {
+		what = fmt.Sprintf("%s has no command %q", commandName(cmd), word)
 	}
-	return strconv.Itoa(n) + " arguments"
-}
-
-// unknownCommand is the error for a command that cmd does not have.
-func unknownCommand(cmd *cobra.Command, name string) error {
-	meant := ""
-	cmd.SuggestionsMinimumDistance = 2
-	if list := cmd.SuggestionsFor(name); len(list) > 0 {
-		meant = "; did you mean " + strings.Join(list, " or ") + "?"
-	}
-	if !cmd.HasParent() {
-		return usagef("there is no command %q%s", name, meant)
-	}
-	return usagef("%s has no command %q%s", commandName(cmd), name, meant)
-}
-
-// flagError is the error for a flag that cannot be used as given. It repeats no value of
-// a flag for secrets: it may be the secret itself.
-func flagError(_ *cobra.Command, err error) error {
-	var (
-		invalid *pflag.InvalidValueError
-		unknown *pflag.NotExistError
-		missing *pflag.ValueRequiredError
-	)
+	names := subcommands(cmd)
+	suggestions := nearest(word, names)
 	switch {
-	case errors.As(err, &invalid):
-		flag := invalid.GetFlag()
-		given := "--" + flag.Name
-		if !strings.HasSuffix(flag.Name, "-pass") && !errors.Is(err, errTwice) {
-			given += " " + quote.Name(invalid.GetValue())
+	case len(names) == 0:
+		return usageError{listedBy{fmt.Errorf("%s has no commands, but %q was given", commandName(cmd), word), cmd}}
+	case len(suggestions) > 0:
+	case cmd.HasParent():
+		what += ": it has " + enumerate(names, "and")
+	default: // the word may be the second one of a command
+		for _, group := range cmd.Commands() {
+			if sub := child(group, word); sub != nil {
+				suggestions = append(suggestions, commandName(sub))
+			}
 		}
-		return usagef("%s: %w", given, badValue(flag, invalid.Unwrap()))
-	case errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() != "":
-		return usagef("unknown flag: -%s", unknown.GetSpecifiedName())
-	case errors.As(err, &missing):
-		return usagef("--%s needs a value", missing.GetFlag().Name)
+	}
+	return usageError{listedBy{errors.New(what + didYouMean(": did you mean ", quoted(suggestions))), cmd}}
+}
+
+// groupArgs checks the arguments of a command that has others below it: cobra leaves it
+// those that are not commands.
+func groupArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return unknownCommand(cmd, args[0])
+	}
+	return nil
+}
+
+// argumentNames returns the names of the arguments in a usage line such as "sign IN -o
+// OUT". The last one may be given any number of times if it ends in "…".
+func argumentNames(cmd *cobra.Command) (names []string, many bool) {
+	for _, word := range strings.Fields(cmd.Use)[1:] {
+		if word[0] == '-' {
+			break
+		}
+		many = strings.HasSuffix(word, "…")
+		names = append(names, strings.ReplaceAll(strings.TrimSuffix(word, "…"), "|", " or "))
+	}
+	return names, many
+}
+
+// checkArgs checks how many arguments were given, and says what most likely went wrong.
+func (a *app) checkArgs(cmd *cobra.Command, args []string) error {
+	if err := a.checkWords(cmd); err != nil {
+		return err
+	}
+	names, many := argumentNames(cmd)
+	switch {
+	case len(args) < len(names):
+		missing, verb := names[len(args):], "was"
+		if len(missing) > 1 {
+			verb = "were"
+		}
+		return usagef("no %s %s given%s", strings.Join(missing, " and no "), verb, whyMissing(cmd.Flags(), missing[0]))
+	case len(args) == len(names) || many:
+		return nil
+	case len(names) == 0:
+		return usagef("%s takes no arguments, but %s was given%s", commandName(cmd), quote.Name(args[0]), whyMore(cmd.Flags(), nil, args))
+	case len(names) == 1:
+		return usagef("one %s is expected, %d were given%s", names[0], len(args), whyMore(cmd.Flags(), names, args))
+	}
+	return usagef("%s are expected, %d arguments were given%s", enumerate(names, "and"), len(args), whyMore(cmd.Flags(), names, args))
+}
+
+// checkWords refuses command lines that are taken otherwise than they look: a long flag
+// with one dash, and a flag in the place of another one's value.
+func (a *app) checkWords(cmd *cobra.Command) error {
+	flags := cmd.Flags()
+	for _, word := range a.args {
+		if word == "--" {
+			break
+		}
+		name, _, _ := strings.Cut(strings.TrimPrefix(word, "-"), "=")
+		if strings.HasPrefix(word, "-") && len(name) > 1 && flags.Lookup(name) != nil {
+			return usagef("-%s has one dash, and long flags have two: --%[1]s", name)
+		}
+	}
+	var err error
+	flags.Visit(func(flag *pflag.Flag) {
+		for _, value := range valuesOf(flag) {
+			name, long := strings.CutPrefix(value, "--")
+			if name, _, _ = strings.Cut(name, "="); long && name != "" && flags.Lookup(name) != nil {
+				err = usagef("--%s has no value: --%s follows it", flag.Name, name)
+			}
+		}
+	})
+	return err
+}
+
+// valuesOf returns the values that a flag was given.
+func valuesOf(flag *pflag.Flag) []string {
+	if list, ok := flag.Value.(pflag.SliceValue); ok {
+		return list.GetSlice()
+	}
+	return []string{flag.Value.String()}
+}
+
+// whyMissing guesses why an argument is missing: the flag before it took it, or standard
+// input was meant.
+func whyMissing(flags *pflag.FlagSet, name string) (why string) {
+	flags.Visit(func(flag *pflag.Flag) {
+		metavar, _ := pflag.UnquoteUsage(flag)
+		if metavar == "" || metavar == "DIR" || metavar == "PATH" {
+			return
+		}
+		for _, value := range valuesOf(flag) {
+			if isDirectory(value) && !hasKeys(value) && slices.Contains([]string{"DIR", "PATH", "TARGET"}, name) || path.Ext(value) == ".rpm" {
+				why = fmt.Sprintf(": --%s took %s: give --%[1]s its own value", flag.Name, quote.Name(value))
+			}
+		}
+	})
+	if why == "" && name == "IN" {
+		return ": - is standard input"
+	}
+	return why
+}
+
+// whyMore guesses why there are more arguments than names.
+func whyMore(flags *pflag.FlagSet, names, args []string) string {
+	extra := args[len(names):]
+	var why []string
+	flags.Visit(func(flag *pflag.Flag) { why = append(why, splitValue(flag, args)...) })
+	if len(why) > 0 {
+		return ": " + why[0]
+	}
+	if output := flags.ShorthandLookup("o"); output != nil && !output.Changed && len(extra) == 1 && len(names) > 0 {
+		return ": the output is named by a flag: -o " + quote.Name(extra[0])
+	}
+	if all := strings.Join(args, " "); len(args) > 1 && exists(all) {
+		return ": quote a name with spaces: " + strconv.Quote(all)
+	}
+	if len(names) == 1 && !slices.ContainsFunc(args, func(arg string) bool { return !exists(arg) }) {
+		return ": run the command once for each"
+	}
+	return ""
+}
+
+// splitValue guesses whether a part of a flag's value became an argument.
+func splitValue(flag *pflag.Flag, args []string) []string {
+	metavar, _ := pflag.UnquoteUsage(flag)
+	values := valuesOf(flag)
+	last := values[len(values)-1]
+	for _, arg := range args {
+		switch {
+		case metavar == "" && slices.Contains([]string{"true", "false", "yes", "no", "on", "off", "0", "1"}, arg):
+			return []string{fmt.Sprintf("--%s takes a value only after =: --%[1]s=false", flag.Name)}
+		case metavar != "" && last == "":
+			return []string{fmt.Sprintf("the value of --%s is empty: write it without a space before it", flag.Name)}
+		case metavar == "LIST" && isOption(flag.Value.(*choices).options, strings.Trim(arg, ",")):
+			return []string{fmt.Sprintf("separate the values of --%s by commas, without spaces", flag.Name)}
+		case metavar == "PATTERN" && exists(last) && exists(arg) && path.Ext(last) == path.Ext(arg) && path.Dir(last) == path.Dir(arg) && path.Ext(arg) != "":
+			return []string{fmt.Sprintf("the shell replaced the pattern of --%s by the names of files: quote it, as in '*%s'", flag.Name, path.Ext(arg))}
+		case repeatable(flag) && metavar == "FILE" && isFile(arg) && path.Ext(last) == path.Ext(arg):
+			return []string{fmt.Sprintf("repeat the flag for each file: --%s %s --%[1]s %s", flag.Name, quote.Name(last), quote.Name(arg))}
+		}
+	}
+	return nil
+}
+
+func exists(name string) bool {
+	_, err := os.Lstat(name)
+	return err == nil
+}
+
+
+// hasKeys reports whether a directory has keys or certificates, for which it may stand.
+func hasKeys(dir string) bool {
+	keys, err := keyFiles(dir)
+	_, certErr := certificateIn(dir, fileSigner)
+	return err == nil && len(keys) > 0 || certErr == nil
+}
+
+func isFile(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// flagError makes a usage error of what pflag says about the flags of cmd.
+func (a *app) flagError(cmd *cobra.Command, err error) error {
+	var (
+		unknown *pflag.NotExistError
+		lacking *pflag.ValueRequiredError
+		invalid *pflag.InvalidValueError
+	)
+	if cmd.HasSubCommands() && cmd.HasParent() { // the flag may belong to a command whose name is wrong
+		if at := slices.Index(a.args, cmd.Name()); at >= 0 && at+1 < len(a.args) && !strings.HasPrefix(a.args[at+1], "-") {
+			return unknownCommand(cmd, a.args[at+1])
+		}
+	} else if cmd.HasSubCommands() && len(a.args) > 0 && !strings.HasPrefix(a.args[0], "-") {
+		return unknownCommand(cmd, a.args[0])
+	}
+	if wrong := a.checkWords(cmd); wrong != nil {
+		return wrong
+	}
+	switch {
+	case errors.As(err, &unknown):
+		return unknownFlag(cmd, unknown)
+	case errors.As(err, &lacking):
+		flag := lacking.GetFlag()
+		metavar, _ := pflag.UnquoteUsage(flag)
+		return usagef("--%s has no value: --%[1]s %s", flag.Name, metavar)
+	case errors.As(err, &invalid):
+		return usageError{invalidValue(invalid)}
 	}
 	return usageError{err}
 }
 
+// unknownFlag is the error about a flag that cmd does not have.
+func unknownFlag(cmd *cobra.Command, unknown *pflag.NotExistError) error {
+	if word := unknown.GetSpecifiedShortnames(); word != "" {
+		return unknownShorthand(cmd, word)
+	}
+	name := unknown.GetSpecifiedName()
+	what := "unknown flag --" + quote.Text(name)
+	var owners, others []string
+	for _, sub := range commandsWith(cmd.Root(), name) {
+		if sub.Parent() == cmd.Parent() || sub.Parent() == cmd {
+			owners = append(owners, commandName(sub))
+		} else {
+			others = append(others, commandName(sub))
+		}
+	}
+	var near []string
+	for _, flag := range nearest(name, flagNames(cmd.Flags())) {
+		near = append(near, "--"+flag)
+	}
+	const most = 3
+	switch {
+	case len(owners) == 0 && len(near) == 0 && len(others) <= most:
+		owners = others
+	case len(owners) > 0:
+		near = nil
+	}
+	if len(owners) > 0 && len(near) == 0 {
+		what += ": it belongs to " + enumerate(owners, "and")
+	}
+	return usageError{listedBy{errors.New(what + didYouMean(": did you mean ", near)), cmd}}
+}
+
+// unknownShorthand is the error about letters after a single dash.
+func unknownShorthand(cmd *cobra.Command, letters string) error {
+	what := "unknown flag -" + quote.Text(letters)
+	word, _, _ := strings.Cut(letters, "=")
+	switch near := nearest(word, flagNames(cmd.Flags())); {
+	case exists("-" + letters):
+		what += ": a file with that name is written ./-" + quote.Text(letters)
+	case len(word) > 2 && len(near) > 0:
+		what += ": did you mean --" + near[0] + "?"
+	}
+	return usageError{listedBy{errors.New(what), cmd}}
+}
+
+// flagNames returns the names of the flags that the help shows.
+func flagNames(flags *pflag.FlagSet) (names []string) {
+	flags.VisitAll(func(flag *pflag.Flag) {
+		if !flag.Hidden {
+			names = append(names, flag.Name)
+		}
+	})
+	return names
+}
+
+// commandsWith returns the commands below cmd that have a flag of their own with a name.
+func commandsWith(cmd *cobra.Command, name string) (list []*cobra.Command) {
+	for _, sub := range cmd.Commands() {
+		if flag := sub.LocalFlags().Lookup(name); flag != nil && !flag.Hidden {
+			list = append(list, sub)
+		}
+		list = append(list, commandsWith(sub, name)...)
+	}
+	return list
+}
+
 var (
 	errNumber  = errors.New("not a whole number")
-	errBoolean = errors.New("neither true nor false")
-	errTwice   = errors.New("it is given twice and takes one value")
+	errRange   = errors.New("the number is too large")
+	errBoolean = errors.New("neither true nor false: leave out the value")
 )
 
-// badValue says which values a flag takes.
-func badValue(flag *pflag.Flag, err error) error {
+// invalidValue is the error about a value that a flag does not take.
+func invalidValue(err *pflag.InvalidValueError) error {
+	name, value, cause := err.GetFlag().Name, err.GetValue(), err.Unwrap()
+	metavar, _ := pflag.UnquoteUsage(err.GetFlag())
 	switch {
-	case flag.Value.Type() == "bool":
-		return errBoolean
-	case errors.Is(err, strconv.ErrSyntax):
-		return errNumber
+	case errors.Is(cause, errTwice):
+		return fmt.Errorf("--%s %w", name, cause) // the value may be a secret by mistake
+	case errors.Is(cause, strconv.ErrRange):
+		cause = errRange
+	case metavar == "N":
+		cause = errNumber
+	case metavar == "":
+		return fmt.Errorf("--%s=%s: %w", name, quote.Name(value), errBoolean)
 	}
-	return quote.Plain(err)
+	if value == "" {
+		value = `""`
+	}
+	return fmt.Errorf("--%s %s: %w", name, quote.Name(value), cause)
 }

@@ -21,9 +21,11 @@ const sourceVersion = "0.1.0-dev"
 func newVersion(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
-		Short: "Print the version, what signs RSA and what keys it opens",
-		Args:  usageArgs(cobra.NoArgs),
-		RunE:  func(*cobra.Command, []string) error { return runVersion(a) },
+		Short: "Print the version and what signing relies on",
+		Long: `Version prints the version of the program. It also prints what makes RSA signatures and
+whether keys in PKCS#11 tokens are supported.`,
+		Example: `  imasign-build version --json`,
+		RunE:    func(*cobra.Command, []string) error { return runVersion(a) },
 	}
 }
 

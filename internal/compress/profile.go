@@ -58,12 +58,18 @@ func (p Profile) row(f Format) (row, error) {
 	return row{}, fmt.Errorf("%w: %q", ErrUnknown, f)
 }
 
-// Parse returns the format that a word names. Any other word is ErrUnknown.
-func (p Profile) Parse(word string) (Format, error) {
+// Words returns what Parse takes.
+func (p Profile) Words() []string {
 	known := []string{string(None)}
 	for _, f := range p.formats {
 		known = append(known, string(f))
 	}
+	return known
+}
+
+// Parse returns the format that a word names. Any other word is ErrUnknown.
+func (p Profile) Parse(word string) (Format, error) {
+	known := p.Words()
 	if slices.Contains(known, word) {
 		return Format(word), nil
 	}

@@ -1,0 +1,80 @@
+package main
+
+import "github.com/spf13/cobra"
+
+// newTopics are the texts about what several commands have in common.
+func newTopics() []*cobra.Command {
+	return []*cobra.Command{
+		newTopic("patterns", "How --include, --exclude and --hashed choose files", patternsTopic),
+		newTopic("key-uris", "How to name keys, passphrases and PINs", keysTopic),
+		newTopic("environment", "The environment variables that the program reads", environmentTopic),
+	}
+}
+
+const patternsTopic = `--include, --exclude and --hashed take patterns like those of a .gitignore file. Each
+flag may be repeated.
+
+  *.conf       files and directories with such a name, at any depth
+  /etc         a path from the root of the tree, archive or package, with all below it
+  etc/ssl      the same: a pattern with a slash inside is a path from the root
+  cache/       all below any directory with that name
+  usr/**/x.so  ** stands for any number of directories
+  {bin,sbin}   one of several alternatives
+  [a-c]?       one of several characters, then any character
+  !*.conf      takes back what an earlier pattern of the same flag matched
+
+If several patterns of one flag match a file, the last one decides. Quote patterns, so
+that the shell does not replace them by names of files:
+
+  imasign-build rootfs sign --key K --cert C --include /usr --exclude '*.pyc' rootfs/
+
+Without --include, all files are selected. --exclude then leaves out some of them.
+--select executable leaves out all files that are not executable. A file that --hashed
+matches gets a digest in place of a signature.
+
+Symbolic links are not followed. In a tree with a merged /usr, the files of /lib are
+in usr/lib. If a pattern matches nothing, a warning says so.`
+
+const keysTopic = `--key takes the path of a file or directory, or a URI:
+
+  x509_ima.key  a file: PEM or DER, PKCS #8, PKCS #1 or SEC 1, encrypted or not
+  keys/         a directory that "key init" made: x509_ima.key and x509_ima.crt in it
+  file:PATH     a file or directory
+  pkcs11:…      a key in a PKCS#11 token (RFC 7512)
+  tpm2:PATH     a key of a TPM, wrapped in a file, or a directory of such files
+  tpm2:HANDLE   a persistent key of a TPM, such as tpm2:0x81000001
+
+Quote URIs, because the shell interprets ";" and "?":
+
+  'pkcs11:token=T;object=O?module-path=/usr/lib/softhsm/libsofthsm2.so'
+  'tpm2:x509_ima.key?device=/dev/tpmrm0'
+
+--cert names the certificate of the key, in a file or a directory. Signatures contain the
+key id, which is taken from the certificate. Without a certificate, the key id is the one
+that evmctl computes.
+
+A passphrase or PIN is never part of the command line, where others could read it.
+--key-pass, --ca-pass and --openpgp-pass name its source:
+
+  env:NAME   the environment variable NAME
+  file:PATH  the content of a file, without a newline at its end
+  fd:N       the open file descriptor N
+
+Without such a flag, the program asks on the terminal if there is one. The pin-source
+attribute of a pkcs11: URI also takes env:NAME, file:PATH or fd:N.`
+
+const environmentTopic = `The program reads these environment variables:
+
+  IMASIGN_KEY        stands for --key
+  IMASIGN_CERT       stands for --cert
+  IMASIGN_KEY_PASS   stands for --key-pass: the source of the passphrase, never itself
+  SOURCE_DATE_EPOCH  date of what is written, in seconds since 1970, for reproducible outputs; the clock is never used
+  TMPDIR             directory for temporary files (default: /tmp)
+  PATH               where to find createrepo_c and gpg
+  TERM               "dumb" or no value: no progress bar
+  LD_PRELOAD         the libraries of pseudo and fakeroot are recognised here
+  PSEUDO_DISABLED    pseudo is loaded, but has no effect
+  GNUPGHOME          home directory of gpg, for --openpgp-key gpg:ID
+
+--key-pass env:NAME and similar flags read a variable of your choice. Flags have
+precedence over variables.`
