@@ -289,7 +289,7 @@ that a command exists to print.`,
 		newGroup("key", "Make, show and check keys and certificates", newKeyInit(a), newKeyShow(a), newKeyCheck(a)),
 		newGroup("policy", "Check, write and try out IMA policies", newPolicyCheck(a), newPolicyGenerate(a), newPolicySimulate(a)),
 		newGroup("initramfs", "Make what an initramfs needs for appraisal", newInitramfsBundle(a)),
-		newVersion(a), newCompletion(), help,
+		newVersion(a), newCompletion(a), help,
 	)
 	setHelp(a, root)
 	complete(a, root)

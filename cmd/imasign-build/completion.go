@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"os"
 	"path"
 	"slices"
@@ -15,7 +14,7 @@ import (
 	"github.com/imasign/imasign-build/internal/kernel"
 )
 
-func newCompletion() *cobra.Command {
+func newCompletion(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "completion SHELL",
 		Short: "Print a completion script for a shell",
@@ -30,7 +29,7 @@ bash-completion.`,
 			root, out := cmd.Root(), cmd.OutOrStdout()
 			switch args[0] {
 			case "bash":
-				return bashCompletion(root, out)
+				return bashCompletion(a, root)
 			case "zsh":
 				return root.GenZshCompletion(out)
 			case "fish":
@@ -43,7 +42,7 @@ bash-completion.`,
 
 // bashCompletion writes cobra's script for bash. The script calls two functions of the
 // package bash-completion; it gets its own, for systems without the package.
-func bashCompletion(root *cobra.Command, out io.Writer) error {
+func bashCompletion(a *app, root *cobra.Command) error {
 	var script bytes.Buffer
 	if err := root.GenBashCompletionV2(&script, true); err != nil {
 		return err
@@ -59,8 +58,7 @@ func bashCompletion(root *cobra.Command, out io.Writer) error {
 		}
 		text = strings.ReplaceAll(text, function.theirs, function.own)
 	}
-	_, err := io.WriteString(out, bashFunctions+text)
-	return err
+	return a.printFile([]byte(bashFunctions + text))
 }
 
 // bashFunctions stand in for those of bash-completion. Bash splits words at ":" and "=",

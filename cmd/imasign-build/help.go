@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"regexp"
 	"slices"
 	"strings"
@@ -40,11 +39,10 @@ func (a *app) helpWidth() int {
 
 // setHelp makes root and all commands below it print the help of this file.
 func setHelp(a *app, root *cobra.Command) {
-	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { _, _ = io.WriteString(a.out, help(cmd, a.helpWidth())) })
-	root.SetUsageFunc(func(cmd *cobra.Command) error {
-		_, err := io.WriteString(a.out, usage(cmd, a.helpWidth()))
-		return err
+	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
+		_ = a.printFile([]byte(help(cmd, a.helpWidth()))) // a.out keeps the error
 	})
+	root.SetUsageFunc(func(cmd *cobra.Command) error { return a.printFile([]byte(usage(cmd, a.helpWidth()))) })
 }
 
 // newHelp is the command that prints the help of another one, or of a topic.
@@ -177,7 +175,7 @@ func section(b *strings.Builder, title string, rows [][2]string, width int) {
 	if len(rows) == 0 {
 		return
 	}
-	fmt.Fprintf(b, "\n%s:\n", title)
+	b.WriteString("\n" + title + ":\n")
 	const gap, narrowest, indent = 3, 30, 10
 	column := 0
 	for _, row := range rows {

@@ -32,8 +32,9 @@ a line for each finding:
 
 With --ca, which names the CAs that are compiled into the kernel, the issuer is checked
 too. Exit code 3 means that the kernel refuses a certificate.`,
-		Example: `  imasign-build key check --ca keys/system_trusted_key.crt --kernel 6.12 keys/x509_ima.crt`,
-		RunE:    func(cmd *cobra.Command, args []string) error { return runKeyCheck(cmd.Context(), a, o, args[0]) },
+		Example: `  imasign-build key check --ca keys/system_trusted_key.crt --kernel 6.12 \
+      keys/x509_ima.crt`,
+		RunE: func(cmd *cobra.Command, args []string) error { return runKeyCheck(cmd.Context(), a, o, args[0]) },
 	}
 	cmd.Flags().StringArrayVar(&o.cas, "ca", nil, "check issuers with the kernel's CAs in `FILE`, PEM or DER")
 	kernelVar(cmd.Flags(), &o.kernel)

@@ -30,7 +30,8 @@ matches.
 Exit code 3 means that verification failed, or that there was no file to verify. Exit
 code 1 means that something could not be read.`,
 		Example: `  imasign-build rootfs verify --cert x509_ima.crt rootfs/
-  imasign-build rootfs verify --cert x509_ima.crt --require executable --hashed /etc rootfs/`,
+  imasign-build rootfs verify --cert x509_ima.crt --require executable \
+      --hashed /etc rootfs/`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runRootfsVerify(cmd.Context(), a, o, args[0])
 		},

@@ -230,7 +230,6 @@ func exists(name string) bool {
 	return err == nil
 }
 
-
 // hasKeys reports whether a directory has keys or certificates, for which it may stand.
 func hasKeys(dir string) bool {
 	keys, err := keyFiles(dir)
