@@ -13,8 +13,8 @@ import (
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
-// meddling returns a createrepo_c that, once it is done, runs a shell script, in the
-// repository and only the first time, or every time.
+// meddling returns a createrepo_c that runs a shell script in the repository after it is done,
+// only the first time or every time.
 func meddling(t testing.TB, dir, script string, always bool) string {
 	t.Helper()
 	tool, done := filepath.Join(t.TempDir(), "createrepo_c"), filepath.Join(t.TempDir(), "done")
@@ -28,8 +28,7 @@ func meddling(t testing.TB, dir, script string, always bool) string {
 	return tool
 }
 
-// changes are what somebody may do to a repository, in an order in which each can be
-// done after the others.
+// changes are what somebody can do to a repository. Each can be done after the others.
 func changes(t testing.TB) []struct{ what, script string } {
 	spare := packages.Copy(t, "xz", t.TempDir())
 	path := func(name string) string { return "Packages/i/" + filepath.Base(packages.Path(t, name)) }
@@ -49,7 +48,7 @@ func changes(t testing.TB) []struct{ what, script string } {
 	}
 }
 
-// TestDifferences finds every change by itself.
+// TestDifferences finds each change.
 func TestDifferences(t *testing.T) {
 	dir, _ := repository(t)
 	packages.Copy(t, "noarch", filepath.Dir(dir))
@@ -69,8 +68,8 @@ func TestDifferences(t *testing.T) {
 	}
 }
 
-// TestLostUpdate: what somebody else does to the repository while a run is at work is
-// in the signed one.
+// TestLostUpdate checks that the signed repository has what somebody else changes during a
+// run.
 func TestLostUpdate(t *testing.T) {
 	script := ""
 	for _, c := range changes(t) {
@@ -88,7 +87,7 @@ func TestLostUpdate(t *testing.T) {
 		}
 		_, w, err := run(t, o)
 		check(t, err)
-		if !w.have("taken in") {
+		if !w.have("and included") {
 			t.Errorf("%s: %q", how, w.list)
 		}
 		listed := signed(t, now)
@@ -116,8 +115,8 @@ func size(dir, name string) int64 {
 	return info.Size()
 }
 
-// TestWhilePackages: what comes while packages are being signed is in as well, and in
-// the results, each once.
+// TestWhilePackages checks that the signed repository has changes made while packages are being
+// signed, and that the results have each package once.
 func TestWhilePackages(t *testing.T) {
 	dir, out := repository(t)
 	s, err := signer()
@@ -136,8 +135,8 @@ func TestWhilePackages(t *testing.T) {
 	}
 }
 
-// TestAlwaysChanged: a repository that never rests is not exchanged, and the next run
-// goes on from what is done.
+// TestAlwaysChanged checks that a repository that changes all the time is not exchanged, and
+// that the next run continues.
 func TestAlwaysChanged(t *testing.T) {
 	dir, out := repository(t)
 	_, _, err := run(t, Options{Dir: dir, Output: out, Swap: true, Createrepo: meddling(t, dir, "echo $n >news", true)})
@@ -154,7 +153,7 @@ func TestAlwaysChanged(t *testing.T) {
 	signed(t, dir)
 }
 
-// TestLinkRetargeted: the link that names the repository leads elsewhere in the end.
+// TestLinkRetargeted changes the link to the repository during a run.
 func TestLinkRetargeted(t *testing.T) {
 	dir, out := repository(t)
 	link := filepath.Join(filepath.Dir(dir), "current")
@@ -169,7 +168,7 @@ func TestLinkRetargeted(t *testing.T) {
 	same(t, dir, before)
 }
 
-// TestLateChanges: what came in the moment of the exchange is found in the old
+// TestLateChanges checks that changes in the moment of the exchange are found in the old
 // repository.
 func TestLateChanges(t *testing.T) {
 	dir, _ := repository(t)
@@ -192,7 +191,7 @@ func TestLateChanges(t *testing.T) {
 	}
 }
 
-// TestBusy: the loser of two runs learns it before it signs anything, whatever the two
+// TestBusy checks that the second of two runs fails before it signs anything, whatever the two
 // would write.
 func TestBusy(t *testing.T) {
 	dir, out := repository(t)
@@ -226,8 +225,7 @@ func TestBusy(t *testing.T) {
 	}
 }
 
-// TestAdditions: packages that the metadata do not list are published, refused or
-// left, as asked for.
+// TestAdditions publishes, refuses or leaves packages that the metadata does not list.
 func TestAdditions(t *testing.T) {
 	for _, how := range []string{"swap", "in place", "refresh"} {
 		dir, out := repository(t)
@@ -274,7 +272,7 @@ func TestAdditions(t *testing.T) {
 	}
 }
 
-// TestRemovals: a listed package that is missing is named, or refused.
+// TestRemovals names or refuses a listed package that is missing.
 func TestRemovals(t *testing.T) {
 	dir, out := repository(t)
 	gone := filepath.Join(dir, "Packages/i", filepath.Base(packages.Path(t, "rich")))
@@ -288,7 +286,7 @@ func TestRemovals(t *testing.T) {
 	same(t, dir, before)
 	_, w, err := run(t, Options{Dir: dir, Output: out})
 	check(t, err)
-	if !w.have(gone) || !w.have("susedata metadata still name 1 packages that are gone") {
+	if !w.have(gone) || !w.have("susedata metadata still has the checksums of 1 packages that are gone") {
 		t.Errorf("%q", w.list)
 	}
 	if listed := agree(t, out); len(listed) != 4 {

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// A child process is this test binary, told by its environment to sign a repository
-// that a test then kills it at.
+// A child process is this test binary. Its environment tells it to sign a repository, and a
+// test kills it at that.
 const (
 	childDir    = "REPO_TEST_DIR"
 	childOut    = "REPO_TEST_OUT"
@@ -28,7 +28,7 @@ func asChild() bool {
 				if err := os.WriteFile(path, nil, 0o644); err != nil {
 					return err
 				}
-				select {} // to be killed
+				select {} // until it is killed
 			}
 			return nil
 		})

@@ -11,16 +11,16 @@ import (
 	"github.com/imasign/imasign-build/internal/input"
 )
 
-// maxMetadata bounds one file of metadata, unpacked. The largest there are
-// (filelists of a whole distribution) have about 1 GB.
+// maxMetadata limits the unpacked size of a metadata file. The largest ones (filelists of a
+// whole distribution) have about 1 GB.
 const maxMetadata = 8 << 30
 
 var (
-	errZchunk   = errors.New("zchunk is not read")
-	errTooLarge = fmt.Errorf("it has over %d bytes", int64(maxMetadata))
+	errZchunk   = errors.New("this program does not read zchunk")
+	errTooLarge = fmt.Errorf("it has more than %d bytes", int64(maxMetadata))
 )
 
-// unpacked is a file of metadata, decompressed.
+// unpacked reads a metadata file and decompresses it.
 type unpacked struct {
 	io.Reader
 
@@ -33,7 +33,7 @@ func (u *unpacked) Close() error {
 	return u.file.Close()
 }
 
-// openMetadata opens a file of metadata and finds its compression by its content.
+// openMetadata opens a metadata file and recognises its compression by its content.
 func openMetadata(path string) (*unpacked, error) {
 	f, err := input.Regular(path)
 	if errors.Is(err, input.ErrNotRegular) {
@@ -59,7 +59,7 @@ func (u *unpacked) decompress() (err error) {
 	return err
 }
 
-// limited fails, rather than ends, where there is more than may be.
+// limited fails, instead of ending, after left bytes.
 type limited struct {
 	r    io.Reader
 	left int64
@@ -73,7 +73,8 @@ func (l *limited) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// compressionOf returns createrepo_c's word for the compression that a name tells.
+// compressionOf returns createrepo_c's word for the compression that a file name tells, or
+// "".
 func compressionOf(name string) string {
 	switch f, _ := compress.Metadata().ByName(name); f {
 	case compress.Gzip:

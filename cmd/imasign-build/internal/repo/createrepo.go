@@ -20,26 +20,26 @@ import (
 	"github.com/imasign/imasign-build/internal/quote"
 )
 
-// Files beside repomd.xml that tell who made it.
+// Files beside repomd.xml that say who made it.
 const (
 	signaturePath = "repodata/repomd.xml.asc"
 	keyPath       = "repodata/repomd.xml.key"
 )
 
-// making is one repository whose metadata are being made.
+// making is one repository whose metadata is being made.
 type making struct {
 	*task
 	*listing
 
-	to  string // the site that its packages are in: the sibling, or the site itself
-	dir string // its packages: rel, below to
-	out string // where repodata is, with the old metadata, and the new ones in the end
+	to  string // the site with its packages: the sibling, or the site itself
+	dir string // the directory of its packages: rel, below to
+	out string // the directory of repodata, which has the old metadata first and then the new
 }
 
 func (m *making) work() string { return filepath.Join(m.dir, workDir) }
 
-// make runs createrepo_c, brings up to date what that only keeps, and signs the
-// result. All additional metadata must be there again afterwards.
+// make runs createrepo_c, updates the metadata that createrepo_c only keeps, and signs the
+// result. It fails if any additional metadata is missing afterwards.
 func (m *making) make(ctx context.Context) error {
 	if err := os.MkdirAll(m.work(), 0o700); err != nil {
 		return err
@@ -59,13 +59,13 @@ func (m *making) make(ctx context.Context) error {
 		return err
 	}
 	if lost := m.old.lost(now); len(lost) > 0 {
-		return fmt.Errorf("make the metadata of %s: %s kept no %s metadata; a newer one may", m.dir, m.createrepoProgram(), strings.Join(lost, ", "))
+		return fmt.Errorf("make the metadata of %s: %s did not keep the %s metadata: try a newer version", m.dir, m.createrepoProgram(), strings.Join(lost, ", "))
 	}
 	if err := m.follow(ctx, now); err != nil {
 		return err
 	}
 	if err := makeDir(filepath.Join(m.Dir, m.rel, metadataDir), filepath.Join(m.out, metadataDir)); err != nil {
-		return err // its mode
+		return err // sets the mode
 	}
 	return m.signRepomd()
 }
@@ -93,9 +93,9 @@ func (m *making) arguments() ([]string, error) {
 	return args, nil
 }
 
-// forget leaves createrepo_c nothing to take over but additional metadata: by size and
-// mtime alone it would take packages for unchanged that were signed in place and got
-// their mtime back, or were built anew with the mtime of their SOURCE_DATE_EPOCH.
+// forget makes sure that createrepo_c reuses only additional metadata. It compares only size
+// and mtime, so it would not notice packages that were signed in place and got their old
+// mtime back, or that were rebuilt with the mtime of their SOURCE_DATE_EPOCH.
 func (m *making) forget() error {
 	text, err := withoutCore(m.text)
 	if err != nil {
@@ -118,7 +118,7 @@ func (m *making) forget() error {
 	return replaceFile(repomdPath(m.out), text)
 }
 
-// replaceFile writes a file that shares its content with no other name.
+// replaceFile writes a new file, so other hard links to the old one keep its content.
 func replaceFile(path string, text []byte) error {
 	if err := remove(path); err != nil {
 		return err
@@ -126,11 +126,11 @@ func replaceFile(path string, text []byte) error {
 	return os.WriteFile(path, text, 0o644)
 }
 
-// withoutCore returns a repomd.xml whose core metadata list no package.
+// withoutCore returns a repomd.xml whose core metadata lists no packages.
 func withoutCore(text []byte) ([]byte, error) {
 	var out bytes.Buffer
 	d := xml.NewDecoder(bytes.NewReader(text))
-	from := int64(0) // what is not written yet
+	from := int64(0) // the first byte that is not written yet
 	for {
 		at := d.InputOffset()
 		token, err := d.Token()
@@ -164,8 +164,8 @@ func withoutCore(text []byte) ([]byte, error) {
 	}
 }
 
-// unknownCompression is what createrepo_c and modifyrepo_c say of a --compress-type that
-// they were built without: zstd before 1.0.
+// unknownCompression matches the error of createrepo_c and modifyrepo_c for a --compress-type
+// that they do not support: zstd before 1.0.
 var unknownCompression = regexp.MustCompile(`Unknown\S* compression type`)
 
 // execute runs a program that works on the metadata.
@@ -175,12 +175,12 @@ func (m *making) execute(ctx context.Context, program string, args ...string) er
 	case err == nil || ctx.Err() != nil:
 		return err
 	case unknownCompression.MatchString(err.Error()):
-		return fmt.Errorf("make the metadata of %s, some of which are compressed in a way that this %s does not know: use a newer createrepo_c: %w", m.dir, filepath.Base(program), err)
+		return fmt.Errorf("make the metadata of %s: this %s does not know the compression of some of it: use a newer createrepo_c: %w", m.dir, filepath.Base(program), err)
 	}
 	return fmt.Errorf("make the metadata of %s: %w", m.dir, err)
 }
 
-// logPath is the file that programs at work on a repository have open.
+// logPath returns the file that programs have open while they work on a repository.
 func logPath(dir string) string { return filepath.Join(dir, workDir, "log") }
 
 func (r *task) createrepoProgram() string {
@@ -197,7 +197,7 @@ func (r *task) findCreaterepo() error {
 	return nil
 }
 
-// warnAboutSignature tells that repomd.xml will have no signature any more.
+// warnAboutSignature warns that repomd.xml will lose its signature.
 func (r *task) warnAboutSignature(rel string) error {
 	_, err := os.Stat(filepath.Join(r.Dir, rel, signaturePath))
 	switch {
@@ -211,8 +211,8 @@ func (r *task) warnAboutSignature(rel string) error {
 	return nil
 }
 
-// signRepomd makes repomd.xml.asc, and repomd.xml.key where there was one, with the
-// OpenPGP key; without a key it removes them, as they belong to other metadata.
+// signRepomd makes repomd.xml.asc with the OpenPGP key, and repomd.xml.key if there was one.
+// Without a key it removes both, because they belong to the old metadata.
 func (m *making) signRepomd() error {
 	if m.OpenPGP == nil {
 		return errors.Join(remove(filepath.Join(m.out, signaturePath)), remove(filepath.Join(m.out, keyPath)))
@@ -245,8 +245,8 @@ func remove(path string) error {
 	return nil
 }
 
-// shareMetadata gives out a repodata directory with the files of the one in dir, but
-// for what makes repomd.xml believed.
+// shareMetadata makes a repodata directory in out with the files of the one in dir, except
+// the signature of repomd.xml and its key.
 func shareMetadata(dir, out string) error {
 	from, err := filepath.EvalSymlinks(filepath.Join(dir, metadataDir))
 	if err != nil {
@@ -268,7 +268,7 @@ func shareMetadata(dir, out string) error {
 		case name == signaturePath || name == keyPath:
 			return nil
 		case d.Type()&fs.ModeSymlink != 0 && !isFile(path):
-			return nil // it leads nowhere, or to a directory that is no part of the metadata
+			return nil // a dangling link, or one to a directory, which is not metadata
 		}
 		return atomicfile.LinkOrCopy(path, target)
 	})

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// linked takes note that an item got another name, or lost one, which moves its
-// ctime and nothing else.
+// linked records that this run added or removed a hard link to an item, which changes only
+// its ctime.
 func (s *survey) linked(rel string) {
 	i := &s.items[s.index[rel]]
 	for _, known := range []struct {
@@ -21,7 +21,7 @@ func (s *survey) linked(rel string) {
 	}{{&i.state, os.Lstat}, {&i.led, os.Stat}} {
 		info, err := known.stat(s.path(*i))
 		if err != nil {
-			continue // which the comparison finds
+			continue // differences finds it
 		}
 		if now := stateOf(info); now.but() == known.state.but() {
 			known.state.ctime = now.ctime
@@ -29,7 +29,7 @@ func (s *survey) linked(rel string) {
 	}
 }
 
-// written takes note that an item was written anew, by this run.
+// written records that this run wrote an item.
 func (s *survey) written(rel string) {
 	i := &s.items[s.index[rel]]
 	if info, err := os.Lstat(s.path(*i)); err == nil {
@@ -43,14 +43,14 @@ func (s *survey) written(rel string) {
 	}
 }
 
-// but is the state without its ctime.
+// but returns the state without its ctime.
 func (s state) but() state {
 	s.ctime = unix.Timespec{}
 	return s
 }
 
-// differences says how now differs from s. Of metadata ctimes do not count: names
-// of theirs come and go in the signed repository.
+// differences says how now differs from s. It ignores the ctime of metadata files, because
+// the signed repository gets and loses hard links to them.
 func (s *survey) differences(now *survey) []string {
 	var list []string
 	for _, i := range s.items {
@@ -78,7 +78,7 @@ func (i item) same(j item) bool {
 	return i.kind == j.kind && i.text == j.text && i.state == j.state && i.led == j.led
 }
 
-// some joins the first of a list, and says how many more there are.
+// some joins the first items of a list and says how many more there are.
 func some(list []string) string {
 	const most = 10
 	if len(list) <= most {

@@ -6,9 +6,9 @@ import (
 	"slices"
 )
 
-// Enclosing returns the repositories that a file lies in, by its path as it is named
-// and by the one without symbolic links: the directories above it that have metadata,
-// each once, as it was found first.
+// Enclosing returns the repositories that contain a file: the directories above it that have
+// metadata. It looks above the path as given and above the path without symbolic links, and
+// returns each directory once.
 func Enclosing(file string) []string {
 	var list []string
 	for _, path := range paths(file) {

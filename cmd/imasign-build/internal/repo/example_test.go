@@ -48,7 +48,7 @@ func ExampleSign() {
 	// Output: imatest-sha256-1.0-1.x86_64 4
 }
 
-// packages opens the packages at units as they come.
+// packages opens the packages at units, one after the other.
 func packages(units []rpmfiles.Unit) iter.Seq2[operate.Unit, error] {
 	return func(yield func(operate.Unit, error) bool) {
 		for _, u := range units {

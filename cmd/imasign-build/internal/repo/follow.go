@@ -12,7 +12,7 @@ import (
 	"slices"
 )
 
-// follow brings the metadata up to date that createrepo_c kept, or warns about them.
+// follow updates the metadata that createrepo_c kept, or warns about it.
 func (m *making) follow(ctx context.Context, now *repomd) error {
 	list, err := now.readPrimary(m.out)
 	if err != nil {
@@ -38,36 +38,36 @@ func (m *making) follow(ctx context.Context, now *repomd) error {
 	return nil
 }
 
-// followOne brings one file of metadata up to date, or warns about it.
+// followOne updates one metadata file, or warns about it.
 func (m *making) followOne(ctx context.Context, kept []metadata, d metadata, old checksums) error {
 	kind := contentOf(d.Type)
 	has, err := m.searchMetadata(d, old)
 	switch {
 	case (errors.Is(err, errZchunk) || errors.Is(err, fs.ErrNotExist)) && m.old.hasOriginal(d.Type):
-		return nil // it goes with the other one
+		return nil // the original is updated with it
 	case errors.Is(err, ErrMetadata):
 		if kind != without && len(old) > 0 {
-			m.warn(fmt.Sprintf("%s metadata may name packages by their old checksums: %v", d.Type, err))
+			m.warn(fmt.Sprintf("%s metadata may have old checksums of packages: %v", d.Type, err))
 		}
 		return nil
 	case err != nil:
 		return err
 	}
 	if len(has.gone) > 0 {
-		m.warn(fmt.Sprintf("%s metadata still name %d packages that are gone", d.Type, len(has.gone)))
+		m.warn(fmt.Sprintf("%s metadata still has the checksums of %d packages that are gone", d.Type, len(has.gone)))
 	}
 	switch {
 	case kind == byChecksum && len(has.old) > 0:
 		return m.rewrite(ctx, d, copyOf(kept, d), old)
 	case len(has.old) > 0:
-		m.warn(fmt.Sprintf("%s metadata name %d packages by their old checksums and stay as they are: what they are is not known; make them anew", d.Type, len(has.old)))
+		m.warn(fmt.Sprintf("%s metadata has the old checksums of %d packages and is kept unchanged, because this program does not know this type: make it anew", d.Type, len(has.old)))
 	case kind == unknown:
-		m.warn(fmt.Sprintf("%s metadata are of a type that is not known, and stay as they are; no old checksum of a package was found in them", d.Type))
+		m.warn(fmt.Sprintf("%s metadata is kept unchanged, because this program does not know this type; it has no old checksum of a package", d.Type))
 	}
 	return nil
 }
 
-// copyOf returns the copy in zchunk of a file of metadata, nil where there is none.
+// copyOf returns the zchunk copy of a metadata file, or nil if there is none.
 func copyOf(kept []metadata, d metadata) *metadata {
 	for _, c := range kept {
 		if c.Type == d.Type+"_zck" {
@@ -90,12 +90,13 @@ func (m *making) searchMetadata(d metadata, old checksums) (found, error) {
 	return has, nil
 }
 
-// byName is the name of a metadata file, without its checksum and compression.
+// byName matches the name of a metadata file. Its group is the name without checksum and
+// compression.
 var byName = regexp.MustCompile(`^(?:[0-9a-f]{32,128}-)?(.+?)(?:\.(?:gz|bz2|xz|zst))?$`)
 
-// rewrite puts new checksums in place of old ones, changes no other byte of the
-// unpacked file, and lists the result by modifyrepo_c: in the same compression, and in
-// zchunk as well where there was such a copy.
+// rewrite replaces old checksums in a metadata file and changes no other byte of its
+// unpacked content. modifyrepo_c lists the result with the same compression, and with a
+// zchunk copy if there was one.
 func (m *making) rewrite(ctx context.Context, d metadata, zchunk *metadata, old checksums) error {
 	dir := filepath.Join(m.work(), "metadata")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -105,7 +106,7 @@ func (m *making) rewrite(ctx context.Context, d metadata, zchunk *metadata, old 
 	if err := m.writeReplaced(d, old, file); err != nil {
 		return err
 	}
-	defer remove(file) //nolint:errcheck // its directory is removed as a whole
+	defer remove(file) //nolint:errcheck // its whole directory is removed later
 	args := []string{"--mdtype=" + d.Type}
 	if d.Checksum.Type != "" {
 		args = append(args, "--checksum="+d.Checksum.Type)
@@ -117,7 +118,7 @@ func (m *making) rewrite(ctx context.Context, d metadata, zchunk *metadata, old 
 	if c := compressionOf(d.Location.Href); c != "" {
 		compression, suffix = "--compress-type="+c, path.Ext(d.Location.Href)
 	}
-	// modifyrepo_c writes into what it finds, which the old repository may share.
+	// modifyrepo_c writes into existing files, which the old repository may share.
 	name := filepath.Join(metadataDir, filepath.Base(file))
 	shared := []string{d.Location.Href, name + suffix}
 	if zchunk != nil {
@@ -133,7 +134,7 @@ func (m *making) rewrite(ctx context.Context, d metadata, zchunk *metadata, old 
 		if err := m.execute(ctx, "modifyrepo_c", append([]string{"--zck"}, args...)...); err == nil || ctx.Err() != nil {
 			return err
 		}
-		m.warn(fmt.Sprintf("%s is left out: modifyrepo_c makes no zchunk, and it names packages by their old checksums; %s is up to date", zchunk.Type, d.Type))
+		m.warn(fmt.Sprintf("%s is left out: it has old checksums of packages, and modifyrepo_c does not make zchunk; %s is up to date", zchunk.Type, d.Type))
 		if err := m.drop(ctx, zchunk.Type); err != nil {
 			return err
 		}
@@ -154,7 +155,7 @@ func (m *making) writeReplaced(d metadata, old checksums, file string) error {
 	return errors.Join(old.replace(in, out), out.Close())
 }
 
-// dropDeltas removes the metadata of delta packages, once packages have changed.
+// dropDeltas removes the metadata of delta packages if packages changed.
 func (m *making) dropDeltas(ctx context.Context, now *repomd, moves []move) error {
 	changed := slices.ContainsFunc(moves, func(v move) bool { return v.now != "" })
 	dropped := false
@@ -173,7 +174,7 @@ func (m *making) dropDeltas(ctx context.Context, now *repomd, moves []move) erro
 	return nil
 }
 
-const aboutDeltas = "delta packages lead to packages as they were: their metadata are left out"
+const aboutDeltas = "delta packages rebuild the packages from before this run: their metadata is left out"
 
 func (m *making) drop(ctx context.Context, kind string) error {
 	return m.execute(ctx, "modifyrepo_c", "--remove", kind, filepath.Join(m.out, metadataDir))

@@ -19,7 +19,7 @@ import (
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
-// addMetadata has modifyrepo_c add a file of metadata.
+// addMetadata adds a metadata file with modifyrepo_c.
 func addMetadata(t testing.TB, dir, kind, text string, flags ...string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), kind+".xml")
@@ -30,7 +30,7 @@ func addMetadata(t testing.TB, dir, kind, text string, flags ...string) {
 	command(t, "modifyrepo_c", append(append([]string{"--mdtype=" + kind}, flags...), file, filepath.Join(dir, "repodata"))...)
 }
 
-// unpack returns a file of metadata by its type, and its name.
+// unpack returns the content of metadata files by their type, and their names.
 func unpack(t testing.TB, dir, kind string) (text, href string) {
 	t.Helper()
 	r, err := readRepomd(dir)
@@ -47,7 +47,7 @@ func unpack(t testing.TB, dir, kind string) (text, href string) {
 	return string(b), m.Location.Href
 }
 
-// sumsOf are the checksums of a package of the tests in a repository.
+// sumsOf returns the checksums of a package in a repository.
 func sumsOf(t testing.TB, dir, name string) (sha256, sha1sum, md5sum string) {
 	t.Helper()
 	path := filepath.Join(dir, "Packages/i", filepath.Base(packages.Path(t, name)))
@@ -63,7 +63,7 @@ func susedata(pkgid string) string {
 `, pkgid)
 }
 
-// eulas counts what libsolv reads of a repository's susedata.
+// eulas returns how many EULAs libsolv reads from a repository's susedata.
 func eulas(t testing.TB, dir string) int {
 	t.Helper()
 	solv := filepath.Join(t.TempDir(), "solv")
@@ -71,9 +71,9 @@ func eulas(t testing.TB, dir string) int {
 	return strings.Count(harness.Must(t, "dumpsolv", solv), "solvable:eula: ")
 }
 
-// TestChecksumsFollow: metadata that name packages by checksum name them by the new
-// one, and change in no other byte, compressed as they were; what another key, the
-// same key again, and stripping make of it.
+// TestChecksumsFollow checks that metadata with checksums of packages gets the new ones and
+// changes in no other byte, with the same compression: after signing, signing with another
+// key, signing again and stripping.
 func TestChecksumsFollow(t *testing.T) {
 	dir, out := repository(t)
 	sha256, sha1sum, md5sum := sumsOf(t, dir, "zstd")
@@ -126,7 +126,7 @@ func TestChecksumsFollow(t *testing.T) {
 
 func first(a, _ string) string { return a }
 
-// sumsHold holds that repomd.xml states the checksums of the files that it lists.
+// sumsHold checks that repomd.xml states the checksums of the files that it lists.
 func sumsHold(t testing.TB, dir string) {
 	t.Helper()
 	r, err := readRepomd(dir)
@@ -138,8 +138,8 @@ func sumsHold(t testing.TB, dir string) {
 	}
 }
 
-// TestSimpleNames: files without checksum in their names are shared with the old
-// repository, and must not be written into.
+// TestSimpleNames checks that files without a checksum in their names, which are shared with
+// the old repository, are not written into.
 func TestSimpleNames(t *testing.T) {
 	dir, out := repository(t)
 	packages.CreateRepo(t, dir, "--simple-md-filenames", "--general-compress-type=gz")
@@ -155,8 +155,8 @@ func TestSimpleNames(t *testing.T) {
 	signed(t, out)
 }
 
-// TestStaleNamed: what cannot be brought up to date is named: types that are not
-// known, or not known to hold checksums, and other files that do.
+// TestStaleNamed checks the warnings about old checksums that are not replaced: in unknown
+// types, in types without checksums, and in other files.
 func TestStaleNamed(t *testing.T) {
 	dir, out := repository(t)
 	sha256, sha1sum, _ := sumsOf(t, dir, "zstd")
@@ -171,7 +171,7 @@ func TestStaleNamed(t *testing.T) {
 	write(t, filepath.Join(dir, "images/.treeinfo"), "[checksums]\nrepodata/repomd.xml = sha256:"+sum(t, repomdPath(dir))+"\n")
 	_, w, err := run(t, Options{Dir: dir, Output: out})
 	check(t, err)
-	for _, want := range []string{"vendor metadata name 1 packages", "modules2 metadata name 1 packages", "productid metadata name 1 packages", "empty metadata are of a type that is not known", "broken metadata may", "SHA256SUMS has 1 ", ".treeinfo has 1 "} {
+	for _, want := range []string{"vendor metadata has the old checksums of 1 packages", "modules2 metadata has the old checksums of 1 packages", "productid metadata has the old checksums of 1 packages", "empty metadata is kept unchanged", "broken metadata may", "SHA256SUMS has 1 ", ".treeinfo has 1 "} {
 		if !w.have(want) {
 			t.Errorf("no %q in %q", want, w.list)
 		}
@@ -181,8 +181,8 @@ func TestStaleNamed(t *testing.T) {
 	}
 }
 
-// TestUntraced: checksums of another kind than the one in primary.xml cannot be traced
-// back once the package was changed without the metadata, which is said.
+// TestUntraced checks the warning about checksums of another kind than that of primary.xml, if
+// the package was changed before without the metadata.
 func TestUntraced(t *testing.T) {
 	for _, how := range []string{"besides", "in place", "refresh"} {
 		dir, out := repository(t)
@@ -206,14 +206,14 @@ func TestUntraced(t *testing.T) {
 		}
 		check(t, err)
 		sha256, _, _ = sumsOf(t, now, "zstd")
-		if text := first(unpack(t, now, "updateinfo")); !w.have("updateinfo metadata have checksums of another kind") || text != "<sum>"+sha1sum+"</sum><sum>"+sha256+"</sum>" {
+		if text := first(unpack(t, now, "updateinfo")); !w.have("updateinfo metadata has checksums of another kind") || text != "<sum>"+sha1sum+"</sum><sum>"+sha256+"</sum>" {
 			t.Errorf("%s: %q, %s", how, w.list, text)
 		}
 	}
 }
 
-// TestZchunk: a copy in zchunk of what is brought up to date is as well, or is left out
-// where modifyrepo_c makes none. Copies of anything else stay.
+// TestZchunk checks that a zchunk copy is updated with its original, or left out if
+// modifyrepo_c does not make zchunk. Copies of unchanged metadata stay.
 func TestZchunk(t *testing.T) {
 	for _, able := range []bool{true, false} {
 		dir, out := repository(t)
@@ -245,8 +245,8 @@ func TestZchunk(t *testing.T) {
 	}
 }
 
-// TestDeltas: metadata of deltas are left out, with a warning, in every container;
-// they stay where no package changed.
+// TestDeltas checks that metadata of deltas in any container is left out, with a warning, and
+// stays if no package changed.
 func TestDeltas(t *testing.T) {
 	dir, out := repository(t)
 	list := []string{"prestodelta", "deltainfo", "prestodelta_zck"}
@@ -268,7 +268,7 @@ func TestDeltas(t *testing.T) {
 	}
 }
 
-// TestCopies: a checksum of several copies of a package is stale when none has it.
+// TestCopies checks that a checksum of several copies of a package is old when none has it.
 func TestCopies(t *testing.T) {
 	m := &making{task: &task{}, listing: &listing{all: []listed{{href: "a", pkgid: "x"}, {href: "b", pkgid: "x"}, {href: "c", pkgid: "y"}, {href: "d", pkgid: "z"}}}}
 	for _, order := range [][]int{{0, 1, 2, 3}, {1, 0, 3, 2}} {
@@ -286,7 +286,7 @@ func TestCopies(t *testing.T) {
 	}
 }
 
-// TestTokens: only whole runs of hex digits are checksums, at any place.
+// TestTokens checks that only whole runs of hex digits are checksums, at any place.
 func TestTokens(t *testing.T) {
 	old, now := strings.Repeat("ab", 32), strings.Repeat("01", 32)
 	c := checksums{old: now, strings.Repeat("c", 40): ""}

@@ -8,10 +8,10 @@ import (
 	"path/filepath"
 )
 
-// Refresh makes a repository's metadata anew, of the packages that are there, and
-// changes no package: for packages that were signed in place, or elsewhere. Nothing
-// that the old metadata say of packages is taken over. The metadata are exchanged in
-// one step, for each repository.
+// Refresh makes the metadata of repositories anew from the packages that exist, for example
+// after they were signed in place or elsewhere. It changes no package, and reuses nothing
+// that the old metadata says about packages. The metadata of each repository is exchanged
+// in one step.
 func Refresh(ctx context.Context, o Options) (Summary, error) {
 	r, err := newTask(o)
 	if err != nil {
@@ -36,7 +36,7 @@ func (r *task) refresh(ctx context.Context) error {
 	})
 }
 
-// inPlace signs the packages where they are, and makes the metadata anew.
+// inPlace signs the packages in place and makes the metadata anew.
 func (r *task) inPlace(ctx context.Context, s *site) error {
 	if err := r.decide(s); err != nil {
 		return err
@@ -47,12 +47,12 @@ func (r *task) inPlace(ctx context.Context, s *site) error {
 		}
 	}
 	return r.packages(ctx, s, "", func(ctx context.Context, _ bool, failed error) error {
-		// Also when some packages failed: metadata must describe what is there.
+		// Also if some packages failed: the metadata must describe those that changed.
 		return errors.Join(failed, r.renew(ctx, s))
 	})
 }
 
-// renew makes the metadata of all repositories and exchanges them with the old ones.
+// renew makes the metadata of all repositories and exchanges it with the old metadata.
 func (r *task) renew(ctx context.Context, s *site) (err error) {
 	if err := r.await(ctx, r.Dir); err != nil {
 		return err
@@ -87,8 +87,8 @@ func (r *task) renew(ctx context.Context, s *site) (err error) {
 	return flush(r.Dir)
 }
 
-// removeWork removes the directory of this package below dir. Where there is none, that
-// is no error, also on a file system that is read-only.
+// removeWork removes workDir in dir, if it exists. Without it, a read-only file system is no
+// error.
 func removeWork(dir string) error {
 	work := filepath.Join(dir, workDir)
 	if none, err := isNotThere(work); none || err != nil {
@@ -113,9 +113,9 @@ func (r *task) renewOne(ctx context.Context, p *listing) error {
 	return m.make(ctx)
 }
 
-// tellRemovals names packages that are not listed any more.
+// tellRemovals warns about packages that are no longer listed.
 func (r *task) tellRemovals() {
 	if len(r.summary.Removed) > 0 {
-		r.warn("listed so far, but not there, and not listed any more: " + some(r.summary.Removed))
+		r.warn("no longer listed, because they do not exist: " + some(r.summary.Removed))
 	}
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
-// linkedRepository has packages behind symbolic links, that createrepo_c indexes: to a
-// file outside, a directory outside, and inside by every way.
+// linkedRepository has packages behind symbolic links that createrepo_c follows: to a file
+// outside, to a directory outside, and to the inside in every way.
 func linkedRepository(t *testing.T) (dir, out, pool string) {
 	t.Helper()
 	dir, out = repository(t)
@@ -32,15 +32,15 @@ func linkedRepository(t *testing.T) (dir, out, pool string) {
 	return dir, out, pool
 }
 
-// TestLinks: whatever createrepo_c indexes by way of links is signed in the new
-// repository, and nothing outside of it is changed.
+// TestLinks checks that everything that createrepo_c lists through links is signed in the new
+// repository, and that nothing outside the repository is changed.
 func TestLinks(t *testing.T) {
 	dir, out, pool := linkedRepository(t)
 	before, outside := snapshot(t, dir), snapshot(t, pool)
 	mustRun(t, Options{Dir: dir, Output: out})
 	same(t, dir, before)
 	same(t, pool, outside)
-	check(t, os.Rename(dir, dir+".gone")) // what leads there now leads nowhere
+	check(t, os.Rename(dir, dir+".gone")) // links to it are now dangling
 	listed := signed(t, out)
 	for _, href := range []string{"xz.rpm", "more/deep/" + filepath.Base(packages.Path(t, "noarch")), "alias.rpm", "inside/i/" + filepath.Base(packages.Path(t, "rich")), "absolute/i/" + filepath.Base(packages.Path(t, "rich"))} {
 		if !listed[href] {
@@ -54,7 +54,7 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// TestLinksInPlace: what lies outside is not changed, and fails by name.
+// TestLinksInPlace checks that packages outside are not changed and fail with their name.
 func TestLinksInPlace(t *testing.T) {
 	dir, _, pool := linkedRepository(t)
 	outside := snapshot(t, pool)
@@ -78,8 +78,8 @@ func TestLinksInPlace(t *testing.T) {
 	agree(t, dir)
 }
 
-// TestLinkAround: a link to a directory that the repository lies in is not followed,
-// which is said; packages that are listed by it are refused.
+// TestLinkAround checks that a link to a directory above the repository is not followed, with a
+// warning, and that packages listed through it are refused.
 func TestLinkAround(t *testing.T) {
 	dir, out := repository(t)
 	packages.Copy(t, "xz", filepath.Dir(dir))
@@ -99,7 +99,7 @@ func TestLinkAround(t *testing.T) {
 	}
 }
 
-// TestRepodataLink: metadata that are a link to elsewhere become a directory.
+// TestRepodataLink checks that a link to metadata elsewhere becomes a directory.
 func TestRepodataLink(t *testing.T) {
 	for _, inPlace := range []bool{false, true} {
 		dir, out := repository(t)

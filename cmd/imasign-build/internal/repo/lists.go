@@ -10,15 +10,15 @@ import (
 	"strings"
 )
 
-// What is taken for a list of checksums is no larger than this, packed and unpacked.
+// The largest file that is searched as a list of checksums, packed and unpacked.
 const (
 	maxList         = 8 << 20
 	maxUnpackedList = 256 << 20
 )
 
-// warnAboutLists names files beside the metadata that have checksums of packages or
-// metadata as they were: SHA256SUMS, .treeinfo, CHECKSUMS, susetags. What they are, and who
-// signed them, is not known, so they stay.
+// warnAboutLists warns about other files with old checksums of packages or metadata:
+// SHA256SUMS, .treeinfo, CHECKSUMS, susetags. They are not changed, because their format and
+// their signers are unknown.
 func (r *task) warnAboutLists(s *site) error {
 	for _, p := range s.repositories {
 		if err := r.addMetadataSums(p); err != nil {
@@ -37,13 +37,13 @@ func (r *task) warnAboutLists(s *site) error {
 			return err
 		}
 		if n := len(has.old) + len(has.gone); n > 0 {
-			r.warn(fmt.Sprintf("%s has %d checksums of packages or metadata as they were, and stays as it is: make it anew", filepath.Join(r.given, i.rel), n))
+			r.warn(fmt.Sprintf("%s has %d old checksums of packages or metadata and is kept unchanged: make it anew", filepath.Join(r.given, i.rel), n))
 		}
 	}
 	return nil
 }
 
-// inMetadata reports whether a file is one that repomd.xml lists, or repomd.xml.
+// inMetadata reports whether a file is repomd.xml or listed by it.
 func (s *site) inMetadata(rel string) bool {
 	for _, p := range s.repositories {
 		inside, within := below(p.rel, rel)
@@ -62,7 +62,7 @@ func (s *site) inMetadata(rel string) bool {
 	return false
 }
 
-// addMetadataSums adds the checksums of the old metadata to those that are stale.
+// addMetadataSums adds the checksums of the old metadata to the stale ones.
 func (r *task) addMetadataSums(p *listing) error {
 	for _, d := range p.old.Data {
 		if sum := strings.ToLower(strings.TrimSpace(d.Checksum.Hex)); isHex(sum) && remade(d.Type) {
@@ -93,7 +93,7 @@ func (r *task) searchList(path string) (found, error) {
 	}
 	in, err := openMetadata(path)
 	if errors.Is(err, ErrMetadata) || errors.Is(err, fs.ErrPermission) {
-		return found{}, nil // no list, or nobody's who reads it here
+		return found{}, nil // not a list, or not readable
 	}
 	if err != nil {
 		return found{}, err
@@ -101,7 +101,7 @@ func (r *task) searchList(path string) (found, error) {
 	defer in.Close() //nolint:errcheck // opened for reading
 	has, err := r.stale.search(io.LimitReader(in, maxUnpackedList))
 	if err != nil {
-		return found{}, nil // compressed and broken: no list
+		return found{}, nil // broken compression: not a list
 	}
 	return has, nil
 }

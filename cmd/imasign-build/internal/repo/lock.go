@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lockSite keeps other runs away from a site and its repositories until unlock. Runs
-// that only read them do not keep each other away.
+// lockSite keeps other runs away from a site and its repositories until unlock. Runs that
+// change nothing there can work at the same time.
 func (r *task) lockSite(s *site, change bool) (unlock func(), err error) {
 	how := unix.LOCK_SH
 	if change {
@@ -39,7 +39,7 @@ func (r *task) lockSite(s *site, change bool) (unlock func(), err error) {
 	return unlock, nil
 }
 
-// lock locks one directory. Where there are no locks, as on NFS, it warns.
+// lock locks one directory. If the file system has no locks, as NFS, it warns.
 func (r *task) lock(dir string, how int) (unlock func(), err error) {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -50,13 +50,13 @@ func (r *task) lock(dir string, how int) (unlock func(), err error) {
 		_ = d.Close()
 		return nil, fmt.Errorf("work on %s: %w", dir, ErrBusy)
 	case err != nil:
-		r.warn(fmt.Sprintf("%s cannot be locked (%v): see to it that no other run works on it", dir, err))
+		r.warn(fmt.Sprintf("%s cannot be locked (%v): make sure that no other run works on it", dir, err))
 	}
 	return func() { _ = d.Close() }, nil
 }
 
-// isAt reports whether an open directory still is the one at path: the run that
-// had the lock may have published it in the meantime.
+// isAt reports whether an open directory is still the one at path. The run that had the lock
+// may have published it in the meantime.
 func isAt(d *os.File, path string) bool {
 	a, err := d.Stat()
 	if err != nil {

@@ -12,22 +12,22 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// loop is how the tests change packages: by operate, as the program does.
+// loop changes packages through operate, as the program does.
 type loop struct {
-	Options rpmsign.Options // but Output and Outside, which are each unit's
+	Options rpmsign.Options // except Output and Outside, which each unit has
 	Plan    func(context.Context, signing.Source) (*signing.Plan, error)
 	DryRun  bool
 	jobs    int
 }
 
-// result is what became of one package.
+// result is the result of one package.
 type result struct {
 	Path, Name string
 	Changed    bool
 	Err        error
 }
 
-// sign is Sign with a loop that hands results which are news to take.
+// sign is Sign with a loop that passes results that are news to take.
 func sign(ctx context.Context, l *loop, o Options, take func(result) error) (Summary, error) {
 	l.jobs, o.DryRun = o.Jobs, l.DryRun
 	o.Packages = func(ctx context.Context, units []rpmfiles.Unit, note func(Outcome) bool, finish func(context.Context) error) error {

@@ -75,7 +75,7 @@ func strip(t testing.TB, o Options) {
 	mustRun(t, o, &loop{Options: rpmsign.Options{Share: true}, Plan: e.Strip})
 }
 
-// warnings collects what a run warns of.
+// warnings collects the warnings of a run.
 type warnings struct {
 	mu   sync.Mutex
 	list []string
@@ -120,8 +120,8 @@ func mustRun(t testing.TB, o Options, by ...*loop) []result {
 	return results
 }
 
-// repository copies one of real packages, with groups, modules and updateinfo, extra
-// files and links, and returns its path and that of a place beside it.
+// repository copies a repository of real packages, with groups, modules and updateinfo, other
+// files and links. It returns its path and a free path beside it.
 func repository(t testing.TB) (dir, out string) {
 	t.Helper()
 	harness.Tool(t, "createrepo_c")
@@ -135,7 +135,7 @@ func repository(t testing.TB) (dir, out string) {
 	return dir, filepath.Join(top, "signed")
 }
 
-// made is the repository that tests get a copy of.
+// made is the repository that tests copy.
 var made struct {
 	sync.Once
 
@@ -227,7 +227,7 @@ func sum(t testing.TB, path string) string {
 	return hex.EncodeToString(s[:])
 }
 
-// same holds that nothing below dir changed.
+// same checks that nothing below dir changed.
 func same(t testing.TB, dir string, before map[string]string) {
 	t.Helper()
 	now := snapshot(t, dir)
@@ -241,7 +241,7 @@ func same(t testing.TB, dir string, before map[string]string) {
 	}
 }
 
-// primary is what primary.xml says of the packages.
+// primary is what primary.xml says about the packages.
 type primary struct {
 	Packages []struct {
 		Name     string `xml:"name"`
@@ -258,8 +258,8 @@ type primary struct {
 	} `xml:"package"`
 }
 
-// agree holds that the metadata of a repository are of the packages that are there,
-// and returns their locations.
+// agree checks that the metadata of a repository describes its packages, and returns their
+// locations.
 func agree(t testing.TB, dir string) (listed map[string]bool) {
 	t.Helper()
 	r, err := readRepomd(dir)
@@ -299,8 +299,8 @@ func units(t testing.TB, dir string) []rpmfiles.Unit {
 	return list
 }
 
-// signed holds that a repository's metadata agree with its packages, and that every
-// package's files carry valid signatures.
+// signed checks that a repository's metadata agrees with its packages, and that every file of
+// every package has a valid signature.
 func signed(t testing.TB, dir string) (listed map[string]bool) {
 	t.Helper()
 	listed = agree(t, dir)
@@ -325,7 +325,7 @@ func signed(t testing.TB, dir string) (listed map[string]bool) {
 	return listed
 }
 
-// kinds are the types of a repository's metadata.
+// kinds returns the types of a repository's metadata.
 func kinds(t testing.TB, dir string) []string {
 	t.Helper()
 	r, err := readRepomd(dir)
@@ -337,7 +337,7 @@ func kinds(t testing.TB, dir string) []string {
 	return slices.Sorted(maps.Keys(set))
 }
 
-// alone holds that nothing but names is beside a repository.
+// alone checks that only names are beside a repository.
 func alone(t testing.TB, dir string, names ...string) {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Dir(dir))

@@ -16,10 +16,10 @@ import (
 	"github.com/imasign/imasign-build/internal/pipeline"
 )
 
-// move is what became of a package's checksum.
+// move is the change of a package's checksum.
 type move struct{ item, old, now string } // now is "" for a package that is gone
 
-// moved returns what the checksums of packages were, of those that are others now.
+// moved returns the packages whose checksums changed.
 func (m *making) moved(list []listed) []move {
 	now := map[string]string{}
 	for _, p := range list {
@@ -34,17 +34,17 @@ func (m *making) moved(list []listed) []move {
 	return moves
 }
 
-// checksums are those that metadata may have, of packages that have others now. The
-// one that primary.xml states is known; for lengths of another kind in the metadata
-// the packages are read.
+// checksums returns the old checksums that metadata can have of changed packages, with the
+// new ones. primary.xml states one kind. If the metadata has checksums of other lengths, the
+// packages are read for them.
 func (m *making) checksums(ctx context.Context, kept []metadata, list []listed, moves []move) (checksums, error) {
 	all := checksums{}
 	for _, v := range moves {
-		if all[v.old] == "" { // of two copies, one may be gone
+		if all[v.old] == "" { // one of two copies may be gone
 			all[v.old] = v.now
 		}
 	}
-	// A checksum that some package has by now is not stale.
+	// A checksum that some package has now is not stale.
 	for _, p := range list {
 		delete(all, p.pkgid)
 	}
@@ -67,19 +67,19 @@ func (m *making) checksums(ctx context.Context, kept []metadata, list []listed, 
 	return all, err
 }
 
-// otherDigits finds the lengths of what may be checksums in files of metadata, but for
-// one length.
+// otherDigits returns the lengths, in hex digits, of possible checksums in metadata files,
+// except one length.
 func (r *task) otherDigits(dir string, list []metadata, but int) (map[int]bool, error) {
 	lengths := map[int]bool{}
 	for _, d := range list {
 		in, err := openMetadata(filepath.Join(dir, d.Location.Href))
 		if errors.Is(err, ErrMetadata) || errors.Is(err, fs.ErrNotExist) {
-			continue // which is told later
+			continue // followOne warns about it
 		}
 		if err != nil {
 			return nil, err
 		}
-		_ = digits(in, lengths) // the same
+		_ = digits(in, lengths) // followOne warns about errors
 		if err := in.Close(); err != nil {
 			return nil, err
 		}
@@ -88,8 +88,8 @@ func (r *task) otherDigits(dir string, list []metadata, but int) (map[int]bool, 
 	return lengths, nil
 }
 
-// warnAboutOthers tells of checksums that cannot be traced back, as the packages that
-// had them are gone.
+// warnAboutOthers warns about checksums that cannot be replaced, because the packages that
+// had them no longer exist.
 func (m *making) warnAboutOthers(kept []metadata, but int) error {
 	for _, d := range kept {
 		lengths, err := m.otherDigits(m.out, []metadata{d}, but)
@@ -97,14 +97,14 @@ func (m *making) warnAboutOthers(kept []metadata, but int) error {
 			return err
 		}
 		if len(lengths) > 0 && contentOf(d.Type) == byChecksum {
-			m.warn(fmt.Sprintf("%s metadata have checksums of another kind than the packages' %s, which cannot be traced back and may be stale", d.Type, m.all[0].sumType))
+			m.warn(fmt.Sprintf("%s metadata has checksums of another kind than %s, which may be old and cannot be replaced", d.Type, m.all[0].sumType))
 		}
 	}
 	return nil
 }
 
-// remember keeps the checksums of packages that are about to be changed in place, of
-// the kinds that metadata have beside the one in primary.xml.
+// remember computes the checksums of packages that will be changed in place, of the kinds that
+// metadata has in addition to that of primary.xml.
 func (r *task) remember(ctx context.Context, s *site) error {
 	r.before = map[string]map[int]string{}
 	for _, p := range s.repositories {
@@ -129,8 +129,8 @@ func (r *task) remember(ctx context.Context, s *site) error {
 	return nil
 }
 
-// otherSums adds checksums that primary.xml does not state. It reports false where a
-// package was not any more, before this run, the one that primary.xml lists.
+// otherSums adds checksums that primary.xml does not state. It reports false if a package
+// had changed before this run, so it was no longer the one that primary.xml lists.
 func (m *making) otherSums(ctx context.Context, moves []move, lengths map[int]bool, all checksums) (traced bool, err error) {
 	var mu sync.Mutex
 	traced = true

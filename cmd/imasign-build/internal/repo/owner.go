@@ -10,10 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// own gives what was written anew in the sibling the owners, groups and directory modes
-// that the site has: a server that reads packages by its group still does after an
-// exchange. Metadata get those of their directory. Whoever may not give files away keeps
-// them.
+// own gives new files in the sibling the owners, groups and directory modes of the site, so
+// that a server that reads packages by its group still can after an exchange. Metadata files
+// get those of their directory. A user who may not change owners keeps the files.
 func (s *site) own(to string) error {
 	for _, i := range s.items {
 		like := i.state
@@ -56,7 +55,7 @@ func chown(path string, like state) error {
 	}
 	is := stateOf(info)
 	if !info.IsDir() && info.Sys().(*syscall.Stat_t).Nlink > 1 { //nolint:forcetypeassert // what os.Lstat gives on Linux
-		return nil // shared with the site, where nothing changes
+		return nil // shared with the site, which must not change
 	}
 	if is.uid != like.uid || is.gid != like.gid {
 		// In a user namespace, owners that are not mapped are invalid.

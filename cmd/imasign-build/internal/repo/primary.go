@@ -15,7 +15,7 @@ import (
 // listed is a package as primary.xml lists it.
 type listed struct {
 	name    string // name-version-release.arch
-	href    string // as it is written, from the repository's directory
+	href    string // as primary.xml has it, from the repository's directory
 	base    string // xml:base of href
 	sumType string // of pkgid
 	pkgid   string // checksum of the package file, in lower-case hex
@@ -25,11 +25,10 @@ type listed struct {
 // maxPath is Linux's PATH_MAX.
 const maxPath = 4096
 
-// maxListed bounds how many packages one primary.xml may list.
+// maxListed limits the number of packages in one primary.xml.
 const maxListed = 4 << 20
 
-// readPrimary reads the packages that a repository's metadata list. root is where
-// href of the records leads from.
+// readPrimary reads the packages that the metadata of the repository in dir lists.
 func (r *repomd) readPrimary(dir string) ([]listed, error) {
 	name := filepath.Join(dir, r.find("primary").Location.Href)
 	in, err := openMetadata(name)
@@ -44,7 +43,7 @@ func (r *repomd) readPrimary(dir string) ([]listed, error) {
 	return list, nil
 }
 
-// parsePrimary reads primary.xml as createrepo_c writes it: src/xml_dump_primary.c.
+// parsePrimary reads primary.xml as createrepo_c writes it (src/xml_dump_primary.c).
 func parsePrimary(in io.Reader) ([]listed, error) {
 	var list []listed
 	var p *primaryPackage
@@ -67,7 +66,7 @@ func parsePrimary(in io.Reader) ([]listed, error) {
 				return nil
 			}
 			if len(list) == maxListed {
-				return fmt.Errorf("over %d packages", maxListed)
+				return fmt.Errorf("more than %d packages", maxListed)
 			}
 			l, err := p.finish()
 			list = append(list, l)
@@ -98,7 +97,7 @@ func (p *primaryPackage) start(element string, t xml.StartElement) (err error) {
 		p.href, p.base = attribute(t, "href"), attribute(t, "base")
 	case "size":
 		if p.size, err = strconv.ParseInt(attribute(t, "package"), 10, 64); err != nil {
-			return errors.New("a package without its size")
+			return errors.New("it lists a package without its size")
 		}
 	}
 	return nil
@@ -121,9 +120,9 @@ func (p *primaryPackage) finish() (listed, error) {
 	p.name = p.pkgName + "-" + p.version + "." + p.arch
 	switch {
 	case p.href == "", len(p.href) > maxPath:
-		return listed{}, fmt.Errorf("package %q without a location that a file may have", p.name)
+		return listed{}, fmt.Errorf("it lists package %q without a usable location", p.name)
 	case !isHex(p.pkgid):
-		return listed{}, fmt.Errorf("package %q with the checksum %q", p.name, p.pkgid)
+		return listed{}, fmt.Errorf("it lists package %q with the checksum %q, which is not hexadecimal", p.name, p.pkgid)
 	}
 	return p.listed, nil
 }
@@ -141,17 +140,17 @@ func attribute(t xml.StartElement, name string) string {
 	return ""
 }
 
-// eachToken hands every token of a document to take, with the path of elements that
-// it is in; a start and an end are in their own element.
+// eachToken calls take for every token of a document, with the path of its elements. A start
+// or end tag is part of its own element.
 func eachToken(in io.Reader, take func(path []string, token xml.Token) error) error {
 	const deepest = 100
 	d := xml.NewDecoder(&brief{r: in})
 	d.CharsetReader = func(charset string, _ io.Reader) (io.Reader, error) {
-		return nil, fmt.Errorf("encoding %q, where UTF-8 is expected", charset)
+		return nil, fmt.Errorf("its encoding is %q, not UTF-8", charset)
 	}
 	var path []string
 	for {
-		token, err := d.RawToken() // name spaces take a third of the time
+		token, err := d.RawToken() // resolving name spaces would take a third of the time
 		if errors.Is(err, io.EOF) && len(path) > 0 {
 			return fmt.Errorf("it ends inside <%s>", path[len(path)-1])
 		}
@@ -164,12 +163,12 @@ func eachToken(in io.Reader, take func(path []string, token xml.Token) error) er
 		switch t := token.(type) {
 		case xml.StartElement:
 			if path = append(path, t.Name.Local); len(path) > deepest {
-				return fmt.Errorf("elements nested over %d deep", deepest)
+				return fmt.Errorf("elements are nested more than %d deep", deepest)
 			}
 			err = take(path, token)
 		case xml.EndElement:
 			if len(path) == 0 || path[len(path)-1] != t.Name.Local {
-				return fmt.Errorf("</%s> ends nothing", t.Name.Local)
+				return fmt.Errorf("</%s> ends no open element", t.Name.Local)
 			}
 			err = take(path, token)
 			path = path[:len(path)-1]
@@ -182,16 +181,16 @@ func eachToken(in io.Reader, take func(path []string, token xml.Token) error) er
 	}
 }
 
-// brief bounds the length of a token, all of which the decoder keeps in memory: it
-// fails where no tag ends for too long. In CDATA sections and comments > ends
-// nothing; these are bounded together.
+// brief limits the length of a token, because the decoder keeps all of it in memory. It fails
+// if no tag ends for too many bytes. In CDATA sections and comments > does not end a tag, so
+// brief limits their total length.
 type brief struct {
 	r       io.Reader
 	run     int     // bytes since a tag ended
 	special int     // bytes of sections and comments
-	last    [2]byte // that were read
-	ends    byte    // what stands twice before the > that ends a section or comment; 0 outside
-	opening bool    // a comment's second dash is to come, which ends nothing
+	last    [2]byte // the last two bytes read
+	ends    byte    // the byte that occurs twice before the > that ends a section or comment; 0 outside
+	opening bool    // the next byte is the second dash of <!--, which cannot be part of -->
 }
 
 const (
@@ -205,7 +204,7 @@ func (b *brief) Read(p []byte) (int, error) {
 		b.take(c)
 	}
 	if b.run > maxToken || b.special > maxSpecial {
-		return 0, fmt.Errorf("an element or a text of over %d bytes", maxToken)
+		return 0, fmt.Errorf("an element or a text has more than %d bytes", maxToken)
 	}
 	return n, err
 }

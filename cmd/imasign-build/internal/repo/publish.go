@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// publish gives the complete sibling its name, and exchanges it with the site if that
-// still is what was signed.
+// publish gives the complete sibling its name. With Swap it exchanges it with the site, if the
+// site has not changed since it was signed.
 func (r *task) publish(ctx context.Context, s *site, partial string) error {
 	if err := flush(partial); err != nil {
 		return err
@@ -25,7 +25,7 @@ func (r *task) publish(ctx context.Context, s *site, partial string) error {
 	out := filepath.Clean(r.Output)
 	switch err := rename(partial, out); {
 	case errors.Is(err, fs.ErrExist):
-		return fmt.Errorf("write %s: %w since this run began; the signed repository is at %s", out, ErrExists, partial)
+		return fmt.Errorf("write %s: %w since this run began: the signed repository is at %s", out, ErrExists, partial)
 	case err != nil:
 		return err
 	}
@@ -38,28 +38,27 @@ func (r *task) publish(ctx context.Context, s *site, partial string) error {
 	return flush(filepath.Dir(out))
 }
 
-// swap exchanges the sibling with the site. What somebody else changes up to the last
-// moment keeps it from being exchanged; what changes in that moment is found
-// afterwards, in the old site.
+// swap exchanges the sibling with the site, unless somebody else changed the site up to the
+// last moment. Changes in that moment are found afterwards in the old site.
 func (r *task) swap(ctx context.Context, s *site, out, partial string) error {
 	if err := r.unchanged(ctx, s); err != nil {
 		return errors.Join(err, rename(out, partial))
 	}
 	if err := exchange(out, r.Dir); err != nil {
-		return fmt.Errorf("%w; the signed repository is at %s", err, out)
+		return fmt.Errorf("%w: the signed repository is at %s", err, out)
 	}
 	late, err := s.lateChanges(out)
 	if err != nil {
 		return err
 	}
 	if len(late) > 0 {
-		return fmt.Errorf("%s: %w in the moment of the exchange, which is done: %s; look for it in %s, which is the old repository, and add it to %s", r.given, ErrChanged, some(late), out, r.given)
+		return fmt.Errorf("%s: %w at the moment of the exchange, which is done: %s: find this in the old repository at %s, and add it to %s", r.given, ErrChanged, some(late), out, r.given)
 	}
 	return nil
 }
 
-// lateChanges compares the site, which lies at dir by now, with its survey, but for
-// what symbolic links lead to.
+// lateChanges compares the site, which is now at dir, with its survey. It does not follow
+// symbolic links.
 func (s *survey) lateChanges(dir string) ([]string, error) {
 	var list []string
 	met := map[string]bool{}
@@ -105,7 +104,7 @@ func (s *survey) behindLink(rel string) bool {
 	return false
 }
 
-// rename gives a directory another name, that must be free.
+// rename gives a directory another name, which must be free.
 func rename(from, to string) error {
 	if err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE); err != nil {
 		return &os.LinkError{Op: "rename", Old: from, New: to, Err: err}

@@ -15,17 +15,17 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// Choice is what is done about packages that the metadata do not list, or list
-// without there being any.
+// Choice says what happens to packages that the metadata does not list, and to listed
+// packages that do not exist.
 type Choice string
 
 // The choices.
 const (
-	// Publish signs additions and lists them; removals are not listed any more.
+	// Publish signs additions and lists them. Removals are no longer listed.
 	Publish Choice = "publish"
-	// Refuse is an error that names the packages.
+	// Refuse returns an error that names the packages.
 	Refuse Choice = "refuse"
-	// Leave leaves additions as they are, unsigned and unlisted.
+	// Leave neither signs nor lists additions.
 	Leave Choice = "leave"
 )
 
@@ -33,80 +33,79 @@ const (
 type Options struct {
 	// Dir is a repository, or a directory with several below it.
 	Dir string
-	// Output is where the signed repository is written, on the same file system;
-	// with Swap it then changes places with Dir, so that Output is the old one.
+	// Output is the path of the signed repository, on the same file system. With Swap it is
+	// then exchanged with Dir, so Output becomes the old repository.
 	Output string
 	Swap   bool
-	// InPlace works below Dir itself: until the metadata are made, clients find
-	// packages that differ from them, and fail.
+	// InPlace changes the packages in Dir. Until the metadata is made, packages differ from
+	// it, and clients fail.
 	InPlace bool
 	// Packages changes the packages: signs or strips them.
 	Packages Loop
-	// DryRun says that Packages writes nothing, so that nothing else is written either.
+	// DryRun says that Packages writes nothing. Then nothing else is written either.
 	DryRun bool
 	// OpenPGP, unless nil, signs repomd.xml.
 	OpenPGP *rpmsign.OpenPGPKey
-	// Additions and Removals stand for Publish where they are "". There is no Leave
-	// for removals.
+	// Additions and Removals mean Publish if they are "". Removals cannot be Leave.
 	Additions, Removals Choice
-	// Jobs is how many packages are worked on at a time; zero stands for one a core.
+	// Jobs is the number of packages processed at the same time. Zero means one for each
+	// core.
 	Jobs int
-	// Createrepo is the program that makes metadata; "" stands for createrepo_c.
+	// Createrepo is the program that makes metadata. "" means createrepo_c.
 	Createrepo string
-	// Environment is that program's, "NAME=value"; nil stands for the caller's own.
-	// It should be free of secrets.
+	// Environment is the environment of that program, "NAME=value". nil means that of the
+	// caller. It should have no secrets.
 	Environment []string
 	// Observe gets warnings.
 	Observe signing.Observer
 }
 
-// Loop changes the packages at the units. Outputs may be there already, of an interrupted
-// run (rpmsign.Resume).
+// Loop changes the packages at the units. Outputs of an interrupted run may exist already
+// (rpmsign.Resume).
 //
-// It tells note, on one goroutine and in the order of the units, what became of each. In
-// the end it calls finish, whose error is its own, unless it ended early.
+// It passes the outcome of each unit to note, on one goroutine and in the order of the units.
+// Unless it ends early, it then calls finish and returns its error.
 type Loop func(ctx context.Context, units []rpmfiles.Unit, note func(Outcome) (news bool), finish func(context.Context) error) error
 
-// Outcome is what became of the package at a unit's path. It is news, unless the package
-// was told before and is unchanged: where somebody changes the repository during a run,
-// all its units have another turn.
+// Outcome is the result for the package at a unit's path. It is news, unless it was noted
+// before and the package is unchanged: if somebody changes the repository during a run, all
+// units are processed again.
 type Outcome struct {
 	Path    string
-	Changed bool // or to be changed, in a dry run
+	Changed bool // in a dry run: would be changed
 	Err     error
 }
 
-// Summary is what became of a repository's list of packages. Paths begin with
-// Options.Dir.
+// Summary describes the changes of the lists of packages. Paths begin with Options.Dir.
 type Summary struct {
 	Repositories int
-	Added        []string // listed from now on
-	Removed      []string // not listed any more, as they are not there
+	Added        []string // newly listed
+	Removed      []string // no longer listed, because they do not exist
 	Left         []string // neither signed nor listed
-	// Agree says that the metadata are of the packages as they are by now; it is false
-	// after an error, unless some packages could not be signed in place.
+	// Agree says that the metadata describes the packages as they are now. It is false after
+	// an error, unless the error is that some packages could not be signed in place.
 	Agree bool
 }
 
-// attempts is how often a run takes in what somebody else changed meanwhile.
+// attempts is how often a run starts again after somebody else changed the repository.
 const attempts = 3
 
 // task is one run over a site.
 type task struct {
 	Options
 
-	given   string          // Dir as it was named; Dir itself has no symbolic links
-	afresh  bool            // packages were changed before this run, and what they were is not known
+	given   string          // Dir as the user gave it; Dir itself has no symbolic links
+	afresh  bool            // packages may have changed before this run, so their old checksums are unknown
 	told    map[string]bool // packages and warnings
 	summary Summary
-	stale   checksums                 // of packages and metadata, as they were
-	before  map[string]map[int]string // checksums of packages as they were, in place, by item and length
+	stale   checksums                 // old checksums of packages and metadata
+	before  map[string]map[int]string // in place: old checksums of packages, by item and length
 }
 
 func newTask(o Options) (*task, error) {
 	r := &task{Options: o, given: o.Dir, told: map[string]bool{}}
 	var err error
-	// A symbolic link to the repository stays; what it leads to is exchanged.
+	// A symbolic link to the repository stays, and its target is exchanged.
 	if r.Dir, err = filepath.EvalSymlinks(o.Dir); errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s: %w: %w", o.Dir, ErrNoRepository, err)
 	} else if err != nil {
@@ -118,7 +117,7 @@ func newTask(o Options) (*task, error) {
 	return r, nil
 }
 
-// warn tells something once, however often it is found.
+// warn sends each warning once.
 func (r *task) warn(message string) {
 	if !r.told[message] {
 		r.told[message] = true
@@ -126,10 +125,10 @@ func (r *task) warn(message string) {
 	}
 }
 
-// Sign has o.Packages sign the packages of a repository, or of all below a directory, in
-// the order of their paths, and makes metadata of the result. What somebody else changes
-// meanwhile is taken in. Errors wrap those of this package; after any error the repository
-// is as it was, unless InPlace was asked for.
+// Sign signs the packages of a repository, or of all repositories below a directory, with
+// o.Packages in the order of their paths, and makes the metadata of the result. Changes that
+// somebody else makes in the meantime are included. Errors wrap those of this package. After
+// an error the repository is as it was, unless InPlace was set.
 func Sign(ctx context.Context, o Options) (Summary, error) {
 	r, err := newTask(o)
 	if err != nil {
@@ -155,7 +154,7 @@ func (r *task) sign(ctx context.Context) error {
 	return r.again(ctx, s, func(s *site) error { return r.inPlace(ctx, s) })
 }
 
-// begin reads the site, checks what has to be there, and keeps other runs away.
+// begin reads the site, checks that createrepo_c exists, and keeps other runs away.
 func (r *task) begin(ctx context.Context, change bool) (s *site, unlock func(), err error) {
 	if s, err = openSite(ctx, r.Dir); err != nil {
 		return nil, nil, err
@@ -172,8 +171,8 @@ func (r *task) begin(ctx context.Context, change bool) (s *site, unlock func(), 
 	return s, unlock, err
 }
 
-// again works on the site, and once more on what it is by then when somebody else
-// changed it meanwhile: what was done stays done, so that takes a moment.
+// again calls work on the site, and calls it again if somebody else changed the site in the
+// meantime. Signed packages are kept, so this takes little time.
 func (r *task) again(ctx context.Context, s *site, work func(*site) error) error {
 	for n := 1; ; n++ {
 		err := work(s)
@@ -182,21 +181,21 @@ func (r *task) again(ctx context.Context, s *site, work func(*site) error) error
 			return err
 		}
 		if n == attempts {
-			return fmt.Errorf("%s: %w: %s; run this again when nobody else does, it goes on from what is done", r.given, ErrChanged, some(moved.what))
+			return fmt.Errorf("%s: %w: %s: run the command again when nobody else changes it; it continues from there", r.given, ErrChanged, some(moved.what))
 		}
-		r.warn("changed by somebody else during this run, and taken in: " + some(moved.what))
+		r.warn("changed by somebody else during this run, and included: " + some(moved.what))
 		if s, err = openSite(ctx, r.Dir); err != nil {
 			return err
 		}
 	}
 }
 
-// movedError means that the site is not as it was surveyed.
+// movedError means that the site changed since it was surveyed.
 type movedError struct{ what []string }
 
-func (e *movedError) Error() string { return "changed meanwhile: " + some(e.what) }
+func (e *movedError) Error() string { return "changed in the meantime: " + some(e.what) }
 
-// unchanged compares the site with what it is now.
+// unchanged checks that the site did not change.
 func (r *task) unchanged(ctx context.Context, s *site) error {
 	now, err := takeSurvey(ctx, r.Dir)
 	if err != nil {
@@ -211,7 +210,7 @@ func (r *task) unchanged(ctx context.Context, s *site) error {
 	}
 	if there, err := filepath.EvalSymlinks(r.given); err == nil {
 		if there, err = filepath.Abs(there); err == nil && there != r.Dir {
-			return fmt.Errorf("%s: %w: it leads to %s now, and led to %s", r.given, ErrChanged, there, r.Dir)
+			return fmt.Errorf("%s: %w: the link now leads to %s, and led to %s before", r.given, ErrChanged, there, r.Dir)
 		}
 	}
 	if len(what) > 0 {
@@ -243,8 +242,8 @@ func (r *task) dryRun(ctx context.Context) error {
 	})
 }
 
-// packages has all packages changed, below to or in place where that is "". In the end it
-// tells finish whether any was, and of those that failed by ErrPackages.
+// packages changes all packages, below to, or in place if to is "". Then it tells finish
+// whether any package changed. failed wraps ErrPackages if packages failed.
 func (r *task) packages(ctx context.Context, s *site, to string, finish func(ctx context.Context, changed bool, failed error) error) error {
 	units, changed, failures := r.unitsIn(s, to), false, 0
 	return r.Packages(ctx, units, func(o Outcome) (news bool) {
@@ -261,7 +260,7 @@ func (r *task) packages(ctx context.Context, s *site, to string, finish func(ctx
 	})
 }
 
-// note takes note of what became of a package, and reports whether that is news.
+// note records an outcome and reports whether it is news.
 func (r *task) note(s *site, o Outcome) (news bool) {
 	rel, _ := below(r.Dir, o.Path)
 	switch {

@@ -16,7 +16,7 @@ import (
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
-// TestSign makes a signed repository beside an old one, which stays as it is.
+// TestSign makes a signed repository beside an old one, which does not change.
 func TestSign(t *testing.T) {
 	dir, out := repository(t)
 	before := snapshot(t, dir)
@@ -45,8 +45,8 @@ func TestSign(t *testing.T) {
 	}
 }
 
-// wantTags holds that repomd.xml's tags and additional metadata are the same, byte
-// for byte once unpacked.
+// wantTags checks that the tags of repomd.xml and the unpacked additional metadata are the same
+// in every byte.
 func wantTags(t *testing.T, dir, out string) {
 	t.Helper()
 	a, err := readRepomd(dir)
@@ -63,7 +63,7 @@ func wantTags(t *testing.T, dir, out string) {
 	}
 }
 
-// wantRest holds that what is neither package nor metadata is shared.
+// wantRest checks that everything except packages and metadata is shared.
 func wantRest(t *testing.T, dir, out string) {
 	t.Helper()
 	for _, name := range []string{"README", "images/boot.img", "Packages/i/" + filepath.Base(packages.Path(t, "empty")), filepath.Base(packages.Path(t, "source"))} {
@@ -80,8 +80,8 @@ func wantRest(t *testing.T, dir, out string) {
 	}
 }
 
-// TestSameSecond: packages that keep their size, signed in the second in which they
-// were built, and whose mtime lies in the future, still get new checksums.
+// TestSameSecond checks that packages get new checksums if they keep their size and are signed
+// in the second in which they were built, also with an mtime in the future.
 func TestSameSecond(t *testing.T) {
 	for name, when := range map[string]time.Time{"now": time.Now(), "future": time.Now().Add(time.Hour).Truncate(time.Second)} {
 		dir, out := repository(t)
@@ -109,7 +109,7 @@ func TestSwap(t *testing.T) {
 	alone(t, dir, "repo", "signed")
 }
 
-// TestSwapThroughLink: a link to the repository stays, and leads to the signed one.
+// TestSwapThroughLink checks that a link to the repository stays, and leads to the signed one.
 func TestSwapThroughLink(t *testing.T) {
 	dir, out := repository(t)
 	before := snapshot(t, dir)
@@ -180,8 +180,8 @@ func TestRefused(t *testing.T) {
 	same(t, filepath.Dir(dir), before)
 }
 
-// TestBadPackage leaves the repository as it was, and goes on when the package is
-// whole.
+// TestBadPackage checks that a bad package leaves the repository unchanged, and that the next
+// run continues when the package is whole.
 func TestBadPackage(t *testing.T) {
 	dir, out := repository(t)
 	bad := filepath.Join(dir, "Packages/i", filepath.Base(packages.Path(t, "rich")))
@@ -225,8 +225,8 @@ func TestTakeEnds(t *testing.T) {
 	signed(t, out)
 }
 
-// TestKilled kills runs, in the middle of packages and of createrepo_c; the next one
-// goes on, and what changed in the meantime is found.
+// TestKilled kills runs while they sign packages and run createrepo_c. The next run continues
+// and finds what changed in the meantime.
 func TestKilled(t *testing.T) {
 	slow := filepath.Join(t.TempDir(), "createrepo_c")
 	write(t, slow, "#!/bin/sh\nfor d; do :; done\nmkdir \"$d/.repodata\"\n: > \"$d/at-createrepo\"\nexec sleep 100\n")
@@ -249,7 +249,7 @@ func TestKilled(t *testing.T) {
 		_ = cmd.Wait() // killed
 		same(t, dir, before)
 		alone(t, dir, "repo", "signed.partial")
-		// What the repository loses and gets in the meantime.
+		// The repository loses and gets files in the meantime.
 		check(t, os.Remove(filepath.Join(dir, "README")))
 		check(t, os.Remove(filepath.Join(dir, "LIESMICH")))
 		check(t, os.Symlink("images", filepath.Join(dir, "LIESMICH")))
@@ -274,7 +274,7 @@ func appears(t *testing.T, path string) {
 	t.Fatalf("%s does not appear", path)
 }
 
-// wantNames holds that both repositories have the same names, but for metadata.
+// wantNames checks that both repositories have the same names, except metadata.
 func wantNames(t *testing.T, dir, out string) {
 	t.Helper()
 	list := func(dir string) (names []string) {
@@ -291,8 +291,8 @@ func wantNames(t *testing.T, dir, out string) {
 	}
 }
 
-// TestFailingCreaterepo: what it says is in the error, and the repository is as it
-// was.
+// TestFailingCreaterepo checks that the error has the output of createrepo_c, and that the
+// repository is unchanged.
 func TestFailingCreaterepo(t *testing.T) {
 	dir, out := repository(t)
 	before := snapshot(t, dir)
@@ -302,7 +302,7 @@ func TestFailingCreaterepo(t *testing.T) {
 	if _, _, err := run(t, Options{Dir: dir, Output: out, Createrepo: tool}); err == nil || !strings.Contains(err.Error(), "no room") {
 		t.Error(err)
 	}
-	// One that loses the groups.
+	// A createrepo_c that loses the groups.
 	write(t, tool, "#!/bin/sh\nfor d; do :; done\nexec createrepo_c --quiet \"$d\"\n")
 	if _, _, err := run(t, Options{Dir: dir, Output: out, Createrepo: tool}); err == nil || !strings.Contains(err.Error(), "group") {
 		t.Error(err)
@@ -312,8 +312,8 @@ func TestFailingCreaterepo(t *testing.T) {
 	signed(t, out)
 }
 
-// TestUnknownCompression: what createrepo_c says of a compression that it does not know
-// comes with what to do about it.
+// TestUnknownCompression checks that an error about a compression that createrepo_c does not
+// know says what to do.
 func TestUnknownCompression(t *testing.T) {
 	dir, out := repository(t)
 	for _, says := range []string{`Unknown/Unsupported compression type "zstd"`, `Unknown compression type "zstd"`} {
@@ -333,12 +333,12 @@ func TestOddFiles(t *testing.T) {
 		t.Error(err)
 	}
 	check(t, os.Remove(filepath.Join(dir, "fifo")))
-	check(t, os.Mkdir(filepath.Join(dir, ".repodata"), 0o755)) // of a createrepo_c that was killed
+	check(t, os.Mkdir(filepath.Join(dir, ".repodata"), 0o755)) // left by a killed createrepo_c
 	mustRun(t, Options{Dir: dir, Output: out})
 	signed(t, out)
 }
 
-// TestAgain signs a signed repository: nothing changes but the metadata's date.
+// TestAgain signs a signed repository: only the date of the metadata changes.
 func TestAgain(t *testing.T) {
 	dir, out := repository(t)
 	mustRun(t, Options{Dir: dir, Output: out})
@@ -359,9 +359,8 @@ func TestAgain(t *testing.T) {
 	}
 }
 
-// TestRebuiltWithItsTime: a package was replaced by one that is signed already, and has
-// the size and the mtime of the one before, as rebuilt ones do whose mtimes are clamped
-// to SOURCE_DATE_EPOCH.
+// TestRebuiltWithItsTime replaces a package by a signed one with the same size and mtime, as
+// builds have that clamp mtimes to SOURCE_DATE_EPOCH.
 func TestRebuiltWithItsTime(t *testing.T) {
 	for _, o := range []Options{{}, {InPlace: true}} {
 		dir, out := repository(t)
@@ -371,7 +370,7 @@ func TestRebuiltWithItsTime(t *testing.T) {
 		check(t, err)
 		text, err := os.ReadFile(path)
 		check(t, err)
-		const nameInLead = 10 // which rpm does not look at
+		const nameInLead = 10 // rpm does not read it
 		text[nameInLead]++
 		check(t, os.Remove(path))
 		write(t, path, string(text))
@@ -385,11 +384,11 @@ func TestRebuiltWithItsTime(t *testing.T) {
 	}
 }
 
-// TestOwners: signed packages, metadata and directories belong to whom they belonged.
+// TestOwners checks that signed packages, metadata and directories keep their owners.
 func TestOwners(t *testing.T) {
 	dir, out := repository(t)
 	uid, gid := os.Getuid(), os.Getgid()
-	if uid == 0 { // nobody else gives files away
+	if uid == 0 { // only root can change owners
 		uid, gid = 1, 2
 	}
 	path := "Packages/i/" + filepath.Base(packages.Path(t, "zstd"))
@@ -412,8 +411,7 @@ func TestOwners(t *testing.T) {
 	signed(t, dir)
 }
 
-// TestNeverOverwritten: somebody puts something at the output while a run is at
-// work.
+// TestNeverOverwritten puts something at the output during a run.
 func TestNeverOverwritten(t *testing.T) {
 	dir, out := repository(t)
 	s, err := signer()

@@ -14,10 +14,10 @@ import (
 	"github.com/imasign/imasign-build/internal/quote"
 )
 
-// maxRepomd bounds repomd.xml, which lists a dozen files.
+// maxRepomd limits the size of repomd.xml, which lists about a dozen files.
 const maxRepomd = 4 << 20
 
-// repomd is what repodata/repomd.xml says: createrepo_c's src/repomd.h.
+// repomd is the content of repodata/repomd.xml (createrepo_c's src/repomd.h).
 type repomd struct {
 	Revision string `xml:"revision"`
 	Tags     struct {
@@ -31,11 +31,11 @@ type repomd struct {
 	Data []metadata `xml:"data"`
 }
 
-// metadata is one file of metadata.
+// metadata is one metadata file.
 type metadata struct {
 	Type     string   `xml:"type,attr"`
 	Checksum checksum `xml:"checksum"`
-	// Open is of the unpacked file, absent where the file is not compressed.
+	// Open is the checksum of the unpacked file. It is missing if the file is not compressed.
 	Open     *checksum `xml:"open-checksum"`
 	Size     int64     `xml:"size"`
 	OpenSize int64     `xml:"open-size"`
@@ -52,7 +52,7 @@ type checksum struct {
 
 func repomdPath(dir string) string { return filepath.Join(dir, "repodata", "repomd.xml") }
 
-// readRepomd reads the metadata's index of the repository in dir.
+// readRepomd reads the repomd.xml of the repository in dir.
 func readRepomd(dir string) (*repomd, error) {
 	text, err := readBounded(repomdPath(dir))
 	if err != nil {
@@ -61,7 +61,7 @@ func readRepomd(dir string) (*repomd, error) {
 	return parseRepomd(repomdPath(dir), text)
 }
 
-// readBounded reads a repomd.xml, or as much of it as shows that it is too large.
+// readBounded reads a repomd.xml, or maxRepomd+1 bytes of a larger file.
 func readBounded(path string) ([]byte, error) {
 	f, err := input.Regular(path)
 	if err != nil {
@@ -73,7 +73,7 @@ func readBounded(path string) ([]byte, error) {
 
 func parseRepomd(name string, text []byte) (*repomd, error) {
 	if len(text) > maxRepomd {
-		return nil, fmt.Errorf("%s: %w: over %d bytes", name, ErrNoRepository, maxRepomd)
+		return nil, fmt.Errorf("%s: %w: it has more than %d bytes", name, ErrNoRepository, maxRepomd)
 	}
 	var r repomd
 	if err := xml.Unmarshal(text, &r); err != nil {
@@ -81,11 +81,11 @@ func parseRepomd(name string, text []byte) (*repomd, error) {
 	}
 	primary := r.find("primary")
 	if primary == nil {
-		return nil, fmt.Errorf("%s: %w: it names no primary metadata", name, ErrNoRepository)
+		return nil, fmt.Errorf("%s: %w: it lists no primary metadata", name, ErrNoRepository)
 	}
 	for _, m := range r.Data {
 		if !filepath.IsLocal(m.Location.Href) {
-			return nil, fmt.Errorf("%s: %w: %s metadata at %q, outside of the repository", name, ErrNoRepository, m.Type, m.Location.Href)
+			return nil, fmt.Errorf("%s: %w: its %s metadata is at %q, outside the repository", name, ErrNoRepository, m.Type, m.Location.Href)
 		}
 	}
 	return &r, nil
@@ -99,8 +99,8 @@ func (r *repomd) find(kind string) *metadata {
 	return &r.Data[i]
 }
 
-// createrepoArguments tell createrepo_c to make metadata of the same kinds as the old
-// ones. packageSum is the type of the packages' checksums.
+// createrepoArguments returns arguments for createrepo_c to make metadata of the same kinds as
+// the old metadata. packageSum is the type of the packages' checksums.
 func (r *repomd) createrepoArguments(workers int, packageSum string) []string {
 	args := []string{"--update", "--keep-all-metadata", "--retain-old-md=0", "--error-exit-val", fmt.Sprintf("--workers=%d", workers)}
 	primary := r.find("primary")
@@ -128,13 +128,13 @@ func (r *repomd) createrepoArguments(workers int, packageSum string) []string {
 	return append(args, r.tagArguments()...)
 }
 
-// hasOriginal reports whether metadata of a type are the zchunk copy of others.
+// hasOriginal reports whether a type is the zchunk copy of another type in the repository.
 func (r *repomd) hasOriginal(kind string) bool {
 	original, is := strings.CutSuffix(kind, "_zck")
 	return is && r.find(original) != nil
 }
 
-// simpleNames reports whether the names of metadata do without their checksums.
+// simpleNames reports whether the names of metadata files have no checksums.
 func (r *repomd) simpleNames() bool {
 	return !strings.Contains(path.Base(r.find("primary").Location.Href), "-")
 }
@@ -157,7 +157,7 @@ func (r *repomd) tagArguments() []string {
 	return args
 }
 
-// lost returns the additional metadata that now does not have any more.
+// lost returns the types of additional metadata that now lacks.
 func (r *repomd) lost(now *repomd) []string {
 	var list []string
 	for _, m := range r.Data {

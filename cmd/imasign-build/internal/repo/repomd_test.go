@@ -13,7 +13,7 @@ import (
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
-// asc signs repomd.xml as a repository's owner does, and leaves the key beside it.
+// asc signs repomd.xml as a repository's owner does, and puts the key beside it.
 func asc(t *testing.T, dir string) {
 	t.Helper()
 	for name, text := range map[string]string{signaturePath: "old signature", keyPath: "old key"} {
@@ -30,7 +30,7 @@ func openPGPKey(t testing.TB, algorithm string) *rpmsign.OpenPGPKey {
 	return key
 }
 
-// TestRepomdSigned has gpg verify repomd.xml.asc with the key beside it.
+// TestRepomdSigned verifies repomd.xml.asc with gpg and the key beside it.
 func TestRepomdSigned(t *testing.T) {
 	for _, algorithm := range []string{"rsa", "ed25519"} {
 		dir, out := repository(t)
@@ -63,7 +63,7 @@ func TestRepomdSigned(t *testing.T) {
 	}
 }
 
-// TestRepomdUnsigned: without a key the old signature is left out, with a warning.
+// TestRepomdUnsigned checks that the old signature is left out without a key, with a warning.
 func TestRepomdUnsigned(t *testing.T) {
 	for _, inPlace := range []bool{false, true} {
 		dir, out := repository(t)
@@ -74,7 +74,7 @@ func TestRepomdUnsigned(t *testing.T) {
 		}
 		_, w, err := run(t, o)
 		check(t, err)
-		if !w.have("repomd.xml.asc is of the old metadata and left out") {
+		if !w.have("repomd.xml.asc belongs to the old metadata and is left out") {
 			t.Errorf("%q", w.list)
 		}
 		for _, name := range []string{signaturePath, keyPath} {

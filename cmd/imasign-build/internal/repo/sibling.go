@@ -53,7 +53,7 @@ func (r *task) write(ctx context.Context, s *site, partial string) error {
 	})
 }
 
-// complete makes what a sibling with all its packages still lacks, and publishes it.
+// complete makes the metadata of a sibling that has all its packages, and publishes it.
 func (r *task) complete(ctx context.Context, s *site, partial string) error {
 	if err := r.makeAll(ctx, s, partial); err != nil {
 		return err
@@ -83,14 +83,14 @@ func (r *task) makeAll(ctx context.Context, s *site, partial string) error {
 	return nil
 }
 
-// await waits for programs that an interrupted run left at work.
+// await waits for programs that an interrupted run started and that still run.
 func (r *task) await(ctx context.Context, dir string) error {
 	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.IsDir() || d.Name() != workDir {
 			return err
 		}
 		err = child.Wait(ctx, filepath.Join(path, "log"), func() {
-			r.warn("waiting for the end of a program that an interrupted run left at work in " + filepath.Dir(path))
+			r.warn("waiting for a program that an interrupted run left running in " + filepath.Dir(path))
 		})
 		if err != nil {
 			return err
@@ -99,7 +99,7 @@ func (r *task) await(ctx context.Context, dir string) error {
 	})
 }
 
-// checkOutput returns the path of the partial sibling.
+// checkOutput checks the output and returns the path of the partial sibling.
 func (r *task) checkOutput() (string, error) {
 	out := filepath.Clean(r.Output)
 	switch free, err := isNotThere(out); {
@@ -118,7 +118,7 @@ func (r *task) checkOutput() (string, error) {
 		return "", err
 	}
 	if _, within := below(r.Dir, filepath.Join(parent, filepath.Base(out))); within {
-		return "", fmt.Errorf("write %s: it lies inside of the repository; name a place beside it", out)
+		return "", fmt.Errorf("write %s: it is inside the repository: choose a path beside it", out)
 	}
 	if err := sameFileSystem(r.Dir, parent); err != nil && r.Swap {
 		return "", err
@@ -126,7 +126,7 @@ func (r *task) checkOutput() (string, error) {
 	return out + ".partial", nil
 }
 
-// around reports whether the directory at path is dir or one above it.
+// around reports whether the directory at path is dir or above it.
 func around(path, dir string) bool {
 	there, err := filepath.EvalSymlinks(path)
 	if err != nil {
@@ -148,14 +148,14 @@ func sameFileSystem(a, b string) error {
 		return &os.PathError{Op: "stat", Path: b, Err: err}
 	}
 	if sa.Dev != sb.Dev {
-		return fmt.Errorf("swap %s: %s lies on another file system, where it cannot be exchanged: name a place on the same one", a, b)
+		return fmt.Errorf("swap %s: %s is on another file system, so they cannot be exchanged: choose a path on the same file system", a, b)
 	}
 	return nil
 }
 
-// prune removes what an interrupted run left below to and the site does not have, or
-// has as something else, by now. Metadata go as well: complete or not, they would be
-// taken for old ones.
+// prune removes from to what an interrupted run left there, if the site no longer has it or
+// has another kind of file there. It also removes metadata, which would be taken for old
+// metadata, complete or not.
 func prune(s *survey, to string) error {
 	return filepath.WalkDir(to, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || path == to {
@@ -168,7 +168,7 @@ func prune(s *survey, to string) error {
 		if i, ok := s.find(rel); ok && i.kind.is(d.Type()) && !isMetadata(d) {
 			return nil
 		}
-		if err := os.RemoveAll(path); err != nil || !d.IsDir() { //nolint:gosec // by its lock, the sibling is this run's alone
+		if err := os.RemoveAll(path); err != nil || !d.IsDir() { //nolint:gosec // its lock keeps other runs away from the sibling
 			return err
 		}
 		return fs.SkipDir
@@ -189,10 +189,10 @@ func (k kind) is(mode fs.FileMode) bool {
 	return mode.IsRegular()
 }
 
-// copyTo makes the tree that the signed site will be, but for its packages:
-// directories, symbolic links, and every other file shared with the site. What is
-// there from an interrupted run stays. Metadata are shared as well: createrepo_c
-// writes new files and removes names.
+// copyTo makes the tree of the signed site without its packages: directories, symbolic links,
+// and other files, which are shared with the site. It keeps what an interrupted run made.
+// Metadata files are shared as well, because createrepo_c writes new files and only removes
+// names of old ones.
 func (s *site) copyTo(ctx context.Context, to string, packages map[string]bool) error {
 	if err := makeDir(s.root, to); err != nil {
 		return err
@@ -225,7 +225,7 @@ func (s *site) copyItem(i item, target string) error {
 	return nil
 }
 
-// believed reports whether a file is what makes an old repomd.xml believed.
+// believed reports whether a file is the signature of an old repomd.xml or its key.
 func (s *site) believed(rel string) bool {
 	for _, r := range s.repositories {
 		if rel == filepath.Join(r.rel, signaturePath) || rel == filepath.Join(r.rel, keyPath) {
@@ -258,7 +258,7 @@ func link(text, to string) error {
 	return os.Symlink(text, to)
 }
 
-// share makes to the same file as from, by its inode.
+// share makes to a hard link to from, or a copy if the file system has no hard links.
 func share(from, to string) error {
 	a, err := os.Stat(from)
 	if err != nil {

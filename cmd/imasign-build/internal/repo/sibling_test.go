@@ -13,8 +13,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// TestPrune removes what the repository does not have, has as something else, and
-// metadata.
+// TestPrune removes metadata, and what the repository lacks or has as another kind of file.
 func TestPrune(t *testing.T) {
 	from, to := t.TempDir(), t.TempDir()
 	for _, name := range []string{"kept/file", "gone/file", "turned/file", "repodata/repomd.xml", ".repodata/x"} {
@@ -40,8 +39,7 @@ func TestPrune(t *testing.T) {
 	}
 }
 
-// TestLock: a directory that was locked, but is somewhere else by then, is no place
-// to write to.
+// TestLock checks that a locked directory that was renamed is not written to.
 func TestLock(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "partial")
 	check(t, os.Mkdir(dir, 0o755))
@@ -68,7 +66,7 @@ func TestLock(t *testing.T) {
 	}
 }
 
-// TestRemnant: a run waits for a program that an interrupted one left at work.
+// TestRemnant checks that a run waits for a program that an interrupted run left running.
 func TestRemnant(t *testing.T) {
 	dir, out := repository(t)
 	work := filepath.Join(out+".partial", workDir)

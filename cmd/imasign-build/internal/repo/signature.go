@@ -14,11 +14,11 @@ import (
 	"github.com/imasign/imasign-build/pkg/rpmsign"
 )
 
-// Signers are the OpenPGP certificates by which repomd.xml may be signed.
+// Signers are the OpenPGP certificates that can verify repomd.xml.
 type Signers struct{ list openpgp.EntityList }
 
-// ReadSigners reads OpenPGP certificates (public keys), armored or not; of armored ones
-// the text may have several blocks. Errors wrap ErrSigners.
+// ReadSigners reads OpenPGP certificates (public keys): not armored, or in any number of
+// armored blocks. Errors wrap ErrSigners.
 func ReadSigners(text []byte) (*Signers, error) {
 	list, err := rpmsign.ReadKeyRing(text)
 	switch {
@@ -39,10 +39,10 @@ func (v *verification) signature(p *listing) error {
 	case v.Signers == nil && missing:
 		return nil
 	case v.Signers == nil:
-		v.Observe.Warn(filepath.Join(v.Dir, rel), "is not verified: no OpenPGP certificate was named")
+		v.Observe.Warn(filepath.Join(v.Dir, rel), "is not verified: no OpenPGP certificate was given")
 		return nil
 	case missing:
-		v.find(rel, FlawSignature, "it is not there")
+		v.find(rel, FlawSignature, "it does not exist")
 		return nil
 	case errors.Is(err, input.ErrTooLarge), errors.Is(err, input.ErrNotRegular):
 		v.find(rel, FlawSignature, "%v", err)

@@ -21,19 +21,18 @@ type site struct {
 	*survey
 
 	repositories []*listing // in the order of their paths
-	homeless     []string   // packages that lie in none of them
+	homeless     []string   // packages that are in no repository
 }
 
-// listing is a directory with metadata, and what they said before anything was
-// changed.
+// listing is a directory with metadata, and the content of the metadata before this run.
 type listing struct {
 	rel   string // its directory, from the site's
 	text  []byte // repomd.xml
 	old   *repomd
 	all   []listed
-	units map[string]string // by location of a listed package that is there: its item
-	gone  []string          // listed packages that are not there, by location
-	added []string          // packages that will be listed from now on, from the repository's directory
+	units map[string]string // the items of listed packages that exist, by location
+	gone  []string          // locations of listed packages that do not exist
+	added []string          // packages to be listed, from the repository's directory
 }
 
 // openSite reads the metadata of all repositories in and below root.
@@ -69,7 +68,7 @@ func (s *site) roots() []string {
 }
 
 func noRepository(dir string) error {
-	return fmt.Errorf("%s: %w: there is no repodata/repomd.xml in it or below it; createrepo_c makes one, and `rpm sign` signs packages that are no repository", dir, ErrNoRepository)
+	return fmt.Errorf("%s: %w: there is no repodata/repomd.xml in it or below it: make one with createrepo_c, or use `rpm sign` for packages without a repository", dir, ErrNoRepository)
 }
 
 func (s *site) readRepository(rel string) (*listing, error) {
@@ -101,12 +100,12 @@ func (s *site) readRepository(rel string) (*listing, error) {
 	return r, nil
 }
 
-// resolve returns the item that a location in a repository's metadata leads to, ""
-// where nothing is. What lies elsewhere cannot be signed here, and is an error.
+// resolve returns the item at a location in a repository's metadata, or "" if nothing is
+// there. A location outside the directory is an error, because it cannot be signed.
 func (s *site) resolve(r *listing, href string) (string, error) {
 	rel := filepath.Join(r.rel, href)
 	if !filepath.IsLocal(rel) || strings.ContainsAny(href, "\n\x00") || filepath.IsAbs(href) {
-		return "", fmt.Errorf("%s: %w: it lists a package at %q, outside of the directory", s.path(item{rel: r.rel}), ErrMetadata, href)
+		return "", fmt.Errorf("%s: %w: it lists a package at %q, outside the directory", s.path(item{rel: r.rel}), ErrMetadata, href)
 	}
 	if i, ok := s.find(rel); ok && (i.kind == aFile || i.kind == aPackage) {
 		return rel, nil
@@ -123,11 +122,12 @@ func (s *site) resolve(r *listing, href string) (string, error) {
 			return inside, nil
 		}
 	}
-	return "", fmt.Errorf("%s: a link leads to %s, out of the directory, where it is not signed; copy it to the repository", filepath.Join(s.root, rel), there)
+	return "", fmt.Errorf("%s: a link leads out of the directory to %s, which is not signed: copy it to the repository", filepath.Join(s.root, rel), there)
 }
 
-// findAdditions finds what metadata do not list. A package belongs to the innermost repository
-// around it, and to outer ones that list something of that inner one as well.
+// findAdditions finds packages that the metadata does not list. A package belongs to the
+// innermost repository around it, and also to outer ones that list any package of the inner
+// one.
 func (s *site) findAdditions() {
 	met := map[*listing]map[string]bool{}
 	for _, r := range s.repositories {
@@ -153,7 +153,7 @@ func (s *site) findAdditions() {
 	}
 }
 
-// around returns the repositories that a file lies in, the innermost first.
+// around returns the repositories that contain a file, the innermost first.
 func (s *site) around(rel string) []*listing {
 	var list []*listing
 	for _, r := range s.repositories {
@@ -172,8 +172,7 @@ func depth(rel string) int {
 	return 1 + strings.Count(rel, "/")
 }
 
-// lists reports whether any of the items that a repository lists lies in an inner
-// one.
+// lists reports whether any of the items is in the inner repository.
 func (r *listing) lists(inner *listing, items map[string]bool) bool {
 	for item := range items {
 		if _, within := below(inner.rel, item); within {
@@ -183,7 +182,7 @@ func (r *listing) lists(inner *listing, items map[string]bool) bool {
 	return false
 }
 
-// decide applies the options to additions and removals, and notes both in the summary.
+// decide applies the options to additions and removals, and records both in the summary.
 func (r *task) decide(s *site) error {
 	s.findAdditions()
 	r.summary = Summary{Repositories: len(s.repositories)}
@@ -193,14 +192,14 @@ func (r *task) decide(s *site) error {
 		}
 		for _, rel := range p.added {
 			if r.Additions != Leave && !listable(rel) {
-				return fmt.Errorf("%q: metadata cannot list a name with control characters, or one that is not UTF-8: rename it", filepath.Join(s.root, p.rel, rel))
+				return fmt.Errorf("%q: metadata cannot list a name that has control characters or is not UTF-8: rename it", filepath.Join(s.root, p.rel, rel))
 			}
 			r.summary.Added = append(r.summary.Added, filepath.Join(r.given, p.rel, rel))
 		}
 	}
 	for _, p := range s.repositories {
 		if len(p.gone) > 0 && len(p.units) == 0 && p.all[0].base != "" {
-			return fmt.Errorf("%s: %w: none is here, and they are said to be at %s", s.path(item{rel: p.rel}), ErrMissing, p.all[0].base)
+			return fmt.Errorf("%s: %w: none exists here, and the metadata says that they are at %s", s.path(item{rel: p.rel}), ErrMissing, p.all[0].base)
 		}
 	}
 	for _, rel := range s.homeless {
@@ -219,22 +218,22 @@ func (r *task) decide(s *site) error {
 		}
 	}
 	for _, rel := range s.homeless {
-		r.warn(filepath.Join(r.given, rel) + " lies in no repository, and is neither signed nor listed: move it to one, or make one there by createrepo_c")
+		r.warn(filepath.Join(r.given, rel) + " is in no repository, and is neither signed nor listed: move it to one, or make one there with createrepo_c")
 	}
 	for _, rel := range s.outside {
-		r.Observe.Warn(filepath.Join(r.given, rel), "leads to a directory around it: packages there are neither signed nor listed")
+		r.Observe.Warn(filepath.Join(r.given, rel), "leads to a directory above it: packages there are neither signed nor listed")
 	}
 	return nil
 }
 
-// listable reports whether createrepo_c lists a package by this name: it reads its list
-// of them by lines, and XML has no other control characters, nor bytes that are no text.
+// listable reports whether createrepo_c can list a package with this name. It reads a list of
+// names by line, and XML has no other control characters and only valid text.
 func listable(name string) bool {
 	return utf8.ValidString(name) && !strings.ContainsFunc(name, unicode.IsControl)
 }
 
-// packages are the items to be signed: what metadata list, whatever it is called, and
-// what they will list.
+// packages returns the items that are signed: everything that the metadata lists, whatever its
+// name, and the additions.
 func (s *site) packages() map[string]bool {
 	set := map[string]bool{}
 	for _, r := range s.repositories {
@@ -248,8 +247,7 @@ func (s *site) packages() map[string]bool {
 	return set
 }
 
-// unitsIn returns the packages as units, to be written below to, or in place where
-// that is "".
+// unitsIn returns the packages as units that are written below to, or in place if to is "".
 func (r *task) unitsIn(s *site, to string) []rpmfiles.Unit {
 	var units []rpmfiles.Unit
 	set := s.packages()
@@ -262,7 +260,7 @@ func (r *task) unitsIn(s *site, to string) []rpmfiles.Unit {
 		case to != "":
 			u.Output = filepath.Join(to, i.rel)
 		case i.led != (state{}) || s.behindLink(i.rel):
-			u.Outside, _ = filepath.EvalSymlinks(u.Path) // which is there, or fails later
+			u.Outside, _ = filepath.EvalSymlinks(u.Path) // if it does not exist, opening it fails
 		}
 		units = append(units, u)
 	}
@@ -270,8 +268,8 @@ func (r *task) unitsIn(s *site, to string) []rpmfiles.Unit {
 	return units
 }
 
-// pkglist returns the locations of the packages that the new metadata are to list:
-// those that were listed and are there, and the added ones.
+// pkglist returns the locations that the new metadata lists, one a line: listed packages that
+// exist, and additions.
 func (r *listing) pkglist() []byte {
 	set := map[string]bool{}
 	for href := range r.units {
@@ -292,7 +290,7 @@ func (r *listing) baseURL() (string, error) {
 	base := ""
 	for n, p := range r.all {
 		if n > 0 && p.base != base {
-			return "", fmt.Errorf("%w: packages have several xml:base (%q, %q), of which createrepo_c makes one", ErrMetadata, base, p.base)
+			return "", fmt.Errorf("%w: packages have several xml:base (%q, %q), and createrepo_c writes only one", ErrMetadata, base, p.base)
 		}
 		base = p.base
 	}

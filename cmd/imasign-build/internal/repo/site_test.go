@@ -12,7 +12,7 @@ import (
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
-// TestSite: a directory with several repositories, one in another, and a package that
+// TestSite signs a directory with several repositories, one inside another, and a package that
 // two of them list.
 func TestSite(t *testing.T) {
 	for _, inPlace := range []bool{false, true} {
@@ -41,10 +41,10 @@ func TestSite(t *testing.T) {
 		o.Observe = signing.NewObserver(w.observe)
 		got, err := sign(t.Context(), s, o, func(r result) error { n++; return r.Err })
 		check(t, err)
-		if !w.have(homeless+" lies in no repository") || !slices.Equal(got.Left, []string{homeless}) {
+		if !w.have(homeless+" is in no repository") || !slices.Equal(got.Left, []string{homeless}) {
 			t.Errorf("a package in no repository: %+v, %q", got, w.list)
 		}
-		if found, _ := verify(t, VerifyOptions{Dir: top}); !slices.Equal(found, []string{"unlisted " + filepath.Base(homeless) + ": it lies in no repository"}) {
+		if found, _ := verify(t, VerifyOptions{Dir: top}); !slices.Equal(found, []string{"unlisted " + filepath.Base(homeless) + ": it is in no repository"}) {
 			t.Errorf("%q", found)
 		}
 		if got.Repositories != 4 || len(got.Added) != 2 || n != 4 {
@@ -59,8 +59,8 @@ func TestSite(t *testing.T) {
 	}
 }
 
-// TestNestedAlone: an outer repository that lists nothing of an inner one does not get
-// its additions.
+// TestNestedAlone checks that an outer repository that lists nothing of an inner one does not
+// get its additions.
 func TestNestedAlone(t *testing.T) {
 	dir, out := repository(t)
 	inner := filepath.Join(dir, "debug")
@@ -76,7 +76,7 @@ func TestNestedAlone(t *testing.T) {
 	}
 }
 
-// TestUnlistable: packages whose names metadata cannot have are refused, or left.
+// TestUnlistable refuses or leaves packages whose names metadata cannot have.
 func TestUnlistable(t *testing.T) {
 	for _, name := range []string{"a\n.rpm", "a\x01.rpm", "\xff.rpm"} {
 		dir, out := repository(t)
@@ -90,8 +90,8 @@ func TestUnlistable(t *testing.T) {
 	}
 }
 
-// TestHostileMetadata: what leads out of the repository, or cannot be read, is refused
-// before anything is written.
+// TestHostileMetadata checks that metadata that leads out of the repository or cannot be read
+// is refused before anything is written.
 func TestHostileMetadata(t *testing.T) {
 	dir, out := repository(t)
 	packages.Copy(t, "xz", filepath.Dir(dir))
@@ -141,7 +141,7 @@ func FuzzPrimary(f *testing.F) {
 	})
 }
 
-// TestBaseURL: an xml:base of all packages stays; several are refused.
+// TestBaseURL checks that an xml:base of all packages stays, and that several are refused.
 func TestBaseURL(t *testing.T) {
 	dir, out := repository(t)
 	packages.CreateRepo(t, dir, "--general-compress-type=gz", "--baseurl=https://example.org/repo/")
@@ -162,8 +162,7 @@ func TestBaseURL(t *testing.T) {
 	}
 }
 
-// TestPackageSums: the packages' checksums and those of repomd.xml may be of different
-// kinds.
+// TestPackageSums checks packages' checksums of another kind than those of repomd.xml.
 func TestPackageSums(t *testing.T) {
 	dir, out := repository(t)
 	packages.CreateRepo(t, dir, "--general-compress-type=gz", "--checksum=sha512", "--repomd-checksum=sha1")
@@ -175,8 +174,8 @@ func TestPackageSums(t *testing.T) {
 	}
 }
 
-// TestRefresh: metadata are true again for packages that were signed in place, also
-// where size and mtime are the old ones.
+// TestRefresh checks that metadata is right again after packages were signed in place, also
+// with the old size and mtime.
 func TestRefresh(t *testing.T) {
 	dir, _ := repository(t)
 	pkgid, _, _ := sumsOf(t, dir, "zstd")
@@ -221,7 +220,7 @@ func TestRefresh(t *testing.T) {
 	sumsHold(t, dir)
 }
 
-// wantTagsAre holds that repomd.xml's tags are those of repository.
+// wantTagsAre checks that the tags of repomd.xml are those of repository.
 func wantTagsAre(t *testing.T, dir string) {
 	t.Helper()
 	r, err := readRepomd(dir)
@@ -231,7 +230,7 @@ func wantTagsAre(t *testing.T, dir string) {
 	}
 }
 
-// TestRefreshFails: a createrepo_c that fails leaves the repository as it was.
+// TestRefreshFails checks that a createrepo_c that fails leaves the repository unchanged.
 func TestRefreshFails(t *testing.T) {
 	dir, _ := repository(t)
 	before := snapshot(t, dir)
@@ -251,7 +250,7 @@ func TestEnclosing(t *testing.T) {
 	check(t, err)
 	link := filepath.Join(t.TempDir(), "a.rpm")
 	check(t, os.Symlink(filepath.Join(dir, "README"), link))
-	other := filepath.Join(filepath.Dir(dir), "other") // the same directory by another name
+	other := filepath.Join(filepath.Dir(dir), "other") // another name of the same directory
 	check(t, os.Symlink(dir, other))
 	for file, want := range map[string][]string{
 		filepath.Join(other, "README"):         {other},

@@ -19,8 +19,8 @@ import (
 // longest is the longest checksum in hex: SHA-512.
 const longest = 2 * sha512.Size
 
-// newHash returns the hash function whose checksums have this many hex digits, nil
-// for other numbers. createrepo_c knows no two of one length.
+// newHash returns the hash function whose checksums have this number of hex digits, or nil. No
+// two hash functions of createrepo_c have the same length.
 func newHash(digits int) func() hash.Hash {
 	switch digits {
 	case 2 * md5.Size:
@@ -39,8 +39,8 @@ func newHash(digits int) func() hash.Hash {
 	return nil
 }
 
-// hashOf returns the hash function of a name in metadata (createrepo_c's
-// src/checksum.c), nil for other names.
+// hashOf returns the hash function with a name in metadata (createrepo_c's src/checksum.c), or
+// nil.
 func hashOf(name string) func() hash.Hash {
 	switch name {
 	case "md5":
@@ -59,17 +59,16 @@ func hashOf(name string) func() hash.Hash {
 	return nil
 }
 
-// checksums are those of files that are not as they were, by the old one in
-// lower-case hex; the new one is "" for a file that is gone.
+// checksums maps old checksums of changed files to new ones, in lower-case hex. The new one is
+// "" for a file that no longer exists.
 type checksums map[string]string
 
-// tokens hands each run of hex digits in r that could be a checksum to token, which
-// returns what is to stand there instead, of the same length; everything, so changed,
-// goes to w.
+// tokens copies r to w. It passes each run of hex digits that can be a checksum to token and
+// writes the result in its place, which has the same length.
 func tokens(r io.Reader, w io.Writer, token func(string) string) error {
 	in, out := bufio.NewReaderSize(r, 256<<10), bufio.NewWriterSize(w, 256<<10)
 	var run []byte
-	long := false // the run is no checksum, and has been written so far
+	long := false // the run is longer than a checksum, and its start is written
 	flush := func() error {
 		text := string(run)
 		if run = run[:0]; !long && newHash(len(text)) != nil {
@@ -115,10 +114,10 @@ func hexDigit(c byte) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
 }
 
-// found is which checksums a file has.
+// found are the old checksums in a file.
 type found struct {
 	old  map[string]bool // of files that changed, by the old checksum
-	gone map[string]bool // of files that are gone
+	gone map[string]bool // of files that no longer exist
 }
 
 // search looks for checksums in a file.
@@ -136,8 +135,8 @@ func (c checksums) search(r io.Reader) (found, error) {
 	return f, err
 }
 
-// replace copies r to w with new checksums in place of old ones. Those of files that
-// are gone stay.
+// replace copies r to w with new checksums in place of old ones. Those of files that no longer
+// exist stay.
 func (c checksums) replace(r io.Reader, w io.Writer) error {
 	return tokens(r, w, func(text string) string {
 		now := c[strings.ToLower(text)]
@@ -151,7 +150,7 @@ func (c checksums) replace(r io.Reader, w io.Writer) error {
 	})
 }
 
-// digits finds how long the runs in r are that may be checksums.
+// digits adds the lengths of possible checksums in r to lengths.
 func digits(r io.Reader, lengths map[int]bool) error {
 	return tokens(r, io.Discard, func(text string) string {
 		lengths[len(text)] = true
@@ -159,7 +158,7 @@ func digits(r io.Reader, lengths map[int]bool) error {
 	})
 }
 
-// sums returns the checksums of a file with each of these numbers of hex digits.
+// sums returns the checksums of a file with these numbers of hex digits, by number.
 func sums(ctx context.Context, path string, lengths map[int]bool) (map[int]string, error) {
 	f, err := input.Regular(path)
 	if err != nil {

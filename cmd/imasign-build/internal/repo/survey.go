@@ -19,13 +19,13 @@ import (
 // Names below a repository that belong to programs at work there.
 const (
 	metadataDir = "repodata"
-	// unfinished is where createrepo_c works, and which it takes for a lock.
+	// unfinished is the directory where createrepo_c works, and its lock.
 	unfinished = ".repodata"
-	// workDir is where this package works.
+	// workDir is the directory where this package works.
 	workDir = ".imasign-build"
 )
 
-// kind is what becomes of a name in the signed repository.
+// kind says what a name becomes in the signed repository.
 type kind int
 
 const (
@@ -39,23 +39,23 @@ const (
 type item struct {
 	rel   string
 	kind  kind
-	text  string // where a link is to lead
+	text  string // the target of a link in the signed repository
 	state state  // of the name itself
-	led   state  // of what a symbolic link leads to, where that becomes a file or a directory
+	led   state  // of the target of a symbolic link that becomes a file or a directory
 }
 
-// survey is everything below a directory at one moment, packages behind symbolic
-// links included: createrepo_c follows links, so clients install those as well.
+// survey is everything below a directory at one moment, including packages behind symbolic
+// links: createrepo_c follows links, so clients install those as well.
 type survey struct {
 	root  string // without symbolic links
 	items []item // in the order of their paths
 	index map[string]int
-	// outside are links that lead out of the directory to packages that cannot be
-	// followed, because they lead to where they come from.
+	// outside are links to directories that have packages and also contain the link. They are
+	// not followed.
 	outside []string
 }
 
-// state tells whether a file is the one that it was.
+// state tells whether a file has changed.
 type state struct {
 	dev, ino     uint64
 	mode         uint32
@@ -66,13 +66,13 @@ type state struct {
 
 func stateOf(info fs.FileInfo) state {
 	s := info.Sys().(*syscall.Stat_t) //nolint:forcetypeassert // what os.Stat gives on Linux
-	if info.IsDir() {                 // changes with every name in it
+	if info.IsDir() {                 // its size and times change with every name in it
 		return state{dev: s.Dev, ino: s.Ino, mode: s.Mode, uid: s.Uid, gid: s.Gid}
 	}
 	return state{s.Dev, s.Ino, s.Mode, s.Uid, s.Gid, s.Size, unix.Timespec(s.Mtim), unix.Timespec(s.Ctim)}
 }
 
-// takeSurvey lists what is below root, which must not be a symbolic link.
+// takeSurvey lists everything below root, which must not be a symbolic link.
 func takeSurvey(ctx context.Context, root string) (*survey, error) {
 	s := &survey{root: root, index: map[string]int{}}
 	if err := s.dir(ctx, root, ".", []string{root}); err != nil {
@@ -86,8 +86,8 @@ func (s *survey) add(i item) {
 	s.items = append(s.items, i)
 }
 
-// dir lists a directory, whose path has no symbolic links. through are the
-// directories that links were followed to on the way here.
+// dir lists the directory at path, which has no symbolic links. through are the directories
+// that links led to on the way here.
 func (s *survey) dir(ctx context.Context, path, rel string, through []string) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
@@ -120,7 +120,7 @@ func (s *survey) entry(ctx context.Context, path string, i item, mode fs.FileMod
 	case mode&fs.ModeSymlink != 0:
 		return s.link(ctx, path, i, through)
 	case !mode.IsRegular():
-		return fmt.Errorf("read %s: neither a file, a directory nor a symbolic link; a repository has none of it", filepath.Join(s.root, i.rel))
+		return fmt.Errorf("read %s: it is not a file, a directory or a symbolic link: remove it from the repository", filepath.Join(s.root, i.rel))
 	}
 	i.kind = fileKind(i.rel)
 	s.add(i)
@@ -134,9 +134,9 @@ func fileKind(name string) kind {
 	return aFile
 }
 
-// link decides what becomes of a symbolic link. One that leads to packages outside
-// becomes a copy of what it leads to, so that they can be signed; all others stay
-// links, and those to the inside lead to the inside of the signed repository.
+// link decides what a symbolic link becomes. A link to packages outside becomes a copy of its
+// target, so that they can be signed. All others stay links, and links to the inside lead to
+// the inside of the signed repository.
 func (s *survey) link(ctx context.Context, path string, i item, through []string) error {
 	text, err := os.Readlink(path)
 	if err != nil {
@@ -148,7 +148,7 @@ func (s *survey) link(ctx context.Context, path string, i item, through []string
 		if !errors.Is(err, fs.ErrNotExist) && !strings.Contains(err.Error(), "too many links") {
 			return err
 		}
-		s.add(i) // it leads nowhere
+		s.add(i) // a dangling link
 		return nil
 	}
 	info, err := os.Stat(there)
@@ -172,7 +172,7 @@ func (s *survey) link(ctx context.Context, path string, i item, through []string
 	return nil
 }
 
-// linkedDir follows a link to a directory elsewhere if there are packages.
+// linkedDir follows a link to a directory elsewhere if that has packages.
 func (s *survey) linkedDir(ctx context.Context, there string, i item, info fs.FileInfo, through []string) error {
 	has, err := hasPackages(ctx, there)
 	if err != nil {
@@ -209,7 +209,7 @@ func hasPackages(ctx context.Context, dir string) (bool, error) {
 	return false, err
 }
 
-// below returns the path of there from dir if it is dir or inside of it.
+// below returns the path of there relative to dir, and true if there is dir or inside it.
 func below(dir, there string) (string, bool) {
 	rel, err := filepath.Rel(dir, there)
 	return rel, err == nil && filepath.IsLocal(rel)
@@ -220,8 +220,8 @@ func isFile(path string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// inwards returns the text of a link at rel that leads to inside, both from the
-// root: as it is, unless it takes its way through the outside.
+// inwards returns the target of a link at rel that leads to inside, both relative to the root.
+// It returns text, unless that is absolute or leaves the root on its way.
 func inwards(rel, text, inside string) string {
 	if !filepath.IsAbs(text) {
 		dir := filepath.Dir(rel)
@@ -240,7 +240,7 @@ func inwards(rel, text, inside string) string {
 	return text
 }
 
-// path is where an item's content is read.
+// path returns the path of an item.
 func (s *survey) path(i item) string { return filepath.Join(s.root, i.rel) }
 
 func (s *survey) find(rel string) (item, bool) {

@@ -2,25 +2,24 @@ package repo
 
 import "strings"
 
-// content is what metadata of a type have to do with packages' checksums.
+// content says whether a type of metadata has checksums of packages.
 type content int
 
 const (
 	unknown content = iota
-	// core metadata are made anew by createrepo_c.
+	// core metadata is made anew by createrepo_c.
 	core
-	// byChecksum metadata name packages by checksum, in hex, and are brought up to
-	// date.
+	// byChecksum metadata names packages by checksum in hex. It is updated.
 	byChecksum
-	// ofDeltas metadata are about delta packages, of no use once packages changed.
+	// ofDeltas metadata describes delta packages, which are useless after packages changed.
 	ofDeltas
-	// without any checksum of a package: by name, or about something else.
+	// without metadata has no checksums of packages.
 	without
 )
 
-// contentOf knows the types that createrepo_c, modifyrepo_c, SUSE's and Fedora's tools
-// write and libsolv (tools/repo2solv.c) and libdnf read. A suffix tells the container:
-// sqlite, zchunk, or the compression of the file.
+// contentOf returns the content of a type. It knows the types that createrepo_c, modifyrepo_c
+// and the tools of SUSE and Fedora write, and those that libsolv (tools/repo2solv.c) and
+// libdnf read. A suffix names the container: sqlite, zchunk, or the compression.
 func contentOf(kind string) content {
 	for _, suffix := range []string{"_db", "_zck", "_gz", "_xz", "_bz2", "_zst"} {
 		kind = strings.TrimSuffix(kind, suffix)
@@ -28,7 +27,7 @@ func contentOf(kind string) content {
 	switch {
 	case kind == "primary", kind == "filelists", kind == "other":
 		return core
-	// filelists-ext is createrepo_c's; an older one keeps it as it is.
+	// createrepo_c makes filelists-ext; older versions keep it unchanged.
 	case kind == "filelists-ext", kind == "susedata", strings.HasPrefix(kind, "susedata."), kind == "updateinfo":
 		return byChecksum
 	case kind == "prestodelta", kind == "deltainfo":

@@ -12,17 +12,16 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// Flaw is what is wrong with a repository's metadata, or with a package that they
-// list.
+// Flaw is a fault in a repository's metadata, or in a package that it lists.
 type Flaw string
 
 // The flaws.
 const (
-	FlawMetadata  Flaw = "metadata"  // a file of metadata is missing, unreadable, or not the one that repomd.xml lists
-	FlawMissing   Flaw = "missing"   // a listed package is not there
+	FlawMetadata  Flaw = "metadata"  // a metadata file is missing, unreadable, or not the one that repomd.xml lists
+	FlawMissing   Flaw = "missing"   // a listed package does not exist
 	FlawDiffers   Flaw = "differs"   // a package is not the one that is listed
-	FlawUnlisted  Flaw = "unlisted"  // a package is there that is not listed
-	FlawStale     Flaw = "stale"     // metadata name packages by checksums that no package has
+	FlawUnlisted  Flaw = "unlisted"  // a package exists that is not listed
+	FlawStale     Flaw = "stale"     // metadata has checksums that no package has
 	FlawSignature Flaw = "signature" // repomd.xml.asc is missing or not valid
 )
 
@@ -33,12 +32,12 @@ type Finding struct {
 	Detail string
 }
 
-// VerifyOptions are those of Verify.
+// VerifyOptions are the options of Verify.
 type VerifyOptions struct {
 	Dir string // a repository, or a directory with several below it
-	// Signers, unless nil, demands that one of them signed repomd.xml.
+	// Signers, unless nil, must include the signer of repomd.xml.
 	Signers *Signers
-	// Jobs is how many packages are read at a time; zero stands for one a core.
+	// Jobs is the number of packages read at the same time. Zero means one for each core.
 	Jobs int
 	// Observe gets progress, in packages, and warnings.
 	Observe signing.Observer
@@ -53,9 +52,9 @@ type verification struct {
 	err  error // of take
 }
 
-// Verify compares a repository's metadata with its packages and with each other, and
-// hands what is wrong to take. It returns the listed packages that are there, whose
-// file signatures are for the caller to verify, and how many repositories there are.
+// Verify compares the metadata of repositories with the packages and with itself, and passes
+// the flaws to take. It returns the listed packages that exist, so that the caller can verify
+// their file signatures, and the number of repositories.
 func Verify(ctx context.Context, o VerifyOptions, take func(Finding) error) (units []rpmfiles.Unit, repositories int, err error) {
 	r, err := newTask(Options{Dir: o.Dir})
 	if err != nil {
@@ -88,7 +87,7 @@ func (v *verification) find(path string, flaw Flaw, format string, args ...any) 
 	}
 }
 
-// open reads a repository; metadata that cannot be used are what is wrong with it.
+// open reads a repository. Unusable metadata is a finding.
 func (v *verification) open(rel string) error {
 	p, err := v.readRepository(rel)
 	switch {
@@ -105,7 +104,7 @@ func (v *verification) open(rel string) error {
 func (v *verification) run(ctx context.Context) error {
 	v.findAdditions()
 	for _, rel := range v.homeless {
-		v.find(rel, FlawUnlisted, "it lies in no repository")
+		v.find(rel, FlawUnlisted, "it is in no repository")
 	}
 	for _, p := range v.repositories {
 		if err := v.repository(ctx, p); err != nil {
@@ -125,10 +124,10 @@ func (v *verification) repository(ctx context.Context, p *listing) error {
 		return err
 	}
 	for _, href := range p.gone {
-		v.find(filepath.Join(p.rel, href), FlawMissing, "the metadata list it, and it is not there")
+		v.find(filepath.Join(p.rel, href), FlawMissing, "the metadata lists it, but it does not exist")
 	}
 	for _, rel := range p.added {
-		v.find(filepath.Join(p.rel, rel), FlawUnlisted, "the metadata do not list it")
+		v.find(filepath.Join(p.rel, rel), FlawUnlisted, "the metadata does not list it")
 	}
 	p.added = nil
 	return v.packages(ctx, p)

@@ -14,10 +14,10 @@ import (
 	"github.com/imasign/imasign-build/internal/input"
 )
 
-// file verifies one file of metadata.
+// file verifies one metadata file.
 func (v *verification) file(ctx context.Context, p *listing, d metadata) error {
 	if d.Location.Base != "" {
-		v.Observe.Warn(filepath.Join(v.Dir, p.rel, metadataDir), fmt.Sprintf("the %s metadata lie elsewhere (%s) and are not verified", d.Type, d.Location.Base))
+		v.Observe.Warn(filepath.Join(v.Dir, p.rel, metadataDir), fmt.Sprintf("the %s metadata is elsewhere (%s) and is not verified", d.Type, d.Location.Base))
 		return nil
 	}
 	rel := filepath.Join(p.rel, d.Location.Href)
@@ -67,9 +67,9 @@ func (v *verification) sum(ctx context.Context, rel string, want checksum, size 
 		return err
 	}
 	if got := hex.EncodeToString(digest.Sum(nil)); got != strings.ToLower(strings.TrimSpace(want.Hex)) {
-		v.find(rel, FlawMetadata, "its %s checksum is %s, and repomd.xml states %s", want.Type, got, want.Hex)
+		v.find(rel, FlawMetadata, "its %s checksum is %s, but repomd.xml states %s", want.Type, got, want.Hex)
 	} else if size != 0 && size != counted.n {
-		v.find(rel, FlawMetadata, "it has %d bytes, and repomd.xml states %d", counted.n, size)
+		v.find(rel, FlawMetadata, "it has %d bytes, but repomd.xml states %d", counted.n, size)
 	}
 	return nil
 }
@@ -85,7 +85,7 @@ func (c *counter) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// pkgids compares the checksums by which metadata name packages with primary.xml.
+// pkgids compares the checksums of packages in a metadata file with primary.xml.
 func (v *verification) pkgids(p *listing, rel string, d metadata) error {
 	base := strings.TrimSuffix(d.Type, "_zck")
 	whole := base == "filelists" || base == "other" || base == "filelists-ext"
@@ -120,7 +120,7 @@ func (v *verification) pkgids(p *listing, rel string, d metadata) error {
 		return nil
 	}
 	if len(strange) > 0 {
-		v.find(rel, FlawStale, "it names packages by checksums that are not in primary.xml: %s", some(strange))
+		v.find(rel, FlawStale, "it has checksums of packages that are not in primary.xml: %s", some(strange))
 	}
 	lacks := 0
 	for _, met := range known {

@@ -14,7 +14,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// packages compares the packages that are there with what primary.xml says of them.
+// packages compares the packages with what primary.xml says about them.
 func (v *verification) packages(ctx context.Context, p *listing) error {
 	by := map[string][]listed{}
 	for _, l := range p.all {
@@ -44,14 +44,14 @@ func (v *verification) packages(ctx context.Context, p *listing) error {
 	return errors.Join(append(errs, err)...)
 }
 
-// judged is what came of one package.
+// judged is the result for one package.
 type judged struct {
 	item    string
 	differs []string
 	err     error
 }
 
-// judge compares one package with what is listed of it.
+// judge compares one package with its entries in primary.xml.
 func (v *verification) judge(ctx context.Context, item string, list []listed) judged {
 	j := judged{item: item}
 	path := filepath.Join(v.root, item)
@@ -61,7 +61,7 @@ func (v *verification) judge(ctx context.Context, item string, list []listed) ju
 		return j
 	}
 	name := ""
-	if p, err := rpmsign.Open(path, rpmsign.Options{}); err == nil { // what it is otherwise, its signatures' verification tells
+	if p, err := rpmsign.Open(path, rpmsign.Options{}); err == nil { // the verification of its signatures reports an error
 		name = p.Name()
 		_ = p.Close() // opened for reading
 	}
@@ -78,11 +78,11 @@ func (v *verification) judge(ctx context.Context, item string, list []listed) ju
 		}
 		switch {
 		case is[len(l.pkgid)] != l.pkgid:
-			j.differs = append(j.differs, fmt.Sprintf("its %s checksum is %s, and primary.xml states %s", l.sumType, is[len(l.pkgid)], l.pkgid))
+			j.differs = append(j.differs, fmt.Sprintf("its %s checksum is %s, but primary.xml states %s", l.sumType, is[len(l.pkgid)], l.pkgid))
 		case info.Size() != l.size:
-			j.differs = append(j.differs, fmt.Sprintf("it has %d bytes, and primary.xml states %d", info.Size(), l.size))
+			j.differs = append(j.differs, fmt.Sprintf("it has %d bytes, but primary.xml states %d", info.Size(), l.size))
 		case name != "" && name != l.name:
-			j.differs = append(j.differs, fmt.Sprintf("it is %s, and primary.xml calls it %s", name, l.name))
+			j.differs = append(j.differs, fmt.Sprintf("it is %s, but primary.xml calls it %s", name, l.name))
 		}
 	}
 	return j

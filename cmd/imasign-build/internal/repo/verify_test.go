@@ -13,7 +13,7 @@ import (
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
-// verify returns what Verify finds, as "flaw path: detail", paths from dir.
+// verify returns what Verify finds, as "flaw path: detail", with paths from dir.
 func verify(t testing.TB, o VerifyOptions) (findings []string, listed int) {
 	t.Helper()
 	o.Jobs = 2
@@ -26,7 +26,7 @@ func verify(t testing.TB, o VerifyOptions) (findings []string, listed int) {
 	return findings, len(units)
 }
 
-// TestVerify: a repository as createrepo_c makes it, and as it is signed, has no flaw.
+// TestVerify checks that a repository has no flaw, by createrepo_c or signed.
 func TestVerify(t *testing.T) {
 	dir, out := repository(t)
 	mustRun(t, Options{Dir: dir, Output: out})
@@ -37,7 +37,7 @@ func TestVerify(t *testing.T) {
 	}
 }
 
-// TestVerifyFinds damages a repository in every way that a client would stumble over.
+// TestVerifyFinds damages a repository in every way that breaks a client.
 func TestVerifyFinds(t *testing.T) {
 	zstd := "Packages/i/" + filepath.Base(packages.Path(t, "zstd"))
 	core := func(dir, kind string) string {
@@ -86,7 +86,7 @@ func TestVerifyFinds(t *testing.T) {
 	}
 }
 
-// core2 is where the other metadata of a repository of the tests were.
+// core2 returns the location of the metadata "other" in a repository of the tests.
 func core2(dir string) string {
 	text, _ := os.ReadFile(repomdPath(dir))
 	r, err := parseRepomd("", text)
@@ -96,7 +96,7 @@ func core2(dir string) string {
 	return filepath.Join(dir, r.find("other").Location.Href)
 }
 
-// replacePrimary has a repository list another primary.xml.
+// replacePrimary makes a repository list another primary.xml.
 func replacePrimary(t testing.TB, dir, text string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "primary.xml")
@@ -104,7 +104,7 @@ func replacePrimary(t testing.TB, dir, text string) {
 	command(t, "modifyrepo_c", "--mdtype=primary", "--compress-type=gz", file, filepath.Join(dir, "repodata"))
 }
 
-// foreignFilelists has a repository list filelists.xml of another one.
+// foreignFilelists makes a repository list the filelists.xml of another one.
 func foreignFilelists(t testing.TB, dir string) {
 	t.Helper()
 	other := t.TempDir()
@@ -115,8 +115,8 @@ func foreignFilelists(t testing.TB, dir string) {
 	command(t, "modifyrepo_c", "--mdtype=filelists", "--compress-type=gz", file, filepath.Join(dir, "repodata"))
 }
 
-// TestVerifyCompressed: a compressed file may be as repomd.xml says, and its content
-// not.
+// TestVerifyCompressed checks a compressed file that is as repomd.xml states, with unpacked
+// content that is not.
 func TestVerifyCompressed(t *testing.T) {
 	dir, _ := repository(t)
 	text, href := unpack(t, dir, "updateinfo")
@@ -139,7 +139,7 @@ func TestVerifyCompressed(t *testing.T) {
 	}
 }
 
-// TestVerifySignature: repomd.xml.asc by one of the certificates, or not.
+// TestVerifySignature checks repomd.xml.asc by one of the certificates, and by none.
 func TestVerifySignature(t *testing.T) {
 	dir, _ := repository(t)
 	read := func(algorithm string) *Signers {
@@ -163,7 +163,7 @@ func TestVerifySignature(t *testing.T) {
 		t.Errorf("by another key: %q", got)
 	}
 	var text []byte
-	for _, algorithm := range []string{"ed25519", "rsa"} { // as files of a distribution's keys have them
+	for _, algorithm := range []string{"ed25519", "rsa"} { // a file of a distribution's keys has several
 		one, err := os.ReadFile(packages.PublicKey(t, algorithm))
 		check(t, err)
 		text = slices.Concat(text, []byte("pub "+algorithm+"\n\n"), one)

@@ -1,8 +1,8 @@
-// Package rpmfiles finds the package files that a command is about, by the names of
-// files alone: in directories, through symbolic links, and where their copies go.
+// Package rpmfiles finds package files by their names, in directories and through symbolic
+// links, and the paths of their copies.
 //
-// What a package contains, and whether a file is one, is left to pkg/rpmsign; what
-// belongs to a repository to repo.
+// It does not open the files: pkg/rpmsign reads packages. Package repo knows which files
+// belong to a repository.
 package rpmfiles
 
 import (
@@ -19,10 +19,10 @@ import (
 
 // Unit is one package of many.
 type Unit struct {
-	Path   string // as it is reached
-	Output string // where to write it; "" for in place
-	// Outside is the file that Path leads to by symbolic links, if that file lies
-	// outside of everything that was named: it is read, and never written to.
+	Path   string // how it was found
+	Output string // where to write it; "" means in place
+	// Outside is the file that Path leads to through symbolic links, if that file is outside
+	// everything that the user named. It is read, and never written to.
 	Outside string
 }
 
@@ -31,27 +31,26 @@ var ErrSameOutput = errors.New("two packages would be written to one file")
 
 var errManyLinks = errors.New("symbolic links lead to too many directories")
 
-// maxLinkedDirectories bounds how many directories are entered by way of symbolic
-// links: a few links that lead to each other make an endless number of paths.
+// maxLinkedDirectories limits how many directories are entered through symbolic links, because
+// a few links that lead to each other make an endless number of paths.
 const maxLinkedDirectories = 10_000
 
-// IsPackage reports whether a file in a directory is taken for a package:
-// createrepo_c indexes *.rpm, and other cases of the letters are installed as well.
+// IsPackage reports whether a file in a directory counts as a package. createrepo_c lists only
+// *.rpm, but files with capital letters in .rpm can be installed as well.
 func IsPackage(name string) bool {
 	return len(name) >= len(".rpm") && strings.EqualFold(name[len(name)-len(".rpm"):], ".rpm")
 }
 
-// Find lists the packages at paths, sorted: files as they are named, and
-// everything called *.rpm below directories. As createrepo_c does, it follows
-// symbolic links to files and directories, but enters none of the directories it is
-// in. What is called *.rpm and is no file (a link that leads nowhere, a FIFO) is
-// listed, too, so that it fails by name.
+// Find lists the packages at paths, sorted: named files, and everything called *.rpm below
+// named directories. Like createrepo_c, it follows symbolic links to files and directories,
+// but never enters a directory that it is already in. It also lists *.rpm that are not files
+// (a dangling link, a FIFO), so that opening them fails with their name.
 //
-// In place each file is listed once, by a path without links where there is one.
-// Below outputDir, unless that is "", a named file gets its base name, and what was
-// found in a directory its path from there, through links or not.
+// Without outputDir it lists each file once, by a path without links if there is one. With
+// outputDir it sets Output below it: for a named file its base name, for others their path
+// from the named directory, with or without links.
 //
-// Errors name the path and wrap what the file system answered, or [ErrSameOutput].
+// Errors name the path and wrap the error of the file system, or [ErrSameOutput].
 func Find(paths []string, outputDir string) ([]Unit, error) {
 	f := finder{every: outputDir != "", entered: map[string]bool{}}
 	for _, path := range paths {
@@ -77,27 +76,27 @@ func Find(paths []string, outputDir string) ([]Unit, error) {
 // finder finds packages by the names of files.
 type finder struct {
 	every   bool     // every path to a package, not one for each file
-	named   []string // what was named, without links
+	named   []string // the named paths, without links
 	found   []found
-	entered map[string]bool // directories, without links, and whether by way of links
-	linked  int             // directories entered by way of links
+	entered map[string]bool // directories, without links, and whether they were entered through links
+	linked  int             // directories entered through links
 }
 
 type found struct {
-	path string // as it is reached
-	rel  string // from the directory that was named
-	file string // path without symbolic links, absolute; path where it leads nowhere
-	link bool   // symbolic links lead there from the directory that was named
+	path string // how it was found
+	rel  string // from the named directory
+	file string // absolute path without symbolic links; path if a link is dangling
+	link bool   // whether symbolic links lead there from the named directory
 }
 
-// directory is one that is being searched.
+// directory is a directory that is being searched.
 type directory struct {
 	found
 
-	within []string // the directories that it was reached through, without links
+	within []string // the directories on the way to it, without links
 }
 
-// name finds what a path on the command line stands for.
+// name finds the packages at a path that the user named.
 func (f *finder) name(path string) error {
 	file, err := filepath.EvalSymlinks(path)
 	if err != nil {
@@ -118,7 +117,7 @@ func (f *finder) name(path string) error {
 	return f.search(directory{found: at})
 }
 
-// search finds what is below a directory.
+// search finds the packages below a directory.
 func (f *finder) search(d directory) error {
 	byLink, entered := f.entered[d.file]
 	if slices.Contains(d.within, d.file) || entered && !f.every && (d.link || !byLink) {
@@ -174,14 +173,14 @@ func follow(link string) (string, fs.FileInfo, error) {
 	return file, info, err
 }
 
-// nowhere reports whether what failed is a link without anything behind it.
-// filepath.EvalSymlinks has no error of its own for links in a circle.
+// nowhere reports whether err means a dangling link. filepath.EvalSymlinks has no error type
+// for links in a circle.
 func nowhere(err error) bool {
 	var path *fs.PathError
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ELOOP) || errors.Is(err, syscall.ENOTDIR) || !errors.As(err, &path)
 }
 
-// below is filepath.Join for a directory whose path may have "..", behind a link.
+// below is filepath.Join for a directory whose path may have ".." after a link.
 func below(dir, name string) string {
 	switch dir {
 	case ".":
@@ -192,7 +191,7 @@ func below(dir, name string) string {
 	return strings.TrimRight(dir, "/") + "/" + name
 }
 
-// absolute is a path as seen from the root; without a working directory, as it is.
+// absolute returns the absolute path, or path if there is no working directory.
 func absolute(path string) string {
 	if abs, err := filepath.Abs(path); err == nil {
 		return abs
@@ -200,8 +199,7 @@ func absolute(path string) string {
 	return path
 }
 
-// distinct leaves one path of each package, or drops what was named twice, and
-// sorts them by path.
+// distinct keeps one path of each package, or of each path if every is set, and sorts them.
 func (f *finder) distinct() {
 	met, kept := map[string]int{}, f.found[:0]
 	for _, p := range f.found {
@@ -221,8 +219,8 @@ func (f *finder) distinct() {
 	f.found = kept
 }
 
-// outside returns the file that a package is, unless it is, or is below, something
-// that was named.
+// outside returns the file of a package that is neither named nor below a named directory, and
+// "" for others.
 func (f *finder) outside(p found) string {
 	for _, name := range f.named {
 		if rel, err := filepath.Rel(name, p.file); err == nil && filepath.IsLocal(rel) {
@@ -246,7 +244,7 @@ func distinctOutputs(units []Unit) error {
 	return nil
 }
 
-// MakeDirs makes the directories that the units' outputs go to.
+// MakeDirs makes the directories of the units' outputs.
 func MakeDirs(units []Unit) error {
 	made := map[string]bool{}
 	for _, u := range units {

@@ -20,7 +20,7 @@ func check(t *testing.T, err error) {
 	}
 }
 
-// tree is a directory with files that are called like packages, and other things.
+// tree makes a directory with files that are called like packages, and others.
 func tree(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -78,8 +78,8 @@ func link(t *testing.T, to, dir, name string) {
 	check(t, os.Symlink(to, filepath.Join(dir, name)))
 }
 
-// linkedTree is a directory with links of every kind, beside a pool that some of them
-// lead to.
+// linkedTree makes a directory with links of every kind, and a pool beside it that some lead
+// to.
 func linkedTree(t *testing.T) (dir, pool string) {
 	t.Helper()
 	top := t.TempDir()
@@ -106,8 +106,8 @@ func linkedTree(t *testing.T) (dir, pool string) {
 	return dir, pool
 }
 
-// TestFindThroughLinks: what createrepo_c indexes is found, each file once and by
-// its own name, and what lies elsewhere is known to.
+// TestFindThroughLinks checks that Find lists what createrepo_c lists, each file once and by
+// its own name, and that it marks files outside.
 func TestFindThroughLinks(t *testing.T) {
 	dir, pool := linkedTree(t)
 	units, err := Find([]string{dir}, "")
@@ -120,12 +120,12 @@ func TestFindThroughLinks(t *testing.T) {
 		}
 		got = append(got, line)
 	}
-	// By z/top the pool's own names are reached as well, all through links.
+	// Through z/top the pool's own names are reached as well, all through links.
 	want := []string{
 		".hidden/h.rpm", "UPPER.RPM", "a.rpm", "b.rpm is pool/b.rpm", "circle.rpm", "dangling.rpm", "fifo.rpm", "hard.rpm",
 		"linked.rpm/c.rpm is pool/sub/c.rpm", "text.rpm is pool/text", "z/e.rpm",
 	}
-	for i, line := range got { // b.rpm has several names, none better than another
+	for i, line := range got { // b.rpm has several names, and any of them is right
 		if strings.HasSuffix(line, " is pool/b.rpm") {
 			got[i] = "b.rpm is pool/b.rpm"
 		}
@@ -146,8 +146,8 @@ func TestFindThroughLinks(t *testing.T) {
 	}
 }
 
-// TestFindForCopies: every path to a package has an output of its own, so that
-// the copy has what the directory has.
+// TestFindForCopies checks that every path to a package has its own output, so that the copy
+// has everything that the directory has.
 func TestFindForCopies(t *testing.T) {
 	dir, _ := linkedTree(t)
 	check(t, os.Remove(filepath.Join(dir, "z/top")))
@@ -167,7 +167,7 @@ func TestFindForCopies(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("%s", strings.Join(got, "\n"))
 	}
-	// A copy to where it came from is none.
+	// A copy to its own path is in place.
 	units, err = Find([]string{dir}, dir)
 	check(t, err)
 	outside := 0
@@ -181,8 +181,8 @@ func TestFindForCopies(t *testing.T) {
 	}
 }
 
-// TestFindByWayOfLinks: a path is taken as the kernel takes it, also where
-// lexical shortcuts would end elsewhere.
+// TestFindByWayOfLinks checks that paths mean what the kernel takes them for, also where
+// lexical shortcuts differ.
 func TestFindByWayOfLinks(t *testing.T) {
 	dir, pool := linkedTree(t)
 	units, err := Find([]string{dir + "/linked.rpm/.."}, "")
@@ -203,8 +203,8 @@ func TestFindByWayOfLinks(t *testing.T) {
 	}
 }
 
-// TestFindAmongManyLinks: a few directories that link to each other make more
-// paths than anybody can visit.
+// TestFindAmongManyLinks makes a few directories that link to each other, which have more paths
+// than can be visited.
 func TestFindAmongManyLinks(t *testing.T) {
 	dir := t.TempDir()
 	for i := range 12 {
