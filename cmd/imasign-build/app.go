@@ -130,8 +130,8 @@ func run(a *app, args []string) int {
 	root := newRootCommand(a)
 	root.SetArgs(args)
 	root.SetIn(a.in)
-	root.SetOut(a.out)
-	root.SetErr(a.err)
+	root.SetOut(a.forPeople(a.out))
+	root.SetErr(a.forPeople(a.err))
 	cmd, err := root.ExecuteContextC(ctx)
 	a.endWarnings()
 	var usage usageError
@@ -195,7 +195,7 @@ func commandName(cmd *cobra.Command) string {
 
 // note tells a person something, on standard error, above the line of progress.
 func (a *app) note(format string, args ...any) {
-	a.screen.print(a.err, quote.Sprintf("imasign-build: "+format+"\n", args...))
+	a.screen.print(a.err, a.readable(quote.Sprintf("imasign-build: "+format+"\n", args...)))
 }
 
 // stdin is standard input; reads from it end with ctx.
@@ -241,6 +241,7 @@ Exit codes:
 
 Results go to standard output. Warnings, errors and progress go to standard error: progress
 is one line on a terminal, and a line every 5 seconds in a log. No output has colours.
+In a locale without UTF-8, such as C, text is ASCII; file names are escaped.
 --quiet prints only warnings, errors, what fails verification, and documents and files
 that a command exists to print.`,
 		Example: `  imasign-build key init keys

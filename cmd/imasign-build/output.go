@@ -20,6 +20,7 @@ func (a *app) print(d report.Document, err error) error { return a.printTo(a.out
 // printTo is print for text that goes elsewhere than standard output, where the result
 // itself does.
 func (a *app) printTo(text io.Writer, d report.Document, err error) error {
+	text = a.forPeople(text)
 	switch {
 	case a.json:
 	case a.quiet:

@@ -108,7 +108,7 @@ func (a *app) ask(ctx context.Context, terminal *os.File, prompt string) (_ []by
 		err  error
 	}
 	answers := make(chan answer, 1)
-	quote.Fprintf(a.err, "%s: ", prompt)
+	quote.Fprintf(a.forPeople(a.err), "%s: ", prompt)
 	go func() {
 		text, err := readLine(fd)
 		answers <- answer{text, err}
