@@ -15,7 +15,8 @@ func TestWarningsAreSummedUp(t *testing.T) {
 		want    int // lines
 	}{{false, 3 + 1 + 2}, {true, 300 + 2}} {
 		var said bytes.Buffer
-		a := &app{err: &said, terminal: isTerminal, progressFormat: "none", verbose: c.verbose}
+		a := newTestApp(nil)
+		a.err, a.progressFormat, a.verbose = &said, "none", c.verbose
 		p := a.newProgress()
 		for range 300 {
 			p.observer.Warn("dir/file", "is a socket")
