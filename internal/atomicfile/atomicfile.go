@@ -1,15 +1,14 @@
-// Package atomicfile writes a file that appears whole or not at all: into a
-// temporary file of the same directory, fsync, rename, and fsync of the
-// directory. What was at the path is there, unchanged, until that rename, and for
-// good when anything fails.
+// Package atomicfile writes a file that appears complete or not at all. It writes a temporary
+// file in the same directory, and then does fsync, rename, and fsync of the directory. Until
+// the rename, and if anything fails, the old file stays unchanged.
 //
-// [Create] replaces what exists and keeps its mode and owner; [CreateNew] refuses
-// it, also when it appears while the file is being written.
+// [Create] replaces an existing file and keeps its mode and owner. It does not keep extended
+// attributes and ACLs. [CreateNew] refuses an existing file, even one that appears while the
+// new file is being written.
 //
-// Under pseudo and fakeroot names are given and taken through the C library: a raw
-// rename over a file that they track would leave the old file's owner and xattrs to
-// the new one. Extended attributes and ACLs of a replaced file are not carried over.
-// Several files that must appear together are left to the caller.
+// Under pseudo and fakeroot, files are renamed, linked and removed through the C library.
+// After a raw rename over a file that pseudo or fakeroot tracks, the new file would have the
+// old file's owner and xattrs.
 package atomicfile
 
 import (
@@ -22,9 +21,9 @@ import (
 	"time"
 )
 
-// What a caller may want to tell apart.
+// Errors that callers act on.
 var (
-	// ErrExists: CreateNew found something, if only a dangling symbolic link.
+	// ErrExists: CreateNew found an existing file or a dangling symbolic link.
 	ErrExists = errors.New("exists already and is not overwritten")
 	// ErrNotRegular: the target is a directory, device, FIFO or socket, which a
 	// rename would destroy.
@@ -32,29 +31,29 @@ var (
 	// ErrUnsynced: the file is at its path, but its directory could not be synced.
 	ErrUnsynced = errors.New("written, but may not survive a power failure")
 	// ErrAborted: Write or Commit after Abort, or a second Commit.
-	ErrAborted = errors.New("not open for writing any more")
+	ErrAborted = errors.New("no longer open for writing")
 )
 
-// File is being written. It is for one goroutine.
+// File is a file that is being written. It is for one goroutine.
 type File struct {
-	file   *os.File // with a temporary name
+	file   *os.File // has a temporary name
 	out    output
-	target string // symbolic links resolved
-	failed error  // what went wrong first
+	target string // with symbolic links resolved
+	failed error  // the first error
 	done   bool
 }
 
-// output is what becomes of the temporary file.
+// output publishes or discards the temporary file.
 type output interface {
 	// publish syncs and closes the file and gives it its name.
 	publish() error
-	// discard closes and removes it.
+	// discard closes and removes the file.
 	discard() error
 }
 
-// Create begins a file that Commit puts at path, in place of any regular file
-// there, whose mode and owner it takes over. A symbolic link stays, and what it
-// points to is replaced. A file that is new gets perm less the umask.
+// Create begins a file that Commit puts at path. It replaces a regular file there and keeps
+// that file's mode and owner. If path is a symbolic link, the link stays and its target is
+// replaced. A new file gets the permissions perm, less the umask.
 func Create(path string, perm fs.FileMode) (*File, error) {
 	target, err := resolve(path)
 	if err != nil {
@@ -69,7 +68,7 @@ func Create(path string, perm fs.FileMode) (*File, error) {
 	case !old.mode.IsRegular():
 		return nil, fmt.Errorf("replace %s: %w", path, ErrNotRegular)
 	}
-	// Nobody may read the new content before its mode is that of the old one.
+	// Nobody else may read the new content before the file has the old file's mode.
 	f, err := begin(target, perm&0o600, false)
 	if err != nil {
 		return nil, err
@@ -81,8 +80,8 @@ func Create(path string, perm fs.FileMode) (*File, error) {
 	return f, nil
 }
 
-// CreateNew begins a file that Commit puts at path if nothing is there then,
-// with perm less the umask.
+// CreateNew begins a file that Commit puts at path if nothing exists there at that time. The
+// file gets the permissions perm, less the umask.
 func CreateNew(path string, perm fs.FileMode) (*File, error) {
 	switch _, err := os.Lstat(path); {
 	case err == nil:
@@ -102,14 +101,14 @@ func begin(target string, perm fs.FileMode, fresh bool) (*File, error) {
 	if err != nil {
 		var path *fs.PathError
 		if errors.As(err, &path) {
-			err = path.Err // its path is the temporary one
+			err = path.Err // its path is that of the temporary file
 		}
 		return nil, fmt.Errorf("create a temporary file for %s: %w", target, err)
 	}
 	return f, nil
 }
 
-// Write writes on. After an error Commit fails, too: the content has a hole.
+// Write appends to the file. After an error Commit fails too, because content is missing.
 func (f *File) Write(p []byte) (int, error) {
 	if err := f.usable(); err != nil {
 		return 0, err
@@ -118,7 +117,7 @@ func (f *File) Write(p []byte) (int, error) {
 	return n, f.fail("write", err)
 }
 
-// ReadFrom writes what r has, in the kernel where r is a file.
+// ReadFrom appends the content of r. If r is a file, the kernel copies it.
 func (f *File) ReadFrom(r io.Reader) (int64, error) {
 	if err := f.usable(); err != nil {
 		return 0, err
@@ -127,11 +126,11 @@ func (f *File) ReadFrom(r io.Reader) (int64, error) {
 	return n, f.fail("write", err)
 }
 
-// ReadAt reads what was written, from an offset.
+// ReadAt reads written content at an offset.
 func (f *File) ReadAt(p []byte, offset int64) (int, error) { return f.file.ReadAt(p, offset) }
 
-// Commit puts the file at its path. When it fails, what was there still is; the
-// one exception is [ErrUnsynced].
+// Commit puts the file at its path. If it fails, the old file is still there, except for
+// [ErrUnsynced].
 func (f *File) Commit() error {
 	if err := f.usable(); err != nil {
 		f.Abort()
@@ -148,16 +147,13 @@ func (f *File) Commit() error {
 	return nil
 }
 
-// Abort leaves everything as it was. After Commit it does nothing, so it can be
-// deferred.
+// Abort discards the new file. After Commit it does nothing, so it can be deferred.
 func (f *File) Abort() {
 	if f.done {
 		return
 	}
 	f.done = true
-	// A temporary file that cannot be removed is litter, which is all that its
-	// error could tell.
-	_ = f.out.discard()
+	_ = f.out.discard() // the error would only say that a temporary file is left
 }
 
 // WriteFile is Create, Write and Commit.
@@ -193,7 +189,7 @@ func (f *File) usable() error {
 	return nil
 }
 
-// fail remembers the first error, under the name that the user knows.
+// fail stores an error, with the name of the target.
 func (f *File) fail(operation string, err error) error {
 	if err == nil {
 		return nil
@@ -202,8 +198,8 @@ func (f *File) fail(operation string, err error) error {
 	return f.failed
 }
 
-// cause drops the temporary file's name, which tells nobody anything. The name of
-// a file that ReadFrom failed to read stays.
+// cause removes the temporary file's name from an error, because users do not know that name.
+// The name of a file that ReadFrom could not read stays.
 func cause(err error, temporary string) error {
 	var path *fs.PathError
 	if errors.As(err, &path) && path.Path == temporary {
@@ -216,7 +212,7 @@ func cause(err error, temporary string) error {
 	return err
 }
 
-// SetModTime has the file appear with this mtime instead of that of its last write.
+// SetModTime sets the mtime that the file has after Commit.
 func (f *File) SetModTime(t time.Time) error {
 	if err := f.usable(); err != nil {
 		return err

@@ -24,7 +24,7 @@ func check(t testing.TB, err error) {
 	}
 }
 
-// names lists dir, so that litter is seen.
+// names lists dir, to show temporary files that are left.
 func names(t *testing.T, dir string) string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -41,7 +41,7 @@ func content(t *testing.T, path, want string) {
 	got, err := os.ReadFile(path)
 	check(t, err)
 	if string(got) != want {
-		t.Errorf("%s holds %.20q, want %q", path, got, want)
+		t.Errorf("%s contains %.20q, want %q", path, got, want)
 	}
 }
 
@@ -52,7 +52,7 @@ func mode(t *testing.T, path string) fs.FileMode {
 	return info.Mode()
 }
 
-func TestNothingIsThereBeforeCommit(t *testing.T) {
+func TestNothingExistsBeforeCommit(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "out")
 	for name, create := range map[string]func(string, fs.FileMode) (*atomicfile.File, error){
@@ -153,7 +153,7 @@ func TestSymbolicLinkStays(t *testing.T) {
 	check(t, os.MkdirAll(far, 0o755))
 	check(t, os.WriteFile(filepath.Join(dir, "far", "file"), []byte("old"), 0o644))
 	check(t, os.Symlink("far/deep", filepath.Join(dir, "dir")))
-	// ".." from dir is far, not the test's directory.
+	// The parent of dir is far, not the test's directory.
 	check(t, os.Symlink("../file", filepath.Join(far, "link")))
 	check(t, os.Symlink("../dangling", filepath.Join(far, "loose")))
 	for link, want := range map[string]string{"link": "file", "loose": "dangling"} {
@@ -172,7 +172,7 @@ func TestSymbolicLinkStays(t *testing.T) {
 	}
 }
 
-func TestWhatARenameWouldDestroyIsRefused(t *testing.T) {
+func TestCreateRefusesSpecialFiles(t *testing.T) {
 	dir := t.TempDir()
 	fifo := filepath.Join(dir, "fifo")
 	check(t, syscall.Mkfifo(fifo, 0o600))
@@ -184,7 +184,7 @@ func TestWhatARenameWouldDestroyIsRefused(t *testing.T) {
 	}
 }
 
-func TestCreateNewRefusesWhatExists(t *testing.T) {
+func TestCreateNewRefusesExistingFiles(t *testing.T) {
 	dir := t.TempDir()
 	file, dangling := filepath.Join(dir, "file"), filepath.Join(dir, "dangling")
 	check(t, os.WriteFile(file, []byte("old"), 0o644))
@@ -229,7 +229,7 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("write: %v", err)
 	}
 	if err := f.Commit(); !errors.Is(err, syscall.ENOSPC) {
-		t.Errorf("a file with a hole was committed: %v", err)
+		t.Errorf("an incomplete file was committed: %v", err)
 	}
 	content(t, path, "old")
 	if got := names(t, dir); got != "out" {
@@ -237,7 +237,7 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// TestFileSizeLimit runs itself under a limit that the write exceeds.
+// TestFileSizeLimit runs the test binary under a limit that the write exceeds.
 func TestFileSizeLimit(t *testing.T) {
 	if path := os.Getenv("ATOMICFILE_LIMITED"); path != "" {
 		if err := atomicfile.WriteFile(path, make([]byte, 64<<10), 0o644); !errors.Is(err, syscall.EFBIG) {

@@ -9,9 +9,9 @@ import (
 	"github.com/imasign/imasign-build/internal/input"
 )
 
-// LinkOrCopy makes to, which must not exist, the same file as from: by a hard
-// link, or where that cannot be (another file system, no permission) a copy with
-// its mode and mtime.
+// LinkOrCopy makes the file to, which must not exist, a hard link of from. If that is
+// impossible (another file system, no permission), it makes a copy with the same mode and
+// mtime.
 func LinkOrCopy(from, to string) error {
 	err := unix.Linkat(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.AT_SYMLINK_FOLLOW)
 	if err == nil {

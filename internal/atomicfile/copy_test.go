@@ -14,7 +14,7 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// TestLinkOrCopy links, and copies to another file system, with mode and mtime.
+// TestLinkOrCopy makes a link, and on another file system a copy with mode and mtime.
 func TestLinkOrCopy(t *testing.T) {
 	harness.Root(t)
 	dir := t.TempDir()
@@ -36,7 +36,7 @@ func TestLinkOrCopy(t *testing.T) {
 	near := path + "2"
 	check(t, atomicfile.LinkOrCopy(path, near))
 	if a, b := stat(t, path), stat(t, near); !os.SameFile(a, b) {
-		t.Error("copied where a link would do")
+		t.Error("copied although a link is possible")
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 	"github.com/imasign/imasign-build/internal/atomicfile"
 )
 
-// Write a report that nobody ever sees half of.
+// Write a report that readers see complete or not at all.
 func Example() {
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {

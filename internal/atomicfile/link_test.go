@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestPublishByLink is the way of file systems without RENAME_NOREPLACE.
+// TestPublishByLink tests the code for file systems without RENAME_NOREPLACE.
 func TestPublishByLink(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "out")

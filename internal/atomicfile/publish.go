@@ -13,24 +13,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxLinks is where the kernel gives up following symbolic links, too.
+// maxLinks is the number of symbolic links that the kernel follows too.
 const maxLinks = 40
 
-// resolve follows symbolic links at path itself; unlike filepath.EvalSymlinks it
-// takes a dangling one for the place where its target will be.
+// resolve follows symbolic links at path itself. Unlike filepath.EvalSymlinks, it accepts a
+// dangling link and returns the path of the missing target.
 func resolve(path string) (string, error) {
 	for range maxLinks {
 		next, err := os.Readlink(path)
 		if err != nil {
-			// Not a link (EINVAL), or nothing there. What else is wrong shows at
-			// the next use of the path.
+			// It is not a link (EINVAL), or does not exist. The next use of the path returns
+			// any other error again.
 			return path, nil //nolint:nilerr // see above
 		}
 		if !filepath.IsAbs(next) {
 			next = directory(path) + next
 		}
-		// ".." after a linked directory is not what its text says: the directory
-		// is resolved before anything is cleaned.
+		// ".." after a link to a directory is the parent of the link's target. Therefore
+		// resolve the directory before cleaning the path.
 		next = strings.TrimRight(next, "/")
 		dir, err := filepath.EvalSymlinks(directory(next))
 		if err != nil {
@@ -41,7 +41,7 @@ func resolve(path string) (string, error) {
 	return "", syscall.ELOOP
 }
 
-// directory is the text before the last name, with its slash.
+// directory returns path up to and including the last slash, or "./".
 func directory(path string) string {
 	dir, _ := filepath.Split(path)
 	if dir == "" {
@@ -50,7 +50,7 @@ func directory(path string) string {
 	return dir
 }
 
-// attributes are what a file takes over from the one that it replaces.
+// attributes are what a new file inherits from the file that it replaces.
 type attributes struct {
 	mode     fs.FileMode
 	uid, gid uint32
@@ -75,7 +75,7 @@ func attributesOf(info fs.FileInfo) attributes {
 	return a
 }
 
-// inherit takes over owner and mode; in this order, as chown clears setuid.
+// inherit sets the old file's owner and then its mode, because chown clears setuid.
 func (f *File) inherit(old attributes) error {
 	chown, chmod := f.file.Chown, f.file.Chmod
 	if preloaded() {
@@ -96,21 +96,21 @@ func (f *File) inherit(old attributes) error {
 	return nil
 }
 
-// replacing is the output that takes the place of what is there.
+// replacing is an output that replaces an existing file.
 type replacing struct{ pending *renameio.PendingFile }
 
 func (r replacing) publish() error { return r.pending.CloseAtomicallyReplace() }
 
 func (r replacing) discard() error { return r.pending.Cleanup() }
 
-// fresh is the output that needs a free name.
+// fresh is an output that refuses an existing file.
 type fresh struct {
 	replacing
 	target string
 }
 
 func beginRaw(target string, perm fs.FileMode, isNew bool) (*File, error) {
-	// Given no directory, renameio would try $TMPDIR.
+	// Without a directory, renameio would try $TMPDIR.
 	pending, err := renameio.NewPendingFile(target, renameio.WithTempDir(filepath.Dir(target)), renameio.WithPermissions(perm))
 	if err != nil {
 		return nil, err
@@ -122,7 +122,7 @@ func beginRaw(target string, perm fs.FileMode, isNew bool) (*File, error) {
 	return f, nil
 }
 
-// publish gives the file its name unless that is taken.
+// publish gives the file its name unless that exists.
 func (f fresh) publish() error {
 	if err := f.pending.Sync(); err != nil {
 		return err
@@ -131,18 +131,17 @@ func (f fresh) publish() error {
 	err := unix.Renameat2(unix.AT_FDCWD, name, unix.AT_FDCWD, f.target, unix.RENAME_NOREPLACE)
 	switch {
 	case err == nil:
-		// The temporary name is gone; nothing is left but to close.
-		return f.pending.File.Close()
+		return f.pending.File.Close() // there is no temporary name to clean up any more
 	case errors.Is(err, fs.ErrExist):
 		return ErrExists
 	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOSYS), errors.Is(err, errors.ErrUnsupported):
-		return f.publishByLink(name) // the file system knows no such flag
+		return f.publishByLink(name) // the file system does not support the flag
 	}
 	return err
 }
 
-// publishByLink is publish for file systems without RENAME_NOREPLACE, such as
-// NFS: a hard link refuses a taken name as well.
+// publishByLink is publish for file systems without RENAME_NOREPLACE, such as NFS. Making a
+// hard link fails too if the name exists.
 func (f fresh) publishByLink(name string) error {
 	if err := os.Link(name, f.target); err != nil {
 		if errors.Is(err, fs.ErrExist) {
@@ -157,12 +156,12 @@ func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		if errors.Is(err, fs.ErrPermission) {
-			return nil // a directory to write into but not to read: nothing to sync by
+			return nil // the directory can be written, but not opened to sync it
 		}
 		return err
 	}
 	defer d.Close() //nolint:errcheck // nothing was written through it
-	// Some file systems cannot sync a directory and say so by EINVAL.
+	// EINVAL means that the file system cannot sync a directory.
 	if err := d.Sync(); err != nil && !errors.Is(err, unix.EINVAL) {
 		return err
 	}

@@ -12,19 +12,19 @@ import (
 	"github.com/imasign/imasign-build/internal/stmode"
 )
 
-// preloaded reports whether a preloaded library keeps track of names.
+// preloaded reports whether a preloaded library (pseudo or fakeroot) tracks files.
 func preloaded() bool { return libc.Linked && libc.Preload() != "" }
 
-// tracked is the output whose names pseudo or fakeroot are told of. Content is
-// written by system calls: neither looks at that.
+// tracked is an output whose names are changed through the C library, so that pseudo or
+// fakeroot notices. Content is written by system calls, because neither tracks it.
 type tracked struct {
 	file              *os.File
 	temporary, target string // absolute
 	fresh             bool
 }
 
-// beginTracked has the C library make the temporary file, so that it belongs to
-// whom the process pretends to be, and then opens it.
+// beginTracked makes the temporary file through the C library, so that it belongs to the
+// pretended user, and opens it.
 func beginTracked(target string, perm fs.FileMode, isNew bool) (*File, error) {
 	absolute, err := filepath.Abs(target)
 	if err != nil {
@@ -55,7 +55,7 @@ func (t *tracked) publish() error {
 	if !t.fresh {
 		return libc.Rename(t.temporary, t.target)
 	}
-	// A hard link refuses a taken name; pseudo knows no RENAME_NOREPLACE.
+	// Making a hard link fails if the name exists. pseudo does not support RENAME_NOREPLACE.
 	if err := libc.Link(t.temporary, t.target); err != nil {
 		if errors.Is(err, fs.ErrExist) {
 			return ErrExists

@@ -1,11 +1,11 @@
-// Package child runs the programs of others so that nothing of this process
-// leaks into them and nothing of them outlives it.
+// Package child runs external programs without leaking descriptors to them, and ends them
+// with this process.
 //
-// A program that [Run] starts has three descriptors: /dev/null to read from, and
-// a file for what it prints. Descriptors that this process inherited, such as the
-// passphrase behind fd:9, are closed to it. It ends with this process, however
-// that one ends, and a shell between the two reaps it. What it starts itself may live
-// on; the lock on its output file tells: [Wait] returns when the last of them is gone.
+// A program that [Run] starts has three descriptors: /dev/null to read from, and a log file
+// for its output. It does not get other descriptors that this process inherited, such as the
+// passphrase behind fd:9. The program ends with this process, however this process ends. A
+// shell between the two reaps it. Programs that it starts may continue: they keep the lock on
+// the log file, and [Wait] returns when the last of them has ended.
 package child
 
 import (
@@ -29,35 +29,35 @@ import (
 	"github.com/imasign/imasign-build/internal/quote"
 )
 
-// Command is what to run.
+// Command is a program to run.
 type Command struct {
 	Program string
 	Args    []string
-	// Environment is "NAME=value"; nil stands for the caller's own.
+	// Environment is a list of "NAME=value". nil means that of this process.
 	Environment []string
-	// Log is the file that gets what the program prints. It is made, overwritten,
-	// and locked for as long as anything that the program started has it open.
+	// Log is the path of the file for the program's output. The file is created or
+	// overwritten. It is locked until the program and all programs that it started have
+	// closed it.
 	Log string
 }
 
-// maxSaid is how much of what a program printed becomes part of an error, from
-// its end.
+// maxSaid is how many bytes from the end of a program's output become part of an error.
 const maxSaid = 8 << 10
 
-// supervise runs a program. When its own parent ends, or asks it to, it kills the
-// program and waits for its end; what that one started is asked to end. Without it the
-// program would be killed as well, but stay a zombie where init reaps late, and be
-// reported dead before it is.
+// supervise is a shell script that runs a program. When its parent ends or terminates it, it
+// kills the program, asks the programs that it started to end, and waits. Without it the
+// program would be killed too, but could stay a zombie if init reaps late, and would be
+// reported dead too early.
 const supervise = `trap 'trap "" TERM; kill -KILL $!; kill -TERM 0; wait' TERM
 "$@" &
 wait $!`
 
-// patience is how long the supervisor may take to end.
+// patience is the time that the supervising shell has to end.
 const patience = 10 * time.Second
 
-// Run runs a program to its end. Its error has the last lines that the program
-// printed; when ctx ends, the program is killed, what it started is asked to end, and
-// the error is ctx's cause.
+// Run runs a program and waits until it ends. If the program fails, the error contains the
+// last lines of its output. If ctx ends, the program is killed, the programs that it started
+// are asked to end, and the error is the cause of ctx.
 func Run(ctx context.Context, c Command) error {
 	program, err := exec.LookPath(c.Program)
 	if err != nil {
@@ -67,7 +67,7 @@ func Run(ctx context.Context, c Command) error {
 	if err != nil {
 		return err
 	}
-	defer log.Close() //nolint:errcheck // what matters of it is read
+	defer log.Close() //nolint:errcheck // its output was read already
 	cmd := exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", supervise, "sh", program}, c.Args...)...)
 	cmd.Env, cmd.Stdout, cmd.Stderr = c.Environment, log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
@@ -82,20 +82,20 @@ func Run(ctx context.Context, c Command) error {
 	return nil
 }
 
-// RunAlone runs a command that gets no descriptor but those that it names. It is started
-// from a thread that stays: the kernel sends the parent's death signal (Pdeathsig)
-// when the thread that started the program ends.
+// RunAlone runs a command that gets only the descriptors that cmd names. It runs the command
+// from a locked thread, because the kernel sends the parent's death signal (Pdeathsig) when
+// the thread that started the program ends.
 func RunAlone(cmd *exec.Cmd) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	if err := closeOnExec(); err != nil {
-		return fmt.Errorf("keep descriptors from it: %w", err)
+		return fmt.Errorf("close its other descriptors: %w", err)
 	}
 	return cmd.Run()
 }
 
-// closeOnExec marks every descriptor but the standard ones. Go does that to its own;
-// others were inherited, or opened by a C library.
+// closeOnExec marks every descriptor except the standard ones as close-on-exec. Go does that
+// for the descriptors that it opens, but others were inherited or opened by a C library.
 func closeOnExec() error {
 	const first = 3
 	err := unix.CloseRange(first, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC)
@@ -115,8 +115,8 @@ func closeOnExec() error {
 	return nil
 }
 
-// openLog makes and locks the log. Its lock belongs to the open file, which the
-// program shares.
+// openLog creates and locks the log. The lock belongs to the open file, which the program
+// shares.
 func openLog(path string) (*os.File, error) {
 	log, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
@@ -133,13 +133,13 @@ func openLog(path string) (*os.File, error) {
 	return log, nil
 }
 
-// unlockable reports whether an error of flock says that this file system has no
-// locks for such a file, as NFS.
+// unlockable reports whether an error of flock means that the file system, such as NFS, cannot
+// lock the file.
 func unlockable(err error) bool {
 	return errors.Is(err, unix.EBADF) || errors.Is(err, unix.ENOLCK) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.ENOSYS)
 }
 
-// said returns the end of what a program printed, on lines of its own.
+// said returns the last lines of a program's output.
 func said(log *os.File) []string {
 	info, err := log.Stat()
 	if err != nil {
@@ -153,8 +153,8 @@ func said(log *os.File) []string {
 	return strings.Split(strings.TrimSpace(string(text)), "\n")
 }
 
-// Wait returns when nothing that was started with this log runs any more. waiting is
-// called once if it has to wait. A log that is not there has nobody.
+// Wait returns when all programs that were started with this log have ended. It calls waiting
+// once if it has to wait. If the log does not exist, it returns at once.
 func Wait(ctx context.Context, log string, waiting func()) error {
 	f, err := os.OpenFile(log, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -17,7 +17,7 @@ import (
 
 const parentLog = "CHILD_TEST_LOG"
 
-// TestMain is also the parent that a test kills.
+// TestMain also runs the parent process that a test kills.
 func TestMain(m *testing.M) {
 	if log := os.Getenv(parentLog); log != "" {
 		script := "echo $$ > " + log + ".pid; exec sleep 100"
@@ -38,7 +38,7 @@ func check(t testing.TB, err error) {
 	}
 }
 
-// eventually polls: the kernel takes its time to end a process.
+// eventually polls, because the kernel needs some time to end a process.
 func eventually(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	for range 1000 {
@@ -50,8 +50,7 @@ func eventually(t *testing.T, what string, done func() bool) {
 	t.Fatal(what)
 }
 
-// TestDescriptors: a descriptor that is open and inheritable does not reach the
-// program.
+// TestDescriptors checks that the program does not get an open, inheritable descriptor.
 func TestDescriptors(t *testing.T) {
 	dir := t.TempDir()
 	secret := filepath.Join(dir, "secret")
@@ -67,8 +66,8 @@ func TestDescriptors(t *testing.T) {
 	}
 }
 
-// TestDiesWithParent: the program ends when its parent is killed; what it started
-// lives on, and Wait waits for it.
+// TestDiesWithParent checks that the program ends when its parent is killed, and that Wait
+// waits for a program that it started and that continues.
 func TestDiesWithParent(t *testing.T) {
 	for _, forks := range []string{"", "1"} {
 		log := filepath.Join(t.TempDir(), "log")
@@ -108,8 +107,8 @@ func TestDiesWithParent(t *testing.T) {
 
 var errEnough = errors.New("enough")
 
-// TestErrors: what a program said is in the error; the end of the context kills it
-// and what it started.
+// TestErrors checks that the error contains the program's output, and that the end of the
+// context ends the program and the programs that it started.
 func TestErrors(t *testing.T) {
 	dir := t.TempDir()
 	log := filepath.Join(dir, "log")
@@ -136,7 +135,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// TestLocked: a log that another program still writes to is not taken over.
+// TestLocked checks that a log that another program still writes to is refused.
 func TestLocked(t *testing.T) {
 	log := filepath.Join(t.TempDir(), "log")
 	f, err := openLog(log)

@@ -1,8 +1,7 @@
-// Package finding is how certificates, policies and what goes into an initramfs are
-// judged: a [Finding] for each thing that there is to say.
+// Package finding defines the results of checking certificates, policies and the contents of
+// an initramfs: a list of [Finding] values.
 //
-// What is found, and under which rule names, is for the packages that judge; how it is
-// shown, as text or JSON, for the program.
+// The packages that check define the rules. The program shows findings as text or JSON.
 package finding
 
 import (
@@ -12,54 +11,54 @@ import (
 	"strings"
 )
 
-// Severity says what a finding costs.
+// Severity is how serious a finding is.
 type Severity string
 
 // The severities.
 const (
-	Refuse Severity = "refuse" // the kernel refuses it, or everything that depends on it
-	Error  Severity = "error"  // the kernel takes it, and it does not do what it is for, or keeps the device from booting
-	Warn   Severity = "warn"   // likely not what is wanted, or depends on what was not given
+	Refuse Severity = "refuse" // the kernel refuses the input, or everything that depends on it
+	Error  Severity = "error"  // the kernel accepts the input, but it has no effect or keeps the device from booting
+	Warn   Severity = "warn"   // probably a mistake, or it depends on information that was not given
 	Note   Severity = "note"   // worth knowing
 )
 
-// Finding is something about an input, at a place in it.
+// Finding is a result about an input, at a place in it.
 type Finding struct {
-	Rule     string // stable: a constant of the package that found it
+	Rule     string // stable name: a constant of the package that checks
 	Severity Severity
 	Detail   string
 
-	File  string   // which input, where there are several
-	Files []string // all of them, where the finding is about several; File is the first
+	File  string   // name of the input, if there are several
+	Files []string // all inputs, if the finding is about several; the first is File
 
-	Line   int   // from 1; 0 for the input as a whole
-	Column int   // in bytes, from 1; 0 for the line as a whole
-	Lines  []int // all of them, where [Group] made one finding of several; the others tell of the first
+	Line   int   // from 1; 0 for the whole input
+	Column int   // in bytes, from 1; 0 for the whole line
+	Lines  []int // all lines, if [Group] merged several findings; Line, Column and Detail are of the first
 
-	// Alike is Detail without what the line itself says: findings that have it in common
-	// say the same about different lines.
+	// Alike is Detail without the parts that come from the line itself. Findings with the
+	// same Alike say the same about different lines.
 	Alike string
 }
 
-// New makes a finding about an input as a whole. Numbers in its text do not tell it from
-// others.
+// New makes a finding about a whole input. Findings that differ only in the numbers of their
+// text have the same Alike.
 func New(rule string, severity Severity, format string, args ...any) Finding {
 	return Finding{Rule: rule, Severity: severity, Detail: fmt.Sprintf(format, args...), Alike: Impersonal("", format, args)}
 }
 
-// At returns the finding with a place, both from 1.
+// At returns the finding with a line and column, both from 1.
 func (f Finding) At(line, column int) Finding {
 	f.Line, f.Column = line, column
 	return f
 }
 
-// Same reports whether two findings say the same, wherever they were made.
+// Same reports whether two findings have the same rule, severity and detail.
 func (f *Finding) Same(o *Finding) bool {
 	return f.Rule == o.Rule && f.Severity == o.Severity && f.Detail == o.Detail
 }
 
-// Impersonal fills in a sentence for [Finding.Alike]: with N for numbers, and WORD for
-// what it quotes of the end of a word.
+// Impersonal formats a text for [Finding.Alike]. It replaces numbers by N, and arguments that
+// are the end of word by WORD.
 func Impersonal(word, format string, args []any) string {
 	masked := slices.Clone(args)
 	for i, arg := range args {
@@ -85,7 +84,7 @@ func Refused(findings []Finding) bool {
 	return slices.ContainsFunc(findings, func(f Finding) bool { return f.Severity == Refuse })
 }
 
-// Sort orders findings by their place, those about the input as a whole last.
+// Sort orders findings by their place. Findings about the whole input come last.
 func Sort(findings []Finding) {
 	slices.SortStableFunc(findings, func(a, b Finding) int {
 		if (a.Line == 0) != (b.Line == 0) {

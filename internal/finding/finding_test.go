@@ -37,7 +37,7 @@ func TestGroup(t *testing.T) {
 func TestSortAndCount(t *testing.T) {
 	list := []Finding{New("whole", Note, "x"), New("b", Warn, "x").At(2, 1), New("a", Error, "x").At(1, 7), New("c", Warn, "x").At(2, 0)}
 	if Refused(list) || !Wrong(list) || Wrong(list[:2]) {
-		t.Error("Error is what is wrong and no refusal")
+		t.Error("an Error must be Wrong and not Refused")
 	}
 	Sort(list)
 	got := ""

@@ -6,14 +6,14 @@ import (
 	"strings"
 )
 
-// fewAlike is up to how many findings that say the same about different words stay
-// findings of their own.
+// fewAlike is the number of findings with the same Alike, but different details, that are
+// still kept separate.
 const fewAlike = 3
 
-// Group makes one finding of those that say the same about several lines, at the place
-// of the first. What says the same but for a value of the line (a label, an id, another
-// line's number) becomes one if there are many of it. Findings about the file as a whole
-// stay as they are.
+// Group merges findings with the same detail about several lines into one finding, at the
+// place of the first. Findings that differ only in a value of the line (a label, an id,
+// another line's number) are merged too if there are many. Findings about the whole input are
+// not merged.
 func Group(findings []Finding) []Finding {
 	type sentence struct {
 		rule     string
@@ -53,11 +53,11 @@ func Group(findings []Finding) []Finding {
 	return groups
 }
 
-// maxRanges is how much of a list of lines a person is shown.
+// maxRanges is the number of ranges of lines that are shown.
 const maxRanges = 12
 
-// Also names the lines besides the first that have a finding, such as "also lines 2-300
-// and 305"; "" where there are none.
+// Also returns text that lists the finding's lines after the first, such as "also lines 2-300
+// and 305", or "" if there is only one line.
 func (f Finding) Also() string {
 	if len(f.Lines) < 2 {
 		return ""

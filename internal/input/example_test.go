@@ -7,7 +7,7 @@ import (
 	"github.com/imasign/imasign-build/internal/input"
 )
 
-// In a directory of somebody else only regular files are opened.
+// In a directory that somebody else made, only regular files are opened.
 func ExampleReadRegular() {
 	_, err := input.ReadRegular("/dev/zero", 1<<20)
 	fmt.Println(errors.Is(err, input.ErrNotRegular), err)

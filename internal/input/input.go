@@ -1,13 +1,12 @@
-// Package input opens files that are read.
+// Package input opens files for reading.
 //
-// [Open], [ReadFile] and [Seekable] are for what a user named: a pipe of a shell,
-// /dev/stdin or a terminal will do as well as a regular file, and waiting for one ends
-// with the context. [Regular] and [ReadRegular] are for what stands in somebody else's
-// directory: a layout, a repository, a tree. There a FIFO or a device is an attempt to
-// hold up or to mislead whoever reads it, and is refused without being opened.
-// [ReadSecret] leaves no copy of what it read behind.
+// [Open], [ReadFile] and [Seekable] are for files that the user named. They accept regular
+// files, pipes, /dev/stdin and terminals, and stop waiting for input when the context ends.
+// [Regular] and [ReadRegular] are for files in a directory that somebody else made: an image
+// layout, a repository, a tree. A FIFO or a device there could block or mislead the reader, so
+// it is refused without being opened. [ReadSecret] leaves no copies of a secret in memory.
 //
-// What the content means is left to the caller, and so is a bound for streams.
+// Open and [Stream] do not limit the size of the content. The caller must.
 package input
 
 import (
@@ -21,17 +20,16 @@ import (
 )
 
 var (
-	// ErrNotRegular is something else where a regular file has to be.
+	// ErrNotRegular means that a file is not regular, but must be.
 	ErrNotRegular = errors.New("not a regular file")
-	// ErrTooLarge is more content than such a file ever has.
-	ErrTooLarge = errors.New("larger than any such file")
-	// ErrSpool is a pipe's content that could not be kept in a temporary file.
+	// ErrTooLarge means that the content exceeds the caller's limit.
+	ErrTooLarge = errors.New("too large for a file of this kind")
+	// ErrSpool means that the content of a pipe could not be copied to a temporary file.
 	ErrSpool = errors.New("copy")
 )
 
-// Open opens a file of any kind that can be read. A regular file is returned as the
-// *os.File that it is; of any other kind each read ends with an error when ctx does,
-// and so does waiting for somebody to write to a FIFO.
+// Open opens a readable file of any kind. A regular file is returned as an *os.File. For any
+// other file each read, and waiting for a writer of a FIFO, ends with an error when ctx ends.
 func Open(ctx context.Context, path string) (io.ReadCloser, error) {
 	f, err := open(ctx, path)
 	if err != nil {
@@ -59,8 +57,8 @@ func Stream(ctx context.Context, f *os.File, name string) io.Reader {
 	return &stream{ctx: ctx, file: f, name: name}
 }
 
-// ReadFile reads a file of any kind that can be read, and no more than limit bytes;
-// more is ErrTooLarge.
+// ReadFile reads a readable file of any kind. If it has more than limit bytes, the error wraps
+// ErrTooLarge.
 func ReadFile(ctx context.Context, path string, limit int64) ([]byte, error) {
 	f, err := Open(ctx, path)
 	if err != nil {
@@ -70,9 +68,9 @@ func ReadFile(ctx context.Context, path string, limit int64) ([]byte, error) {
 	return readAll(f, path, limit)
 }
 
-// Seekable opens a file that is read more than once. What is not regular is copied
-// first, to a file without a name in TMPDIR; more than limit bytes of it are
-// ErrTooLarge.
+// Seekable opens a file that is read more than once. If the file is not regular, it is first
+// copied to an unnamed file in os.TempDir. Then, if it has more than limit bytes, the error
+// wraps ErrTooLarge.
 func Seekable(ctx context.Context, path string, limit int64) (*os.File, error) {
 	in, err := Open(ctx, path)
 	if err != nil {
@@ -104,10 +102,10 @@ func fill(spool *os.File, in io.Reader, path string, limit int64) error {
 	return err
 }
 
-// Regular opens a regular file; anything else is ErrNotRegular. Symbolic links are
-// followed.
+// Regular opens a regular file. For any other file the error wraps ErrNotRegular. Symbolic
+// links are followed.
 func Regular(path string) (*os.File, error) {
-	// Looked at first: opening a device can already do something.
+	// Stat before opening, because opening a device can have effects.
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -115,7 +113,7 @@ func Regular(path string) (*os.File, error) {
 	if !info.Mode().IsRegular() {
 		return nil, notRegular(path, info)
 	}
-	// O_NONBLOCK, for one that has taken its place since.
+	// O_NONBLOCK, in case a FIFO or device has replaced the file since.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
 	if err != nil {
 		return nil, err
@@ -129,8 +127,8 @@ func Regular(path string) (*os.File, error) {
 	return f, nil
 }
 
-// ReadRegular reads a regular file, and no more than limit bytes; more is ErrTooLarge,
-// anything but a regular file ErrNotRegular.
+// ReadRegular reads a regular file. If it has more than limit bytes, the error wraps
+// ErrTooLarge. For any other file it wraps ErrNotRegular.
 func ReadRegular(path string, limit int64) ([]byte, error) {
 	f, err := Regular(path)
 	if err != nil {
@@ -173,7 +171,7 @@ func kind(mode fs.FileMode) string {
 	return "special file"
 }
 
-// open waits in another goroutine, which stays behind when nobody waits any more.
+// open opens a file in another goroutine. If ctx ends first, that goroutine continues to wait.
 func open(ctx context.Context, path string) (*os.File, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)

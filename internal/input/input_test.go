@@ -18,7 +18,7 @@ import (
 
 var errStop = errors.New("stopped")
 
-// kinds makes a file of each kind that is not regular, and returns their paths.
+// kinds makes a file of each kind that is not regular. It returns their paths by kind.
 func kinds(t *testing.T) map[string]string {
 	t.Helper()
 	dir := t.TempDir()
@@ -38,7 +38,7 @@ func check(t *testing.T, err error) {
 	}
 }
 
-// soon fails the test where do hangs.
+// soon fails the test if do hangs.
 func soon(t *testing.T, what string, do func()) {
 	t.Helper()
 	done := make(chan struct{})
@@ -64,8 +64,8 @@ func TestRegularRefusesEverythingElse(t *testing.T) {
 	}
 }
 
-// TestWaitingEnds: nobody ever writes to the FIFO, or somebody has it open and writes
-// nothing.
+// TestWaitingEnds checks that waiting for a FIFO ends with the context, if nobody opens it for
+// writing and if a writer writes nothing.
 func TestWaitingEnds(t *testing.T) {
 	for _, writer := range []bool{false, true} {
 		fifo := kinds(t)["FIFO"]
@@ -119,7 +119,7 @@ func TestStandardInputThatIsAPipe(t *testing.T) {
 	})
 }
 
-// TestContent: what comes through a pipe is what a file has, up to the limit.
+// TestContent checks that a pipe gives the same content as a file, up to the limit.
 func TestContent(t *testing.T) {
 	content := strings.Repeat("0123456789abcdef", 100_000)
 	file := filepath.Join(t.TempDir(), "file")
@@ -156,7 +156,7 @@ func TestContent(t *testing.T) {
 	}
 }
 
-func TestNamesWhatCannotBeRead(t *testing.T) {
+func TestErrorsNameTheKindOfFile(t *testing.T) {
 	all := kinds(t)
 	for kind, want := range map[string]string{"socket": "is a socket", "directory": "is a directory: name the file in it"} {
 		if _, err := input.ReadFile(t.Context(), all[kind], 10); err == nil || !strings.Contains(err.Error(), want) {

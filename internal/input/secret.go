@@ -10,16 +10,16 @@ import (
 	"syscall"
 )
 
-// ReadSecret reads a file that holds a secret, once, whatever kind of file it is
-// (<(command) of a shell is a pipe), and no more than limit bytes; more is
-// [ErrTooLarge]. It stops waiting for a pipe when ctx ends. The data is in one
-// slice, which the caller overwrites.
+// ReadSecret reads a file that contains a secret. The file is read only once and may be of any
+// kind (<(command) of a shell is a pipe). If it has more than limit bytes, the error wraps
+// [ErrTooLarge]. ReadSecret stops waiting for a pipe when ctx ends. The returned slice is the
+// only copy of the secret: the caller should overwrite it after use.
 func ReadSecret(ctx context.Context, path string, limit int) ([]byte, fs.FileInfo, error) {
 	return ReadSecretFrom(ctx, path, limit, func() (*os.File, error) { return os.Open(path) })
 }
 
-// WarnOfMode tells warn, unless it is nil, of a file with a secret that others than its
-// owner may read or write; what says what the file is.
+// WarnOfMode calls warn, unless it is nil, if users other than the owner may read or write a
+// file with a secret. what names the kind of file, for the warning.
 func WarnOfMode(warn func(string), what, path string, info fs.FileInfo) {
 	if mode := info.Mode(); warn != nil && mode.IsRegular() && mode.Perm()&0o077 != 0 {
 		warn(fmt.Sprintf("%s %s may be read or written by others (mode %04o): chmod 600 it", what, path, mode.Perm()))
@@ -32,13 +32,12 @@ type content struct {
 	err  error
 }
 
-// ReadSecretFrom is [ReadSecret] of whatever open opens; name is for errors.
+// ReadSecretFrom is [ReadSecret] of the file that open returns. name is its name in errors.
 func ReadSecretFrom(ctx context.Context, name string, limit int, open func() (*os.File, error)) ([]byte, fs.FileInfo, error) {
 	if ctx.Err() != nil {
 		return nil, nil, context.Cause(ctx)
 	}
-	// Buffered: when nobody waits any more, the goroutine still ends with the
-	// pipe.
+	// Buffered, so that after the end of ctx the goroutine can still end when the pipe ends.
 	done := make(chan content, 1)
 	go func() { done <- readNow(name, limit, open) }()
 	select {
@@ -58,7 +57,7 @@ func readNow(name string, limit int, open func() (*os.File, error)) (c content) 
 	if c.info, c.err = f.Stat(); c.err != nil {
 		return c
 	}
-	// One buffer from the start: growing would leave copies behind.
+	// One buffer of full size, because growing would leave copies in memory.
 	buffer := make([]byte, limit+1)
 	n, err := io.ReadFull(f, buffer)
 	switch {

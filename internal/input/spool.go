@@ -8,10 +8,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Spool makes an empty file in dir, "" for os.TempDir, to write and to read. It never
-// has a name, so that no ending of the process leaves it behind; where the file system
-// has no O_TMPFILE (NFS, 9p, some overlays) it has one for a moment. Its Name, for
-// errors, is in dir and leads nowhere.
+// Spool makes an empty file in dir, or in os.TempDir if dir is "", for writing and reading.
+// The file has no name, so it disappears with the process, however the process ends. If the
+// file system does not support O_TMPFILE (NFS, 9p, some overlays), it has a name for a
+// moment. Its Name is only for errors: that path does not exist.
 func Spool(dir string) (*os.File, error) {
 	if dir == "" {
 		dir = os.TempDir()

@@ -17,7 +17,7 @@ func TestSpool(t *testing.T) {
 	}
 	defer f.Close()
 	if names, err := os.ReadDir(dir); err != nil || len(names) > 0 {
-		t.Errorf("%v is there, %v", names, err)
+		t.Errorf("the directory has %v, %v", names, err)
 	}
 	if _, err := f.WriteString("text"); err != nil {
 		t.Fatal(err)

@@ -6,8 +6,8 @@ import (
 	"os"
 )
 
-// stream reads a pipe or a device in a goroutine for each read, so that a read that
-// blocks can be given up.
+// stream reads a pipe or a device. Each read runs in its own goroutine, so that a blocking
+// read can be abandoned.
 type stream struct {
 	ctx    context.Context
 	file   *os.File
@@ -17,8 +17,8 @@ type stream struct {
 
 const chunk = 256 << 10
 
-// Read reads into a buffer of its own: the caller's is not touched once Read has
-// returned.
+// Read reads into the stream's buffer first, so that an abandoned read does not change p after
+// Read has returned.
 func (s *stream) Read(p []byte) (int, error) {
 	if s.ctx.Err() != nil {
 		return 0, s.interrupted()
@@ -43,7 +43,7 @@ func (s *stream) Read(p []byte) (int, error) {
 	case r := <-done:
 		return copy(p, into[:r.n]), r.err
 	case <-s.ctx.Done():
-		s.buffer = nil // the other goroutine still has it
+		s.buffer = nil // the abandoned read still uses it
 		return 0, s.interrupted()
 	}
 }
@@ -52,5 +52,5 @@ func (s *stream) interrupted() error {
 	return fmt.Errorf("read %s: %w", s.name, context.Cause(s.ctx))
 }
 
-// Close leaves a read that was given up alone: it ends with the process.
+// Close closes the file. An abandoned read may continue until the process ends.
 func (s *stream) Close() error { return s.file.Close() }

@@ -9,14 +9,14 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// Config is a kernel's configuration: the .config of its build, /boot/config-* or
-// an unpacked /proc/config.gz.
+// Config is the configuration of a kernel: the .config of its build, /boot/config-* or an
+// unpacked /proc/config.gz.
 type Config struct {
 	values map[string]string
 }
 
-// ReadConfig reads a configuration of up to 16 MiB. A file in which no line sets a
-// CONFIG_ symbol is an error.
+// ReadConfig reads a configuration. It reads at most 16 MiB. It returns an error if no line
+// sets a CONFIG_ symbol.
 func ReadConfig(r io.Reader) (*Config, error) {
 	c := &Config{values: map[string]string{}}
 	lines := bufio.NewScanner(io.LimitReader(r, 16<<20))
@@ -35,14 +35,14 @@ func ReadConfig(r io.Reader) (*Config, error) {
 	return c, nil
 }
 
-// Value returns what a symbol ("CONFIG_IMA") is set to, "" for one that is not set.
+// Value returns the value of a symbol such as "CONFIG_IMA", or "" if it is not set.
 func (c *Config) Value(symbol string) string { return c.values[symbol] }
 
-// Builtin reports whether a symbol is set to "y", so that no module needs to be loaded.
+// Builtin reports whether a symbol is set to "y", so that no module must be loaded.
 func (c *Config) Builtin(symbol string) bool { return c.values[symbol] == "y" }
 
-// Provided returns "y" or "m" for the best of a symbol and its implementations for
-// one architecture, such as CONFIG_CRYPTO_SHA256_ARM64; "" without any.
+// Provided returns the best value of a symbol and of its implementations for one architecture,
+// such as CONFIG_CRYPTO_SHA256_ARM64: "y", "m", or "" if none is set.
 func (c *Config) Provided(symbol string) string {
 	best := c.values[symbol]
 	for name, value := range c.values {
@@ -53,8 +53,8 @@ func (c *Config) Provided(symbol string) string {
 	return best
 }
 
-// HashSymbol names the symbol that makes a hash algorithm available; "" for one that no
-// kernel has had since 2021.
+// HashSymbol returns the symbol that enables a hash algorithm, or "" for an algorithm that no
+// kernel has supported since 2021.
 func HashSymbol(h ima.HashID) string {
 	switch name := h.String(); name {
 	case "md4", "md5", "sha1", "rmd160", "sm3":

@@ -1,12 +1,11 @@
-// Package kernel says which Linux something is meant for: its release ([Version]), and
-// how it was built ([Config]).
+// Package kernel describes a Linux kernel: its release ([Version]) and its configuration
+// ([Config]).
 //
-// Which rules follow from that is for the packages that know them: certs for
-// certificates, policy for IMA policies, initramfs for what a hook needs.
+// The packages certs, policy and initramfs have the rules that depend on them.
 package kernel
 
-// Profile is a kernel as far as it is known.
+// Profile is what is known about a kernel.
 type Profile struct {
-	Version Version // the zero value stands for the newest that is known
+	Version Version // the zero value means the newest release with known rules
 	Config  *Config // nil if it is not known
 }

@@ -50,7 +50,7 @@ func TestReadConfig(t *testing.T) {
 		t.Error(c.values)
 	}
 	if symbol := HashSymbol(ima.SHA256); c.Provided(symbol) != "m" {
-		t.Errorf("SHA-256 is %s, which is %q", symbol, c.Provided(symbol))
+		t.Errorf("the symbol of SHA-256 is %s, with the value %q", symbol, c.Provided(symbol))
 	}
 	for _, text := range []string{"", "hello", "measure func=BPRM_CHECK\n", "\x1f\x8b" + strings.Repeat("x", 1<<17)} {
 		if _, err := ReadConfig(strings.NewReader(text)); err == nil {

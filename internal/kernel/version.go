@@ -7,17 +7,17 @@ import (
 	"strconv"
 )
 
-// ErrVersion means a text that is no kernel version.
+// ErrVersion means that a text is not a kernel version.
 var ErrVersion = errors.New("not a kernel version like 6.1 or 6.12.30")
 
-// Version is a release of Linux without its patch level, which changes no rule. The
-// zero value stands for the newest release whose rules are known.
+// Version is a release of Linux without its patch level, which changes no rule. The zero
+// value means the newest release with known rules.
 type Version struct{ Major, Minor int }
 
-// Newest is the last release whose source the rules of this program were taken from.
+// Newest returns the newest release from whose source the rules of this program are taken.
 func Newest() Version { return Version{6, 12} }
 
-// Oldest is the first one.
+// Oldest returns the oldest such release.
 func Oldest() Version { return Version{6, 1} }
 
 var versionText = regexp.MustCompile(`^v?(\d{1,3})\.(\d{1,3})(?:\.\d{1,5})?(?:[-+_].*)?$`)
@@ -29,7 +29,7 @@ func ParseVersion(text string) (Version, error) {
 	if parts == nil {
 		return Version{}, fmt.Errorf("%q: %w", text, ErrVersion)
 	}
-	major, _ := strconv.Atoi(parts[1]) // digits, as matched
+	major, _ := strconv.Atoi(parts[1]) // both are digits, as the expression matched
 	minor, _ := strconv.Atoi(parts[2])
 	return Version{major, minor}, nil
 }
@@ -42,7 +42,7 @@ func (v Version) String() string {
 	return fmt.Sprintf("%d.%d", v.Major, v.Minor)
 }
 
-// Before reports whether v is older than major.minor. The zero value is older than no
+// Before reports whether v is older than major.minor. The zero value is not older than any
 // release.
 func (v Version) Before(major, minor int) bool {
 	return v != (Version{}) && (v.Major < major || v.Major == major && v.Minor < minor)

@@ -2,8 +2,7 @@ package pipeline
 
 import "runtime"
 
-// Jobs returns how many goroutines work when n are asked for: one for each core where n
-// is zero or less.
+// Jobs returns the number of goroutines to use: n, or one per core if n is not positive.
 func Jobs(n int) int {
 	if n > 0 {
 		return n

@@ -1,6 +1,6 @@
-// Package pipeline is ordered parallel work: a sequence is worked on by several
-// goroutines, and the results come in the order of the sequence. What the work is, and
-// how errors of single items are kept, is left to the callers.
+// Package pipeline processes the items of a sequence on several goroutines, and returns the
+// results in the order of the sequence. Callers define the work, and keep the errors of
+// single items in its results.
 package pipeline
 
 import (
@@ -9,15 +9,14 @@ import (
 	"sync"
 )
 
-// Ordered lists seq on one goroutine, works on its items on Jobs(jobs) others, and
-// hands the results to take on the caller's goroutine, in the order of seq. At most
-// window items are under way at once. worker is called once for each goroutine, to make
-// the buffers that its function keeps.
+// Ordered lists seq on one goroutine, processes its items on Jobs(jobs) other goroutines, and
+// calls take with the results in the order of seq, on the caller's goroutine. At most window
+// items are in progress at the same time. worker is called once for each goroutine. It
+// returns the function that processes items, which can keep buffers.
 //
-// After an error of seq or of take, and after the end of ctx, no further item is begun.
-// Each result of an item that was begun is handed to take all the same, so that results
-// may own things to be closed. Ordered returns the cause of ctx if that ended first, and
-// else the first error.
+// After an error of seq or take, or after the end of ctx, no further item is begun. take is
+// still called with the result of every item that was begun, so that it can close what the
+// result owns. Ordered returns the cause of ctx if ctx has ended, or else the first error.
 func Ordered[In, Out any](ctx context.Context, jobs, window int, seq iter.Seq2[In, error], worker func() func(context.Context, In) Out, take func(Out) error) error {
 	outer := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -47,7 +46,7 @@ type ordered[In, Out any] struct {
 	order, todo chan place[In, Out]
 }
 
-// place is an item with where its result goes.
+// place is an item, and the channel of its result.
 type place[In, Out any] struct {
 	in  In
 	out chan Out
@@ -64,7 +63,7 @@ func (p *ordered[In, Out]) list(ctx context.Context, seq iter.Seq2[In, error]) {
 		at := place[In, Out]{in, make(chan Out, 1)}
 		select {
 		case p.order <- at:
-			p.todo <- at // as large as order, which is emptied later: never blocks for long
+			p.todo <- at // does not block for long: todo is as large as order and is emptied earlier
 		case <-ctx.Done():
 			return
 		}
@@ -80,7 +79,7 @@ func (p *ordered[In, Out]) work(ctx context.Context, work func(context.Context, 
 	}
 }
 
-// Of yields the items of a list, as Ordered takes them.
+// Of returns a sequence of the items of a list, for Ordered.
 func Of[T any](list []T) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for _, item := range list {

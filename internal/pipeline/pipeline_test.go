@@ -27,7 +27,7 @@ func numbers(n int, err error) iter.Seq2[int, error] {
 	}
 }
 
-// same is work that returns its item, counted.
+// same returns a worker that returns its items and counts them.
 func same(begun *atomic.Int64) func() func(context.Context, int) int {
 	return func() func(context.Context, int) int {
 		return func(_ context.Context, i int) int {

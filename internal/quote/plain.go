@@ -13,10 +13,9 @@ import (
 	"strings"
 )
 
-// Plain returns an error of the standard library or of another one in words that need
-// no knowledge of it: "unexpected EOF" and the names of Go's types and packages tell a
-// user nothing. The result wraps err. An error that is plain already is returned as it
-// is, nil for nil.
+// Plain returns an error of a library in plain words: texts such as "unexpected EOF", and the
+// names of Go types and packages, do not help a user. The result wraps err. If the text is
+// plain already, Plain returns err itself. Plain(nil) is nil.
 func Plain(err error) error {
 	if err == nil {
 		return nil
@@ -74,7 +73,7 @@ func plainText(err error) string {
 	return withoutPackage(err.Error())
 }
 
-// withoutPackage removes the names of Go packages in front of what they say.
+// withoutPackage removes prefixes with which Go packages begin their errors.
 func withoutPackage(text string) string {
 	for _, name := range []string{
 		"x509", "asn1", "structure error", "syntax error", "tls", "pem", "crypto/rsa", "crypto/ecdsa", "crypto/elliptic",

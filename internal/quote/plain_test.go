@@ -15,7 +15,7 @@ import (
 	"github.com/imasign/imasign-build/internal/quote"
 )
 
-// TestPlain checks that no word of Go is left, and that the cause is still wrapped.
+// TestPlain checks that the texts have no words of Go, and that the results wrap the cause.
 func TestPlain(t *testing.T) {
 	var text struct {
 		Path string `json:"path"`

@@ -1,13 +1,12 @@
-// Package quote makes text that others chose harmless for a terminal and a log: names
-// of files, subjects of certificates, fields of packages, lines of policies. A control
-// sequence in one could retitle the window, move the cursor or recolour what follows; a
-// newline could add a line that the program never wrote; a bidirectional override could
-// show a name in another order.
+// Package quote makes text from outside harmless for a terminal and a log: names of files,
+// subjects of certificates, fields of packages, lines of policies. A control sequence in such
+// text could change the window's title, move the cursor or recolour the output. A newline
+// could add a line that the program did not write. A bidirectional override could show a name
+// in another order.
 //
-// What the program prints for people goes through [Fprintf]: newlines of the format are
-// the program's own, those of the arguments are not. Errors go through [Error], which
-// tells the two apart by how the errors were joined. JSON and files are not its
-// business, except for [JSON].
+// The program prints text for people with [Fprintf], which keeps newlines of the format and
+// quotes those of the arguments. It prints errors with [Error], which keeps the newlines of
+// joined errors and quotes others. [JSON] makes JSON documents harmless.
 package quote
 
 import (
@@ -20,9 +19,9 @@ import (
 	"unicode/utf8"
 )
 
-// Text returns s with everything that is not printable, newlines included, as Go
-// writes it in a string: \n, \x1b, \u202e. Bytes that are not UTF-8 become \x9b and so
-// on. What is left is one line.
+// Text returns s with unprintable characters, newlines included, escaped as in a Go string:
+// \n, \x1b, \u202e. Bytes that are not UTF-8 are escaped too, such as \x9b. The result is one
+// line.
 func Text(s string) string {
 	if plain(s) {
 		return s
@@ -40,8 +39,8 @@ func Text(s string) string {
 	return b.String()
 }
 
-// Name returns a name as it stands when all of it is printable, else in quotation
-// marks as Go writes a string, so that its beginning and end are seen.
+// Name returns a name unchanged if all of it is printable. Otherwise it returns the name as a
+// quoted Go string, which shows where the name begins and ends.
 func Name(s string) string {
 	if plain(s) {
 		return s
@@ -63,18 +62,19 @@ func plain(s string) bool {
 	return true
 }
 
-// printable takes the size into account: one byte is what an invalid sequence has.
+// printable reports whether r is printable. size is the number of bytes of r: an invalid
+// sequence is a utf8.RuneError of size 1.
 func printable(r rune, size int) bool {
 	return unicode.IsPrint(r) && (r != utf8.RuneError || size > 1)
 }
 
-// Error returns the text of an error. Only errors that were joined ([errors.Join],
-// [Below]) and those of a method Lines() []error are on lines of their own; newlines in
-// the text of any one of them came from elsewhere, as in the path of an
+// Error returns the quoted text of an error. Joined errors ([errors.Join], [Below]) and those
+// that a method Lines() []error returns are on separate lines. Newlines in the text of a
+// single error are quoted, because they come from outside, such as from the path of an
 // [io/fs.PathError].
 func Error(err error) string {
 	text := err.Error()
-	switch e := err.(type) { //nolint:errorlint // each is taken apart
+	switch e := err.(type) { //nolint:errorlint // the function unwraps step by step itself
 	case interface{ Lines() []error }:
 		lines := e.Lines()
 		return around(errors.Join(lines...).Error(), lines)
@@ -88,7 +88,7 @@ func Error(err error) string {
 	return Text(text)
 }
 
-// around quotes the text of an error and, each for itself, the errors that it wraps.
+// around quotes the text of an error, and each wrapped error in it separately.
 func around(text string, wrapped []error) string {
 	if plain(text) {
 		return text
@@ -102,7 +102,7 @@ func around(text string, wrapped []error) string {
 	for i, err := range wrapped {
 		before, after, found := strings.Cut(text, texts[i])
 		if !found {
-			break // it says something else: all that is left is its own text
+			break // the text does not contain that of the wrapped error
 		}
 		if joined {
 			before = ""
@@ -122,11 +122,11 @@ type heading struct{ error }
 func (h heading) Error() string { return h.error.Error() + ":" }
 func (h heading) Unwrap() error { return h.error }
 
-// Heading returns err with a colon behind its text, to be joined with the errors that
-// follow on lines of their own.
+// Heading returns err with a colon after its text, to be joined with errors on the following
+// lines.
 func Heading(err error) error { return heading{err} }
 
-// Below returns err, a colon, and lines of detail below it, indented.
+// Below returns an error with the text of err and a colon, and with indented lines below it.
 func Below(err error, lines ...string) error {
 	all := []error{Heading(err)}
 	for _, line := range lines {
@@ -135,8 +135,8 @@ func Below(err error, lines ...string) error {
 	return errors.Join(all...)
 }
 
-// Sprintf formats as [fmt.Sprintf] does. The text of every argument is quoted as Text
-// or, if it is an error, as Error does.
+// Sprintf formats as [fmt.Sprintf] does. It quotes the text of each argument with Text or, if
+// the argument is an error, with Error.
 func Sprintf(format string, args ...any) string {
 	if false {
 		_ = fmt.Sprintf(format, args...) // go vet shall check the formats
@@ -144,7 +144,7 @@ func Sprintf(format string, args ...any) string {
 	quoted := make([]any, len(args))
 	for i, a := range args {
 		quoted[i] = argument{a}
-		if _, number := a.(int); number { // which may be a width
+		if _, number := a.(int); number { // it may be a width
 			quoted[i] = a
 		}
 	}
@@ -159,7 +159,7 @@ func Fprintf(w io.Writer, format string, args ...any) (int, error) {
 	return io.WriteString(w, Sprintf(format, args...))
 }
 
-// argument formats its value, then quotes.
+// argument formats its value and then quotes the text.
 type argument struct{ value any }
 
 func (a argument) Format(s fmt.State, verb rune) {
@@ -169,12 +169,12 @@ func (a argument) Format(s fmt.State, verb rune) {
 	} else {
 		text = Text(fmt.Sprintf(fmt.FormatString(s, verb), a.value))
 	}
-	_, _ = io.WriteString(s, text) // nobody could be told
+	_, _ = io.WriteString(s, text) // Format cannot return an error
 }
 
-// JSON returns a document with what a terminal might obey in it as \u escapes. The
-// encoder leaves DEL, C1 controls and bidirectional overrides as they are. The document
-// means the same: such characters stand in strings alone.
+// JSON returns a JSON document in which characters that a terminal may obey are \u escapes.
+// encoding/json does not escape DEL, C1 controls and bidirectional overrides. The meaning of
+// the document does not change, because such characters occur only in strings.
 func JSON(document []byte) []byte {
 	var out []byte
 	for i := 0; i < len(document); {

@@ -14,8 +14,8 @@ import (
 	"github.com/imasign/imasign-build/internal/quote"
 )
 
-// hostile has one of each kind: C0, DEL, C1 as a character and as a byte, a newline, a
-// bidirectional override and isolate, both Unicode line ends, a broken sequence.
+// hostile has harmful characters of each kind: C0, DEL, C1 as a character and as a byte, a
+// newline, a bidirectional override and isolate, both Unicode line ends, an invalid sequence.
 const hostile = "a\x1b]0;pwn\x07\x7f\u009b31m\x9b\nimasign-build: ok\r\u202e\u2066\u2028\u2029\ufeff\xe2\x80"
 
 func oneHarmlessLine(t testing.TB, text string) {
@@ -40,7 +40,7 @@ func TestText(t *testing.T) {
 	}
 }
 
-// several is an error of lines that are not all that it wraps.
+// several is an error whose Lines are not all errors that it wraps.
 type several []error
 
 func (s several) Lines() []error {
@@ -68,7 +68,7 @@ func TestErrorsKeepTheLinesThatTheProgramJoined(t *testing.T) {
 	}
 }
 
-// other wraps an error of which its own text says nothing.
+// other wraps an error, but its text does not contain the wrapped error's.
 type other struct{}
 
 func (other) Error() string { return "says something else\n" }

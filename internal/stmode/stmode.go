@@ -1,13 +1,13 @@
-// Package stmode translates between st_mode, as system calls and file formats have it
-// (inode(7)), and [fs.FileMode].
+// Package stmode converts between st_mode of system calls and file formats (inode(7)) and
+// [fs.FileMode].
 package stmode
 
 import "io/fs"
 
 const typeBits = 0o170000
 
-// types are the bits of st_mode that say what a file is. Those of a regular file, and
-// any that nothing has, become no bit of a FileMode.
+// types are the values of the file type bits of st_mode. The value of a regular file, and
+// undefined values, have no bits in a FileMode.
 var types = map[uint32]fs.FileMode{
 	0o140000: fs.ModeSocket,
 	0o120000: fs.ModeSymlink,
@@ -23,8 +23,8 @@ var special = [...]struct {
 	flag fs.FileMode
 }{{0o4000, fs.ModeSetuid}, {0o2000, fs.ModeSetgid}, {0o1000, fs.ModeSticky}}
 
-// FileMode translates st_mode as [os.Lstat] does. Without type bits it is the mode of a
-// regular file.
+// FileMode converts st_mode as [os.Lstat] does. A mode without type bits is that of a regular
+// file.
 func FileMode(mode uint32) fs.FileMode {
 	m := fs.FileMode(mode&0o777) | types[mode&typeBits]
 	for _, s := range special {
@@ -35,7 +35,7 @@ func FileMode(mode uint32) fs.FileMode {
 	return m
 }
 
-// Permissions returns the permission bits of a mode as st_mode has them: mode & 07777.
+// Permissions returns the permission bits of a mode in the form of st_mode & 07777.
 func Permissions(mode fs.FileMode) uint32 {
 	bits := uint32(mode.Perm())
 	for _, s := range special {

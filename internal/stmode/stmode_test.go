@@ -11,7 +11,7 @@ import (
 	"github.com/imasign/imasign-build/internal/stmode"
 )
 
-// TestAsTheSystemHasIt compares both directions with what package os makes of files.
+// TestAsTheSystemHasIt compares both directions with the modes that package os returns.
 func TestAsTheSystemHasIt(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
@@ -42,7 +42,7 @@ func compare(t *testing.T, path string) {
 	t.Helper()
 	info, err := os.Lstat(path)
 	if os.IsNotExist(err) {
-		return // a device that has no node here
+		return // this machine does not have the device node
 	}
 	check(t, err)
 	st := info.Sys().(*syscall.Stat_t)
@@ -54,14 +54,14 @@ func compare(t *testing.T, path string) {
 	}
 }
 
-// TestEveryMode: no bit of the permissions is lost, whatever else there is.
+// TestEveryMode checks that no permission bit is lost, with any type.
 func TestEveryMode(t *testing.T) {
 	for mode := range uint32(1 << 16) {
 		if got := stmode.Permissions(stmode.FileMode(mode)); got != mode&0o7777 {
 			t.Fatalf("%06o became %04o", mode, got)
 		}
 	}
-	if got := stmode.FileMode(0o060660); got != fs.ModeDevice|0o660 { // not every machine has a node of this kind
+	if got := stmode.FileMode(0o060660); got != fs.ModeDevice|0o660 { // not every machine has a block device
 		t.Error(got)
 	}
 }
