@@ -6,8 +6,8 @@
 
 inherit imasign
 
-# An initramfs cannot hold signatures (cpio keeps no xattrs, and the kernel appraises
-# nothing that it loaded itself), so it is left alone.
+# An initramfs is not signed: cpio keeps no xattrs, and the kernel does not appraise files that
+# it loaded itself.
 IMASIGN_IMAGE ?= "${@'0' if imasign_is_initramfs(d) else '1'}"
 
 IMASIGN_ROOTFS_KEY ?= "${IMASIGN_KEY}"
@@ -15,38 +15,38 @@ IMASIGN_ROOTFS_CERT ?= "${IMASIGN_CERT}"
 IMASIGN_ROOTFS_KEY_PASS ?= "${IMASIGN_KEY_PASS}"
 IMASIGN_ROOTFS_HASH ?= "${IMASIGN_HASH}"
 
-# Which files: all regular ones or executable ones, narrowed by patterns like those of
-# .gitignore (docs/rootfs.md).
+# Which files are signed: all regular files or executable ones, limited by patterns like those
+# of .gitignore (docs/rootfs.md).
 IMASIGN_SELECT ?= "all"
 IMASIGN_INCLUDE ?= ""
 IMASIGN_EXCLUDE ?= ""
 IMASIGN_HASHED ?= ""
 
-# "1": a file that the policy of the initramfs would make the kernel refuse fails the
-# build. FLAGS are further ones of `imasign-build policy simulate`, such as --fs ext4.
+# "1": the build fails if the kernel would refuse a file under the policy of the initramfs.
+# IMASIGN_SIMULATE_FLAGS are further flags of `imasign-build policy simulate`, such as --fs ext4.
 IMASIGN_SIMULATE ?= "0"
 IMASIGN_SIMULATE_FLAGS ?= ""
 
-# Image types that were seen to keep security.ima, those that cannot, and which of the
-# latter are wanted all the same, unsigned. A type in neither list gets a warning.
+# Image types that keep security.ima (tested), types that cannot, and those of the latter that
+# are built unsigned. A type in none of the lists causes a warning.
 IMASIGN_FSTYPES ?= "btrfs erofs erofs-lz4 erofs-lz4hc ext2 ext3 ext4 jffs2 squashfs squashfs-lz4 squashfs-lzo squashfs-xz squashfs-zst tar wic wicenv"
 IMASIGN_FSTYPES_WITHOUT_XATTRS ?= "cpio cramfs f2fs hddimg iso vfat"
 IMASIGN_FSTYPES_UNSIGNED ?= ""
 
-# Room for one signature on the file system, in KiB: ext4 puts what does not fit into
-# its inode (256 bytes by default) into a block of its own.
+# Room for one signature in the file system, in KiB. If a signature does not fit into the inode
+# (256 bytes by default), ext4 stores it in a block of its own.
 IMASIGN_SPACE_PER_FILE ?= "4"
 
-# tar drops xattrs unless told. The quotes are for the shell.
+# tar drops xattrs by default. The quotes are for the shell.
 IMAGE_CMD_TAR:append = "${@" --xattrs --xattrs-include='security.*'" if imasign_signs_image(d) else ''}"
-# mkfs.jffs2 does as well.
+# So does mkfs.jffs2.
 EXTRA_IMAGECMD:append:jffs2 = "${@' --with-xattr' if imasign_signs_image(d) else ''}"
 # wic writes a new /etc/fstab, without its signature, into the finished file system.
 WIC_CREATE_EXTRA_ARGS:append = "${@' --no-fstab-update' if imasign_signs_image(d) else ''}"
 
 IMASIGN_MANIFEST = "${IMGDEPLOYDIR}/${IMAGE_NAME}.imasign.jsonl"
 IMASIGN_REPORT = "${IMGDEPLOYDIR}/${IMAGE_NAME}.imasign.json"
-# IMAGE_NAME has the time of the build.
+# IMAGE_NAME contains the time of the build.
 IMASIGN_MANIFEST[vardepvalue] = ""
 IMASIGN_REPORT[vardepvalue] = ""
 
@@ -58,21 +58,21 @@ def imasign_signs_image(d):
     return bb.utils.to_boolean(d.getVar('IMASIGN_IMAGE'))
 
 def imasign_base_type(d, fstype):
-    """Return what a file system type is before its conversions: ext4 for ext4.gz.bmap."""
+    """Return a file system type without its conversions: ext4 for ext4.gz.bmap."""
     conversions = (d.getVar('CONVERSIONTYPES') or '').split()
     while '.' in fstype and fstype.rsplit('.', 1)[1] in conversions:
         fstype = fstype.rsplit('.', 1)[0]
     return fstype
 
 def imasign_check_fstypes(d):
-    """Stop where an image type loses every signature."""
+    """Stop if an image type cannot keep signatures."""
     words = lambda variable: (d.getVar(variable) or '').split()
     for fstype in sorted({imasign_base_type(d, t) for t in words('IMAGE_FSTYPES')}):
         if fstype in words('IMASIGN_FSTYPES_UNSIGNED') or fstype in words('IMASIGN_FSTYPES'):
             continue
         if fstype in words('IMASIGN_FSTYPES_WITHOUT_XATTRS'):
-            bb.fatal('%s: an image of type %s keeps no xattrs, so no file in it would be signed. Take it out of IMAGE_FSTYPES, or name it in IMASIGN_FSTYPES_UNSIGNED, or set IMASIGN_IMAGE:pn-%s = "0" for an image that is not to be signed' % (d.getVar('PN'), fstype, d.getVar('PN')))
-        bb.warn('%s: imasign does not know whether an image of type %s keeps security.ima. Check, then add it to IMASIGN_FSTYPES' % (d.getVar('PN'), fstype))
+            bb.fatal('%s: an image of type %s keeps no xattrs, so no file in it would be signed. Remove the type from IMAGE_FSTYPES, or add it to IMASIGN_FSTYPES_UNSIGNED, or set IMASIGN_IMAGE:pn-%s = "0" if the image must not be signed' % (d.getVar('PN'), fstype, d.getVar('PN')))
+        bb.warn('%s: imasign does not know whether an image of type %s keeps security.ima. Check an image, then add the type to IMASIGN_FSTYPES' % (d.getVar('PN'), fstype))
 
 python () {
     if not imasign_signs_image(d):
@@ -91,11 +91,11 @@ python () {
 def imasign_policy(d):
     """Return the path of the policy that recipes/imasign-policy installs."""
     return d.getVar('IMASIGN_POLICY') or os.path.join(d.getVar('IMASIGN_LAYERDIR'), 'recipes/imasign-policy/files/ima_policy.default')
-# Its content is in file-checksums.
+# The content of the policy is in file-checksums.
 imasign_policy[vardepsexclude] += "IMASIGN_POLICY"
 
 def imasign_patterns(d):
-    """Return the flags that choose files."""
+    """Return the flags that select files."""
     flags = []
     for flag in ('include', 'exclude', 'hashed'):
         for pattern in (d.getVar('IMASIGN_' + flag.upper()) or '').split():
@@ -113,7 +113,7 @@ python imasign_sign_image () {
         os.unlink(old)
     choice = ['--hash', d.getVar('IMASIGN_ROOTFS_HASH'), '--select', d.getVar('IMASIGN_SELECT'), *imasign_patterns(d)]
     imasign_forget_other_choice(d, rootfs, choice)
-    # --force: what is signed by another key was signed by an earlier run of this task.
+    # --force: signatures by another key come from an earlier run of this task.
     out = imasign_run(d, ['rootfs', 'sign', '--json', '--force', '--manifest', manifest, *imasign_common_flags(d), *choice, rootfs], key='IMASIGN_ROOTFS')
     with open(report, 'w') as f:
         f.write(out)
@@ -125,10 +125,10 @@ imasign_sign_image[vardeps] += "IMASIGN_ROOTFS_HASH IMASIGN_SELECT IMASIGN_INCLU
 imasign_check_image[vardeps] += "IMASIGN_ALLOW_PRIVATE_KEYS"
 
 def imasign_forget_other_choice(d, rootfs, choice):
-    """Take off signatures of an earlier run that chose other files.
+    """Remove the signatures of an earlier run that selected other files.
 
-    do_image may run again on a root file system that it signed before. Without this
-    the image would depend on what was built earlier."""
+    do_image may run again on a root file system that it has signed before. Otherwise the
+    image would depend on earlier builds."""
     import json
     state = os.path.join(d.getVar('WORKDIR'), 'imasign-choice.json')
     if os.path.exists(state):
@@ -139,7 +139,7 @@ def imasign_forget_other_choice(d, rootfs, choice):
         json.dump(choice, f)
 
 def imasign_verify_image(d, rootfs, manifest):
-    """Read everything back, as the image types will read it: the tree is what the manifest says."""
+    """Read everything back as the image types will read it, and compare it with the manifest."""
     imasign_run(d, ['rootfs', 'verify', '--cert', d.getVar('IMASIGN_ROOTFS_CERT'), '--manifest', manifest, *imasign_common_flags(d), rootfs])
 
 python imasign_simulate_image () {
@@ -154,7 +154,7 @@ python imasign_simulate_image () {
 imasign_simulate_image[vardeps] += "IMASIGN_SIMULATE_FLAGS IMASIGN_KERNEL_VERSION"
 
 def imasign_link(d, path):
-    """Give a deployed file its name without a version, as images have it."""
+    """Link a deployed file to a name without a version, as images have one."""
     name, link = d.getVar('IMAGE_NAME'), d.getVar('IMAGE_LINK_NAME')
     if not link or link == name:
         return
@@ -164,7 +164,7 @@ def imasign_link(d, path):
     os.symlink(os.path.basename(path), target)
 imasign_link[vardepsexclude] += "IMAGE_NAME IMAGE_LINK_NAME"
 
-# Every task that reckons how large the file system becomes runs set_image_size.
+# Every task that computes the size of the file system runs set_image_size.
 python set_image_size:prepend () {
         imasign_reserve_space(d)
 }
@@ -192,12 +192,12 @@ python imasign_check_wic () {
     for offset in imasign_ext_partitions(image, int(d.getVar('WIC_SECTOR_SIZE') or 512)):
         found = imasign_ext_fstab(image, offset)
         if found is not None and found != value:
-            bb.fatal('%s: /etc/fstab in the partition at byte %d was written after signing, the kernel would refuse it. Leave --no-fstab-update in WIC_CREATE_EXTRA_ARGS and let base-files have the final fstab' % (image, offset))
+            bb.fatal('%s: /etc/fstab in the partition at byte %d was written after signing, so the kernel would refuse it. Keep --no-fstab-update in WIC_CREATE_EXTRA_ARGS, and put the final fstab into base-files' % (image, offset))
 }
 imasign_check_wic[vardepsexclude] += "IMAGE_NAME"
 
 def imasign_manifest_value(manifest, path):
-    """Return the security.ima that a manifest states for a path, None for none."""
+    """Return the security.ima of a path in a manifest, None if it has none."""
     import json
     with open(manifest) as f:
         for line in f:
@@ -210,8 +210,8 @@ def imasign_manifest_value(manifest, path):
 def imasign_ext_partitions(image, sector):
     """Yield the byte offsets of the ext2, ext3 and ext4 partitions of a disk image.
 
-    The table is an MBR or a GPT, as wic writes them, and counts in sectors of so many
-    bytes; the file systems are known by their magic number, 0xEF53 at byte 1080."""
+    The table is an MBR or a GPT, as wic writes them. sector is the size in bytes that its
+    numbers count in. A file system is recognised by its magic number, 0xEF53 at byte 1080."""
     with open(image, 'rb') as f:
         def at(offset, size):
             f.seek(offset)
@@ -221,7 +221,7 @@ def imasign_ext_partitions(image, sector):
         if any(e[4:5] == b'\xee' for e in entries):
             header = at(sector, 92)
             if header[:8] != b'EFI PART':
-                bb.fatal('%s: a protective MBR without a GPT; does WIC_SECTOR_SIZE fit?' % image)
+                bb.fatal('%s: a protective MBR without a GPT: check WIC_SECTOR_SIZE' % image)
             first, count, size = number(header[72:80]), number(header[80:84]), number(header[84:88])
             starts = [number(at(first * sector + i * size, 48)[32:40]) for i in range(min(count, 128))]
         else:
@@ -238,7 +238,7 @@ def imasign_ext_partitions(image, sector):
                 yield start * sector
 
 def imasign_ext_fstab(image, offset):
-    """Return security.ima of /etc/fstab in an ext file system, b'' without one, None without the file."""
+    """Return the security.ima of /etc/fstab in an ext file system: b'' if it has none, None if there is no such file."""
     import subprocess, tempfile
     where = '%s?offset=%d' % (image, offset)
     def debugfs(request):

@@ -1,11 +1,11 @@
-# For the recipe of an initramfs image that is built from initramfs-framework: adds
-# the module that loads the IMA certificates and the policy, and checks the result.
+# For the recipe of an initramfs image that uses initramfs-framework: adds the module that loads
+# the IMA certificates and the policy, and checks the result.
 #
 #   inherit core-image imasign-initramfs
 
 inherit imasign
 
-# Nothing in an initramfs can be signed.
+# Files in an initramfs cannot be signed.
 IMASIGN_IMAGE = "0"
 
 PACKAGE_INSTALL:append = " packagegroup-imasign-initramfs"
@@ -20,10 +20,10 @@ python imasign_check_initramfs () {
     modules = [os.path.basename(p) for p in sorted(glob.glob(os.path.join(root, 'init.d', '*')))]
     ours = [m for m in modules if m.endswith('-imasign')]
     if len(ours) != 1:
-        bb.fatal('%s: the initramfs has %d modules called imasign in /init.d' % (d.getVar('PN'), len(ours)))
+        bb.fatal('%s: the initramfs has %d modules named imasign in /init.d, not one' % (d.getVar('PN'), len(ours)))
     late = [m for m in modules if m > ours[0] and m != '99-finish']
     if late:
-        bb.fatal('%s: /init.d/%s would never run: /init.d/%s loads the policy and hands over to the root file system. Number it lower' % (d.getVar('PN'), late[0], ours[0]))
+        bb.fatal('%s: /init.d/%s would never run, because /init.d/%s loads the policy and switches to the root file system: give it a lower number' % (d.getVar('PN'), late[0], ours[0]))
 }
 do_image[postfuncs] += "imasign_check_initramfs"
 do_image[depends] += "imasign-build-native:do_populate_sysroot"

@@ -1,10 +1,10 @@
-# Gives a kernel what appraisal needs: the configuration in
-# recipes/linux/files/imasign.cfg and the certificates of IMASIGN_SYSTEM_CERT built in.
+# Configures a kernel for appraisal: adds recipes/linux/files/imasign.cfg, and builds in the
+# certificates of IMASIGN_SYSTEM_CERT.
 #
 #   KERNEL_CLASSES += "imasign-kernel"
 #
-# for any kernel that merges .cfg files of SRC_URI (kernel-yocto.bbclass does).
-# linux-yocto has it by itself where DISTRO_FEATURES has ima.
+# for any kernel that merges .cfg files of SRC_URI, as kernel-yocto.bbclass does. linux-yocto
+# inherits this class if DISTRO_FEATURES contains ima.
 
 inherit imasign
 
@@ -17,7 +17,7 @@ python imasign_builtin_certificate () {
     imasign_check_certificate(d, 'IMASIGN_SYSTEM_CERT')
     with open(d.getVar('IMASIGN_SYSTEM_CERT'), 'rb') as f:
         if b'-----BEGIN CERTIFICATE-----' not in f.read():
-            bb.fatal('IMASIGN_SYSTEM_CERT: %s is not PEM, which is what the kernel builds in' % d.getVar('IMASIGN_SYSTEM_CERT'))
+            bb.fatal('IMASIGN_SYSTEM_CERT: %s is not PEM, but the kernel builds in only PEM: convert it with openssl x509' % d.getVar('IMASIGN_SYSTEM_CERT'))
     # CONFIG_SYSTEM_TRUSTED_KEYS is relative to the build directory.
     shutil.copy(d.getVar('IMASIGN_SYSTEM_CERT'), os.path.join(d.getVar('B'), 'system_trusted_key.crt'))
 }

@@ -1,14 +1,14 @@
-# Puts file signatures into every RPM, before sstate stores it:
+# Adds file signatures to every RPM package before sstate stores it:
 #
 #   INHERIT += "imasign-rpm"
 #
-# rpm's IMA plugin sets them as security.ima when a package is installed on the device.
-# OpenPGP signatures (sign_rpm) stay valid and may be used beside it, in any order of
-# INHERIT: they do not cover the signature header. docs/yocto.md has every variable.
+# rpm's IMA plugin sets them as security.ima when the device installs a package. OpenPGP
+# signatures (sign_rpm) do not cover the signature header, so they stay valid, and the order of
+# the two classes in INHERIT does not matter. docs/yocto.md has every variable.
 
 inherit imasign
 
-# Packages for the device only: an SDK runs on machines that appraise nothing of ours.
+# Only packages for the device: machines that use an SDK do not appraise its files.
 IMASIGN_RPM ?= "${@'1' if d.getVar('CLASSOVERRIDE') == 'class-target' else '0'}"
 
 IMASIGN_RPM_KEY ?= "${IMASIGN_KEY}"
@@ -29,9 +29,9 @@ python () {
     if not imasign_signs_rpm(d):
         return
     if bb.utils.to_boolean(d.getVar('RPM_SIGN_FILES')) or d.getVar('RPM_FSK_PATH'):
-        bb.fatal('%s: RPM_SIGN_FILES or RPM_FSK_PATH is set, so rpmsign would sign files as well: imasign-rpm replaces it, unset both' % d.getVar('PN'))
+        bb.fatal('%s: RPM_SIGN_FILES or RPM_FSK_PATH is set, so rpmsign would sign files as well: unset both, because imasign-rpm replaces it' % d.getVar('PN'))
     imasign_check_key(d, 'IMASIGN_RPM')
-    # sign_rpm runs inside the task, sstate packs after its postfuncs.
+    # sign_rpm runs inside the task, and sstate packs after the task's postfuncs.
     d.appendVarFlag('do_package_write_rpm', 'postfuncs', ' imasign_sign_rpms')
     d.appendVarFlag('do_package_write_rpm', 'depends', ' imasign-build-native:do_populate_sysroot')
     d.appendVarFlag('do_package_write_rpm', 'file-checksums', ' ' + imasign_checksums(d, 'IMASIGN_RPM_CERT'))
@@ -39,10 +39,10 @@ python () {
 
 python imasign_sign_rpms () {
     import glob
-    # pseudo does not track what is to be deployed, so the tool runs without it.
+    # pseudo does not track files that are deployed, so the program runs without it.
     directory = d.getVar('PKGWRITEDIRRPM')
     if glob.glob(os.path.join(directory, '*', '*.rpm')):
         imasign_run(d, ['rpm', 'sign', *imasign_common_flags(d), directory], key='IMASIGN_RPM', unload=True)
-        # A recipe may have nothing but packages without files.
+        # A recipe may have only packages without files.
         imasign_run(d, ['rpm', 'verify', '--allow-empty', '--cert', d.getVar('IMASIGN_RPM_CERT'), *imasign_common_flags(d), directory], unload=True)
 }

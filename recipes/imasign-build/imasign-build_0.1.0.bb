@@ -1,18 +1,18 @@
 SUMMARY = "Signs the files of a device image for Linux IMA appraisal"
 HOMEPAGE = "https://github.com/imasign/imasign-build"
-# Of the program, then of the modules that are linked into it.
+# First the licence of the program, then those of the modules that are linked into it.
 LICENSE = "${@d.getVar('LICENSE_AND').join(['Apache-2.0', 'BSD-2-Clause', 'BSD-3-Clause', 'MIT', d.getVar('LICENSE_PD'), 'Unlicense'])}"
-# Blacksail wants SPDX expressions, releases before it do not know them.
+# Blacksail requires SPDX expressions; earlier releases do not support them.
 LICENSE_PD = "${@'LicenseRef-PD' if 'blacksail' in d.getVar('LAYERSERIES_CORENAMES') else 'PD'}"
 LICENSE_AND = "${@' AND ' if 'blacksail' in d.getVar('LAYERSERIES_CORENAMES') else ' & '}"
 LIC_FILES_CHKSUM = "file://src/${GO_IMPORT}/LICENSE;md5=3b83ef96387f14655fc854ddc3c6bd57"
 
 GO_IMPORT = "github.com/imasign/imasign-build"
 GO_INSTALL = "${GO_IMPORT}/cmd/imasign-build"
-# What go.mod asks for.
+# The Go version in go.mod.
 GO_MINIMUM = "1.26"
 
-# The sources are the layer's own, so that the classes and the program always match.
+# The sources are in the layer, so that the classes and the program always match.
 FILESEXTRAPATHS:prepend := "${IMASIGN_LAYERDIR}:"
 SRC_URI = "\
     file://LICENSE;subdir=${GO_SRCURI_DESTSUFFIX} \
@@ -26,20 +26,20 @@ require imasign-build-go-mods.inc
 
 inherit go-mod
 
-# Without cgo it can work neither under pseudo nor with libcrypto.
+# pseudo and libcrypto need cgo.
 export CGO_ENABLED = "1"
-# Nothing but what SRC_URI fetched: no proxy, no other toolchain.
+# Use only what SRC_URI fetched: no proxy, no other toolchain.
 export GOPROXY = "off"
 export GOTOOLCHAIN = "local"
-# TMPDIR may lie in somebody else's git repository.
+# TMPDIR may be inside another git repository, whose revision would be the wrong one.
 GOBUILDFLAGS:append = " -buildvcs=false"
 
 do_install () {
     install -D -m 0755 ${B}/${GO_BUILD_BINDIR}/imasign-build ${D}${bindir}/imasign-build
 }
 
-# libcrypto is opened at run time, so nothing finds it by itself. Without it RSA
-# signatures are the same bytes, made more slowly.
+# libcrypto is opened at run time, so BitBake does not detect the dependency. Without it, RSA
+# signatures are the same, but take longer.
 DEPENDS:append:class-native = " openssl-native"
 RRECOMMENDS:${PN}:class-target = "libcrypto"
 RRECOMMENDS:${PN}:class-nativesdk = "nativesdk-libcrypto"
@@ -51,5 +51,5 @@ python () {
     have = re.match(r'(\d+)\.(\d+)', d.getVar('GOVERSION') or '')
     want = d.getVar('GO_MINIMUM').split('.')
     if have and tuple(map(int, have.groups())) < tuple(map(int, want)):
-        raise bb.parse.SkipRecipe('imasign-build needs Go %s, this release has %s: take the program from the build machine with ASSUME_PROVIDED += "imasign-build-native" and HOSTTOOLS += "imasign-build" (docs/yocto.md)' % (d.getVar('GO_MINIMUM'), have.group()))
+        raise bb.parse.SkipRecipe('imasign-build needs Go %s, but this release has %s: use the program of the build machine with ASSUME_PROVIDED += "imasign-build-native" and HOSTTOOLS += "imasign-build" (docs/yocto.md)' % (d.getVar('GO_MINIMUM'), have.group()))
 }

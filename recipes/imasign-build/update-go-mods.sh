@@ -1,16 +1,15 @@
 #!/bin/sh
-# Writes imasign-build-go-mods.inc beside this script, or to the file that is named:
-# every module file that the go command reads to build cmd/imasign-build, as SRC_URI
+# Writes imasign-build-go-mods.inc beside this script, or to the file in the first argument. It
+# lists every module file that the go command reads to build cmd/imasign-build, as SRC_URI
 # entries for BitBake's gomod fetcher.
 #
-# The go command knows best what it needs: it fills an empty module cache, and what
-# is in there afterwards is the list. That is every module with a package of the
-# program, and the go.mod alone of those that only shape the graph.
+# The go command fills an empty module cache, and the list is its content: every module with a
+# package of the program, and for modules that only shape the graph the go.mod.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 out=${1:-$here/imasign-build-go-mods.inc}
 cd "$here/../.."
-# Asked first: what this machine has already.
+# First look for modules that this machine already has.
 GOPROXY="file://$(go env GOMODCACHE)/cache/download,$(go env GOPROXY)"
 cache=$(mktemp -d)
 trap 'GOMODCACHE=$cache go clean -modcache; rm -rf "$cache"' EXIT
@@ -19,9 +18,9 @@ GOPROXY=$GOPROXY GOMODCACHE=$cache GOFLAGS=-mod=readonly GOOS=linux CGO_ENABLED=
 
 entries() {
 	find "$cache/cache/download" -path '*/@v/*' \( -name '*.zip' -o -name '*.mod' \) | LC_ALL=C sort | while read -r file; do
-		# A zip has its go.mod in it.
+		# A zip contains its go.mod.
 		case $file in *.mod) [ ! -e "${file%.mod}.zip" ] || continue ;; esac
-		# In paths a capital letter is ! and the small one.
+		# In paths a capital letter is written as ! and the small letter.
 		path=$(printf %s "${file#"$cache/cache/download/"}" | sed 's/!\([a-z]\)/\U\1/g')
 		module=${path%/@v/*}
 		version=${path##*/@v/}

@@ -1,6 +1,6 @@
 SUMMARY = "Certificates for the device's IMA keyring"
-DESCRIPTION = "The certificates of IMASIGN_KEY and its like, under the names that the \
-kernel and the initramfs look for. Public parts only."
+DESCRIPTION = "The certificates of the signing keys, under the names that the kernel and \
+the initramfs look for. No private keys."
 LICENSE = "MIT"
 LIC_FILES_CHKSUM = "file://${COMMON_LICENSE_DIR}/MIT;md5=0835ade698e0bcf8506ecda2f7b4f302"
 
@@ -9,8 +9,8 @@ inherit imasign
 IMASIGN_ROOTFS_CERT ?= "${IMASIGN_CERT}"
 IMASIGN_RPM_CERT ?= "${IMASIGN_CERT}"
 
-# "1" puts the private key itself on the device, for boards that sign their own files
-# in development. It is then in the package, in sstate and in every image.
+# "1" puts the private key into a package, for development boards that sign their own files.
+# The key is then in the package and in sstate.
 IMASIGN_SHIP_PRIVATE_KEY ?= "0"
 
 INHIBIT_DEFAULT_DEPS = "1"
@@ -39,12 +39,12 @@ python do_compile () {
                         ('--revoked', (d.getVar('IMASIGN_REVOKED_CERTS') or '').split())):
         for path in paths:
             if not os.path.isabs(path):
-                bb.fatal('%s: give an absolute path, tasks run in other directories' % path)
+                bb.fatal('%s: give an absolute path, because tasks run in other directories' % path)
             flags += [flag, path]
     if d.getVar('IMASIGN_KERNEL_VERSION'):
         flags += ['--kernel', d.getVar('IMASIGN_KERNEL_VERSION')]
-    # Checks them by the kernel's rules, and names them as the hook looks for them. Better
-    # now than on the device: a certificate that .ima refuses is a device that does not boot.
+    # bundle checks them by the kernel's rules, and gives them the names that the hook looks
+    # for. If .ima refused a certificate, the device would not boot.
     bundle = os.path.join(d.getVar('B'), 'keys', 'bundle')
     imasign_run(d, ['initramfs', 'bundle', '--hook', 'initramfs-framework', '-o', bundle, *flags])
     for name in os.listdir(os.path.join(bundle, 'etc', 'keys')):
@@ -64,7 +64,7 @@ python () {
         return
     path = imasign_key_file(d.getVar('IMASIGN_KEY') or '')
     if not path:
-        bb.fatal('IMASIGN_SHIP_PRIVATE_KEY: IMASIGN_KEY names no file, so there is no key to ship')
+        bb.fatal('IMASIGN_SHIP_PRIVATE_KEY is set, but IMASIGN_KEY names no file: there is no key to ship')
     d.appendVar('do_install', '\n\tinstall -m 0400 %s ${D}${KEYS_DIR}/x509_ima.key\n' % path)
     d.appendVarFlag('do_install', 'file-checksums', ' %s:True' % path)
     d.appendVarFlag('do_install', 'postfuncs', ' imasign_warn_private_key')
@@ -73,11 +73,11 @@ python () {
 }
 
 python imasign_warn_private_key () {
-    bb.warn('IMASIGN_SHIP_PRIVATE_KEY is set: the private key is in imasign-key-store-ima-privkey and in sstate. Whoever has such a device, package or cache can sign for every device that trusts the key')
+    bb.warn('IMASIGN_SHIP_PRIVATE_KEY is set: the private key is in imasign-key-store-ima-privkey and in sstate. Anyone with such a device, package or cache can sign for every device that trusts the key')
 }
 
 PACKAGES = "${PN}-ima-cert ${PN}-system-trusted-cert"
 SUMMARY:${PN}-ima-cert = "Certificates for the .ima keyring, secondary CAs and revoked ones"
 FILES:${PN}-ima-cert = "${KEYS_DIR}/x509_*.der"
-SUMMARY:${PN}-system-trusted-cert = "The certificate that the kernel has built in, to look at"
+SUMMARY:${PN}-system-trusted-cert = "A copy of the certificate that is built into the kernel"
 FILES:${PN}-system-trusted-cert = "${KEYS_DIR}/system_trusted_key.crt"

@@ -4,12 +4,12 @@ LIC_FILES_CHKSUM = "file://${COMMON_LICENSE_DIR}/MIT;md5=0835ade698e0bcf8506ecda
 
 inherit imasign
 
-# A policy of your own, an absolute path, which the initramfs prefers to the default
-# one; that is what `imasign-build policy generate` writes.
+# The absolute path of a policy of your own, which the initramfs loads instead of the default
+# one. The default one is written by `imasign-build policy generate`.
 IMASIGN_POLICY ?= ""
 
 INHIBIT_DEFAULT_DEPS = "1"
-# Which policy a device has may depend on the machine.
+# The policy may depend on the machine.
 PACKAGE_ARCH = "${MACHINE_ARCH}"
 
 SRC_URI = "file://ima_policy.default"
@@ -23,9 +23,9 @@ python do_compile () {
     if not policy:
         return
     if not (os.path.isabs(policy) and os.path.isfile(policy)):
-        bb.fatal('IMASIGN_POLICY is %s: give the absolute path of a file' % policy)
+        bb.fatal('IMASIGN_POLICY is %s: give the absolute path of an existing file' % policy)
     kernel = ['--kernel', d.getVar('IMASIGN_KERNEL_VERSION')] if d.getVar('IMASIGN_KERNEL_VERSION') else []
-    # Better now than on the device, which would not boot.
+    # With a wrong policy the device would not boot.
     imasign_run(d, ['policy', 'check', '--initramfs', *kernel, policy])
 }
 do_compile[file-checksums] += "${@imasign_checksums(d, 'IMASIGN_POLICY')}"
@@ -41,6 +41,6 @@ do_install () {
 do_install[file-checksums] += "${@imasign_checksums(d, 'IMASIGN_POLICY')}"
 do_install[vardepsexclude] += "IMASIGN_POLICY"
 
-# Not a part of every root file system: the hook of the initramfs would load it there
-# once more.
+# Do not install this in a root file system: the hook of the initramfs would load the policy a
+# second time from there.
 FILES:${PN} = "${sysconfdir}/ima"

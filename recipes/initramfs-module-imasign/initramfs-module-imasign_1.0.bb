@@ -4,14 +4,14 @@ LIC_FILES_CHKSUM = "file://${COMMON_LICENSE_DIR}/MIT;md5=0835ade698e0bcf8506ecda
 
 PACKAGE_ARCH = "${MACHINE_ARCH}"
 
-# What `imasign-build initramfs bundle --hook initramfs-framework` makes, of the same
-# files.
+# The result is that of `imasign-build initramfs bundle --hook initramfs-framework`, from the
+# same files.
 FILESEXTRAPATHS:prepend := "${IMASIGN_LAYERDIR}/cmd/imasign-build/internal/initramfs/hooks:"
 SRC_URI = "file://body.sh file://framework.sh"
 S = "${@d.getVar('UNPACKDIR') or d.getVar('WORKDIR')}"
 INHIBIT_DEFAULT_DEPS = "1"
 
-# After 91-overlayroot, before 99-finish. The name of a module may have no dash.
+# After 91-overlayroot, before 99-finish. The name of a module must not contain a dash.
 IMASIGN_MODULE_NUMBER ?= "95"
 # "1" lets ima_appraise=off on the kernel's command line skip the policy.
 IMASIGN_ALLOW_OFF ?= "0"
@@ -29,10 +29,10 @@ do_install () {
 python () {
     number = d.getVar('IMASIGN_MODULE_NUMBER')
     if number not in map(str, range(92, 99)):
-        bb.fatal('IMASIGN_MODULE_NUMBER is %s: it has to be 92 to 98, after what mounts the root file system and before 99-finish' % number)
+        bb.fatal('IMASIGN_MODULE_NUMBER is %s: set it to 92 to 98, after the modules that mount the root file system and before 99-finish' % number)
 }
 
 FILES:${PN} = "/init.d"
 RDEPENDS:${PN} = "initramfs-framework-base imasign-key-store-ima-cert imasign-policy"
-# In meta-oe; needed for every certificate but the first.
+# In meta-oe; needed for all certificates except the first.
 RRECOMMENDS:${PN} = "${@bb.utils.contains('BBFILE_COLLECTIONS', 'openembedded-layer', 'keyutils', '', d)}"

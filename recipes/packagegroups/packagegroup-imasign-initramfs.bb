@@ -1,4 +1,4 @@
-SUMMARY = "What an initramfs needs that loads IMA certificates and a policy"
+SUMMARY = "Packages for an initramfs that loads IMA certificates and a policy"
 PACKAGE_ARCH = "${MACHINE_ARCH}"
 inherit packagegroup
 

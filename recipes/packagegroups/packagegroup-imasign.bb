@@ -1,8 +1,8 @@
-SUMMARY = "What a signed root file system needs"
+SUMMARY = "Packages for a signed root file system"
 PACKAGE_ARCH = "${MACHINE_ARCH}"
 inherit packagegroup
 
-# switch_root.static comes with DISTRO_FEATURES ima.
+# switch_root.static needs ima in DISTRO_FEATURES.
 RDEPENDS:${PN} = "util-linux-switch-root.static"
-# To look at keyrings; in meta-oe.
+# Shows keyrings; in meta-oe.
 RRECOMMENDS:${PN} = "${@bb.utils.contains('BBFILE_COLLECTIONS', 'openembedded-layer', 'keyutils', '', d)}"

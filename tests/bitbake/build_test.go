@@ -429,12 +429,12 @@ func (l *lab) refusals(t *testing.T) {
 	harness.Must(t, harness.Tool(t, "openssl"), "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", l.path("other.pem"))
 	harness.Must(t, "chmod", "0644", l.path("other.pem"))
 	for name, c := range map[string]struct{ extra, says string }{
-		"no key":              {"IMASIGN_KEYS_DIR = \"\"\n", "which key signs"},
+		"no key":              {"IMASIGN_KEYS_DIR = \"\"\n", "no signing key: set IMASIGN_KEYS_DIR"},
 		"key is missing":      {"IMASIGN_KEY = \"/nonexistent.key\"\n", "/nonexistent.key is not a file"},
 		"relative key":        {"IMASIGN_KEY = \"x.key\"\n", "give an absolute path"},
 		"certificate missing": {"IMASIGN_CERT = \"/nonexistent.crt\"\n", "/nonexistent.crt is not a file"},
-		"key as certificate":  {"IMASIGN_CERT = \"" + l.path("other.pem") + "\"\n", "holds a private key"},
-		"literal passphrase":  {"IMASIGN_KEY_PASS = \"" + misplaced + "\"\n", "it is not the passphrase"},
+		"key as certificate":  {"IMASIGN_CERT = \"" + l.path("other.pem") + "\"\n", "contains a private key"},
+		"literal passphrase":  {"IMASIGN_KEY_PASS = \"" + misplaced + "\"\n", "not the passphrase itself"},
 		"environment":         {"IMASIGN_KEY_PASS = \"env:PASSPHRASE\"\n", "bitbake-cookerdaemon.log"},
 		"literal PIN":         {"IMASIGN_KEY = \"pkcs11:token=t?pin-value=" + misplaced + "\"\n", "pin-source"},
 		"wrong passphrase":    {"IMASIGN_KEY_PASS = \"file:/etc/hostname\"\n", "passphrase"},
