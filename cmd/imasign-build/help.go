@@ -40,9 +40,9 @@ func (a *app) helpWidth() int {
 // setHelp makes root and all commands below it print the help of this file.
 func setHelp(a *app, root *cobra.Command) {
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) {
-		_ = a.printFile([]byte(help(cmd, a.helpWidth()))) // a.out keeps the error
+		_ = a.printFile([]byte(a.readable(help(cmd, a.helpWidth())))) // a.out keeps the error
 	})
-	root.SetUsageFunc(func(cmd *cobra.Command) error { return a.printFile([]byte(usage(cmd, a.helpWidth()))) })
+	root.SetUsageFunc(func(cmd *cobra.Command) error { return a.printFile([]byte(a.readable(usage(cmd, a.helpWidth())))) })
 }
 
 // newHelp is the command that prints the help of another one, or of a topic.
