@@ -3,7 +3,6 @@ module github.com/imasign/imasign-build
 go 1.26.0
 
 require (
-	filippo.io/nistec v0.0.4
 	github.com/ProtonMail/go-crypto v1.5.2
 	github.com/cavaliergopher/cpio v1.0.1
 	github.com/cavaliergopher/rpm v1.3.0

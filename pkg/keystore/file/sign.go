@@ -1,24 +1,22 @@
 package file
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/rsa"
 	"errors"
+	"sync/atomic"
 
 	"github.com/imasign/imasign-build/internal/libcrypto"
-	"github.com/imasign/imasign-build/internal/p256"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// sign makes a Key of a private key. P-256 has its own room; libcrypto signs RSA and
-// verifies RSA and the other curves. When it cannot be had, Go's own packages make the
-// same bytes, so this is worth a warning at most.
+// sign returns a Key that signs with private. libcrypto signs RSA, and verifies RSA and
+// ECDSA. If it is unavailable, Go's own packages make the same bytes; if it fails, opts.Warn
+// is told.
 func sign(private crypto.Signer, public *ima.PublicKey, opts keystore.Options) *keystore.Key {
-	if key := openP256(private, public); key != nil {
-		return key
-	}
 	key, err := openLibcrypto(private, public)
 	if err == nil {
 		return key
@@ -30,24 +28,30 @@ func sign(private crypto.Signer, public *ima.PublicKey, opts keystore.Options) *
 	if _, ok := private.(*rsa.PrivateKey); ok {
 		name = "crypto/rsa"
 	}
-	return newKey(ima.CryptoSigner(private), public, name, nil)
+	s := &goSigner{}
+	raw := ima.CryptoSigner(private)
+	s.raw.Store(&raw)
+	return newKey(s, public, name, s.Close)
 }
 
-// openP256 returns nil for any other key.
-func openP256(private crypto.Signer, public *ima.PublicKey) *keystore.Key {
-	ours, ok := private.(*ecdsa.PrivateKey)
-	certified, same := public.Public().(*ecdsa.PublicKey)
-	if !ok || !same {
-		return nil
+// goSigner signs with Go's own packages until it is closed.
+type goSigner struct{ raw atomic.Pointer[ima.RawSigner] }
+
+func (s *goSigner) SignRaw(ctx context.Context, h crypto.Hash, digests [][]byte) ([][]byte, error) {
+	raw := s.raw.Load()
+	if raw == nil {
+		return nil, keystore.ErrClosed
 	}
-	signer, err := p256.NewSigner(ours, certified)
-	if err != nil {
-		return nil
-	}
-	return newKey(signer, public, "crypto/ecdsa", signer.Close)
+	return (*raw).SignRaw(ctx, h, digests)
 }
 
-// provider is what libcrypto makes of a key.
+// Close drops the private key.
+func (s *goSigner) Close() error {
+	s.raw.Store(nil)
+	return nil
+}
+
+// provider is a key that libcrypto has opened.
 type provider interface {
 	ima.RawSigner
 	ima.SelfVerifying
