@@ -1,3 +1,3 @@
-// Package rpm drives rpm, rpmbuild, rpmsign, createrepo_c and dnf against each other
-// and, in its tests, against imasign-build. Package packages has what they work on.
+// Package rpm tests rpm, rpmbuild, rpmsign, createrepo_c and dnf with each other and with
+// imasign-build. Package packages makes the packages and repositories.
 package rpm

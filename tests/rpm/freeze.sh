@@ -1,10 +1,9 @@
 #!/bin/sh
-# Makes pkg/rpmsign/testdata/rpmsign-ima anew: Debian builds rpmsign without IMA
-# support, so this builds rpm 4.18 (Debian 12) and rpm 6.1 (Debian 14) with it, each
-# from Debian's source package and in a chroot of its own release, and signs packages
-# that the same rpm built. Needs root, mmdebstrap, 3 GB in $1 and 15 minutes, and
-# Debian's mirror. Keys that are already there are used again, so RSA signatures
-# stay what they were.
+# Makes pkg/rpmsign/testdata/rpmsign-ima anew. Debian builds rpmsign without IMA support, so
+# this builds rpm 4.18 (Debian 12) and rpm 6.1 (Debian 14) with it, from Debian's source
+# packages in chroots of these releases. Each signs packages that it built. Needs root,
+# mmdebstrap, Debian's mirror, 3 GB in $1 and 15 minutes. Existing keys are used again, so RSA
+# signatures do not change.
 #
 #	tests/rpm/freeze.sh /tmp/rpmsign-ima
 set -eu
@@ -16,8 +15,8 @@ common="build-essential gettext binutils-dev bzip2 debugedit gnupg libarchive-de
  libdbus-1-dev libdw-dev libelf-dev libfsverity-dev libgcrypt20-dev liblua5.3-dev liblzma-dev libmagic-dev libpopt-dev
  libreadline-dev libsqlite3-dev libxml2-dev libzstd-dev pkg-config xz-utils zlib1g-dev libimaevm-dev libssl-dev rpm dpkg-dev openssl"
 
-# chroot_of SUITE PACKAGE…: a release, with rpm's source unpacked in /src/rpm. A
-# frozen mirror's Release file may have expired; its signature is checked all the same.
+# chroot_of SUITE PACKAGE…: makes a chroot of a release, with rpm's source in /src/rpm. The
+# Release file of a frozen mirror may have expired, but its signature is always checked.
 chroot_of() {
 	suite=$1
 	shift

@@ -20,7 +20,7 @@ import (
 
 const frozenDir = "../../pkg/rpmsign/testdata/rpmsign-ima"
 
-// frozen is vectors.json: what rpmsign did to each package next to it.
+// frozen is vectors.json, which says what rpmsign did to each package beside it.
 type frozen struct {
 	Origin   string          `json:"origin"`
 	Packages []frozenPackage `json:"packages"`
@@ -29,17 +29,17 @@ type frozen struct {
 type frozenPackage struct {
 	File            string       `json:"file"`
 	From            string       `json:"from"`          // the package before Command
-	Key             string       `json:"key,omitempty"` // of --fskpath, in keys/
+	Key             string       `json:"key,omitempty"` // argument of --fskpath, in keys/
 	Command         string       `json:"command"`
 	Exit            int          `json:"exit"`              // of Command
-	Skipped         bool         `json:"skipped,omitempty"` // "identical signature, skipping": nothing was written
+	Skipped         bool         `json:"skipped,omitempty"` // rpmsign wrote nothing ("identical signature, skipping")
 	DigestAlgorithm int          `json:"digest_algorithm,omitempty"`
 	Files           []frozenFile `json:"files"`
-	// What the signature header has now. A sound package has one signature a file
+	// The content of the signature header. A sound package has one signature for each file
 	// and one length, or neither.
 	Signatures []string `json:"signatures,omitempty"`  // tag 274, in order
 	Lengths    []uint32 `json:"lengths,omitempty"`     // each tag 275
-	HeaderSize int      `json:"signature_header_size"` // in bytes from its magic at 96 to before its padding
+	HeaderSize int      `json:"signature_header_size"` // bytes from its magic at 96 to its padding
 }
 
 type frozenFile struct {
@@ -49,8 +49,8 @@ type frozenFile struct {
 	Digest string `json:"digest,omitempty"`
 }
 
-// TestFrozen checks the frozen packages against vectors.json, and both against rpm:
-// freeze.sh makes them anew.
+// TestFrozen compares the frozen packages with vectors.json, and both with rpm. freeze.sh makes
+// them.
 func TestFrozen(t *testing.T) {
 	if os.Getenv("FREEZE") != "" {
 		freeze(t)
@@ -81,7 +81,7 @@ func TestFrozen(t *testing.T) {
 	}
 }
 
-// wantAsWritten: the package on disk is the one that the vector describes.
+// wantAsWritten checks that the package matches the vector.
 func (p frozenPackage) wantAsWritten(t *testing.T) {
 	t.Helper()
 	if got := describe(t, p); got.HeaderSize != p.HeaderSize || !slices.Equal(got.Signatures, p.Signatures) || !slices.Equal(got.Lengths, p.Lengths) || !slices.Equal(got.Files, p.Files) {
@@ -89,7 +89,7 @@ func (p frozenPackage) wantAsWritten(t *testing.T) {
 	}
 }
 
-// wantSound: rpm takes the package and reads the same signatures from it.
+// wantSound checks that rpm accepts the package and reads the same signatures from it.
 func (p frozenPackage) wantSound(t *testing.T) {
 	t.Helper()
 	path := filepath.Join(frozenDir, p.File)
@@ -112,9 +112,9 @@ func (p frozenPackage) wantSound(t *testing.T) {
 	}
 }
 
-// frozenKey is one of keys/.
+// frozenKey is a key in keys/.
 type frozenKey struct {
-	signer ima.Signer // nil for ECDSA, whose signatures by libimaevm are random
+	signer ima.Signer // nil for ECDSA, because libimaevm's ECDSA signatures are random
 	public *ima.PublicKey
 	ring   *ima.Keyring
 }
@@ -146,8 +146,8 @@ func pemBlock(t *testing.T, file string) []byte {
 	return block.Bytes
 }
 
-// want verifies the i-th signature of p over that file's digest. An RSA signature
-// must be what signing again gives, byte for byte.
+// want verifies the i-th signature of p over the digest of the file. Signing again with RSA must
+// give the same bytes.
 func (k *frozenKey) want(t *testing.T, p frozenPackage, i int) {
 	t.Helper()
 	value, err := hex.DecodeString(p.Signatures[i])
@@ -157,7 +157,7 @@ func (k *frozenKey) want(t *testing.T, p frozenPackage, i int) {
 	v, err := ima.Parse(value)
 	check(t, err)
 	if v.Hash == ima.MD5 {
-		return // nothing here computes or signs it
+		return // this program does not compute or sign MD5
 	}
 	_, err = k.ring.Verify(value, ima.Statement{Form: ima.ContentSignature(), Hash: v.Hash, Digest: digest})
 	check(t, err)
@@ -171,8 +171,8 @@ func (k *frozenKey) want(t *testing.T, p frozenPackage, i int) {
 	}
 }
 
-// freeze writes vectors.json from the packages that freeze.sh made and the commands
-// that it noted.
+// freeze writes vectors.json from the packages that freeze.sh made and the commands that it
+// recorded.
 func freeze(t *testing.T) {
 	t.Helper()
 	f := frozen{Origin: "v4: rpm 4.18.0+dfsg-1+deb12u1, libimaevm2 1.4-1.2+b2; v6: rpm 6.1.0-1, libimaevm4 1.5-2+b2; made by tests/rpm/freeze.sh"}
@@ -192,7 +192,7 @@ func freeze(t *testing.T) {
 	check(t, os.WriteFile(filepath.Join(frozenDir, "vectors.json"), append(out, '\n'), 0o644))
 }
 
-// describe fills in what is read from the package itself.
+// describe adds what the package itself states.
 func describe(t *testing.T, p frozenPackage) frozenPackage {
 	t.Helper()
 	path := filepath.Join(frozenDir, p.File)

@@ -15,8 +15,8 @@ import (
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
-// TestGPGAgent signs packages and a repository's metadata with keys that only gpg's
-// agent has: rpm and gpg verify them.
+// TestGPGAgent signs packages and a repository's metadata with keys that only gpg's agent has.
+// rpm and gpg verify them.
 func TestGPGAgent(t *testing.T) {
 	keys, program := harness.Keys(t, "p256"), harness.Program(t)
 	for key, want := range map[string]string{"rsa": "Header V4 RSA/SHA256 Signature, key ID", "ed25519": "Header V4 EdDSA/SHA256 Signature, key ID"} {
@@ -66,8 +66,8 @@ func TestGPGAgent(t *testing.T) {
 	}
 }
 
-// TestGPGIsTheChildOfItsParent: gpg has no secret of ours, no descriptor but its own,
-// and is gone when the process that started it was killed.
+// TestGPGIsTheChildOfItsParent checks that gpg gets no secret and no descriptors except its own,
+// and ends when the process that started it is killed.
 func TestGPGIsTheChildOfItsParent(t *testing.T) {
 	keys, dir := harness.Keys(t, "p256"), t.TempDir()
 	started := filepath.Join(dir, "started")
@@ -79,7 +79,7 @@ func TestGPGIsTheChildOfItsParent(t *testing.T) {
 	defer secret.Close()
 	cmd := exec.Command(harness.Program(t), append([]string{"rpm", "sign", "--key-pass", "env:OF_THE_KEY", "--openpgp-key", "gpg:a", "--openpgp-pass", "env:OF_GPG", packages.Copy(t, "zstd", dir)}, keyFlags(keys)...)...)
 	cmd.Env = []string{"PATH=" + dir + ":" + os.Getenv("PATH"), "OF_THE_KEY=one-secret", "OF_GPG=other-secret", "KEPT=1"}
-	cmd.ExtraFiles = slices.Repeat([]*os.File{secret}, 6) // which gpg is not to have
+	cmd.ExtraFiles = slices.Repeat([]*os.File{secret}, 6) // gpg must not get these
 	check(t, cmd.Start())
 	_, err = os.ReadFile(started) // until gpg runs
 	check(t, err)
@@ -90,14 +90,14 @@ func TestGPGIsTheChildOfItsParent(t *testing.T) {
 		t.Errorf("gpg has\n%s", text)
 	}
 	for _, fd := range log[len(log)-7:] {
-		if slices.Contains([]string{"5", "6", "7", "8", "9"}, fd) { // 10 and 11 are the shell's own
+		if slices.Contains([]string{"5", "6", "7", "8", "9"}, fd) { // 10 and 11 belong to the shell
 			t.Errorf("gpg has descriptors %s", log[len(log)-7:])
 		}
 	}
 	for pid := log[0]; ; {
 		status, err := os.ReadFile("/proc/" + pid + "/stat")
 		if err != nil || strings.Contains(string(status), ") Z ") {
-			return // gone, or waiting for whoever reaps it
+			return // gone, or a zombie
 		}
 		time.Sleep(10 * time.Millisecond)
 	}

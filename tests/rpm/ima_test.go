@@ -11,14 +11,14 @@ import (
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
-// TestIMAPlugin installs what rpmsign signed: the plugin brings the signatures to
-// the files, and evmctl verifies them.
+// TestIMAPlugin installs packages signed by rpmsign. The plugin sets the signatures on the files,
+// and evmctl verifies them.
 func TestIMAPlugin(t *testing.T) {
 	for _, c := range []struct {
 		file, cert string
 		verified   int
 	}{
-		// 26 files are signed in rich; three are configuration and one of them can be executed.
+		// 26 files in rich are signed. Three are configuration, one of which can be executed.
 		{"v4/rich.rsa2048.rpm", "rsa2048.crt", 23},
 		{"v4/sha512.p256.rpm", "p256.crt", 4},
 		{"v4/verity.rpm", "rsa2048.crt", 4},
@@ -37,8 +37,8 @@ func TestIMAPlugin(t *testing.T) {
 
 func frozenPath(file string) string { return filepath.Join(frozenDir, file) }
 
-// TestIMAPluginConfig: with its macro the plugin signs all configuration too, and what
-// is edited keeps a signature that no longer holds; without it there is none.
+// TestIMAPluginConfig checks that the plugin with its macro also sets signatures on
+// configuration, where an edited file keeps an invalid one, and none without the macro.
 func TestIMAPluginConfig(t *testing.T) {
 	for _, flags := range [][]string{{"--define", "_ima_sign_config_files 1"}, nil} {
 		root, signed := t.TempDir(), flags != nil
@@ -55,7 +55,7 @@ func TestIMAPluginConfig(t *testing.T) {
 	}
 }
 
-// TestCheckInstalled: the check that other tests lean on finds what is wrong.
+// TestCheckInstalled checks that CheckInstalled finds faults.
 func TestCheckInstalled(t *testing.T) {
 	signed, root := frozenPath("v4/sha256.rsa2048.rpm"), t.TempDir()
 	packages.Install(t, root, signed)
@@ -77,8 +77,8 @@ func wantEach(t *testing.T, err error, text string, times int) {
 	}
 }
 
-// TestIMAPluginIgnores: rpm installs a package whose signatures do not match its
-// files in number, and sets none of them.
+// TestIMAPluginIgnores checks that rpm installs a package with another number of signatures
+// than files, and sets none of them.
 func TestIMAPluginIgnores(t *testing.T) {
 	root, file := t.TempDir(), frozenPath("v4/defect-delsign-sign.rpm")
 	packages.Install(t, root, file)

@@ -12,7 +12,7 @@ import (
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
-// indexed lists the files below dir that createrepo_c puts into metadata.
+// indexed lists the files below dir that createrepo_c lists in metadata.
 func indexed(t *testing.T, dir string) (files []string) {
 	t.Helper()
 	packages.CreateRepo(t, dir, "--general-compress-type=gz")
@@ -27,8 +27,8 @@ func indexed(t *testing.T, dir string) (files []string) {
 	return files
 }
 
-// TestLinkedPackages: whatever createrepo_c indexes by way of symbolic links, verify
-// judges, sign signs, or says why not.
+// TestLinkedPackages checks that verify and sign process every package that createrepo_c lists
+// through symbolic links, or say why not.
 func TestLinkedPackages(t *testing.T) {
 	keys, program := harness.Keys(t, "p256"), harness.Program(t)
 	cert := []string{"--progress=none", "--cert", filepath.Join(keys, "x509_ima.crt")}

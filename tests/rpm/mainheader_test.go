@@ -11,14 +11,14 @@ import (
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
-// Where rpm 4.13 put file signatures.
+// The tags where rpm 4.13 wrote file signatures.
 const (
 	mainSignatures      = 5090
 	mainSignatureLength = 5091
 )
 
-// TestMainHeader: every command sees file signatures in the main header, and none
-// makes a package that rpm refuses.
+// TestMainHeader checks that every command reads file signatures in the main header, and that
+// none makes a package that rpm refuses.
 func TestMainHeader(t *testing.T) {
 	keys, program, dir := harness.Keys(t, "p256"), harness.Program(t), t.TempDir()
 	cert := []string{"--cert", filepath.Join(keys, "x509_ima.crt")}

@@ -12,7 +12,7 @@ import (
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
-// claims is what `rpm -qp --qf` must say of each package that rpmbuild makes.
+// claims is what `rpm -qp --qf` must print about each package by rpmbuild.
 func claims() map[string]string {
 	const format = "%{PAYLOADCOMPRESSOR} %{FILEDIGESTALGO} %{ARCH} %{SOURCEPACKAGE}"
 	return map[string]string{
@@ -46,8 +46,8 @@ func TestPackages(t *testing.T) {
 	}
 }
 
-// wantDigestsOK has rpm check the package's digests, and refuse it with a byte of
-// its payload changed.
+// wantDigestsOK checks that rpm accepts the digests of the package, and refuses it after a
+// change in the payload.
 func wantDigestsOK(t *testing.T, path string) {
 	t.Helper()
 	r := packages.Checksig(t, path)
@@ -64,8 +64,8 @@ func wantDigestsOK(t *testing.T, path string) {
 	}
 }
 
-// TestReproducible: the same recipe gives the same bytes, so that what fails once
-// fails again.
+// TestReproducible checks that the same recipe makes the same bytes, so that a failure can be
+// repeated.
 func TestReproducible(t *testing.T) {
 	r := harness.RunCommand(t, exec.Command("rpm", "-qp", "--qf", "%{BUILDTIME} %{BUILDHOST}", packages.Path(t, "rich")))
 	if r.Out != "1700000000 localhost" {
@@ -157,7 +157,7 @@ func wantHardLinks(t *testing.T, path string) {
 	}
 }
 
-// TestLegacy: what older versions of rpm did not know is not there.
+// TestLegacy checks that old formats have no tags of newer ones.
 func TestLegacy(t *testing.T) {
 	for name, region := range map[string]bool{"el5": true, "el6": true, "rpm3": false} {
 		path := packages.Path(t, name)
@@ -179,8 +179,7 @@ func TestLegacy(t *testing.T) {
 	}
 }
 
-// TestCompose: the writer that tests make wrong packages with writes right ones
-// byte for byte.
+// TestCompose checks that the writer for wrong packages writes right packages byte for byte.
 func TestCompose(t *testing.T) {
 	for _, name := range []string{"rich", "empty", "openpgp-rsa", "source"} {
 		path := packages.Path(t, name)

@@ -11,8 +11,8 @@ import (
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
-// TestRepositoryLife goes through what a repository sees in its life, and has dnf
-// install from it at every station.
+// TestRepositoryLife takes a repository through everything that happens to one, and installs
+// from it with dnf after each step.
 func TestRepositoryLife(t *testing.T) {
 	t.Parallel()
 	keys, dir := harness.Keys(t, "p256"), t.TempDir()
@@ -64,7 +64,7 @@ func TestRepositoryLife(t *testing.T) {
 	signedAs(root, "zstd")
 	signedAs(root, "xz")
 
-	// Stripped in place: dnf refuses, until the metadata are made anew.
+	// Stripped in place: dnf refuses packages until the metadata is made anew.
 	harness.Must(t, harness.Program(t), "rpm", "strip", repo)
 	install(1, "imatest-zstd")
 	if r := verify(); r.Code != 3 || !strings.Contains(r.Out, "differs") {
@@ -80,7 +80,7 @@ func TestRepositoryLife(t *testing.T) {
 	install(0, "imatest-zstd", "imatest-xz")
 }
 
-// TestChildGetsNothing: createrepo_c does not get the descriptor of a passphrase.
+// TestChildGetsNothing checks that createrepo_c does not get the descriptor of a passphrase.
 func TestChildGetsNothing(t *testing.T) {
 	keys, dir := harness.Keys(t, "p256"), t.TempDir()
 	repo, bin, pass := filepath.Join(dir, "repo"), filepath.Join(dir, "bin"), filepath.Join(dir, "passphrase")

@@ -10,7 +10,7 @@ import (
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
-// TestRepository has dnf install from a repository on this machine.
+// TestRepository installs from a repository on this machine with dnf.
 func TestRepository(t *testing.T) {
 	repo := t.TempDir()
 	packages.Repository(t, repo, "openpgp-rsa", "openpgp-empty", "xz")
@@ -39,7 +39,7 @@ func TestRepository(t *testing.T) {
 	}
 }
 
-// TestRepositoryIMA: rpm's IMA plugin runs below dnf too.
+// TestRepositoryIMA checks that dnf uses rpm's IMA plugin too.
 func TestRepositoryIMA(t *testing.T) {
 	repo, root, signed := t.TempDir(), t.TempDir(), frozenPath("v4/sha256.rsa2048.rpm")
 	harness.Must(t, "cp", signed, repo)
@@ -62,8 +62,8 @@ func frozenAbs(t *testing.T, file string) string {
 	return path
 }
 
-// TestDownload: dnf downloads by the checksums in repodata, and refuses a package
-// that was changed after createrepo_c.
+// TestDownload checks that dnf verifies the checksums in repodata, and refuses a package that
+// was changed after createrepo_c.
 func TestDownload(t *testing.T) {
 	repo, to := t.TempDir(), t.TempDir()
 	packages.Repository(t, repo, "zstd")

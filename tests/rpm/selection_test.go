@@ -11,7 +11,7 @@ import (
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
-// signatures are those of a package by path, as rpm prints them.
+// signatures returns the signatures of a package by path, as rpm prints them.
 func signatures(t *testing.T, path string) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -22,8 +22,8 @@ func signatures(t *testing.T, path string) map[string]string {
 	return all
 }
 
-// TestSignedAgainInPart signs packages of every kind with one key, and with another one
-// but for one file: rpm finds the old signature of that file, also when the others are
+// TestSignedAgainInPart signs packages of every kind with one key, and then all files except one
+// with another key. rpm reads the old signature of that file, also after the others are
 // stripped.
 func TestSignedAgainInPart(t *testing.T) {
 	first, second := harness.Keys(t, "rsa2048"), harness.Keys(t, "p256")
@@ -104,8 +104,8 @@ chmod 755 %{buildroot}/etc/script
 /etc/*
 `
 
-// TestSelectExecutable asks for the files of a package that can be executed or loaded.
-// rpm 4.18 gives no colour to those that have no execute bit.
+// TestSelectExecutable selects the files of a package that can be executed or loaded. rpm 4.18
+// gives no colour to files without an execute bit.
 func TestSelectExecutable(t *testing.T) {
 	dir, keys := t.TempDir(), harness.Keys(t, "p256")
 	spec := filepath.Join(dir, "elf.spec")
@@ -122,7 +122,7 @@ func TestSelectExecutable(t *testing.T) {
 	}
 	harness.Must(t, harness.Program(t), "rpm", "verify", "--require", "executable", "--cert", filepath.Join(keys, "x509_ima.crt"), path)
 
-	// A package that says nothing about its files.
+	// A package without these tags.
 	f := read(t, path)
 	f.Header = packages.Without(f.Header, 1140, 1141, 1142)
 	check(t, os.WriteFile(path, f.Pack(), 0o644))

@@ -12,7 +12,7 @@ import (
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
-// keyFlags name a key set's file key to the program.
+// keyFlags returns the program's flags for the file key of a key set.
 func keyFlags(keys string) []string {
 	return []string{"--progress=none", "--key", filepath.Join(keys, "x509_ima.key"), "--cert", filepath.Join(keys, "x509_ima.crt")}
 }
@@ -22,7 +22,7 @@ func rpmSign(t *testing.T, keys string, args ...string) string {
 	return harness.Must(t, harness.Program(t), append(append([]string{"rpm", "sign"}, keyFlags(keys)...), args...)...)
 }
 
-// TestSigned signs packages of every kind, and asks rpm about each.
+// TestSigned signs packages of every kind and checks each with rpm.
 func TestSigned(t *testing.T) {
 	keys := harness.Keys(t, "rsa2048")
 	for _, name := range []string{
@@ -69,7 +69,7 @@ func content(t *testing.T, path string) []byte {
 	return b
 }
 
-// restOf is everything behind the signature header, by a reader of its own.
+// restOf returns everything after the signature header, with a reader of its own.
 func restOf(t *testing.T, path string) []byte {
 	t.Helper()
 	header, err := packages.SignatureHeader(path)
@@ -78,8 +78,8 @@ func restOf(t *testing.T, path string) []byte {
 	return content(t, path)[lead+(len(header)+7)/8*8:]
 }
 
-// TestInstalled installs signed packages with rpm's IMA plugin: evmctl and ours
-// accept what lands on the disk.
+// TestInstalled installs signed packages with rpm's IMA plugin. evmctl and this program accept
+// the installed files.
 func TestInstalled(t *testing.T) {
 	for _, c := range []struct{ algorithm, name string }{{"rsa2048", "rich"}, {"p256", "zstd"}, {"p384", "sha384"}, {"rsa4096", "sha512"}} {
 		t.Run(c.algorithm+"-"+c.name, func(t *testing.T) {
@@ -104,8 +104,8 @@ func TestInstalled(t *testing.T) {
 	}
 }
 
-// TestRepositorySigned has dnf install from a repository that was signed and
-// exchanged, with the OpenPGP key of packages and metadata made anew.
+// TestRepositorySigned installs with dnf from a repository that was signed and exchanged, with
+// new OpenPGP signatures of packages and metadata.
 func TestRepositorySigned(t *testing.T) {
 	keys, dir := harness.Keys(t, "rsa2048"), t.TempDir()
 	repo, next := filepath.Join(dir, "repo"), filepath.Join(dir, "next")
@@ -126,8 +126,8 @@ func TestRepositorySigned(t *testing.T) {
 	}
 }
 
-// TestReserveKeepsMetadataTrue signs, in the second in which it was made, a
-// package that keeps its size: the repository's checksum must be of what is there.
+// TestReserveKeepsMetadataTrue signs a package that keeps its size, in the second in which it
+// was made. The checksum in the repository must be that of the signed package.
 func TestReserveKeepsMetadataTrue(t *testing.T) {
 	keys, dir := harness.Keys(t, "p256"), t.TempDir()
 	repo, next := filepath.Join(dir, "repo"), filepath.Join(dir, "next")

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the throw-away keys that are missing in /frozen/keys, and imports the OpenPGP ones.
+# Makes the keys for tests that are missing in /frozen/keys, and imports the OpenPGP keys.
 set -eu
 export GNUPGHOME=/tmp/gnupg
 cd /frozen/keys

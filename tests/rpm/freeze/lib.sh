@@ -1,5 +1,5 @@
 #!/bin/sh
-# What v4.sh and v6.sh share; they run in a chroot that freeze.sh made.
+# Shared by v4.sh and v6.sh, which run in a chroot by freeze.sh.
 export GNUPGHOME=/tmp/gnupg SOURCE_DATE_EPOCH=1700000000 LC_ALL=C.UTF-8
 keys=/frozen/keys
 

@@ -18,7 +18,7 @@ type recipe struct {
 	source  bool
 }
 
-// zstd is what today's distributions compress payloads with.
+// zstd is the payload compression of current distributions.
 const zstd = "_binary_payload w3.zstdio"
 
 func recipes() map[string]recipe {
@@ -29,7 +29,7 @@ func recipes() map[string]recipe {
 		"empty":     {spec: "empty"},
 		"noarch":    {spec: "plain", defines: []string{zstd, "noarch 1"}},
 		"source":    {spec: "plain", source: true},
-		// The least: rpm 4.18 adds 32 bytes to what is asked.
+		// The smallest reserve: rpm 4.18 adds 32 bytes to the number.
 		"no-reserve":    {spec: "plain", defines: []string{zstd, "__gpg_reserved_space 0"}},
 		"large-reserve": {spec: "plain", defines: []string{zstd, "__gpg_reserved_space 65536"}},
 	}
@@ -39,7 +39,7 @@ func recipes() map[string]recipe {
 	} {
 		all[name] = recipe{spec: "plain", defines: []string{"_binary_payload " + io}}
 	}
-	// The numbers are OpenPGP's (RFC 4880, section 9.4), as in tag 5011.
+	// The numbers are those of OpenPGP (RFC 4880, section 9.4), as in tag 5011.
 	for name, id := range map[string]int{"md5": 1, "sha1": 2, "sha256": 8, "sha384": 9, "sha512": 10, "sha224": 11} {
 		all[name] = recipe{spec: "plain", defines: []string{zstd, fmt.Sprint("_binary_filedigest_algorithm ", id)}}
 	}
@@ -47,8 +47,8 @@ func recipes() map[string]recipe {
 	return all
 }
 
-// build runs rpmbuild and returns the package. Its result depends on the recipe
-// and on rpm's version alone, neither on the clock nor on the machine.
+// build runs rpmbuild and returns the package. The result depends only on the recipe and on rpm's
+// version, not on the clock or the machine.
 func (r recipe) build(name string) (string, error) {
 	dir, err := directory(name)
 	if err != nil {
@@ -94,7 +94,7 @@ func (r recipe) command(name, dir, spec string) *exec.Cmd {
 	return cmd
 }
 
-// plainEnv keeps the macros and the locale of whoever runs the tests out.
+// plainEnv returns an environment without the user's macros and locale.
 func plainEnv(home string) []string {
 	return []string{"PATH=" + os.Getenv("PATH"), "HOME=" + home, "LC_ALL=C.UTF-8"}
 }

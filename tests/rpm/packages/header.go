@@ -13,7 +13,7 @@ import (
 	"slices"
 )
 
-// Tags and types that tests name (rpm's include/rpm/rpmtag.h).
+// Tags and types that tests use (rpm's include/rpm/rpmtag.h).
 const (
 	TagSignatures          = 62   // region of the signature header
 	TagImmutable           = 63   // region of the main header
@@ -40,14 +40,14 @@ const (
 	regionSize = entrySize
 )
 
-// Tag is one entry of a header, with its data as it is stored: numbers big-endian,
-// strings ended by a zero byte.
+// Tag is one entry of a header. Data is as stored: numbers are big-endian, strings end with
+// NUL.
 type Tag struct {
 	Tag, Type, Count uint32
 	Data             []byte
 }
 
-// Strings splits the data of a string, a string array or an i18n string.
+// Strings returns the items of a string, a string array or a table of translations.
 func (t Tag) Strings() []string {
 	var all []string
 	for _, s := range bytes.Split(bytes.TrimSuffix(t.Data, []byte{0}), []byte{0}) {
@@ -56,11 +56,11 @@ func (t Tag) Strings() []string {
 	return all
 }
 
-// Int32 is the first number of an int32 entry.
+// Int32 returns the first number of an int32 entry.
 func (t Tag) Int32() uint32 { return binary.BigEndian.Uint32(t.Data) }
 
-// File is a package taken apart. It trusts its input: it reads what real tools
-// have written and writes what a test wants to be wrong.
+// File is a parsed package. The parser trusts its input: it reads packages by real tools and
+// writes the faults that a test wants.
 type File struct {
 	Lead      []byte
 	Signature []Tag // without the region's entry
@@ -68,7 +68,7 @@ type File struct {
 	Payload   []byte
 }
 
-// Read takes the package at path apart.
+// Read parses the package at path.
 func Read(path string) (*File, error) {
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -85,8 +85,8 @@ func Read(path string) (*File, error) {
 	return &File{content[:leadSize], signature, header, payload}, nil
 }
 
-// SignatureHeader returns the bytes of the signature header of the package at path,
-// from its magic to before its padding.
+// SignatureHeader returns the bytes of the signature header of the package at path, from its
+// magic to its padding.
 func SignatureHeader(path string) ([]byte, error) {
 	content, err := os.ReadFile(path)
 	if err != nil {
@@ -95,7 +95,7 @@ func SignatureHeader(path string) ([]byte, error) {
 	return content[leadSize : leadSize+headerSize(content[leadSize:])], nil
 }
 
-// Find returns the first entry with that tag.
+// Find returns the first entry with the tag.
 func Find(tags []Tag, tag uint32) (Tag, bool) {
 	i := slices.IndexFunc(tags, func(t Tag) bool { return t.Tag == tag })
 	if i < 0 {
@@ -104,7 +104,7 @@ func Find(tags []Tag, tag uint32) (Tag, bool) {
 	return tags[i], true
 }
 
-// Without returns tags without the entries named.
+// Without returns tags without the entries with the numbers.
 func Without(tags []Tag, drop ...uint32) []Tag {
 	return slices.DeleteFunc(slices.Clone(tags), func(t Tag) bool { return slices.Contains(drop, t.Tag) })
 }
@@ -115,7 +115,7 @@ func headerSize(b []byte) int {
 
 func padding(n int) int { return -n & 7 }
 
-// parse returns the entries of the header that b starts with, and what follows.
+// parse returns the entries of the header at the start of b, and the bytes after it.
 func parse(b []byte) ([]Tag, []byte, error) {
 	if !bytes.HasPrefix(b, magic()) {
 		return nil, nil, fmt.Errorf("magic is %x", b[:8])
@@ -140,7 +140,7 @@ func parse(b []byte) ([]Tag, []byte, error) {
 	return tags, b[headerSize(b):], nil
 }
 
-// width is the size of one element in bytes, and its alignment; 0 for strings.
+// width returns the size in bytes of one item, which is also its alignment; 0 for strings.
 func (t Tag) width() int {
 	return map[uint32]int{1: 1, 2: 1, TypeInt16: 2, TypeInt32: 4, 5: 8, TypeBinary: 1}[t.Type]
 }
@@ -160,8 +160,8 @@ func (t Tag) size(at []byte) (int, error) {
 	return size, nil
 }
 
-// Compose writes a header of these entries, in their order. region is the tag of
-// its region, or 0 for a header without one, as before rpm 4.
+// Compose writes a header with these entries in their order. region is the tag of its region, or
+// 0 for a header without one, as before rpm 4.
 func Compose(region uint32, tags []Tag) []byte {
 	var index, data []byte
 	for _, t := range tags {
@@ -172,7 +172,7 @@ func Compose(region uint32, tags []Tag) []byte {
 		data = append(data, t.Data...)
 	}
 	if region != 0 {
-		// The region's data is a copy of its entry, whose offset is minus its index size.
+		// The region's data is a copy of its entry, with the negative size of the index as offset.
 		entry := appendEntry(nil, region, TypeBinary, uint32(len(data)), regionSize)
 		data = appendEntry(data, region, TypeBinary, uint32(-(len(index) + entrySize)), regionSize)
 		index = append(entry, index...)
@@ -192,8 +192,8 @@ func appendEntry(b []byte, fields ...uint32) []byte {
 
 func magic() []byte { return []byte{0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0} }
 
-// Pack makes a package of its parts, with a region in both headers, after bringing up
-// to date what the parts state of each other: sizes and digests, where there are any.
+// Pack makes a package from its parts, with a region in both headers. It first updates the sizes
+// and digests that the parts state of each other, if they have any.
 func (f *File) Pack() []byte {
 	sum := sha256.Sum256(f.Payload)
 	Set(f.Header, tagPayloadDigest, hexText(sum[:]))
@@ -203,7 +203,7 @@ func (f *File) Pack() []byte {
 	return slices.Concat(f.Lead, signature, make([]byte, padding(len(signature))), header, f.Payload)
 }
 
-// cover brings up to date what the signature header states of the rest.
+// cover updates what the signature header states about the rest.
 func (f *File) cover(header []byte) {
 	all := slices.Concat(header, f.Payload)
 	s1, s256, m5 := sha1.Sum(header), sha256.Sum256(header), md5.Sum(all)
@@ -213,7 +213,7 @@ func (f *File) cover(header []byte) {
 	Set(f.Signature, TagSize, binary.BigEndian.AppendUint32(nil, uint32(len(all))))
 }
 
-// Set replaces the data of the entries with that tag.
+// Set replaces the data of the entries with the tag.
 func Set(tags []Tag, tag uint32, data []byte) {
 	for i := range tags {
 		if tags[i].Tag == tag {
@@ -222,7 +222,7 @@ func Set(tags []Tag, tag uint32, data []byte) {
 	}
 }
 
-// Insert adds a tag where it belongs by its number.
+// Insert inserts a tag in the order of the numbers.
 func Insert(tags []Tag, tag Tag) []Tag {
 	i := slices.IndexFunc(tags, func(t Tag) bool { return t.Tag > tag.Tag })
 	if i < 0 {

@@ -25,32 +25,32 @@ const (
 	fileGhost  = 1 << 6 // RPMFILE_GHOST
 )
 
-// hung is when a peer is given up, far beyond what any needs.
+// hung is the time after which a peer is killed, far longer than any needs.
 const hung = 3 * time.Minute
 
-// Entry is one file entry of a package as rpm reports it.
+// Entry is one file of a package as rpm reports it.
 type Entry struct {
 	Path      string
-	Mode      uint32 // of the file, with its type, as in stat(2)
+	Mode      uint32 // st_mode, with the file type
 	Flags     uint32 // RPMFILE_*
-	Digest    string // lower-case hexadecimal; empty where there is none
-	Signature string // tag 274, lower-case hexadecimal; empty where there is none
+	Digest    string // lower-case hex; "" if there is none
+	Signature string // tag 274, lower-case hex; "" if there is none
 }
 
-// Regular says whether the entry is a file that the package has content for.
+// Regular reports whether the package has content for the entry.
 func (e Entry) Regular() bool {
 	return e.Mode&syscall.S_IFMT == syscall.S_IFREG && e.Flags&fileGhost == 0
 }
 
-// Appraised says whether rpm's IMA plugin sets the signature at installation: on
-// regular files, but not on configuration that cannot be executed.
+// Appraised reports whether rpm's IMA plugin sets the signature at installation: on regular
+// files, except configuration that cannot be executed.
 func (e Entry) Appraised() bool {
 	return e.Regular() && (e.Flags&fileConfig == 0 || e.Mode&0o111 != 0)
 }
 
-// Entries lists the file entries of the package at path in their order, by
-// `rpm -qp`. Another number of signatures than of files fails the test: asked for
-// both at once, rpm would print nothing at all and exit with 0.
+// Entries lists the files of the package at path in their order, with `rpm -qp`. The test fails
+// if there are signatures, but not one for each file: rpm would print nothing for both, and
+// exit with 0.
 func Entries(t testing.TB, path string) []Entry {
 	t.Helper()
 	all := Files(t, path)
@@ -80,7 +80,7 @@ func Files(t testing.TB, path string) []Entry {
 		if len(f) != 4 {
 			t.Fatalf("rpm -qp %s: %q", path, line)
 		}
-		// Modes over 32767 may be printed as negative: the tag is an int16.
+		// rpm prints modes over 32767 as negative numbers, because the tag is an int16.
 		all = append(all, Entry{Path: f[0], Mode: number(t, f[1]) & 0xffff, Flags: number(t, f[2]), Digest: f[3]})
 	}
 	return all
@@ -95,7 +95,7 @@ func number(t testing.TB, s string) uint32 {
 	return uint32(n)
 }
 
-// Query is `rpm -qp --qf format path`.
+// Query runs `rpm -qp --qf format path` and returns its output.
 func Query(t testing.TB, path, format string) string {
 	t.Helper()
 	cmd := exec.Command("rpm", "-qp", "--nosignature", "--qf", format, path)
@@ -107,8 +107,8 @@ func Query(t testing.TB, path, format string) string {
 	return r.Out
 }
 
-// Install installs the package at path below root with rpm and its IMA plugin, and
-// runs no scriptlet. Without the define, rpm finds no plugin and says nothing.
+// Install installs the package at path below root with rpm and its IMA plugin, without
+// scriptlets. Without the define, rpm finds no plugin and reports nothing.
 func Install(t testing.TB, root, path string, flags ...string) {
 	t.Helper()
 	harness.Root(t)
@@ -122,7 +122,7 @@ func Install(t testing.TB, root, path string, flags ...string) {
 	}
 }
 
-// PluginDir is where rpm's plugins are.
+// PluginDir returns the directory of rpm's plugins.
 func PluginDir(t testing.TB) string {
 	t.Helper()
 	arch := map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[runtime.GOARCH]
@@ -133,11 +133,10 @@ func PluginDir(t testing.TB) string {
 	return dir
 }
 
-// CheckInstalled demands that every file below root that the package at path
-// brought has the security.ima that rpm's plugin sets, that it is what the package
-// says, and that evmctl verifies it with the certificate, PEM or DER. Nothing else of
-// the package may have one. It returns the paths that are right, relative to root,
-// and an error that names all others.
+// CheckInstalled checks the files below root that the package at path installed. Each must have
+// the security.ima that rpm's plugin sets, equal to that in the package and valid by evmctl
+// with the certificate (PEM or DER). Nothing else of the package may have one. It returns the
+// paths that are right, relative to root, and an error that names all others.
 func CheckInstalled(t testing.TB, root, path, cert string) ([]string, error) {
 	t.Helper()
 	var right []string
@@ -166,7 +165,7 @@ func CheckInstalled(t testing.TB, root, path, cert string) ([]string, error) {
 	return right, errors.Join(wrong...)
 }
 
-// InstallIMA is Install and CheckInstalled, whose error fails the test.
+// InstallIMA runs Install and CheckInstalled, and fails the test on an error.
 func InstallIMA(t testing.TB, root, path, cert string, flags ...string) []string {
 	t.Helper()
 	Install(t, root, path, flags...)
@@ -177,8 +176,8 @@ func InstallIMA(t testing.TB, root, path, cert string, flags ...string) []string
 	return verified
 }
 
-// SecurityIMA returns the security.ima value of file, in hexadecimal and without
-// following a symbolic link, and "" where there is none or no file.
+// SecurityIMA returns the security.ima value of file in hex, or "" if there is none or no file.
+// It does not follow a symbolic link.
 func SecurityIMA(t testing.TB, file string) string {
 	t.Helper()
 	r := harness.Run(t, "getfattr", "--no-dereference", "--only-values", "--absolute-names", "-n", "security.ima", file)
@@ -188,14 +187,14 @@ func SecurityIMA(t testing.TB, file string) string {
 func evmctlVerify(t testing.TB, file, key string) error {
 	t.Helper()
 	r := harness.Run(t, "evmctl", "ima_verify", "--key", key, file)
-	// evmctl can fail and still exit with 0.
+	// evmctl can fail and exit with 0.
 	if r.Code != 0 || !strings.Contains(r.Out+r.Err, "verification is OK") {
 		return fmt.Errorf("evmctl ima_verify %s: exit %d: %s%s", file, r.Code, r.Out, r.Err)
 	}
 	return nil
 }
 
-// derFile is the certificate in the form that evmctl reads.
+// derFile converts the certificate to DER, which evmctl reads.
 func derFile(t testing.TB, cert string) string {
 	t.Helper()
 	content, err := os.ReadFile(cert)

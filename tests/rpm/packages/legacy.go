@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// Tags of the main header that came with newer versions of rpm.
+// Tags of the main header that newer versions of rpm introduced, or that old ones used.
 const (
 	tagOldFilenames     = 1027 // rpm 3: full paths
 	tagDirIndexes       = 1116
@@ -24,8 +24,8 @@ const (
 	tagEncoding         = 5062
 )
 
-// legacy is a package as older versions of rpm wrote it. None of them runs here, so
-// it is rewritten from one that rpmbuild made: real payload, made headers.
+// legacy makes a package as older versions of rpm wrote it. None of them runs here, so it
+// rewrites the headers of a package by rpmbuild and keeps the payload.
 type legacy struct {
 	from    string
 	regions bool
@@ -34,11 +34,11 @@ type legacy struct {
 
 func legacies() map[string]legacy {
 	return map[string]legacy{
-		// rpm 4.4 to 4.8: MD5 of files, SHA-1 of the header, nothing of the payload alone.
+		// rpm 4.4 to 4.8: MD5 of files, SHA-1 of the header, no digest of only the payload.
 		"el5": {from: "md5", regions: true, convert: withoutNewTags},
-		// The same with SHA-256 of files, as el6 has it.
+		// The same with SHA-256 of files, as in el6.
 		"el6": {from: "sha256", regions: true, convert: withoutNewTags},
-		// rpm 3: no regions, no header digest, paths in one piece.
+		// rpm 3: no regions, no header digest, whole paths.
 		"rpm3": {from: "md5", convert: func(tags []Tag) []Tag { return oldFilenames(withoutNewTags(tags)) }},
 	}
 }
@@ -78,8 +78,7 @@ func (l legacy) build(name string, from func() (string, error)) (string, error) 
 	return path, os.WriteFile(path, l.rewrite(file), 0o644)
 }
 
-// rewrite converts the main header and computes the digests of the signature header
-// anew.
+// rewrite converts the main header and computes the digests of the signature header anew.
 func (l legacy) rewrite(f *File) []byte {
 	signatures, immutable := uint32(0), uint32(0)
 	drop := []uint32{TagSHA256, TagReserved, TagSHA1}

@@ -10,7 +10,7 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// signed is a package that rpmsign signs with OpenPGP.
+// signed makes a package with an OpenPGP signature by rpmsign.
 type signed struct {
 	from, key string
 	flags     []string
@@ -20,7 +20,7 @@ func signeds() map[string]signed {
 	return map[string]signed{
 		"openpgp-rsa":     {from: "sha256", key: "rsa"},
 		"openpgp-ed25519": {from: "sha256", key: "ed25519"},
-		// The signature over header and payload of rpm 3, next to the header's own.
+		// In addition to the signature over the header, the one of rpm 3 over header and payload.
 		"openpgp-rpmv3": {from: "sha256", key: "rsa", flags: []string{"--rpmv3"}},
 		"openpgp-rich":  {from: "rich", key: "rsa"},
 		"openpgp-el5":   {from: "el5", key: "rsa", flags: []string{"--rpmv3"}},
@@ -52,8 +52,8 @@ func (s signed) build(name string, from func() (string, error)) (string, error) 
 	return path, run(ring.sign(s.key, path, s.flags...))
 }
 
-// keyring is a throw-away gpg home with an RSA and an ed25519 key, and an rpm
-// database that trusts both.
+// keyring is a temporary gpg home with an RSA and an ed25519 key, and an rpm database that
+// trusts both.
 type keyring struct{ home, dbpath string }
 
 var openpgp = sync.OnceValues(func() (keyring, error) {
@@ -97,7 +97,7 @@ func (k keyring) command(name string, args ...string) *exec.Cmd {
 }
 
 func (k keyring) sign(key, path string, flags ...string) *exec.Cmd {
-	gpg, err := exec.LookPath("gpg") // rpm's own default is gpg2
+	gpg, err := exec.LookPath("gpg") // rpm's default is gpg2
 	if err != nil {
 		gpg = "gpg"
 	}
@@ -115,8 +115,8 @@ func ring(t testing.TB) keyring {
 	return k
 }
 
-// AddSign signs the package at path in place, with rpmsign and the OpenPGP key
-// called "rsa" or "ed25519".
+// AddSign signs the package at path in place with rpmsign and the OpenPGP key called "rsa" or
+// "ed25519".
 func AddSign(t testing.TB, key, path string, flags ...string) {
 	t.Helper()
 	if err := run(ring(t).sign(key, path, flags...)); err != nil {
@@ -124,22 +124,22 @@ func AddSign(t testing.TB, key, path string, flags ...string) {
 	}
 }
 
-// PublicKey returns the file of the armoured OpenPGP key called "rsa" or "ed25519".
+// PublicKey returns the armored file of the OpenPGP key called "rsa" or "ed25519".
 func PublicKey(t testing.TB, key string) string {
 	t.Helper()
 	return ring(t).public(key)
 }
 
-// GPG returns the environment in which gpg has the OpenPGP keys called "rsa" and
-// "ed25519", and the user id of the one called key.
+// GPG returns an environment in which gpg has the OpenPGP keys called "rsa" and "ed25519", and
+// the user id of the one called key.
 func GPG(t testing.TB, key string) (env []string, id string) {
 	t.Helper()
 	k := ring(t)
 	return append(plainEnv(k.home), "GNUPGHOME="+k.home), user(key)
 }
 
-// SecretKey exports the OpenPGP key called "rsa" or "ed25519", armoured and without
-// a passphrase, into a new file and returns its path.
+// SecretKey exports the OpenPGP key called "rsa" or "ed25519", armored and without a passphrase,
+// to a new file and returns its path.
 func SecretKey(t testing.TB, key string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), key+".secret.asc")
@@ -149,8 +149,8 @@ func SecretKey(t testing.TB, key string) string {
 	return file
 }
 
-// Checksig is `rpmkeys --checksig --verbose`, with a database that trusts the
-// OpenPGP keys of AddSign.
+// Checksig runs `rpmkeys --checksig --verbose` with a database that trusts the OpenPGP keys of
+// AddSign.
 func Checksig(t testing.TB, path string) harness.Result {
 	t.Helper()
 	k := ring(t)

@@ -1,8 +1,7 @@
-// Package packages makes what the RPM tests work on, with the real tools: packages
-// by rpmbuild, OpenPGP keys by gpg and signatures by rpmsign, installations by rpm
-// with its IMA plugin, repositories by createrepo_c and dnf. What no tool of this
-// machine makes any more, the packages of rpm 3 and of el5, is rewritten from a real
-// package and says so.
+// Package packages makes the packages and repositories of the RPM tests with the real tools:
+// packages by rpmbuild, OpenPGP keys by gpg, signatures by rpmsign, installations by rpm with
+// its IMA plugin, repositories by createrepo_c and dnf. No tool of this machine makes packages
+// of rpm 3 and el5 any more, so these are rewritten from a real package, as their code says.
 package packages
 
 import (
@@ -16,7 +15,7 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// Names lists the packages that Path makes, sorted.
+// Names returns the sorted names of the packages that Path makes.
 func Names() []string {
 	names := make([]string, 0, len(made))
 	for name := range made {
@@ -26,8 +25,8 @@ func Names() []string {
 	return names
 }
 
-// Path returns the package called name, made once a test binary. It is shared:
-// a test that changes it takes a Copy.
+// Path returns the package called name, which is made once for each test binary. Tests share it:
+// a test that changes it uses Copy.
 func Path(t testing.TB, name string) string {
 	t.Helper()
 	build, known := made[name]
@@ -42,8 +41,8 @@ func Path(t testing.TB, name string) string {
 	return path
 }
 
-// Copy copies the package called name below dir, under the file name that rpmbuild
-// gave it, and returns the copy's path.
+// Copy copies the package called name below dir, with the file name by rpmbuild, and returns the
+// path of the copy.
 func Copy(t testing.TB, name, dir string) string {
 	t.Helper()
 	path := Path(t, name)
@@ -58,8 +57,8 @@ func Copy(t testing.TB, name, dir string) string {
 	return to
 }
 
-// Remove deletes everything that was made. TestMain calls it at the end; the gpg
-// agent ends when its directory goes.
+// Remove deletes everything that was made. TestMain calls it at the end. The gpg agent ends when
+// its directory goes.
 func Remove() error {
 	dir, err := scratch()
 	if err != nil {
@@ -68,7 +67,7 @@ func Remove() error {
 	return os.RemoveAll(dir)
 }
 
-// made has one builder a package. Each runs at most once.
+// made has one builder for each package. Each runs at most once.
 var made = builders()
 
 func builders() map[string]func() (string, error) {
@@ -85,7 +84,7 @@ func builders() map[string]func() (string, error) {
 	return all
 }
 
-// scratch is memory where there is some: 20,000 small files take a disk a minute.
+// scratch is in memory if possible: a disk takes a minute for 20,000 small files.
 var scratch = sync.OnceValues(func() (string, error) {
 	for _, parent := range []string{"/dev/shm", os.TempDir()} {
 		if dir, err := os.MkdirTemp(parent, "imatest-*"); err == nil {
@@ -95,7 +94,7 @@ var scratch = sync.OnceValues(func() (string, error) {
 	return "", fmt.Errorf("no directory for packages in /dev/shm or %s", os.TempDir())
 })
 
-// directory makes a directory for what is called name.
+// directory makes a directory for the thing called name.
 func directory(name string) (string, error) {
 	dir, err := scratch()
 	if err != nil {

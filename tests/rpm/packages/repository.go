@@ -10,8 +10,7 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// Repository makes an RPM repository of the packages called names below dir, by
-// createrepo_c.
+// Repository makes an RPM repository of the packages called names below dir with createrepo_c.
 func Repository(t testing.TB, dir string, names ...string) {
 	t.Helper()
 	for _, name := range names {
@@ -20,18 +19,18 @@ func Repository(t testing.TB, dir string, names ...string) {
 	CreateRepo(t, dir)
 }
 
-// CreateRepo writes the repodata of the packages that are below dir.
+// CreateRepo writes the repodata of the packages below dir.
 func CreateRepo(t testing.TB, dir string, flags ...string) {
 	t.Helper()
 	harness.Must(t, "createrepo_c", append(append([]string{"--quiet"}, flags...), dir)...)
 }
 
-// DNF is a dnf that knows nothing but one repository on this machine: no
-// configuration, no plugin, no cache but its own, no network.
+// DNF is a dnf that knows only one repository on this machine: no configuration, no plugin, no
+// cache except its own, no network.
 type DNF struct {
 	Repository string // directory with repodata
-	Root       string // installation root, made when it is missing
-	Key        string // armoured OpenPGP key file; empty turns gpgcheck off
+	Root       string // installation root, made if it is missing
+	Key        string // armored OpenPGP key file; "" turns gpgcheck off
 }
 
 // Run runs dnf with args, whatever its exit code. rpm's IMA plugin is on.
@@ -39,7 +38,7 @@ func (d DNF) Run(t testing.TB, args ...string) harness.Result {
 	t.Helper()
 	harness.Root(t)
 	home := t.TempDir()
-	// dnf takes nothing but a file as its configuration.
+	// dnf reads its configuration only from a file.
 	if err := os.WriteFile(filepath.Join(home, "dnf.conf"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -68,15 +67,15 @@ func (d DNF) flags(home string) []string {
 	return append(flags, "--setopt=gpgcheck=1", "--setopt=test.gpgcheck=1", "--setopt=test.gpgkey=file://"+d.Key)
 }
 
-// Download has dnf download the packages into dir: it checks each against the
-// checksum in repodata.
+// Download downloads the packages into dir with dnf, which compares each with the checksum in
+// repodata.
 func (d DNF) Download(t testing.TB, dir string, names ...string) harness.Result {
 	t.Helper()
 	return d.Run(t, append([]string{"install", "--downloadonly", "--downloaddir=" + dir}, names...)...)
 }
 
-// Install has dnf install the packages into the root, checking their OpenPGP
-// signatures where there is a key.
+// Install installs the packages into the root with dnf, which checks their OpenPGP signatures if
+// there is a key.
 func (d DNF) Install(t testing.TB, names ...string) harness.Result {
 	t.Helper()
 	return d.Run(t, append([]string{"install"}, names...)...)
