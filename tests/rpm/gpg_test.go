@@ -54,7 +54,7 @@ func TestGPGAgent(t *testing.T) {
 			if r := harness.RunCommand(t, verify); r.Code != 0 || !strings.Contains(r.Err, "Good signature") {
 				t.Errorf("%s%s", r.Out, r.Err)
 			}
-			for _, c := range []struct{ flag, says string }{{"gpg:nobody", "gpg has no secret key"}, {"gpg:imatest", "name one by its fingerprint"}} {
+			for _, c := range []struct{ flag, says string }{{"gpg:nobody", "gpg has no secret key"}, {"gpg:imatest", "give the fingerprint of one"}} {
 				if r := run("rpm", "sign", "--openpgp-key", c.flag, files[0]); r.Code != 1 || !strings.Contains(r.Err, c.says) {
 					t.Errorf("%s: exit %d\n%s", c.flag, r.Code, r.Err)
 				}

@@ -15,8 +15,8 @@ build() {
 	[ -e "$name.rpm" ] || mv "imatest-$name"-*.src.rpm "$name.rpm"
 }
 
-# rpmsign COPY FROM KEY FLAGS…: a copy of FROM.rpm, worked on by the rpmsign that
-# signs files; KEY is - where it signs none. What was run is noted for the vectors.
+# rpmsign COPY FROM KEY FLAGS…: runs the rpmsign that signs files on a copy of FROM.rpm. KEY is -
+# if it signs none. The command is recorded for the vectors.
 rpmsign() {
 	copy=$1 from=$2 key=$3
 	shift 3
