@@ -21,6 +21,7 @@ packages="
 	e2fsprogs
 	erofs-utils
 	fakeroot
+	fish
 	flex
 	gcc
 	gnupg
@@ -65,6 +66,7 @@ packages="
 	tpm2-tools
 	umoci
 	xz-utils
+	zsh
 	zstd
 "
 # What BitBake needs in place of native recipes (make bitbake).

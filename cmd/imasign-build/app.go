@@ -304,6 +304,7 @@ func complete(a *app, cmd *cobra.Command) {
 	if cmd.Args == nil {
 		cmd.Args = a.checkArgs
 	}
+	setMetavars(cmd)
 	setCompletion(cmd)
 	for _, sub := range cmd.Commands() {
 		complete(a, sub)

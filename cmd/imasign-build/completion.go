@@ -151,7 +151,7 @@ func completionOf(flag *pflag.Flag) cobra.CompletionFunc {
 	case *choices:
 		return value.complete
 	}
-	metavar, _ := pflag.UnquoteUsage(flag)
+	metavar := metavarOf(flag)
 	switch metavar {
 	case "DIR":
 		return directories

@@ -15,6 +15,7 @@ import (
 const (
 	noteDefault     = "imasign-default"     // what happens without the flag, where its value does not say so
 	noteEnvironment = "imasign-environment" // the variable that stands for the flag
+	noteMetavar     = "imasign-metavar"     // what kind of value the flag takes; none for boolean flags
 )
 
 func annotate(flags *pflag.FlagSet, name, note, text string) {
@@ -22,6 +23,22 @@ func annotate(flags *pflag.FlagSet, name, note, text string) {
 		panic(err) // there is no such flag
 	}
 }
+
+// setMetavars takes the metavariables of cmd's flags out of the back quotes in their
+// descriptions, because the shells show the descriptions too.
+func setMetavars(cmd *cobra.Command) {
+	cmd.LocalFlags().VisitAll(func(flag *pflag.Flag) {
+		if _, done := flag.Annotations[noteMetavar]; done {
+			return
+		}
+		metavar, text := pflag.UnquoteUsage(flag)
+		flag.Usage = text
+		annotate(cmd.LocalFlags(), flag.Name, noteMetavar, metavar)
+	})
+}
+
+// metavarOf returns a flag's metavariable, "" for boolean flags.
+func metavarOf(flag *pflag.Flag) string { return strings.Join(flag.Annotations[noteMetavar], "") }
 
 // Widths of the help in columns. Longer lines than the widest are hard to read.
 const (
@@ -72,14 +89,14 @@ func newHelp() *cobra.Command {
 			}
 			return found.Help()
 		},
-		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
 			found, err := find(cmd, args)
 			if err != nil {
 				return nil, cobra.ShellCompDirectiveNoFileComp
 			}
 			var list []cobra.Completion
 			for _, sub := range found.Commands() {
-				if !sub.Hidden {
+				if !sub.Hidden && strings.HasPrefix(sub.Name(), word) {
 					list = append(list, cobra.CompletionWithDesc(sub.Name(), sub.Short))
 				}
 			}
@@ -154,7 +171,7 @@ func usage(cmd *cobra.Command, width int) string {
 func seeTopics(cmd *cobra.Command) (sentences []string) {
 	used := map[string]bool{}
 	cmd.LocalFlags().VisitAll(func(flag *pflag.Flag) {
-		metavar, _ := pflag.UnquoteUsage(flag)
+		metavar := metavarOf(flag)
 		used[metavar] = true
 	})
 	used["URI"] = used["URI"] || strings.Contains(cmd.Use, " URI|")
@@ -206,7 +223,7 @@ func flagRows(flags *pflag.FlagSet) (rows [][2]string) {
 		if flag.Shorthand != "" {
 			name = "  -" + flag.Shorthand + ", --" + flag.Name
 		}
-		if metavar, _ := pflag.UnquoteUsage(flag); metavar != "" {
+		if metavar := metavarOf(flag); metavar != "" {
 			name += " " + metavar
 		}
 		rows = append(rows, [2]string{name, describe(flag)})
@@ -216,7 +233,7 @@ func flagRows(flags *pflag.FlagSet) (rows [][2]string) {
 
 // describe returns a flag's description, with what its value and its annotations say.
 func describe(flag *pflag.Flag) string {
-	_, text := pflag.UnquoteUsage(flag)
+	text := flag.Usage
 	if repeatable(flag) {
 		text += "; may be repeated"
 	}

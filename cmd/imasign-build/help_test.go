@@ -30,14 +30,14 @@ func commands(root *cobra.Command, visit func(*cobra.Command)) {
 
 // TestFlagDescriptions checks the metavariable and the description of every flag.
 func TestFlagDescriptions(t *testing.T) {
-	metavarOf := map[string]string{}
+	first := map[string]string{}
 	every(newRootCommand(newApp()), func(cmd *cobra.Command) {
 		cmd.LocalFlags().VisitAll(func(flag *pflag.Flag) {
 			if flag.Hidden {
 				return
 			}
 			name := cmd.CommandPath() + " --" + flag.Name
-			metavar, text := pflag.UnquoteUsage(flag)
+			metavar, text := metavarOf(flag), flag.Usage
 			switch {
 			case flag.Value.Type() == "bool":
 				if metavar != "" {
@@ -49,12 +49,12 @@ func TestFlagDescriptions(t *testing.T) {
 				t.Errorf("%s: the description does not say what %s is", name, metavar)
 			}
 			key := flag.Name + " -" + flag.Shorthand // --output of rootfs sign is not -o
-			if other, is := metavarOf[key]; is && other != metavar {
+			if other, is := first[key]; is && other != metavar {
 				t.Errorf("%s: the metavariable is %s, elsewhere %s", name, metavar, other)
 			}
-			metavarOf[key] = metavar
-			first, _ := utf8.DecodeRuneInString(text)
-			if !unicode.IsLower(first) && !regexp.MustCompile(`^[A-Z][A-Z]`).MatchString(text) || strings.HasSuffix(text, ".") {
+			first[key] = metavar
+			letter, _ := utf8.DecodeRuneInString(text)
+			if !unicode.IsLower(letter) && !regexp.MustCompile(`^[A-Z][A-Z]`).MatchString(text) || strings.HasSuffix(text, ".") {
 				t.Errorf("%s: the description %q does not begin with a lower-case letter, or ends with a full stop", name, text)
 			}
 			if strings.Contains(text, "default:") || strings.Contains(text, "environment:") || strings.Contains(text, "may be repeated") {

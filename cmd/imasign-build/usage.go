@@ -72,6 +72,8 @@ func unknownCommand(cmd *cobra.Command, word string) error {
 	switch {
 	case len(names) == 0:
 		return usageError{listedBy{fmt.Errorf("%s has no commands, but %q was given", commandName(cmd), word), cmd}}
+	case word == "help":
+		suggestions = []string{"help " + commandName(cmd)}
 	case len(suggestions) > 0:
 	case cmd.HasParent():
 		what += ": it has " + enumerate(names, "and")
@@ -167,7 +169,7 @@ func valuesOf(flag *pflag.Flag) []string {
 // input was meant.
 func whyMissing(flags *pflag.FlagSet, name string) (why string) {
 	flags.Visit(func(flag *pflag.Flag) {
-		metavar, _ := pflag.UnquoteUsage(flag)
+		metavar := metavarOf(flag)
 		if metavar == "" || metavar == "DIR" || metavar == "PATH" {
 			return
 		}
@@ -178,7 +180,7 @@ func whyMissing(flags *pflag.FlagSet, name string) (why string) {
 		}
 	})
 	if why == "" && name == "IN" {
-		return ": - is standard input"
+		return ": use - for standard input"
 	}
 	return why
 }
@@ -205,7 +207,7 @@ func whyMore(flags *pflag.FlagSet, names, args []string) string {
 
 // splitValue guesses whether a part of a flag's value became an argument.
 func splitValue(flag *pflag.Flag, args []string) []string {
-	metavar, _ := pflag.UnquoteUsage(flag)
+	metavar := metavarOf(flag)
 	values := valuesOf(flag)
 	last := values[len(values)-1]
 	for _, arg := range args {
@@ -219,7 +221,7 @@ func splitValue(flag *pflag.Flag, args []string) []string {
 		case metavar == "PATTERN" && exists(last) && exists(arg) && path.Ext(last) == path.Ext(arg) && path.Dir(last) == path.Dir(arg) && path.Ext(arg) != "":
 			return []string{fmt.Sprintf("the shell replaced the pattern of --%s by the names of files: quote it, as in '*%s'", flag.Name, path.Ext(arg))}
 		case repeatable(flag) && metavar == "FILE" && isFile(arg) && path.Ext(last) == path.Ext(arg):
-			return []string{fmt.Sprintf("repeat the flag for each file: --%s %s --%[1]s %s", flag.Name, quote.Name(last), quote.Name(arg))}
+			return []string{fmt.Sprintf("repeat the flag for each file: --%[1]s %[2]s --%[1]s %[3]s", flag.Name, quote.Name(last), quote.Name(arg))}
 		}
 	}
 	return nil
@@ -264,7 +266,7 @@ func (a *app) flagError(cmd *cobra.Command, err error) error {
 		return unknownFlag(cmd, unknown)
 	case errors.As(err, &lacking):
 		flag := lacking.GetFlag()
-		metavar, _ := pflag.UnquoteUsage(flag)
+		metavar := metavarOf(flag)
 		return usagef("--%s has no value: --%[1]s %s", flag.Name, metavar)
 	case errors.As(err, &invalid):
 		return usageError{invalidValue(invalid)}
@@ -347,7 +349,7 @@ var (
 // invalidValue is the error about a value that a flag does not take.
 func invalidValue(err *pflag.InvalidValueError) error {
 	name, value, cause := err.GetFlag().Name, err.GetValue(), err.Unwrap()
-	metavar, _ := pflag.UnquoteUsage(err.GetFlag())
+	metavar := metavarOf(err.GetFlag())
 	switch {
 	case errors.Is(cause, errTwice):
 		return fmt.Errorf("--%s %w", name, cause) // the value may be a secret by mistake
