@@ -105,7 +105,7 @@ func valueCauses() []cause {
 		{err: ima.ErrUnknownKey, advice: "--cert names the certificate of a key that is trusted", on: "manifest apply"},
 		{err: signing.ErrMismatch, kind: "mismatch", advice: "apply it to what it was made of, or make it again", on: "manifest apply"},
 		{err: signing.ErrOtherHash, kind: "mismatch"},
-		{err: errNothingToApply, kind: "mismatch", advice: "was it signed, and is it of this container? --allow-empty accepts that"},
+		{err: errNothingToApply, kind: "mismatch", advice: "check that it is signed and belongs to this target; --allow-empty accepts it"},
 		{err: manifest.ErrNotListed, kind: "mismatch"},
 		{err: manifest.ErrFormat, kind: "malformed", advice: "--manifest and `rpm digests` write manifests"},
 		{err: ima.ErrUnsupportedHash, kind: "unsupported"},
@@ -120,17 +120,15 @@ func containerCauses() []cause {
 	return []cause{
 		{err: rootfs.ErrNotPermitted, kind: "permission", advice: asRoot + "; " + instead, on: "rootfs sign"},
 		{err: rootfs.ErrNotPermitted, kind: "permission", advice: asRoot + "; " + toTar, on: "manifest apply"},
-		{err: rootfs.ErrNotPermitted, kind: "permission", advice: "run it as root, or write the signature to a file with --restore-file", on: "policy generate"},
 		{err: rootfs.ErrNotPermitted, kind: "permission", advice: asRoot},
 		{err: rootfs.ErrReadOnly, kind: "permission", advice: instead, on: "rootfs sign"},
 		{err: rootfs.ErrReadOnly, kind: "permission", advice: toTar, on: "manifest apply"},
 		{err: rootfs.ErrNoXattrs, kind: "unsupported", advice: instead, on: "rootfs sign"},
 		{err: rootfs.ErrNoXattrs, kind: "unsupported", advice: toTar, on: "manifest apply"},
-		{err: rootfs.ErrNoXattrs, kind: "unsupported", advice: "write the signature to a file with --restore-file", on: "policy generate"},
 		{err: rootfs.ErrLinksSplit, kind: "unsupported"},
 		{err: tree.ErrPreload, kind: "unsupported"},
 		{err: tree.ErrLocked, kind: "busy", advice: "wait until it has ended"},
-		{err: tree.ErrChanged, kind: "changed", advice: "run it again when nothing else writes there"},
+		{err: rootfs.ErrChanged, kind: "changed", advice: "run it again when nothing else writes there"},
 		{err: tarball.ErrUnpackLimit, kind: "too_large", advice: "--unpack-limit raises it", flag: "unpack-limit"},
 		{err: signing.ErrSpool, kind: "io", advice: spoolIt},
 		{err: tarball.ErrSpool, kind: "io", advice: spoolIt},
@@ -145,7 +143,7 @@ func containerCauses() []cause {
 		{err: oci.ErrFormat, kind: "malformed", advice: "--oci takes what `skopeo copy` writes to oci:, oci-archive: and docker-archive:", flag: "oci"},
 		{err: oci.ErrUnsupported, kind: "unsupported"},
 		{err: oci.ErrExists, kind: "exists", advice: elsewhere},
-		{err: initramfs.ErrPrivateKey, kind: "refused", advice: "name the right file"},
+		{err: initramfs.ErrPrivateKey, kind: "refused", advice: "name the file that was meant"},
 		{err: initramfs.ErrRefused, kind: "refused"}, {err: initramfs.ErrUseless, kind: "refused"},
 		{err: initramfs.ErrExists, kind: "exists", advice: elsewhere},
 		{err: initramfs.ErrBusybox, kind: "malformed"},
@@ -249,7 +247,7 @@ func (a *app) advise(err error) error {
 // says reports whether the text of an error has the advice, or says itself what to do.
 func says(err error, advice string) bool {
 	text := err.Error()
-	return slices.ContainsFunc([]string{advice, ": copy it again", "; to convert it: ", " converts it", " converts that"}, func(s string) bool { return strings.Contains(text, s) })
+	return slices.ContainsFunc([]string{advice, ": copy it again", "; give the certificate alone", "; to convert it: ", " converts it", " converts that"}, func(s string) bool { return strings.Contains(text, s) })
 }
 
 // lines returns the errors that err shows on lines of their own, nil where it is one.

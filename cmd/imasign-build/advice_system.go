@@ -68,7 +68,7 @@ func (a *app) namedBy(path string) (where string, named bool) {
 			values = list.GetSlice()
 		}
 		for _, value := range values {
-			if value == path || pathIn(value) == path || strings.HasSuffix(value, "source=file:"+path) || strings.Contains(value, "source=file:"+path+"&") {
+			if value == path || pathIn(value) == path || path != "." && filepath.Dir(value) == path || strings.HasSuffix(value, "source=file:"+path) || strings.Contains(value, "source=file:"+path+"&") {
 				where, named = " in --"+f.Name, true
 			}
 		}
@@ -104,7 +104,7 @@ func (a *app) adviceOnSystem(err error) string {
 	case errors.Is(err, syscall.EROFS):
 		return "write to another file system"
 	case errors.Is(err, syscall.EACCES):
-		return "`namei -l` shows the modes on the way to it; root may always"
+		return "check its mode and those of its directories (`namei -l`), or run as root"
 	case errors.Is(err, syscall.EISDIR):
 		return "name a file"
 	case errors.Is(err, syscall.ENOTDIR):

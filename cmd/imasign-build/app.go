@@ -108,11 +108,13 @@ func stream(f *os.File, otherwise io.ReadWriter) io.ReadWriter {
 type closed string
 
 // Read always fails.
-func (c closed) Read([]byte) (int, error) { return 0, fmt.Errorf("%s is closed", string(c)) }
+func (c closed) Read([]byte) (int, error) {
+	return 0, errors.New("it is closed: open it or name a file")
+}
 
 // Write always fails.
 func (c closed) Write([]byte) (int, error) {
-	return 0, fmt.Errorf("%s is closed: open it or name a file with -o", string(c))
+	return 0, fmt.Errorf("%s is closed: open it or write to a file", string(c))
 }
 
 func isTerminal(w io.Writer) bool {

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"path"
 	"slices"
@@ -106,7 +105,7 @@ func (o *initramfsBundleOptions) read(ctx context.Context) (initramfs.Options, e
 	var p initramfs.Options
 	var err error
 	if p.Hook, err = initramfs.ParseHook(o.hook); err != nil {
-		return p, usageError{fmt.Errorf("--hook: %w", err)}
+		return p, usagef("--hook %s: it is %s, %s or %s", quote.Name(o.hook), initramfs.Framework, initramfs.Dracut, initramfs.Standalone)
 	}
 	if p.Kernel, err = o.kernel.kernel(ctx); err != nil {
 		return p, err

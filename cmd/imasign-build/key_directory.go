@@ -66,6 +66,11 @@ func (d *keyDirectory) key(name string) (string, error) {
 	return "file:" + path, nil
 }
 
+// absent is the error for a file that is missing from a directory.
+type absent struct{ error }
+
+func (absent) Is(target error) bool { return target == fs.ErrNotExist } //nolint:errorlint // this is what errors.Is asks
+
 // without returns the error for a directory that has no key called name.
 func (d *keyDirectory) without(name string) error {
 	others, err := keyFiles(d.path)
@@ -73,9 +78,9 @@ func (d *keyDirectory) without(name string) error {
 		return err
 	}
 	if len(others) == 0 {
-		return fmt.Errorf("%s: no %s.key (%w): key init makes one; a key in a token or TPM is named by its URI", d.path, name, fs.ErrNotExist)
+		return absent{fmt.Errorf("%s: no %s.key there: key init makes one; a key in a token or TPM is named by its URI", d.path, name)}
 	}
-	return fmt.Errorf("%s: no %s.key (%w); name one of %s", d.path, name, fs.ErrNotExist, strings.Join(others, ", "))
+	return absent{fmt.Errorf("%s: no %s.key there; name one of %s", d.path, name, strings.Join(others, ", "))}
 }
 
 // keyFiles returns the paths of all files named *.key in a directory, sorted.
@@ -119,7 +124,7 @@ func certificateIn(dir, name string) (string, error) {
 }
 
 func noCertificate(dir, name string) error {
-	return fmt.Errorf("%s: neither %s.crt nor %[2]s.der (%w): name the file of the certificate", dir, name, fs.ErrNotExist)
+	return absent{fmt.Errorf("%s: neither %s.crt nor %[2]s.der there: name the file of the certificate", dir, name)}
 }
 
 // certificateFile returns path, or if it is a directory the path of the certificate called

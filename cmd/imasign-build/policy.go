@@ -71,5 +71,8 @@ func (a *app) readPolicy(ctx context.Context, name string) (*policy.Policy, erro
 	if errors.Is(err, policy.ErrTooLarge) {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
+	if err != nil && name == "-" {
+		return nil, fmt.Errorf("standard input: %w", err)
+	}
 	return p, err
 }

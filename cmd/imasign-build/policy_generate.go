@@ -157,7 +157,7 @@ func (o *policyGenerateOptions) attach(plan *signing.Plan, dir, name string, tex
 	}
 	defer t.Close() //nolint:errcheck // opened for reading
 	if err := t.ProbeXattr(t.Root(), ".", ima.XattrIMA, []byte{byte(ima.TypeSignature)}); err != nil {
-		return errors.Join(err, errors.New("nothing was written; where security.ima cannot be set, --restore-file writes the signature to a file"))
+		return errors.Join(fmt.Errorf("sign %s: %w: where security.ima cannot be set, --restore-file writes the signature to a file", o.output, err), errors.New("nothing was written"))
 	}
 	var value []byte
 	for r, err := range plan.Records() {

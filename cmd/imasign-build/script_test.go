@@ -51,6 +51,7 @@ func TestScripts(t *testing.T) {
 			"errorkeys": errorKeys,
 			"exits":     exits,
 			"jsonkeys":  jsonKeys,
+			"provoke":   provoke,
 			"signed":    signed,
 			"tamper":    tamper,
 		},

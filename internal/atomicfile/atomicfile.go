@@ -103,7 +103,7 @@ func begin(target string, perm fs.FileMode, fresh bool) (*File, error) {
 		if errors.As(err, &path) {
 			err = path.Err // its path is that of the temporary file
 		}
-		return nil, fmt.Errorf("create a temporary file for %s: %w", target, err)
+		return nil, &fs.PathError{Op: "create", Path: target, Err: err}
 	}
 	return f, nil
 }

@@ -24,6 +24,8 @@ var (
 	ErrNoXattrs = errors.New("the file system keeps no security.ima")
 	// ErrNotPermitted means that this process may not set security.ima.
 	ErrNotPermitted = errors.New("setting security.ima is not permitted")
+	// ErrChanged means that a file changed while the program worked on the tree.
+	ErrChanged = tree.ErrChanged
 	// ErrReadOnly means that the file system is mounted read-only.
 	ErrReadOnly = errors.New("the file system is read-only")
 	// ErrLinksSplit means that the file system separated one name of a hard link from the

@@ -137,7 +137,7 @@ func (b *builder) runs(in *Input) (err error) {
 	}()
 	f, err := elf.NewFile(bytes.NewReader(in.Data))
 	if err != nil {
-		return fmt.Errorf("%w: it is not an ELF file", ErrBusybox)
+		return fmt.Errorf("%w: it is not an ELF file; Debian's busybox-static has one", ErrBusybox)
 	}
 	defer f.Close() //nolint:errcheck // memory
 	if f.Type != elf.ET_EXEC && f.Type != elf.ET_DYN {
