@@ -1,4 +1,4 @@
-# Everything that is needed day by day; CONTRIBUTING.md says when.
+# The commands for daily work; CONTRIBUTING.md explains them.
 
 GO ?= go
 LINT = $(GO) tool -modfile=tools/go.mod
@@ -40,7 +40,7 @@ uninstall: ## what make install installed, with the same PREFIX and DESTDIR
 demo: build ## the main job on real files, in under a minute
 	./tests/demo.sh bin/imasign-build
 
-# Examples cannot be skipped, and some of them need root.
+# Without Examples: they cannot be skipped, and some of them need root.
 quick: ## tests that need no root, no peers and no kernels, in under a minute
 	$(GO) vet ./cmd/... ./internal/... ./pkg/...
 	$(GO) test -short -run '^(Test|Fuzz)' ./cmd/... ./internal/... ./pkg/...
@@ -58,10 +58,10 @@ sanitize: deps ## the C in the program, under sanitizers
 kernel: deps ## the kernels that tests/kernel boots, unless they are cached
 	./tests/kernel/build.sh
 
-# Not a part of test: there is no BitBake and OE-core in the repository. BITBAKE_DIR and
-# OECORE_DIR are checkouts of the same release, for instance branches 2.18 and wrynose.
-# WIC_DIR, a checkout of wic, and META_SECURITY_DIR are for two more steps.
-bitbake: ## the layer with real BitBake and OE-core: make bitbake BITBAKE_DIR=… OECORE_DIR=…
+# Not part of test, because the repository has no BitBake and OE-core. BITBAKE_DIR and OECORE_DIR
+# are checkouts of the same release, for instance branches 2.18 and wrynose. WIC_DIR, a checkout
+# of wic, and META_SECURITY_DIR allow two more steps.
+bitbake: ## tests the layer with real BitBake and OE-core: make bitbake BITBAKE_DIR=… OECORE_DIR=…
 	test -n "$(BITBAKE_DIR)" && test -n "$(OECORE_DIR)"
 	./tests/deps.sh bitbake
 	locale -a | grep -qix 'en_us.utf-\?8' || localedef -i en_US -f UTF-8 en_US.UTF-8
@@ -80,7 +80,7 @@ vuln: ## known vulnerabilities; offline with VULNDB=file:///a/copy/of/the/databa
 
 check: lint sanitize test ## what a change must pass
 
-# What takes too long for every change. BitBake comes last: it needs its checkouts.
+# Tests that take too long for every change. BitBake comes last, because it needs checkouts.
 nightly: deps kernel ## long runs: make nightly BITBAKE_DIR=… OECORE_DIR=… [FUZZTIME=5m]
 	IMASIGN_NIGHTLY=1 $(GO) test -race -timeout 60m -count=1 ./cmd/... ./internal/... ./pkg/... ./tests/...
 	$(SANITIZE) -skip '^TestBuildsThatCannotBePreloaded$$' ./tests/pseudo

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs the Debian packages that the tests drive. Without root it names what
-# is missing and fails: a test without its peer would prove nothing.
+# Installs the Debian packages that the tests use. Without root it names the missing packages
+# and fails, because a test without its peer would prove nothing.
 set -eu
 packages="
 	acl
@@ -69,7 +69,7 @@ packages="
 	zsh
 	zstd
 "
-# What BitBake needs in place of native recipes (make bitbake).
+# Packages that BitBake uses in place of native recipes (make bitbake).
 bitbake="
 	btrfs-progs chrpath cpio diffstat dosfstools f2fs-tools fdisk file g++ gawk gdisk git libpseudo locales
 	lz4 make mtd-utils mtools patch perl rpcsvc-proto rpm2cpio wget xz-utils zstd
@@ -85,7 +85,7 @@ if [ "$(id -u)" != 0 ]; then
 	exit 1
 fi
 export DEBIAN_FRONTEND=noninteractive
-# The list of a fresh machine is empty or old.
+# A fresh machine has no package list, or an old one.
 apt-get update -q
 # shellcheck disable=SC2086 # a list of words
 apt-get install -q -y --no-install-recommends $missing

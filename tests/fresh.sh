@@ -1,14 +1,14 @@
 #!/bin/sh
-# Runs a command in a new Debian 12 that has make and Go, and nothing else: what the
-# project needs beyond that must come from tests/deps.sh.
+# Runs a command in a new Debian 12 that has only make and Go. Everything else that the project
+# needs must come from tests/deps.sh.
 #
 #	tests/fresh.sh .ci/run
 #	tests/fresh.sh make demo
 #	tests/fresh.sh make bitbake BITBAKE_DIR=… OECORE_DIR=… BITBAKE_TESTS=TestHostTools
 #
-# Needs root, debootstrap and a mirror (IMASIGN_DEBIAN_MIRROR, IMASIGN_DEBIAN_SECURITY). The checkout is what git
-# has committed. Directories named in BITBAKE_DIR=…, OECORE_DIR=…, WIC_DIR=… and
-# META_SECURITY_DIR=… appear under the same names; Go's caches and the kernels are shared.
+# Needs root, debootstrap and a mirror (IMASIGN_DEBIAN_MIRROR, IMASIGN_DEBIAN_SECURITY). The
+# command gets the committed files. Directories named in BITBAKE_DIR=…, OECORE_DIR=…, WIC_DIR=…
+# and META_SECURITY_DIR=… appear under the same names. Go's caches and the kernels are shared.
 set -eu
 here=$(cd "$(dirname "$0")/.." && pwd)
 mirror=${IMASIGN_DEBIAN_MIRROR:-http://deb.debian.org/debian}
@@ -20,12 +20,12 @@ fail() {
 	exit 1
 }
 
-[ "$#" != 0 ] || fail "which command?"
-[ "$(id -u)" = 0 ] || fail "mounts need root"
+[ "$#" != 0 ] || fail "no command: see the examples in this script"
+[ "$(id -u)" = 0 ] || fail "run it as root: it mounts file systems"
 command -v debootstrap >/dev/null || fail "debootstrap is missing: apt-get install debootstrap"
 
-# Everything is mounted in a mount namespace of its own, which takes its mounts along
-# when it ends: nothing below the directory is another's when it is removed.
+# All mounts are in a mount namespace of their own and disappear with it, so that removing the
+# directory afterwards touches no other file system.
 if [ "${FRESH_ROOT:-}" = "" ]; then
 	FRESH_ROOT=$(mktemp -d "${TMPDIR:-/tmp}/imasign-fresh-XXXXXX")
 	export FRESH_ROOT
@@ -42,17 +42,17 @@ debootstrap --variant=minbase --include=ca-certificates,make bookworm "$root" "$
 }
 rm -f "$root.log"
 
-chmod 0755 "$root" # apt fetches as a user of its own
-# As an installation has them.
+chmod 0755 "$root" # apt downloads as another user
+# The same suites as in an installed system.
 for suite in bookworm bookworm-updates; do
 	echo "deb $mirror $suite main"
 done >"$root/etc/apt/sources.list"
 echo "deb $security bookworm-security main" >>"$root/etc/apt/sources.list"
 
-# A mount of its own, to become the root: in a chroot nobody makes user namespaces.
+# pivot_root needs a mount point. A chroot would not do: user namespaces cannot be made in one.
 mount --bind "$root" "$root"
 
-# same shows a directory of this machine under its own name.
+# same mounts a directory of this machine under the same name.
 same() {
 	mkdir -p "$1" "$root$1"
 	mount --bind "$1" "$root$1"

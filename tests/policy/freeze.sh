@@ -1,9 +1,9 @@
 #!/bin/sh
-# Asks Debian's kernels 6.1 and 6.12, booted in QEMU, what they say to every rule of
-# internal/policy/testdata/{corpus,random}.tsv, and freezes their verdicts and what counts
-# of their configurations. tests/kernel compares the same rules with the kernels that it
-# boots, at every run; this is for a new rule, or a new kernel. Needs qemu-system-x86 and
-# cpio, a Debian 12 with its security archive, no root, 250 MB in $1 and a minute.
+# Boots Debian's kernels 6.1 and 6.12 in QEMU, gives them every rule of
+# internal/policy/testdata/{corpus,random}.tsv, and records their verdicts and the relevant part of
+# their configurations. Run it for a new rule or a new kernel; every run of tests/kernel compares
+# the same rules with the kernels that it boots. It needs qemu-system-x86, cpio, a Debian 12 with
+# its security archive, 250 MB in $1 and a minute, but no root.
 #
 #	tests/policy/freeze.sh /tmp/policy-freeze
 set -eu
