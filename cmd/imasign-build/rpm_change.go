@@ -222,7 +222,7 @@ func (c *packageChange) opened(ctx context.Context, p *rpmsign.Package, err erro
 
 // take adds the outcome of a package to the results.
 func (c *packageChange) take(o *operate.Outcome) error {
-	r := report.PackageOutcome{Path: o.Unit.Path, Name: o.Name, Skip: o.Skip, Changed: o.Change.Any, Grows: o.Change.Grows, Err: o.Err}
+	r := report.PackageOutcome{Path: o.Unit.Path, Name: o.Name, Skip: o.Skip, Changed: o.Change.Any, Grows: o.Change.Grows, Err: c.advise(o.Err)}
 	if o.Plan != nil {
 		r.Counts = o.Plan.Counts()
 	}

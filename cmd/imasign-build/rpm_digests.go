@@ -132,7 +132,7 @@ func (d *packageDigests) read(ctx context.Context, level rpmsign.Level) error {
 }
 
 func (s *digestSet) take(p packageDigests) error {
-	s.result.Take(p.path, p.err)
+	s.result.Take(p.path, s.app.advise(p.err))
 	if p.err != nil {
 		s.errs = append(s.errs, p.err)
 		return nil //nolint:nilerr // all errors are reported at the end

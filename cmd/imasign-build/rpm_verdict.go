@@ -104,6 +104,7 @@ func (v *packageVerifier) take(f report.PackageFindings) error {
 			v.warnOfEach(string(d.Flaw), "%s: %s: %s", f.Path, d.Flaw, d.Detail)
 		}
 	}
+	f.Err, f.Broken, f.Wrong = v.advise(f.Err), v.advise(f.Broken), v.advise(f.Wrong)
 	v.result.Take(f)
 	return nil
 }
