@@ -11,33 +11,32 @@ import (
 	"strings"
 )
 
-// Refusals of tokens, TPMs and what else keeps a key to itself.
+// Errors of tokens, TPMs and other devices that do not reveal their keys.
 var (
-	// ErrPINNeeded: the key is guarded by a PIN, password or authorization value,
-	// and there is no source of it.
+	// ErrPINNeeded: the key needs a PIN, password or authorization value, and no source
+	// was given.
 	ErrPINNeeded = errors.New("the key needs its PIN")
-	// ErrWrongPIN: the device refused the PIN. It was tried once and will not be
-	// tried again by itself: devices count, and lock.
+	// ErrWrongPIN: the device refused the PIN. It was tried once, and is not tried again:
+	// devices count wrong PINs, then lock.
 	ErrWrongPIN = errors.New("wrong PIN")
-	// ErrLocked: the device takes no PIN at all any more, or would take none after
-	// one more that is wrong.
+	// ErrLocked: the device accepts no PIN, or one more wrong PIN would lock it.
 	ErrLocked = errors.New("locked against guessing")
-	// ErrNotFound: no such module, token, device or key.
+	// ErrNotFound: the module, token, device or key does not exist.
 	ErrNotFound = errors.New("not found")
-	// ErrGone: the device was there and no longer answers.
+	// ErrGone: the device stopped answering.
 	ErrGone = errors.New("the device is gone")
-	// ErrKeyUse: the device's rules for this key forbid what is asked of it.
+	// ErrKeyUse: the attributes of the key, or the device, forbid this use.
 	ErrKeyUse = errors.New("the key may not be used for this")
 	// ErrClosed: the key was closed.
 	ErrClosed = errors.New("the key is closed")
 )
 
-// NotBound is in the warning about a key in a device that lets it out.
+// NotBound is part of the warning about a key that can leave its device.
 const NotBound = "can be taken out of"
 
-// SecretAt returns the Secret that an attribute of a URI names: env:NAME (by Getenv),
-// fd:N, file:PATH, file:///PATH or an absolute path. As in [ParseSecretSource] nothing is
-// read yet, and a wrong source is [ErrSecretSource], without its text.
+// SecretAt returns the Secret that an attribute of a URI names: env:NAME (looked up with
+// Getenv), fd:N, file:PATH, file:///PATH or an absolute path. Like [ParseSecretSource], it
+// reads nothing yet. A wrong source is [ErrSecretSource], without its text.
 func (o Options) SecretAt(source string) (Secret, error) {
 	if strings.HasPrefix(source, "/") {
 		source = "file:" + source
@@ -56,32 +55,32 @@ func (o Options) SecretAt(source string) (Secret, error) {
 	return ParseSecretSource(source, getenv, o.Warn)
 }
 
-// Request is what a key made in a device shall be.
+// Request describes a key to be made in a device.
 type Request struct {
-	Name      string // such as x509_ima: a token's label for it
+	Name      string // the key's label in a token, such as x509_ima
 	Algorithm string // rsa2048, rsa3072, rsa4096, p256, p384
 }
 
-// Generated is a key that a device has just made. The private part cannot be
-// taken out of it. It is closed like any Key.
+// Generated is a key that a device has just made. Its private part cannot leave the
+// device. It must be closed like any Key.
 type Generated struct {
 	*Key
-	// URI opens the key from now on; "" where that depends on where File is put.
+	// URI opens the key from now on. It is "" if the key is opened by the path of File.
 	URI string
-	// File is what stands for the key outside of the device, wrapped by it; nil
-	// where the device keeps everything itself.
+	// File is the content of the key file: the key, wrapped by the device. It is nil if
+	// the device stores the key.
 	File []byte
-	// Certify puts the key's certificate into the device; nil where it has no place
-	// for one.
+	// Certify stores the key's certificate in the device. It is nil if the device stores
+	// no certificates.
 	Certify func(context.Context, *x509.Certificate) error
-	// Discard takes everything back that was made in the device, certificate
-	// included; nil for nothing. The key must not be closed yet.
+	// Discard deletes from the device what was made there, including the certificate. It
+	// may be nil. The key must still be open.
 	Discard func() error
 }
 
-// CryptoSigner returns the key as the standard library takes it, as for
-// signing a certificate with x509.CreateCertificate. Its Sign obeys ctx and makes
-// the signatures of IMA: PKCS #1 v1.5, or ECDSA in ASN.1 DER.
+// CryptoSigner returns the key as a [crypto.Signer], for example for
+// x509.CreateCertificate. Sign obeys ctx and makes the signatures that IMA uses: PKCS #1
+// v1.5, or ECDSA in ASN.1 DER.
 func (k *Key) CryptoSigner(ctx context.Context) crypto.Signer { return cryptoSigner{ctx, k} }
 
 type cryptoSigner struct {

@@ -9,23 +9,22 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// Key is an opened signing key. It may be used by several goroutines at once until
-// it is closed. However it is printed, only its key id and algorithm appear.
+// Key is an opened signing key. Several goroutines may use it at once until it is closed.
+// Printing it shows only its key id and algorithm.
 type Key struct {
-	// Signer signs statements; [NewKey] makes it of what a backend has.
+	// Signer signs statements; [NewKey] sets it.
 	ima.Signer
-	// Public is what signatures are checked with: the certificate's key where
-	// there is a certificate, else the bare one.
+	// Public verifies the signatures. It is the certificate's key, or the bare key if
+	// there is no certificate.
 	Public *ima.PublicKey
-	// Parallelism is how many batches are worth signing at a time; 0 means one a
-	// core.
+	// Parallelism is how many batches to sign at a time; 0 means one per core.
 	Parallelism int
 	// Provider names what computes the signatures.
 	Provider string
-	// Release gives back what the backend holds; nil for nothing.
+	// Release frees the backend's resources; it may be nil.
 	Release func() error
 
-	raw ima.RawSigner // nil for one that signs statements only
+	raw ima.RawSigner // nil if the key signs only statements
 }
 
 // NewKey returns a Key that signs with raw, whose signatures public verifies. The
@@ -41,7 +40,7 @@ func (k *Key) VerifiesWith(pub crypto.PublicKey) bool {
 	return ok && s.VerifiesWith(pub)
 }
 
-// Close releases the key, which signs no more. Closing it again does nothing.
+// Close releases the key. A closed key does not sign. Closing it again does nothing.
 func (k *Key) Close() error {
 	release := k.Release
 	k.Release = nil
@@ -59,15 +58,15 @@ func (k Key) String() string {
 	return fmt.Sprintf("key %s (%s)", k.Public.ID(), k.Public.Algorithm())
 }
 
-// Format prints String for every verb, so that %+v and %#v cannot reach the key
-// material behind Signer.
+// Format prints String for every verb, so that %+v and %#v do not print the key material
+// in Signer.
 func (k Key) Format(s fmt.State, _ rune) {
-	_, _ = io.WriteString(s, k.String()) // nobody could be told
+	_, _ = io.WriteString(s, k.String()) // fmt reports errors of s
 }
 
-// Bind returns the public key under the id that signatures carry: that of cert,
-// which must be of this key, or without one (nil) that of the bare key. Errors
-// wrap [ErrCertificateMismatch] or what package ima refuses the key with.
+// Bind returns the public key with the key id that signatures carry: the id of cert, which
+// must belong to this key, or of the bare key if cert is nil. Errors wrap
+// [ErrCertificateMismatch] or an error of package ima.
 func Bind(public crypto.PublicKey, cert *x509.Certificate) (*ima.PublicKey, error) {
 	bare, err := ima.BareKey(public)
 	if err != nil || cert == nil {

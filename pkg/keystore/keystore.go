@@ -1,15 +1,13 @@
-// Package keystore opens signing keys by URI: a path or file: for a key file,
-// another scheme for each other kind of store.
+// Package keystore opens signing keys by URI. A path or file: names a key file; every
+// other kind of store has a scheme of its own.
 //
-// What a scheme means is its backend's business; backends live in packages below
-// this one and are put into [Backends], so that a program carries those it wants. A
-// [Key] signs batches of digests and knows the public key that its signatures are
-// checked with.
+// Backends for the schemes are in packages below this one. A program lists the backends
+// that it wants in [Backends]. A [Key] signs batches of digests and knows the public key
+// that verifies its signatures.
 //
-// Secrets are asked for through a [Secret], and only when a key turns out to need one.
-// [ParseSecretSource] makes one from env:NAME, file:PATH or fd:N; asking a person is left
-// to the caller, as are making keys and certificates; the form of signatures is left to
-// package ima. No secret is ever part of an error.
+// A [Secret] is asked for only if a key needs one. [ParseSecretSource] returns a Secret for
+// env:NAME, file:PATH or fd:N. The caller prompts people, and makes keys and certificates.
+// Package ima defines the form of signatures. No error contains a secret.
 package keystore
 
 import (
@@ -21,68 +19,64 @@ import (
 	"strings"
 )
 
-// Refusals to open a key. Errors wrap one of these where a caller decides by it.
+// Reasons why a key is not opened. Errors wrap one of these if a caller may act on it.
 var (
 	// ErrUnknownScheme: no such scheme exists.
 	ErrUnknownScheme = errors.New("unknown key scheme")
-	// ErrSchemeNotBuilt: the scheme exists, but not in this program.
+	// ErrSchemeNotBuilt: the scheme exists, but this program lacks its backend.
 	ErrSchemeNotBuilt = errors.New("key scheme not in this program")
 	// ErrPassphraseNeeded: the key is encrypted and Options.Secret is nil.
 	ErrPassphraseNeeded = errors.New("the key is encrypted and needs its passphrase")
-	// ErrWrongPassphrase: decryption gave nonsense. A passphrase is tried once,
-	// as the third wrong PIN locks a token.
+	// ErrWrongPassphrase: decryption did not give a key. A passphrase is tried once.
 	ErrWrongPassphrase = errors.New("wrong passphrase")
-	// ErrCertificateMismatch: the certificate is of another key.
+	// ErrCertificateMismatch: the certificate belongs to another key.
 	ErrCertificateMismatch = errors.New("the certificate does not belong to the key")
-	// ErrNotAKey: something else is where the private key should be.
+	// ErrNotAKey: the input is not a private key.
 	ErrNotAKey = errors.New("not a private key")
-	// ErrUnsupportedKey: a private key in a form, or encrypted in a way, that is
-	// not read here.
+	// ErrUnsupportedKey: the private key has an unsupported format or encryption.
 	ErrUnsupportedKey = errors.New("unsupported form of key")
-	// ErrSeveralKeys: there is no telling which key is meant.
+	// ErrSeveralKeys: it is unclear which key is meant.
 	ErrSeveralKeys = errors.New("more than one private key")
 )
 
 // Options of [Backends.Open]. The zero value opens keys that need no secret.
 type Options struct {
-	// Certificate fixes the key id and is what signatures are checked with. A key
-	// of another certificate is refused.
+	// Certificate fixes the key id and verifies the signatures. A key that it does not
+	// belong to is refused.
 	Certificate *x509.Certificate
-	// Secret is asked for the passphrase or PIN if the key needs one, once. The
-	// slice it returns is overwritten after use.
+	// Secret returns the passphrase or PIN. It is called once, and only if the key needs
+	// one. The returned slice is overwritten after use.
 	Secret Secret
-	// Warn is told what the user should know although the key opened. It may be
-	// nil.
+	// Warn receives warnings about a key that opened nevertheless. It may be nil.
 	Warn func(string)
-	// Getenv resolves env:NAME where a URI names the source of a secret; nil for no
-	// variable at all.
+	// Getenv looks up NAME if a URI names env:NAME as the source of a secret. If it is
+	// nil, no variable is set.
 	Getenv func(string) (string, bool)
 }
 
-// Warnf tells Warn, if there is one.
+// Warnf calls Warn unless it is nil.
 func (o Options) Warnf(format string, args ...any) {
 	if o.Warn != nil {
 		o.Warn(fmt.Sprintf(format, args...))
 	}
 }
 
-// Secret returns a passphrase or PIN; prompt says of what, as in "passphrase of
+// Secret returns a passphrase or PIN. prompt says what it is for: "passphrase of
 // x509_ima.key".
 type Secret func(ctx context.Context, prompt string) ([]byte, error)
 
 // Backend is one kind of store for keys.
 type Backend struct {
-	// Scheme is how its URIs begin, in lower case.
+	// Scheme is the scheme of its URIs, in lower case.
 	Scheme string
-	// Open opens a key. The URI comes whole, except for file:, where it is the path
-	// alone.
+	// Open opens a key. uri is the whole URI, but only the path if the scheme is file:.
 	Open func(ctx context.Context, uri string, opts Options) (*Key, error)
-	// Generate makes a key in the device that the URI names; nil where keys are not
-	// made in the store itself.
+	// Generate makes a key in the device that the URI names. It is nil if the store
+	// cannot make keys.
 	Generate func(ctx context.Context, uri string, r Request, opts Options) (*Generated, error)
 }
 
-// Backends are those that a program has.
+// Backends are the backends of a program.
 type Backends []Backend
 
 // Find returns the backend of a scheme, and whether there is one.
@@ -94,13 +88,13 @@ func (b Backends) Find(scheme string) (Backend, bool) {
 	return b[i], true
 }
 
-// schemes are all that this project knows, built in or not.
+// schemes returns all schemes that this project defines, built in or not.
 func schemes() []string { return []string{"file", "nats", "pkcs11", "tpm2"} }
 
 // Open opens the key that uri names with the backend of its scheme. A path needs no
-// scheme; in front of one whose first component has a colon, write ./ or file:. The part
-// after file: is taken as it stands; file:///path is /path. Errors wrap
-// [ErrUnknownScheme], [ErrSchemeNotBuilt], or what the backend says of its own.
+// scheme, but a path whose first component has a colon must begin with ./ or file:. The
+// path after file: is not percent-decoded; file:///path is /path. Errors wrap
+// [ErrUnknownScheme], [ErrSchemeNotBuilt], or the backend's errors.
 func (b Backends) Open(ctx context.Context, uri string, opts Options) (*Key, error) {
 	if err := checkURI(uri); err != nil {
 		return nil, err
@@ -123,8 +117,8 @@ func (b Backends) Open(ctx context.Context, uri string, opts Options) (*Key, err
 	return backend.Open(ctx, uri, opts)
 }
 
-// FilePath returns the path in the URI of a key file; is tells whether it is one. A URI
-// that [Backends.Open] refuses for its form or scheme is an error.
+// FilePath returns the path in the URI of a key file. is is false for the URI of any other
+// key. A URI that [Backends.Open] refuses for its form or scheme is an error.
 func FilePath(uri string) (path string, is bool, err error) {
 	if err := checkURI(uri); err != nil {
 		return "", false, err
@@ -140,18 +134,18 @@ func FilePath(uri string) (path string, is bool, err error) {
 	return "", false, fmt.Errorf("%w: %q; there are: %s", ErrUnknownScheme, scheme, strings.Join(schemes(), ", "))
 }
 
-// checkURI refuses the key itself before its text gets into an error.
+// checkURI refuses the text of a key, so that no error repeats it.
 func checkURI(uri string) error {
 	switch {
 	case uri == "":
 		return errors.New("no key is named: give its path or URI")
 	case strings.Contains(uri, "-----BEGIN"), strings.ContainsAny(uri, "\n\r\x00"):
-		return fmt.Errorf("%w: the content of a key stands where its path or URI belongs", ErrNotAKey)
+		return fmt.Errorf("%w: this is the content of a key: give its path or URI", ErrNotAKey)
 	}
 	return nil
 }
 
-// split finds the scheme (RFC 3986, 3.1), file when there is none.
+// split cuts off the scheme (RFC 3986, 3.1). Without a scheme it is file.
 func split(uri string) (scheme, rest string) {
 	before, after, found := strings.Cut(uri, ":")
 	if !found || !isScheme(before) {
@@ -170,7 +164,8 @@ func isScheme(s string) bool {
 	return s != ""
 }
 
-// filePath takes RFC 8089's file://host/path apart, where there is one.
+// filePath returns the path of a file: URI without its scheme, which may begin with
+// //host (RFC 8089).
 func filePath(rest string) (string, error) {
 	path := rest
 	if after, found := strings.CutPrefix(rest, "//"); found {
@@ -186,7 +181,8 @@ func filePath(rest string) (string, error) {
 	return path, nil
 }
 
-// unknown never repeats the URI, of which a PIN may be part.
+// unknown returns the error for a scheme without a backend. It does not repeat the URI,
+// which may contain a PIN.
 func (b Backends) unknown(scheme string) error {
 	var names []string
 	for _, backend := range b {

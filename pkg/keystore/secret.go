@@ -14,25 +14,23 @@ import (
 	"github.com/imasign/imasign-build/internal/input"
 )
 
-// maxSecret is more than OpenSSL takes (1,024 bytes).
+// maxSecret is the longest secret in bytes; OpenSSL accepts 1,024.
 const maxSecret = 4096
 
-// Refusals of a secret's source.
+// Errors about the source of a secret.
 var (
-	// ErrSecretSource: the text names no source; it may be the secret itself and
-	// is not repeated.
+	// ErrSecretSource: the text does not name a source. It is not repeated, because it may
+	// be the secret itself.
 	ErrSecretSource = errors.New("not a source of secrets; write env:NAME, file:PATH or fd:N, never the secret itself")
-	// ErrNoSecret: the source holds nothing, or something that cannot be a
-	// passphrase.
+	// ErrNoSecret: the source is empty, or its content cannot be a passphrase.
 	ErrNoSecret = errors.New("no passphrase there")
 )
 
-// ParseSecretSource returns the Secret that a source names: env:NAME looks
-// a variable up with getenv (os.LookupEnv, which only a program may call),
-// file:PATH and fd:N read to the end. One newline at the end of a file or
-// descriptor is no part of the secret. Nothing is read before the secret is asked
-// for; warn, unless it is nil, is then told of a file that others may read or write.
-// The error is [ErrSecretSource].
+// ParseSecretSource returns the Secret that a source names. env:NAME looks up a variable
+// with getenv, such as os.LookupEnv. file:PATH and fd:N read to the end; one newline at the
+// end is not part of the secret. Nothing is read until the Secret is called. It then calls
+// warn, which may be nil, if other users may read or write the file. The error is
+// [ErrSecretSource].
 func ParseSecretSource(src string, getenv func(string) (string, bool), warn func(string)) (Secret, error) {
 	kind, name, _ := strings.Cut(src, ":")
 	switch {
@@ -57,8 +55,7 @@ func isVariable(name string) bool {
 	return name != ""
 }
 
-// fromEnvironment never repeats the name: it may be the secret itself, put behind env:
-// by mistake.
+// fromEnvironment never repeats the name, which may be the secret itself.
 func fromEnvironment(name string, getenv func(string) (string, bool)) Secret {
 	const what = "the environment variable that env: names"
 	return func(context.Context, string) ([]byte, error) {
@@ -103,8 +100,7 @@ func fromDescriptor(number string, warn func(string)) (Secret, error) {
 	}, nil
 }
 
-// duplicate leaves the descriptor itself open: its number must not become that of
-// the next file.
+// duplicate leaves fd open, so that no other file gets its number.
 func duplicate(fd int, name string) (*os.File, error) {
 	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
 	switch {
@@ -116,7 +112,7 @@ func duplicate(fd int, name string) (*os.File, error) {
 	return os.NewFile(uintptr(own), name), nil
 }
 
-// oneLine takes the newline off that editors and echo leave.
+// oneLine cuts off the newline at the end, which editors and echo write.
 func oneLine(name string, data []byte, err error) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("passphrase: %w", err)

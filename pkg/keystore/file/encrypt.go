@@ -19,7 +19,7 @@ const iterations = 600_000
 // Encrypt encrypts a private key and returns encrypted PKCS #8 in DER. der is the key as
 // PKCS #8 in DER, of any algorithm. The encryption is PBES2 with AES-256-CBC and PBKDF2
 // (HMAC-SHA-256), which OpenSSL 1.0 and later read. An empty passphrase is
-// [keystore.ErrNoSecret]. If ctx ends meanwhile, the error is its cause.
+// [keystore.ErrNoSecret]. If ctx ends first, the error is its cause.
 func Encrypt(ctx context.Context, der, passphrase []byte) ([]byte, error) {
 	if len(passphrase) == 0 {
 		return nil, fmt.Errorf("encrypt the private key: %w: it is empty", keystore.ErrNoSecret)

@@ -1,15 +1,14 @@
-// Package file opens signing keys that are files: PEM or DER; PKCS #1, SEC 1 or
-// PKCS #8; in clear, as encrypted PKCS #8 (PBES2), or as OpenSSL's older
-// encrypted PEM. [New] gives the backend of package keystore for file:.
+// Package file opens signing keys in files: PEM or DER; PKCS #1, SEC 1 or PKCS #8; in
+// clear, as encrypted PKCS #8 (PBES2), or as OpenSSL's older encrypted PEM. [New] returns
+// the backend of package keystore for file:. [Encrypt] encrypts a new key.
 //
-// A certificate in the same file is used where no other is given. Signatures are
-// the same bytes at every build: RSA by its nature, ECDSA by the nonces of RFC
-// 6979. libcrypto helps where it is installed, which changes nothing but the time.
+// A certificate in the same file is used if no other is given. The same key and digest
+// always give the same signature: ECDSA uses the nonces of RFC 6979. If libcrypto is
+// installed, signing takes less time.
 //
-// Key files are hostile input here: reading is bounded, and so is the work that
-// decrypting may ask for. Making keys and asking for the passphrase are left to the
-// caller. Forms that are not read are refused by name, with the command that converts
-// them.
+// Key files are hostile input: the size of a file is bounded, and so is the work of
+// decrypting it. Other formats are refused by name, with the command that converts them.
+// The caller makes keys and asks for passphrases.
 package file
 
 import (
@@ -26,16 +25,16 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// maxSize bounds a key file; with a chain of certificates it has some 20 kB.
+// maxSize bounds a key file, in bytes. With a chain of certificates it has about 20 kB.
 const maxSize = 1 << 20
 
-// ErrTPMKey is a [keystore.ErrNotAKey]: the file has a key that only a TPM can unwrap.
+// ErrTPMKey is a [keystore.ErrNotAKey]: only a TPM can unwrap the key in the file.
 var ErrTPMKey = notAKey("it is the key of a TPM, which tpm2: opens")
 
 // New returns the backend for file: URIs and paths. It makes no keys.
 //
 // Errors wrap the sentinels of package keystore, or [ima.ErrWeakKey] and
-// [ima.ErrUnsupportedKey] for keys that the kernel takes no signatures of.
+// [ima.ErrUnsupportedKey] if the kernel does not accept signatures by the key.
 func New() keystore.Backend { return keystore.Backend{Scheme: "file", Open: open} }
 
 // open opens the key file at path.
@@ -53,8 +52,7 @@ func open(ctx context.Context, path string, opts keystore.Options) (*keystore.Ke
 	return sign(private, public, opts), nil
 }
 
-// load finds the key in a file's content, decrypts it and matches it with its
-// certificate.
+// load finds the key in data, decrypts it and compares it with its certificate.
 func load(ctx context.Context, path string, data []byte, opts keystore.Options) (crypto.Signer, *ima.PublicKey, error) {
 	found, err := find(data)
 	if err != nil {
@@ -106,7 +104,7 @@ func Load(ctx context.Context, path string, secret keystore.Secret) (private cry
 	return private, encoded, nil
 }
 
-// conversion is an error that a command resolves; %s stands for the file.
+// conversion is an error that command resolves. %s in command stands for the file.
 type conversion struct {
 	error
 	command string
@@ -122,7 +120,8 @@ func withConversion(err error, path string) error {
 	return fmt.Errorf("%w; to convert it: "+c.command, err, path)
 }
 
-// certificateOf returns the file's certificate of this key, nil if it has none.
+// certificateOf returns the certificate in the file that belongs to public. If none does, it
+// returns the first one, which Bind refuses, or nil.
 func (c *contents) certificateOf(public crypto.PublicKey) (*x509.Certificate, error) {
 	var first *x509.Certificate
 	for _, der := range c.certificates {
@@ -137,5 +136,5 @@ func (c *contents) certificateOf(public crypto.PublicKey) (*x509.Certificate, er
 			first = cert
 		}
 	}
-	return first, nil // which is not of this key: Bind says so
+	return first, nil
 }

@@ -17,8 +17,7 @@ type contents struct {
 	certificates [][]byte   // DER
 }
 
-// Commands that convert what is not read here. A user finds the result by the
-// name new.key.
+// Commands that convert unsupported formats to new.key.
 const (
 	byOpenSSL = "openssl pkey -in %s -aes256 -out new.key"
 	byLegacy  = byOpenSSL + " -provider legacy -provider default" // MD5 and single DES
@@ -30,9 +29,9 @@ const (
 // labelTPM is the PEM label of a key that a TPM has wrapped.
 const labelTPM = "TSS2 PRIVATE KEY"
 
-// find tells PEM and DER apart and what is in them.
+// find returns the key and the certificates in PEM or DER.
 func find(data []byte) (*contents, error) {
-	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) // some editors write this
+	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) // a byte order mark
 	switch {
 	case len(bytes.TrimSpace(data)) == 0:
 		return nil, notAKey("the file is empty")
@@ -81,7 +80,7 @@ func findPEM(data []byte) (*contents, error) {
 	return nil, notAKey("the PEM is damaged or cut off: copy it again")
 }
 
-// otherPEM says what a label stands for, when it is not a key that signs.
+// otherPEM returns the error for PEM that is not a signing key.
 func otherPEM(label string) error {
 	switch label {
 	case "PUBLIC KEY", "RSA PUBLIC KEY":
@@ -103,7 +102,7 @@ func otherPEM(label string) error {
 	return notAKey(fmt.Sprintf("it holds PEM of type %q", label))
 }
 
-// findDER takes a single key. Where it is none, its outline says what it is.
+// findDER reads a single key. Its outline tells what other DER is.
 func findDER(data []byte) (*contents, error) {
 	var all asn1.RawValue
 	rest, err := asn1.Unmarshal(data, &all)
@@ -128,7 +127,7 @@ func findDER(data []byte) (*contents, error) {
 	return &contents{der: all.FullBytes}, nil
 }
 
-// foreign names what is neither PEM nor DER.
+// foreign returns the error for data that is neither PEM nor DER.
 func foreign(data []byte) error {
 	for _, prefix := range []string{"ssh-rsa ", "ssh-ed25519 ", "ssh-dss ", "ecdsa-sha2-", "sk-ssh-", "sk-ecdsa-"} {
 		if bytes.HasPrefix(data, []byte(prefix)) {
@@ -146,8 +145,8 @@ func foreign(data []byte) error {
 
 func notAKey(what string) error { return fmt.Errorf("%w: %s", keystore.ErrNotAKey, what) }
 
-// outline has a letter for each element of a SEQUENCE: integer, sequence, octet
-// string, bit string, "?" for others. Of an endless one it has the beginning.
+// outline returns a letter for each of the first elements of a SEQUENCE, 16 at most: i for
+// INTEGER, s for SEQUENCE, o for OCTET STRING, b for BIT STRING, ? for others.
 func outline(content []byte) string {
 	letters := ""
 	for len(content) > 0 && len(letters) < 16 {

@@ -10,11 +10,10 @@ import (
 	"golang.org/x/crypto/salsa20/salsa" //nolint:staticcheck // deprecated for new designs; scrypt is made of its core
 )
 
-// The derivations below are here because those of crypto/pbkdf2 and of
-// golang.org/x/crypto take the passphrase as a string: each call leaves copies of it on
-// the heap, which nobody overwrites. They also cannot be broken off.
+// crypto/pbkdf2 and golang.org/x/crypto/scrypt leave copies of the passphrase on the heap,
+// which cannot be overwritten. They also cannot be interrupted.
 
-// cancelInterval is how many rounds go by between looks at the context.
+// cancelInterval is the number of rounds between two checks of the context.
 const cancelInterval = 1 << 12
 
 // pbkdf2Key derives size bytes (RFC 8018, 5.2).
@@ -43,8 +42,8 @@ func pbkdf2Key(ctx context.Context, prf func() hash.Hash, passphrase, salt []byt
 	return derived[:size], nil
 }
 
-// keyedHash is HMAC. A key that is longer than a block is hashed here, or the hash
-// would keep its end.
+// keyedHash returns HMAC. It hashes a key that is longer than a block itself, because
+// crypto/hmac would leave the end of the key in the hash's buffer.
 func keyedHash(prf func() hash.Hash, key []byte) hash.Hash {
 	if h := prf(); len(key) > h.BlockSize() {
 		h.Write(key)
@@ -54,7 +53,7 @@ func keyedHash(prf func() hash.Hash, key []byte) hash.Hash {
 	return hmac.New(prf, key)
 }
 
-// overwrite fills what a hash keeps of an unfinished block.
+// overwrite overwrites the buffer in which a hash keeps an unfinished block.
 func overwrite(h hash.Hash) {
 	h.Reset()
 	h.Write(make([]byte, h.BlockSize()-1))
@@ -77,7 +76,7 @@ func scryptKey(ctx context.Context, passphrase, salt []byte, n, r, p, size int) 
 	return pbkdf2Key(ctx, sha256.New, passphrase, blocks, 1, size)
 }
 
-// romix is scryptROMix (RFC 7914, 5) of b in place; table has room for n times b.
+// romix is scryptROMix (RFC 7914, 5) of b, in place. table must have n times the size of b.
 func romix(ctx context.Context, b, table []byte, n int) error {
 	size := len(b)
 	scratch := make([]byte, size)

@@ -12,9 +12,9 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// parseLegacy reads how a PEM block says that it is encrypted (RFC 1423, with OpenSSL's
-// ciphers): "DEK-Info: AES-128-CBC,<IV in hex>". It is undone here rather than by
-// x509.DecryptPEMBlock, which leaves the passphrase in the memory of its hash.
+// parseLegacy reads the header of an encrypted PEM block (RFC 1423, with OpenSSL's ciphers):
+// "DEK-Info: AES-128-CBC,<IV in hex>". x509.DecryptPEMBlock is not used, because it leaves
+// the passphrase in the memory of its hash.
 func parseLegacy(block *pem.Block) (*encryption, error) {
 	name, text, _ := strings.Cut(block.Headers["DEK-Info"], ",")
 	c, found := cipherOf("", name)
@@ -33,7 +33,7 @@ func parseLegacy(block *pem.Block) (*encryption, error) {
 }
 
 // bytesToKey is OpenSSL's EVP_BytesToKey with MD5 and one round: each 16 bytes are the
-// hash of the 16 before, the passphrase and the salt.
+// hash of the previous 16, the passphrase and the salt.
 func bytesToKey(passphrase, salt []byte, size int) []byte {
 	h := md5.New()
 	defer overwrite(h)

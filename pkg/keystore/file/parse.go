@@ -15,9 +15,9 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// parse reads a private key in clear. The outline decides what it is, as labels
-// are wrong often enough. Algorithm, size and curve are judged before the key is
-// built: they get messages of their own, and a hostile size no work.
+// parse reads a private key in clear. The outline decides which format it is, because PEM
+// labels are often wrong. Algorithm, size and curve are checked before the key is built, for
+// precise errors, and so that a hostile size costs no work.
 func parse(der []byte) (crypto.Signer, error) {
 	var all asn1.RawValue
 	if rest, err := asn1.Unmarshal(der, &all); err != nil || len(rest) > 0 {
@@ -31,10 +31,10 @@ func parse(der []byte) (crypto.Signer, error) {
 	case strings.HasPrefix(shape, "io"):
 		return parseSEC1(der, all.Bytes)
 	}
-	return nil, notAKey("its DER is of no private key")
+	return nil, notAKey("its DER is not a private key")
 }
 
-// privateKeyInfo is PKCS #8 without its attributes.
+// privateKeyInfo is PKCS #8 (RFC 5958) without its attributes.
 type privateKeyInfo struct {
 	Version   int
 	Algorithm pkix.AlgorithmIdentifier
@@ -78,7 +78,7 @@ func parseSEC1(der, content []byte) (crypto.Signer, error) {
 			return nil, damaged("SEC 1")
 		}
 		if element.Class == asn1.ClassContextSpecific && element.Tag == 0 {
-			_, _ = asn1.Unmarshal(element.Bytes, &curve) // nothing is no curve
+			_, _ = asn1.Unmarshal(element.Bytes, &curve) // checkCurve refuses an empty one
 		}
 		content = rest
 	}
@@ -90,7 +90,7 @@ func parseSEC1(der, content []byte) (crypto.Signer, error) {
 
 func asSigner[K any](key K, err error) (crypto.Signer, error) {
 	if err != nil {
-		return nil, fmt.Errorf("%w: its numbers do not make a key: copy it again", keystore.ErrNotAKey)
+		return nil, fmt.Errorf("%w: its numbers are not a valid key: copy it again", keystore.ErrNotAKey)
 	}
 	s, ok := any(key).(crypto.Signer)
 	if !ok {
@@ -99,7 +99,7 @@ func asSigner[K any](key K, err error) (crypto.Signer, error) {
 	return s, nil
 }
 
-// checkRSA judges the size of a PKCS #1 key.
+// checkRSA checks the size of a PKCS #1 key.
 func checkRSA(der []byte) error {
 	var key struct {
 		Version int
@@ -116,10 +116,10 @@ func checkRSA(der []byte) error {
 	return err
 }
 
-// checkCurve judges the parameters of an EC key.
+// checkCurve checks the parameters of an EC key.
 func checkCurve(parameters asn1.RawValue) error {
 	if parameters.Class == asn1.ClassUniversal && parameters.Tag == asn1.TagSequence {
-		return conversion{fmt.Errorf("%w: its curve is written out instead of named", keystore.ErrUnsupportedKey), byCurve}
+		return conversion{fmt.Errorf("%w: it describes its curve instead of naming it", keystore.ErrUnsupportedKey), byCurve}
 	}
 	var curve asn1.ObjectIdentifier
 	if rest, err := asn1.Unmarshal(parameters.FullBytes, &curve); err != nil || len(rest) > 0 {
@@ -183,8 +183,8 @@ func curveName(oid string) string {
 	return "curve " + oid
 }
 
-// isPrivateKeyInfo reports whether decrypted bytes are PKCS #8, which only the right
-// passphrase makes them. White space behind it is let pass.
+// isPrivateKeyInfo reports whether decrypted bytes are PKCS #8, which shows that the
+// passphrase is right. White space may follow.
 func isPrivateKeyInfo(der []byte) bool {
 	var all asn1.RawValue
 	rest, err := asn1.Unmarshal(der, &all)

@@ -18,8 +18,8 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// Bounds of what a file may ask for: some seconds, and 256 MiB in all. OpenSSL writes
-// 2,048 iterations and 16 MiB.
+// Bounds of a derivation: a few seconds, and 256 MiB. OpenSSL writes 2,048 iterations, or
+// 16 MiB.
 const (
 	maxIterations   = 10_000_000
 	maxScryptMemory = 256 << 20
@@ -48,23 +48,23 @@ func oidAES256CBC() asn1.ObjectIdentifier {
 	return asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 1, 42}
 }
 
-// encryption is how a key is encrypted: by PBES2 (RFC 8018), or the older way of PEM.
+// encryption describes how a key is encrypted: PBES2 (RFC 8018), or the older PEM encryption.
 type encryption struct {
 	derive     func(ctx context.Context, passphrase []byte, size int) ([]byte, error)
 	cipher     cbc
 	iv         []byte
 	ciphertext []byte
-	valid      func(der []byte) bool // what the right passphrase gives
+	valid      func(der []byte) bool // whether decryption gave a key
 }
 
-// cbc is a block cipher in that mode.
+// cbc is a block cipher in CBC mode. Sizes are in bytes.
 type cbc struct {
 	keySize, blockSize int
 	newBlock           func(key []byte) (cipher.Block, error)
 }
 
-// cipherOf finds a cipher by its object identifier, as PBES2 has it, or by its name in
-// the header of older PEM, which alone has single DES; the other one is "".
+// cipherOf finds a cipher by its object identifier in PBES2, or by its name in the header of
+// older PEM. The other argument is "". Only PEM has single DES.
 func cipherOf(oid, name string) (c cbc, found bool) {
 	switch {
 	case oid == "2.16.840.1.101.3.4.1.2", name == "AES-128-CBC":
@@ -81,8 +81,8 @@ func cipherOf(oid, name string) (c cbc, found bool) {
 	return cbc{}, false
 }
 
-// setCipher takes the cipher's parameters and refuses what it cannot work with; err is
-// that of reading the IV, form names the encryption.
+// setCipher sets the cipher and its IV, and checks the sizes of the IV and the ciphertext.
+// err is the error of reading the IV. form names the encryption in errors.
 func (p *encryption) setCipher(c cbc, iv []byte, err error, form string) error {
 	p.cipher, p.iv = c, iv
 	if err != nil || len(iv) != c.blockSize {
@@ -98,7 +98,7 @@ func (p *encryption) setCipher(c cbc, iv []byte, err error, form string) error {
 func parseEncryption(der []byte) (*encryption, error) {
 	var all asn1.RawValue
 	if _, err := asn1.Unmarshal(der, &all); err != nil || outline(all.Bytes) != "so" {
-		return nil, nil //nolint:nilerr // not this form; parse judges it
+		return nil, nil //nolint:nilerr // another format; parse checks it
 	}
 	var info encryptedPrivateKeyInfo
 	if _, err := asn1.Unmarshal(der, &info); err != nil {
@@ -144,7 +144,7 @@ func (p *encryption) decrypt(ctx context.Context, passphrase []byte) ([]byte, er
 		clear(plain)
 		return nil, wrongPassphrase()
 	}
-	// Padding is right by chance once in 256 wrong passphrases.
+	// For one wrong passphrase in 256, the padding is right by chance.
 	if der := plain[:len(plain)-pad]; p.valid(der) {
 		return der, nil
 	}
@@ -152,7 +152,7 @@ func (p *encryption) decrypt(ctx context.Context, passphrase []byte) ([]byte, er
 	return nil, wrongPassphrase()
 }
 
-// parseKDF checks the cost of a key derivation before anybody has to bear it.
+// parseKDF returns a key derivation. It refuses one that would take too much work.
 func parseKDF(a pkix.AlgorithmIdentifier, size int) (func(context.Context, []byte, int) ([]byte, error), error) {
 	switch oid := a.Algorithm.String(); oid {
 	case oidPBKDF2().String():
@@ -183,7 +183,7 @@ func parsePBKDF2(der []byte, size int) (func(context.Context, []byte, int) ([]by
 
 func hmacHash(oid asn1.ObjectIdentifier) (func() hash.Hash, error) {
 	switch oid.String() {
-	case "", "1.2.840.113549.2.7": // left out, it is SHA-1
+	case "", "1.2.840.113549.2.7": // SHA-1 is the default
 		return sha1.New, nil
 	case "1.2.840.113549.2.8":
 		return sha256.New224, nil
@@ -214,9 +214,9 @@ func parseScrypt(der []byte, size int) (func(context.Context, []byte, int) ([]by
 	}, nil
 }
 
-// scryptFits bounds memory, a table of n blocks of 128*r bytes, p blocks beside it and
-// two of scratch, and work, all of the table p times. Each factor is bounded first, so
-// that no product overflows.
+// scryptFits reports whether memory and work are within bounds. Memory is n+p+2 blocks of
+// 128*r bytes: the table, the blocks, and scratch space. Work is the table, p times. Each
+// factor is bounded first, so that no product overflows.
 func scryptFits(n, r, p int) bool {
 	const factor = maxScryptWork / 128
 	if n < 2 || n&(n-1) != 0 || r < 1 || p < 1 || n > factor || r > factor || p > factor {
@@ -227,12 +227,12 @@ func scryptFits(n, r, p int) bool {
 	return memory <= maxScryptMemory && block*uint64(n) <= maxScryptWork/uint64(p)
 }
 
-// cannotDecrypt is for what OpenSSL can: it converts the key.
+// cannotDecrypt returns the error for an encryption that only OpenSSL supports.
 func cannotDecrypt(how string) error {
 	return conversion{fmt.Errorf("%w: encrypted with %s", keystore.ErrUnsupportedKey, how), byOpenSSL}
 }
 
-// otherScheme names what is not PBES2.
+// otherScheme returns the error for an encryption other than PBES2.
 func otherScheme(oid string) error {
 	switch {
 	case strings.HasPrefix(oid, "1.2.840.113549.1.5."):

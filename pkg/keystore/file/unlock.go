@@ -8,8 +8,8 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// unlock returns the key's DER in clear, asking for the passphrase if it takes
-// one. The result may share its memory with found.
+// unlock returns the key's DER in clear. It asks for the passphrase if the key is encrypted.
+// The result may share its memory with found.
 func unlock(ctx context.Context, path string, found *contents, secret keystore.Secret) ([]byte, error) {
 	scheme, err := found.encryption()
 	if err != nil {
@@ -18,11 +18,11 @@ func unlock(ctx context.Context, path string, found *contents, secret keystore.S
 	if scheme == nil {
 		return found.der, nil
 	}
-	// What cannot be decrypted anyway was refused before anybody is asked.
 	return withPassphrase(ctx, path, secret, scheme.decrypt)
 }
 
-// encryption returns nil for a key that is not encrypted.
+// encryption returns nil for a key that is not encrypted. It refuses an unsupported
+// encryption before anybody is asked for the passphrase.
 func (c *contents) encryption() (*encryption, error) {
 	if c.isTPM {
 		return nil, ErrTPMKey
