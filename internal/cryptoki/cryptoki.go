@@ -1,12 +1,12 @@
 //go:build cgo
 
-// Package cryptoki makes those calls into a PKCS#11 module that must not believe what it
-// answers: a module may say CKR_OK and give nothing, or state lengths beyond the buffer
-// that it got. github.com/miekg/pkcs11 takes both at its word, reads through a function
-// list that is NULL, and leaves copies of PINs behind. Its other calls, types and constants
-// are used beside this: both see the same loaded module.
+// Package cryptoki calls those functions of a PKCS#11 module whose answers must be checked.
+// A module may return CKR_OK without a result, or a length beyond the buffer.
+// github.com/miekg/pkcs11 trusts both, dereferences a function list that is NULL, and leaves
+// copies of PINs in memory. Its other calls, types and constants are used together with this
+// package; both use the same loaded module.
 //
-// What a module does inside of a call is its own affair: it is code of this process.
+// The module's code runs in this process and is not contained.
 package cryptoki
 
 /*
@@ -24,13 +24,13 @@ import (
 
 // Errors about what a module answers.
 var (
-	// ErrNoModule: it cannot be loaded, or is no PKCS#11 module.
+	// ErrNoModule: the file cannot be loaded, or is not a PKCS#11 module.
 	ErrNoModule = errors.New("no PKCS#11 module of this machine's architecture, or a library that it needs is missing")
-	// ErrNothing: it answered CKR_OK and gave nothing that could be used.
+	// ErrNothing: the module answered CKR_OK without a usable result.
 	ErrNothing = errors.New("the module answered CKR_OK, but gave nothing: it is broken")
 )
 
-// maxAnswer bounds what a module may announce, in bytes or elements.
+// maxAnswer bounds the length that a module may return, in bytes or elements.
 const maxAnswer = 1 << 20
 
 // Module is a loaded module. It stays loaded.
@@ -73,7 +73,7 @@ func (m *Module) Slots() (slots []uint, code uint, err error) {
 	return slots, 0, nil
 }
 
-// Find returns at most limit objects of a search that was begun.
+// Find returns at most limit objects of a search that the caller has begun.
 func (m *Module) Find(session uint, limit int) (objects []uint, code uint, err error) {
 	room := make([]C.ulong, limit)
 	var count C.ulong
@@ -89,7 +89,8 @@ func (m *Module) Find(session uint, limit int) (objects []uint, code uint, err e
 	return objects, 0, nil
 }
 
-// Attribute returns one attribute of an object, nil where it has none or keeps it back.
+// Attribute returns one attribute of an object, nil if the object lacks it or does not reveal
+// it.
 func (m *Module) Attribute(session, object, kind uint) (value []byte, code uint) {
 	size := C.ulong(0)
 	if rv := C.ick_attribute(m.list, C.ulong(session), C.ulong(object), C.ulong(kind), nil, &size); rv != 0 || size == 0 || size > maxAnswer {
@@ -103,7 +104,8 @@ func (m *Module) Attribute(session, object, kind uint) (value []byte, code uint)
 	return room[:given], 0
 }
 
-// Sign makes a signature of at most limit bytes over input; the operation was begun.
+// Sign makes a signature of at most limit bytes over input. The caller has begun the
+// operation.
 func (m *Module) Sign(session uint, input []byte, limit int) (signature []byte, code uint, err error) {
 	room := make([]byte, limit)
 	size := C.ulong(limit)
@@ -116,7 +118,7 @@ func (m *Module) Sign(session uint, input []byte, limit int) (signature []byte, 
 	return room[:size], 0, nil
 }
 
-// Login logs in with a PIN, of which no copy is made here.
+// Login logs in with a PIN, without copying it.
 func (m *Module) Login(session, user uint, pin []byte) (code uint) {
 	return uint(C.ick_login(m.list, C.ulong(session), C.ulong(user), unsafe.Pointer(unsafe.SliceData(pin)), C.ulong(len(pin))))
 }

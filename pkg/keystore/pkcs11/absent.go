@@ -9,8 +9,8 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// New returns a backend that refuses everything with [keystore.ErrSchemeNotBuilt]:
-// modules are C libraries.
+// New returns a backend whose error is always [keystore.ErrSchemeNotBuilt], because modules
+// are C libraries.
 func New() keystore.Backend {
 	return keystore.Backend{
 		Scheme: "pkcs11",

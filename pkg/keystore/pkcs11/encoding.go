@@ -46,8 +46,9 @@ func digestInfo(h crypto.Hash, digest []byte) ([]byte, error) {
 	}{pkix.AlgorithmIdentifier{Algorithm: oid, Parameters: asn1.NullRawValue}, digest})
 }
 
-// truncated returns a digest as CKM_ECDSA takes it: no longer than the curve's order,
-// of size bytes (FIPS 186-5, 6.4.1). A digest that the hash does not make is refused.
+// truncated returns a function that cuts a digest for CKM_ECDSA to at most size bytes, the
+// size of the curve's order (FIPS 186-5, 6.4.1). A digest that does not fit the hash is an
+// error.
 func truncated(size int) func(crypto.Hash, []byte) ([]byte, error) {
 	return func(h crypto.Hash, digest []byte) ([]byte, error) {
 		if hashOID(h) == nil || len(digest) != h.Size() {
@@ -57,8 +58,8 @@ func truncated(size int) func(crypto.Hash, []byte) ([]byte, error) {
 	}
 }
 
-// ecdsaOf makes of r and s side by side, size bytes each, as tokens return them, what
-// X.509 and the kernel take.
+// ecdsaOf returns a function that converts a token's ECDSA signature, r and s of size bytes
+// each, into the ASN.1 DER of X.509 and the kernel.
 func ecdsaOf(size int) func(raw []byte) ([]byte, error) {
 	return func(raw []byte) ([]byte, error) {
 		if len(raw) != 2*size {

@@ -11,8 +11,8 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// translate says what to do about the return value of a module (PKCS#11 2.40,
-// 5.1) and wraps what callers decide by.
+// translate returns the error for the return value of a module (PKCS#11 2.40, 5.1), with
+// advice and the sentinel of package keystore.
 func translate(err error) error {
 	var code p11.Error
 	if !errors.As(err, &code) {
@@ -74,8 +74,8 @@ func adviceOnly(code uint) string {
 	return ""
 }
 
-// isLost reports whether opening a session and logging in anew may help: the token
-// was reset, or somebody closed its sessions.
+// isLost reports whether a new session and login may help, because the token was reset or
+// its sessions were closed.
 func isLost(err error) bool {
 	for _, code := range []p11.Error{
 		p11.CKR_SESSION_HANDLE_INVALID, p11.CKR_SESSION_CLOSED, p11.CKR_USER_NOT_LOGGED_IN,

@@ -35,12 +35,12 @@ func (s *store) generate(ctx context.Context, uri string, r keystore.Request, op
 	return made, nil
 }
 
-// maker is the one session that may write.
+// maker makes objects in a token through one session that may write.
 type maker struct {
 	view
 	label   string
 	id      []byte
-	objects []p11.ObjectHandle // what was made
+	objects []p11.ObjectHandle // made so far
 }
 
 func (k *signer) generate(ctx context.Context, algorithm string, opts keystore.Options) (*keystore.Generated, error) {
@@ -99,8 +99,8 @@ func (m *maker) privately() []*p11.Attribute {
 		p11.NewAttribute(p11.CKA_UNWRAP, false))
 }
 
-// keyPair returns the mechanism and what the public template says of the kind of
-// key.
+// keyPair returns the mechanism that makes a key, and the attributes of its public part that
+// depend on the algorithm.
 func keyPair(algorithm string) (mechanism uint, public []*p11.Attribute, err error) {
 	use := []*p11.Attribute{
 		p11.NewAttribute(p11.CKA_VERIFY, true), p11.NewAttribute(p11.CKA_ENCRYPT, false), p11.NewAttribute(p11.CKA_WRAP, false),
@@ -142,7 +142,7 @@ func (m *maker) certify(ctx context.Context, cert *x509.Certificate) error {
 	return nil
 }
 
-// discard destroys what was made.
+// discard destroys the objects that were made.
 func (m *maker) discard() (err error) {
 	for _, object := range m.objects {
 		if failed := m.DestroyObject(m.session, object); failed != nil {

@@ -22,17 +22,17 @@ type store struct {
 	modules map[string]*module
 }
 
-// New returns the backend for pkcs11: URIs; no module is loaded yet. A module may be
-// initialised once a process, so a program has one of it, which shares modules between
-// all its keys. It is safe for concurrent use.
+// New returns the backend for pkcs11: URIs. It loads no module yet. A program needs one
+// backend: a module may be initialised only once per process, and the backend shares it
+// between keys. The backend is safe for concurrent use.
 //
-// The PIN comes from the URI's pin-source, else from Options.Secret. A new key's label
-// is the URI's object, or the Request's name; it is sensitive, cannot be extracted, and
-// only signs.
+// The PIN comes from the URI's pin-source, or from Options.Secret. The label of a new key is
+// the URI's object, or the name in the Request. A new key is sensitive, cannot be extracted,
+// and only signs.
 //
 // Errors wrap [ErrURI] or the sentinels of package keystore: ErrNotFound,
 // ErrSeveralKeys, ErrPINNeeded, ErrWrongPIN, ErrLocked, ErrGone, ErrKeyUse,
-// ErrUnsupportedKey, ErrCertificateMismatch; Generate's, too, ErrExists.
+// ErrUnsupportedKey, ErrCertificateMismatch. Errors of Generate may also wrap ErrExists.
 func New() keystore.Backend {
 	s := &store{modules: map[string]*module{}}
 	return keystore.Backend{Scheme: "pkcs11", Open: s.open, Generate: s.generate}
@@ -41,17 +41,17 @@ func New() keystore.Backend {
 // Available reports whether this program has PKCS#11.
 func Available() bool { return true }
 
-// module is a shared library. It stays mapped when the last key is closed: some
-// do not survive being unloaded.
+// module is a shared library. It stays mapped after the last key is closed, because some
+// modules crash when they are unloaded.
 type module struct {
 	*p11.Ctx
-	checked *cryptoki.Module // what the answers to which are checked goes through it
+	checked *cryptoki.Module // for calls whose answers are checked
 	path    string
 	keys    int
-	foreign bool // somebody else in this process initialised it, and will finalize it
+	foreign bool // another part of this process initialised it, and finalizes it
 }
 
-// acquire loads and initialises the module at path, or shares it.
+// acquire returns the module at path. The first call loads and initialises it.
 func (s *store) acquire(path string) (*module, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -90,7 +90,7 @@ func (s *store) load(path string) (*module, error) {
 	case err != nil:
 		return nil, fmt.Errorf("%w: it is %w (ldd %s)", keystore.ErrNotFound, err, path)
 	}
-	ctx := p11.New(path) // the same one, which stays loaded
+	ctx := p11.New(path) // the library that is loaded already
 	if ctx == nil {
 		return nil, fmt.Errorf("%w: it is %w (ldd %s)", keystore.ErrNotFound, cryptoki.ErrNoModule, path)
 	}
@@ -174,7 +174,7 @@ func (t *token) String() string {
 	return fmt.Sprintf("token %q (serial %s)", t.info.Label, t.info.SerialNumber)
 }
 
-// listed joins what there is to choose from.
+// listed joins names for an error.
 func listed(names []string) string {
 	switch {
 	case len(names) == 0:
@@ -186,11 +186,11 @@ func listed(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// maxSessions is how many batches are signed at a time where the token does not
-// mind: enough to hide a network, few enough to be no burden.
+// maxSessions is how many batches are signed at a time if the token allows it: enough to
+// hide the latency of a network, without overloading the token.
 const maxSessions = 16
 
-// grants returns how many sessions the token says that it has left for us.
+// grants returns how many more sessions the token allows.
 func grants(info p11.TokenInfo) int {
 	// Zero stands for no limit (CK_EFFECTIVELY_INFINITE).
 	if info.MaxSessionCount == p11.CK_EFFECTIVELY_INFINITE || info.MaxSessionCount == p11.CK_UNAVAILABLE_INFORMATION {
@@ -200,5 +200,5 @@ func grants(info p11.TokenInfo) int {
 	if used := info.SessionCount; used != p11.CK_UNAVAILABLE_INFORMATION {
 		left -= min(used, left)
 	}
-	return int(max(1, min(left, maxSessions))) // at least try
+	return int(max(1, min(left, maxSessions))) // try one in any case
 }

@@ -21,13 +21,13 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// view is a token seen through one session.
+// view reads the objects of a token through one session.
 type view struct {
 	*token
 	session p11.SessionHandle
 }
 
-// maxObjects bounds how many objects of a token are looked at.
+// maxObjects bounds how many objects of a token are read.
 const maxObjects = 1000
 
 // search returns the objects that have all the attributes.
@@ -48,7 +48,7 @@ func (v view) search(template ...*p11.Attribute) (found []p11.ObjectHandle, err 
 	return found, nil
 }
 
-// attribute returns a value, nil where the object has none or keeps it to itself.
+// attribute returns a value, nil if the object lacks it or does not reveal it.
 func (v view) attribute(object p11.ObjectHandle, kind uint) []byte {
 	value, _ := v.checked.Attribute(uint(v.session), uint(object), kind)
 	return value
@@ -59,7 +59,7 @@ func (v view) isSet(object p11.ObjectHandle, kind uint) bool {
 	return len(value) == 1 && value[0] != 0
 }
 
-// number reads a CK_ULONG, which has the size and byte order of the machine.
+// number reads a CK_ULONG, in the size and byte order of this machine.
 func (v view) number(object p11.ObjectHandle, kind uint) (uint64, bool) {
 	value := v.attribute(object, kind)
 	switch len(value) {
@@ -71,13 +71,13 @@ func (v view) number(object p11.ObjectHandle, kind uint) (uint64, bool) {
 	return 0, false
 }
 
-// describe names an object for a person.
+// describe names an object in an error.
 func (v view) describe(object p11.ObjectHandle) string {
 	one := location{object: string(v.attribute(object, p11.CKA_LABEL)), id: v.attribute(object, p11.CKA_ID)}
 	return one.String()
 }
 
-// template is what the URI says of an object of a class.
+// template returns the attributes that the URI names, for an object of a class.
 func (l *location) template(class uint) []*p11.Attribute {
 	list := []*p11.Attribute{p11.NewAttribute(p11.CKA_CLASS, class), p11.NewAttribute(p11.CKA_TOKEN, true)}
 	if l.object != "" {
@@ -113,8 +113,8 @@ func (v view) listed(objects []p11.ObjectHandle) string {
 	return listed(names)
 }
 
-// publicKey reads the public part: of the public key object with the same CKA_ID,
-// or of the private one as far as it tells.
+// publicKey reads the public key from the public key object with the same CKA_ID, or from
+// the private key object.
 func (v view) publicKey(private p11.ObjectHandle) (crypto.PublicKey, error) {
 	kind, known := v.number(private, p11.CKA_KEY_TYPE)
 	if !known {
@@ -140,7 +140,7 @@ func (v view) publicKey(private p11.ObjectHandle) (crypto.PublicKey, error) {
 	return nil, nil
 }
 
-// readPublic returns nil for an object that does not have the attributes.
+// readPublic returns nil if the object lacks the attributes.
 func (v view) readPublic(object p11.ObjectHandle, kind uint64) (crypto.PublicKey, error) {
 	if kind == p11.CKK_RSA {
 		n, e := v.attribute(object, p11.CKA_MODULUS), v.attribute(object, p11.CKA_PUBLIC_EXPONENT)
@@ -160,15 +160,15 @@ func (v view) readPublic(object p11.ObjectHandle, kind uint64) (crypto.PublicKey
 	return parsePoint(params, point)
 }
 
-// curveOIDs are the named curves that the kernel verifies with (RFC 5480, 2.1.1.1).
+// curveOIDs are the named curves that the kernel supports (RFC 5480, 2.1.1.1).
 func curveOIDs() map[string]elliptic.Curve {
 	return map[string]elliptic.Curve{
 		"1.2.840.10045.3.1.7": elliptic.P256(), "1.3.132.0.34": elliptic.P384(), "1.3.132.0.35": elliptic.P521(),
 	}
 }
 
-// parsePoint reads CKA_EC_PARAMS, an object identifier in DER, and CKA_EC_POINT, the uncompressed
-// point in an OCTET STRING, which some tokens leave away.
+// parsePoint reads CKA_EC_PARAMS, an object identifier in DER, and CKA_EC_POINT, the
+// uncompressed point in an OCTET STRING. Some tokens omit the OCTET STRING.
 func parsePoint(params, point []byte) (*ecdsa.PublicKey, error) {
 	var oid asn1.ObjectIdentifier
 	if rest, err := asn1.Unmarshal(params, &oid); err != nil || len(rest) > 0 {
@@ -189,8 +189,8 @@ func parsePoint(params, point []byte) (*ecdsa.PublicKey, error) {
 	return public, nil
 }
 
-// certificate returns the certificate of public with the CKA_ID of its private
-// key, the one that is valid longest where there are several; nil for none.
+// certificate returns the certificate of public that has the CKA_ID of the private key. If
+// there are several, it returns the one that is valid longest, and if there is none, nil.
 func (v view) certificate(private p11.ObjectHandle, public crypto.PublicKey) (*x509.Certificate, error) {
 	id := v.attribute(private, p11.CKA_ID)
 	if len(id) == 0 {

@@ -31,7 +31,7 @@ func (s *store) open(ctx context.Context, uri string, opts keystore.Options) (*k
 	return key, nil
 }
 
-// connect gets a token ready for its first session.
+// connect finds the token and the source of its PIN. It opens no session yet.
 func (s *store) connect(ctx context.Context, l *location, opts keystore.Options) (*signer, error) {
 	secret := opts.Secret
 	if l.pinSource != "" {
@@ -54,7 +54,7 @@ func (s *store) connect(ctx context.Context, l *location, opts keystore.Options)
 	return &signer{store: s, login: &login{token: t, secret: secret}, where: l, done: make(chan struct{})}, nil
 }
 
-// open finds the key and fills the pool.
+// open finds the key and opens the sessions of the pool.
 func (k *signer) open(ctx context.Context, opts keystore.Options) (*keystore.Key, error) {
 	first, err := k.reconnect(ctx)
 	if err != nil {
@@ -76,7 +76,7 @@ func (k *signer) open(ctx context.Context, opts keystore.Options) (*keystore.Key
 	return opened, nil
 }
 
-// fill opens sessions up to n, or as many as the token grants.
+// fill opens sessions until there are n, or the token grants no more.
 func (k *signer) fill(key p11.ObjectHandle, n int) {
 	for k.total < n {
 		sh, err := k.OpenSession(k.slot, readOnly)
@@ -88,7 +88,8 @@ func (k *signer) fill(key p11.ObjectHandle, n int) {
 	}
 }
 
-// inspect learns what the key is, and warns of what it should not be.
+// inspect reads the public key and the certificate, and warns about a key that can leave
+// the token.
 func (k *signer) inspect(v view, key p11.ObjectHandle, opts keystore.Options) (*ima.PublicKey, error) {
 	if sign := v.attribute(key, p11.CKA_SIGN); len(sign) == 1 && sign[0] == 0 {
 		return nil, fmt.Errorf("%w: its CKA_SIGN is false", keystore.ErrKeyUse)
@@ -108,7 +109,7 @@ func (k *signer) inspect(v view, key p11.ObjectHandle, opts keystore.Options) (*
 		}
 	}
 	if public == nil && cert != nil {
-		public = cert.PublicKey // every signature is checked with it
+		public = cert.PublicKey // verifies every signature
 	}
 	if public == nil {
 		return nil, fmt.Errorf("%s: %w", v.token, ErrNoPublicKey)

@@ -13,20 +13,20 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// login is how one key gets into its token. Being logged in is a state of the
-// whole process, so that a second key of a token finds the door open.
+// login logs in to the token of one key. A login is valid for the whole process, so a second
+// key in the token needs none.
 type login struct {
 	*token
 	secret keystore.Secret
 
 	mu     sync.Mutex
-	pin    []byte // kept for the login after a lost session, overwritten by forget
+	pin    []byte // kept for another login if the session is lost; forget overwrites it
 	known  bool
-	failed error // what the token said to the PIN; it is not asked twice
+	failed error // the token's refusal of the PIN, which is not tried again
 }
 
-// enter logs in if nobody has. A PIN is asked for once, and once refused, never
-// presented again.
+// enter logs in unless the process is logged in. The PIN is asked for once. A PIN that was
+// refused is never tried again.
 func (l *login) enter(ctx context.Context, sh p11.SessionHandle) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -50,8 +50,8 @@ func (l *login) enter(ctx context.Context, sh p11.SessionHandle) error {
 	return l.refused(err)
 }
 
-// again is the login that a key with CKA_ALWAYS_AUTHENTICATE wants before every
-// signature, once it was announced with C_SignInit.
+// again logs in for one signature, as a key with CKA_ALWAYS_AUTHENTICATE requires after
+// C_SignInit.
 func (l *login) again(ctx context.Context, sh p11.SessionHandle) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -72,7 +72,7 @@ func (l *login) refused(err error) error {
 	return err
 }
 
-// ask gets the PIN if it is not known yet; l.mu is held.
+// ask gets the PIN unless it is known. The caller holds l.mu.
 func (l *login) ask(ctx context.Context) error {
 	switch {
 	case l.failed != nil:
@@ -92,7 +92,7 @@ func (l *login) ask(ctx context.Context) error {
 	return nil
 }
 
-// mayAsk looks at what the token says of its PIN before one is presented.
+// mayAsk checks the token's flags before a PIN is tried.
 func (l *login) mayAsk() error {
 	info, err := l.GetTokenInfo(l.slot)
 	if err != nil {
@@ -107,7 +107,7 @@ func (l *login) mayAsk() error {
 	return nil
 }
 
-// takesPIN judges a token's flags (PKCS#11 2.40, 3.2, CK_TOKEN_INFO).
+// takesPIN checks a token's flags (PKCS#11 2.40, 3.2, CK_TOKEN_INFO).
 func takesPIN(flags uint) error {
 	switch {
 	case flags&p11.CKF_USER_PIN_LOCKED != 0:
@@ -141,7 +141,7 @@ const (
 	readWrite = p11.CKF_SERIAL_SESSION | p11.CKF_RW_SESSION
 )
 
-// connect opens a session and is logged in afterwards.
+// connect opens a session and logs in.
 func (l *login) connect(ctx context.Context, flags uint) (p11.SessionHandle, error) {
 	if ctx.Err() != nil {
 		return 0, context.Cause(ctx)
@@ -151,7 +151,7 @@ func (l *login) connect(ctx context.Context, flags uint) (p11.SessionHandle, err
 		return 0, fmt.Errorf("open a session with %s: %w", l.token, translate(err))
 	}
 	if err := l.enter(ctx, sh); err != nil {
-		_ = l.CloseSession(sh) // the error that counts is known
+		_ = l.CloseSession(sh) // err is the first error
 		return 0, err
 	}
 	return sh, nil

@@ -32,9 +32,8 @@ type signer struct {
 	closeErr  error
 }
 
-// SignRaw signs the digests one after the other in one session. The context is obeyed
-// between signatures and while all sessions are taken; a call into the token
-// cannot be broken off.
+// SignRaw signs the digests one after the other in one session. It obeys ctx between
+// signatures and while it waits for a session. A call into the token cannot be interrupted.
 func (k *signer) SignRaw(ctx context.Context, h crypto.Hash, digests [][]byte) ([][]byte, error) {
 	if err := ima.CheckDigests(h, digests); err != nil {
 		return nil, fmt.Errorf("sign with %s: %w", k.where, err)
@@ -72,8 +71,7 @@ func (k *signer) take(ctx context.Context) (*session, error) {
 	}
 }
 
-// signOne tries once more with a new session when the old one turns out to be
-// lost.
+// signOne makes one signature. If the session is lost, it tries once more with a new one.
 func (k *signer) signOne(ctx context.Context, s *session, h crypto.Hash, digest []byte) ([]byte, error) {
 	input, err := k.mechanism.input(h, digest)
 	if err != nil {
@@ -108,10 +106,10 @@ func (k *signer) signIn(ctx context.Context, s *session, input []byte) ([]byte, 
 	return raw, errors.Join(err, answer(code))
 }
 
-// maxSignature is more than any key's signature takes, in bytes.
+// maxSignature bounds the size of a signature, in bytes.
 const maxSignature = 4096
 
-// reconnect opens a session, logs in if need be, and finds the key in it.
+// reconnect opens a session, logs in if necessary, and finds the key.
 func (k *signer) reconnect(ctx context.Context) (*session, error) {
 	sh, err := k.connect(ctx, readOnly)
 	if err != nil {
@@ -119,13 +117,13 @@ func (k *signer) reconnect(ctx context.Context) (*session, error) {
 	}
 	key, err := view{k.token, sh}.privateKey(k.where)
 	if err != nil {
-		_ = k.CloseSession(sh) // the error that counts is known
+		_ = k.CloseSession(sh) // err is the first error
 		return nil, err
 	}
 	return &session{sh, key, true}, nil
 }
 
-// renew makes a new session of a lost one.
+// renew replaces a lost session.
 func (k *signer) renew(ctx context.Context, s *session) error {
 	if s.open {
 		_ = k.CloseSession(s.handle) // it is lost
@@ -142,14 +140,14 @@ func (k *signer) renew(ctx context.Context, s *session) error {
 	return nil
 }
 
-// close waits for the batches under way, closes the sessions, with the last of
-// which the token logs out, and forgets the PIN.
+// close waits for running batches, closes the sessions, and overwrites the PIN. The token
+// logs out when its last session is closed.
 func (k *signer) close() error {
 	k.closeOnce.Do(func() {
 		close(k.done)
 		for range k.total {
 			if s := <-k.sessions; s.open {
-				_ = k.CloseSession(s.handle) // one that is lost is closed as well
+				_ = k.CloseSession(s.handle) // it may be lost
 			}
 		}
 		k.forget()
@@ -158,7 +156,7 @@ func (k *signer) close() error {
 	return k.closeErr
 }
 
-// mechanism is how a kind of key signs.
+// mechanism describes how a type of key signs.
 type mechanism struct {
 	code   uint
 	input  func(h crypto.Hash, digest []byte) ([]byte, error)

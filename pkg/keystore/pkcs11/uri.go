@@ -8,20 +8,20 @@ import (
 	"strings"
 )
 
-// Refusals that are no others of package keystore.
+// Errors beyond those of package keystore.
 var (
-	// ErrURI means that a text is no PKCS#11 URI that could name a key.
+	// ErrURI means that the text is not a valid PKCS#11 URI of a key.
 	ErrURI = errors.New("PKCS#11 URI")
-	// ErrExists means that the token has a key of that name already.
+	// ErrExists means that the token already has a key of that name.
 	ErrExists = errors.New("exists already in the token")
-	// ErrSeveralCertificates means that it is not clear which key id signatures get.
+	// ErrSeveralCertificates means that the key has certificates with different key ids.
 	ErrSeveralCertificates = errors.New("several certificates of the key")
-	// ErrNoPublicKey means that signatures could not be checked.
+	// ErrNoPublicKey means that signatures could not be verified.
 	ErrNoPublicKey = errors.New("neither the public key nor the certificate is there")
 )
 
-// location is what a PKCS#11 URI (RFC 7512) names: a token by whichever
-// attributes are given, an object in it, and how to reach them.
+// location is a parsed PKCS#11 URI (RFC 7512): attributes of a token, attributes of an
+// object in it, and the module.
 type location struct {
 	token, manufacturer, model, serial string
 	slot                               *uint
@@ -30,9 +30,8 @@ type location struct {
 	module, pinSource                  string
 }
 
-// parseURI reads a PKCS#11 URI. It is strict: an attribute that would be ignored
-// might be the one that tells two keys apart. Errors wrap ErrURI and repeat no
-// value, of which a PIN may be part.
+// parseURI reads a PKCS#11 URI. It refuses unknown attributes, because one of them might
+// distinguish two keys. Errors wrap ErrURI and repeat no value, which may contain a PIN.
 func parseURI(uri string) (*location, error) {
 	scheme, rest, _ := strings.Cut(uri, ":")
 	if !strings.EqualFold(scheme, "pkcs11") {
@@ -53,8 +52,8 @@ func parseURI(uri string) (*location, error) {
 	return &l, nil
 }
 
-// attributes hands every name and decoded value of a list to set. A name may come
-// once.
+// attributes calls set with every name and decoded value of a list. A name must not be
+// repeated.
 func attributes(list, separator string, met map[string]bool, set func(name, value string) error) error {
 	if list == "" {
 		return nil
@@ -79,7 +78,7 @@ func attributes(list, separator string, met map[string]bool, set func(name, valu
 	return nil
 }
 
-// isName keeps values that stand where a name belongs out of errors.
+// isName reports whether s can be the name of an attribute, which errors may repeat.
 func isName(s string) bool {
 	return s != "" && len(s) <= 32 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz-") == ""
 }
@@ -137,7 +136,7 @@ func (l *location) setQuery(name, value string) error {
 	return nil
 }
 
-// String returns the part that names token and object; it holds no secret.
+// String returns the part that names token and object. It contains no secret.
 func (l *location) String() string {
 	var parts []string
 	add := func(name, value string) {
@@ -157,7 +156,7 @@ func (l *location) String() string {
 	return "pkcs11:" + strings.Join(parts, ";")
 }
 
-// uri returns the whole, as it can be given to parseURI.
+// uri returns the whole URI, as parseURI reads it.
 func (l *location) uri() string {
 	s := l.String() + "?module-path=" + escape(l.module)
 	if l.pinSource != "" {
@@ -166,8 +165,8 @@ func (l *location) uri() string {
 	return s
 }
 
-// escape percent-encodes all but RFC 3986's unreserved characters and the ones
-// that make a path legible.
+// escape percent-encodes all characters except RFC 3986's unreserved ones and those that keep
+// a path legible.
 func escape(value string) string {
 	var b strings.Builder
 	for _, c := range []byte(value) {

@@ -27,21 +27,21 @@ type store struct {
 	devices map[string]*device
 }
 
-// New returns the backend for tpm2: URIs; no device is opened yet. Keys of one device
-// share it, one command after the other, so a program has one of it. It is safe for
-// concurrent use.
+// New returns the backend for tpm2: URIs. It opens no device yet. A program needs one
+// backend, through which the keys of a device share it. The backend is safe for concurrent
+// use.
 //
-// A key's authorization value comes from the URI's auth-source, else from
-// Options.Secret, and only where the key has one: a key file says so. A persistent
-// object does not: where wrong values are not counted (noDA) an empty one is tried, else
-// Options.Secret is asked, unless it is nil or the URI says auth-source=none. The owner's
-// comes from owner-auth-source and is empty otherwise. One signature is made to see that
-// the value is right, before anything else is.
+// A key's authorization value comes from the URI's auth-source, or from Options.Secret. It
+// is asked for only if the key has one. A key file says so, a persistent object does not:
+// if the object has the attribute noDA, wrong values are not counted, and an empty value is
+// tried. Otherwise Options.Secret is asked, unless it is nil or the URI says
+// auth-source=none. The owner's authorization value comes from owner-auth-source, and is
+// empty without it. Opening a key makes one signature to check the value.
 //
-// A new key is made under the primary key of the owner's hierarchy. Its URI has no path:
-// what is returned as File belongs into a key file, and opens the key on this TPM alone.
-// Its authorization value is read from auth-source, else from Options.Secret; without
-// either it has none.
+// A new key is made under the primary key of the owner's hierarchy. Generated.URI is "";
+// Generated.File is the content of a key file, which only this TPM opens. The new key's
+// authorization value comes from auth-source, or from Options.Secret. Without either it has
+// none.
 //
 // Errors wrap [ErrURI] or the sentinels of package keystore: ErrNotFound,
 // ErrNotAKey, ErrPINNeeded, ErrWrongPIN, ErrLocked, ErrGone, ErrKeyUse,
@@ -51,7 +51,7 @@ func New() keystore.Backend {
 	return keystore.Backend{Scheme: "tpm2", Open: s.open, Generate: s.generate}
 }
 
-// device is an open TPM. Whoever holds turn may send commands.
+// device is an open TPM. The goroutine that has put a value into turn may send commands.
 type device struct {
 	name string
 	turn chan struct{}
@@ -85,8 +85,7 @@ func (s *store) release(d *device) error {
 	return d.raw.Close()
 }
 
-// do runs f when it is its turn. A command that the TPM has begun is not broken
-// off.
+// do waits for the device and runs f. A command that the TPM has begun is not interrupted.
 func (d *device) do(ctx context.Context, f func() error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -100,16 +99,15 @@ func (d *device) do(ctx context.Context, f func() error) error {
 	return f()
 }
 
-// last is do for what has to be done also after the context ended: freeing what a
-// key takes.
+// last is do without a context, to free a key's resources in the TPM.
 func (d *device) last(f func() error) error {
 	d.turn <- struct{}{}
 	defer func() { <-d.turn }()
 	return f()
 }
 
-// Send sends one command and returns the response. What a TPM has put off is sent
-// again for some seconds.
+// Send sends one command and returns the response. If the TPM asks to retry, the command is
+// sent again for a few seconds.
 func (d *device) Send(command []byte) ([]byte, error) {
 	wait := time.Millisecond
 	for {
@@ -140,7 +138,7 @@ func dial(name string) (transport.TPMCloser, error) {
 		return nil, fmt.Errorf("%w: device is a path, unix:PATH or tcp:HOST:PORT", ErrURI)
 	}
 	s := &socket{network, address}
-	c, err := s.dial() // it is not found out with the first command that nobody listens
+	c, err := s.dial() // fail now, not at the first command
 	if err != nil {
 		return nil, err
 	}
@@ -162,8 +160,8 @@ func openDevice(path string) (transport.TPMCloser, error) {
 	return t, err
 }
 
-// socket is a TPM that takes plain commands from a stream, one connection for each:
-// swtpm serves one at a time, and so the next program gets its turn.
+// socket is a TPM that takes plain commands from a stream. Every command has a connection of
+// its own: swtpm serves one connection at a time, and other programs may be waiting.
 type socket struct{ network, address string }
 
 const (
@@ -172,8 +170,8 @@ const (
 	dialTimeout = 10 * time.Second
 )
 
-// dial waits for its turn among other programs: the queue of swtpm's socket is
-// short, and connect fails with EAGAIN where a TCP socket would wait.
+// dial connects. It retries if other programs fill the short queue of swtpm's socket: then
+// connect fails with EAGAIN.
 func (s *socket) dial() (c net.Conn, err error) {
 	for deadline := time.Now().Add(dialTimeout); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if c, err = net.DialTimeout(s.network, s.address, dialTimeout); !errors.Is(err, syscall.EAGAIN) {
@@ -214,7 +212,7 @@ func (s *socket) Send(command []byte) (response []byte, err error) {
 	return response, nil
 }
 
-// Close implements io.Closer; between commands nothing is open.
+// Close implements io.Closer. Between commands nothing is open.
 func (s *socket) Close() error { return nil }
 
 var _ transport.TPM = (*device)(nil)

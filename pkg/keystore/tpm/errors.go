@@ -10,8 +10,8 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// translate says what to do about a TPM's response code (Trusted Platform Module
-// Library, part 2, 6.6) and wraps what callers decide by.
+// translate returns the error for a TPM's response code (Trusted Platform Module Library,
+// part 2, 6.6), with advice and the sentinel of package keystore.
 func translate(err error) error {
 	var code tpm2.TPMRC
 	if !errors.As(err, &code) {
@@ -71,8 +71,8 @@ func shortages() []meaning {
 	}
 }
 
-// isLost reports whether loading the key and starting the session anew may help:
-// the TPM was reset, or somebody flushed them.
+// isLost reports whether loading the key and starting a session again may help, because the
+// TPM was reset or another program flushed them.
 func isLost(err error) bool {
 	for _, code := range []tpm2.TPMRC{tpm2.TPMRCHandle, tpm2.TPMRCReferenceH0, tpm2.TPMRCReferenceS0, tpm2.TPMRCContextGap, tpm2.TPMRCValue} {
 		if errors.Is(err, code) {

@@ -71,7 +71,7 @@ func (k *key) generate(ctx context.Context, algorithm string, opts keystore.Opti
 	})
 }
 
-// choose reads the authorization values: the new key's and the owner's.
+// choose reads the authorization values of the new key and of the owner.
 func (k *key) choose(ctx context.Context, opts keystore.Options) (err error) {
 	k.authorized = true
 	if k.owner, err = secretOf(ctx, opts, k.where.owner, ownerPrompt); err != nil {
@@ -86,7 +86,7 @@ func (k *key) choose(ctx context.Context, opts keystore.Options) (err error) {
 	return err
 }
 
-// template is a key that signs what it is given, and cannot leave its TPM.
+// template describes an unrestricted signing key that cannot leave its TPM.
 func template(algorithm string) (*tpm2.TPMTPublic, error) {
 	t := &tpm2.TPMTPublic{NameAlg: tpm2.TPMAlgSHA256, ObjectAttributes: tpm2.TPMAObject{
 		FixedTPM: true, FixedParent: true, SensitiveDataOrigin: true, UserWithAuth: true, SignEncrypt: true,

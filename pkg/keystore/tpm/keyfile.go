@@ -14,12 +14,12 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// maxSize bounds a key file; with certificates it has some kilobytes.
+// maxSize bounds a key file, in bytes. With certificates it has a few kilobytes.
 const maxSize = 1 << 20
 
 const label = "TSS2 PRIVATE KEY"
 
-// contents is what a key file holds.
+// contents is the content of a key file.
 type contents struct {
 	key          *keyfile.TPMKey
 	certificates []*x509.Certificate
@@ -33,7 +33,7 @@ func readFile(ctx context.Context, path string) (*contents, error) {
 	return parseFile(data)
 }
 
-// parseFile reads the one key, and the certificates that may stand beside it.
+// parseFile reads the key and the certificates in a key file.
 func parseFile(data []byte) (*contents, error) {
 	var found contents
 	for {

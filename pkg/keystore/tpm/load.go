@@ -21,8 +21,8 @@ type loaded struct {
 
 const nonceSize = 16
 
-// load brings the key into the TPM and starts the session that authorizes its
-// use. It is the device's turn.
+// load loads the key into the TPM and starts the session that authorizes its use. The caller
+// has the device's turn.
 func (k *key) load() (l *loaded, err error) {
 	t := k.device
 	if k.where.handle != 0 {
@@ -30,7 +30,7 @@ func (k *key) load() (l *loaded, err error) {
 		if err != nil {
 			return nil, err
 		}
-		// The null hierarchy wants no authorization, and its keys end with the boot.
+		// The null hierarchy needs no authorization, and its keys do not survive a reboot.
 		salt, err := createPrimary(t, tpm2.TPMRHNull, nil)
 		if err != nil {
 			return nil, err
@@ -74,7 +74,7 @@ func (l *loaded) flush() error {
 	return err
 }
 
-// unload frees what the key takes in the TPM.
+// unload frees the key's and the session's place in the TPM.
 func (l *loaded) unload() error {
 	err := l.flush()
 	if l.end != nil {
@@ -83,8 +83,8 @@ func (l *loaded) unload() error {
 	return err
 }
 
-// parent returns what the key file's key was made under: a primary key that is
-// computed again, or a persistent one.
+// parent returns the parent of the key in the key file: a primary key, which is computed
+// again, or a persistent key.
 func (k *key) parent() (*loaded, error) {
 	handle := k.file.key.Parent
 	switch handle >> 24 {
@@ -92,7 +92,7 @@ func (k *key) parent() (*loaded, error) {
 		return createPrimary(k.device, handle, k.owner)
 	case 0x81:
 		return readPersistent(k.device, handle)
-	case 0x80: // transient, which some old tools wrote for the owner's
+	case 0x80: // transient: some old tools meant the owner's hierarchy
 		return createPrimary(k.device, tpm2.TPMRHOwner, k.owner)
 	}
 	return nil, fmt.Errorf("handle %#x is none of a parent", uint32(handle))
@@ -110,8 +110,8 @@ func readPersistent(t *device, handle tpm2.TPMHandle) (*loaded, error) {
 	return &loaded{tpm: t, handle: handle, name: r.Name, public: *public, resident: true}, nil
 }
 
-// createPrimary makes the primary key of a hierarchy by the template that key
-// files are made under: template H-2 of the TCG's EK Credential Profile, ECC P-256.
+// createPrimary makes the primary key of a hierarchy that key files use as parent. Its
+// template is H-2 (ECC P-256) of the TCG's EK Credential Profile.
 func createPrimary(t *device, hierarchy tpm2.TPMHandle, auth []byte) (*loaded, error) {
 	r, err := tpm2.CreatePrimary{
 		PrimaryHandle: tpm2.AuthHandle{Handle: hierarchy, Auth: tpm2.HMAC(tpm2.TPMAlgSHA256, nonceSize, tpm2.Auth(auth))},

@@ -70,7 +70,8 @@ func (k *key) open(ctx context.Context, opts keystore.Options) (_ *keystore.Key,
 
 const ownerPrompt = "authorization value of the TPM's owner"
 
-// secretOf resolves a source in the URI; "" and none stand for an empty value.
+// secretOf returns the value from a source in the URI. The sources "" and none are an empty
+// value.
 func secretOf(ctx context.Context, opts keystore.Options, source, prompt string) ([]byte, error) {
 	if source == "" || source == "none" {
 		return nil, nil
@@ -87,9 +88,9 @@ func secretOf(ctx context.Context, opts keystore.Options, source, prompt string)
 	return value, nil
 }
 
-// authorize finds the authorization values of the key and of the owner.
+// authorize gets the authorization values of the key and of the owner.
 func (k *key) authorize(ctx context.Context, opts keystore.Options) (err error) {
-	if k.authorized { // it was just made
+	if k.authorized { // the key was just made
 		return nil
 	}
 	if k.owner, err = secretOf(ctx, opts, k.where.owner, ownerPrompt); err != nil {
@@ -106,7 +107,7 @@ func (k *key) authorize(ctx context.Context, opts keystore.Options) (err error) 
 	}
 	if opts.Secret == nil {
 		if k.file == nil {
-			return nil // an empty one, perhaps
+			return nil // the value may be empty
 		}
 		return keystore.ErrPINNeeded
 	}
@@ -127,7 +128,7 @@ func (k *key) wantsAuth(ctx context.Context) (wanted bool, err error) {
 			return err
 		}
 		if _, err := usable(&l.public); err != nil {
-			return err // nobody is asked in vain
+			return err // before anybody is asked
 		}
 		wanted = !l.public.ObjectAttributes.NoDA
 		return nil
@@ -135,7 +136,7 @@ func (k *key) wantsAuth(ctx context.Context) (wanted bool, err error) {
 	return wanted, err
 }
 
-// identify matches the key with its certificate.
+// identify compares the key with its certificate.
 func (k *key) identify(opts keystore.Options) (*ima.PublicKey, error) {
 	public, err := tpm2.Pub(k.loaded.public)
 	if err != nil {
@@ -149,8 +150,8 @@ func (k *key) identify(opts keystore.Options) (*ima.PublicKey, error) {
 	return keystore.Bind(public, cert)
 }
 
-// certificateOf returns the certificate of this key, the first if none is, which
-// Bind then refuses, or nil.
+// certificateOf returns the certificate that belongs to public. If none does, it returns the
+// first one, which Bind refuses, or nil.
 func certificateOf(public crypto.PublicKey, list []*x509.Certificate) *x509.Certificate {
 	own, _ := public.(interface{ Equal(crypto.PublicKey) bool })
 	i := slices.IndexFunc(list, func(c *x509.Certificate) bool { return own != nil && own.Equal(c.PublicKey) })
@@ -163,8 +164,7 @@ func certificateOf(public crypto.PublicKey, list []*x509.Certificate) *x509.Cert
 	return nil
 }
 
-// prove makes one signature, as nothing else shows that the authorization value is
-// right.
+// prove makes one signature. Nothing else shows whether the authorization value is right.
 func (k *key) prove(ctx context.Context, public *ima.PublicKey) error {
 	h, err := hashOf(k.bound)
 	if err != nil {
@@ -178,6 +178,6 @@ func (k *key) prove(ctx context.Context, public *ima.PublicKey) error {
 	if err != nil {
 		return err
 	}
-	id, _ := ima.HashIDOf(h) // TPMs have no other
+	id, _ := ima.HashIDOf(h) // every hash of a TPM has an id
 	return public.Verify(ima.Statement{Form: ima.ContentSignature(), Hash: id, Digest: digest}, sigs[0])
 }

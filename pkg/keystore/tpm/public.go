@@ -11,8 +11,8 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// usable holds that an object may sign what it is given, and returns the one
-// digest algorithm that it is bound to, TPMAlgNull for any.
+// usable checks that an object may sign any digest. It returns the digest algorithm that the
+// key is bound to, TPMAlgNull for any.
 func usable(p *tpm2.TPMTPublic) (tpm2.TPMAlgID, error) {
 	a := p.ObjectAttributes
 	switch {
@@ -98,7 +98,7 @@ func hashOf(a tpm2.TPMAlgID) (crypto.Hash, error) {
 	return 0, fmt.Errorf("%w: it signs digests by algorithm %#x only", keystore.ErrKeyUse, a)
 }
 
-// schemeFor is how a key of this kind signs a digest.
+// schemeFor returns the scheme by which a key signs a digest.
 func schemeFor(public crypto.PublicKey, hash tpm2.TPMAlgID) (tpm2.TPMTSigScheme, error) {
 	var alg tpm2.TPMAlgID
 	switch public.(type) {

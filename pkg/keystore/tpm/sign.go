@@ -14,8 +14,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// key is an [ima.RawSigner]. Its fields below device belong to whoever has the
-// device's turn.
+// key is an [ima.RawSigner]. The fields below device may only be used in the device's turn.
 type key struct {
 	store  *store
 	where  *location
@@ -26,15 +25,15 @@ type key struct {
 	device      *device
 	loaded      *loaded
 	auth, owner []byte // overwritten by close
-	authorized  bool   // they are known
-	failed      error  // why it signs no more
+	authorized  bool   // auth and owner are known
+	failed      error  // why the key no longer signs
 
 	closeOnce sync.Once
 	closeErr  error
 }
 
-// SignRaw signs the digests one after the other. Between them other workers have
-// their turn, and the context is obeyed.
+// SignRaw signs the digests one after the other. Between two signatures, other workers may
+// use the device. ctx is obeyed there.
 func (k *key) SignRaw(ctx context.Context, h crypto.Hash, digests [][]byte) ([][]byte, error) {
 	sigs, err := k.signAll(ctx, h, digests)
 	if err != nil {
@@ -74,8 +73,8 @@ func (k *key) hash(h crypto.Hash) (tpm2.TPMAlgID, error) {
 	return a, nil
 }
 
-// signOne makes a signature; it is this key's turn. A key that was lost is loaded
-// once more. An authorization value that was refused is not presented again.
+// signOne makes a signature. The caller has the device's turn. If the key is lost, it is
+// loaded once more. An authorization value that was refused is not tried again.
 func (k *key) signOne(hash tpm2.TPMAlgID, digest []byte) ([]byte, error) {
 	if k.failed != nil {
 		return nil, k.failed
@@ -119,7 +118,7 @@ func (k *key) forget() {
 	clear(k.owner)
 }
 
-// close frees the key's places in the TPM and forgets the authorization values.
+// close frees the key's place in the TPM and overwrites the authorization values.
 func (k *key) close() error {
 	k.closeOnce.Do(func() {
 		if k.device == nil {
@@ -128,7 +127,7 @@ func (k *key) close() error {
 		k.closeErr = k.device.last(func() (err error) {
 			if k.loaded != nil && !errors.Is(k.failed, keystore.ErrGone) {
 				if err = k.loaded.unload(); isLost(err) {
-					err = nil // there is nothing left to free
+					err = nil // the TPM no longer has the key
 				}
 			}
 			k.failed = keystore.ErrClosed

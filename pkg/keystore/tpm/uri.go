@@ -10,18 +10,18 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// ErrURI means that a text is no tpm2: URI that could name a key.
+// ErrURI means that the text is not a valid tpm2: URI of a key.
 var ErrURI = errors.New("tpm2 URI")
 
 // ErrHash is a [keystore.ErrKeyUse]: the TPM does not know the digest algorithm.
 var ErrHash = fmt.Errorf("%w: unknown digest algorithm", keystore.ErrKeyUse)
 
-// defaultDevice is the kernel's resource manager, which lets several programs use
-// the TPM at a time.
+// defaultDevice is the kernel's resource manager, through which several programs can use the
+// TPM at once.
 const defaultDevice = "/dev/tpmrm0"
 
-// location is what a tpm2: URI names: a key file or a persistent handle, and how
-// to reach the TPM. Sources of secrets are not resolved yet.
+// location is a parsed tpm2: URI: a key file or a persistent handle, the device, and the
+// sources of secrets, which are not read yet.
 type location struct {
 	path   string
 	handle uint32 // of a persistent object, 0 for a file
@@ -30,8 +30,8 @@ type location struct {
 	owner  string // source of the owner hierarchy's
 }
 
-// parseURI reads tpm2:PATH or tpm2:0xHANDLE, each with ?name=value&… behind. It is
-// strict, and errors repeat no value of an attribute.
+// parseURI reads tpm2:PATH or tpm2:0xHANDLE, each followed by ?name=value&…. It refuses
+// unknown attributes. Errors repeat no value.
 func parseURI(uri string) (*location, error) {
 	scheme, rest, _ := strings.Cut(uri, ":")
 	if !strings.EqualFold(scheme, "tpm2") {
@@ -102,7 +102,7 @@ func (l *location) set(name, value string) error {
 	return nil
 }
 
-// String names the key; it holds no secret.
+// String names the key. It contains no secret.
 func (l *location) String() string {
 	if l.handle != 0 {
 		return fmt.Sprintf("tpm2:0x%08x", l.handle)
