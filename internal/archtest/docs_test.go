@@ -155,7 +155,7 @@ func TestDependenciesAreListed(t *testing.T) {
 		}
 	}
 	same(t, page+", In the program,", firstCells(section(t, text, "## In the program")), program)
-	same(t, page+", In tests alone,", firstCells(section(t, text, "## In tests alone")), tests)
+	same(t, page+", Only in tests,", firstCells(section(t, text, "## Only in tests")), tests)
 }
 
 // required returns the modules that go.mod requires directly.
