@@ -27,7 +27,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore/tpm"
 )
 
-// Exit codes; scripts lean on them.
+// Exit codes, which scripts rely on.
 const (
 	exitDone   = 0
 	exitFailed = 1
@@ -35,15 +35,15 @@ const (
 	exitWrong  = 3 // verification found something wrong
 )
 
-// errWrong ends a command whose report already said what is wrong.
+// errWrong ends a command whose report has already said what is wrong.
 var errWrong = errors.New("verification found something wrong")
 
-// results is standard output. It keeps the first error, so that a result that
-// went nowhere (a full disk, a closed pipe) ends in an exit code.
+// results is standard output. It keeps the first error, so that a lost result (a full disk,
+// a closed pipe) changes the exit code.
 type results struct {
 	io.Writer
-	before func() // each write
-	begun  bool   // something was written, or should have been
+	before func() // called before each write
+	begun  bool   // there was a write, which may have failed
 	err    error
 }
 
@@ -59,28 +59,28 @@ func (r *results) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// app is what the program has from its surroundings. Packages below pkg/ have
-// none of it.
+// app is the program's connection to its environment: streams, variables, the command line.
+// Packages in pkg/ have no access to it.
 type app struct {
 	in             io.Reader
 	out            *results
 	err            io.Writer
-	screen         screen     // what is on the terminal behind err
-	asking         sync.Mutex // for a passphrase
+	screen         screen     // the terminal behind err
+	asking         sync.Mutex // held while a passphrase is asked for
 	width          func(io.Writer) int
 	getenv         func(string) (string, bool)
 	terminal       func(io.Writer) bool
 	backends       keystore.Backends
 	interrupts     *interrupts
 	warnings       warnings
-	command        *cobra.Command           // that runs
-	active         atomic.Pointer[progress] // what is being rendered
+	command        *cobra.Command           // the command that runs
+	active         atomic.Pointer[progress] // the progress that is rendered, if any
 	json           bool
 	verbose, quiet bool     // not both
 	version        bool     // print the version
 	args           []string // the command line
 	progressFormat string
-	sources        []string // that secrets come from, which no other program is to have
+	sources        []string // sources of secrets, which child processes must not get
 }
 
 func newApp() *app {
@@ -88,15 +88,15 @@ func newApp() *app {
 		in: stream(os.Stdin, closed("standard input")), out: &results{Writer: stream(os.Stdout, closed("standard output"))}, err: os.Stderr, getenv: os.LookupEnv, terminal: isTerminal, width: columns,
 		backends: keystore.Backends{file.New(), pkcs11.New(), tpm.New()},
 	}
-	if a.terminal(a.out.Writer) { // which is the one that progress is on
+	if a.terminal(a.out.Writer) { // progress is on the same terminal
 		a.out.before = func() { a.screen.erase(a.err) }
 	}
 	return a
 }
 
-// stream returns a standard stream, or otherwise where it was closed when the program
-// started: the Go runtime then has /dev/null there, where results would get lost, and
-// nothing would be taken for an empty input.
+// stream returns a standard stream. If the stream was closed when the program started, it
+// returns otherwise. The Go runtime opens /dev/null in place of a closed stream: results
+// would get lost, and a missing input would look like an empty one.
 func stream(f *os.File, otherwise io.ReadWriter) io.ReadWriter {
 	if libc.ClosedAtStart(int(f.Fd())) {
 		return otherwise
@@ -104,7 +104,7 @@ func stream(f *os.File, otherwise io.ReadWriter) io.ReadWriter {
 	return f
 }
 
-// closed is a stream that there is not.
+// closed is a standard stream that was closed when the program started.
 type closed string
 
 // Read always fails.
@@ -137,7 +137,7 @@ func run(a *app, args []string) int {
 	cmd, err := root.ExecuteContextC(ctx)
 	a.endWarnings()
 	var usage usageError
-	if errors.As(err, &usage) && slices.Contains(args, "--json") { // it may stand behind the flag that is wrong
+	if errors.As(err, &usage) && slices.Contains(args, "--json") { // --json may follow the wrong flag, and then was not parsed
 		a.json = true
 	}
 	a.command = cmd
@@ -158,12 +158,12 @@ func (a *app) end() {
 	os.Exit(exitFailed)
 }
 
-// exit says what went wrong, and returns the exit code. With --json an error is a
-// document too, unless there is one that has it.
+// exit reports the error and returns the exit code. With --json it also prints a document
+// with the error, unless the command has printed one.
 func (a *app) exit(err error) int {
 	switch {
 	case err != nil && !errors.Is(err, errWrong):
-	case errors.Is(a.out.err, syscall.EPIPE): // whoever read it, as head does, has had enough
+	case errors.Is(a.out.err, syscall.EPIPE): // the reader, such as head, needs no more
 		return exitFailed
 	case a.out.err != nil:
 		err = a.out.err
@@ -177,7 +177,7 @@ func (a *app) exit(err error) int {
 	}
 	if a.json && !a.out.begun {
 		f := &report.Failure{Head: report.Head{Command: commandName(a.command)}}
-		_ = a.print(f, err) // which is said below, on standard error
+		_ = a.print(f, err) // it returns err, which is reported below
 	}
 	if errors.As(err, &usage) {
 		a.note("%v (%s)", a.advise(err), nextStep(a.command, err))
@@ -187,7 +187,7 @@ func (a *app) exit(err error) int {
 	return exitFailed
 }
 
-// commandName is a command as reports name it, without the program's name.
+// commandName returns the name of a command in reports, without the program's name.
 func commandName(cmd *cobra.Command) string {
 	if cmd.HasParent() {
 		return strings.TrimPrefix(cmd.CommandPath(), cmd.Root().Name()+" ")
@@ -195,12 +195,12 @@ func commandName(cmd *cobra.Command) string {
 	return cmd.Name()
 }
 
-// note tells a person something, on standard error, above the line of progress.
+// note prints a message to standard error, above the line of progress.
 func (a *app) note(format string, args ...any) {
 	a.screen.print(a.err, a.readable(quote.Sprintf("imasign-build: "+format+"\n", args...)))
 }
 
-// stdin is standard input; reads from it end with ctx.
+// stdin returns standard input. Reads end when ctx ends.
 func (a *app) stdin(ctx context.Context) io.Reader {
 	if f, ok := a.in.(*os.File); ok {
 		return input.Stream(ctx, f, "standard input")
@@ -208,11 +208,11 @@ func (a *app) stdin(ctx context.Context) io.Reader {
 	return a.in
 }
 
-// warn tells a person what should be known although all went well.
+// warn prints a warning to standard error.
 func (a *app) warn(message string) { a.note("warning: %s", adviseWarning(message)) }
 
-// date is when outputs say that they were made: never the clock, so that the same
-// inputs give the same bytes.
+// date returns the date in outputs, from SOURCE_DATE_EPOCH, or the zero time. It is never
+// the current time, so that equal inputs give equal outputs.
 func (a *app) date() (time.Time, error) {
 	text, set := a.getenv("SOURCE_DATE_EPOCH")
 	if !set || text == "" {
@@ -299,7 +299,7 @@ that a command exists to print.`,
 	return root
 }
 
-// complete gives cmd and the commands below it what all of them have.
+// complete sets up what all commands have in common, for cmd and the commands below it.
 func complete(a *app, cmd *cobra.Command) {
 	cmd.InitDefaultHelpFlag()
 	cmd.Flags().Lookup("help").Usage = "show this help"
@@ -313,7 +313,7 @@ func complete(a *app, cmd *cobra.Command) {
 	}
 }
 
-// newGroup is a command that only has others below it.
+// newGroup returns a command that only contains other commands.
 func newGroup(use, short string, commands ...*cobra.Command) *cobra.Command {
 	group := &cobra.Command{
 		Use: use, Short: short,

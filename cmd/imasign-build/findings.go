@@ -5,7 +5,7 @@ import (
 	"github.com/imasign/imasign-build/internal/finding"
 )
 
-// reported are findings as reports have them.
+// reported converts findings for a report.
 func reported(findings []finding.Finding) []report.Finding {
 	var list []report.Finding
 	for _, f := range findings {

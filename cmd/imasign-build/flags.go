@@ -20,7 +20,7 @@ import (
 type keyFlags struct {
 	key, cert, pass string
 
-	name     string // of the key that a directory stands for; "" for x509_ima
+	name     string // name of the key in a directory; "" for x509_ima
 	variable bool   // IMASIGN_KEY_PASS stands for pass
 }
 
@@ -112,9 +112,9 @@ func (f *keyFlags) secret(a *app) (keystore.Secret, error) {
 
 func (f *keyFlags) pair() string { return cmp.Or(f.name, fileSigner) }
 
-// certificate returns the key's certificate. If none was named, it is the one beside the
-// key in dir. It is nil if there is none there either, or dir is nil: the file of the key
-// may have one.
+// certificate returns the certificate of the key. If none was named, it returns the one
+// beside the key in dir. It returns nil if there is none, or if dir is nil. The file of the
+// key may then contain one.
 func (f *keyFlags) certificate(ctx context.Context, dir *keyDirectory) (*x509.Certificate, error) {
 	path := f.cert
 	if path == "" && dir != nil {

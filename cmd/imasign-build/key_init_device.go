@@ -19,9 +19,9 @@ type deviceKeys struct {
 	on, dir string
 	backend keystore.Backend
 	options keystore.Options
-	forget  func() // the PIN
+	forget  func() // overwrites the PIN
 	open    []*keystore.Key
-	uris    map[string]string // by the key's name
+	uris    map[string]string // by the name of the key
 	first   bool              // the next key is the CA's
 }
 

@@ -1,5 +1,5 @@
-// Command imasign-build signs files for Linux IMA appraisal: root file system
-// trees at build time, and what else carries files to a device.
+// Command imasign-build signs files for Linux IMA appraisal at build time: in directory
+// trees, packages, repositories, archives and container images.
 package main
 
 import (
@@ -7,8 +7,8 @@ import (
 	"runtime/debug"
 )
 
-// gcPercent trades memory, of which little is used (30 MB for 20,000 files), for
-// time: collecting half as often signs a tree with P-256 5% faster.
+// gcPercent trades memory for time. The program needs little memory (30 MB for 20,000
+// files). With half as many garbage collections, it signs a tree with P-256 5% faster.
 const gcPercent = 400
 
 func main() {

@@ -2,9 +2,9 @@ package main
 
 import "golang.org/x/sys/unix"
 
-// guardMemory has the kernel write no core dump of this process, and let nobody
-// but root trace it or read its memory, from before a secret comes into it until
-// it ends: what Go's runtime has copied cannot be overwritten for certain. Programs
-// that are started are not concerned, execve resets it. Where it cannot be had
-// there is nothing to be done about it.
+// guardMemory protects the memory of this process until it ends: the kernel writes no core
+// dump, and only root can trace the process or read its memory. Callers call it before they
+// read a secret, because copies that the Go runtime makes cannot be overwritten reliably.
+// Child processes are not affected: execve resets the protection. Errors are ignored,
+// because there is no alternative.
 func guardMemory() { _ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0) }

@@ -20,12 +20,12 @@ type operation struct {
 
 	progress *progress
 	result   report.Change
-	summary  io.Writer // where the report goes
+	summary  io.Writer // destination of the report
 	started  time.Time
 }
 
-// newOperation starts an operation on what the user named; public is the key that signs,
-// nil for none.
+// newOperation starts an operation on from, the tree or archive that the user named. public
+// is the signing key, nil for none.
 func newOperation(a *app, command, from string, p *progress, public *ima.PublicKey, plan planner, dryRun bool) *operation {
 	o := &operation{
 		app: a, progress: p, summary: a.out, started: time.Now(),
@@ -44,16 +44,16 @@ func newOperation(a *app, command, from string, p *progress, public *ima.PublicK
 // planner plans one container.
 type planner func(context.Context, signing.Source) (*signing.Plan, error)
 
-// ofAny plans a container whatever it is called.
+// ofAny plans a container and ignores its name.
 func (p planner) ofAny(ctx context.Context, _ string, src signing.Source) (*signing.Plan, error) {
 	return p(ctx, src)
 }
 
-// writes says which file the operation writes, - for standard output, whose place the
-// report then does not take.
+// writes sets the file that the operation writes. For "-", standard output, the report goes
+// to standard error.
 func (o *operation) writes(file string) {
 	switch {
-	case file == "": // a dry run's
+	case file == "": // in a dry run
 		return
 	case file != "-":
 		o.Target = file
@@ -64,7 +64,7 @@ func (o *operation) writes(file string) {
 	o.Target, o.Stream = "standard output", true
 }
 
-// lists says where the manifest goes, "" for nowhere.
+// lists sets the file of the manifest, "" for none.
 func (o *operation) lists(file string) error {
 	if file == "" {
 		return nil
@@ -94,7 +94,7 @@ func (o *operation) run(ctx context.Context, u operate.Unit) error {
 	})
 }
 
-// report prints what was done.
+// report prints the result.
 func (o *operation) report(n signing.Counts) error {
 	o.progress.close()
 	if n.Pending()+n.Unchanged == 0 {
@@ -105,7 +105,7 @@ func (o *operation) report(n signing.Counts) error {
 	return o.printTo(o.summary, &o.result, nil)
 }
 
-// nameOf is what the manifest calls an archive, "" for one from standard input.
+// nameOf returns the name of an archive in the manifest, "" for standard input.
 func nameOf(file string) string {
 	if file == "-" {
 		return ""

@@ -13,12 +13,13 @@ import (
 	"github.com/imasign/imasign-build/internal/input"
 )
 
-// print prints a command's result: a JSON document with --json, which then holds the
-// error that the command ends with, else text. It returns that error, or its own.
+// print prints the result of a command, as text or, with --json, as a JSON document. The
+// document includes err, the error that the command ends with. print returns err, or else
+// its own error.
 func (a *app) print(d report.Document, err error) error { return a.printTo(a.out, d, err) }
 
-// printTo is print for text that goes elsewhere than standard output, where the result
-// itself does.
+// printTo is print with another destination for text, if standard output gets the result
+// itself.
 func (a *app) printTo(text io.Writer, d report.Document, err error) error {
 	text = a.forPeople(text)
 	switch {
@@ -32,19 +33,19 @@ func (a *app) printTo(text io.Writer, d report.Document, err error) error {
 		d.Fail(a.failure(err))
 	}
 	printed := report.JSON(a.out, d, a.verbose)
-	if a.out.err != nil { // which exit says
+	if a.out.err != nil { // exit reports it
 		printed = nil
 	}
 	return cmp.Or(err, printed)
 }
 
-// printFile prints a file that is a command's whole result, and is text.
+// printFile prints a text file that is the whole result of a command.
 func (a *app) printFile(text []byte) error {
 	_, err := a.out.Write(text)
 	return err
 }
 
-// writeOutput writes a file whole or not at all; - stands for standard output.
+// writeOutput writes a file as a whole or not at all, or standard output for "-".
 func (a *app) writeOutput(file string, write func(io.Writer) error) error {
 	f, err := a.create(file)
 	if err != nil {
@@ -60,8 +61,8 @@ func (a *app) writeOutput(file string, write func(io.Writer) error) error {
 	return f.Commit()
 }
 
-// create begins a file that appears with Commit; - stands for standard output, which
-// gets everything at once.
+// create starts a file that appears with Commit. For "-" it returns standard output, which
+// gets everything immediately.
 func (a *app) create(file string) (operate.File, error) {
 	if file == "-" {
 		return direct{a.out}, nil
@@ -73,13 +74,13 @@ func (a *app) create(file string) (operate.File, error) {
 	return f, nil
 }
 
-// direct is an output that has no Commit.
+// direct is an output without Commit and Abort.
 type direct struct{ io.Writer }
 
 func (direct) Commit() error { return nil }
 func (direct) Abort()        {}
 
-// createLate is create, but standard output gets everything with Commit as well.
+// createLate is create, except that standard output also gets everything with Commit.
 func (a *app) createLate(file string) (operate.File, error) {
 	if file != "-" {
 		return a.create(file)
@@ -91,7 +92,7 @@ func (a *app) createLate(file string) (operate.File, error) {
 	return late{f, a.out}, nil
 }
 
-// late is a temporary file without a name, and where its content goes.
+// late is an unlinked temporary file and the destination of its content.
 type late struct {
 	*os.File
 

@@ -56,7 +56,7 @@ func kernelName(version kernel.Version) string {
 	return version.String()
 }
 
-// readPolicy reads a policy from a file, or - for standard input.
+// readPolicy reads a policy from a file, or from standard input for "-".
 func (a *app) readPolicy(ctx context.Context, name string) (*policy.Policy, error) {
 	in := a.stdin(ctx)
 	if name != "-" {

@@ -9,16 +9,15 @@ import (
 	"github.com/imasign/imasign-build/internal/libc"
 )
 
-// errNotPreloaded means that the library which shall pretend owners, modes and
-// xattrs is not in this process: every answer and every rename would go past it.
+// errNotPreloaded means that the library that pretends owners, modes and xattrs is not in
+// this process. System calls would bypass it.
 var errNotPreloaded = errors.New("it cannot be loaded into this program")
 
-// checkPreload fails where LD_PRELOAD names pseudo or fakeroot and the dynamic
-// linker did not load it: into a static program, or one of another architecture.
+// checkPreload fails if LD_PRELOAD names pseudo or fakeroot, but the dynamic linker did not
+// load the library: the program is static, or of another architecture.
 //
-// LD_PRELOAD alone decides. BitBake sets PSEUDO_PREFIX for every task, also for
-// those outside of pseudo, and both libraries put LD_PRELOAD into the environment
-// of every program that they cover.
+// Only LD_PRELOAD counts. BitBake sets PSEUDO_PREFIX for all tasks, including tasks outside
+// of pseudo. Both libraries set LD_PRELOAD for all programs that they cover.
 func (a *app) checkPreload() error {
 	library := a.preloadWanted()
 	if library == "" || libc.Preload() != "" {
@@ -31,13 +30,13 @@ func (a *app) checkPreload() error {
 	return fmt.Errorf("LD_PRELOAD asks for %s: %w, which is linked statically or for another architecture; %s", library, errNotPreloaded, instead)
 }
 
-// preloadWanted returns "pseudo" or "fakeroot" when the environment asks for it.
+// preloadWanted returns "pseudo" or "fakeroot" if the environment asks for it, else "".
 func (a *app) preloadWanted() string {
 	list, _ := a.getenv("LD_PRELOAD")
 	for _, file := range strings.FieldsFunc(list, func(r rune) bool { return r == ':' || r == ' ' }) {
 		name := libc.PreloadName(path.Base(file))
 		if name == "pseudo" && a.pseudoDisabled() {
-			continue // loaded, it would pretend nothing
+			continue // the library would have no effect
 		}
 		if name != "" {
 			return name
@@ -46,7 +45,7 @@ func (a *app) preloadWanted() string {
 	return ""
 }
 
-// pseudoDisabled reads PSEUDO_DISABLED as pseudo does, by its first letter.
+// pseudoDisabled interprets PSEUDO_DISABLED as pseudo does, by its first letter.
 func (a *app) pseudoDisabled() bool {
 	value, set := a.getenv("PSEUDO_DISABLED")
 	return set && (value == "" || !strings.ContainsRune("0fFnNsS", rune(value[0])))

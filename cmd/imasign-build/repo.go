@@ -68,7 +68,7 @@ func (c *packageChange) repository(ctx context.Context, dir string, f *repoFlags
 	})
 }
 
-// ofRepository is the repo.Loop over packages.
+// ofRepository is a repo.Loop that changes packages.
 func (c *packageChange) ofRepository(ctx context.Context, units []rpmfiles.Unit, note func(repo.Outcome) bool, finish func(context.Context) error) error {
 	c.Finish = func(ctx context.Context, _ operate.Totals) error {
 		c.progress.begin("making the metadata", "", amount{})

@@ -20,7 +20,7 @@ import (
 
 type rootfsScanOptions struct {
 	keys, certs []string
-	key         keyFlags // its passphrase source
+	key         keyFlags // only the source of the passphrase
 	allow       []string
 	allowFile   string
 	allowEmpty  bool
@@ -142,7 +142,7 @@ func (o *rootfsScanOptions) own(ctx context.Context, a *app) ([]keyscan.Own, err
 	if err != nil {
 		return nil, err
 	}
-	if _, source := o.key.source(a); source != "" { // a descriptor is read once
+	if _, source := o.key.source(a); source != "" { // a descriptor can be read only once
 		var forget func()
 		secret, forget = remembered(secret)
 		defer forget()

@@ -79,7 +79,7 @@ func (a *app) newVerification(command, of string) *report.Verification {
 	return &report.Verification{Head: report.Head{Command: command}, Of: of, Verbose: a.verbose}
 }
 
-// finish prints a verification, and returns errWrong where it fails.
+// finish prints a verification. It returns errWrong if the verification failed.
 func (a *app) finish(r *report.Verification, allowEmpty bool) error {
 	empty := r.Judged() == 0
 	if empty {
