@@ -17,7 +17,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// running is the program while it runs a command.
+// running returns the program while it runs a command.
 func running(t *testing.T, command string, flags ...string) *app {
 	t.Helper()
 	a := newApp()
@@ -28,7 +28,8 @@ func running(t *testing.T, command string, flags ...string) *app {
 	return a
 }
 
-// TestCausesAreForCommands: each cause's kind is documented, and its flags exist.
+// TestCausesAreForCommands checks that the kind of each cause is documented, and that the
+// flags in its advice exist.
 func TestCausesAreForCommands(t *testing.T) {
 	flags := map[string]bool{"": true}
 	every(newRootCommand(newApp()), func(cmd *cobra.Command) {

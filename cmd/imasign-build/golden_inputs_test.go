@@ -15,8 +15,8 @@ import (
 	"github.com/pkg/xattr"
 )
 
-// goldenInputs fills dir with the inputs of goldenSteps, equal in every byte each
-// time: the keys, a tree, an image layout, a docker-archive, packages.
+// goldenInputs fills dir with the inputs of goldenSteps: keys, a tree, an image layout, a
+// docker-archive and packages. Every byte is the same each time.
 func goldenInputs(t *testing.T, dir string) {
 	must(t, os.RemoveAll(dir))
 	must(t, os.MkdirAll(filepath.Join(dir, "out"), 0o755))
@@ -33,11 +33,11 @@ func goldenInputs(t *testing.T, dir string) {
 	goldenImages(t, dir)
 }
 
-// elf is the beginning of an ELF file, which is all that the selection reads.
+// elf is the beginning of an ELF file. The selection reads no more.
 const elf = "\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x03\x00\x3e\x00\x01\x00\x00\x00"
 
-// goldenTree makes a tree that has one of everything. Without root all of it belongs to
-// whoever runs the test, and it has no security xattr.
+// goldenTree makes a tree with one file of each kind. Without root, all files belong to the
+// user who runs the test, and have no xattrs of security.
 func goldenTree(t *testing.T, tree string) {
 	files := []struct {
 		path, content string
@@ -70,7 +70,7 @@ func goldenTree(t *testing.T, tree string) {
 			must(t, os.Chown(path, f.owner, f.owner))
 		}
 		must(t, os.Chmod(path, f.mode))
-		must(t, os.Chtimes(path, old, old.Add(time.Duration(i)*400*24*time.Hour))) // the last are in the future
+		must(t, os.Chtimes(path, old, old.Add(time.Duration(i)*400*24*time.Hour))) // some are in the future
 	}
 	must(t, xattr.Set(filepath.Join(tree, "data/empty"), "user.note", []byte("a\nb")))
 	must(t, os.Link(filepath.Join(tree, "bin/program"), filepath.Join(tree, "bin/second-name")))
@@ -89,13 +89,13 @@ func goldenTree(t *testing.T, tree string) {
 	}
 }
 
-// goldenImages makes an image of two layers, one of them compressed, as an image layout,
-// and one of a single layer as docker save writes it.
+// goldenImages makes two images: an image layout with two layers, one of them compressed,
+// and a docker-archive with one layer.
 func goldenImages(t *testing.T, dir string) {
 	first := frozenArchive(t, "gnu.tar")
 	second := frozenArchive(t, "v7.tar")
 	var packed bytes.Buffer
-	z, err := gzip.NewWriterLevel(&packed, gzip.NoCompression) // no compressor's choices
+	z, err := gzip.NewWriterLevel(&packed, gzip.NoCompression) // the result does not depend on the compressor
 	must(t, err)
 	_, err = z.Write(second)
 	must(t, err)

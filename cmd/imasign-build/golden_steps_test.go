@@ -1,15 +1,15 @@
 package main
 
-// goldenSteps are the commands of each part: the exit code that is expected if not 0,
-// and the arguments. Each part starts with the inputs of goldenInputs, runs in their
-// directory, and writes below out; {key} and {other} are the keys, and a part runs once
-// with either. Standard output goes to the file behind >. "xattrs TREE" writes the
-// xattrs of a tree.
+// goldenSteps are the commands of each part: the arguments, after the expected exit code if
+// it is not 0. Each part runs in a directory with the inputs of goldenInputs and writes to
+// the directory out. {key} and {other} are the keys; each part runs twice, and they change
+// places. Standard output goes to the file after ">". "xattrs TREE" writes the xattrs of a
+// tree.
 //
-// OpenPGP signatures have no part: the current time is in them. Repositories have none
-// because createrepo_c makes their metadata.
+// There is no part for OpenPGP signatures, which contain the current time, and none for
+// repositories, because createrepo_c makes their metadata.
 var goldenSteps = map[string]string{
-	// Signatures that stay out of the tree.
+	// Signatures outside of the tree.
 	"tree": `
 		rootfs sign --dry-run --manifest out/digests.jsonl tree
 		rootfs sign --dry-run --hash sha3-384 --select executable --exclude /bin/program --manifest out/executable.jsonl tree
@@ -76,7 +76,7 @@ var goldenSteps = map[string]string{
 		tar verify --oci {trust} --json out/layout >out/verify.json
 		tar strip --oci out/layout -o out/layout-strip
 		tar strip --oci out/docker.tar -o out/docker-strip.tar`,
-	// Some of the packages cannot be signed, which is exit code 1.
+	// Some packages cannot be signed: exit code 1.
 	"rpm": `
 		1 rpm sign {sign} --force --output-dir out/forced --json packages >out/forced.json
 		1 rpm sign {sign} --check files --output-dir out/kept packages

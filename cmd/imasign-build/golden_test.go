@@ -23,8 +23,8 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// What the restructure must keep, and the JSON documents, whose names and messages may
-// change: docs/cli.md has them.
+// goldenFile has the digests of outputs that must not change. documentsFile has those of
+// JSON documents, whose names and messages may change; docs/cli.md describes them.
 const (
 	goldenFile      = "testdata/golden/digests.txt"
 	goldenHeader    = "# SHA-256 of what the program writes, by commit 1596775, before the restructure; golden_test.go says how it is made.\n"
@@ -32,14 +32,13 @@ const (
 	documentsHeader = "# SHA-256 of the JSON documents that the program prints; golden_test.go says how it is made.\n"
 )
 
-// TestGolden compares every byte that the program writes from fixed inputs with what
-// it wrote before its restructure, at any number of jobs. Compressed outputs also
-// change with the libraries that compress. To write the digests anew, with this program
-// or another one:
+// TestGolden checks that the program writes the same bytes as before from fixed inputs, with
+// any number of jobs. Compressed outputs also change with the compression libraries. To
+// write the digests again, with this program or another one:
 //
 //	UPDATE=1 [GOLDEN_PROGRAM=/a/program] go test -count=1 -run TestGolden ./cmd/imasign-build
 //
-// GOLDEN_DIR=DIR keeps the outputs in DIR, to compare those of two programs.
+// GOLDEN_DIR=DIR keeps the outputs in DIR, to compare the outputs of two programs.
 func TestGolden(t *testing.T) {
 	goldenCompare(t, "tar", "oci", "rpm", "initramfs")
 }
@@ -50,7 +49,7 @@ func TestGoldenTree(t *testing.T) {
 	goldenCompare(t, "tree", "xattrs")
 }
 
-// goldenCompare names the outputs of parts that differ from the committed ones.
+// goldenCompare reports outputs of parts that differ from the committed ones.
 func goldenCompare(t *testing.T, parts ...string) {
 	got := goldenRun(t, parts)
 	want := goldenCommitted(t)
@@ -65,19 +64,19 @@ func goldenCompare(t *testing.T, parts ...string) {
 	}
 	for name, digest := range got {
 		if want[name] != digest {
-			t.Errorf("%s is not what it was (GOLDEN_DIR=DIR keeps the outputs)", name)
+			t.Errorf("%s has changed (GOLDEN_DIR=DIR keeps the outputs)", name)
 		}
 		delete(want, name)
 	}
 	for name := range want {
 		if ofParts(name, "") {
-			t.Errorf("%s is not written any more", name)
+			t.Errorf("%s is no longer written", name)
 		}
 	}
 }
 
-// goldenRun returns the digests of what parts write, by part/key/file. It fails where
-// the number of jobs makes a difference.
+// goldenRun returns the digests of the outputs of parts, by part/key/file. It fails if they
+// depend on the number of jobs.
 func goldenRun(t *testing.T, parts []string) map[string]string {
 	t.Helper()
 	program := cmp.Or(os.Getenv("GOLDEN_PROGRAM"), "imasign-build")
@@ -91,7 +90,7 @@ func goldenRun(t *testing.T, parts []string) map[string]string {
 				for name, digest := range g.digests() {
 					name = part + "/" + key + "/" + name
 					if first, there := digests[name]; there && first != digest {
-						t.Errorf("%s is not the same with one job and with %s", name, jobs)
+						t.Errorf("%s differs between one job and %s jobs", name, jobs)
 					}
 					digests[name] = digest
 				}
@@ -101,7 +100,7 @@ func goldenRun(t *testing.T, parts []string) map[string]string {
 	return digests
 }
 
-// golden is one part's run in a directory of its own.
+// golden is a run of one part in its own directory.
 type golden struct {
 	t                             *testing.T
 	program, dir, key, other, job string
@@ -149,10 +148,10 @@ func (g *golden) step(args []string) (stdout []byte) {
 	return stdout
 }
 
-// What says which build of the program wrote a file, and how long it took.
+// goldenVolatile matches the version of the program and the duration of the run.
 var goldenVolatile = regexp.MustCompile(`"tool":"imasign-build [^"]*",|(?m:^ *"seconds": [0-9.e-]+,?\n)`)
 
-// digests are those of the files below out, by their names.
+// digests returns the digests of the files below out, by their names.
 func (g *golden) digests() map[string]string {
 	found := map[string]string{}
 	out := filepath.Join(g.dir, "out")
@@ -174,7 +173,7 @@ func (g *golden) digests() map[string]string {
 	return found
 }
 
-// goldenXattrs are the modes of a tree's files and all xattrs, but for SELinux's.
+// goldenXattrs returns the modes and xattrs of the files in a tree, without security.selinux.
 func goldenXattrs(t *testing.T, tree string) []byte {
 	var b bytes.Buffer
 	must(t, filepath.WalkDir(tree, func(path string, entry fs.DirEntry, err error) error {

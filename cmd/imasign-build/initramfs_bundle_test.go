@@ -10,7 +10,7 @@ import (
 	"github.com/imasign/imasign-build/internal/compress"
 )
 
-// cancelling ends a context at the first byte that is written.
+// cancelling cancels a context when the first byte is written.
 type cancelling struct {
 	cancel context.CancelCauseFunc
 	bytes  int
@@ -22,8 +22,8 @@ func (c *cancelling) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestInterruptedBundle: a signal that comes while an archive is written, or compressed,
-// ends that.
+// TestInterruptedBundle checks that a signal stops the writing and compressing of an
+// archive.
 func TestInterruptedBundle(t *testing.T) {
 	bundle := &initramfs.Bundle{Files: []initramfs.File{{Path: "large", Mode: 0o644, Data: make([]byte, 8<<20)}}}
 	for _, c := range []compress.Format{compress.None, compress.XZ} {

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// TestPreloadWanted is about what the environment asks for; tests/pseudo has the
-// real libraries.
+// TestPreloadWanted checks how the environment is interpreted. tests/pseudo uses the real
+// libraries.
 func TestPreloadWanted(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -32,7 +32,7 @@ func TestPreloadWanted(t *testing.T) {
 	}
 }
 
-// TestPreloadNotLoaded runs commands in this process, which has no such library.
+// TestPreloadNotLoaded runs commands in this process, where the library is not loaded.
 func TestPreloadNotLoaded(t *testing.T) {
 	for _, library := range []string{"libpseudo.so", "libfakeroot-sysv.so"} {
 		var errs strings.Builder

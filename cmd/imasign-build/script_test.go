@@ -20,13 +20,13 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// TestMain makes the program a command of the scripts.
+// TestMain makes the program available to the scripts.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"imasign-build": main})
 }
 
-// TestScripts runs testdata/script: the command contract, as users' scripts see
-// it. They set security.ima and so need root.
+// TestScripts runs testdata/script, which checks what users' scripts rely on. The scripts
+// set security.ima, and so need root.
 func TestScripts(t *testing.T) {
 	harness.Root(t)
 	testscript.Run(t, testscript.Params{
@@ -42,7 +42,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			packages, err := filepath.Abs("../../pkg/rpmsign/testdata/rpmsign-ima")
 			env.Setenv("PACKAGES", packages)
-			// A program with the race detector would wait a second before it ends.
+			// With the race detector, a program waits a second before it ends.
 			env.Setenv("GORACE", "atexit_sleep_ms=0")
 			return err
 		},
@@ -63,8 +63,8 @@ func builtWithCgo() bool {
 	return ok && slices.Contains(info.Settings, debug.BuildSetting{Key: "CGO_ENABLED", Value: "1"})
 }
 
-// exits runs a command and holds its exit code: exits 3 imasign-build rootfs verify …
-// What it prints is compared with stdout and stderr afterwards.
+// exits runs a command and checks its exit code: exits 3 imasign-build rootfs verify …
+// The commands stdout and stderr then check its output.
 func exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: exits CODE COMMAND…")
@@ -84,8 +84,8 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// jsonKeys holds that standard output is one JSON document with exactly these
-// keys, or that each element of the list under a key has: jsonkeys .|LIST KEY…
+// jsonKeys checks that standard output is one JSON document with exactly these keys, or
+// that each element of one of its lists has exactly these keys: jsonkeys .|LIST KEY…
 func jsonKeys(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: jsonkeys .|LIST KEY…")
@@ -107,8 +107,8 @@ func jsonKeys(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// errorKeys holds that standard output is one JSON document of a command that failed,
-// whose error has exactly these keys: errorkeys KEY…
+// errorKeys checks that standard output is the JSON document of a failed command, and that
+// its error has exactly these keys: errorkeys KEY…
 func errorKeys(ts *testscript.TestScript, neg bool, args []string) {
 	var document struct {
 		Command string
@@ -121,8 +121,8 @@ func errorKeys(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// signed holds that files have a security.ima whose first byte says signature:
-// signed FILE…; with ! that they have no security.ima at all.
+// signed checks that the security.ima of each file is a signature, by its first byte: signed
+// FILE… With !, it checks that the files have no security.ima.
 func signed(ts *testscript.TestScript, neg bool, args []string) {
 	for _, file := range args {
 		value, err := xattr.LGet(ts.MkAbs(file), "security.ima")
@@ -143,7 +143,7 @@ func damage(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), content, 0o644))
 }
 
-// tamper writes to a file in place, which keeps its xattrs: tamper FILE TEXT.
+// tamper writes to a file in place, so that the file keeps its xattrs: tamper FILE TEXT.
 func tamper(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: tamper FILE TEXT")
