@@ -294,7 +294,7 @@ func (a *app) concerns(c cause) bool {
 
 // failure is an error as JSON documents have it.
 func (a *app) failure(err error) report.Error {
-	return report.Error{Message: a.advise(err).Error(), Kind: kindOf(err), Path: report.PathOf(pathOf(err))}
+	return report.Error{Message: a.advise(err).Error(), Kind: kindOf(err), Path: report.PathOf(a.pathOf(err))}
 }
 
 // kindOf returns a short word for an error, which does not change.

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -111,4 +112,48 @@ func (a *app) adviceOnSystem(err error) string {
 		return "name a directory"
 	}
 	return ""
+}
+
+// pathOf is the path that an error is about: that of a system call, else one that the
+// user named and the text repeats, else "".
+func (a *app) pathOf(err error) string {
+	var usage usageError
+	if path := pathOf(err); path != "" || a.command == nil || errors.As(err, &usage) || lines(err) != nil {
+		return path
+	}
+	text := err.Error()
+	for _, path := range a.paths() {
+		if before, after, found := strings.Cut(text, path); found &&
+			(before == "" || strings.HasSuffix(before, " ")) && (after == "" || after[0] == ':' || after[0] == ' ') {
+			return path
+		}
+	}
+	return ""
+}
+
+// paths are the arguments, and the values of flags and variables that name files.
+func (a *app) paths() (list []string) {
+	flags := a.command.Flags()
+	for _, name := range []string{
+		"key", "cert", "ca-key", "ca", "manifest", "output", "restore-file", "output-dir", "openpgp-key", "openpgp-cert",
+		"allow-keys", "kernel-config", "rootfs", "policy", "busybox", "secondary", "revoked",
+	} {
+		if f := flags.Lookup(name); f == nil || !f.Changed {
+			continue
+		} else if values, ok := f.Value.(pflag.SliceValue); ok {
+			list = append(list, values.GetSlice()...)
+		} else {
+			list = append(list, f.Value.String())
+		}
+	}
+	for _, name := range []string{"IMASIGN_KEY", "IMASIGN_CERT"} {
+		if value, set := a.getenv(name); set {
+			list = append(list, value)
+		}
+	}
+	for i, value := range list {
+		list[i] = pathIn(value)
+	}
+	list = append(list, flags.Args()...)
+	return slices.DeleteFunc(list, func(path string) bool { return path == "" || path == "-" })
 }

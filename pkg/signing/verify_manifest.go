@@ -32,7 +32,8 @@ func (v *Verdict) compare(line *manifest.Line) {
 			return
 		case len(want) > 0 && errors.Is(j.Err, ima.ErrHashOnly):
 			j.Outcome, j.Err = HashedOK, nil // the manifest states only this digest
-		case len(want) == 0 && j.Outcome == Unsigned:
+		case len(want) == 0 && (j.Outcome == Unsigned || errors.Is(j.Err, ima.ErrHashOnly)):
+			// A digest protects nothing, and a hard link that the manifest lists may have one.
 			j.Outcome, j.Err = Ignored, nil
 		}
 	}
