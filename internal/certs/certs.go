@@ -1,15 +1,13 @@
-// Package certs reads, makes and checks the X.509 certificates by which a Linux
-// kernel knows the keys that files are signed with.
+// Package certs reads, makes and checks the X.509 certificates with which a Linux kernel
+// verifies the signatures of files.
 //
-// [Read] and [Parse] take PEM and DER. [NewCA] and [Issuer] make certificates for
-// the kernel's system keyring and for its .ima and .evm keyrings; any
-// [crypto.Signer] signs them. [Check] says, rule by rule, what a given kernel would
-// refuse. [Init] makes a whole set of keys and certificates under the names that
-// Yocto layers expect.
+// [Read] and [Parse] read PEM and DER. [NewCA] and [Issuer] make certificates for the kernel's
+// system keyring and for its .ima and .evm keyrings; any [crypto.Signer] signs them. [Check]
+// reports, for each rule, what a given kernel would refuse. [Init] makes a set of keys and
+// certificates with the file names that Yocto layers expect.
 //
-// The rules are those of the kernel, not of the web: no dates, no revocation, no
-// path length. Opening existing keys is left to package keystore, asking for
-// passphrases and printing to the caller.
+// The rules are the kernel's, not those of the web: no dates, no revocation, no path length.
+// Package keystore opens existing keys. The caller asks for passphrases and prints results.
 package certs
 
 import (
@@ -24,27 +22,27 @@ import (
 	"github.com/imasign/imasign-build/internal/quote"
 )
 
-// maxSize bounds a file of certificates; all those of a browser are 0.2 MB.
+// maxSize bounds a file of certificates, in bytes. All certificates of a browser have 0.2 MB.
 const maxSize = 1 << 20
 
-// What a caller may want to tell apart.
+// Errors that a caller may distinguish.
 var (
-	// ErrNoCertificate: something else is where a certificate should be.
+	// ErrNoCertificate: the input is not a certificate.
 	ErrNoCertificate = errors.New("no certificate there")
-	// ErrCurve: a key on a curve that neither crypto/x509 nor the kernel knows.
+	// ErrCurve: the key is on a curve that neither crypto/x509 nor the kernel supports.
 	ErrCurve = errors.New("the kernel verifies ECDSA on P-256, P-384 and P-521 (6.12 and later) alone, and this key is on another curve")
-	// ErrTooLarge: more bytes than certificates have.
+	// ErrTooLarge: the input is too large for certificates.
 	ErrTooLarge = errors.New("too large")
-	// ErrOption: an option of a request is wrong, before anything was done.
+	// ErrOption: an option is wrong. Nothing was done.
 	ErrOption = errors.New("wrong option")
-	// ErrExists: files that would have been overwritten.
+	// ErrExists: files exist that would have been overwritten.
 	ErrExists = errors.New("nothing was written, as files exist already")
-	// ErrRefused: the kernel would not take the certificate that was asked for.
+	// ErrRefused: the kernel would refuse the requested certificate.
 	ErrRefused = errors.New("the kernel would refuse this certificate")
 )
 
-// Read returns the certificates of a file, at least one; see Parse. A pipe will do as
-// well, and waiting for it ends with ctx.
+// Read returns the certificates in a file, at least one; see Parse. The file may be a pipe.
+// Waiting for it ends with ctx.
 func Read(ctx context.Context, path string) ([]*x509.Certificate, error) {
 	data, err := input.ReadFile(ctx, path, maxSize)
 	switch {
@@ -60,10 +58,10 @@ func Read(ctx context.Context, path string) ([]*x509.Certificate, error) {
 	return list, nil
 }
 
-// Parse returns the certificates in data, at least one, in order: PEM, where other
-// blocks are passed over, or DER, one after the other.
+// Parse returns the certificates in data in their order, at least one. data is PEM, of which
+// other blocks are ignored, or DER certificates one after the other.
 func Parse(data []byte) ([]*x509.Certificate, error) {
-	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) // some editors write this
+	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) // a byte order mark
 	switch {
 	case len(data) > maxSize:
 		return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, maxSize)
@@ -84,7 +82,7 @@ func Parse(data []byte) ([]*x509.Certificate, error) {
 	return list, nil
 }
 
-// otherCurve: crypto/x509 has no value for this error.
+// otherCurve compares texts, because crypto/x509 exports no value for this error.
 func otherCurve(err error) bool {
 	return err != nil && err.Error() == "x509: unsupported elliptic curve"
 }
@@ -119,7 +117,7 @@ func parsePEM(data []byte) ([]*x509.Certificate, error) {
 	return list, nil
 }
 
-// otherPEM says what a label stands for, when it is no certificate.
+// otherPEM says what PEM with a label other than CERTIFICATE is.
 func otherPEM(label string) string {
 	switch label {
 	case "PRIVATE KEY", "ENCRYPTED PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY", "OPENSSH PRIVATE KEY":

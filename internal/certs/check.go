@@ -20,22 +20,22 @@ import (
 
 // The rules.
 const (
-	RuleSubjectKeyID   = "subject-key-id"      // there must be one, the key id is its end
-	RuleAlgorithm      = "key-algorithm"       // what the kernel verifies with
-	RuleECDSA          = "ecdsa"               // since when, and with which configuration
+	RuleSubjectKeyID   = "subject-key-id"      // there must be one: the key id is its end
+	RuleAlgorithm      = "key-algorithm"       // the kernel must support it
+	RuleECDSA          = "ecdsa"               // which kernels and configurations support it
 	RuleSignature      = "signature-algorithm" // how the certificate itself is signed
 	RuleUsage          = "key-usage"           // digitalSignature, and not keyCertSign
 	RuleCA             = "ca"                  // a CA does not sign files
 	RuleIssuer         = "issuer"              // must be in the builtin or secondary keyring
 	RuleAuthorityKeyID = "authority-key-id"    // how the issuer is found
-	RuleValidity       = "validity"            // the kernel looks at no date
-	RuleKeyID          = "key-id"              // agrees with that of the bare key
-	RuleShared         = "shared-key-id"       // two keys under one key id
+	RuleValidity       = "validity"            // the kernel checks no dates
+	RuleKeyID          = "key-id"              // equals the key id of the bare key
+	RuleShared         = "shared-key-id"       // two keys with the same key id
 )
 
-// Check returns what a kernel would refuse, or take with consequences, of
-// a certificate that is to be loaded into its .ima or .evm keyring. cas are those
-// in its builtin and secondary keyrings; without any the issuer is not judged.
+// Check checks a certificate for the .ima or .evm keyring of a kernel. It returns the reasons
+// why the kernel would refuse it, and warnings. cas are the certificates in the builtin and
+// secondary keyrings. If there are none, the issuer is not checked.
 func Check(cert *x509.Certificate, cas []*x509.Certificate, version kernel.Version) []finding.Finding {
 	c := &checker{kernel: version}
 	c.identity(cert)
@@ -47,8 +47,8 @@ func Check(cert *x509.Certificate, cas []*x509.Certificate, version kernel.Versi
 	return c.findings
 }
 
-// CheckCA is Check for a CA certificate that is to be in the builtin or secondary
-// keyring. One that is self-signed needs no issuer: it is compiled in.
+// CheckCA is Check for a CA certificate in the builtin or secondary keyring. A self-signed
+// certificate needs no issuer, because it is compiled in.
 func CheckCA(cert *x509.Certificate, cas []*x509.Certificate, version kernel.Version) []finding.Finding {
 	c := &checker{kernel: version}
 	c.identity(cert)
@@ -62,9 +62,9 @@ func CheckCA(cert *x509.Certificate, cas []*x509.Certificate, version kernel.Ver
 	return c.findings
 }
 
-// CheckSecondaryCA is CheckCA for a certificate that is loaded into the secondary
-// keyring of a running kernel, which takes none without an issuer: a self-signed one
-// has to be in cas already.
+// CheckSecondaryCA is CheckCA for a certificate that is loaded into the secondary keyring of
+// a running kernel. That keyring requires an issuer, so a self-signed certificate must
+// already be in cas.
 func CheckSecondaryCA(cert *x509.Certificate, cas []*x509.Certificate, version kernel.Version) []finding.Finding {
 	findings := CheckCA(cert, cas, version)
 	if selfSigned(cert) {
@@ -75,10 +75,9 @@ func CheckSecondaryCA(cert *x509.Certificate, cas []*x509.Certificate, version k
 	return findings
 }
 
-// CheckRevoked is Check for a certificate that is to be loaded into .ima_blacklist, so
-// that signatures by its key no longer count. What the certificate may be used for makes
-// no difference there. cas are those in the builtin keyring alone (ima_mok_init in the
-// kernel's security/integrity/ima/ima_mok.c).
+// CheckRevoked is Check for a certificate that is loaded into .ima_blacklist, which revokes
+// its key. The certificate's usage is not checked there. cas are the certificates in the
+// builtin keyring only (ima_mok_init in the kernel's security/integrity/ima/ima_mok.c).
 func CheckRevoked(cert *x509.Certificate, cas []*x509.Certificate, version kernel.Version) []finding.Finding {
 	c := &checker{kernel: version}
 	c.identity(cert)
@@ -88,15 +87,15 @@ func CheckRevoked(cert *x509.Certificate, cas []*x509.Certificate, version kerne
 	return c.findings
 }
 
-// CheckShared returns a finding for every two certificates of different keys
-// whose key ids are equal: the kernel tries only one of them.
+// CheckShared returns a finding for every two certificates of different keys with the same
+// key id: the kernel tries only one of them.
 func CheckShared(list []*x509.Certificate) []finding.Finding {
 	c := &checker{}
 	first := map[ima.KeyID]*x509.Certificate{}
 	for _, cert := range list {
 		id, err := ima.KeyIDFromCertificate(cert)
 		if err != nil {
-			continue // Check says so
+			continue // Check reports it
 		}
 		other, met := first[id]
 		switch {
@@ -119,7 +118,7 @@ func (c *checker) add(rule string, severity finding.Severity, format string, arg
 	c.findings = append(c.findings, finding.New(rule, severity, format, args...))
 }
 
-// identity judges the key id.
+// identity checks the key id.
 func (c *checker) identity(cert *x509.Certificate) {
 	id, err := ima.KeyIDFromCertificate(cert)
 	if err != nil {
@@ -132,7 +131,7 @@ func (c *checker) identity(cert *x509.Certificate) {
 	}
 }
 
-// key judges an algorithm and its size; of is for the text.
+// key checks the algorithm and size of a key. The findings name the certificate of.
 func (c *checker) key(public crypto.PublicKey, of *x509.Certificate) {
 	err := supported(public, of)
 	switch {
@@ -167,8 +166,8 @@ func supported(public crypto.PublicKey, cert *x509.Certificate) error {
 	return err
 }
 
-// leaf judges what restrict_link_by_digsig of the kernel's
-// crypto/asymmetric_keys/restrict.c does since 6.6.
+// leaf checks what the kernel requires since 6.6: restrict_link_by_digsig in
+// crypto/asymmetric_keys/restrict.c.
 func (c *checker) leaf(cert *x509.Certificate) {
 	severity, when := finding.Refuse, "the kernel refuses it in .ima and .evm (ENOKEY)"
 	if c.kernel.Before(6, 6) {
@@ -185,8 +184,8 @@ func (c *checker) leaf(cert *x509.Certificate) {
 	}
 }
 
-// authority judges a CA. The builtin keyring takes anything; OpenSSL, and the
-// kernel's machine keyring, do not.
+// authority checks a CA. The builtin keyring accepts any certificate, but OpenSSL and the
+// kernel's machine keyring do not.
 func (c *checker) authority(cert *x509.Certificate) {
 	if !cert.BasicConstraintsValid || !cert.IsCA {
 		c.add(RuleCA, finding.Warn, "it is no CA certificate (basicConstraints CA:TRUE): the builtin keyring takes it, others do not")
@@ -196,11 +195,11 @@ func (c *checker) authority(cert *x509.Certificate) {
 	}
 }
 
-// soon is how many days before its end a certificate is warned of: a device needs
-// the next one on board before the first file is signed with it.
+// soon is how many days before a certificate expires a warning begins. Devices must have the
+// next certificate before the first file is signed with its key.
 const soon = 90
 
-// validity: the kernel looks at no date, so none is a refusal.
+// validity checks dates. None is a reason to refuse, because the kernel checks no dates.
 func (c *checker) validity(cert *x509.Certificate) {
 	switch now := time.Now(); {
 	case now.After(cert.NotAfter):
@@ -212,8 +211,8 @@ func (c *checker) validity(cert *x509.Certificate) {
 	}
 }
 
-// keySum returns the SHA-1 over the public key bits (RFC 5280, 4.2.1.2, method
-// 1), which is the usual subject key identifier.
+// keySum returns the SHA-1 of the public key bits, the usual subject key identifier (RFC
+// 5280, 4.2.1.2, method 1).
 func keySum(spki []byte) ([]byte, bool) {
 	var info struct {
 		Algorithm pkix.AlgorithmIdentifier

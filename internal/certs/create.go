@@ -17,18 +17,18 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// DefaultDays is the validity of a certificate that asks for none: devices live
-// longer than servers' certificates, and the kernel looks at no date.
+// DefaultDays is the default validity of a certificate. It is long because devices are, and
+// because the kernel checks no dates.
 const DefaultDays = 3650
 
-// Request is what a new certificate says about itself.
+// Request describes a new certificate.
 type Request struct {
 	Subject   pkix.Name
 	NotBefore time.Time // zero for now
 	Days      int       // zero for DefaultDays
 }
 
-// Issuer is a CA with its key, which may be in a token: any crypto.Signer.
+// Issuer is a CA and its key. The key may be in a token.
 type Issuer struct {
 	Certificate *x509.Certificate
 	Key         crypto.Signer
@@ -36,8 +36,8 @@ type Issuer struct {
 
 // NewCA returns a self-signed CA certificate for CONFIG_SYSTEM_TRUSTED_KEYS.
 //
-// Like all certificates made here it has been checked by the rules of the newest
-// kernel; errors wrap [ErrOption] or [ErrRefused].
+// Like all certificates of this package, it is checked against the rules of the newest
+// kernel. Errors wrap [ErrOption] or [ErrRefused].
 func NewCA(key crypto.Signer, r Request) (*x509.Certificate, error) {
 	template, err := r.template(key.Public())
 	if err != nil {
@@ -56,7 +56,7 @@ func (i Issuer) SecondaryCA(public crypto.PublicKey, r Request) (*x509.Certifica
 	return i.issue(public, r, asCA, CheckCA)
 }
 
-// Signer returns a certificate of a key that signs files, for .ima or .evm.
+// Signer returns a certificate for a key that signs files, for .ima or .evm.
 func (i Issuer) Signer(public crypto.PublicKey, r Request) (*x509.Certificate, error) {
 	return i.issue(public, r, asSigner, Check)
 }
@@ -89,8 +89,8 @@ func asCA(t *x509.Certificate) {
 
 func asSigner(t *x509.Certificate) { t.KeyUsage = x509.KeyUsageDigitalSignature }
 
-// template is what all certificates have. The subject key identifier is set, as
-// crypto/x509 writes none for leaves, and another than SHA-1's for CAs.
+// template returns what all certificates have in common. It sets the subject key identifier,
+// because crypto/x509 writes none for leaves, and not the SHA-1 of the key for CAs.
 func (r Request) template(public crypto.PublicKey) (*x509.Certificate, error) {
 	if _, err := ima.BareKey(public); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrOption, err)
@@ -136,7 +136,7 @@ func (r Request) validity() (from, to time.Time, err error) {
 	return from, from.AddDate(0, 0, days), nil
 }
 
-// newSerial is positive and has 127 random bits; RFC 5280 allows 159.
+// newSerial returns a positive number of 127 random bits. RFC 5280 allows 159.
 func newSerial() (*big.Int, error) {
 	top := new(big.Int).Lsh(big.NewInt(1), 127)
 	n, err := rand.Int(rand.Reader, top)
@@ -154,8 +154,8 @@ func create(template, parent *x509.Certificate, public crypto.PublicKey, key cry
 	return x509.ParseCertificate(der)
 }
 
-// lint lets nothing out that the kernel would refuse, or take by luck. Dates are
-// the caller's.
+// lint returns cert unless the kernel might refuse it. It ignores dates, which the caller
+// chose.
 func lint(cert *x509.Certificate, findings []finding.Finding) (*x509.Certificate, error) {
 	for _, f := range findings {
 		if f.Severity != finding.Note && f.Rule != RuleValidity {

@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// Algorithms lists what GenerateKey makes, the default first.
+// Algorithms lists the algorithms of GenerateKey, the default first.
 func Algorithms() []string { return []string{"rsa2048", "rsa3072", "rsa4096", "p256", "p384"} }
 
 // GenerateKey makes a private key. The error wraps [ErrOption].
@@ -33,7 +33,7 @@ func GenerateKey(algorithm string) (crypto.Signer, error) {
 	return nil, fmt.Errorf("%w: algorithm %q; there are: %s", ErrOption, algorithm, strings.Join(Algorithms(), ", "))
 }
 
-// privateKey makes a key where the options want it.
+// privateKey makes a key with Make, or if that is nil with GenerateKey.
 func (o *InitOptions) privateKey(ctx context.Context, name string) (*Made, error) {
 	if o.Make != nil {
 		return o.Make(ctx, name, o.Algorithm)

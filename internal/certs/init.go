@@ -11,20 +11,20 @@ import (
 	"slices"
 )
 
-// Made is a private key by InitOptions.Make.
+// Made is a private key that InitOptions.Make made.
 type Made struct {
 	Key crypto.Signer
-	// File is the content of the key's file; nil for none.
+	// File is the content of the key file; nil if there is none.
 	File []byte
-	// Certify is told the key's certificate; nil for nobody.
+	// Certify receives the key's certificate; it may be nil.
 	Certify func(context.Context, *x509.Certificate) error
-	// Discard takes the key back when a later step fails; nil for nothing to take.
+	// Discard deletes the key if a later step fails; it may be nil.
 	Discard func() error
 }
 
-// KeyPair is what Init made of one role.
+// KeyPair is a key and its certificate, made by Init.
 type KeyPair struct {
-	Name        string            // the files' name without extension
+	Name        string            // of the files, without extension
 	Key         string            // path of the private key, mode 0600; "" if it has no file
 	PEM, DER    string            // paths of the certificate; DER is "" for the system CA
 	Certificate *x509.Certificate // key id: ima.KeyIDFromCertificate
@@ -35,14 +35,14 @@ func (p KeyPair) Files() []string {
 	return slices.DeleteFunc([]string{p.Key, p.PEM, p.DER}, func(path string) bool { return path == "" })
 }
 
-// Init makes keys and certificates in dir, which it makes too if need be, under
-// the names that Yocto layers expect: system_trusted_key.{key,crt} is the CA,
-// x509_ima.{key,crt,der} signs files, and With adds x509_ima_rpm (rpm), x509_evm
-// (evm) and x509_secondary (secondary, a CA).
+// Init makes keys and certificates in dir, with the file names that Yocto layers expect:
+// system_trusted_key.{key,crt} is the CA, x509_ima.{key,crt,der} signs files, and With adds
+// x509_ima_rpm (rpm), x509_evm (evm) and x509_secondary (secondary, a CA). It creates dir if
+// dir does not exist.
 //
-// It overwrites nothing: if one of the files exists, [ErrExists] lists all that
-// do. When anything fails, what it wrote is removed, and what Make made discarded.
-// Wrong options are [ErrOption].
+// It overwrites nothing: if any of the files exist, the error is [ErrExists] and lists them.
+// If anything fails, Init removes what it wrote and discards what Make made. A wrong option
+// is [ErrOption].
 func Init(ctx context.Context, dir string, o InitOptions) (_ []KeyPair, err error) {
 	if err := o.complete(); err != nil {
 		return nil, err
@@ -70,7 +70,7 @@ func Init(ctx context.Context, dir string, o InitOptions) (_ []KeyPair, err erro
 	return pairs, nil
 }
 
-// work is what Init has made so far.
+// work holds what Init has made so far.
 type work struct {
 	options *InitOptions
 	ca      Issuer
@@ -78,7 +78,7 @@ type work struct {
 	made    []*Made
 }
 
-// end overwrites the private keys in memory, and discards them after a failure.
+// end overwrites the private keys in memory. If Init failed, it also discards what Make made.
 func (w *work) end(failed error) (err error) {
 	for _, f := range w.files {
 		clear(f.data)
@@ -94,7 +94,7 @@ func (w *work) end(failed error) (err error) {
 	return err
 }
 
-// pairs lists what is to be made, with its paths.
+// pairs lists the key pairs to make, with their paths.
 func (o *InitOptions) pairs(dir string) []KeyPair {
 	var pairs []KeyPair
 	for _, r := range roles() {
@@ -112,7 +112,7 @@ func (o *InitOptions) pairs(dir string) []KeyPair {
 	return pairs
 }
 
-// make makes a pair's key and certificate. The first is the CA's, unless one was
+// make makes the key and the certificate of a pair. The first pair is the CA, unless a CA was
 // given.
 func (w *work) make(ctx context.Context, p *KeyPair) error {
 	o := w.options
@@ -141,7 +141,7 @@ func (w *work) make(ctx context.Context, p *KeyPair) error {
 	return nil
 }
 
-// write notes the files of a pair.
+// write adds the files of a pair to those to be written.
 func (w *work) write(p *KeyPair, private []byte) {
 	if private == nil {
 		p.Key = ""

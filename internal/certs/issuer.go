@@ -10,7 +10,7 @@ import (
 	"github.com/imasign/imasign-build/internal/finding"
 )
 
-// signature judges how the certificate was signed.
+// signature checks the algorithm by which the certificate was signed.
 func (c *checker) signature(cert *x509.Certificate) {
 	switch cert.SignatureAlgorithm {
 	case x509.SHA256WithRSA, x509.ECDSAWithSHA256:
@@ -19,7 +19,7 @@ func (c *checker) signature(cert *x509.Certificate) {
 	case x509.SHA1WithRSA, x509.ECDSAWithSHA1:
 		c.add(RuleSignature, finding.Warn, "signed with %s: kernels from 6.7 on may refuse SHA-1 certificates", cert.SignatureAlgorithm)
 	case x509.UnknownSignatureAlgorithm:
-		if signatureOID(cert) == rsaPSS { // crypto/x509 knows those with the usual parameters alone
+		if signatureOID(cert) == rsaPSS { // crypto/x509 recognises only the usual parameters
 			c.add(RuleSignature, finding.Refuse, "signed with RSA-PSS: the kernel verifies RSA PKCS #1 v1.5 and ECDSA signatures of certificates only")
 			return
 		}
@@ -44,8 +44,8 @@ func signatureOID(cert *x509.Certificate) string {
 	return outer.Algorithm.Algorithm.String()
 }
 
-// issuer finds the CA the way restrict_link_by_signature does: by the authority
-// key identifier, without one by name; then the signature must hold.
+// issuer finds the CA as restrict_link_by_signature does: by the authority key identifier, or
+// by name if there is none. Then it verifies the signature.
 func (c *checker) issuer(cert *x509.Certificate, cas []*x509.Certificate) {
 	if len(cas) == 0 {
 		c.add(RuleIssuer, finding.Note, "the issuer %q must be in the builtin or secondary keyring; no CA was given to check with", cert.Issuer)
@@ -70,7 +70,8 @@ func (c *checker) issuer(cert *x509.Certificate, cas []*x509.Certificate) {
 	}
 }
 
-// signerOf prefers, of certificates with one key, the one that the kernel finds.
+// signerOf returns the CA that signed cert, nil for none. If several have the same key, it
+// prefers the one that the kernel finds.
 func signerOf(cert *x509.Certificate, cas []*x509.Certificate) *x509.Certificate {
 	var found *x509.Certificate
 	for _, ca := range cas {
@@ -84,8 +85,8 @@ func signerOf(cert *x509.Certificate, cas []*x509.Certificate) *x509.Certificate
 	return found
 }
 
-// signedBy looks at the signature alone. crypto/x509 refuses SHA-1; then the name
-// has to do, and RuleSignature warns.
+// signedBy checks only the signature. crypto/x509 refuses SHA-1: then it compares the names,
+// and RuleSignature warns.
 func signedBy(cert, ca *x509.Certificate) bool {
 	err := ca.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature)
 	var insecure x509.InsecureAlgorithmError

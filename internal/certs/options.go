@@ -11,40 +11,40 @@ import (
 	"time"
 )
 
-// InitOptions are what Init makes. The zero value makes RSA-2048 keys in clear for
-// a device called "Device".
+// InitOptions are the options of Init. The zero value makes RSA-2048 keys in clear for a
+// device called "Device".
 type InitOptions struct {
-	// Algorithm is one of Algorithms; "" is the first.
+	// Algorithm is one of Algorithms; "" means the first.
 	Algorithm string
-	// With names key pairs beyond the CA and the IMA key; see Extras.
+	// With names further key pairs; see Extras.
 	With []string
-	// Name tells this set's keys, those that CA certifies, from others in the same
-	// directory or token: x509_ima becomes x509_ima_NAME. "" for none.
+	// Name is added to the names of the keys that CA certifies: x509_ima becomes
+	// x509_ima_NAME. Other sets in the same directory or token have other names.
 	Name string
-	// Subject is in every certificate, with the role of each behind the common
-	// name.
+	// Subject is the subject of every certificate. The role of the key is appended to the
+	// common name.
 	Subject   pkix.Name
 	Days      int       // zero for DefaultDays
 	NotBefore time.Time // zero for now
 	// Encrypt encrypts a private key, PKCS #8 in DER; nil leaves the keys in clear.
 	Encrypt func(ctx context.Context, der []byte) ([]byte, error)
-	// Make makes the private keys, in a token as a rule; nil for GenerateKey.
+	// Make makes the private keys, usually in a token; nil means GenerateKey.
 	Make func(ctx context.Context, name, algorithm string) (*Made, error)
-	// CA certifies the keys; nil for a system CA that is made as well.
+	// CA certifies the keys. If it is nil, Init makes a system CA.
 	CA *Issuer
-	// OnlyCA makes the system CA and nothing for it to certify yet.
+	// OnlyCA makes only the system CA.
 	OnlyCA bool
 }
 
 // role is one key pair of a set.
 type role struct {
-	extra  string // its name in With, "" for what is always made
+	extra  string // its name in With, "" if it is always made
 	file   string
-	suffix string // to the common name
+	suffix string // of the common name
 	issue  func(Issuer, crypto.PublicKey, Request) (*x509.Certificate, error)
 }
 
-// roles begin with the system CA, which signs the others.
+// roles returns all roles. The first is the system CA, which certifies the others.
 func roles() []role {
 	return []role{
 		{"", "system_trusted_key", "system CA", nil},
@@ -55,7 +55,7 @@ func roles() []role {
 	}
 }
 
-// Extras lists what InitOptions.With may name.
+// Extras lists the key pairs that InitOptions.With may name.
 func Extras() []string {
 	var names []string
 	for _, r := range roles() {
@@ -66,7 +66,7 @@ func Extras() []string {
 	return names
 }
 
-// complete fills in defaults and judges everything that needs no key.
+// complete sets defaults and checks everything that needs no key.
 func (o *InitOptions) complete() error {
 	if o.Algorithm == "" {
 		o.Algorithm = Algorithms()[0]
@@ -100,7 +100,7 @@ func (o *InitOptions) complete() error {
 	return err
 }
 
-// fileName is the name of a role's files and of its key in a token.
+// fileName returns the name of a role's files, which is also the key's label in a token.
 func (o *InitOptions) fileName(r role) string {
 	if o.Name == "" || r.issue == nil {
 		return r.file
@@ -108,7 +108,7 @@ func (o *InitOptions) fileName(r role) string {
 	return r.file + "_" + o.Name
 }
 
-// checkName refuses what is no part of a file's name, and the names of other roles.
+// checkName refuses characters that do not belong in a file name, and names of other roles.
 func (o *InitOptions) checkName() error {
 	if strings.ContainsFunc(o.Name, func(c rune) bool {
 		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_'
@@ -124,7 +124,7 @@ func (o *InitOptions) checkName() error {
 	return nil
 }
 
-// subject is that of one role's certificate.
+// subject returns the subject of a role's certificate.
 func (o *InitOptions) subject(r role) pkix.Name {
 	name := o.Subject
 	name.CommonName += " " + r.suffix

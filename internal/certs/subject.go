@@ -8,12 +8,11 @@ import (
 	"unicode/utf8"
 )
 
-// maxName is X.520's bound of a common name, which OpenSSL enforces.
+// maxName is the longest common name that X.520 allows. OpenSSL enforces it.
 const maxName = 64
 
-// ParseSubject reads a subject the way openssl takes it, "/C=DE/O=Acme/CN=Router",
-// or a plain name, which becomes organisation and common name. The error is
-// [ErrOption].
+// ParseSubject reads a subject in the syntax of openssl, "/C=DE/O=Acme/CN=Router", or a plain
+// name, which becomes organisation and common name. The error is [ErrOption].
 func ParseSubject(text string) (pkix.Name, error) {
 	name := pkix.Name{Organization: []string{text}, CommonName: text}
 	if after, found := strings.CutPrefix(text, "/"); found {
@@ -27,7 +26,7 @@ func ParseSubject(text string) (pkix.Name, error) {
 	return name, checkSubject(name)
 }
 
-// splitSlashes cuts at slashes that no backslash precedes.
+// splitSlashes splits at slashes that do not follow a backslash.
 func splitSlashes(text string) []string {
 	const escaped = "\x00"
 	parts := strings.Split(strings.ReplaceAll(text, `\/`, escaped), "/")

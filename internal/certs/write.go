@@ -13,14 +13,14 @@ import (
 	"github.com/imasign/imasign-build/internal/atomicfile"
 )
 
-// newFile is a file to be.
+// newFile is a file to be written.
 type newFile struct {
 	path string
 	data []byte
 	perm fs.FileMode
 }
 
-// checkAbsent lists everything that is in the way, so that one look is enough.
+// checkAbsent returns an error that lists all files that exist.
 func checkAbsent(pairs []KeyPair) error {
 	var there []string
 	for _, p := range pairs {
@@ -40,7 +40,7 @@ func checkAbsent(pairs []KeyPair) error {
 	return nil
 }
 
-// writeAll writes all files or leaves none, nor a directory that it made.
+// writeAll writes all files. If that fails, it removes the files and directories that it made.
 func writeAll(ctx context.Context, dir string, files []newFile) (err error) {
 	made, err := makeDirs(dir)
 	defer func() {
@@ -63,7 +63,7 @@ func writeAll(ctx context.Context, dir string, files []newFile) (err error) {
 			made = append(made, f.path)
 		}
 		switch {
-		case errors.Is(err, atomicfile.ErrExists): // since checkAbsent looked
+		case errors.Is(err, atomicfile.ErrExists): // since checkAbsent
 			return fmt.Errorf("%w: %s", ErrExists, f.path)
 		case err != nil:
 			return err

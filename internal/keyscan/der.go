@@ -2,7 +2,7 @@ package keyscan
 
 import "bytes"
 
-// element is one of ASN.1 in DER. Its content may be cut off by the end of the data.
+// element is an ASN.1 element in DER. Its content may be cut off at the end of the data.
 type element struct {
 	tag     byte
 	head    int // bytes of tag and length
@@ -12,7 +12,7 @@ type element struct {
 
 func (e element) size() int { return e.head + e.length }
 
-// readElement reads the head of an element; ok is false where none can be.
+// readElement reads the head of an element. ok is false if data does not begin with one.
 func readElement(data []byte) (e element, ok bool) {
 	if len(data) < 2 || data[0]&0x1f == 0x1f {
 		return e, false
@@ -20,7 +20,7 @@ func readElement(data []byte) (e element, ok bool) {
 	e = element{tag: data[0], head: 2, length: int(data[1])}
 	if more := e.length & 0x7f; e.length >= 0x80 {
 		if more == 0 || more > 3 || len(data) < 2+more || data[2] == 0 {
-			return e, false // endless, huge, or longer than need be
+			return e, false // indefinite, huge, or not the shortest form
 		}
 		e.length = 0
 		for _, b := range data[2 : 2+more] {
@@ -35,7 +35,7 @@ func readElement(data []byte) (e element, ok bool) {
 	return e, true
 }
 
-// next reads an element of the wanted tag that fits into data whole.
+// next reads an element with the given tag. All of it must be in data.
 func next(data []byte, tag byte) (e element, rest []byte, ok bool) {
 	e, ok = readElement(data)
 	if !ok || e.tag != tag || e.size() > len(data) {
@@ -51,7 +51,7 @@ const (
 	tagSequence = 0x30
 )
 
-// sequenceBefore finds the SEQUENCE whose content begins at at. Its head takes 2 to 5
+// sequenceBefore finds the SEQUENCE whose content begins at offset at. Its head has 2 to 5
 // bytes.
 func sequenceBefore(data []byte, at int) (start int, e element, ok bool) {
 	for head := 2; head <= 5 && head <= at; head++ {
@@ -66,7 +66,8 @@ func sequenceBefore(data []byte, at int) (start int, e element, ok bool) {
 	return 0, element{}, false
 }
 
-// derKey judges content behind the version of PKCS #1, DSA, SEC 1 and PKCS #8.
+// derKey returns a judge for keys that begin with a version: PKCS #1, DSA, SEC 1 and PKCS #8.
+// judge gets the content after the version.
 func derKey(judge func(content []byte) bool) func([]byte, int) (int, int) {
 	return func(data []byte, at int) (int, int) {
 		start, e, ok := sequenceBefore(data, at)
@@ -77,7 +78,7 @@ func derKey(judge func(content []byte) bool) func([]byte, int) (int, int) {
 	}
 }
 
-// isPKCS8: algorithm, the key in an OCTET STRING, then attributes and public key.
+// isPKCS8 checks the algorithm, the key in an OCTET STRING, then attributes and public key.
 func isPKCS8(content []byte) bool {
 	algorithm, rest, ok := next(content, tagSequence)
 	if !ok {
@@ -90,8 +91,8 @@ func isPKCS8(content []byte) bool {
 	return ok && key.length >= 16 && looksRandom(key.content) && onlyContext(rest)
 }
 
-// looksRandom tells a key from what follows the beginning of one in a program that puts
-// keys together: 22 of 32 random bytes, 44 of 64, differ from each other at the very least.
+// looksRandom tells a key from the bytes that follow the head of a key in a program that
+// writes keys. In a key, at least 22 of 32 bytes, or 44 of 64, differ from each other.
 func looksRandom(content []byte) bool {
 	var seen [256]bool
 	different := 0
@@ -105,7 +106,7 @@ func looksRandom(content []byte) bool {
 	return different >= len(content)*11/16
 }
 
-// isSEC1: the scalar in an OCTET STRING, then curve and point.
+// isSEC1 checks the scalar in an OCTET STRING, then curve and point.
 func isSEC1(content []byte) bool {
 	scalar, rest, ok := next(content, tagOctets)
 	return ok && scalar.length >= 14 && scalar.length <= 66 && looksRandom(scalar.content) && onlyContext(rest)
@@ -122,8 +123,8 @@ func onlyContext(rest []byte) bool {
 	return true
 }
 
-// isNumbers: PKCS #1 has eight numbers behind the version, modulus and exponents first,
-// then the primes of half the size; DSA has five.
+// isNumbers checks the numbers of PKCS #1 or DSA. PKCS #1 has eight after the version: modulus
+// and exponents, then primes of half the size. DSA has five.
 func isNumbers(content []byte) bool {
 	var sizes []int
 	rest := content
@@ -135,7 +136,7 @@ func isNumbers(content []byte) bool {
 		sizes, rest = append(sizes, len(bytes.TrimLeft(number.content, "\x00"))), after
 	}
 	switch len(sizes) {
-	case 8: // n, e, d, p, q, …; more primes stand in a SEQUENCE behind them
+	case 8: // n, e, d, p, q, …; further primes follow in a SEQUENCE
 		modulus := sizes[0]
 		return modulus >= 32 && sizes[1] <= modulus && sizes[2] <= modulus && sizes[3] < modulus && sizes[4] < modulus && sizes[5] <= sizes[3] && sizes[6] <= sizes[4]
 	case 5: // p, q, g, y, x
@@ -144,8 +145,8 @@ func isNumbers(content []byte) bool {
 	return false
 }
 
-// encryptedPKCS8 judges the OBJECT IDENTIFIER of an encryption: around it stand the
-// algorithm and EncryptedPrivateKeyInfo.
+// encryptedPKCS8 judges the OBJECT IDENTIFIER of an encryption. It must be part of an
+// algorithm in an EncryptedPrivateKeyInfo.
 func encryptedPKCS8(data []byte, at int) (int, int) {
 	inner, algorithm, ok := sequenceBefore(data, at)
 	if !ok {
@@ -172,8 +173,9 @@ const (
 	oidShroudedBag   = "\x06\x0b\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x0a\x01\x02"
 )
 
-// isPKCS12 judges version 3, in DER or in BER of no stated length, as NSS and Windows write
-// it. A store of certificates alone, in clear, holds no key; what is encrypted may.
+// isPKCS12 judges version 3 of PKCS #12, in DER, or in BER of indefinite length as NSS and
+// Windows write it. A store that has only certificates, in clear, is not reported. Encrypted
+// content may be a key.
 func isPKCS12(data []byte, at int) (int, int) {
 	start, size := at-2, min(len(data)-at+2, reach)
 	if s, e, ok := sequenceHead(data, at); ok {
@@ -204,7 +206,7 @@ func isPKCS12(data []byte, at int) (int, int) {
 	return 0, 0
 }
 
-// sequenceHead is sequenceBefore for a SEQUENCE that may reach beyond the data.
+// sequenceHead is sequenceBefore for a SEQUENCE that may extend beyond the data.
 func sequenceHead(data []byte, at int) (start int, e element, ok bool) {
 	for head := 2; head <= 5 && head <= at; head++ {
 		start = at - head

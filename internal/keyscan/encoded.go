@@ -8,15 +8,15 @@ import (
 	"strings"
 )
 
-// encodedKey is how a key in DER begins, to be found in base64 and hexadecimal as well.
+// encodedKey is the beginning of a key in DER, which is also found in base64 and hexadecimal.
 type encodedKey struct {
 	text  string // in DER
-	at    int    // where in text the version, or the algorithm, stands that judge takes
+	at    int    // offset in text of the version or algorithm that judge takes
 	kind  string
 	judge func(data []byte, at int) (start, size int)
 }
 
-// encodedKeys are beginnings of at least six bytes: shorter ones would be found anywhere.
+// encodedKeys returns beginnings of at least six bytes. Shorter ones would match by chance.
 func encodedKeys() []encodedKey {
 	var list []encodedKey
 	for _, version := range []string{"\x02\x01\x00\x30", "\x02\x01\x01\x30"} {
@@ -35,7 +35,7 @@ func encodedKeys() []encodedKey {
 	for _, oid := range []string{"\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x05", "\x06\x0a\x2a\x86\x48\x86\xf7\x0d\x01\x0c\x01"} {
 		list = append(list, encodedKey{oid, 0, "encrypted PKCS #8", encryptedPKCS8})
 	}
-	// SEC 1: P-256, secp256k1, brainpool and P-384, P-521; without the curve and the point.
+	// SEC 1: P-256, secp256k1, Brainpool and P-384, P-521; then without curve and point.
 	for _, head := range []string{"\x30\x77", "\x30\x74", "\x30\x78", "\x30\x31", "\x30\x81\xa4", "\x30\x81\xa8", "\x30\x3e", "\x30\x81\xdc", "\x30\x81\xda", "\x30\x50"} {
 		list = append(list, encodedKey{head + "\x02\x01\x01\x04", len(head), "SEC 1", derKey(isSEC1)})
 	}
@@ -49,7 +49,7 @@ func encodedKeys() []encodedKey {
 	return list
 }
 
-// encoded are the patterns of keys in DER that were written as base64 or hexadecimal.
+// encoded returns the patterns of keys in DER that are written as base64 or hexadecimal.
 func encoded() []pattern {
 	var list []pattern
 	for _, key := range encodedKeys() {
@@ -79,19 +79,21 @@ func encoded() []pattern {
 	return list
 }
 
-// base64Of returns the characters that text has for certain when phase bytes stand
-// before it in its group of three, and how many of that group's characters are left out.
+// base64Of returns the characters of text in base64 that do not depend on its neighbours, if
+// phase bytes precede text in its group of three. skipped is how many characters of that
+// group are left out.
 func base64Of(text string, phase int) (chars string, skipped int) {
 	all := base64.RawStdEncoding.EncodeToString([]byte(strings.Repeat("\x00", phase) + text))
 	skipped = (8*phase + 5) / 6
 	return all[skipped : 8*(phase+len(text))/6], skipped
 }
 
-// maxEncoded bounds how many characters are decoded to judge a place.
+// maxEncoded bounds how many characters are decoded for one judgement.
 const maxEncoded = 32 << 10
 
-// judgeBase64 decodes what stands around a place and judges that. The place is skipped
-// characters behind the beginning of a group, what is judged offset bytes.
+// judgeBase64 decodes the base64 around at and judges the result. at is skipped characters
+// after the beginning of a group. judge gets the place offset bytes after that group's
+// beginning.
 func judgeBase64(data []byte, at, skipped, offset int, judge func([]byte, int) (int, int)) (int, int) {
 	from := at - skipped
 	if from < 0 {
@@ -108,7 +110,7 @@ func judgeBase64(data []byte, at, skipped, offset int, judge func([]byte, int) (
 	return 0, 0
 }
 
-// decodeBase64 decodes what data begins with, and says how many bytes that took.
+// decodeBase64 decodes the base64 at the beginning of data. length is its size in bytes.
 func decodeBase64(data []byte) (decoded []byte, length int) {
 	text, length := encodedRun(data, isBase64)
 	for i, c := range text {
@@ -132,13 +134,13 @@ func decodeHex(data []byte) (decoded []byte, length int) {
 	return text[:n], length
 }
 
-// decodings are the keys in DER that text may stand for.
+// decodings returns the keys in DER that text may encode.
 func decodings(text []byte) [][]byte {
 	var list [][]byte
 	inHex, _ := decodeHex(text)
 	inBase64, _ := decodeBase64(text)
 	for _, decoded := range [][]byte{inHex, inBase64} {
-		for skip := range min(3, len(decoded)) { // a group of base64 begins before the key
+		for skip := range min(3, len(decoded)) { // the first group of base64 may begin before the key
 			if e, ok := readElement(decoded[skip:]); ok && e.tag == tagSequence && len(e.content) == e.length {
 				list = append(list, decoded[skip:skip+e.size()])
 			}
@@ -169,8 +171,8 @@ func judged(data []byte, at int, judge func([]byte, int) (int, int)) (start, siz
 	return judge(data, at)
 }
 
-// encodedRun returns the characters of an encoding that data begins with, without breaks
-// between lines, and how many bytes they took.
+// encodedRun returns the characters of an encoding at the beginning of data, without line
+// breaks. length is their size in data, in bytes.
 func encodedRun(data []byte, is func(byte) bool) (text []byte, length int) {
 	data = data[:min(len(data), maxEncoded)]
 	for length < len(data) {
@@ -199,8 +201,7 @@ func isHex(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F'
 }
 
-// privateLabel looks for the label of a private key around a place of PEM that was
-// decoded from base64.
+// privateLabel looks for the label of a private key in PEM that was decoded from base64.
 func privateLabel(data []byte, at int) (int, int) {
 	if found := labelled.FindIndex(data[at:min(len(data), at+textReach)]); found != nil {
 		return at, found[1]
@@ -208,8 +209,8 @@ func privateLabel(data []byte, at int) (int, int) {
 	return 0, 0
 }
 
-// jwkKey judges a JSON Web Key (RFC 7517) by the numbers that a private one alone has;
-// they may stand on either side of its type.
+// jwkKey judges a JSON Web Key (RFC 7517) by the numbers that only a private key has. They may
+// precede or follow its type.
 func jwkKey(data []byte, at int) (int, int) {
 	object := data[at:min(len(data), at+textReach)]
 	if end := bytes.IndexByte(object, '}'); end >= 0 {
@@ -225,9 +226,8 @@ func jwkKey(data []byte, at int) (int, int) {
 	return 0, 0
 }
 
-// wireGuardKey judges a key of WireGuard in its own configuration, and in those of
-// systemd-networkd, NetworkManager and OpenWrt. The examples in the manuals of the first
-// two are not secret.
+// wireGuardKey judges a WireGuard key in a configuration of WireGuard, systemd-networkd,
+// NetworkManager or OpenWrt. The examples in the manuals of the first two are not secret.
 func wireGuardKey(data []byte, at int) (int, int) {
 	found := wireGuard.FindSubmatchIndex(data[at:min(len(data), at+128)])
 	if found == nil {
@@ -240,7 +240,7 @@ func wireGuardKey(data []byte, at int) (int, int) {
 	return at, found[1]
 }
 
-// pemInUTF16 judges PEM with two bytes a character, as some editors and shells save it.
+// pemInUTF16 judges PEM in UTF-16, as some editors and shells save it.
 func pemInUTF16(data []byte, at int) (int, int) {
 	text := data[at:min(len(data), at+2*textReach)]
 	if pemKey.Match(bytes.ReplaceAll(text, []byte{0}, nil)) {
@@ -250,7 +250,7 @@ func pemInUTF16(data []byte, at int) (int, int) {
 }
 
 var (
-	// A plus is a character of base64 unless it stands between strings.
+	// A plus is a character of base64, unless it joins two strings.
 	lineBreak = regexp.MustCompile(`^(?:["'][ \t\r\n]*\+[ \t\r\n]*["']|[ \t\r\n"',#>;*|]|` + escapes + `)*`)
 	labelled  = regexp.MustCompile(`^(?:-----BEGIN (?:[A-Z0-9]+ )*)?PRIVATE KEY(?: BLOCK)?-----` + breaks + headers + body)
 	jwkNumber = regexp.MustCompile(`\\?"(?:d|p|q|dp|dq|priv)\\?"\s*:\s*\\?"[A-Za-z0-9_-]{40}`)

@@ -7,7 +7,7 @@ import (
 	"regexp"
 )
 
-// formats are the patterns of every format that is known by its beginning.
+// formats returns the patterns of all formats that are recognised by their beginning.
 func formats() []pattern {
 	list := []pattern{
 		{text: "-----BEGIN", kind: "PEM", judge: judgeText(pemKey)},
@@ -52,10 +52,10 @@ func formats() []pattern {
 	return append(list, encoded()...)
 }
 
-// textReach is as far as the headers of PEM and OpenPGP reach.
+// textReach bounds the headers of PEM and OpenPGP, in bytes.
 const textReach = 8 << 10
 
-// judgeText has an expression look at the text from the place on.
+// judgeText returns a judge that matches an expression at the place.
 func judgeText(key *regexp.Regexp) func([]byte, int) (int, int) {
 	return func(data []byte, at int) (int, int) {
 		found := key.FindIndex(data[at:min(len(data), at+textReach)])
@@ -66,7 +66,7 @@ func judgeText(key *regexp.Regexp) func([]byte, int) (int, int) {
 	}
 }
 
-// armorEnd is how far a PEM block reaches.
+// armorEnd returns the size of a PEM block.
 func armorEnd(text []byte) int {
 	if !bytes.HasPrefix(text, []byte("-----BEGIN ")) {
 		return 0
@@ -79,9 +79,9 @@ func armorEnd(text []byte) int {
 	return at + len("-----END ") + min(len(line), max(0, bytes.Index(line, []byte("-----")))+len("-----"))
 }
 
-// Between the lines of a key as text may stand whitespace, marks of comments and quotations,
-// or escapes of JSON, XML, URLs and program text. 20 characters of base64 have to follow:
-// programs have the first line.
+// The lines of a key in text may be separated by white space, comment and quotation marks, or
+// escapes of JSON, XML, URLs and program text. 20 characters of base64 must follow the first
+// line, because programs contain that line alone.
 const (
 	breaks  = `(?:[ \t\r\n"',+#>;*|]|` + escapes + `)*`
 	escapes = `\\+(?:[nrt]|u000[aAdD]|\r?\n)|&#(?:10|13|x[aAdD]);|%0[aAdD]`
@@ -102,7 +102,7 @@ var (
 	agentKey   = regexp.MustCompile(`^[0-9]+:(?:protected-)?private-key\([0-9]+:[a-z]+\([0-9]+:[a-z]`)
 )
 
-// opensshKey judges what follows the magic: the name of a cipher.
+// opensshKey judges a key by what follows its magic: first the name of a cipher.
 func opensshKey(data []byte, at int) (int, int) {
 	rest := data[at+len("openssh-key-v1\x00"):]
 	cipher, rest, ok := sshString(rest)
@@ -119,7 +119,7 @@ func opensshKey(data []byte, at int) (int, int) {
 	}
 	public, rest, ok := sshString(rest[4:]) // behind the number of keys
 	if algorithm, _, named := sshString(public); !ok || !named || len(algorithm) == 0 {
-		return 0, 0 // a program that writes such files has their beginning
+		return 0, 0 // the beginning, in a program that writes such files
 	}
 	if _, after, ok := sshString(rest); ok { // the private keys
 		rest = after
@@ -139,8 +139,8 @@ func sshString(data []byte) (value, rest []byte, ok bool) {
 	return data[4 : 4+size], data[4+size:], true
 }
 
-// dropbearKey judges what follows the name of an algorithm: in a public key the public
-// numbers alone, in dropbear's files and inside of OpenSSH's the private ones as well.
+// dropbearKey judges what follows the name of an algorithm. A public key has only the public
+// numbers. Files of dropbear, and the inside of OpenSSH's, also have the private ones.
 func dropbearKey(name string) func([]byte, int) (int, int) {
 	return func(data []byte, at int) (int, int) {
 		if at < 4 || int(binary.BigEndian.Uint32(data[at-4:])) != len(name) {
@@ -183,8 +183,8 @@ func isSSHPrivate(name string, fields [][]byte) bool {
 	return len(fields) >= 3 && len(fields[0]) == 8 && size(1) >= 65 && fields[1][0] == 4 && near(size(2), (len(fields[1])-1)/2)
 }
 
-// wholeFile knows formats that only a file of its own shows: OpenPGP's packets have a
-// beginning of one byte, BKS none at all.
+// wholeFile recognises formats that must be a whole file: the beginning of OpenPGP packets is
+// a single byte, and BKS has none.
 func wholeFile(data []byte) (kind string, size int) {
 	if holdsOpenPGP(data) {
 		return "OpenPGP secret key", len(data)
@@ -195,8 +195,8 @@ func wholeFile(data []byte) (kind string, size int) {
 	return "", 0
 }
 
-// holdsOpenPGP walks packets (RFC 9580, 4.2) as far as they are some, and looks for a
-// secret key or subkey among them.
+// holdsOpenPGP reports whether data begins with OpenPGP packets (RFC 9580, 4.2), one of which
+// is a secret key or subkey.
 func holdsOpenPGP(data []byte) bool {
 	for len(data) > 2 && data[0]&0x80 != 0 {
 		tag, head, length, ok := packetHead(data)
@@ -216,7 +216,7 @@ func holdsOpenPGP(data []byte) bool {
 }
 
 func packetHead(data []byte) (tag, head, length int, ok bool) {
-	if data[0]&0x40 == 0 { // the old form
+	if data[0]&0x40 == 0 { // the old format
 		size := 1 << (data[0] & 3) // of the length
 		if size == 8 || len(data) < 1+size {
 			return 0, 0, 0, false
@@ -235,10 +235,10 @@ func packetHead(data []byte) (tag, head, length int, ok bool) {
 	case first == 255 && len(data) > 5:
 		return tag, 6, int(binary.BigEndian.Uint32(data[2:])), true
 	}
-	return 0, 0, 0, false // in parts, which keys are not
+	return 0, 0, 0, false // partial lengths, which keys do not have
 }
 
-// isBKS knows BouncyCastle's key store by its first numbers: version, 20 bytes of salt,
+// isBKS recognises BouncyCastle's key store by its first fields: version, 20 bytes of salt,
 // iterations, and an entry that is a key or sealed.
 func isBKS(data []byte) bool {
 	if len(data) < 40 || binary.BigEndian.Uint32(data) < 1 || binary.BigEndian.Uint32(data) > 2 || binary.BigEndian.Uint32(data[4:]) != 20 {
@@ -248,7 +248,7 @@ func isBKS(data []byte) bool {
 	return iterations >= 1 && iterations <= 1<<20 && entry >= 2 && entry <= 4
 }
 
-// decodeArmor returns the DER in a key as text, nil where there is none.
+// decodeArmor returns the DER of a key in text, nil if there is none.
 func decodeArmor(text []byte) []byte {
 	_, rest, found := bytes.Cut(text, []byte("KEY-----"))
 	if !found {

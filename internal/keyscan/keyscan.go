@@ -1,26 +1,25 @@
-// Package keyscan finds private keys in whatever content: it is for what goes to
-// devices.
+// Package keyscan finds private keys in any content that goes to devices.
 //
-// Content is searched as a stream, in bounded memory, at every byte: a key may be a file
-// of its own, stand behind something else, or be part of a program, an archive or a file
-// system image. Found are
+// Content is searched as a stream, in bounded memory, at every byte: a key may be a whole
+// file, follow other data, or be part of a program, an archive or a file system image. The
+// package finds
 //
 //   - PEM of any kind with PRIVATE KEY in its label (PKCS #1, PKCS #8, SEC 1, encrypted or
-//     not, OpenSSH, TSS2, OpenPGP), also indented, commented out, in one line, in UTF-16, or
-//     with \n written out; the same in base64 once more; SSH2 and PuTTY keys;
-//   - DER of PKCS #1, DSA, SEC 1, PKCS #8, encrypted PKCS #8, and PKCS #12 (DER or BER) that
-//     holds keys or may hold them encrypted, all of them in base64 or hexadecimal, too;
-//     Java's JKS and JCEKS key entries, BKS;
-//   - OpenSSH's and dropbear's binary keys; OpenPGP secret keys, as packets from the
-//     beginning of the content on and as files of gpg-agent; keys of age, signify,
-//     minisign, BIND and WireGuard; JSON Web Keys;
-//   - the keys that a [Scanner] is given, in any of these forms, as bare numbers in either
-//     byte order, in hexadecimal, base64 or decimal.
+//     not, OpenSSH, TSS2, OpenPGP), also indented, commented out, on one line, in UTF-16, or
+//     with escaped line breaks; the same encoded in base64; SSH2 and PuTTY keys;
+//   - DER of PKCS #1, DSA, SEC 1, PKCS #8, encrypted PKCS #8, and PKCS #12 (DER or BER) with
+//     keys or encrypted content, also in base64 or hexadecimal; Java's JKS and JCEKS key
+//     entries, BKS;
+//   - binary keys of OpenSSH and dropbear; OpenPGP secret keys, as packets at the beginning
+//     of the content and as files of gpg-agent; keys of age, signify, minisign, BIND and
+//     WireGuard; JSON Web Keys;
+//   - the keys that a [Scanner] is given, in any of these formats, and as bare numbers in
+//     either byte order, in hexadecimal, base64 or decimal.
 //
-// A program that knows a format has its beginning among its strings; what such a
-// beginning stands for has to follow. Test keys that are published with the sources of a
-// program are not reported in a program. Encrypted content is opaque, and so is compressed
-// content, which callers unpack first. Reading files is left to the caller.
+// A program that reads a format contains its beginning as a string, so the rest of a key must
+// follow. Test keys that are published with the sources of a program are not reported in a
+// program. Encrypted content is not searched. Callers unpack compressed content, and read
+// files.
 package keyscan
 
 import (
@@ -38,15 +37,15 @@ type Finding struct {
 	Own    bool   // it is a key that the Scanner was given
 }
 
-// chunk is how much is read at a time, and reach how much of what follows is looked at to
-// judge a place: more than any key takes.
+// chunk is how many bytes are read at a time. reach is how many bytes after a place are read
+// to judge it, more than any key has.
 const (
 	chunk  = 1 << 20
 	reach  = 64 << 10
-	behind = 256 // bytes before a place: the heads of its DER, the beginning of an object
+	behind = 256 // bytes before a place: heads of DER, the beginning of a JSON object
 )
 
-// maxFindings bounds what is listed of one content: one is enough to refuse it.
+// maxFindings bounds the findings in one content. One is enough to refuse it.
 const maxFindings = 100
 
 // Scanner looks for private keys. The zero value is not usable; [New] makes one. It is
@@ -57,7 +56,7 @@ type Scanner struct {
 	buffers sync.Pool
 }
 
-// New returns a Scanner that knows the keys in own again, however they are written.
+// New returns a Scanner that recognises the keys in own in any encoding.
 func New(own ...Own) *Scanner {
 	s := &Scanner{own: own}
 	s.buffers.New = func() any { return new([chunk + reach + behind]byte) }
@@ -69,12 +68,13 @@ func New(own ...Own) *Scanner {
 	return s
 }
 
-// Scan returns the private keys in r, in their order, and how many bytes it read.
+// Scan returns the private keys in r in their order, at most about a hundred, and how many
+// bytes it read.
 func (s *Scanner) Scan(ctx context.Context, r io.Reader) ([]Finding, int64, error) {
 	buffer := s.buffers.Get().(*[chunk + reach + behind]byte)
 	defer s.buffers.Put(buffer)
 	c := content{scanner: s}
-	held := 0 // bytes in the buffer, of which the first c.from were judged before
+	held := 0 // bytes in the buffer; the first c.from were judged before
 	for {
 		if ctx.Err() != nil {
 			return c.found, c.base + int64(held), context.Cause(ctx)
@@ -110,14 +110,14 @@ func Holds(data []byte) bool {
 type content struct {
 	scanner *Scanner
 	base    int64 // offset of the buffer's first byte
-	from    int   // where in the buffer to go on
-	beyond  int64 // offset up to which a finding reaches: what is inside of it is part of it
-	known   bool  // that finding is a published key, which is not listed
+	from    int   // where in the buffer to continue
+	beyond  int64 // offset of the end of the last finding; keys before it are part of it
+	known   bool  // the last finding is a published key, which is not listed
 	program bool  // it is an ELF file
 	found   []Finding
 }
 
-// judge looks at the places from c.from up to the one before to.
+// judge judges the places from c.from to the one before to.
 func (c *content) judge(data []byte, to int) {
 	if c.base == 0 && c.from == 0 {
 		c.program = bytes.HasPrefix(data, []byte("\x7fELF"))

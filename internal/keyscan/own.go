@@ -14,20 +14,19 @@ import (
 	"strings"
 )
 
-// Own is a key that is known again in any form.
+// Own is a key that a Scanner recognises in any encoding.
 type Own struct {
-	// Public is what the public part of a private key in clear is compared with; nil
-	// for nothing.
+	// Public is compared with the public part of private keys in clear; it may be nil.
 	Public crypto.PublicKey
-	// Private is the key itself, whose numbers are searched for; nil where they are
-	// not known, as with a key in a device.
+	// Private is the key, whose numbers are searched for. It is nil if they are unknown, for
+	// example if the key is in a device.
 	Private crypto.Signer
-	// Encoded is the DER of the key's file, encrypted perhaps: a copy of it is found;
-	// nil for none.
+	// Encoded is the DER in the key file, which may be encrypted. Copies of it are found. It
+	// may be nil.
 	Encoded []byte
 }
 
-// is reports whether key, as it was found, is this one.
+// is reports whether a key that was found is this one.
 func (o *Own) is(key []byte) bool {
 	candidates := append(decodings(key), key)
 	if bytes.HasPrefix(key, []byte("-----BEGIN")) {
@@ -47,7 +46,7 @@ func (o *Own) isDER(der []byte) bool {
 	return o.Public != nil && comparable && public.Equal(o.Public)
 }
 
-// publicOf returns the public part of a private key in DER and in clear, nil for none.
+// publicOf returns the public part of a private key in DER, nil if der is anything else.
 func publicOf(der []byte) crypto.PublicKey {
 	var key any
 	var err error
@@ -65,8 +64,8 @@ func publicOf(der []byte) crypto.PublicKey {
 	return signer.Public()
 }
 
-// numbers are the secret ones, big-endian and without leading zeros, which only some
-// encodings have.
+// numbers returns the secret numbers, big-endian. They have no leading zeros, because only
+// some encodings have them.
 func (o *Own) numbers() [][]byte {
 	switch key := o.Private.(type) {
 	case *ecdsa.PrivateKey:
@@ -85,7 +84,7 @@ func (o *Own) numbers() [][]byte {
 	return nil
 }
 
-// patterns are the numbers in whatever way they may be written.
+// patterns returns the patterns of the numbers in every encoding.
 func (o *Own) patterns() []pattern {
 	var list []pattern
 	add := func(kind string, text string) {
@@ -125,7 +124,7 @@ func (o *Own) patterns() []pattern {
 	return list
 }
 
-// grouped writes hexadecimal as `openssl pkey -text`, xxd or a C compiler has it.
+// grouped separates hexadecimal digits as in `openssl pkey -text`, xxd or C.
 func grouped(text string, digits int, separator string) string {
 	var b strings.Builder
 	for i := 0; i < len(text); i += digits {
@@ -137,8 +136,8 @@ func grouped(text string, digits int, separator string) string {
 	return b.String()
 }
 
-// pieces cuts text into pieces of a size that overlap by half, of which a line of twice
-// that size has one whole wherever it is broken.
+// pieces cuts text into pieces that overlap by half. Wherever the text is broken into lines
+// of twice the size, a line contains a whole piece.
 func pieces(text string, size int, take func(string)) {
 	for at := 0; at+size <= len(text); at += size / 2 {
 		take(text[at : at+size])

@@ -5,9 +5,9 @@ import (
 	"encoding/hex"
 )
 
-// isPublished reports whether key, in PEM or DER as it stands in the program, is a test
-// key that programs have built in and anybody can read in their sources. In a program
-// it is no leak; in a file of its own such a key is somebody's choice, and a bad one.
+// isPublished reports whether key, in PEM or DER as the program has it, is a test key from
+// the published sources of a program. It is not a leak in a program. In a file of its own it
+// is one, because somebody chose to use it.
 func isPublished(key []byte) bool {
 	sum := sha256.Sum256(key)
 	switch hex.EncodeToString(sum[:]) {

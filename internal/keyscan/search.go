@@ -5,26 +5,26 @@ import (
 	"encoding/binary"
 )
 
-// pattern is what may begin a key: a text of at least [window] bytes, or one that begins
-// as [integer] does.
+// pattern is a text that may begin a key. It has at least [window] bytes, or begins with
+// [integer].
 type pattern struct {
 	text string
 	kind string
 	own  bool
-	// judge says where the key begins that has text at data[at:], and how many bytes
-	// it takes; 0 for none. Up to [behind] bytes before at may be a part of it.
+	// judge returns where the key with text at data[at:] begins, and its size in bytes; 0
+	// if there is no key. Up to [behind] bytes before at may be part of it.
 	judge func(data []byte, at int) (start, size int)
 }
 
 // integer begins an INTEGER of one byte: the version of a key in DER.
 const integer = "\x02\x01"
 
-// window is how many bytes of each longer pattern the search compares first.
+// window is how many bytes of each longer pattern are compared first.
 const window = 7
 
-// search finds many patterns at once (Wu and Manber, 1994): the last two bytes of a
-// window say how far the next place is where any of the longer patterns could begin.
-// Numbers have four bytes; those are found by the two that they have in common.
+// search finds many patterns at once (Wu and Manber, 1994): the last two bytes of a window
+// tell how far away the next place is where a longer pattern may begin. Numbers have four
+// bytes, and are found by the two that they have in common.
 type search struct {
 	shift   [1 << 16]uint8
 	longer  map[uint32][]pattern // by the first four bytes
@@ -51,8 +51,8 @@ func newSearch(patterns []pattern) *search {
 	return s
 }
 
-// each calls found, in their order, for the places of data[from:to] where a pattern
-// stands, until it returns false.
+// each calls found for every pattern in data[from:to], in their order, until found returns
+// false.
 func (s *search) each(data []byte, from, to int, found func(at int, p *pattern) bool) {
 	number := s.nextNumber(data, from, to)
 	for at := s.nextLonger(data, from, to); at < to || number < to; {
@@ -74,7 +74,7 @@ func (s *search) each(data []byte, from, to int, found func(at int, p *pattern) 
 	}
 }
 
-// nextNumber returns the next place of a number, to for none.
+// nextNumber returns the next place of a number, or to.
 func (s *search) nextNumber(data []byte, from, to int) int {
 	for at := from; at < to; at++ {
 		next := bytes.Index(data[at:min(len(data), to+len(integer)-1)], []byte(integer))
@@ -91,7 +91,7 @@ func (s *search) nextNumber(data []byte, from, to int) int {
 	return to
 }
 
-// nextLonger returns the next place where a longer pattern may stand, to for none.
+// nextLonger returns the next place where a longer pattern may begin, or to.
 func (s *search) nextLonger(data []byte, from, to int) int {
 	last := min(to, len(data)-window+1)
 	for at := from; at < last; {
