@@ -69,7 +69,7 @@ func (i Issuer) issue(
 	if err != nil {
 		return nil, err
 	}
-	// Equal names would make it look self-signed.
+	// With equal names the certificate would look self-signed.
 	if name, err := asn1.Marshal(r.Subject.ToRDNSequence()); err != nil || bytes.Equal(name, i.Certificate.RawSubject) {
 		return nil, fmt.Errorf("%w: subject %q is that of the CA", ErrOption, r.Subject)
 	}
@@ -129,7 +129,7 @@ func (r Request) validity() (from, to time.Time, err error) {
 		days = DefaultDays
 	}
 	from = from.UTC().Truncate(time.Second)
-	// X.509 has four digits for the year; the kernel begins with 1970.
+	// X.509 has four digits for the year. The dates of the kernel begin with 1970.
 	if days < 0 || days > 366*8000 || from.Year() < 1970 || from.AddDate(0, 0, days).Year() > 9999 {
 		return from, to, fmt.Errorf("%w: %d days from %s is no validity", ErrOption, days, from.Format(time.DateOnly))
 	}

@@ -20,7 +20,7 @@ type encodedKey struct {
 func encodedKeys() []encodedKey {
 	var list []encodedKey
 	for _, version := range []string{"\x02\x01\x00\x30", "\x02\x01\x01\x30"} {
-		// Lengths of algorithms: X25519 and its like, RSA-PSS, RSA, EC by curve, EC and DSA
+		// Lengths of algorithms: X25519 and similar, RSA-PSS, RSA, EC by curve, EC and DSA
 		// with their parameters.
 		for _, length := range []string{"\x05\x06", "\x0b\x06", "\x0d\x06", "\x10\x06", "\x13\x06", "\x14\x06", "\x41\x06", "\x82\x01\x03", "\x81", "\x82\x01", "\x82\x02"} {
 			if length == "\x81" {
