@@ -39,7 +39,7 @@ var (
 
 // errReread means that a new package does not read back as it was written: a bug, or storage
 // that returns other bytes.
-var errReread = errors.New("the new package does not read back as it was written: try another file system, and report this with the package")
+var errReread = errors.New("the new package does not read back as it was written: try another file system, and report this error with the package")
 
 // errRestored is wrapped by errors of writing that left the package as it was.
 var errRestored = errors.New("the package is as it was")

@@ -374,7 +374,7 @@ func TestWhatMayBeAnothersTakesForce(t *testing.T) {
 			}
 		}
 		if n := verify(t, path, "p256"); n != 4 {
-			t.Errorf("%s: %d files hold", name, n)
+			t.Errorf("%s: %d signatures are valid", name, n)
 		}
 	}
 }

@@ -159,7 +159,7 @@ func TestGPGChoosesKeys(t *testing.T) {
 	r.key(t, "rsa2048", "cert", "never", "")
 	primary := r.fingerprints(t)[0]
 	if _, err := OpenGPG(t.Context(), r.of(primary)); !errors.Is(err, ErrOpenPGPKey) || !strings.Contains(err.Error(), "neither can its subkeys") {
-		t.Errorf("a key that certifies alone: %v", err)
+		t.Errorf("a key that can only certify: %v", err)
 	}
 	r.gpg(t, "--passphrase", "", "--quick-add-key", primary, "ed25519", "sign", "never")
 	r.gpg(t, "--passphrase", "", "--quick-add-key", primary, "rsa2048", "sign", "never")

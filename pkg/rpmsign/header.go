@@ -57,7 +57,7 @@ type header struct {
 func readHeader(r io.ReaderAt, offset, size int64, l limits) (*header, error) {
 	var intro [introSize]byte
 	if size-offset < int64(len(intro)) {
-		return nil, fmt.Errorf("%w: it has %d bytes, and its fixed part alone takes %d", ErrTruncated, max(0, size-offset), len(intro))
+		return nil, fmt.Errorf("%w: it has %d bytes, fewer than the %d of its fixed part", ErrTruncated, max(0, size-offset), len(intro))
 	}
 	if _, err := io.ReadFull(io.NewSectionReader(r, offset, size-offset), intro[:]); err != nil {
 		return nil, err
@@ -71,7 +71,7 @@ func readHeader(r io.ReaderAt, offset, size int64, l limits) (*header, error) {
 	}
 	length := int64(introSize) + int64(entries)*entrySize + int64(data)
 	if length > size-offset {
-		return nil, fmt.Errorf("%w: %d bytes of its %d", ErrTruncated, size-offset, length)
+		return nil, fmt.Errorf("%w: it has %d of its %d bytes", ErrTruncated, size-offset, length)
 	}
 	raw := make([]byte, length)
 	if _, err := io.ReadFull(io.NewSectionReader(r, offset, length), raw); err != nil {

@@ -22,9 +22,10 @@ const (
 // size is the length of the signature header with its padding.
 //
 // The reader is cavaliergopher/rpm, which shares no code with this package. It checks
-// little, so it only gets bytes that parseHeader has accepted, and no headers over
-// maxReread and maxRereadMemory: those are compared by parseHeader alone. Errors wrap
-// errReread or are those of r.
+// little, so it gets only bytes that parseHeader has accepted. It does not get headers over
+// maxReread or maxRereadMemory. For these, reread checks only that parseHeader accepts the
+// signature header and that the main header is unchanged. Errors wrap errReread or are those
+// of r.
 func (p *Package) reread(r io.ReaderAt, size int64, want []value) error {
 	b := make([]byte, leadSize+size+int64(len(p.main.raw)))
 	if _, err := r.ReadAt(b, 0); err != nil {

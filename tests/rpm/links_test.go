@@ -55,7 +55,7 @@ func TestLinkedPackages(t *testing.T) {
 		t.Errorf("exit %d: %s", r.Code, r.Err)
 	}
 	if !bytes.Equal(content(t, linked), before) {
-		t.Error("a file outside of the directory was written to")
+		t.Error("a file outside the directory was written to")
 	}
 	if code := verify(dir); code != 3 {
 		t.Errorf("verify of linked packages without signatures: exit %d", code)

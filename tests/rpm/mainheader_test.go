@@ -68,7 +68,7 @@ func TestMainHeader(t *testing.T) {
 		run(map[string]int{"main": 1, "both": 0}[name], map[string]string{"main": "build the package again", "both": flaw}[name], path, "rpm", "strip")
 		rpmSign(t, keys, path)
 		if !reads(path) {
-			t.Error("rpm does not read what comes of it")
+			t.Error("rpm does not read the changed package")
 		}
 		run(0, "main-header", path, append([]string{"rpm", "verify"}, cert...)...)
 	}

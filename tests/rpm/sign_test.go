@@ -143,6 +143,6 @@ func TestReserveKeepsMetadataTrue(t *testing.T) {
 	primary := harness.Must(t, "sh", "-c", "zcat -f "+next+"/repodata/*primary.xml*")
 	sum, _, _ := strings.Cut(harness.Must(t, "sha256sum", filepath.Join(next, file)), " ")
 	if !strings.Contains(primary, sum) {
-		t.Error("the metadata state another checksum than the file has")
+		t.Error("the metadata states another checksum than that of the file")
 	}
 }

@@ -54,13 +54,13 @@ func (m *making) followOne(ctx context.Context, kept []metadata, d metadata, old
 		return err
 	}
 	if len(has.gone) > 0 {
-		m.warn(fmt.Sprintf("%s metadata still has the checksums of %d packages that are gone", d.Type, len(has.gone)))
+		m.warn(fmt.Sprintf("%s metadata has checksums of packages that are gone (%d)", d.Type, len(has.gone)))
 	}
 	switch {
 	case kind == byChecksum && len(has.old) > 0:
 		return m.rewrite(ctx, d, copyOf(kept, d), old)
 	case len(has.old) > 0:
-		m.warn(fmt.Sprintf("%s metadata has the old checksums of %d packages and is kept unchanged, because this program does not know this type: make it anew", d.Type, len(has.old)))
+		m.warn(fmt.Sprintf("%s metadata has old checksums of packages (%d) and is kept unchanged, because this program does not know this type: make it anew", d.Type, len(has.old)))
 	case kind == unknown:
 		m.warn(fmt.Sprintf("%s metadata is kept unchanged, because this program does not know this type; it has no old checksum of a package", d.Type))
 	}

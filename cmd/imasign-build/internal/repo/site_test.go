@@ -209,7 +209,7 @@ func TestRefresh(t *testing.T) {
 	}
 	for _, name := range []string{signaturePath, workDir, unfinished} {
 		if exists(dir, name) {
-			t.Errorf("%s is there", name)
+			t.Errorf("%s exists", name)
 		}
 	}
 	leftovers, err := filepath.Glob(filepath.Join(dir, "repodata", "*"))
