@@ -12,8 +12,8 @@ import (
 	"testing"
 )
 
-// maxExported is how many names all packages in pkg/ may export together: types,
-// functions, constants and variables.
+// maxExported is the maximum number of exported names of all packages in pkg/ together:
+// types, functions, constants and variables.
 const maxExported = 250
 
 // declared is an exported name of a package in pkg/, or a method, "Type.Method".
@@ -25,8 +25,8 @@ type declared struct {
 
 func (d declared) method() bool { return strings.Contains(d.name, ".") }
 
-// exported lists what the packages in pkg/ export, each name once though files for
-// several systems declare it.
+// exported lists the exported names of the packages in pkg/. A name that several files for
+// different systems declare is listed once.
 func exported(t *testing.T) (all []declared) {
 	t.Helper()
 	parsed(t, "pkg", func(path string, file *ast.File) {
@@ -68,8 +68,8 @@ func parsed(t *testing.T, dir string, visit func(path string, file *ast.File)) {
 	}
 }
 
-// declaredBy lists the exported names of one declaration, with what is written about
-// each: a comment above or behind it, or above the whole group.
+// declaredBy lists the exported names of one declaration, with the comments above and after
+// each name and above the whole group.
 func declaredBy(d ast.Decl) (names []declared) {
 	add := func(id *ast.Ident, kind token.Token, docs ...*ast.CommentGroup) {
 		one := declared{name: id.Name, kind: kind}
@@ -104,7 +104,7 @@ func declaredBy(d ast.Decl) (names []declared) {
 	return names
 }
 
-// receiver returns the name of the type that a method belongs to, "" for a function.
+// receiver returns the name of the type that a method belongs to, or "" for a function.
 func receiver(f *ast.FuncDecl) string {
 	if f.Recv == nil {
 		return ""
@@ -119,7 +119,8 @@ func receiver(f *ast.FuncDecl) string {
 	return written(of)
 }
 
-// TestPublicAPIIsSmall: what is exported is a promise to importers.
+// TestPublicAPIIsSmall limits the number of exported names, because each is a promise to
+// importers.
 func TestPublicAPIIsSmall(t *testing.T) {
 	names := map[string]int{}
 	total := 0
@@ -130,7 +131,7 @@ func TestPublicAPIIsSmall(t *testing.T) {
 		}
 	}
 	if total > maxExported {
-		t.Errorf("pkg/ exports %d names, %d at most: %v", total, maxExported, names)
+		t.Errorf("pkg/ exports %d names, want at most %d: %v", total, maxExported, names)
 	}
 	t.Logf("%d names: %v", total, names)
 }
@@ -158,8 +159,8 @@ func isExample(d ast.Decl) bool {
 	return is && f.Recv == nil && strings.HasPrefix(f.Name.Name, "Example")
 }
 
-// TestPublicAPIIsUsed: a function, constant or variable that no other package and no
-// Example uses is not exported. (Types are used without their names, too.)
+// TestPublicAPIIsUsed checks that every exported function, constant and variable is used by
+// another package or an Example. (Types can be used without their names.)
 func TestPublicAPIIsUsed(t *testing.T) {
 	used := map[string]bool{} // "pkg/ima.Parse"
 	for _, dir := range []string{"cmd", "internal", "pkg", "tests"} {
@@ -176,13 +177,13 @@ func TestPublicAPIIsUsed(t *testing.T) {
 	}
 	for _, d := range exported(t) {
 		if d.kind != token.TYPE && !d.method() && !used[d.pkg+"."+d.name] {
-			t.Errorf("%s: nobody else uses %s", d.pkg, d.name)
+			t.Errorf("%s: no other package uses %s", d.pkg, d.name)
 		}
 	}
 }
 
-// note collects the names of other packages of this module that a node of a file uses,
-// those of the package not counted that it tests.
+// note collects the names of other packages of this module that a node of a file uses. It
+// does not collect names of the package not, which the file tests.
 func note(used map[string]bool, not string, file *ast.File, node ast.Node) {
 	imported := map[string]string{}
 	for _, i := range file.Imports {

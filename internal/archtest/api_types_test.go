@@ -15,7 +15,8 @@ import (
 	"testing"
 )
 
-// TestPublicAPINamesNoInternalType: an importer could not name it.
+// TestPublicAPINamesNoInternalType checks that no exported declaration uses a type of an
+// internal package, because importers cannot name such a type.
 func TestPublicAPINamesNoInternalType(t *testing.T) {
 	exports := exportData(t)
 	lookup := func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) }
@@ -41,7 +42,7 @@ func TestPublicAPINamesNoInternalType(t *testing.T) {
 	}
 }
 
-// exportData returns the files in which the compiler left what packages export.
+// exportData returns the compiler's files with the export data of packages, by import path.
 func exportData(t *testing.T) map[string]string {
 	t.Helper()
 	cmd := exec.Command("go", "list", "-export", "-deps", "-json=ImportPath,Export", "./pkg/...")
@@ -62,8 +63,8 @@ func exportData(t *testing.T) map[string]string {
 	}
 }
 
-// public tells of the types of internal packages in what an importer sees of an object
-// of package p: its type and, of a type, its methods, fields and embedded types.
+// public calls tell with each internal type that an importer sees in the object o of package
+// p: in its type or, if o is a type, in its methods, fields and embedded types.
 func public(p *types.Package, o types.Object, tell func(types.Type)) {
 	named, is := o.Type().(*types.Named)
 	if _, declares := o.(*types.TypeName); !is || !declares {
@@ -87,7 +88,7 @@ func public(p *types.Package, o types.Object, tell func(types.Type)) {
 	}
 }
 
-// mentions tells of the types of internal packages that a type is made of.
+// mentions calls tell with each internal type in the type in.
 func mentions(in types.Type, tell func(types.Type)) {
 	switch in := in.(type) {
 	case *types.Named:

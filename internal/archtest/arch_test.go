@@ -13,7 +13,7 @@ import (
 
 const module = "github.com/imasign/imasign-build"
 
-// listed is what `go list -json` says of a package.
+// listed is a package in the output of `go list -json`.
 type listed struct {
 	ImportPath string
 	Standard   bool
@@ -92,13 +92,13 @@ func TestPackagesKnowNoCommandLineAndNoLogger(t *testing.T) {
 	}
 }
 
-// TestImagesTalkToNoRegistry keeps what of go-containerregistry is linked to its
-// layout package and what that needs.
+// TestImagesTalkToNoRegistry checks that of go-containerregistry only the layout package and
+// its dependencies are linked.
 func TestImagesTalkToNoRegistry(t *testing.T) {
 	const library = "github.com/google/go-containerregistry/pkg/"
 	all := list(t, "-deps", "./cmd/imasign-build")
 	if _, there := all[library+"v1/layout"]; !there {
-		t.Error("the layout package is not linked at all: this test holds nothing")
+		t.Error("the layout package is not linked: this test checks nothing")
 	}
 	for path, p := range all {
 		if strings.HasPrefix(path, library+"v1/remote") || strings.HasPrefix(path, library+"v1/daemon") || strings.HasPrefix(path, library+"authn") {
@@ -115,9 +115,9 @@ func TestImagesTalkToNoRegistry(t *testing.T) {
 	}
 }
 
-// TestCgoStaysInItsRooms keeps own C code in internal/libc, internal/libcrypto and
-// internal/cryptoki.
-func TestCgoStaysInItsRooms(t *testing.T) {
+// TestCgoStaysInItsPackages checks that only internal/libc, internal/libcrypto and
+// internal/cryptoki contain C code.
+func TestCgoStaysInItsPackages(t *testing.T) {
 	for path, p := range list(t, "./...") {
 		own := below(path, "internal/libc") || below(path, "internal/libcrypto") || below(path, "internal/cryptoki")
 		if slices.Contains(p.Imports, "C") && !own {

@@ -6,12 +6,12 @@ import (
 	"testing"
 )
 
-// arrow is a row of arrows that must not exist, not even through other packages. A
-// package stands for all below it, too; a name without a slash is a hall.
+// arrow forbids imports, direct and indirect. A package stands for all packages below it too.
+// A name without a slash is a package in cmd/imasign-build/internal.
 type arrow struct {
 	from, to []string
-	apart    bool        // those in from do not import each other either
-	but      [][2]string // what is allowed all the same; "" stands for any start
+	apart    bool        // the packages in from do not import each other either
+	but      [][2]string // allowed imports; "" means any importing package
 }
 
 func containers() []string {
@@ -31,13 +31,13 @@ func arrows() []arrow {
 		{from: []string{"internal/policy", "internal/kernel", "internal/finding"}, to: []string{"internal/certs", "internal/tree"}},
 		{from: containers(), to: []string{"pkg/keystore", "operate"}, apart: true, but: [][2]string{{"repo", "pkg/rpmsign"}, {"oci", "pkg/tarball"}}},
 		{from: []string{"initramfs"}, to: append(containers(), "pkg/keystore", "pkg/signing", "pkg/manifest")},
-		{from: []string{"simulate", "scan"}, to: []string{"pkg/keystore", "internal/certs"}}, // keys are handed in
+		{from: []string{"simulate", "scan"}, to: []string{"pkg/keystore", "internal/certs"}}, // callers pass the keys
 	}
 }
 
 const halls = "cmd/imasign-build/internal/"
 
-// directory is where a package of an arrow or of the documentation is.
+// directory returns the directory of a package in an arrow or in the documentation.
 func directory(name string) string {
 	if strings.Contains(name, "/") || slices.Contains([]string{"cmd", "pkg", "internal"}, name) {
 		return name
@@ -45,7 +45,7 @@ func directory(name string) string {
 	return halls + name
 }
 
-// check takes a package, which start it lies below, and all that it imports.
+// check checks all direct and indirect imports of the package path, which is below from.
 func (a *arrow) check(t *testing.T, path, from string, imported []string) {
 	for _, dep := range imported {
 		hits := func(to string) bool { return below(dep, to) }
@@ -60,7 +60,7 @@ func (a *arrow) check(t *testing.T, path, from string, imported []string) {
 	}
 }
 
-// String is the arrow as docs/architecture.md has it.
+// String returns the line of docs/architecture.md for the arrow.
 func (a *arrow) String() string {
 	never := names(a.to)
 	if a.apart {
@@ -81,7 +81,7 @@ func (a *arrow) String() string {
 	return line
 }
 
-// names lists packages for a reader, the containers by that word.
+// names lists packages as the documentation does: the containers together as "containers".
 func names(packages []string) (list []string) {
 	if n := len(containers()); len(packages) >= n && slices.Equal(packages[:n], containers()) {
 		list, packages = append(list, "containers"), packages[n:]

@@ -34,7 +34,7 @@ func spans(text string) (list []string) {
 	return list
 }
 
-// section returns what stands below a heading.
+// section returns the text below a heading.
 func section(t *testing.T, text, heading string) string {
 	t.Helper()
 	_, rest, found := strings.Cut(text, "\n"+heading+"\n")
@@ -65,7 +65,7 @@ func same(t *testing.T, what string, documented, real []string) {
 			t.Errorf("%s: the code does not have %s", what, name)
 		}
 		if slices.Contains(documented[:i], name) {
-			t.Errorf("%s: %s is there twice", what, name)
+			t.Errorf("%s: %s appears twice", what, name)
 		}
 	}
 	for _, name := range real {
@@ -118,10 +118,11 @@ func TestArchitectureNamesTheArrows(t *testing.T) {
 	}
 }
 
-// TestArchitectureNamesPlacesThatExist: a file that moved takes its row along.
+// TestArchitectureNamesPlacesThatExist checks that the page names only existing files and
+// directories.
 func TestArchitectureNamesPlacesThatExist(t *testing.T) {
 	text, _ := document(t, architecture)
-	_, text, _ = strings.Cut(text, "\n## ") // what is before is the picture
+	_, text, _ = strings.Cut(text, "\n## ") // skip the picture at the beginning
 	for _, name := range spans(text) {
 		if !strings.Contains(name, "/") {
 			continue
@@ -136,8 +137,8 @@ func TestArchitectureNamesPlacesThatExist(t *testing.T) {
 	}
 }
 
-// TestDependenciesAreListed compares docs/dependencies.md with what go.mod requires
-// directly, and with what of that is in the program.
+// TestDependenciesAreListed compares docs/dependencies.md with the direct requirements of
+// go.mod, and with those that the program imports.
 func TestDependenciesAreListed(t *testing.T) {
 	const page = "docs/dependencies.md"
 	text, _ := document(t, page)
@@ -178,8 +179,8 @@ var (
 	decisionHead = regexp.MustCompile(`^# (\d{3}): (.+)\n\nStatus: (accepted|superseded by ADR \d{3})\. Date: (\d{4}-\d{2}-\d{2})\.\n`)
 )
 
-// TestDecisions: pages are numbered without gaps, short, have all parts, and are in
-// the index.
+// TestDecisions checks that the pages are numbered without gaps, are short, have all parts,
+// and are in the index.
 func TestDecisions(t *testing.T) {
 	const dir = "docs/adr"
 	index, _ := document(t, dir+"/README.md")

@@ -16,7 +16,7 @@ import (
 
 var link = regexp.MustCompile(`\]\(([^()\s]+)\)`)
 
-// TestLinks: what a page links to inside of the repository is there, headings included.
+// TestLinks checks that the files and headings that pages link to in the repository exist.
 func TestLinks(t *testing.T) {
 	links := 0
 	for _, page := range pages(t) {
@@ -24,7 +24,7 @@ func TestLinks(t *testing.T) {
 		for _, match := range link.FindAllStringSubmatch(withoutCode(text), -1) {
 			target, heading, _ := strings.Cut(match[1], "#")
 			if strings.Contains(target, ":") {
-				continue // somewhere else
+				continue // outside the repository
 			}
 			links++
 			to := page
@@ -66,7 +66,7 @@ func pages(t *testing.T) (list []string) {
 	return list
 }
 
-// withoutCode leaves out what Markdown does not look at for links.
+// withoutCode returns the text without code, in which Markdown has no links.
 func withoutCode(text string) string {
 	var b bytes.Buffer
 	fenced := false
@@ -80,8 +80,7 @@ func withoutCode(text string) string {
 	return b.String()
 }
 
-// anchors returns the names that a page's headings have in links, as GitHub and GitLab
-// make them.
+// anchors returns the names of a page's headings in links, as GitHub and GitLab make them.
 func anchors(t *testing.T, page string) (list []string) {
 	_, lines := document(t, page)
 	for _, line := range lines {

@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// sources calls visit for every file of the program, tests left out.
+// sources calls visit for every Go file of the program, without tests.
 func sources(t *testing.T, visit func(set *token.FileSet, path string, file *ast.File)) {
 	t.Helper()
 	seen := 0
@@ -35,11 +35,12 @@ func sources(t *testing.T, visit func(set *token.FileSet, path string, file *ast
 		}
 	}
 	if seen < 100 {
-		t.Fatalf("only %d files were looked at", seen)
+		t.Fatalf("only %d files were found", seen)
 	}
 }
 
-// calls calls visit for every call in file, with what is called: fmt.Errorf, a.note.
+// calls calls visit for every call in file, with the name of the called function, such as
+// fmt.Errorf or a.note.
 func calls(file *ast.File, visit func(called string, call *ast.CallExpr)) {
 	ast.Inspect(file, func(n ast.Node) bool {
 		if call, is := n.(*ast.CallExpr); is {
@@ -59,9 +60,9 @@ func written(e ast.Expr) string {
 	return ""
 }
 
-// printers are the files of the program that print, and what with: package report prints
-// results, a.note what a person is told. Package quote formats for both, because names,
-// subjects and errors are somebody else's text.
+// printers are the files of the program that may print, with the functions that they may use.
+// Package report prints results, and a.note prints messages for people. Both format with
+// package quote, because names, subjects and errors contain text from outside.
 var printers = map[string][]string{
 	"internal/report/printer.go":       {"quote.Fprintf"},
 	"internal/report/cli_reference.go": {"fmt.Fprint", "fmt.Fprintf"}, // docs/cli.md, which has no such text
@@ -70,7 +71,7 @@ var printers = map[string][]string{
 	"secret.go":                        {"quote.Fprintf"},             // the prompt
 }
 
-// TestNothingIsPrintedUnquoted and nothing by anybody else.
+// TestNothingIsPrintedUnquoted checks that only the printers print.
 func TestNothingIsPrintedUnquoted(t *testing.T) {
 	unused := maps.Clone(printers)
 	sources(t, func(set *token.FileSet, path string, file *ast.File) {
@@ -84,7 +85,7 @@ func TestNothingIsPrintedUnquoted(t *testing.T) {
 			case slices.Contains(printers[name], called):
 				delete(unused, name)
 			default:
-				t.Errorf("%s: %s: package report prints results, a.note the rest", set.Position(call.Pos()), called)
+				t.Errorf("%s: %s: only package report (for results) and a.note print", set.Position(call.Pos()), called)
 			}
 		})
 	})
@@ -98,13 +99,13 @@ func prints(called string) bool {
 	return direct || strings.HasPrefix(called, "fmt.Fprint") || strings.HasPrefix(called, "fmt.Print") || called == "io.WriteString" || called == "quote.Fprintf"
 }
 
-// local reports whether e is &buffer, into which text is put together.
+// local reports whether e is &buffer, a buffer in which text is composed.
 func local(e ast.Expr) bool {
 	address, is := e.(*ast.UnaryExpr)
 	return is && address.Op == token.AND
 }
 
-// TestReportAloneMakesJSON of results.
+// TestReportAloneMakesJSON checks that only package report encodes results as JSON.
 func TestReportAloneMakesJSON(t *testing.T) {
 	all := list(t, "./cmd/imasign-build/...")
 	for path, p := range all {
@@ -114,12 +115,13 @@ func TestReportAloneMakesJSON(t *testing.T) {
 		}
 	}
 	if !slices.Contains(all[module+"/cmd/imasign-build/internal/report"].Imports, "encoding/json") {
-		t.Error("package report makes no JSON: this test holds nothing")
+		t.Error("package report makes no JSON: this test checks nothing")
 	}
 }
 
-// TestErrorsAreLinesByStructure: where an error has a newline in its own text, package
-// quote could not tell it from one in a path; errors.Join and quote.Below make lines.
+// TestErrorsAreLinesByStructure checks that no error has a newline in its own text, because
+// package quote could not distinguish it from a newline in a path. errors.Join and quote.Below
+// make lines.
 func TestErrorsAreLinesByStructure(t *testing.T) {
 	makers := []string{"Errorf", "New", "usagef", "note", "Warnf", "warn", "notAKey", "unsupportedKey"}
 	sources(t, func(set *token.FileSet, _ string, file *ast.File) {
@@ -136,11 +138,11 @@ func TestErrorsAreLinesByStructure(t *testing.T) {
 	})
 }
 
-// flag is one as an error or a warning may name it.
+// flag matches a flag or an environment variable in an error or a warning.
 var flag = regexp.MustCompile(`(^|[ (])--?[a-z][a-z-]+|TMPDIR|IMASIGN_`)
 
-// TestPackagesNameNoFlags: what the user can do about an error is for the table of the
-// command, advice.go, to say; other programs' flags are in other texts.
+// TestPackagesNameNoFlags checks that errors of packages name no flags. The command adds that
+// advice from the table in advice.go.
 func TestPackagesNameNoFlags(t *testing.T) {
 	makers := []string{"Errorf", "New", "Warnf", "warn", "Warn"}
 	sources(t, func(set *token.FileSet, path string, file *ast.File) {
