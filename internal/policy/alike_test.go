@@ -9,7 +9,7 @@ import (
 	"github.com/imasign/imasign-build/internal/finding"
 )
 
-// lines makes a policy of n lines.
+// lines returns a policy of n lines.
 func lines(n int, format string) string {
 	var b strings.Builder
 	for i := range n {
@@ -18,7 +18,7 @@ func lines(n int, format string) string {
 	return b.String()
 }
 
-// TestGroup: as many findings as there are things to say, whatever makes their lines
+// TestGroup checks that findings that say the same are merged, even if values in their lines
 // differ.
 func TestGroup(t *testing.T) {
 	const n = 300
@@ -47,7 +47,7 @@ func TestGroup(t *testing.T) {
 		all := Check(parse(t, text), Target{})
 		groups := finding.Group(all)
 		if len(all) < n || len(groups) > 12 {
-			t.Errorf("%s: %d findings became %d: %+v", name, len(all), len(groups), groups[:min(20, len(groups))])
+			t.Errorf("%s: %d findings were merged into %d: %+v", name, len(all), len(groups), groups[:min(20, len(groups))])
 		}
 		covered := map[string]bool{}
 		for _, g := range groups {
@@ -66,8 +66,8 @@ func TestGroup(t *testing.T) {
 	}
 }
 
-// TestGroupKeepsApart: a few mistakes are a few findings, and so is what is said with
-// another severity.
+// TestGroupKeepsApart checks that a few findings, and findings of different severities, are
+// not merged.
 func TestGroupKeepsApart(t *testing.T) {
 	got := finding.Group(Check(parse(t, "audit uid=root\naudit uid=nobody\naudit obj_type=a_t\naudit subj_type=b_t\naudit foo\n"), Target{}))
 	for _, f := range got {

@@ -8,22 +8,22 @@ import (
 	"github.com/imasign/imasign-build/internal/kernel"
 )
 
-// maxRules is up to how many rules contradictions and risks are judged. The largest
-// policies in use have some hundred.
+// maxRules is the maximum number of rules that are checked for contradictions and risks. The
+// largest policies in use have some hundred rules.
 const maxRules = 1000
 
-// Check returns what a kernel refuses of a policy, what contradicts itself, and what
-// is risky, in the order of the file. The kernel refuses a file at the first line
-// that it does not take; Check goes on to the last. Contradictions and risks are
-// judged over the lines that are taken.
+// Check returns the findings about a policy in the order of the file: lines that the kernel
+// refuses, rules that contradict each other, and risks. The kernel stops at the first line
+// that it refuses, but Check continues to the end. It checks the accepted lines for
+// contradictions and risks.
 func Check(p *Policy, t Target) []finding.Finding {
 	rules, findings := t.Rules(p)
 	findings = append(findings, t.file(p, len(rules) > 0 || finding.Refused(findings))...)
 	findings = append(findings, t.signedOnly()...)
 	findings = append(findings, release(t)...)
-	if len(rules) > maxRules { // each is held against each
+	if len(rules) > maxRules { // each rule is compared with each other rule
 		findings = append(findings, newFinding(RuleTooMany, finding.Warn, rules[maxRules].Line, 0,
-			"more than %d rules: contradictions and risks are not judged from here on", maxRules))
+			"more than %d rules: from here on, rules are not checked for contradictions and risks", maxRules))
 		rules = rules[:maxRules]
 	}
 	findings = append(findings, contradictions(rules)...)
@@ -32,8 +32,8 @@ func Check(p *Policy, t Target) []finding.Finding {
 	return findings
 }
 
-// Rules returns the rules of the lines that the kernel takes, and what is to say
-// about single lines.
+// Rules returns the rules of the lines that the kernel accepts, and the findings about single
+// lines.
 func (t Target) Rules(p *Policy) ([]*Rule, []finding.Finding) {
 	var rules []*Rule
 	var findings []finding.Finding
@@ -51,7 +51,7 @@ func (t Target) Rules(p *Policy) ([]*Rule, []finding.Finding) {
 	return rules, findings
 }
 
-// file judges what is not one rule's: ima_read_policy and ima_write_policy.
+// file checks what is not about single rules, after ima_read_policy and ima_write_policy.
 func (t Target) file(p *Policy, rules bool) []finding.Finding {
 	var findings []finding.Finding
 	if !rules {
@@ -59,12 +59,12 @@ func (t Target) file(p *Policy, rules bool) []finding.Finding {
 	}
 	for i, line := range p.Lines {
 		last := i == len(p.Lines)-1
-		// A NUL as the very last byte ends the file as a newline would.
+		// A NUL as the last byte of the file ends it as a newline does.
 		nul := strings.IndexByte(line.Text, 0)
 		ended := last && nul >= 0 && nul == len(line.Text)-1 && line.End == ""
 		switch {
 		case nul >= 0 && !ended:
-			findings = append(findings, newFinding(RuleByte, finding.Refuse, line.Number, nul+1, "a NUL byte: the kernel reads no further and refuses the file"))
+			findings = append(findings, newFinding(RuleByte, finding.Refuse, line.Number, nul+1, "a NUL byte: the kernel stops reading here and refuses the file"))
 		case last && line.End == "" && !ended && !t.Early:
 			findings = append(findings, newFinding(RuleNewline, finding.Refuse, line.Number, len(line.Text)+1,
 				"no newline at the end of the file: the kernel refuses the policy when it is loaded by its path"))
@@ -74,20 +74,20 @@ func (t Target) file(p *Policy, rules bool) []finding.Finding {
 	return findings
 }
 
-// release says how far the verdict can be trusted for a release.
+// release reports if the rules for a release are not known exactly.
 func release(t Target) []finding.Finding {
 	v := t.Version
 	switch {
 	case v.Major == 0:
 	case v.Older(kernel.Oldest()):
-		return []finding.Finding{newFinding(RuleKernel, finding.Note, 0, 0, "Linux %s is judged by the rules of %s, and by when each word was introduced; releases before 5.9 take combinations that are refused here", v, kernel.Oldest())}
+		return []finding.Finding{newFinding(RuleKernel, finding.Note, 0, 0, "Linux %s is checked by the rules of %s, and by the release that introduced each word; releases before 5.9 accept combinations that are refused here", v, kernel.Oldest())}
 	case kernel.Newest().Older(v):
-		return []finding.Finding{newFinding(RuleKernel, finding.Note, 0, 0, "Linux %s is judged by the rules of %s, the newest that are known here", v, kernel.Newest())}
+		return []finding.Finding{newFinding(RuleKernel, finding.Note, 0, 0, "Linux %s is checked by the rules of %s, the newest that this program knows", v, kernel.Newest())}
 	}
 	return nil
 }
 
-// Format returns rules as a policy file.
+// Format returns the text of a policy file with these rules.
 func Format(rules []*Rule) []byte {
 	var b bytes.Buffer
 	for _, r := range rules {

@@ -10,11 +10,10 @@ import (
 )
 
 func TestFiles(t *testing.T) {
-	// What Linux 6.1.0-56-cloud-amd64 said to these files when they were loaded by
-	// path.
+	// The results are those of Linux 6.1.0-56-cloud-amd64 when the files were loaded by path.
 	for _, c := range []struct {
 		text string
-		rule string // that refuses; "" for none
+		rule string // of the refusal; "" for none
 	}{
 		{"measure\n", ""}, {"measure", RuleNewline}, {"measure\x00", ""}, {"measure\n\x00", ""},
 		{"measure\x00x", RuleByte}, {"measure\nmeasure\x00\n", RuleByte}, {"", RuleEmpty}, {"# only this\n\n", RuleEmpty},
@@ -40,8 +39,8 @@ const (
 		"dont_appraise fsmagic=0x27e0eb\ndont_appraise fsmagic=0x63677270\n"
 )
 
-// TestFindings has for each contradiction and risk a policy that has it, and one as
-// close as can be that has not.
+// TestFindings checks for each contradiction and risk a policy that has it, and a similar one
+// that does not.
 func TestFindings(t *testing.T) {
 	for _, c := range []struct {
 		rule      string
@@ -50,7 +49,7 @@ func TestFindings(t *testing.T) {
 		bad, good string
 		kernel    string
 		config    string
-		goodSev   bool // the good one may have the rule, at another severity
+		goodSev   bool // the good policy may have a finding of the rule with another severity
 	}{
 		{rule: RuleShadowed, severity: finding.Error, line: 2, bad: "appraise fowner=0\ndont_appraise fowner=0 fsmagic=1\n", good: "dont_appraise fowner=0 fsmagic=1\nappraise fowner=0\n"},
 		{rule: RuleShadowed, severity: finding.Error, line: 2, bad: "dont_appraise\nappraise func=BPRM_CHECK" + imasig, good: "dont_measure\nappraise func=BPRM_CHECK" + imasig},
@@ -158,22 +157,22 @@ func TestFindings(t *testing.T) {
 	}
 }
 
-// changedConfig is Debian's of 6.12 with a symbol added or taken away, nil for "".
+// changedConfig returns Debian's configuration of 6.12 with a symbol added or removed, or nil
+// for "".
 func changedConfig(t *testing.T, change string) *kernel.Config {
 	t.Helper()
 	if change == "" {
 		return nil
 	}
-	if change == "6.12" { // as it is
+	if change == "6.12" { // unchanged
 		return config(t, change)
 	}
 	return config(t, "6.12", change)
 }
 
-// TestMoments holds which rule is the first to match against the PCR numbers in the
-// measurement lists of Linux 6.1.0-56 and 6.12.117 (Debian, booted with this policy),
-// after a program had opened files in every way, executed a program and a script,
-// and mapped a file.
+// TestMoments compares the first rule that matches with the PCR numbers in the measurement
+// lists of Linux 6.1.0-56 and 6.12.117 (Debian, booted with this policy). Before that, a
+// program had opened files in every way, executed a program and a script, and mapped a file.
 func TestMoments(t *testing.T) {
 	rules, findings := Target{}.Rules(parse(t, `measure func=FILE_CHECK mask=MAY_APPEND pcr=20
 measure func=BPRM_CHECK mask=MAY_READ pcr=21
@@ -200,7 +199,7 @@ measure func=CREDS_CHECK pcr=18
 			return r.moments()&momentsOf(func(o moment) bool { return o == m }) != 0
 		})
 		if i < 0 || *rules[i].PCR != pcr {
-			t.Errorf("%v: rule %d, the kernel extended PCR %d", m, i+1, pcr)
+			t.Errorf("%v: rule %d, but the kernel extended PCR %d", m, i+1, pcr)
 		}
 	}
 }
@@ -210,7 +209,7 @@ func TestFindingsAreInOrder(t *testing.T) {
 	for i := 1; i < len(findings); i++ {
 		a, b := findings[i-1], findings[i]
 		if a.Line == 0 && b.Line != 0 || a.Line > b.Line && b.Line != 0 || a.Line == b.Line && a.Column > b.Column {
-			t.Errorf("%v stands before %v", a, b)
+			t.Errorf("%v comes before %v", a, b)
 		}
 	}
 	if !finding.Wrong(findings) || !finding.Refused(findings) {

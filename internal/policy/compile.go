@@ -8,8 +8,7 @@ import (
 	"github.com/imasign/imasign-build/internal/finding"
 )
 
-// flag is a bit that ima_parse_rule sets in a rule's flags, and
-// ima_validate_rule looks at.
+// flag is a bit that ima_parse_rule sets in a rule's flags and that ima_validate_rule checks.
 type flag uint32
 
 const (
@@ -33,24 +32,24 @@ const (
 	flagAlgorithms
 	flagVerity
 	flagDirectIO
-	flagSubjObj // a security module's label, which the kernel keeps beside its flags
+	flagSubjObj // a security module's label; the kernel does not store it in its flags
 
 	flags = 21
 )
 
-// compiler turns one line into a rule, word by word as ima_parse_rule does, and
-// stops where it would.
+// compiler turns one line into a rule, word by word, and stops at the word at which
+// ima_parse_rule stops.
 type compiler struct {
 	target Target
 	line   int
 	rule   Rule
 	set    flag
-	at     [flags]Token // the word that set a flag
+	at     [flags]Token // the word that set each flag
 	action Token
-	aside  []finding.Finding // about a line that is not refused
+	aside  []finding.Finding // findings that do not refuse the line
 }
 
-// refusal is why the kernel does not take a line.
+// refusal is the reason why the kernel refuses a line.
 type refusal struct {
 	word   Token
 	rule   string
@@ -62,8 +61,8 @@ func refuse(word Token, rule, format string, args ...any) *refusal {
 	return &refusal{word, rule, fmt.Sprintf(format, args...), finding.Impersonal(word.Text, format, args)}
 }
 
-// compile returns the rule of a line, nil if the kernel refuses it, and what is to
-// say about it.
+// compile returns the rule of a line, or nil if the kernel refuses it, and the findings about
+// the line.
 func (t Target) compile(line *Line) (*Rule, []finding.Finding) {
 	words, carriage := withoutCarriageReturn(line.Words)
 	c, r := t.try(line.Number, line.Words)
@@ -105,14 +104,14 @@ func (c *compiler) remark(word Token, rule string, severity finding.Severity, fo
 	c.aside = append(c.aside, f)
 }
 
-// word takes one word: what match_token finds in policy_tokens.
+// word processes one word, as match_token finds it in policy_tokens.
 func (c *compiler) word(word Token) *refusal {
 	name, value := lookup(word.Text)
 	if name == nil {
 		return unknown(word)
 	}
 	if c.target.Version.Older(name.since) {
-		return refuse(word, RuleNewer, "%s is understood since Linux %s", strings.TrimSuffix(name.text, "="), name.since)
+		return refuse(word, RuleNewer, "%s needs Linux %s", strings.TrimSuffix(name.text, "="), name.since)
 	}
 	if !name.value && name.text != "permit_directio" {
 		return c.setAction(word)
@@ -143,7 +142,7 @@ func (c *compiler) word(word Token) *refusal {
 	}
 }
 
-// lookup finds the element of the language that a word is, and its value.
+// lookup returns the element of the language and the value of a word, or nil if it is unknown.
 func lookup(text string) (*element, string) {
 	for i := range words {
 		value, ok := strings.CutPrefix(text, words[i].text)
@@ -154,30 +153,30 @@ func lookup(text string) (*element, string) {
 	return nil, ""
 }
 
-// unknown says what is wrong with a word that is none, as far as that can be told.
+// unknown returns the most helpful refusal of an unknown word.
 func unknown(word Token) *refusal {
 	text := word.Text
 	switch {
 	case strings.HasPrefix(text, "#"):
-		return refuse(word, RuleWord, "%q: a comment is a line of its own, not the end of a rule", text)
+		return refuse(word, RuleWord, "%q: a comment needs its own line", text)
 	case strings.HasPrefix(text, "fs_subtype="):
-		return refuse(word, RuleNewer, "%q: of a release after Linux 6.12", text)
+		return refuse(word, RuleNewer, "%q: needs a release after Linux 6.12", text)
 	case strings.HasPrefix(text, "/"):
-		return refuse(word, RuleWord, "%q: a path is written to the policy file of securityfs, it is no rule", text)
+		return refuse(word, RuleWord, "%q: a path is not a rule: write it to the policy file of securityfs", text)
 	}
 	key := strings.TrimRight(text, "=<>")
 	for _, w := range words {
 		name := strings.TrimRight(w.text, "=<>")
 		switch {
 		case w.value && key == name:
-			return refuse(word, RuleWord, "%q: the value is missing; no space may stand beside the operator", text)
+			return refuse(word, RuleWord, "%q: the value is missing; there may be no space before or after the operator", text)
 		case strings.EqualFold(name, leading(text)) && name != leading(text):
-			return refuse(word, RuleWord, "%q: it is written %s, in lower case", text, name)
+			return refuse(word, RuleWord, "%q: write %s, in lower case", text, name)
 		case w.value && name == leading(text):
-			return refuse(word, RuleWord, "%q: %s does not take this operator", text, name)
+			return refuse(word, RuleWord, "%q: %s does not support this operator", text, name)
 		}
 	}
-	return refuse(word, RuleWord, "%q: no action, condition or option", text)
+	return refuse(word, RuleWord, "%q: not an action, condition or option", text)
 }
 
 // leading returns a word's name, up to its operator.
@@ -190,7 +189,7 @@ func leading(text string) string {
 
 func (c *compiler) setAction(word Token) *refusal {
 	if c.rule.Action != "" {
-		return refuse(word, RuleRepeated, "a second action: a rule has one, %s is a rule of its own", word.Text)
+		return refuse(word, RuleRepeated, "a second action: write another rule for %s", word.Text)
 	}
 	c.rule.Action, c.action = Action(word.Text), word
 	return nil
@@ -205,7 +204,7 @@ func (c *compiler) setFunc(word Token, value string) *refusal {
 			continue
 		}
 		if c.target.Version.Older(f.since) {
-			return refuse(word, RuleNewer, "func=%s is understood since Linux %s", value, f.since)
+			return refuse(word, RuleNewer, "func=%s needs Linux %s", value, f.since)
 		}
 		if f.hook == KeyCheck {
 			if r := c.needs(word, "CONFIG_IMA_MEASURE_ASYMMETRIC_KEYS"); r != nil {
@@ -233,22 +232,22 @@ func (c *compiler) setMask(word Token, value string) *refusal {
 	switch m := Mask(name); m {
 	case MayExec, MayWrite, MayRead, MayAppend:
 		if anyOf && c.target.Version.Before(4, 2) {
-			return refuse(word, RuleNewer, "^ in mask= is understood since Linux 4.2")
+			return refuse(word, RuleNewer, "^ in mask= needs Linux 4.2")
 		}
 		c.rule.Mask, c.rule.AnyOf = m, anyOf
 		c.mark(flagMask, word)
 		return nil
 	}
-	return refuse(word, RuleValue, "mask=%s: it is MAY_EXEC, MAY_WRITE, MAY_READ or MAY_APPEND, with ^ before it or not", value)
+	return refuse(word, RuleValue, "mask=%s: must be MAY_EXEC, MAY_WRITE, MAY_READ or MAY_APPEND, with or without ^ before it", value)
 }
 
-// needs asks for a symbol of the configuration that the rule is refused without.
+// needs checks a symbol of the configuration. Without it, the kernel refuses the rule.
 func (c *compiler) needs(word Token, symbol string) *refusal {
 	switch {
 	case c.target.Config == nil:
 		c.remark(word, RuleConfig, finding.Warn, "%s needs %s; without it the kernel refuses the rule", word.Text, symbol)
 	case !c.target.Config.Builtin(symbol):
-		return refuse(word, RuleConfig, "%s needs %s, which the kernel is built without", word.Text, symbol)
+		return refuse(word, RuleConfig, "%s needs %s, but the kernel is built without it", word.Text, symbol)
 	}
 	return nil
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/imasign/imasign-build/internal/finding"
 )
 
-// contradictions judges rules against the ones before them. The kernel takes, for
-// each class of actions, the first rule that matches.
+// contradictions compares each rule with the rules before it. For each class of actions, the
+// kernel uses the first rule that matches.
 func contradictions(rules []*Rule) []finding.Finding {
 	var findings []finding.Finding
 	setxattr := 0
@@ -20,7 +20,7 @@ func contradictions(rules []*Rule) []finding.Finding {
 		switch when := at[i]; {
 		case rule.Func == SetxattrCheck && setxattr > 0:
 			findings = append(findings, newFinding(RuleSecondAlgos, finding.Error, rule.Line, 0,
-				"the kernel keeps the first SETXATTR_CHECK rule, of line %d, and ignores this one", setxattr))
+				"the kernel keeps the first SETXATTR_CHECK rule, in line %d, and ignores this one", setxattr))
 		case rule.Func == SetxattrCheck:
 			setxattr = rule.Line
 		case when == 0:
@@ -39,17 +39,17 @@ func unreachable(r *Rule) string {
 	}
 	switch r.Func {
 	case FileCheck:
-		return "no file is opened with MAY_APPEND alone; mask=^MAY_APPEND is meant"
+		return "no file is opened with only MAY_APPEND: use mask=^MAY_APPEND"
 	case MmapCheck, MmapCheckReqProt, BprmCheck, CredsCheck:
-		return fmt.Sprintf("%s is asked with MAY_EXEC alone", r.Func)
+		return fmt.Sprintf("the mask of %s is always MAY_EXEC", r.Func)
 	case AnyFunc:
-		return "nothing is asked with MAY_APPEND alone; mask=^MAY_APPEND is meant"
+		return "no access has only MAY_APPEND: use mask=^MAY_APPEND"
 	}
-	return fmt.Sprintf("%s is asked with MAY_READ alone", r.Func)
+	return fmt.Sprintf("the mask of %s is always MAY_READ", r.Func)
 }
 
-// against holds a rule that matches at some moments against those before it, and
-// theirs.
+// against compares a rule with the rules before it. when are the rule's moments, and at those
+// of all rules.
 func against(rule *Rule, when moments, earlier []*Rule, at []moments) []finding.Finding {
 	left := when
 	var by []*Rule
@@ -70,10 +70,10 @@ func against(rule *Rule, when moments, earlier []*Rule, at []moments) []finding.
 		switch {
 		case e.weaker(rule):
 			return []finding.Finding{newFinding(RuleFirstMatch, finding.Error, rule.Line, 0,
-				"line %d comes first and takes a digest: what matches both rules needs no signature; put the stricter rule before it", e.Line)}
+				"line %d comes first and accepts a digest, so files that match both rules need no signature: put the stricter rule before it", e.Line)}
 		case e.Action.does() && !rule.Action.does():
 			return []finding.Finding{newFinding(RuleFirstMatch, finding.Warn, rule.Line, 0,
-				"line %d comes first: what matches both rules is not excepted; exceptions stand before the rule they are from", e.Line)}
+				"line %d comes first, so files that match both rules are not exempt: put the exception before it", e.Line)}
 		}
 	}
 	return nil
@@ -92,16 +92,16 @@ func shadow(rule *Rule, by []*Rule) finding.Finding {
 	}
 	severity, format := finding.Error, "is never reached: %s decides first about everything that it matches"
 	if same {
-		severity, format = finding.Warn, "does what %s did already"
+		severity, format = finding.Warn, "has no effect: it does the same as %s"
 	}
 	f := newFinding(RuleShadowed, severity, rule.Line, 0, format, where)
-	f.Alike = format // whichever lines they are
+	f.Alike = format // the same for any lines
 	return f
 }
 
-// mixed finds rules whose fs-verity option lands on an appraise rule that wants
-// a signature over the content: process_measurement adds up the options of all rules
-// that match a file.
+// mixed finds rules whose fs-verity option also applies to an appraise rule that needs a
+// signature over the content. process_measurement combines the options of all rules that
+// match a file.
 func mixed(rule *Rule, when moments, rules []*Rule) []finding.Finding {
 	if rule.Action != Appraise || rule.Verity || rule.AppraiseType == AnyValue {
 		return nil
@@ -113,6 +113,6 @@ func mixed(rule *Rule, when moments, rules []*Rule) []finding.Finding {
 		return nil
 	}
 	return []finding.Finding{newFinding(RuleVerityMixed, finding.Error, rule.Line, 0,
-		"line %d has digest_type=verity for the same files, and the kernel adds up the options of all rules that match: it then refuses their %s signatures (verity-signature-required)",
+		"line %d has digest_type=verity for the same files, and the kernel combines the options of all rules that match: it then refuses their %s signatures (verity-signature-required)",
 		rules[i].Line, rule.AppraiseType)}
 }

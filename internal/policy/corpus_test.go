@@ -12,7 +12,7 @@ import (
 	"github.com/imasign/imasign-build/internal/kernel"
 )
 
-// kernels are those that tests/policy/freeze.sh asked, in the order of the columns.
+// kernels returns the kernels that tests/policy/freeze.sh asked, in the order of the columns.
 func kernels(t *testing.T) []Target {
 	t.Helper()
 	var list []Target
@@ -31,8 +31,8 @@ func version(t *testing.T, text string) kernel.Version {
 	return v
 }
 
-// config reads a configuration in testdata, with changes: +SYMBOL is set to y, -SYMBOL
-// is not set any more.
+// config reads a configuration in testdata and changes it: +SYMBOL sets a symbol to y, and
+// -SYMBOL unsets it.
 func config(t *testing.T, name string, changes ...string) *kernel.Config {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("testdata", "config-"+name))
@@ -60,7 +60,7 @@ func config(t *testing.T, name string, changes ...string) *kernel.Config {
 	return c
 }
 
-// frozen returns the fields of a frozen table, the last one unquoted.
+// frozen returns the rows of a table in testdata. The last field of each is unquoted.
 func frozen(t *testing.T, name string, least int) [][]string {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("testdata", name))
@@ -95,8 +95,8 @@ func parse(t *testing.T, text string) *Policy {
 	return p
 }
 
-// lineFinding returns what decides about line 1: a refusal, or what a refusal
-// depends on.
+// lineFinding returns the finding that decides about line 1: a refusal, or a finding about
+// something that a refusal depends on.
 func lineFinding(findings []finding.Finding) (finding.Finding, bool) {
 	for _, f := range findings {
 		if f.Line == 1 && f.Severity == finding.Refuse {
@@ -111,8 +111,8 @@ func lineFinding(findings []finding.Finding) (finding.Finding, bool) {
 	return finding.Finding{}, false
 }
 
-// TestCorpus holds the verdict on each line against that of the booted kernel, and
-// the reason and the column against those that the table says.
+// TestCorpus compares the result for each line with that of the booted kernel, and the rule
+// and column with those in the table.
 func TestCorpus(t *testing.T) {
 	for _, row := range frozen(t, "corpus.tsv", 500) {
 		text := row[5]
@@ -136,7 +136,7 @@ func TestCorpus(t *testing.T) {
 	}
 }
 
-// TestRandomRules holds verdicts on random words against the booted kernels'.
+// TestRandomRules compares the results for random words with those of the booted kernels.
 func TestRandomRules(t *testing.T) {
 	for _, row := range frozen(t, "random.tsv", 1000) {
 		for i, k := range kernels(t) {
@@ -146,16 +146,16 @@ func TestRandomRules(t *testing.T) {
 	}
 }
 
-// agrees compares with what the kernel said; where the verdict depends on what runs
-// on a device, both are right.
+// agrees compares a result with the kernel's. If the result depends on what runs on the
+// device, any result of the kernel is right.
 func agrees(t *testing.T, k Target, text, kernel string, refused, depends bool) {
 	t.Helper()
 	if (kernel != "ok") != refused && !depends {
-		t.Errorf("Linux %s, %q: refused is %v, the kernel said %s", k.Version, text, refused, kernel)
+		t.Errorf("Linux %s, %q: refused is %v, but the kernel returned %s", k.Version, text, refused, kernel)
 	}
 }
 
-// TestEveryWordIsInTheCorpus keeps the corpus whole when the language grows.
+// TestEveryWordIsInTheCorpus checks that the corpus is complete when words are added.
 func TestEveryWordIsInTheCorpus(t *testing.T) {
 	accepted := map[string]bool{}
 	for _, row := range frozen(t, "corpus.tsv", 500) {
@@ -169,7 +169,7 @@ func TestEveryWordIsInTheCorpus(t *testing.T) {
 		}
 	}
 	for _, w := range words {
-		// Debian's kernel runs AppArmor, which has subj_role only.
+		// Debian's kernel runs AppArmor, which supports only subj_role.
 		if label := Label(strings.TrimSuffix(w.text, "=")); label != SubjRole && strings.Contains(w.text, "bj_") {
 			continue
 		}
@@ -184,8 +184,8 @@ func TestEveryWordIsInTheCorpus(t *testing.T) {
 	}
 }
 
-// TestCanonicalForm holds that a rule that the kernel takes says the same when it is
-// written out and read again.
+// TestCanonicalForm checks that a rule that the kernel accepts stays the same when it is
+// written and read again.
 func TestCanonicalForm(t *testing.T) {
 	for _, table := range []string{"corpus.tsv", "random.tsv"} {
 		for _, row := range frozen(t, table, 500) {

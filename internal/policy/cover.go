@@ -2,8 +2,8 @@ package policy
 
 import "slices"
 
-// covers reports whether every file and process that meets o's conditions meets r's.
-// func and mask are left to moments.
+// covers reports whether every file and process that meets o's conditions also meets r's. It
+// ignores func and mask, which moments compares.
 func (r *Rule) covers(o *Rule) bool {
 	return coversValue(r.FSMagic, o.FSMagic) && coversValue(r.FSUUID, o.FSUUID) &&
 		(r.FSName == "" || r.FSName == o.FSName) &&
@@ -39,7 +39,7 @@ func (i *ID) covers(o *ID) bool {
 	return within && i.Effective == o.Effective
 }
 
-// meets reports whether a file and a process can meet the conditions of both.
+// meets reports whether a file and a process can meet the conditions of both rules.
 func (r *Rule) meets(o *Rule) bool {
 	return meetsValue(r.FSMagic, o.FSMagic) && meetsValue(r.FSUUID, o.FSUUID) &&
 		(r.FSName == "" || o.FSName == "" || r.FSName == o.FSName) &&
@@ -66,13 +66,13 @@ func (i *ID) meets(o *ID) bool {
 	return ok && otherOK && low <= otherHigh && otherLow <= high
 }
 
-// demands reports whether two rules of one class do the same to a file.
+// demandsAs reports whether two rules of one class do the same with a file.
 func (r *Rule) demandsAs(o *Rule) bool {
 	return r.Action == o.Action && r.AppraiseType == o.AppraiseType && r.Verity == o.Verity && slices.Equal(r.Algorithms, o.Algorithms) &&
 		r.Template == o.Template && coversValue(r.PCR, o.PCR) && coversValue(o.PCR, r.PCR) && r.DirectIO == o.DirectIO
 }
 
-// weaker reports whether a file may pass r that o would refuse.
+// weaker reports whether r accepts files that o refuses.
 func (r *Rule) weaker(o *Rule) bool {
 	return r.Action == Appraise && o.Action == Appraise && r.AppraiseType == AnyValue && o.AppraiseType != AnyValue
 }

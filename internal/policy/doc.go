@@ -1,21 +1,19 @@
-// Package policy reads, writes and judges IMA policies: the rules that say what
-// the kernel measures, appraises and audits.
+// Package policy reads, checks and writes IMA policies. Their rules say what the kernel
+// measures, appraises and audits.
 //
-// [Parse] keeps every byte of a file, comments included, with line and column of
-// every word. [Check] says what the kernel would refuse, which it reports as EINVAL
-// and nothing more, then which rules contradict each other, and which are risky.
-// [Generate] writes policies for the common cases.
+// [Parse] keeps every byte of a file, comments included, and the line and column of every
+// word. [Check] reports what the kernel would refuse, for which the kernel itself only
+// returns EINVAL, then rules that contradict each other, then risks. [Generate] writes
+// policies for common cases.
 //
-// The rules are those of security/integrity/ima/ima_policy.c in Linux 6.1 and 6.12
-// (ima_parse_add_rule, ima_parse_rule, ima_validate_rule, ima_match_rules), and of
-// Documentation/ABI/testing/ima_policy where both agree; the code wins where they
-// do not. What a kernel's configuration decides is judged when a [Target] has one, and
-// named otherwise.
+// The rules of the language are from security/integrity/ima/ima_policy.c in Linux 6.1 and
+// 6.12 (ima_parse_add_rule, ima_parse_rule, ima_validate_rule, ima_match_rules). If
+// Documentation/ABI/testing/ima_policy differs, the code counts. If a [Target] has the
+// kernel's configuration, Check uses it. Otherwise findings name the symbols that matter.
 //
-// Everything works on bytes in memory. Which LSM labels exist, who is logged in and what
-// is mounted when the policy is loaded is known to the device alone, and findings say so.
-// Trying a policy on files is left to cmd/imasign-build/internal/simulate, which asks
-// [Rule.Matches].
+// Everything works on bytes in memory. Only the device knows which LSM labels exist, who is
+// logged in and what is mounted when the policy is loaded. Findings say so.
+// cmd/imasign-build/internal/simulate tries a policy on files, with [Rule.Matches].
 //
-// All functions may be called from several goroutines at once.
+// Several goroutines may call all functions at the same time.
 package policy

@@ -6,13 +6,13 @@ import (
 	"github.com/imasign/imasign-build/internal/finding"
 )
 
-// What is certain of a policy that the hook of package initramfs loads. ima_write_policy
-// and ima_lsm_rule_init decide it.
+// This file has the checks of a policy that the hook of package initramfs loads, after
+// ima_write_policy and ima_lsm_rule_init of the kernel.
 
-// unknownYet refuses a label that no security module can know as long as it has no
-// policy: then ima_filter_rule_init finds none, and as the kernel's own rules are still
-// in force, ima_lsm_rule_init returns EINVAL. Smack makes labels as it meets them, and
-// AppArmor knows "unconfined" by itself.
+// unknownYet refuses a label that no security module can know before it has its own policy.
+// Then ima_filter_rule_init does not find the label, and ima_lsm_rule_init returns EINVAL,
+// because the kernel's built-in rules are still in force. Exceptions: Smack creates labels on
+// demand, and AppArmor always knows "unconfined".
 func (c *compiler) unknownYet(word Token, label Label, value string) *refusal {
 	if !c.target.Early || c.target.Labels {
 		return nil
@@ -29,17 +29,17 @@ func (c *compiler) unknownYet(word Token, label Label, value string) *refusal {
 			return nil
 		}
 	}
-	return refuse(word, RuleLabel, "%s=: in the initramfs no security module has its policy yet, so none knows the label, and the kernel refuses the first policy with such a rule; load these rules later, when that policy is loaded", label)
+	return refuse(word, RuleLabel, "%s=: in the initramfs no security module has its policy yet, so none knows the label, and the kernel refuses the first policy with such a rule: load these rules later, after the module's policy", label)
 }
 
-// smackLabel reports whether smk_parse_smack takes a label.
+// smackLabel reports whether smk_parse_smack accepts a label.
 func smackLabel(label string) bool {
 	const longest = 255
 	return len(label) <= longest && !strings.HasPrefix(label, "-") &&
 		!strings.ContainsFunc(label, func(r rune) bool { return r > '~' || r <= ' ' || strings.ContainsRune(`/"\'`, r) })
 }
 
-// page is the kernel's PAGE_SIZE, 4096 where the configuration does not say otherwise.
+// page returns the kernel's PAGE_SIZE in bytes: 4096, unless the configuration says otherwise.
 func (t Target) page() int {
 	for _, p := range []struct {
 		size    int
@@ -57,8 +57,8 @@ func (t Target) page() int {
 	return 4 << 10
 }
 
-// length judges a line by what the kernel takes of a write: a page less one byte. The
-// next byte is lost, and what is behind that is taken for another rule.
+// length checks the length of a line. The kernel accepts a page less one byte of a write. The
+// next byte is lost, and the rest is read as another rule.
 func (t Target) length(line int, text string) []finding.Finding {
 	most := t.page() - 1
 	switch {
@@ -66,20 +66,21 @@ func (t Target) length(line int, text string) []finding.Finding {
 		return nil
 	case !t.Early:
 		return []finding.Finding{newFinding(RuleLength, finding.Warn, line, most+1,
-			"more than %d bytes: written to securityfs as text, the line is cut here; the policy must be loaded by its path", most)}
-	case !strings.HasPrefix(text, "#"): // comments of this form are not written
+			"more than %d bytes: if the policy is written to securityfs as text, the line is cut here: load the policy by its path", most)}
+	case !strings.HasPrefix(text, "#"): // the hook does not write comments in the first column
 		return []finding.Finding{newFinding(RuleLength, finding.Refuse, line, most+1,
-			"more than %d bytes: the hook of the initramfs writes a line at a time, the kernel takes no more of a write, and the rest is lost or refused", most)}
+			"more than %d bytes: the hook of the initramfs writes one line at a time, and the kernel accepts no more in one write: the rest is lost or refused", most)}
 	}
 	return nil
 }
 
-// signedOnly refuses text where the kernel takes signed policies by their path alone.
+// signedOnly refuses a policy that is written as text if the kernel accepts only signed
+// policies, which are loaded by their path.
 func (t Target) signedOnly() []finding.Finding {
 	const symbol = "CONFIG_IMA_APPRAISE_REQUIRE_POLICY_SIGS"
 	if !t.Early || t.Config == nil || !t.Config.Builtin(symbol) {
 		return nil
 	}
 	return []finding.Finding{newFinding(RuleRequired, finding.Refuse, 0, 0,
-		"the kernel is built with %s: it takes signed policies alone, by their path, and the hook of the initramfs writes rules", symbol)}
+		"the kernel is built with %s: it accepts only signed policies that are loaded by their path, but the hook of the initramfs writes rules as text", symbol)}
 }

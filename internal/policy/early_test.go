@@ -9,14 +9,14 @@ import (
 	"github.com/imasign/imasign-build/internal/kernel"
 )
 
-// TestEarly: what is uncertain of a policy in general, and certain when the hook of the
-// initramfs loads it. tests/kernel has booted kernels say the same.
+// TestEarly checks findings that are certain if the hook of the initramfs loads the policy, and
+// only warnings otherwise. tests/kernel checks the same with booted kernels.
 func TestEarly(t *testing.T) {
 	const audit = "audit func=BPRM_CHECK\n"
 	long := audit[:len(audit)-1] + strings.Repeat(" ", 4075) + "fowner=0\n" // 4,104 bytes
 	for _, c := range []struct {
 		text   string
-		rule   string // that refuses; "" for none
+		rule   string // of the refusal; "" for none
 		config string
 		labels bool
 	}{
@@ -28,7 +28,7 @@ func TestEarly(t *testing.T) {
 		{text: "audit subj_user=system_u\n", rule: RuleLabel},
 		{text: "audit obj_type=bin_t\n", labels: true},
 		{text: audit + "# a comment\n\naudit func=MMAP_CHECK subj_type=init_t\n", rule: RuleLabel},
-		// Smack makes labels; it takes no others.
+		// Smack creates labels, but only of its own form.
 		{text: "audit obj_user=System\n"},
 		{text: "audit subj_user=_\n"},
 		{text: "audit obj_user=a/b\n", rule: RuleLabel},
@@ -37,11 +37,12 @@ func TestEarly(t *testing.T) {
 		{text: "audit obj_user=system_u\n", config: "+CONFIG_SECURITY_SMACK"},
 		{text: "audit obj_user=System\n", config: "6.12", rule: RuleLabel},
 		{text: "audit obj_type=System\n", config: "+CONFIG_SECURITY_SMACK", rule: RuleLabel},
-		// AppArmor has one profile from the start.
+		// AppArmor has one profile without a policy.
 		{text: "audit subj_role=unconfined\n"},
 		{text: "audit subj_role=unconfined\n", config: "-CONFIG_SECURITY_APPARMOR", rule: RuleLabel},
 		{text: "audit subj_role=/usr/bin/man\n", rule: RuleLabel},
-		// A write takes a page less one byte. Comments of the first column are not written.
+		// The kernel accepts a page less one byte in a write. The hook does not write comments
+		// in the first column.
 		{text: long, rule: RuleLength},
 		{text: long, config: "+CONFIG_ARM64_64K_PAGES"},
 		{text: audit[:len(audit)-1] + strings.Repeat(" ", 5000) + "\n"},
@@ -50,7 +51,7 @@ func TestEarly(t *testing.T) {
 		// The hook writes the newline.
 		{text: strings.TrimSuffix(audit, "\n")},
 		{text: "# nothing\n", rule: RuleEmpty},
-		// What a kernel that wants signatures does with text.
+		// Text for a kernel that requires signed policies.
 		{text: audit, config: "+CONFIG_IMA_APPRAISE_REQUIRE_POLICY_SIGS", rule: RuleRequired},
 		{text: "appraise func=POLICY_CHECK appraise_type=imasig\n" + audit},
 	} {
@@ -65,7 +66,7 @@ func TestEarly(t *testing.T) {
 			t.Errorf("%.60q (%s): refused by %q, want %q", c.text, c.config, got, c.rule)
 		}
 	}
-	// In general only a warning.
+	// Otherwise there is only a warning.
 	for _, text := range []string{"audit obj_type=bin_t\n", long} {
 		if findings := Check(parse(t, text), Target{}); finding.Refused(findings) || len(findings) == 0 {
 			t.Errorf("%.60q: %v", text, findings)

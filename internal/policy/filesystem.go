@@ -2,15 +2,15 @@ package policy
 
 import "slices"
 
-// fileSystem is a kind of file system, by both names that rules have for it.
+// fileSystem is a kind of file system, with both of its names in rules.
 type fileSystem struct {
 	name  string
 	magic uint64 // include/uapi/linux/magic.h
 }
 
-// pseudo lists file systems whose files the kernel makes, and which carry no
-// security.ima: those that the kernel's own appraise_tcb policy excepts.
-// vital says which ones a device does not boot without.
+// pseudo lists file systems whose files the kernel makes and that have no security.ima. The
+// kernel's built-in appraise_tcb policy exempts them. vital are the names of those that a
+// device needs to boot.
 func pseudo() (all []fileSystem, vital []string) {
 	return []fileSystem{
 		{"proc", 0x9fa0}, {"sysfs", 0x62656572}, {"debugfs", 0x64626720}, {"tmpfs", 0x01021994}, {"ramfs", 0x858458f6},

@@ -7,8 +7,8 @@ import (
 	"github.com/imasign/imasign-build/internal/kernel"
 )
 
-// FuzzParse holds that no file makes the package panic, that printing gives the file
-// back byte by byte, and that a rule that is taken is taken in its canonical form.
+// FuzzParse checks that no file makes the package panic, that printing returns the same bytes,
+// and that an accepted rule is also accepted in its canonical form.
 func FuzzParse(f *testing.F) {
 	for _, profile := range Profiles() {
 		text, err := Generate(profile.Name)
@@ -26,7 +26,7 @@ func FuzzParse(f *testing.F) {
 			return
 		}
 		if !bytes.Equal(p.text(), data) {
-			t.Fatalf("%q became %q", data, p.text())
+			t.Fatalf("%q is printed as %q", data, p.text())
 		}
 		for _, k := range []Target{
 			{},
@@ -47,7 +47,7 @@ func mustParse(t *testing.T, data []byte) *Policy {
 	t.Helper()
 	p, err := Parse(data)
 	if err != nil {
-		t.Skip("longer when written out")
+		t.Skip("too large in its canonical form")
 	}
 	return p
 }

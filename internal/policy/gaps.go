@@ -7,8 +7,8 @@ import (
 	"github.com/imasign/imasign-build/internal/kernel"
 )
 
-// policyCheck asks for what keeps policies signed. Only a rule that names the func
-// makes the kernel refuse policies that are written as text.
+// policyCheck checks that policies must be signed. Only a rule with func=POLICY_CHECK makes the
+// kernel refuse policies that are written as text.
 func (j *judge) policyCheck() {
 	c := j.target.Config
 	if j.first(Appraise, ^moments(0)) == nil || c != nil && c.Builtin("CONFIG_IMA_APPRAISE_REQUIRE_POLICY_SIGS") {
@@ -26,29 +26,29 @@ func (j *judge) policyCheck() {
 	case c.Builtin("CONFIG_IMA_WRITE_POLICY"):
 		j.add(nil, RulePolicyCheck, finding.Error, what+"root can load further rules as text, without a signature (CONFIG_IMA_WRITE_POLICY=y)")
 	default:
-		j.add(nil, RulePolicyCheck, finding.Note, what+"this kernel takes one policy, so nothing can be added to it; that the first one is signed must be seen to by what loads it")
+		j.add(nil, RulePolicyCheck, finding.Note, what+"this kernel accepts only one policy, so nothing can be added to it; the program that loads it must make sure that it is signed")
 	}
 }
 
-// gaps warns of appraisal that can be walked around.
+// gaps warns of appraisal that can be bypassed.
 func (j *judge) gaps() {
 	run, mapped := j.first(Appraise, asks(BprmCheck)), j.first(Appraise, asks(MmapCheck, MmapCheckReqProt))
 	switch {
 	case run != nil && mapped == nil:
-		j.add(run, RuleLibraries, finding.Warn, "programs are appraised, what they map is not (func=MMAP_CHECK): a changed library or dynamic loader runs inside of them")
+		j.add(run, RuleLibraries, finding.Warn, "programs are appraised, but not the files that they map (func=MMAP_CHECK): a changed library or dynamic loader runs inside them")
 	case mapped != nil && run == nil:
-		j.add(mapped, RuleScripts, finding.Warn, "mapped code is appraised, scripts are not (func=BPRM_CHECK): their interpreter only reads them")
+		j.add(mapped, RuleScripts, finding.Warn, "mapped code is appraised, but not scripts (func=BPRM_CHECK), which their interpreter only reads")
 	}
 }
 
-// measurements says what measuring as a whole costs.
+// measurements reports the effects of measuring.
 func (j *judge) measurements() {
 	measured := j.first(Measure, ^moments(0))
 	if measured == nil {
 		return
 	}
 	if j.first(Audit, ^moments(0)) == nil {
-		j.add(nil, RuleAuditMissing, finding.Note, "measures without an audit rule: which file had which digest is in the measurement list alone, which ends with the boot; an audit rule for the same files writes it to the audit log")
+		j.add(nil, RuleAuditMissing, finding.Note, "measures without an audit rule: the digests of files are only in the measurement list, which is lost at the next boot; an audit rule for the same files writes them to the audit log")
 	}
 	index := "10"
 	if c := j.target.Config; c != nil && c.Value("CONFIG_IMA_MEASURE_PCR_IDX") != "" {
@@ -56,13 +56,13 @@ func (j *judge) measurements() {
 	}
 	for _, r := range j.rules {
 		if r.Action == Measure && r.PCR == nil {
-			j.add(nil, RulePCR, finding.Note, "measurements extend PCR %s in the order of file accesses, which no two boots share: a disk key (LUKS) that is sealed to it cannot be unsealed", index)
+			j.add(nil, RulePCR, finding.Note, "measurements extend PCR %s in the order of file accesses, which differs at each boot: a disk key (LUKS) that is sealed to it cannot be unsealed", index)
 			return
 		}
 	}
 }
 
-// configuration holds the policy against how the kernel was built.
+// configuration checks the policy against the kernel's configuration.
 func (j *judge) configuration() {
 	verity := -1
 	for i, r := range j.rules {
@@ -74,7 +74,7 @@ func (j *judge) configuration() {
 	c := j.target.Config
 	if c == nil {
 		if verity >= 0 {
-			j.add(j.rules[verity], RuleConfig, finding.Warn, "digest_type=verity needs CONFIG_FS_VERITY; without it the rule is taken, and no file has such a digest")
+			j.add(j.rules[verity], RuleConfig, finding.Warn, "digest_type=verity needs CONFIG_FS_VERITY; without it the rule is accepted, but no file has such a digest")
 		}
 		return
 	}
@@ -83,18 +83,18 @@ func (j *judge) configuration() {
 		return
 	}
 	if r := j.first(Appraise, ^moments(0)); r != nil && !c.Builtin("CONFIG_IMA_APPRAISE") {
-		j.add(r, RuleAppraisalOff, finding.Error, "the kernel is built without CONFIG_IMA_APPRAISE: it takes appraise rules and does not act on them")
+		j.add(r, RuleAppraisalOff, finding.Error, "the kernel is built without CONFIG_IMA_APPRAISE: it accepts appraise rules, but ignores them")
 	}
 	if verity >= 0 && !c.Builtin("CONFIG_FS_VERITY") {
-		j.add(j.rules[verity], RuleConfig, finding.Error, "digest_type=verity needs CONFIG_FS_VERITY, which the kernel is built without: the rule is taken, and no file has such a digest")
+		j.add(j.rules[verity], RuleConfig, finding.Error, "digest_type=verity needs CONFIG_FS_VERITY, but the kernel is built without it: the rule is accepted, but no file has such a digest")
 	}
 	if !c.Builtin("CONFIG_IMA_WRITE_POLICY") {
-		j.add(nil, RuleOneLoad, finding.Note, "this kernel takes one policy in place of its own, and no further one (CONFIG_IMA_WRITE_POLICY is not set)")
+		j.add(nil, RuleOneLoad, finding.Note, "this kernel accepts only one policy in place of its built-in one (CONFIG_IMA_WRITE_POLICY is not set)")
 	}
 	j.required(c)
 }
 
-// required names rules that the kernel has before the policy's own.
+// required reports the kernel's built-in rules that come before those of the policy.
 func (j *judge) required(c *kernel.Config) {
 	var built []string
 	for _, b := range []struct{ symbol, hook string }{
@@ -106,6 +106,6 @@ func (j *judge) required(c *kernel.Config) {
 		}
 	}
 	if built != nil {
-		j.add(nil, RuleRequired, finding.Note, "the kernel is built with appraise rules for %s that come before this policy and demand signatures", strings.Join(built, ", "))
+		j.add(nil, RuleRequired, finding.Note, "the kernel is built with appraise rules for %s that come before this policy and require signatures", strings.Join(built, ", "))
 	}
 }

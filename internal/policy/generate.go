@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// errUnknownProfile is a name that is not among [Profiles].
+// errUnknownProfile means that a name is not one of [Profiles].
 var errUnknownProfile = errors.New("no such profile")
 
 // Profile is a policy for a common case.
@@ -16,21 +16,21 @@ type Profile struct {
 	parts   []part
 }
 
-// part is a rule with the comment above it.
+// part is a rule and the comment above it.
 type part struct{ why, rule string }
 
 // Profiles returns the profiles that [Generate] writes.
 func Profiles() []Profile {
 	return []Profile{
 		{"default", "root's programs, modules, firmware and policies need signatures", defaultProfile()},
-		{"strict", "every user's programs, and all that the kernel reads, need signatures", strictProfile()},
-		{"measure", "what root runs and the kernel reads is measured, nothing is refused", measureProfile()},
-		{"audit", "what is run and what the kernel reads is written to the audit log, nothing is refused", auditProfile()},
+		{"strict", "every user's programs, and all files that the kernel reads, need signatures", strictProfile()},
+		{"measure", "files that root runs or the kernel reads are measured, nothing is refused", measureProfile()},
+		{"audit", "files that are run, or read by the kernel, go to the audit log, nothing is refused", auditProfile()},
 	}
 }
 
-// Generate writes the policy of a profile, each rule explained by a comment. A
-// name that is not among [Profiles] is the only error.
+// Generate returns the policy of a profile, with a comment for each rule. It returns an error
+// only for a name that is not one of [Profiles].
 func Generate(name string) ([]byte, error) {
 	for _, p := range Profiles() {
 		if p.Name == name {
@@ -45,7 +45,7 @@ func (p Profile) bytes() []byte {
 	fmt.Fprintf(&b, "# IMA policy, profile %s:\n# %s.\n", p.Name, p.Summary)
 	b.WriteString("# The kernel takes the first rule that matches, for each kind of action.\n")
 	for _, part := range p.parts {
-		if part.why != "" { // one that has none belongs to the rule before it
+		if part.why != "" { // otherwise the comment of the rule before applies
 			b.WriteString("\n# " + strings.ReplaceAll(part.why, "\n", "\n# ") + "\n")
 		}
 		b.WriteString(part.rule + "\n")
@@ -53,17 +53,17 @@ func (p Profile) bytes() []byte {
 	return []byte(b.String())
 }
 
-// defaultProfile is the five rules of the meta-integrity layer, with the condition
-// on root where being root is what counts: modules, firmware and policies are loaded
-// by who has the capability, and by the kernel itself.
+// defaultProfile has the five rules of the meta-integrity layer. Only the rules for programs
+// have the condition on root: modules, firmware and policies are loaded by any process with
+// the capability, and by the kernel itself.
 func defaultProfile() []part {
 	return []part{
 		{"Code that root maps: libraries, the dynamic loader, programs. Signatures only: a\ndigest in security.ima could be made by whoever can write the file.\nOther users' processes are left out, so that they may run what they have built.",
 			"appraise func=MMAP_CHECK mask=MAY_EXEC euid=0 appraise_type=imasig"},
 		{"Programs and scripts that root runs.", "appraise func=BPRM_CHECK euid=0 appraise_type=imasig"},
-		{"Kernel modules, by whomever they are loaded. init_module gets EACCES from now on:\nonly finit_module shows the kernel a file. Compressed modules need\nCONFIG_MODULE_DECOMPRESS.",
+		{"Kernel modules, whoever loads them. init_module gets EACCES from now on:\nonly finit_module shows the kernel a file. Compressed modules need\nCONFIG_MODULE_DECOMPRESS.",
 			"appraise func=MODULE_CHECK appraise_type=imasig"},
-		{"Firmware files. A device goes without what is refused.", "appraise func=FIRMWARE_CHECK appraise_type=imasig"},
+		{"Firmware files. Devices do not get firmware that is refused.", "appraise func=FIRMWARE_CHECK appraise_type=imasig"},
 		{"Further policies: signed, and loaded by path. Rules written as text get EACCES.", "appraise func=POLICY_CHECK appraise_type=imasig"},
 	}
 }
@@ -78,7 +78,7 @@ func strictProfile() []part {
 		{"The kernel and the initramfs of kexec. kexec_load gets EACCES from now on.", "appraise func=KEXEC_KERNEL_CHECK appraise_type=imasig"},
 		{"", "appraise func=KEXEC_INITRAMFS_CHECK appraise_type=imasig"},
 		{"Further policies: signed, and loaded by path. Rules written as text get EACCES.", "appraise func=POLICY_CHECK appraise_type=imasig"},
-		{"Nothing but SHA-256 gets into security.ima. Who signs with others adds them; each\nmust be in the kernel when the policy is loaded.", "appraise func=SETXATTR_CHECK appraise_algos=sha256"},
+		{"Only SHA-256 may be written to security.ima. Add other algorithms if you sign with\nthem: each must be in the kernel when the policy is loaded.", "appraise func=SETXATTR_CHECK appraise_algos=sha256"},
 	}
 }
 

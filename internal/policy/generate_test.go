@@ -9,9 +9,9 @@ import (
 	"github.com/imasign/imasign-build/internal/kernel"
 )
 
-// TestProfilesAreTaken holds that each profile is without findings that count, on
-// kernels of every age that has its words, and that every rule is explained.
-func TestProfilesAreTaken(t *testing.T) {
+// TestProfilesAreAccepted checks that the profiles have no findings that matter, on each
+// kernel that has their words, and that every rule has a comment.
+func TestProfilesAreAccepted(t *testing.T) {
 	for _, profile := range Profiles() {
 		text, err := Generate(profile.Name)
 		if err != nil {

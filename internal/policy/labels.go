@@ -26,18 +26,18 @@ func (c *compiler) setSecurityLabel(word Token, label Label, value string) *refu
 	return nil
 }
 
-// module asks for a security module that has such labels. The first policy that is
-// loaded is refused for a label that none knows; later ones are taken, and the rule
-// matches nothing.
+// module checks that a security module has such labels. If no module knows a label, the
+// kernel refuses the first policy that is loaded. It accepts later ones, but the rule never
+// matches.
 func (c *compiler) module(word Token, label Label) *refusal {
-	const later = "; a later policy is taken, and the rule never matches"
+	const later = "; a later policy is accepted, but the rule never matches"
 	config := c.target.Config
 	if config == nil {
-		c.remark(word, RuleLabel, finding.Warn, "%s= needs CONFIG_IMA_LSM_RULES and a running security module that knows the label; otherwise the first policy to be loaded is refused%s", label, later)
+		c.remark(word, RuleLabel, finding.Warn, "%s= needs CONFIG_IMA_LSM_RULES and a running security module that knows the label; otherwise the first policy that is loaded is refused%s", label, later)
 		return nil
 	}
 	if !config.Builtin("CONFIG_IMA_LSM_RULES") {
-		return refuse(word, RuleLabel, "%s= needs CONFIG_IMA_LSM_RULES, which the kernel is built without: it refuses the first policy with such a rule%s", label, later)
+		return refuse(word, RuleLabel, "%s= needs CONFIG_IMA_LSM_RULES, but the kernel is built without it: it refuses the first policy with such a rule%s", label, later)
 	}
 	var known []string
 	for _, m := range []struct {
@@ -53,7 +53,7 @@ func (c *compiler) module(word Token, label Label) *refusal {
 		}
 	}
 	if len(known) == 0 {
-		return refuse(word, RuleLabel, "no security module in this kernel has %s=: it refuses the first policy with such a rule%s", label, later)
+		return refuse(word, RuleLabel, "no security module in this kernel supports %s=: the kernel refuses the first policy with such a rule%s", label, later)
 	}
 	c.remark(word, RuleLabel, finding.Warn, "%s= is refused unless %s is running and knows the label when the policy is loaded", label, strings.Join(known, " or "))
 	return nil

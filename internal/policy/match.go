@@ -2,16 +2,16 @@ package policy
 
 import "slices"
 
-// Access is a question that the kernel asks its policy (ima_match_policy): one of root's
-// processes is about to use a file.
+// Access is an access to a file by a process of root, for which the kernel searches its
+// policy (ima_match_policy).
 type Access struct {
 	Func           Func
-	Mask           Mask   // how the file is opened, with nothing else beside it
+	Mask           Mask   // how the file is opened, with only this bit
 	FOwner, FGroup uint32 // of the file
-	FSName         string // of its file system, as in /proc/filesystems; "" if it is not known
+	FSName         string // of its file system, as in /proc/filesystems; "" if not known
 }
 
-// Answer says whether a rule matches, as far as that can be known without the device.
+// Answer says whether a rule matches, as far as that is known without the device.
 type Answer int
 
 // The answers.
@@ -21,7 +21,7 @@ const (
 	Yes
 )
 
-// Matches answers whether a rule is about an access, as ima_match_rules does.
+// Matches says whether a rule matches an access, as ima_match_rules does.
 func (r *Rule) Matches(a Access) Answer {
 	asked := momentsOf(func(m moment) bool { return m == moment{a.Func, a.Mask.access()} })
 	if r.moments()&asked == 0 || !r.MatchesRoot() || !r.FOwner.has(a.FOwner) || !r.FGroup.has(a.FGroup) {
@@ -34,15 +34,15 @@ func (r *Rule) Matches(a Access) Answer {
 	return on
 }
 
-// MatchesRoot reports whether the conditions on the process are met by root's.
+// MatchesRoot reports whether a process of root meets the rule's conditions on the process.
 func (r *Rule) MatchesRoot() bool { return r.UID.has(0) && r.GID.has(0) }
 
-// CanMatch reports whether the rule matches anything at all that one of the hooks asks.
+// CanMatch reports whether the rule can match any access of one of the hooks.
 func (r *Rule) CanMatch(hooks ...Func) bool { return r.moments()&asks(hooks...) != 0 }
 
-// OnFileSystem answers whether files on a file system of this name, "" if it is not
-// known, meet the rule's fsname= and fsmagic=. What is not known is a disk's: those of
-// which the kernel makes the files carry no signatures.
+// OnFileSystem says whether files on a file system of this name meet the rule's fsname= and
+// fsmagic=. If the name is "", it is not known, and the file system is assumed to be on a
+// disk: file systems whose files the kernel makes have no signatures.
 func (r *Rule) OnFileSystem(name string) Answer {
 	if r.FSName == "" && r.FSMagic == nil {
 		return Yes

@@ -25,7 +25,7 @@ func TestMatches(t *testing.T) {
 		{"measure fsname=xfs", opened, Maybe},
 		{"measure fsmagic=0xef53", run, Yes},
 		{"measure fsmagic=0x9fa0", run, No},
-		{"measure fsmagic=0x9fa0", opened, No}, // proc's files have no signatures
+		{"measure fsmagic=0x9fa0", opened, No}, // files of proc have no signatures
 		{"measure fsmagic=0x73717368", opened, Maybe},
 		{"measure fsmagic=0xef53", Access{Func: BprmCheck, Mask: MayExec, FSName: "bcachefs"}, Maybe},
 		{"measure obj_type=x", run, Maybe},

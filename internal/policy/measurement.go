@@ -31,7 +31,7 @@ func (c *compiler) setPCR(word Token, value string) *refusal {
 	text, minus := strings.CutPrefix(value, "-")
 	n, err := number(text, 10)
 	if err != nil || minus && strings.HasPrefix(text, "+") || n >= 64 || minus && n > 0 {
-		return refuse(word, RuleNumber, "pcr=%s: it is a decimal number from 0 to 63, and to 31 on 32-bit kernels", value)
+		return refuse(word, RuleNumber, "pcr=%s: must be a decimal number from 0 to 63, or to 31 on 32-bit kernels", value)
 	}
 	if c.set&flagPCR != 0 {
 		c.remark(word, RuleIgnored, finding.Warn, "pcr= is given twice: the kernel keeps the last, pcr=%d", n)
@@ -42,8 +42,8 @@ func (c *compiler) setPCR(word Token, value string) *refusal {
 	return nil
 }
 
-// templates are the names in builtin_templates of ima_template.c, with their formats,
-// which the kernel takes for a name as well. It is never written to.
+// templates are the names in builtin_templates of the kernel's ima_template.c, with their
+// formats, which the kernel also accepts as names. Nothing writes to it.
 var templates = [...]struct{ name, format string }{
 	{"ima", "d|n"}, {"ima-ng", "d-ng|n-ng"}, {"ima-sig", "d-ng|n-ng|sig"}, {"ima-ngv2", "d-ngv2|n-ng"}, {"ima-sigv2", "d-ngv2|n-ng|sig"},
 	{"ima-buf", "d-ng|n-ng|buf"}, {"ima-modsig", "d-ng|n-ng|sig|d-modsig|modsig"},
@@ -52,7 +52,7 @@ var templates = [...]struct{ name, format string }{
 
 func (c *compiler) setTemplate(word Token, value string) *refusal {
 	if c.rule.Action == "" {
-		return refuse(word, RuleOrder, "template= stands before the action: the kernel takes it after measure only")
+		return refuse(word, RuleOrder, "template= comes before the action: the kernel accepts it only after measure")
 	}
 	if c.rule.Action != Measure {
 		return refuse(word, RuleNotForAction, "template= is for measure, not for %s", c.rule.Action)
@@ -65,13 +65,13 @@ func (c *compiler) setTemplate(word Token, value string) *refusal {
 	}
 	switch {
 	case value == "ima-sigv3":
-		return refuse(word, RuleValue, "template=ima-sigv3: no kernel has it, though its documentation names it; ima-sigv2 is meant")
+		return refuse(word, RuleValue, "template=ima-sigv3: no kernel has it, although the kernel's documentation names it: use ima-sigv2")
 	case name == "":
-		return refuse(word, RuleValue, "template=%s: no template of the kernel", value)
+		return refuse(word, RuleValue, "template=%s: the kernel has no such template", value)
 	case (name == "ima-ngv2" || name == "ima-sigv2") && c.target.Version.Before(5, 19):
-		return refuse(word, RuleNewer, "template=%s is understood since Linux 5.19", value)
+		return refuse(word, RuleNewer, "template=%s needs Linux 5.19", value)
 	case name == "evm-sig" && c.target.Version.Before(5, 14):
-		return refuse(word, RuleNewer, "template=%s is understood since Linux 5.14", value)
+		return refuse(word, RuleNewer, "template=%s needs Linux 5.14", value)
 	case c.rule.Template != "":
 		return refuse(word, RuleRepeated, "template= is given twice")
 	}

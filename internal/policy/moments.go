@@ -22,16 +22,16 @@ func (m Mask) access() access {
 	return accessAppend
 }
 
-// moment is a question that the kernel asks its policy: ima_match_policy with a func
-// and the access that goes with it.
+// moment is an occasion on which the kernel searches its policy: a call of ima_match_policy
+// with a func and an access.
 type moment struct {
 	hook   Func
 	access access
 }
 
-// allMoments is every question there is, from ima_main.c. Files are opened with
-// what build_open_flags makes of open's flags, which is never MAY_APPEND alone, and
-// with MAY_EXEC alone for execution. It is never written to.
+// allMoments are all such occasions, from the kernel's ima_main.c. The access of an opened file
+// is what build_open_flags makes of the flags of open. It is never only MAY_APPEND. For
+// execution it is only MAY_EXEC. Nothing writes to it.
 var allMoments = [...]moment{
 	{FileCheck, accessRead}, {FileCheck, accessWrite}, {FileCheck, accessRead | accessWrite},
 	{FileCheck, accessRead | accessAppend}, {FileCheck, accessWrite | accessAppend}, {FileCheck, accessRead | accessWrite | accessAppend},
@@ -42,10 +42,10 @@ var allMoments = [...]moment{
 	{KexecCmdline, 0}, {KeyCheck, 0}, {CriticalData, 0},
 }
 
-// moments is a set of them, a bit for each.
+// moments is a set of moments, with a bit for each.
 type moments uint32
 
-// momentsOf collects what a condition holds for.
+// momentsOf returns the set of moments for which holds returns true.
 func momentsOf(holds func(moment) bool) moments {
 	var set moments
 	for i, m := range allMoments {
@@ -56,7 +56,7 @@ func momentsOf(holds func(moment) bool) moments {
 	return set
 }
 
-// moments returns when a rule can match.
+// moments returns the moments at which a rule can match.
 func (r *Rule) moments() moments {
 	if !r.someoneMatches() {
 		return 0
@@ -75,7 +75,7 @@ func (r *Rule) moments() moments {
 	})
 }
 
-// someoneMatches is false if no id can meet a condition, as uid<0.
+// someoneMatches reports false if no id can meet a condition, such as uid<0.
 func (r *Rule) someoneMatches() bool {
 	for _, id := range []*ID{r.UID, r.GID, r.FOwner, r.FGroup} {
 		if _, _, ok := id.bounds(); !ok {
@@ -85,7 +85,7 @@ func (r *Rule) someoneMatches() bool {
 	return true
 }
 
-// asks returns the moments of a func.
+// asks returns the moments of these funcs.
 func asks(hooks ...Func) moments {
 	return momentsOf(func(m moment) bool {
 		for _, hook := range hooks {
@@ -97,7 +97,7 @@ func asks(hooks ...Func) moments {
 	})
 }
 
-// writes returns the moments in which a file is opened for writing.
+// writes returns the moments at which a file is opened for writing.
 func writes() moments {
 	return momentsOf(func(m moment) bool { return m.hook == FileCheck && m.access&accessWrite != 0 })
 }

@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// MaxSize is the largest policy that is read. The kernel's own limit is 2 GiB; the
+// MaxSize is the maximum size of a policy in bytes. The kernel's limit is 2 GiB, but the
 // largest policies in use have a few kilobytes.
 const MaxSize = 1 << 20
 
-// ErrTooLarge is a file that is no policy by its size.
-var ErrTooLarge = errors.New("larger than 1 MiB, which no policy is")
+// ErrTooLarge means that a file is larger than MaxSize.
+var ErrTooLarge = errors.New("larger than 1 MiB: this is not a policy")
 
 // Policy is a policy file. Its bytes are the concatenation of its lines.
 type Policy struct {
@@ -25,17 +25,17 @@ type Line struct {
 	Number int     // from 1
 	Text   string  // without the newline
 	End    string  // "\n", or "" for a last line without one
-	Words  []Token // of a rule; none for a comment or an empty line
+	Words  []Token // the words of a rule; none for a comment or an empty line
 }
 
-// Token is a word of a line: what is between spaces and tabs.
+// Token is a word of a line. Words are separated by spaces and tabs.
 type Token struct {
-	Column int // of its first byte, from 1
+	Column int // of its first byte, in bytes from 1
 	Text   string
 }
 
-// Parse reads a policy. No content is wrong for it: what the kernel would refuse is
-// [Check]'s to say. The only error is [ErrTooLarge].
+// Parse reads a policy. It accepts any content: [Check] reports what the kernel would refuse.
+// The only error is [ErrTooLarge].
 func Parse(data []byte) (*Policy, error) {
 	if len(data) > MaxSize {
 		return nil, ErrTooLarge
@@ -54,7 +54,7 @@ func Parse(data []byte) (*Policy, error) {
 	return p, nil
 }
 
-// Read is [Parse] of all that a reader has.
+// Read reads a policy from r as [Parse] does.
 func Read(r io.Reader) (*Policy, error) {
 	data, err := io.ReadAll(io.LimitReader(r, MaxSize+1))
 	if err != nil {
@@ -63,9 +63,9 @@ func Read(r io.Reader) (*Policy, error) {
 	return Parse(data)
 }
 
-// split cuts a line at spaces and tabs, as ima_parse_rule does. A line is a comment
-// if # is its first word's first byte; a # further on is no comment to the kernel.
-// A NUL ends the line.
+// split splits a line at spaces and tabs, as ima_parse_rule does. A line is a comment if its
+// first word begins with #. For the kernel a later # does not begin a comment. A NUL ends the
+// line.
 func split(text string) []Token {
 	text, _, _ = strings.Cut(text, "\x00")
 	var words []Token

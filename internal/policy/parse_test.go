@@ -12,7 +12,7 @@ func TestParseKeepsBytes(t *testing.T) {
 		"", "\n", "\n\n", "measure", "measure\n", "# a\r\n\tmeasure  func=BPRM_CHECK \n\n", "\x00", "a\x00b\nc", "\xff\xfe\n", " ", strings.Repeat("x", 1<<16),
 	} {
 		if got := parse(t, text).text(); string(got) != text {
-			t.Errorf("%q became %q", text, got)
+			t.Errorf("%q is printed as %q", text, got)
 		}
 	}
 }

@@ -37,7 +37,7 @@ func (j *judge) add(r *Rule, rule string, severity finding.Severity, format stri
 	j.findings = append(j.findings, newFinding(rule, severity, line, 0, format, args...))
 }
 
-// first returns the first rule that does an action at one of the moments.
+// first returns the first rule with this action that can match at one of the moments.
 func (j *judge) first(action Action, when moments) *Rule {
 	i := slices.IndexFunc(j.rules, func(r *Rule) bool { return r.Action == action && r.moments()&when != 0 })
 	if i < 0 {
@@ -46,7 +46,7 @@ func (j *judge) first(action Action, when moments) *Rule {
 	return j.rules[i]
 }
 
-// byFile are the funcs that ask about files that anybody may have made.
+// byFile returns the moments of the funcs for files that any user may have made.
 func byFile() moments { return asks(FileCheck, MmapCheck, MmapCheckReqProt, BprmCheck, CredsCheck) }
 
 func (i *ID) onlyRoot() bool {
@@ -59,18 +59,18 @@ func (j *judge) measuring(r *Rule) {
 		return
 	}
 	if r.moments()&byFile() != 0 && r.anywhere() && !r.FOwner.onlyRoot() && !r.UID.onlyRoot() {
-		j.add(r, RuleEventLog, finding.Warn, "measures files that any user can make and run: each new content is an entry in kernel memory until the next boot, and users can make them without end; fowner=0 or uid=0 would bound it")
+		j.add(r, RuleEventLog, finding.Warn, "measures files that any user can make and run: each new content is an entry in kernel memory until the next boot, and users can make any number of them; fowner=0 or uid=0 limits them")
 	}
 	if r.PCR == nil {
 		return
 	}
 	switch pcr := *r.PCR; {
 	case pcr >= 24:
-		j.add(r, RulePCR, finding.Warn, "pcr=%d: a TPM has PCRs 0 to 23; the kernel takes the rule, and extending fails", pcr)
+		j.add(r, RulePCR, finding.Warn, "pcr=%d: a TPM has PCRs 0 to 23; the kernel accepts the rule, but cannot extend the PCR", pcr)
 	case pcr == 16 || pcr == 23:
 		j.add(r, RulePCR, finding.Warn, "pcr=%d can be reset by user space: its value proves nothing", pcr)
 	case pcr != 10:
-		j.add(r, RulePCR, finding.Warn, "pcr=%d belongs to firmware, boot loader or systemd, and disk keys (LUKS) are sealed to such: extending it by file accesses, whose order changes, keeps them from being unsealed", pcr)
+		j.add(r, RulePCR, finding.Warn, "pcr=%d belongs to the firmware, the boot loader or systemd, and disk keys (LUKS) are sealed to such PCRs: measurements extend it in the order of file accesses, which differs at each boot, so the keys cannot be unsealed", pcr)
 	}
 }
 
@@ -81,12 +81,12 @@ func (j *judge) appraising(r *Rule) {
 	j.digest(r)
 	j.writing(r)
 	if r.DirectIO {
-		j.add(r, RuleDirectIO, finding.Warn, "permit_directio: a program that opens a file with O_DIRECT gets it whatever its appraisal says")
+		j.add(r, RuleDirectIO, finding.Warn, "permit_directio: a program that opens a file with O_DIRECT gets it even if its appraisal fails")
 	}
 	switch r.Func {
 	case ModuleCheck:
 		if c := j.target.Config; c == nil || !c.Builtin("CONFIG_MODULE_SIG_FORCE") {
-			j.add(r, RuleModuleLoading, finding.Note, "init_module gets EACCES from now on (unless module.sig_enforce is on): modules must be loaded by finit_module, and compressed ones be unpacked by the kernel (CONFIG_MODULE_DECOMPRESS)")
+			j.add(r, RuleModuleLoading, finding.Note, "init_module gets EACCES from now on (unless module.sig_enforce is on): modules must be loaded by finit_module, and the kernel must unpack compressed modules (CONFIG_MODULE_DECOMPRESS)")
 		}
 	case FirmwareCheck:
 		j.add(r, RuleFirmware, finding.Note, "firmware that user space writes to /sys/class/firmware is refused from now on")
@@ -96,11 +96,11 @@ func (j *judge) appraising(r *Rule) {
 	switch r.Func {
 	case ModuleCheck, FirmwareCheck, PolicyCheck, KexecKernelCheck, KexecInitramfsCheck:
 		if r.UID != nil {
-			j.add(r, RuleUsers, finding.Warn, "%s is a question of capabilities, not of being root: a process with another id and the capability is not covered; leave the condition on uid or euid out", r.Func)
+			j.add(r, RuleUsers, finding.Warn, "%s depends on capabilities, not on being root: the rule does not cover a process that has the capability, but another id; leave out the condition on uid or euid", r.Func)
 		}
 	case BprmCheck, MmapCheck, MmapCheckReqProt, CredsCheck:
 		if r.UID.onlyRoot() {
-			j.add(r, RuleUsers, finding.Note, "what other users than root run is not appraised")
+			j.add(r, RuleUsers, finding.Note, "programs that other users than root run are not appraised")
 		}
 	}
 }
@@ -115,40 +115,40 @@ func (j *judge) digest(r *Rule) {
 	case PolicyCheck, ModuleCheck, KexecKernelCheck, KexecInitramfsCheck:
 		severity = finding.Error
 	}
-	j.add(r, RuleDigest, severity, "no appraise_type=imasig: a digest in security.ima is enough, which whoever can write the file and its attributes can make; only EVM's HMAC would stand against that")
+	j.add(r, RuleDigest, severity, "no appraise_type=imasig: a digest in security.ima is enough, and anybody who can write the file and its attributes can make one; only EVM's HMAC prevents that")
 }
 
-// writing warns of rules that are asked when files are opened for writing, or that
-// running systems' own files do not pass.
+// writing warns of rules that apply when files are opened for writing, or that refuse files
+// that a running system makes.
 func (j *judge) writing(r *Rule) {
 	if r.onReadOnly() || r.moments()&asks(FileCheck) == 0 {
 		return
 	}
 	if r.moments()&writes() != 0 {
-		j.add(r, RuleUnwritable, finding.Warn, "is asked when a file is opened for writing: one with a signature gets EACCES then; mask=MAY_EXEC or MAY_READ, or another func, would leave writing alone")
+		j.add(r, RuleUnwritable, finding.Warn, "applies when a file is opened for writing: a file with a signature gets EACCES then; use mask=MAY_EXEC or MAY_READ, or another func, to allow writing")
 	}
 	if r.AppraiseType != AnyValue {
-		j.add(r, RuleFreeze, finding.Warn, "demands signatures of files that are opened: what the device itself has written (logs, state, caches) gets EACCES when it is opened again; restrict the rule to the signed file system by fsuuid= or fsname=")
+		j.add(r, RuleFreeze, finding.Warn, "requires signatures of files that are opened: files that the device has written (logs, state, caches) get EACCES when they are opened again; restrict the rule to the signed file system by fsuuid= or fsname=")
 	}
 }
 
-// excepting warns of exceptions that take more than they seem to.
+// excepting warns of exceptions that exempt more than they seem to.
 func (j *judge) excepting(r *Rule, later []*Rule) {
 	if r.Action != DontAppraise {
 		return
 	}
 	if r.Func != AnyFunc && j.target.Version.Before(6, 1) {
-		j.add(r, RuleDropsXattr, finding.Error, "chmod, chown and touch of a file that matches remove its security.ima, whatever func the rule has: kernels before 6.1 do so, and the file is then refused wherever it is appraised")
+		j.add(r, RuleDropsXattr, finding.Error, "in kernels before 6.1, chmod, chown and touch of a matching file remove its security.ima, whatever func the rule has: the file is then refused wherever it is appraised")
 	}
 	code := r.moments() & asks(BprmCheck, MmapCheck, MmapCheckReqProt)
 	for _, f := range []fileSystem{{"tmpfs", 0x01021994}, {"ramfs", 0x858458f6}} {
 		if code != 0 && f.names(r) && slices.ContainsFunc(later, func(l *Rule) bool { return l.Action == Appraise && l.moments()&code != 0 && l.meets(r) }) {
-			j.add(r, RuleExempt, finding.Warn, "programs on %s run without appraisal, as the exception stands before the rules for them: except func=FILE_CHECK only, or mount it noexec", f.name)
+			j.add(r, RuleExempt, finding.Warn, "programs on %s run without appraisal, because the exception comes before the rules for them: exempt only func=FILE_CHECK, or mount it noexec", f.name)
 		}
 	}
 }
 
-// pseudo warns of rules that ask for attributes of files that have none.
+// pseudo warns of rules for files of the kernel's own file systems, which have no security.ima.
 func (j *judge) pseudo(r *Rule, earlier []*Rule) {
 	except := map[Action]Action{Appraise: DontAppraise, Measure: DontMeasure}[r.Action]
 	open := r.moments() & asks(FileCheck)
@@ -171,7 +171,7 @@ func (j *judge) pseudo(r *Rule, earlier []*Rule) {
 			bare.FSName, bare.FSMagic = "", nil
 			return bare.covers(r)
 		})
-		if excepted || r.Action == Measure && f.name == "ramfs" { // as in the kernel's own policy
+		if excepted || r.Action == Measure && f.name == "ramfs" { // the kernel's built-in policy measures it too
 			continue
 		}
 		missing = append(missing, f.name)
@@ -185,11 +185,11 @@ func (j *judge) pseudo(r *Rule, earlier []*Rule) {
 	case r.Action == Appraise:
 		j.add(r, RulePseudo, severity, "no %s before it for %s: their files have no security.ima and get EACCES, and the device does not boot", except, list)
 	default:
-		j.add(r, RulePseudo, severity, "no %s before it for %s: their files change all the time, and each content is an entry in kernel memory", except, list)
+		j.add(r, RulePseudo, severity, "no %s before it for %s: their files change all the time, and each new content is an entry in kernel memory", except, list)
 	}
 }
 
-// named warns of rules for one of these file systems by its name.
+// named warns of rules that name one of these file systems.
 func (j *judge) named(r *Rule, earlier []*Rule, all []fileSystem, vital []string) {
 	excepted := func(e *Rule) bool { return e.Action == DontAppraise && e.covers(r) }
 	if r.Action != Appraise || r.FSUUID != nil || len(r.Labels) > 0 || slices.ContainsFunc(earlier, excepted) {
@@ -201,7 +201,7 @@ func (j *judge) named(r *Rule, earlier []*Rule, all []fileSystem, vital []string
 		case f.name != "tmpfs" && f.name != "ramfs" && slices.Contains(vital, f.name):
 			j.add(r, RulePseudo, finding.Error, "appraises files of %s, which have no security.ima and get EACCES: the device does not boot", f.name)
 		default:
-			j.add(r, RulePseudo, finding.Warn, "appraises files of %s, where whoever makes a file gives it no security.ima: it gets EACCES", f.name)
+			j.add(r, RulePseudo, finding.Warn, "appraises files of %s, which are made without security.ima and get EACCES", f.name)
 		}
 	}
 }

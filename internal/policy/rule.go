@@ -8,21 +8,20 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// Rule is a rule as values. Conditions that are nil or zero are not there.
+// Rule is a parsed rule. A condition that is nil or zero is not in the rule.
 type Rule struct {
-	Line   int // of the file that it comes from, 0 for none
+	Line   int // number of its line in the file; 0 for none
 	Action Action
 	Func   Func
 	Mask   Mask
-	// AnyOf says that Mask has a ^: it matches when its bit is among others, and
-	// not only alone.
+	// AnyOf says that Mask has a ^. Then the mask also matches accesses with further bits.
 	AnyOf bool
 
 	FSMagic *uint64   // statfs f_type
 	FSName  string    // as in /proc/filesystems
 	FSUUID  *[16]byte // of the superblock, in the order of its text
 
-	UID    *ID // of the process; an effective one matches the saved and the real one as well for who may change them
+	UID    *ID // of the process; for a process that may change its ids, an effective id also matches the saved and real ids
 	GID    *ID
 	FOwner *ID // of the file
 	FGroup *ID
@@ -32,7 +31,7 @@ type Rule struct {
 	AppraiseType   AppraiseType
 	Verity         bool // digest_type=verity
 	CheckBlacklist bool
-	Algorithms     []ima.HashID // that security.ima may use; nil for all
+	Algorithms     []ima.HashID // allowed in security.ima; nil for all
 	DirectIO       bool         // permit_directio
 
 	PCR      *int
@@ -48,8 +47,8 @@ type ID struct {
 	Number    uint32
 }
 
-// bounds are the smallest and the largest id that match; ok is false if none does.
-// 4294967295 is the kernel's "no id" and is no one's.
+// bounds returns the smallest and the largest id that match. ok is false if no id matches.
+// 4294967295 is the kernel's value for "no id", so nobody has it.
 func (i *ID) bounds() (low, high uint32, ok bool) {
 	const last = 1<<32 - 2
 	switch {
@@ -69,8 +68,8 @@ func (i *ID) has(id uint32) bool {
 	return ok && low <= id && id <= high
 }
 
-// String returns the rule in the order that the kernel prints rules in, which it
-// also reads: digest_type comes before appraise_type.
+// String returns the text of the rule, with its words in the order in which the kernel prints
+// them. The kernel also accepts that order: digest_type comes before appraise_type.
 func (r *Rule) String() string {
 	words := []string{string(r.Action)}
 	add := func(format string, args ...any) { words = append(words, fmt.Sprintf(format, args...)) }

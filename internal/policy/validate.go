@@ -7,7 +7,7 @@ import (
 	"github.com/imasign/imasign-build/internal/finding"
 )
 
-// What ima_validate_rule lets a func have.
+// The flags that ima_validate_rule allows for each func.
 const (
 	flagsOwner   = flagUID | flagGID | flagFOwner | flagFGroup | flagEUID | flagEGID
 	flagsFS      = flagFSMagic | flagFSName | flagFSUUID
@@ -15,11 +15,11 @@ const (
 	flagsImage   = flagsFile&^flagVerity | flagModsig | flagBlacklist
 	flagsCmdline = flagFunc | flagsFS | flagsOwner | flagPCR | flagSubjObj
 	flagsBuffer  = flagFunc | flagUID | flagGID | flagPCR
-	// A security module's label is not looked at, and not refused either.
+	// A security module's label is ignored, but not refused.
 	flagsSetxattr = flagFunc | flagAlgorithms | flagSubjObj
 )
 
-// allowed returns what a func takes.
+// allowed returns the flags that the rule's func may have.
 func (c *compiler) allowed() flag {
 	switch c.rule.Func {
 	case ModuleCheck, KexecKernelCheck, KexecInitramfsCheck:
@@ -36,55 +36,55 @@ func (c *compiler) allowed() flag {
 	return flagsFile
 }
 
-// validate is ima_validate_rule: which words go together.
+// validate checks the combination of words, as ima_validate_rule does.
 func (c *compiler) validate(first Token) *refusal {
 	if c.rule.Action == "" {
 		return refuse(first, RuleNoAction, "no action: a rule starts with measure, dont_measure, appraise, dont_appraise, audit, hash or dont_hash")
 	}
 	if c.set&flagPCR != 0 && c.rule.Action != Measure {
-		return refuse(c.word1(flagPCR), RuleNotForAction, "pcr= is for measure, not for %s", c.rule.Action)
+		return refuse(c.wordOf(flagPCR), RuleNotForAction, "pcr= is for measure, not for %s", c.rule.Action)
 	}
 	if f := c.set & (flagSignature | flagModsig | flagBlacklist | flagAlgorithms); f != 0 && c.rule.Action != Appraise {
-		word := c.word1(f)
+		word := c.wordOf(f)
 		return refuse(word, RuleNotForAction, "%s is for appraise, not for %s", leading(word.Text), c.rule.Action)
 	}
 	if r := c.validateAction(); r != nil {
 		return r
 	}
 	if f := c.set &^ c.allowed(); f != 0 {
-		word := c.word1(f)
-		return refuse(word, RuleNotForFunc, "%s does not go with %s%s", word.Text, c.funcName(), c.instead(f))
+		word := c.wordOf(f)
+		return refuse(word, RuleNotForFunc, "%s is not allowed with %s%s", word.Text, c.funcName(), c.instead(f))
 	}
 	if c.set&flagBlacklist != 0 && c.set&flagModsig == 0 {
-		return refuse(c.word1(flagBlacklist), RuleMissing, "appraise_flag=check_blacklist needs appraise_type=imasig|modsig before Linux 6.6")
+		return refuse(c.wordOf(flagBlacklist), RuleMissing, "appraise_flag=check_blacklist needs appraise_type=imasig|modsig before Linux 6.6")
 	}
 	if c.rule.Action == Appraise && c.set&flagVerity != 0 && c.set&flagSignature == 0 {
-		return refuse(c.word1(flagVerity), RuleMissing, "appraise with digest_type=verity needs appraise_type=sigv3")
+		return refuse(c.wordOf(flagVerity), RuleMissing, "appraise with digest_type=verity needs appraise_type=sigv3")
 	}
 	c.ignored()
 	return nil
 }
 
-// validateAction refuses actions that a func does not know.
+// validateAction refuses actions that the func does not support.
 func (c *compiler) validateAction() *refusal {
 	switch c.rule.Func {
 	case KexecCmdline, KeyCheck, CriticalData:
 		if c.rule.Action.Class() != Measure {
-			return refuse(c.action, RuleNotForFunc, "func=%s is measured only: measure or dont_measure, not %s", c.rule.Func, c.rule.Action)
+			return refuse(c.action, RuleNotForFunc, "func=%s is for measure and dont_measure, not for %s", c.rule.Func, c.rule.Action)
 		}
 	case SetxattrCheck:
 		if c.rule.Action != Appraise {
-			return refuse(c.action, RuleNotForFunc, "func=SETXATTR_CHECK takes appraise only, not %s", c.rule.Action)
+			return refuse(c.action, RuleNotForFunc, "func=SETXATTR_CHECK is for appraise, not for %s", c.rule.Action)
 		}
 		if c.set&flagAlgorithms == 0 {
-			return refuse(c.word1(flagFunc), RuleMissing, "func=SETXATTR_CHECK needs appraise_algos=")
+			return refuse(c.wordOf(flagFunc), RuleMissing, "func=SETXATTR_CHECK needs appraise_algos=")
 		}
 	}
 	return nil
 }
 
-// word1 returns the first word, in the line's order, that set one of the flags.
-func (c *compiler) word1(f flag) Token {
+// wordOf returns the first word of the line that set one of the flags.
+func (c *compiler) wordOf(f flag) Token {
 	var first Token
 	for ; f != 0; f &= f - 1 {
 		word := c.at[bits.TrailingZeros32(uint32(f))]
@@ -102,7 +102,7 @@ func (c *compiler) funcName() string {
 	return "func=" + string(c.rule.Func)
 }
 
-// instead says where a condition that a func does not take belongs.
+// instead says which func a refused condition belongs to.
 func (c *compiler) instead(f flag) string {
 	switch {
 	case f&flagKeyrings != 0:
@@ -112,26 +112,26 @@ func (c *compiler) instead(f flag) string {
 	case f&(flagModsig|flagBlacklist) != 0:
 		return ": appended signatures are for MODULE_CHECK, KEXEC_KERNEL_CHECK and KEXEC_INITRAMFS_CHECK"
 	case f&flagVerity != 0:
-		return ": fs-verity digests are for files that are opened, mapped or executed"
+		return ": fs-verity digests are only for files that are opened, mapped or executed"
 	}
 	return ""
 }
 
-// ignored names what the kernel takes and does not look at.
+// ignored reports words that the kernel accepts, but ignores.
 func (c *compiler) ignored() {
 	r := &c.rule
 	switch {
 	case (r.Func == KeyCheck || r.Func == CriticalData) && c.set&flagGID != 0:
-		word := c.word1(flagGID)
-		c.remark(word, RuleIgnored, finding.Warn, "%s: the kernel takes it with func=%s, and never compares it", word.Text, r.Func)
+		word := c.wordOf(flagGID)
+		c.remark(word, RuleIgnored, finding.Warn, "%s: the kernel accepts it with func=%s, but never compares it", word.Text, r.Func)
 	case r.Func == SetxattrCheck && c.set&flagSubjObj != 0:
-		word := c.word1(flagSubjObj)
-		c.remark(word, RuleIgnored, finding.Warn, "%s: the kernel takes it with func=SETXATTR_CHECK, and never compares it: the rule is for every file", word.Text)
+		word := c.wordOf(flagSubjObj)
+		c.remark(word, RuleIgnored, finding.Warn, "%s: the kernel accepts it with func=SETXATTR_CHECK, but never compares it: the rule is for every file", word.Text)
 	}
 	if (r.Action.Class() != Appraise || r.Action == DontAppraise) && r.DirectIO {
-		c.remark(c.word1(flagDirectIO), RuleDirectIO, finding.Warn, "permit_directio of this rule counts for every appraise rule that matches the same file")
+		c.remark(c.wordOf(flagDirectIO), RuleDirectIO, finding.Warn, "permit_directio of this rule applies to every appraise rule that matches the same file")
 	}
 	if r.Verity && strings.HasPrefix(string(r.Action), "dont_") {
-		c.remark(c.word1(flagVerity), RuleIgnored, finding.Warn, "digest_type=verity is no condition: %s excepts files without fs-verity as well", r.Action)
+		c.remark(c.wordOf(flagVerity), RuleIgnored, finding.Warn, "digest_type=verity is not a condition: %s also exempts files without fs-verity", r.Action)
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/imasign/imasign-build/internal/finding"
 )
 
-// number reads what kstrtoul does: digits, a plus sign before them, in base 16 an
-// 0x between. The kernel's unsigned long is taken to have 64 bits.
+// number reads a number as kstrtoul does: digits after an optional plus sign and, in base 16,
+// an optional 0x. It assumes an unsigned long of 64 bits.
 func number(value string, base int) (uint64, error) {
 	value = strings.TrimPrefix(value, "+")
 	if base == 16 && len(value) > 1 && value[0] == '0' && value[1]|0x20 == 'x' {
@@ -29,7 +29,7 @@ func (c *compiler) setFileSystem(word Token, key, value string) *refusal {
 		}
 		magic, err := number(value, 16)
 		if err != nil {
-			return refuse(word, RuleNumber, "fsmagic=%s: it is a hexadecimal number of at most 64 bits", value)
+			return refuse(word, RuleNumber, "fsmagic=%s: must be a hexadecimal number of at most 64 bits", value)
 		}
 		c.rule.FSMagic = &magic
 		c.mark(flagFSMagic, word)
@@ -45,13 +45,13 @@ func (c *compiler) setFileSystem(word Token, key, value string) *refusal {
 	return nil
 }
 
-// setUUID reads as uuid_parse does: 36 bytes, and whatever follows is not looked at.
+// setUUID reads a UUID as uuid_parse does: it reads 36 bytes and ignores the rest.
 func (c *compiler) setUUID(word Token, value string) *refusal {
 	if c.rule.FSUUID != nil && *c.rule.FSUUID != [16]byte{} {
 		return refuse(word, RuleRepeated, "fsuuid= is given twice")
 	}
 	const length = 36
-	bad := refuse(word, RuleValue, "fsuuid=%s: it has the form 8bcbe394-4f13-4144-be8e-5aa9ea2ce2f6", value)
+	bad := refuse(word, RuleValue, "fsuuid=%s: must have the form 8bcbe394-4f13-4144-be8e-5aa9ea2ce2f6", value)
 	if len(value) < length {
 		return bad
 	}
@@ -64,7 +64,7 @@ func (c *compiler) setUUID(word Token, value string) *refusal {
 		return bad
 	}
 	if len(value) > length {
-		c.remark(word, RuleIgnored, finding.Warn, "the kernel does not look at %q after the UUID", value[length:])
+		c.remark(word, RuleIgnored, finding.Warn, "the kernel ignores %q after the UUID", value[length:])
 	}
 	c.rule.FSUUID = (*[16]byte)(raw)
 	c.mark(flagFSUUID, word)
@@ -92,9 +92,9 @@ func (c *compiler) setID(word Token, key string, op byte, value string) *refusal
 	switch {
 	case *id == nil:
 	case twin == "":
-		return refuse(word, RuleRepeated, "%s is given twice: the kernel has no ranges", key)
+		return refuse(word, RuleRepeated, "%s is given twice: the kernel does not support ranges", key)
 	default:
-		return refuse(word, RuleRepeated, "%s after an earlier %s or %s: a rule takes one of them, once", key, key, twin)
+		return refuse(word, RuleRepeated, "%s after an earlier %s or %s: a rule can have only one of them, once", key, key, twin)
 	}
 	n, err := number(value, 10)
 	const none = 1<<32 - 1
@@ -102,16 +102,17 @@ func (c *compiler) setID(word Token, key string, op byte, value string) *refusal
 	case err != nil && strings.HasPrefix(value, "="):
 		return refuse(word, RuleNumber, "%s: there is no %c=; %s%c%s would do", word.Text, op, key, op, neighbour(op, value[1:]))
 	case err != nil:
-		return refuse(word, RuleNumber, "%s: %s takes a decimal number, not a name", word.Text, key)
+		return refuse(word, RuleNumber, "%s: %s needs a decimal number, not a name", word.Text, key)
 	case n >= none:
-		return refuse(word, RuleNumber, "%s: ids end at 4294967294", word.Text)
+		return refuse(word, RuleNumber, "%s: the largest id is 4294967294", word.Text)
 	}
 	*id = &ID{Effective: key == "euid" || key == "egid", Op: op, Number: uint32(n)}
 	c.mark(f, word)
 	return nil
 }
 
-// neighbour turns the number of >= into that of >, and of <= into that of <.
+// neighbour returns the number to use with op instead of the number value after op and "=":
+// >=1000 is >999, and <=1000 is <1001.
 func neighbour(op byte, value string) string {
 	n, err := strconv.ParseInt(value, 10, 64)
 	switch {

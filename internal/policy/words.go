@@ -8,16 +8,16 @@ type Action string
 // The actions.
 const (
 	Measure      Action = "measure"       // add the file's digest to the measurement list and extend a PCR
-	DontMeasure  Action = "dont_measure"  // and not what later rules would
-	Appraise     Action = "appraise"      // refuse the file unless security.ima fits it
-	DontAppraise Action = "dont_appraise" // and not what later rules would
+	DontMeasure  Action = "dont_measure"  // exempt the file from later measure rules
+	Appraise     Action = "appraise"      // refuse the file unless security.ima is valid for it
+	DontAppraise Action = "dont_appraise" // exempt the file from later appraise rules
 	Audit        Action = "audit"         // write the file's digest to the audit log
 	Hash         Action = "hash"          // keep a digest in security.ima
-	DontHash     Action = "dont_hash"     // and not what later rules would
+	DontHash     Action = "dont_hash"     // exempt the file from later hash rules
 )
 
-// Class returns the action that a rule decides about: the kernel goes on after the first
-// rule that matches, but not with rules of the same class.
+// Class returns the action that a rule decides about. After a rule matches, the kernel skips
+// the later rules of the same class, but continues with those of other classes.
 func (a Action) Class() Action {
 	switch a {
 	case DontMeasure:
@@ -30,20 +30,20 @@ func (a Action) Class() Action {
 	return a
 }
 
-// does reports whether the action does something, rather than except from it.
+// does reports whether the action does something, instead of making an exception.
 func (a Action) does() bool { return a == a.Class() }
 
-// Func is the place in the kernel that a rule is about.
+// Func is the place in the kernel that a rule is about: the value of func=.
 type Func string
 
-// The funcs. The zero value, [AnyFunc], is a rule without func=.
+// The funcs. The zero value, [AnyFunc], stands for a rule without func=.
 const (
 	AnyFunc             Func = ""
 	FileCheck           Func = "FILE_CHECK" // a file is opened; PATH_CHECK is its old name
 	MmapCheck           Func = "MMAP_CHECK" // a file is mapped executable; FILE_MMAP is its old name
 	MmapCheckReqProt    Func = "MMAP_CHECK_REQPROT"
 	BprmCheck           Func = "BPRM_CHECK"  // a program or script is executed
-	CredsCheck          Func = "CREDS_CHECK" // the same, with the identity that it will have
+	CredsCheck          Func = "CREDS_CHECK" // the same, with the ids that the program will have
 	ModuleCheck         Func = "MODULE_CHECK"
 	FirmwareCheck       Func = "FIRMWARE_CHECK"
 	PolicyCheck         Func = "POLICY_CHECK" // an IMA policy is loaded by its path
@@ -66,10 +66,10 @@ const (
 	MayAppend Mask = "MAY_APPEND"
 )
 
-// AppraiseType is what an appraised file must have.
+// AppraiseType is the kind of value that an appraised file must have.
 type AppraiseType string
 
-// The types. The zero value, [AnyValue], is a rule without appraise_type=.
+// The types. The zero value, [AnyValue], stands for a rule without appraise_type=.
 const (
 	AnyValue       AppraiseType = ""       // a digest is enough
 	IMASig         AppraiseType = "imasig" // a signature in security.ima
@@ -90,17 +90,17 @@ const (
 	SubjType Label = "subj_type"
 )
 
-// labels are in the order of the kernel's enum lsm_rule_types.
+// labels returns the labels in the order of the kernel's enum lsm_rule_types.
 func labels() []Label { return []Label{ObjUser, ObjRole, ObjType, SubjUser, SubjRole, SubjType} }
 
 // element is an action, condition or option of the language.
 type element struct {
-	text  string         // as it is written, with the operator but without a value: "uid>"
-	value bool           // whether a value follows
+	text  string         // as written in a policy, with the operator, but without the value: "uid>"
+	value bool           // a value follows
 	since kernel.Version // the release that introduced it
 }
 
-// words is the whole language: policy_tokens of the kernel. It is never written to.
+// words is the whole language: policy_tokens of the kernel. Nothing writes to it.
 var words = language()
 
 func language() []element {
@@ -119,7 +119,7 @@ func language() []element {
 	for _, c := range []struct {
 		name         string
 		major, minor int
-		ordered      bool // has < and > as well, since 4.13 or its own introduction
+		ordered      bool // also with < and >, since 4.13 or its introduction
 	}{
 		{"func", 2, 6, false}, {"mask", 2, 6, false}, {"fsmagic", 2, 6, false}, {"fsname", 4, 17, false}, {"fsuuid", 3, 9, false},
 		{"uid", 2, 6, true}, {"euid", 4, 2, true}, {"gid", 5, 16, true}, {"egid", 5, 16, true}, {"fowner", 3, 7, true}, {"fgroup", 5, 16, true},
@@ -140,12 +140,12 @@ func language() []element {
 
 // funcWord is a value of func=.
 type funcWord struct {
-	text  string // as it is written
-	hook  Func   // that it stands for
+	text  string // as written in a policy
+	hook  Func   // its meaning
 	since kernel.Version
 }
 
-// funcWords are the values of func=, the old names included. It is never written to.
+// funcWords are the values of func=, old names included. Nothing writes to it.
 var funcWords = []funcWord{
 	{"FILE_CHECK", FileCheck, kernel.Version{Major: 2, Minor: 6}},
 	{"PATH_CHECK", FileCheck, kernel.Version{Major: 2, Minor: 6}},
