@@ -27,7 +27,7 @@ all: build
 build: ## bin/imasign-build
 	$(GO) build -trimpath -o bin/imasign-build ./cmd/imasign-build
 
-install: build ## the program and completions for bash, zsh and fish: make install [PREFIX=~/.local] [DESTDIR=…]
+install: build ## the program and completions for bash, zsh and fish: make install [PREFIX=$$HOME/.local] [DESTDIR=…]
 	install -D -m 0755 bin/imasign-build "$(PROGRAM)"
 	bin/imasign-build completion bash >bin/completion && install -D -m 0644 bin/completion "$(BASH_COMPLETION)"
 	bin/imasign-build completion zsh >bin/completion && install -D -m 0644 bin/completion "$(ZSH_COMPLETION)"

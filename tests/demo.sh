@@ -58,5 +58,5 @@ else
 fi
 
 say "Install it"
-echo "make install    # or without root: make install PREFIX=~/.local"
+echo "make install    # or without root: make install PREFIX=\$HOME/.local"
 echo "go install github.com/imasign/imasign-build/cmd/imasign-build@latest"
