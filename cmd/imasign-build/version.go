@@ -36,9 +36,6 @@ func runVersion(a *app) error {
 	return a.print(v, nil)
 }
 
-// versionLine is the first line that the command version prints.
-func versionLine() string { return programVersion().Line() }
-
 // tool names the program in manifests. It is the same for every build of one version of
 // the source: the revision is not in it.
 func tool() string { return report.Program + " " + programVersion().Version }
