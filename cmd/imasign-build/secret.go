@@ -88,8 +88,8 @@ func (a *app) prompting() (answered func()) {
 	}
 }
 
-// ask reads a passphrase without echo. However it ends, by a signal too, the
-// terminal is given back as it was.
+// ask reads a passphrase without echo. It restores the terminal in any case, also after a
+// signal.
 func (a *app) ask(ctx context.Context, terminal *os.File, prompt string) (_ []byte, err error) {
 	a.asking.Lock() // one question at a time
 	defer a.asking.Unlock()
@@ -125,11 +125,11 @@ func (a *app) ask(ctx context.Context, terminal *os.File, prompt string) (_ []by
 	}
 }
 
-// maxTyped is the longest line that a terminal hands over (N_TTY_BUF_SIZE).
+// maxTyped is the longest line that a terminal returns, in bytes (N_TTY_BUF_SIZE).
 const maxTyped = 4096
 
-// readLine reads up to the end of a line, into one buffer: term.ReadPassword leaves
-// pieces of what is typed behind, wherever its buffer was before it grew.
+// readLine reads a line into one buffer. term.ReadPassword grows its buffer and leaves pieces
+// of the line in the old ones.
 func readLine(fd int) ([]byte, error) {
 	buffer := make([]byte, maxTyped)
 	for n := 0; n < len(buffer); {
@@ -150,8 +150,8 @@ func readLine(fd int) ([]byte, error) {
 	return nil, fmt.Errorf("the passphrase is longer than %d bytes", maxTyped-1)
 }
 
-// silence turns the echo off, and has whole lines handed over with signals sent by
-// Ctrl-C, before anybody is asked.
+// silence turns the echo off. It also makes the terminal return whole lines, and send signals
+// for Ctrl-C.
 func silence(fd int) error {
 	settings, err := unix.IoctlGetTermios(fd, unix.TCGETS)
 	if err != nil {

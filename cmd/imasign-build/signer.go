@@ -12,7 +12,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// signerFlags are what every command that signs files has.
+// signerFlags are the flags of every command that signs files.
 type signerFlags struct {
 	key    keyFlags
 	engine engineFlags
@@ -25,15 +25,15 @@ func (f *signerFlags) add(flags *pflag.FlagSet) {
 	f.engine.addReplace(flags)
 }
 
-// signer is all that signing takes, opened.
+// signer is an engine with its opened key.
 type signer struct {
 	*signing.Engine
 
-	key    *keystore.Key  // nil in a dry run without one
-	public *ima.PublicKey // nil when no certificate was named either
+	key    *keystore.Key  // nil in a dry run without a key
+	public *ima.PublicKey // nil if no certificate was named either
 }
 
-// newSigner opens what the flags name; close ends it.
+// newSigner opens the key that the flags name. The caller closes the signer.
 func newSigner(ctx context.Context, a *app, f *signerFlags, observe signing.Observer) (*signer, error) {
 	var s signer
 	err := s.open(ctx, a, &f.key, &f.engine, observe)
@@ -57,11 +57,11 @@ func (s *signer) open(ctx context.Context, a *app, key *keyFlags, engine *engine
 
 func (s *signer) close() {
 	if s.key != nil {
-		_ = s.key.Close() // nothing is left to be lost
+		_ = s.key.Close() // nothing was written
 	}
 }
 
-// verifyFlags are what the commands have that verify a tree or an archive.
+// verifyFlags are the flags of commands that verify a tree or an archive.
 type verifyFlags struct {
 	trust      trustFlags
 	engine     engineFlags
@@ -81,7 +81,7 @@ func (f *verifyFlags) add(flags *pflag.FlagSet, container string) {
 	once(flags, "manifest")
 }
 
-// verifier is all that verifying takes, opened.
+// verifier is an engine with the trusted certificates and the manifest.
 type verifier struct {
 	*app
 	*signing.Engine
@@ -93,7 +93,7 @@ type verifier struct {
 	progress   *progress
 }
 
-// newVerifier opens what the flags name; close ends it.
+// newVerifier opens what the flags name. The caller closes the verifier.
 func newVerifier(ctx context.Context, a *app, f *verifyFlags) (*verifier, error) {
 	if f.manifest != "" && f.choice.given() {
 		return nil, errManifestSelects
@@ -124,7 +124,7 @@ func (v *verifier) close() {
 	v.closeIndex()
 }
 
-// verify takes every verdict on src into the report and prints it.
+// verify verifies src, collects every verdict in the report, and prints it.
 func (v *verifier) verify(ctx context.Context, src signing.Source, r *report.Verification) error {
 	if err := v.Verify(ctx, v.flags.choice.wrap(src), signing.Trust{Ring: v.ring, Index: v.index}, r.Take); err != nil {
 		return err

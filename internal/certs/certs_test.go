@@ -30,7 +30,7 @@ func check(t testing.TB, err error) {
 	}
 }
 
-// rsaKey is made once, as making one takes most of a second.
+// rsaKey is made once, because that takes most of a second.
 var rsaKey = sync.OnceValue(func() *rsa.PrivateKey {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -46,7 +46,7 @@ func ecKey(t testing.TB, curve elliptic.Curve) *ecdsa.PrivateKey {
 	return key
 }
 
-// selfSigned is a certificate of whatever shape.
+// selfSigned returns a self-signed certificate. shape, which may be nil, changes the template.
 func selfSigned(t testing.TB, key crypto.Signer, shape func(*x509.Certificate)) *x509.Certificate {
 	t.Helper()
 	return signed(t, key.Public(), key, nil, shape)
@@ -104,7 +104,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// brainpool is a certificate of OpenSSL's with a key on brainpoolP256r1.
+// brainpool is a certificate by OpenSSL with a key on brainpoolP256r1.
 const brainpool = `-----BEGIN CERTIFICATE-----
 MIIBbzCCARagAwIBAgIUVwi1/2pkjQEgqca1yIs7RCVtwqgwCgYIKoZIzj0EAwIw
 DTELMAkGA1UEAwwCYnAwHhcNMjYxMTI1MDM1MDIyWhcNMjYxMjI1MDM1MDIyWjAN

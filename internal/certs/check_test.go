@@ -24,7 +24,7 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// good is the template of a certificate that every kernel takes.
+// good returns the template of a certificate that every kernel accepts.
 func good(t testing.TB, public crypto.PublicKey) func(*x509.Certificate) {
 	t.Helper()
 	der, err := x509.MarshalPKIXPublicKey(public)
@@ -45,7 +45,7 @@ func good(t testing.TB, public crypto.PublicKey) func(*x509.Certificate) {
 	}
 }
 
-// has demands exactly these "rule severity" pairs, whatever the order.
+// has checks that the findings are exactly these "rule severity" pairs, in any order.
 func has(t *testing.T, findings []finding.Finding, want ...string) {
 	t.Helper()
 	var got []string
@@ -195,7 +195,7 @@ func TestCheckShared(t *testing.T) {
 	has(t, certs.CheckShared([]*x509.Certificate{one, same}), "shared-key-id warn")
 }
 
-// TestCheckSecondaryCA: a self-signed CA is compiled in, and no running kernel takes it.
+// TestCheckSecondaryCA checks that a running kernel accepts no self-signed CA.
 func TestCheckSecondaryCA(t *testing.T) {
 	other, err := certs.NewCA(ecKey(t, elliptic.P256()), certs.Request{Subject: pkix.Name{CommonName: "other"}})
 	check(t, err)
@@ -210,7 +210,7 @@ func TestCheckSecondaryCA(t *testing.T) {
 	has(t, certs.CheckSecondaryCA(other, nil, kernel.Version{}), "ecdsa note", "issuer note")
 }
 
-// TestCheckRevoked: .ima_blacklist asks who signed a certificate, and for no usage.
+// TestCheckRevoked checks that the issuer matters for .ima_blacklist, and the usage does not.
 func TestCheckRevoked(t *testing.T) {
 	key := ecKey(t, elliptic.P256())
 	ca, err := certs.NewCA(key, certs.Request{Subject: pkix.Name{CommonName: "CA"}})
@@ -226,8 +226,8 @@ func TestCheckRevoked(t *testing.T) {
 	has(t, certs.CheckRevoked(leaf, nil, kernel.Version{}), "ecdsa note", "issuer note")
 }
 
-// TestCheckPSSOfOpenSSL: crypto/x509 does not recognise RSA-PSS with the salt that
-// openssl takes by itself.
+// TestCheckPSSOfOpenSSL checks RSA-PSS with openssl's default salt, which crypto/x509 does not
+// recognise.
 func TestCheckPSSOfOpenSSL(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "pss.crt")
 	harness.Tool(t, "openssl")

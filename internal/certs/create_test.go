@@ -17,7 +17,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// weakModulus has the size of a key and is none.
+// weakModulus has the size of a key's modulus, but is not a product of two primes.
 func weakModulus(bits int) *big.Int {
 	return new(big.Int).SetBit(big.NewInt(1), bits-1, 1)
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/imasign/imasign-build/internal/kernel"
 )
 
-// Make the keys of a device, then ask what an older kernel thinks of them.
+// Make the keys of a device, then check them for an older kernel.
 func Example() {
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {

@@ -138,7 +138,7 @@ func TestInitOverwritesNothing(t *testing.T) {
 	dir := t.TempDir()
 	check(t, os.WriteFile(filepath.Join(dir, "x509_ima.key"), []byte("precious"), 0o600))
 	check(t, os.Symlink("nowhere", filepath.Join(dir, "system_trusted_key.crt")))
-	check(t, os.WriteFile(filepath.Join(dir, "x509_evm.der"), nil, 0o600)) // not asked for: not in the way
+	check(t, os.WriteFile(filepath.Join(dir, "x509_evm.der"), nil, 0o600)) // not requested, so it may exist
 	_, err := certs.Init(context.Background(), dir, certs.InitOptions{Algorithm: "p256"})
 	if !errors.Is(err, certs.ErrExists) {
 		t.Fatalf("got %v", err)
@@ -159,7 +159,7 @@ func TestInitOverwritesNothing(t *testing.T) {
 	}
 }
 
-// TestInitIsAllOrNothing has a file system with room for two files.
+// TestInitIsAllOrNothing uses a file system with room for two files.
 func TestInitIsAllOrNothing(t *testing.T) {
 	harness.Root(t)
 	dir := t.TempDir()

@@ -26,7 +26,7 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// made is what other programs write, each into "out", from key.pem, rsa.pem and cert.pem.
+// made has scripts in which other programs write "out" from key.pem, rsa.pem and cert.pem.
 var made = map[string]string{
 	"PKCS #8":                "openssl pkey -in key.pem -out out",
 	"PKCS #8 DER":            "openssl pkey -in key.pem -outform DER -out out",
@@ -114,7 +114,7 @@ var made = map[string]string{
 	"minisign":               "printf 'untrusted comment: minisign encrypted secret key\\nRWRTY0IyrYWpAm8NeIo0NlvQBoEg2HjbyNBbO1Q4WnFVh8ziYtkAAAACAAAAAAAAAEAAAAAA\\n' > out",
 }
 
-// innocent is what looks like a key and is none.
+// innocent has scripts that write files similar to keys.
 var innocent = map[string]string{
 	"beginning of OpenSSH":    "printf 'openssh-key-v1\\0\\0\\0\\0\\4none\\0\\0\\0\\4none\\0\\0\\0\\0\\0\\0\\0\\1\\0\\0\\0\\0a name of a file and more text' > out",
 	"public JSON Web Key":     "printf '{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4\",\"y\":\"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM\"}]}' > out",
@@ -140,7 +140,7 @@ var innocent = map[string]string{
 	"zeros":                   "head -c 3000000 /dev/zero > out",
 }
 
-// scratch is a directory with keys and a home of gpg; TestMain removes it.
+// scratch is a directory with keys and the home directory of gpg. TestMain removes it.
 var scratch string
 
 func TestMain(m *testing.M) {
@@ -148,13 +148,13 @@ func TestMain(m *testing.M) {
 	if scratch != "" {
 		cmd := exec.Command("gpgconf", "--kill", "all")
 		cmd.Env = append(os.Environ(), "GNUPGHOME="+scratch+"/gpg")
-		_ = cmd.Run() // it ends with its directory, too
+		_ = cmd.Run() // the agent also ends with its directory
 		_ = os.RemoveAll(scratch)
 	}
 	os.Exit(code)
 }
 
-// peers returns what runs a script and returns the file "out" that it makes.
+// peers returns a function that runs a script and returns the file "out".
 func peers(t *testing.T) func(script string) []byte {
 	t.Helper()
 	harness.Tool(t, "openssl")
@@ -171,7 +171,7 @@ func peers(t *testing.T) func(script string) []byte {
 	}
 	if scratch == "" {
 		var err error
-		scratch, err = os.MkdirTemp("", "keyscan") // gpg-agent's socket wants a short path
+		scratch, err = os.MkdirTemp("", "keyscan") // gpg-agent's socket needs a short path
 		check(t, err)
 		run("mkdir -m 700 gpg; gpg --batch --passphrase '' --quick-generate-key tester ed25519 sign never; touch out")
 		run("openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out key.pem; openssl genrsa -out rsa.pem 2048; openssl rsa -traditional -in rsa.pem -out old.pem; openssl req -x509 -new -key key.pem -subj /CN=x -out cert.pem; openssl dsaparam -out dsa 1024; touch out")
@@ -211,7 +211,7 @@ func TestKeysOfEveryProgram(t *testing.T) {
 	}
 }
 
-// TestKeyStoresOfJava were made by keytool, which no test installs.
+// TestKeyStoresOfJava checks key stores in testdata. keytool made them.
 func TestKeyStoresOfJava(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.*")
 	check(t, err)
@@ -221,14 +221,14 @@ func TestKeyStoresOfJava(t *testing.T) {
 	for _, name := range files {
 		data, err := os.ReadFile(name)
 		check(t, err)
-		// What is encrypted may be a key.
+		// Encrypted content may be a key.
 		if got, want := len(scan(t, keyscan.New(), data)) > 0, strings.Contains(name, "key.") || name == "testdata/trust.pkcs12"; got != want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}
 }
 
-// TestEveryPlace has a key across each border of what is read at a time.
+// TestEveryPlace puts a key across each boundary between two reads.
 func TestEveryPlace(t *testing.T) {
 	run := peers(t)
 	s := keyscan.New()
@@ -248,7 +248,7 @@ func TestEveryPlace(t *testing.T) {
 	}
 }
 
-// TestOwnKeyInAnyEncoding: as other programs write it, and as bare numbers.
+// TestOwnKeyInAnyEncoding checks the formats of other programs, and bare numbers.
 func TestOwnKeyInAnyEncoding(t *testing.T) {
 	run := peers(t)
 	for _, name := range []string{"key.pem", "rsa.pem"} {
@@ -304,7 +304,8 @@ func TestOwnKeyInAnyEncoding(t *testing.T) {
 	}
 }
 
-// TestLeadingZero: encodings differ in whether they write one, and every 256th key has it.
+// TestLeadingZero checks a number with a leading zero, which only some encodings write. Every
+// 256th key has one.
 func TestLeadingZero(t *testing.T) {
 	for {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -328,7 +329,7 @@ func TestLeadingZero(t *testing.T) {
 	}
 }
 
-// secretNumbers asks Python for d, p and q, or the scalar, from openssl's text.
+// secretNumbers returns d, p and q, or the scalar, as Python reads them from openssl's text.
 func secretNumbers(t *testing.T, run func(string) []byte, name string) [][]byte {
 	t.Helper()
 	list := run("openssl pkey -in " + name + ` -noout -text | python3 -c '
@@ -358,7 +359,7 @@ func writeFile(t *testing.T, data []byte) string {
 	return path
 }
 
-// TestAnEncryptedCopyOfTheKeyFile is known without the passphrase.
+// TestAnEncryptedCopyOfTheKeyFile checks that a copy is recognised without the passphrase.
 func TestAnEncryptedCopyOfTheKeyFile(t *testing.T) {
 	run := peers(t)
 	locked := run("openssl pkcs8 -topk8 -in rsa.pem -passout pass:x -out out")
@@ -399,8 +400,8 @@ func FuzzScan(f *testing.F) {
 	})
 }
 
-// TestPublishedKeys: programs may have published test keys built in. Alone in a file, as
-// the signing key, or beside another key in a program they are found.
+// TestPublishedKeys checks that published test keys are not reported in a program. They are
+// reported in a file of their own and as the signing key, and so is another key in a program.
 func TestPublishedKeys(t *testing.T) {
 	program, err := os.ReadFile("/usr/bin/openssl")
 	check(t, err)

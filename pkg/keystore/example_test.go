@@ -8,7 +8,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// A program lists the schemes that it has; the others are refused by name.
+// A program lists its backends. Keys of other schemes are refused by name.
 func Example() {
 	backends := keystore.Backends{{
 		Scheme: "file",

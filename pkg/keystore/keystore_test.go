@@ -182,7 +182,7 @@ func TestCloseReleasesOnce(t *testing.T) {
 	check(t, (&keystore.Key{}).Close())
 }
 
-// verifying is a RawSigner that checks what it signs.
+// verifying is a RawSigner that verifies its signatures.
 type verifying struct{ ima.RawSigner }
 
 func (verifying) VerifiesWith(crypto.PublicKey) bool { return true }
@@ -201,8 +201,8 @@ func TestVerifiesWithAsksTheSigner(t *testing.T) {
 	}
 }
 
-// TestCryptoSigner: hash 0 and PSS are refused, and a Key that signs statements only
-// is no crypto.Signer.
+// TestCryptoSigner checks that hash 0 and PSS are refused, and that a Key that signs only
+// statements cannot be a crypto.Signer.
 func TestCryptoSigner(t *testing.T) {
 	private, err := rsa.GenerateKey(rand.Reader, 2048)
 	check(t, err)

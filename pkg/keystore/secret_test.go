@@ -63,7 +63,7 @@ func TestSecretFromDescriptor(t *testing.T) {
 	if got, err := secret(t, source); err != nil || got != "piped" {
 		t.Errorf("got %q, %v", got, err)
 	}
-	// The descriptor is read, and still the caller's.
+	// The descriptor stays open.
 	if _, err := secret(t, source); !errors.Is(err, keystore.ErrNoSecret) {
 		t.Errorf("got %v", err)
 	}
@@ -115,7 +115,7 @@ func TestALiteralSecretIsNotRepeated(t *testing.T) {
 	}
 }
 
-// TestAFileThatOthersReadIsWarnedAbout: named as a file, by descriptor, or in a URI.
+// TestAFileThatOthersReadIsWarnedAbout checks a file named by path, by descriptor, and in a URI.
 func TestAFileThatOthersReadIsWarnedAbout(t *testing.T) {
 	path := write(t, "secret")
 	f, err := os.Open(path)
@@ -156,7 +156,7 @@ func TestWaitingForASecretEndsWithTheContext(t *testing.T) {
 	if _, err := s(ctx, ""); !errors.Is(err, stop) {
 		t.Errorf("got %v", err)
 	}
-	// A writer lets the goroutine that still waits go.
+	// A writer ends the goroutine that still waits.
 	w, err := os.OpenFile(fifo, os.O_WRONLY, 0)
 	check(t, err)
 	check(t, w.Close())

@@ -18,8 +18,7 @@ import (
 
 func TestMain(m *testing.M) { harness.Main(m, packages.Remove) }
 
-// program runs imasign-build, demands an exit code, and that no secret is in what
-// it prints.
+// program runs imasign-build. It checks the exit code, and that the output contains no secret.
 func program(t *testing.T, code int, args ...string) harness.Result {
 	t.Helper()
 	r := harness.Run(t, harness.Program(t), append(args, "--progress=none")...)
@@ -39,7 +38,7 @@ func noSecret(t *testing.T, where string, data []byte) {
 	}
 }
 
-// initIn makes keys and returns the URI of the one that signs.
+// initIn makes keys and returns the URI and key id of the last one.
 func initIn(t *testing.T, dir string, args ...string) (uri, keyID string) {
 	t.Helper()
 	r := program(t, 0, append([]string{"key", "init", "--json", dir}, args...)...)
@@ -58,7 +57,7 @@ func initIn(t *testing.T, dir string, args ...string) (uri, keyID string) {
 	return last.URI, last.KeyID
 }
 
-// tree has a few real programs.
+// tree makes a directory with a few programs.
 func tree(t *testing.T) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "tree")
@@ -78,7 +77,8 @@ func evmctlVerifies(t *testing.T, cert, dir string) {
 	}
 }
 
-// TestCommands: keys of every kind do the same jobs, judged by evmctl and rpm.
+// TestCommands checks that keys of every kind sign trees, packages and archives. evmctl and
+// rpm verify the signatures.
 func TestCommands(t *testing.T) {
 	harness.Root(t)
 	h := harness.NewSoftHSM(t)
@@ -156,8 +156,8 @@ func TestKeyDirectories(t *testing.T) {
 	}
 }
 
-// watchProcesses looks at the command lines and environments of all processes until
-// the test ends.
+// watchProcesses checks that no secret is in the command lines and environments of all
+// processes, until the test ends.
 func watchProcesses(t *testing.T) {
 	t.Helper()
 	stop, done := make(chan struct{}), make(chan struct{})
@@ -167,7 +167,7 @@ func watchProcesses(t *testing.T) {
 			for _, kind := range []string{"cmdline", "environ"} {
 				files, _ := filepath.Glob("/proc/[0-9]*/" + kind)
 				for _, file := range files {
-					data, _ := os.ReadFile(file) // a process may be gone
+					data, _ := os.ReadFile(file) // the process may have ended
 					noSecret(t, file, data)
 				}
 			}
@@ -181,8 +181,8 @@ func watchProcesses(t *testing.T) {
 	t.Cleanup(func() { close(stop); <-done })
 }
 
-// TestRotation: a tree and a package go from one key to the next; what another key
-// signed, or nobody, is not touched.
+// TestRotation checks that --from-key-id replaces the signatures of one key in trees, packages
+// and archives. Signatures of other keys, and unsigned files, stay as they are.
 func TestRotation(t *testing.T) {
 	harness.Root(t)
 	h := harness.NewSoftHSM(t)
@@ -244,8 +244,8 @@ func TestRotation(t *testing.T) {
 	program(t, 2, "rootfs", "sign", "--key", new, "--from-key-id", "xyz", dir)
 }
 
-// TestInitLeavesNothing: when the certificate cannot be written, the keys that were
-// made in the token are taken out again.
+// TestInitLeavesNothing checks that keys made in a token are deleted if the certificate cannot
+// be written.
 func TestInitLeavesNothing(t *testing.T) {
 	h := harness.NewSoftHSM(t)
 	h.InitToken(t, "build", pin)
@@ -270,7 +270,7 @@ func TestInitLeavesNothing(t *testing.T) {
 	}
 }
 
-// TestUsage: what the command line gets wrong.
+// TestUsage checks wrong command lines.
 func TestUsage(t *testing.T) {
 	for _, args := range [][]string{
 		{"key", "init", "--on", "file:x", t.TempDir()},
@@ -293,7 +293,8 @@ func TestUsage(t *testing.T) {
 	_ = h
 }
 
-// TestWithoutCgo: PKCS#11 says what it needs; a TPM needs nothing.
+// TestWithoutCgo checks that a build without cgo refuses PKCS#11 by name, and opens keys of a
+// TPM.
 func TestWithoutCgo(t *testing.T) {
 	static := filepath.Join(t.TempDir(), "imasign-build")
 	build := exec.Command("go", "build", "-o", static, "github.com/imasign/imasign-build/cmd/imasign-build")
@@ -309,8 +310,8 @@ func TestWithoutCgo(t *testing.T) {
 	harness.Must(t, static, "key", "show", p.uri)
 }
 
-// TestMemoryIsGuarded: while it waits for a PIN, and so from before it has one,
-// another process of the same user can neither trace the program nor read its memory.
+// TestMemoryIsGuarded checks that another process of the same user can neither trace the
+// program nor read its memory, even before the program has a PIN.
 func TestMemoryIsGuarded(t *testing.T) {
 	harness.Root(t)
 	fifo := filepath.Join(t.TempDir(), "fifo")
@@ -326,7 +327,7 @@ func TestMemoryIsGuarded(t *testing.T) {
 	cmd.SysProcAttr = nobody
 	check(t, cmd.Start())
 	defer func() { _ = cmd.Process.Kill(); _ = cmd.Wait() }()
-	w, err := os.OpenFile(fifo, os.O_WRONLY, 0) // it is reading from here on
+	w, err := os.OpenFile(fifo, os.O_WRONLY, 0) // from here on it is reading
 	check(t, err)
 	defer w.Close()
 	peek := exec.Command("head", "-c1", fmt.Sprintf("/proc/%d/environ", cmd.Process.Pid))

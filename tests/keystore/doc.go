@@ -1,4 +1,4 @@
-// Package keystore holds every backend of pkg/keystore to one suite, and to what
-// their devices do when they fail: SoftHSM2 for PKCS#11, swtpm for TPM 2.0. Both
-// are private to a test and gone with it.
+// Package keystore runs one suite of tests with every backend of pkg/keystore, and tests what
+// happens when devices fail: SoftHSM2 for PKCS#11, swtpm for TPM 2.0. Each test has devices of
+// its own, which it removes.
 package keystore

@@ -20,7 +20,7 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// place is where a key can be kept, made ready for one test.
+// place is a store with a key, for one test.
 type place struct {
 	backends keystore.Backends
 	uri      string
@@ -37,9 +37,9 @@ func (p *place) open(t testing.TB) *keystore.Key {
 
 func algorithms() []string { return []string{"rsa2048", "rsa3072", "p256", "p384"} }
 
-// enough is how many signatures are made by an algorithm. RSA-3072 and P-384 are
-// signed 60 to 200 times a second by a software TPM, and verified not much faster
-// under the race detector: a thousand of each would take most of a minute.
+// enough returns how many signatures to make. A software TPM makes 60 to 200 signatures per
+// second with RSA-3072 or P-384, and verifying is not much faster under the race detector: a
+// thousand would take most of a minute.
 func enough(algorithm string) int {
 	if algorithm == "rsa3072" || algorithm == "p384" {
 		return 200
@@ -47,8 +47,7 @@ func enough(algorithm string) int {
 	return 1000
 }
 
-// suite is what every backend must do. signatures is how many are made by eight
-// workers.
+// suite tests what every backend must do. signatures is how many signatures eight workers make.
 func suite(t *testing.T, p *place, algorithm string, signatures int) {
 	t.Run("signatures", func(t *testing.T) { manySignatures(t, p, algorithm, signatures) })
 	t.Run("hashes", func(t *testing.T) { hashes(t, p) })
@@ -66,7 +65,7 @@ func check(t testing.TB, err error) {
 	}
 }
 
-// content states a SHA-256 digest of content.
+// content returns the statement of a SHA-256 digest of content.
 func content(digest []byte) ima.Statement {
 	return ima.Statement{Form: ima.ContentSignature(), Hash: ima.SHA256, Digest: digest}
 }
@@ -85,8 +84,8 @@ func digestsOf(from, n int) [][]byte {
 	return list
 }
 
-// manySignatures: ima.Sign verifies each signature with the certificate's key, so
-// that one that belongs to another worker's digest is found.
+// manySignatures signs with eight workers at once. ima.Sign verifies each signature, so a
+// signature of another worker's digest would be noticed.
 func manySignatures(t *testing.T, p *place, algorithm string, n int) {
 	key := p.open(t)
 	if got := key.Public.Algorithm(); got != algorithm {
@@ -124,7 +123,7 @@ func manySignatures(t *testing.T, p *place, algorithm string, n int) {
 	}
 }
 
-// hashes: SHA-256, 384 and 512 are signed by every backend.
+// hashes checks that every backend signs SHA-256, SHA-384 and SHA-512.
 func hashes(t *testing.T, p *place) {
 	key := p.open(t)
 	for _, h := range []ima.HashID{ima.SHA256, ima.SHA384, ima.SHA512} {
@@ -138,9 +137,8 @@ func hashes(t *testing.T, p *place) {
 	}
 }
 
-// noMessages: what is not digested is not signed. Hash 0 has crypto/rsa sign a
-// DigestInfo of the caller's making, which is a signature of content that nobody
-// approved.
+// noMessages checks that only digests are signed. With hash 0, crypto/rsa would sign a
+// DigestInfo made by the caller, and so content that nobody approved.
 func noMessages(t *testing.T, p *place) {
 	signer := p.open(t).CryptoSigner(t.Context())
 	prefix := []byte{0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20}
@@ -157,12 +155,12 @@ func noMessages(t *testing.T, p *place) {
 	}
 }
 
-// cancelled: a batch is left between two signatures, and the key goes on.
+// cancelled checks that a batch ends between two signatures, and that the key still signs.
 func cancelled(t *testing.T, p *place) {
 	key := p.open(t)
 	stop := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
-	digests := digestsOf(0, 100000) // more than can be signed
+	digests := digestsOf(0, 100000) // more than can be signed in time
 	started := make(chan struct{})
 	ended := make(chan error)
 	for range 4 {
@@ -189,7 +187,8 @@ func cancelled(t *testing.T, p *place) {
 	check(t, key.Public.Verify(content(digestsOf(7, 1)[0]), sigs[0]))
 }
 
-// closing: twice, then no signature any more; opened again it is the same key.
+// closing checks that a key may be closed twice, that a closed key does not sign, and that it
+// can be opened again.
 func closing(t *testing.T, p *place) {
 	key := p.open(t)
 	id, signer := key.Public.ID(), key.Signer
@@ -206,7 +205,7 @@ func closing(t *testing.T, p *place) {
 	}
 }
 
-// otherCertificate: a certificate of another key is refused at once.
+// otherCertificate checks that a certificate of another key is refused.
 func otherCertificate(t *testing.T, p *place) {
 	other := *p
 	other.opts.Certificate = certificateOf(t, filepath.Join(harness.Keys(t, "p256"), "x509_ima.crt"))
@@ -226,7 +225,7 @@ func certificateOf(t testing.TB, path string) *x509.Certificate {
 	return cert
 }
 
-// opensslAgrees: somebody else's implementation verifies what was signed.
+// opensslAgrees checks that OpenSSL verifies a signature.
 func opensslAgrees(t *testing.T, p *place) {
 	key := p.open(t)
 	digest := digestsOf(3, 1)[0]

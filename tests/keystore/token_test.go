@@ -18,7 +18,7 @@ import (
 
 const spyModule = "/usr/lib/x86_64-linux-gnu/pkcs11-spy.so"
 
-// pkcs11Tool runs OpenSC's tool on the token, logged in.
+// pkcs11Tool runs OpenSC's pkcs11-tool, logged in to the token.
 func pkcs11Tool(t *testing.T, h *harness.SoftHSM, args ...string) string {
 	t.Helper()
 	return harness.Must(t, harness.Tool(t, "pkcs11-tool"), append([]string{"--module", h.Module, "--token-label", "build", "--login", "--pin", pin}, args...)...)
@@ -31,8 +31,8 @@ func tokenWith(t *testing.T, algorithm string) (*harness.SoftHSM, *place) {
 	return h, inToken(t, h, algorithm, "ima")
 }
 
-// TestTokenRefusals: every reason not to open a key has an error that a caller
-// knows, that says what to do, and that does not show the PIN.
+// TestTokenRefusals checks the error for every reason not to open a key: its sentinel, its
+// advice, and that it does not contain the PIN.
 func TestTokenRefusals(t *testing.T) {
 	h, _ := tokenWith(t, "p256")
 	h.InitToken(t, "twin", pin)
@@ -84,7 +84,7 @@ func TestTokenRefusals(t *testing.T) {
 	}
 }
 
-// notForSignatures makes a key whose CKA_SIGN is false, which no tool offers.
+// notForSignatures makes a key whose CKA_SIGN is false. No tool can make one.
 func notForSignatures(t *testing.T, h *harness.SoftHSM, label string) {
 	t.Helper()
 	ctx := p11.New(h.Module)
@@ -116,8 +116,8 @@ func libc(t *testing.T) string {
 	return found[0]
 }
 
-// TestTokenByItsAttributes: a token and an object are found by what p11tool, or a
-// person, calls them.
+// TestTokenByItsAttributes checks that a token and an object are found by the attributes that
+// p11tool prints, or that a person writes.
 func TestTokenByItsAttributes(t *testing.T) {
 	h := harness.NewSoftHSM(t)
 	label := "a label; 100% & more?"
@@ -157,9 +157,8 @@ func TestTokenByItsAttributes(t *testing.T) {
 	t.Errorf("p11tool lists no private key: %s", objects)
 }
 
-// TestLostSessions: another part of the process ends all sessions, which logs out
-// as well. Eight workers go on, each with a session to renew, and the PIN is asked
-// for once.
+// TestLostSessions closes all sessions from another part of the process, which also logs out.
+// Eight workers must continue with new sessions, and the PIN must be asked for once.
 func TestLostSessions(t *testing.T) {
 	h, p := tokenWith(t, "p256")
 	asked := 0
@@ -179,15 +178,14 @@ func TestLostSessions(t *testing.T) {
 			})
 		}
 		wg.Wait()
-		closeAllSessions(t, h) // not while SoftHSM2 signs, which it does not survive
+		closeAllSessions(t, h) // not while SoftHSM2 signs: it would crash
 	}
 	if asked != 1 {
 		t.Errorf("the PIN was asked for %d times", asked)
 	}
 }
 
-// closeAllSessions does what another user of the module in the same process may
-// do at any time.
+// closeAllSessions closes all sessions, as another user of the module in this process might.
 func closeAllSessions(t *testing.T, h *harness.SoftHSM) {
 	t.Helper()
 	ctx := p11.New(h.Module)
@@ -196,7 +194,7 @@ func closeAllSessions(t *testing.T, h *harness.SoftHSM) {
 	check(t, ctx.CloseAllSessions(slots[0]))
 }
 
-// changePIN works inside this process: SoftHSM2 remembers the PIN that was right.
+// changePIN changes the PIN from inside this process: SoftHSM2 remembers the previous one.
 func changePIN(t *testing.T, h *harness.SoftHSM, to string) {
 	t.Helper()
 	ctx := p11.New(h.Module)
@@ -207,7 +205,8 @@ func changePIN(t *testing.T, h *harness.SoftHSM, to string) {
 	check(t, ctx.SetPIN(session, pin, to))
 }
 
-// TestPINIsPresentedOnce: OpenSC's spy writes every call down.
+// TestPINIsPresentedOnce checks that a wrong PIN is tried once. OpenSC's spy module logs every
+// call.
 func TestPINIsPresentedOnce(t *testing.T) {
 	h, _ := tokenWith(t, "p256")
 	log := filepath.Join(t.TempDir(), "spy")
@@ -237,8 +236,8 @@ func TestPINIsPresentedOnce(t *testing.T) {
 		t.Errorf("%d logins for eight workers", n)
 	}
 
-	// The PIN is changed while the key is open: the login after lost sessions is
-	// refused, and no signature tries again.
+	// The PIN is changed while the key is open. The login after lost sessions is refused,
+	// and no signature tries again.
 	changePIN(t, h, "another-pin")
 	closeAllSessions(t, h)
 	for range 5 {
@@ -259,7 +258,7 @@ func TestPINIsPresentedOnce(t *testing.T) {
 	}
 }
 
-// TestTokenRemoved: what the token was is gone while a key is open.
+// TestTokenRemoved removes the token while a key is open.
 func TestTokenRemoved(t *testing.T) {
 	h, p := tokenWith(t, "p256")
 	key := p.open(t)
@@ -273,7 +272,7 @@ func TestTokenRemoved(t *testing.T) {
 	}
 }
 
-// TestAlwaysAuthenticate: such a key wants its PIN with every signature.
+// TestAlwaysAuthenticate checks a key that needs its PIN for every signature.
 func TestAlwaysAuthenticate(t *testing.T) {
 	h := harness.NewSoftHSM(t)
 	h.InitToken(t, "build", pin)
@@ -285,8 +284,8 @@ func TestAlwaysAuthenticate(t *testing.T) {
 	check(t, key.Public.Verify(content(digestsOf(0, 3)[2]), sigs[2]))
 }
 
-// TestImportedKey: one that was put into the token, with its certificate, gives
-// the same signatures as the file, and a warning when it can be taken out again.
+// TestImportedKey checks that a key imported with its certificate makes the same signatures as
+// the file, and that a warning names a key that can leave the token.
 func TestImportedKey(t *testing.T) {
 	h := harness.NewSoftHSM(t)
 	h.InitToken(t, "build", pin)

@@ -19,7 +19,7 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// persist makes an object with tpm2-tools and makes it persistent.
+// persist makes a persistent object with tpm2-tools.
 func persist(t *testing.T, s *harness.TPM, handle string, create ...string) {
 	t.Helper()
 	dir := t.TempDir()
@@ -35,7 +35,7 @@ func persist(t *testing.T, s *harness.TPM, handle string, create ...string) {
 
 const signing = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|sign"
 
-// failures is what the TPM has counted of wrong authorization values.
+// failures returns how many wrong authorization values the TPM has counted.
 func failures(t *testing.T, s *harness.TPM) string {
 	t.Helper()
 	for line := range strings.Lines(s.Tool(t, "tpm2_getcap", "properties-variable")) {
@@ -72,7 +72,7 @@ func TestPersistentHandles(t *testing.T) {
 	}
 }
 
-// TestTPMRefusals: every reason has its error.
+// TestTPMRefusals checks the error for every reason not to open a key.
 func TestTPMRefusals(t *testing.T) {
 	t.Parallel()
 	s, other := harness.NewTPM(t), harness.NewTPM(t)
@@ -119,8 +119,8 @@ func TestTPMRefusals(t *testing.T) {
 	}
 }
 
-// TestAuthorizationValues: a wrong one is presented once, by however many workers,
-// and a TPM that is locked says how to unlock it.
+// TestAuthorizationValues checks that a wrong value is tried once, however many workers there
+// are, and that the error of a locked TPM says how to unlock it.
 func TestAuthorizationValues(t *testing.T) {
 	t.Parallel()
 	s := harness.NewTPM(t)
@@ -166,7 +166,7 @@ func TestAuthorizationValues(t *testing.T) {
 	p.signsAs(t, nil)
 }
 
-// TestOwner: the owner's authorization value is wanted for the parent key.
+// TestOwner checks that the parent key needs the owner's authorization value.
 func TestOwner(t *testing.T) {
 	s := harness.NewTPM(t)
 	p := inTPM(t, s, "p256")
@@ -178,8 +178,8 @@ func TestOwner(t *testing.T) {
 	p.signsAs(t, nil)
 }
 
-// TestTPMSwitchedOff: after a reset the key is loaded again; without a TPM it is
-// gone, and closing it does not hang.
+// TestTPMSwitchedOff checks that a key is loaded again after a reset, and that closing it does
+// not hang if the TPM is gone.
 func TestTPMSwitchedOff(t *testing.T) {
 	s := harness.NewTPM(t)
 	key := inTPM(t, s, "p256").open(t)
@@ -195,8 +195,8 @@ func TestTPMSwitchedOff(t *testing.T) {
 	s.Start(t)
 }
 
-// TestOneTPMManyPrograms: keys of one process and a program beside it; each gets
-// its turn, and in the end nothing is left in the TPM.
+// TestOneTPMManyPrograms uses a TPM from several keys of this process and from another program.
+// All must finish, and nothing may be left in the TPM.
 func TestOneTPMManyPrograms(t *testing.T) {
 	t.Parallel()
 	s := harness.NewTPM(t)
@@ -236,8 +236,8 @@ func TestOneTPMManyPrograms(t *testing.T) {
 	}
 }
 
-// TestNothingInClear listens on the bus: neither authorization value is ever on
-// it, not when the key is made either.
+// TestNothingInClear listens on the bus. No authorization value may appear there, even when
+// the key is made.
 func TestNothingInClear(t *testing.T) {
 	s := harness.NewTPM(t)
 	s.Tool(t, "tpm2_changeauth", "-c", "owner", "the-owners")
@@ -268,7 +268,7 @@ func TestNothingInClear(t *testing.T) {
 	}
 }
 
-// tap is a socket in front of another that keeps what passes.
+// tap is a socket in front of another one. It records all traffic.
 type tap struct {
 	path string
 	mu   sync.Mutex
@@ -314,13 +314,13 @@ func (w *tap) heard() []byte {
 	return bytes.Clone(w.all.Bytes())
 }
 
-// TestTPMByTCP: swtpm on a port.
+// TestTPMByTCP checks swtpm on a TCP port.
 func TestTPMByTCP(t *testing.T) {
 	s := harness.NewTPM(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
 	t.Cleanup(func() { l.Close() })
-	go func() { // the same plain commands
+	go func() { // passes plain commands on
 		for {
 			c, err := l.Accept()
 			if err != nil {

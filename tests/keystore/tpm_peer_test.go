@@ -51,8 +51,8 @@ func (p *place) signsAs(t *testing.T, public []byte) {
 	check(t, key.Public.Verify(content(digestsOf(0, 2)[1]), sigs[1]))
 }
 
-// TestKeyFilesOfOpenSSL: what OpenSSL's tpm2 provider writes is opened here, and
-// what is made here it opens.
+// TestKeyFilesOfOpenSSL checks that this program opens key files of OpenSSL's tpm2 provider,
+// and the provider opens those of this program.
 func TestKeyFilesOfOpenSSL(t *testing.T) {
 	t.Parallel()
 	s := harness.NewTPM(t)
@@ -85,8 +85,8 @@ func TestKeyFilesOfOpenSSL(t *testing.T) {
 	}
 }
 
-// TestKeyFilesOfSSH: as ssh-tpm-agent writes them, whose library this is: with a
-// description, with and without an authorization value.
+// TestKeyFilesOfSSH checks key files as ssh-tpm-agent's library writes them: with a description,
+// with and without an authorization value.
 func TestKeyFilesOfSSH(t *testing.T) {
 	s := harness.NewTPM(t)
 	device, err := linuxudstpm.Open(strings.TrimPrefix(s.Device, "unix:"))
@@ -108,7 +108,7 @@ func TestKeyFilesOfSSH(t *testing.T) {
 		check(t, err)
 		p.signsAs(t, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
 	}
-	// The other way: the library signs with a key made here.
+	// In the other direction, the library signs with a key made here.
 	p := inTPM(t, s, "p256")
 	data, err := os.ReadFile(strings.TrimPrefix(strings.Split(p.uri, "?")[0], "tpm2:"))
 	check(t, err)
@@ -121,7 +121,7 @@ func TestKeyFilesOfSSH(t *testing.T) {
 	check(t, p.open(t).Public.Verify(content(digestsOf(0, 1)[0]), sig))
 }
 
-// TestVerifiedByTheTPM: tpm2_verifysignature agrees.
+// TestVerifiedByTheTPM checks that tpm2_verifysignature verifies a signature.
 func TestVerifiedByTheTPM(t *testing.T) {
 	t.Parallel()
 	s := harness.NewTPM(t)

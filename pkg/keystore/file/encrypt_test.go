@@ -10,7 +10,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// mldsa is an ML-DSA-44 key in PKCS #8, with the inner forms of RFC 9881: seed, expanded key, both.
+// mldsa returns ML-DSA-44 keys in PKCS #8, in the formats of RFC 9881: seed, expanded key, both.
 // crypto/x509 marshals none of them.
 func mldsa(t testing.TB) map[string][]byte {
 	t.Helper()
@@ -37,7 +37,7 @@ func mldsa(t testing.TB) map[string][]byte {
 	return forms
 }
 
-// TestEncrypt checks that keys of any algorithm and length come back whole.
+// TestEncrypt checks that decryption restores keys of any algorithm and length.
 func TestEncrypt(t *testing.T) {
 	keys := mldsa(t)
 	for n := range 16 { // every length of padding

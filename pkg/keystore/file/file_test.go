@@ -31,7 +31,7 @@ import (
 
 const passphrase = "hunter2-is-secret"
 
-// rsaKey is made once, as making one takes most of a second.
+// rsaKey is made once, because that takes most of a second.
 var rsaKey = sync.OnceValue(func() *rsa.PrivateKey {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
@@ -72,7 +72,7 @@ func armor(label string, der []byte) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: label, Bytes: der})
 }
 
-// encrypted returns a file of testdata, which openssl pkcs8 wrote with the passphrase.
+// encrypted returns a file of testdata. "openssl pkcs8 -topk8" encrypted it with the passphrase.
 func encrypted(t testing.TB, name string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("testdata", name+".key"))
@@ -80,7 +80,7 @@ func encrypted(t testing.TB, name string) []byte {
 	return data
 }
 
-// frozenKey is the key in the encrypted files, but for p224.
+// frozenKey returns the key in the encrypted files except p224.
 func frozenKey(t testing.TB) *ecdsa.PrivateKey {
 	t.Helper()
 	block, _ := pem.Decode(encrypted(t, "p256"))
@@ -122,7 +122,7 @@ func join(parts ...[]byte) (all []byte) {
 	return all
 }
 
-// signs demands that the key makes signatures that the public key verifies.
+// signs checks that the key makes a signature that the public key verifies.
 func signs(t *testing.T, key *keystore.Key, public crypto.PublicKey) {
 	t.Helper()
 	digest := sha256.Sum256([]byte("content"))
@@ -206,7 +206,7 @@ func TestProviderIsNamed(t *testing.T) {
 	}
 }
 
-// TestSameBytes: what signs must not be seen in the signature.
+// TestSameBytes checks that signatures do not depend on the library that makes them.
 func TestSameBytes(t *testing.T) {
 	digest := sha256.Sum256([]byte("content"))
 	for _, private := range []crypto.Signer{rsaKey(), ecKey(t, elliptic.P256()), ecKey(t, elliptic.P384())} {
@@ -273,7 +273,7 @@ func TestPassphrases(t *testing.T) {
 		if _, err := file.New().Open(context.Background(), path, keystore.Options{}); !errors.Is(err, keystore.ErrPassphraseNeeded) || !strings.Contains(err.Error(), path) {
 			t.Errorf("without: %v", err)
 		}
-		// Padding comes out right for one wrong passphrase in 256.
+		// For one wrong passphrase in 256, the padding is right by chance.
 		for i := range 600 {
 			asked := 0
 			wrong := func(_ context.Context, prompt string) ([]byte, error) {
@@ -505,7 +505,7 @@ func scryptOf(n, r, p int) algorithm {
 	}{[]byte("saltsalt"), n, r, p}, 1, 3, 6, 1, 4, 1, 11591, 4, 11)
 }
 
-// locked is an encrypted PKCS #8 with parameters at will.
+// locked returns encrypted PKCS #8 with the given parameters.
 func locked(t testing.TB, oid asn1.ObjectIdentifier, params any, size ...int) []byte {
 	t.Helper()
 	der, err := asn1.Marshal(struct {

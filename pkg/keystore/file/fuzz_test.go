@@ -14,7 +14,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// seeds are a key in each form.
+// seeds adds a key in every format.
 func seeds(f *testing.F) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -43,7 +43,7 @@ func seeds(f *testing.F) {
 	f.Add([]byte("-----BEGIN CERTIFICATE-----\nMAA=\n-----END CERTIFICATE-----\n-----BEGIN EC PRIVATE KEY-----\nMAA=\n-----END EC PRIVATE KEY-----\n"))
 }
 
-// FuzzLoad: a key comes out, or an error, whatever a key file holds.
+// FuzzLoad checks that any content gives a key or an error.
 func FuzzLoad(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -54,7 +54,7 @@ func FuzzLoad(f *testing.F) {
 	})
 }
 
-// FuzzHolds: what Open takes, keyscan finds.
+// FuzzHolds checks that keyscan finds every key that load accepts.
 func FuzzHolds(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -66,7 +66,7 @@ func FuzzHolds(f *testing.F) {
 	})
 }
 
-// FuzzUnlock has the derivation left out, whose time is bounded but long.
+// FuzzUnlock skips the derivation, whose time is bounded but long.
 func FuzzUnlock(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, data []byte) {

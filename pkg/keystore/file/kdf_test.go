@@ -56,7 +56,7 @@ func TestDerivationsEndWithTheContext(t *testing.T) {
 	}
 }
 
-// TestScryptBounds counts what N, r and p cost, in memory and in work.
+// TestScryptBounds checks the bounds of memory and work for N, r and p.
 func TestScryptBounds(t *testing.T) {
 	const huge = 1<<63 - 1
 	for _, c := range []struct {
@@ -77,7 +77,7 @@ func TestScryptBounds(t *testing.T) {
 	}
 }
 
-// TestHashesForgetPassphrases looks into what a hash would hand on.
+// TestHashesForgetPassphrases checks the internal state of a hash.
 func TestHashesForgetPassphrases(t *testing.T) {
 	for _, secret := range []string{"a passphrase", strings.Repeat("a passphrase ", 20)} {
 		plain := sha256.New()

@@ -16,8 +16,8 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// TestDigestInfo: crypto/rsa verifies what a token makes of it, which pads and
-// computes, as is done here with the private key's numbers.
+// TestDigestInfo pads a DigestInfo and signs it with the numbers of a private key, as a token
+// does. crypto/rsa must verify the signature.
 func TestDigestInfo(t *testing.T) {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {

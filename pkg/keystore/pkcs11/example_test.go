@@ -10,7 +10,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore/pkcs11"
 )
 
-// One backend serves all keys of a program. A PIN has no place in a URI.
+// One backend serves all keys of a program. A URI must not contain a PIN.
 func Example() {
 	backends := keystore.Backends{pkcs11.New()}
 	_, err := backends.Open(context.Background(),

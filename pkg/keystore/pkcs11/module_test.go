@@ -13,8 +13,8 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// TestModulesThatGiveNothing: a module may answer CKR_OK and give nothing, or lengths that
-// are not true. Each is an error, never the end of the process.
+// TestModulesThatGiveNothing checks modules that answer CKR_OK without a result or with wrong
+// lengths. Each is an error and must not end the process.
 func TestModulesThatGiveNothing(t *testing.T) {
 	for name, c := range map[string]struct{ flags, open, sign string }{
 		"good, but for its signatures": {"", "", ""},

@@ -57,7 +57,7 @@ func TestParseURIRefuses(t *testing.T) {
 	}
 }
 
-// FuzzParseURI: what is taken is written in one way, and reads as the same.
+// FuzzParseURI checks that an accepted URI, written again, is read as the same location.
 func FuzzParseURI(f *testing.F) {
 	for _, seed := range []string{
 		"pkcs11:token=T;object=O" + end, "pkcs11:id=%00%ff;slot-id=4294967295" + end + "&pin-source=env:PIN",

@@ -11,8 +11,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// TestTranslate: the codes come with the number of a parameter or session in them,
-// as TPMs send them.
+// TestTranslate checks response codes that contain the number of a parameter or session.
 func TestTranslate(t *testing.T) {
 	for code, want := range map[tpm2.TPMRC]struct {
 		is   error

@@ -11,8 +11,8 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// TestParseFile: testdata has a key file of OpenSSL's tpm2 provider (RSA-2048) and
-// one of ssh-tpm-agent's library (P-256, with an authorization value).
+// TestParseFile reads a key file of OpenSSL's tpm2 provider (RSA-2048) and one of
+// ssh-tpm-agent's library (P-256, with an authorization value).
 func TestParseFile(t *testing.T) {
 	for file, want := range map[string]struct {
 		kind  tpm2.TPMAlgID
@@ -40,8 +40,7 @@ func TestParseFile(t *testing.T) {
 	}
 }
 
-// FuzzParseKey: neither reading a key file, nor looking at the public part as Open
-// does, crashes.
+// FuzzParseKey checks that neither reading a key file nor checking its public part crashes.
 func FuzzParseKey(f *testing.F) {
 	for _, file := range []string{"openssl-rsa.key", "ssh-p256.key"} {
 		data, err := os.ReadFile("testdata/" + file)

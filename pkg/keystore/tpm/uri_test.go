@@ -47,7 +47,7 @@ func TestParseURIRefuses(t *testing.T) {
 	}
 }
 
-// FuzzParseURI: no text is taken for two things, and none crashes.
+// FuzzParseURI checks that no URI names both a file and a handle, and none crashes.
 func FuzzParseURI(f *testing.F) {
 	for _, seed := range []string{"tpm2:k?device=unix:/s", "tpm2:0x81000001", "tpm2:?device=tcp:h:1&auth-source=fd:3", "tpm2:%", "tpm2:0x"} {
 		f.Add(seed)
