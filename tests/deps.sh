@@ -24,6 +24,7 @@ packages="
 	fish
 	flex
 	gcc
+	git
 	gnupg
 	gnutls-bin
 	gpg-agent

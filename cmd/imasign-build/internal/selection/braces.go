@@ -5,8 +5,11 @@ import (
 	"strings"
 )
 
-// maxAlternatives bounds what the braces of one pattern stand for: they multiply.
-const maxAlternatives = 1000
+// What the braces of one pattern stand for is bounded, because they multiply.
+const (
+	maxAlternatives = 1000
+	maxExpanded     = 1 << 20 // bytes, of all alternatives together
+)
 
 // expand writes the alternatives of a pattern out, "a{b,c}" as "ab" and "ac", and
 // classes negated in the manner of the shell, "[!a]", in the manner of package
@@ -106,6 +109,10 @@ func class(text string) (int, error) {
 		switch text[i] {
 		case '\\':
 			i++
+		case '[':
+			if strings.HasPrefix(text[i:], "[:") {
+				return 0, fmt.Errorf("%w: classes such as [:alpha:] are not supported: write [a-zA-Z]", ErrPattern)
+			}
 		case ']':
 			return i + 1, nil
 		}
@@ -114,7 +121,7 @@ func class(text string) (int, error) {
 }
 
 func product(heads, tails []string) ([]string, error) {
-	if len(heads)*len(tails) > maxAlternatives {
+	if len(heads)*len(tails) > maxAlternatives || len(tails)*length(heads)+len(heads)*length(tails) > maxExpanded {
 		return nil, tooMany()
 	}
 	if len(heads) == 1 && heads[0] == "" {
@@ -129,6 +136,13 @@ func product(heads, tails []string) ([]string, error) {
 	return all, nil
 }
 
+func length(texts []string) (n int) {
+	for _, text := range texts {
+		n += len(text)
+	}
+	return n
+}
+
 func tooMany() error {
-	return fmt.Errorf("%w: its braces stand for more than %d alternatives", ErrPattern, maxAlternatives)
+	return fmt.Errorf("%w: its braces stand for more than %d alternatives, or for more than %d bytes", ErrPattern, maxAlternatives, maxExpanded)
 }

@@ -101,19 +101,23 @@ type glob struct {
 const anyNames = "**"
 
 func newGlob(text string) (glob, error) {
-	text, below := strings.CutSuffix(text, "/")
+	text, directory := strings.CutSuffix(text, "/")
 	anchored := strings.Contains(text, "/")
 	text = strings.TrimPrefix(text, "/")
 	if text == "" {
 		return glob{}, fmt.Errorf("%w: it names nothing", ErrPattern)
 	}
-	g := glob{names: strings.Split(text, "/"), below: below}
+	g := glob{names: strings.Split(text, "/"), below: directory}
 	if !anchored {
 		g.names = append([]string{anyNames}, g.names...)
 	}
 	// "x/**" is what is below x: the end of a path matches no "**".
+	everything := false
 	for len(g.names) > 0 && g.names[len(g.names)-1] == anyNames {
-		g.names, g.below = g.names[:len(g.names)-1], true
+		g.names, g.below, everything = g.names[:len(g.names)-1], true, true
+	}
+	if everything && directory { // "x/**/" is what is in a directory below x
+		g.names = append(g.names, anyNames, "*")
 	}
 	for _, name := range g.names {
 		if name == "" {

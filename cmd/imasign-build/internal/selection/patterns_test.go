@@ -50,7 +50,8 @@ func TestPatterns(t *testing.T) {
 		{"**/x", "x a/x a/b/x a/x/y", "ax a/bx"},
 		{"a/**/b", "a/b a/x/b a/x/y/b a/x/b/c", "a ab b/a x/a/b"},
 		{"a/**/b/**/c", "a/b/c a/b/x/b/c a/x/b/y/c/z", "a/c/b a/b a/c"},
-		{"a/**/", "a/x a/x/y", "a"},
+		{"a/**/", "a/x/y a/x/y/z", "a a/x"},
+		{"**/", "a/x a/x/y", "a"},
 		{"/cache/", "cache/x", "cache x/cache/y"},
 		{"a/*/c", "a/b/c", "a/c a/b/d/c"},
 		{"a**b", "ab axxb x/ab", "a/b"},
@@ -95,8 +96,9 @@ func TestPatterns(t *testing.T) {
 
 func TestPatternsRefused(t *testing.T) {
 	for _, text := range []string{
-		"", "/", "//", "!", "!/", "a//b", "[", "[a", "[]", "a[b/c]d", `\`, `a\`, `a\/b`, "{a", "a}", "{a,{b}", "[-a]", "{a,}", "[\xff]",
+		"", "/", "//", "!", "!/", "a//b", "[", "[a", "[]", "a[b/c]d", `\`, `a\`, `a\/b`, "{a", "a}", "{a,{b}", "[-a]", "{a,}", "[\xff]", "[[:digit:]]", "[a[:alpha:]]",
 		strings.Repeat("{a,b}", 10), strings.Repeat("{", 100000), strings.Repeat("{a,a}", 5000), "{" + strings.Repeat("a,", 5000) + "a}",
+		strings.Repeat("x", 3000) + strings.Repeat("{a,b}", 9), "{" + strings.Repeat("a,", 900) + "a}" + strings.Repeat("{x}", 50_000),
 	} {
 		_, err := compile(Exclude, []string{"fine", text})
 		if !errors.Is(err, ErrPattern) || !strings.HasPrefix(err.Error(), "exclude ") {
