@@ -11,9 +11,9 @@ import (
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 	"github.com/klauspost/pgzip"
+	"github.com/mikelolasagasti/xz"
 	"github.com/pierrec/lz4/v4"
 	"github.com/ulikunitz/xz/lzma"
-	"github.com/xi2/xz"
 )
 
 // reader decompresses in. stop may be nil only with an error.
@@ -95,6 +95,8 @@ func classified(err error) error {
 	switch {
 	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, xz.ErrMemlimit):
 		return fmt.Errorf("%w: %w", ErrMemory, err)
+	case errors.Is(err, xz.ErrBuf):
+		return fmt.Errorf("%w: %w", io.ErrUnexpectedEOF, err)
 	case errors.Is(err, zstd.ErrMagicMismatch): // the first frame was recognised
 		return errBehindZstd
 	}
