@@ -69,7 +69,7 @@ func (d *keyDirectory) key(name string) (string, error) {
 // absent is the error for a file that is missing from a directory.
 type absent struct{ error }
 
-func (absent) Is(target error) bool { return target == fs.ErrNotExist } //nolint:errorlint // this is what errors.Is asks
+func (absent) Is(target error) bool { return target == fs.ErrNotExist }
 
 // without returns the error for a directory that has no key called name.
 func (d *keyDirectory) without(name string) error {

@@ -66,8 +66,7 @@ func (f *selectFlags) compile(observe signing.Observer) (err error) {
 		Include: f.include, Exclude: f.exclude, Hashed: f.hashed, Files: selection.Files(f.files), Observe: observe,
 	})
 	var pattern *selection.PatternError
-	switch {
-	case errors.As(err, &pattern):
+	if errors.As(err, &pattern) {
 		return usageError{fmt.Errorf("--%s %q: %w", pattern.List, pattern.Text, pattern.Err)}
 	}
 	return err

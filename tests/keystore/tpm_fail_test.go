@@ -104,9 +104,9 @@ func TestTPMRefusals(t *testing.T) {
 		"rubbish":          {file("rubbish") + "?device=" + s.Device, keystore.ErrNotAKey, "TSS2 PRIVATE KEY"},
 		"damaged":          {file("-----BEGIN TSS2 PRIVATE KEY-----\nAAAA\n-----END TSS2 PRIVATE KEY-----") + "?device=" + s.Device, keystore.ErrNotAKey, ""},
 		"no device":        {"0x81000001?device=/dev/tpm-of-nobody", keystore.ErrNotFound, "device="},
-		"no socket":        {"0x81000001?device=unix:" + socket, keystore.ErrNotFound, "nobody listens"},
+		"no socket":        {"0x81000001?device=unix:" + socket, keystore.ErrNotFound, "nothing listens"},
 		"socket as device": {"0x81000001?device=" + strings.TrimPrefix(s.Device, "unix:"), keystore.ErrNotFound, "unix:"},
-		"no TCP":           {"0x81000001?device=tcp:127.0.0.1:1", keystore.ErrNotFound, "nobody listens"},
+		"no TCP":           {"0x81000001?device=tcp:127.0.0.1:1", keystore.ErrNotFound, "nothing listens"},
 		"unknown device":   {"0x81000001?device=swtpm", tpm.ErrURI, "unix:PATH"},
 		"no key":           {"?device=" + s.Device, tpm.ErrURI, "names no key"},
 	} {
