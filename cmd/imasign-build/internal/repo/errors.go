@@ -16,7 +16,7 @@ var (
 	// ErrAround is an ErrExists: the path is the repository, or a directory above it.
 	ErrAround = fmt.Errorf("%w, and the repository is there", ErrExists)
 	// ErrBusy means that another run works on the same repository.
-	ErrBusy = errors.New("another run is working on it")
+	ErrBusy = errors.New("another run is working on it: wait until it ends")
 	// ErrPackages means that packages failed. The outcome of each has its error. The
 	// repository is as it was, and the next run continues from there.
 	ErrPackages = errors.New("packages could not be signed")
