@@ -10,24 +10,23 @@ import (
 	"time"
 )
 
-// errInterrupted is the cause of a context that a signal cancelled.
+// errInterrupted is the cause of a context that was cancelled by a signal.
 var errInterrupted = errors.New("interrupted")
 
-// interrupts turns signals into a cancelled context, and ends the process where that
-// is not enough. While a container is being changed the first signal is ignored,
-// because finishing is what leaves it whole, and the second one has everything
-// restored. Any further signal ends the process, whatever hangs: a pipe that nobody
-// reads, a module of a token, a file system.
+// interrupts cancels a context when a signal comes. While a container is being changed,
+// the first signal is ignored, because finishing leaves the container whole; the second
+// restores everything. Any further signal ends the process, even if a pipe that nobody
+// reads, a PKCS#11 module or a file system hangs.
 type interrupts struct {
 	signals chan os.Signal
 	cancel  context.CancelCauseFunc
 	note    func(string, ...any)
-	end     func() // of the process, after grace
+	end     func() // ends the process; called after grace
 
 	mu       sync.Mutex
 	phase    interruptPhase
 	ignored  bool // a signal came while attaching
-	insisted bool // a signal has been acted upon, or came too late to be
+	insisted bool // a signal cancelled, or came too late for that
 }
 
 type interruptPhase int
@@ -38,22 +37,22 @@ const (
 	attached                        // signals come too late
 )
 
-// grace is what cleaning up may take once the process is told to end. One Ctrl-C can
-// come as two signals, from the terminal and from sudo.
+// grace is the time for cleaning up before the process ends. One Ctrl-C may arrive as two
+// signals: from the terminal and from sudo.
 const grace = 500 * time.Millisecond
 
-// patience is after how long somebody is told that one signal was not enough.
+// patience is the time after which a note says that one signal was not enough.
 const patience = 3 * time.Second
 
 func watchInterrupts(cancel context.CancelCauseFunc, note func(string, ...any), end func()) *interrupts {
-	// Room for several, or the second of two quick ones is lost.
+	// With room for several, the second of two quick signals is not lost.
 	i := &interrupts{signals: make(chan os.Signal, 8), cancel: cancel, note: note, end: end}
-	// A closed pipe is an error of that write. Left alone the signal would end the
-	// program between two files: in `… 2>&1 | tee log`, Ctrl-C ends tee as well.
-	// Taken rather than ignored: programs that are started would ignore it too.
+	// Writing to a closed pipe is an error of that write. Without a handler, SIGPIPE would
+	// end the program between two files: in `… 2>&1 | tee log`, Ctrl-C ends tee as well.
+	// The signal is handled, not ignored, because child processes would inherit that.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	for _, s := range []os.Signal{os.Interrupt, syscall.SIGTERM, syscall.SIGHUP} {
-		if !signal.Ignored(s) { // by nohup, or a shell that started this in the background
+		if !signal.Ignored(s) { // nohup ignores SIGHUP; shells ignore SIGINT for background jobs
 			signal.Notify(i.signals, s)
 		}
 	}
@@ -65,8 +64,8 @@ func watchInterrupts(cancel context.CancelCauseFunc, note func(string, ...any), 
 	return i
 }
 
-// take acts upon a signal. It writes nothing by itself: standard error may be what
-// hangs.
+// take handles a signal. It starts goroutines for notes, because writing to standard error
+// may hang.
 func (i *interrupts) take() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -75,8 +74,8 @@ func (i *interrupts) take() {
 		time.AfterFunc(grace, i.end)
 	case i.phase == attaching && !i.ignored:
 		i.ignored = true
-		go i.note("attaching is under way and will be finished; interrupt again to have it undone")
-	case i.phase == attached: // the report is all that is left
+		go i.note("attaching has begun and will be finished; interrupt again to undo it")
+	case i.phase == attached: // only the report is left
 		i.insisted = true
 	default:
 		i.insisted = true
@@ -85,15 +84,15 @@ func (i *interrupts) take() {
 	}
 }
 
-// Hold says that from here on the first signal is ignored: a container is changed.
+// Hold makes the next signal be ignored: a container is about to be changed.
 func (i *interrupts) Hold() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.phase = attaching
 }
 
-// Release says that the change is finished or undone, and reports whether a signal was
-// ignored meanwhile.
+// Release ends Hold after the change was finished or undone. It reports whether a signal
+// was ignored.
 func (i *interrupts) Release() bool {
 	i.mu.Lock()
 	defer i.mu.Unlock()

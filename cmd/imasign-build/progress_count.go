@@ -67,8 +67,8 @@ func (c treeCount) count(ctx context.Context) (amount, error) {
 	return w.sum, nil
 }
 
-// counter counts names and sizes. Unlike a walk of internal/tree it keeps no order and
-// examines only what has a size, which takes a quarter of the time.
+// counter counts names and sizes. Unlike a walk of internal/tree it has no order, and it
+// examines only regular files and directories.
 type counter struct {
 	treeCount
 
@@ -111,7 +111,7 @@ func (w *counter) entry(dir int, e os.DirEntry, device uint64) error {
 	if !e.IsDir() {
 		return nil
 	}
-	fd, err := unix.Openat(dir, e.Name(), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	fd, err := unix.Openat(dir, e.Name(), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return err
 	}

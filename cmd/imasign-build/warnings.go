@@ -6,19 +6,18 @@ import (
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 )
 
-// fewWarnings is how often the same is said about different things, unless everything
-// was asked for.
+// fewWarnings is how many warnings of one kind are printed without --verbose.
 const fewWarnings = 3
 
-// warnings counts what was said about how many things.
+// warnings counts the warnings of each kind.
 type warnings struct {
 	mu    sync.Mutex
-	said  map[string]int
-	order []string
+	said  map[string]int // by kind
+	order []string       // of the kinds, as they came up
 }
 
-// warnOfEach says something about a file or a package: at once about the first few, and how
-// many more there are when the command ends. kind is the same for what says the same.
+// warnOfEach warns about one of many files or packages. Only the first warnings of a kind
+// are printed; endWarnings counts the others.
 func (a *app) warnOfEach(kind, format string, args ...any) {
 	w := &a.warnings
 	w.mu.Lock()
@@ -34,14 +33,14 @@ func (a *app) warnOfEach(kind, format string, args ...any) {
 	}
 }
 
-// endWarnings says how many there were of what was said too often.
+// endWarnings prints, at the end of a command, how many warnings of each kind were left out.
 func (a *app) endWarnings() {
 	w := &a.warnings
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, kind := range w.order {
 		if more := w.said[kind] - fewWarnings; more > 0 && !a.verbose {
-			a.note("warning: the same of %s more (all of them with -v): %s", report.Count(more), kind)
+			a.note("warning: %s more of the same kind (-v prints all): %s", report.Count(more), kind)
 		}
 	}
 }

@@ -8,7 +8,8 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// TestWarningsAreSummedUp: what is said about many files is said about the first few.
+// TestWarningsAreSummedUp checks that a warning about many files is printed for the first
+// few, and then counted.
 func TestWarningsAreSummedUp(t *testing.T) {
 	for _, c := range []struct {
 		verbose bool
@@ -28,7 +29,7 @@ func TestWarningsAreSummedUp(t *testing.T) {
 		if n := strings.Count(said.String(), "\n"); n != c.want {
 			t.Errorf("verbose %v: %d lines, want %d:\n%.500s", c.verbose, n, c.want, said.String())
 		}
-		if more := "the same of 297 more (all of them with -v): is a socket\n"; strings.Contains(said.String(), more) == c.verbose {
+		if more := "297 more of the same kind (-v prints all): is a socket\n"; strings.Contains(said.String(), more) == c.verbose {
 			t.Errorf("verbose %v:\n%.500s", c.verbose, said.String())
 		}
 	}

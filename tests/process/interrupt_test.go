@@ -81,8 +81,8 @@ func TestOneSignalWhileAttaching(t *testing.T) {
 			r.signal(t, syscall.SIGINT)
 			r.signal(t, syscall.SIGCONT)
 			r.end(t, 0)
-			if strings.Contains(r.err.String(), "attaching is under way") {
-				demand(t, r.err.String(), "interrupt again to have it undone", tree+" is finished: everything is attached")
+			if strings.Contains(r.err.String(), "attaching has begun") {
+				demand(t, r.err.String(), "interrupt again to undo it", tree+" is finished: everything is attached")
 				demand(t, r.out.String(), "4,000 signed")
 				harness.Must(t, harness.Program(t), "rootfs", "verify", "--cert", filepath.Join(keys, "x509_ima.crt"), "--manifest", manifest, tree)
 				return
