@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"os"
@@ -35,14 +34,14 @@ type progress struct {
 	app      *app
 	format   string           // "bar", "plain" or "none"
 	observer signing.Observer // takes the events of packages
-	stop     context.CancelFunc
+	stop     chan struct{}
 	stopped  sync.WaitGroup // rendering, and counting
 
 	mu      sync.Mutex
 	tally   tally
-	counter func(context.Context) (amount, error) // counts a tree, later; nil for none
-	visible time.Time                             // when the line may appear
-	paused  int                                   // prompts on the terminal
+	counter func() (amount, error) // counts a tree, later; nil for none
+	visible time.Time              // when the line may appear
+	paused  int                    // prompts on the terminal
 	closed  bool
 
 	// Of the goroutine that renders:
@@ -52,7 +51,7 @@ type progress struct {
 
 // newProgress starts rendering; close ends it.
 func (a *app) newProgress() *progress {
-	p := &progress{app: a, format: a.progressFormat, tally: tally{verb: "digested", noun: "entries"}, visible: time.Now().Add(appearsAfter)}
+	p := &progress{app: a, format: a.progressFormat, stop: make(chan struct{}), tally: tally{verb: "digested", noun: "entries"}, visible: time.Now().Add(appearsAfter)}
 	p.observer = signing.NewObserver(p.take)
 	if p.format == "auto" {
 		if p.format = "plain"; a.terminal(a.err) && !a.dumb() {
@@ -62,9 +61,8 @@ func (a *app) newProgress() *progress {
 	if a.quiet {
 		p.format = "none"
 	}
-	ctx, stop := context.WithCancel(context.Background())
-	if p.stop = stop; p.format != "none" {
-		p.stopped.Go(func() { p.render(ctx) })
+	if p.format != "none" {
+		p.stopped.Go(p.render)
 	}
 	a.active.Store(p)
 	return p
@@ -76,20 +74,20 @@ func (a *app) dumb() bool {
 	return !set || name == "" || name == "dumb"
 }
 
-// render draws the line, or prints lines, until ctx ends.
-func (p *progress) render(ctx context.Context) {
+// render draws the line, or prints lines, until stop is closed.
+func (p *progress) render() {
 	ticker := time.NewTicker(frame)
 	defer ticker.Stop()
 	began := time.Now()
 	for printed := began; ; {
 		select {
 		case <-ticker.C:
-		case <-ctx.Done():
+		case <-p.stop:
 			return
 		}
 		now := time.Now()
 		if now.Sub(began) >= countAfter {
-			p.startCounting(ctx)
+			p.startCounting()
 		}
 		text, line := p.look(now)
 		switch {
@@ -122,8 +120,8 @@ func (p *progress) look(now time.Time) (text, line string) {
 	} else {
 		p.left = estimate{}
 	}
-	if t.step.left, _ = p.left.left(); t.where != "" { // there are other layers
-		t.step.left = 0
+	if t.left, _ = p.left.left(); t.where != "" { // there are other layers
+		t.left = 0
 	}
 	if now.Before(p.visible) {
 		return "", ""
@@ -160,7 +158,7 @@ func (p *progress) close() {
 		return
 	}
 	p.app.active.CompareAndSwap(p, nil)
-	p.stop()
+	close(p.stop)
 	p.stopped.Wait()
 	p.app.screen.erase(p.app.err)
 }

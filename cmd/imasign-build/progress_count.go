@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"io"
 	"os"
@@ -21,12 +20,12 @@ type treeCount struct {
 func (p *progress) count(c treeCount) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.counter = c.count
+	p.counter = func() (amount, error) { return c.count(p.stop) }
 	p.tally.begin(p.tally.verb, p.tally.noun, amount{})
 }
 
 // startCounting walks the trees, once.
-func (p *progress) startCounting(ctx context.Context) {
+func (p *progress) startCounting() {
 	p.mu.Lock()
 	count := p.counter
 	p.counter = nil
@@ -35,7 +34,7 @@ func (p *progress) startCounting(ctx context.Context) {
 		return
 	}
 	p.stopped.Go(func() {
-		n, err := count(ctx)
+		n, err := count()
 		if err != nil {
 			return // no totals: the run itself says what is wrong
 		}
@@ -45,8 +44,12 @@ func (p *progress) startCounting(ctx context.Context) {
 	})
 }
 
-func (c treeCount) count(ctx context.Context) (amount, error) {
-	w := counter{treeCount: c, ctx: ctx, met: map[[2]uint64]bool{}}
+// errStopped means that nobody wants to know a count any more.
+var errStopped = errors.New("stopped")
+
+// count walks the trees. It ends early when stop is closed.
+func (c treeCount) count(stop <-chan struct{}) (amount, error) {
+	w := counter{treeCount: c, stop: stop, met: map[[2]uint64]bool{}}
 	for _, path := range c.paths {
 		f, err := os.Open(path)
 		if err != nil {
@@ -72,9 +75,9 @@ func (c treeCount) count(ctx context.Context) (amount, error) {
 type counter struct {
 	treeCount
 
-	ctx context.Context //nolint:containedctx // of one call
-	met map[[2]uint64]bool
-	sum amount
+	stop <-chan struct{}
+	met  map[[2]uint64]bool
+	sum  amount
 }
 
 func (w *counter) directory(dir *os.File, device uint64) error {
@@ -90,8 +93,11 @@ func (w *counter) directory(dir *os.File, device uint64) error {
 			return nil
 		case err != nil:
 			return err
-		case w.ctx.Err() != nil:
-			return context.Cause(w.ctx)
+		}
+		select {
+		case <-w.stop:
+			return errStopped
+		default:
 		}
 	}
 }

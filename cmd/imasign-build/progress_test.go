@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -428,20 +429,25 @@ func TestTreesAreCounted(t *testing.T) {
 		{treeCount{paths: []string{dir}, files: true}, amount{4, 3410}},
 		{treeCount{paths: []string{dir, filepath.Join(dir, "one")}, files: true}, amount{5, 3420}},
 	} {
-		if got, err := c.count.count(t.Context()); err != nil || got != c.want {
+		if got, err := c.count.count(t.Context().Done()); err != nil || got != c.want {
 			t.Errorf("%+v: %+v, %v", c.count, got, err)
 		}
 	}
-	if _, err := (treeCount{paths: []string{dir + "/none"}}).count(t.Context()); err == nil {
+	if _, err := (treeCount{paths: []string{dir + "/none"}}).count(t.Context().Done()); err == nil {
 		t.Error("no error for a path that does not exist")
 	}
-	p, screen := onTTY("plain")
+	stopped := make(chan struct{})
+	close(stopped)
+	if _, err := (treeCount{paths: []string{dir}}).count(stopped); !errors.Is(err, errStopped) {
+		t.Errorf("stopped: %v", err)
+	}
+	p, _ := onTTY("none")
 	defer p.close()
 	p.count(treeCount{paths: []string{dir}})
 	p.observer.Tell(signing.Event{Kind: signing.Planned, Entries: 3})
-	p.startCounting(t.Context())
-	p.close()
-	if got, want := p.tally.String(), "digested 3 of 9 entries, 0.0 of 3.2 kB"; got != want || screen.take() != "" {
+	p.startCounting()
+	p.stopped.Wait()
+	if got, want := p.tally.String(), "digested 3 of 9 entries, 0.0 of 3.2 kB"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
