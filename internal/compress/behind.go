@@ -16,7 +16,7 @@ import (
 
 var errBehind = errors.New("more than zeros behind the compressed data")
 
-// gzipMember is what both gzip decoders have.
+// gzipMember has the methods of both gzip decoders.
 type gzipMember interface {
 	io.Reader
 	Reset(r io.Reader) error
@@ -57,7 +57,7 @@ func (g *gzipReader) Read(b []byte) (int, error) {
 	return 0, nil
 }
 
-// ignoreEnd lets the next Read say so.
+// ignoreEnd hides the end of the data, which the next Read reports.
 func ignoreEnd(err error) error {
 	if errors.Is(err, io.EOF) {
 		return nil
@@ -65,7 +65,7 @@ func ignoreEnd(err error) error {
 	return err
 }
 
-// zerosToEnd reads on to the end and returns io.EOF if it meets but zeros.
+// zerosToEnd reads to the end and returns io.EOF if it finds only zeros.
 func zerosToEnd(r io.Reader, err error) error {
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
@@ -128,10 +128,12 @@ func (z *zeroEnd) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// isBzip2End is of the two bytes in which bzip2 looks for another stream.
+// isBzip2End reports whether bzip2 found zeros in the two bytes where it looks for another
+// stream.
 func isBzip2End(err error, zeros int) bool {
 	return errors.Is(err, bzip2.StructuralError("bad magic value in continuation file")) && zeros >= 2
 }
 
-// isLZ4End is of the four bytes in which lz4 looks for another frame.
+// isLZ4End reports whether lz4 found zeros in the four bytes where it looks for another
+// frame.
 func isLZ4End(err error, zeros int) bool { return errors.Is(err, lz4.ErrInvalidFrame) && zeros >= 4 }

@@ -29,19 +29,18 @@ const (
 // HeadSize is how many of the first bytes tell the format.
 const HeadSize = lzma.HeaderLen
 
-// MaxWindow is how much memory, in bytes, compressed data may ask for to be
-// decompressed: what xz -9, zstd --ultra -22 and zstd -19 --long need, and what zstd's
-// own program allows.
+// MaxWindow is how much memory, in bytes, decompressing may take: as much as xz -9,
+// zstd --ultra -22 and zstd -19 --long need, and as the zstd program allows.
 const MaxWindow = 128 << 20
 
 var (
-	// ErrUnknown means a format that there is not, or that the profile does not have.
+	// ErrUnknown means a format that does not exist or that the profile lacks.
 	ErrUnknown = errors.New("no such compression")
 	// ErrMemory means compressed data that asks for more than MaxWindow.
 	ErrMemory = errors.New("decompressing takes too much memory")
 )
 
-// row is what is known of one format.
+// row describes one format.
 type row struct {
 	format Format
 	begins func(head []byte) bool

@@ -81,7 +81,7 @@ func readLZMA(in *bufio.Reader, _ Profile) (io.Reader, func(), error) {
 	return z, nothing, err
 }
 
-// classifying says of a decoder's errors what callers tell apart.
+// classifying turns a decoder's errors into those that callers distinguish.
 type classifying struct{ content io.Reader }
 
 func (c *classifying) Read(b []byte) (int, error) {

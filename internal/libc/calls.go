@@ -24,11 +24,11 @@ const Linked = true
 // cannot tell, and reports false.
 func ClosedAtStart(fd int) bool { return fd >= 0 && fd <= 2 && C.il_closed_at_start(C.int(fd)) != 0 }
 
-// Stat and struct il_stat have the same fields; this holds their sizes.
+// Stat and struct il_stat have the same fields. This compares their sizes.
 var _ [unsafe.Sizeof(Stat{})]byte = [C.sizeof_struct_il_stat]byte{}
 
-// statBatch is how many files one call asks about: enough that the way there costs
-// nothing, and few enough that a huge directory does not keep a thread away.
+// statBatch is how many files one call asks about: enough that the call itself costs
+// nothing, and few enough that a huge directory does not occupy a thread for long.
 const statBatch = 512
 
 // Lstat asks about the file itself, not about what a link points to.
@@ -44,8 +44,8 @@ func Lstat(path string) (Stat, error) {
 	return stats[0], stats[0].Err()
 }
 
-// LstatAll is Lstat for many files of one directory ("" for the root). Each
-// result's Err says whether there is one; the error is for names with a NUL.
+// LstatAll is Lstat for many files of one directory ("" for the root). Err of each
+// result tells whether it is filled. LstatAll itself fails only for a name with a NUL.
 func LstatAll(dir string, names []string) ([]Stat, error) {
 	stats := make([]Stat, len(names))
 	cdir, err := cString(dir)
@@ -68,9 +68,9 @@ func LstatAll(dir string, names []string) ([]Stat, error) {
 	return stats, nil
 }
 
-// firstBuffer is for the names of a file's xattrs and their values, and is enough
-// for most; maxBuffer bounds what a file may have (the kernel keeps 64 KiB of names,
-// and 64 KiB a value).
+// firstBuffer is the size of the first buffer for the names and values of a file's xattrs,
+// and is enough for most files. maxBuffer is the largest: the kernel keeps 64 KiB of names,
+// and 64 KiB for each value.
 const (
 	firstBuffer = 4 << 10
 	maxBuffer   = 16 << 20
@@ -183,8 +183,8 @@ func length(value []byte) int32 {
 	return int32(len(value))
 }
 
-// failure turns how work on a file ended into an error; xattr, op and size tell
-// what was at work on its xattrs.
+// failure turns the result of work on a file into an error. op, xattr and size describe
+// the call for an xattr that failed.
 func failure(r *C.struct_il_result, op, xattr string, size int) error {
 	errno := syscall.Errno(r.error)
 	switch r.stage {
@@ -204,13 +204,13 @@ func failure(r *C.struct_il_result, op, xattr string, size int) error {
 	return &Error{Op: op, Xattr: xattr, Size: size, Err: errno}
 }
 
-// Create makes an empty file where nothing is, with the permission bits mode less
-// the umask.
+// Create makes an empty file with the permission bits mode without those of the umask.
+// It fails with EEXIST if the name is taken.
 func Create(path string, mode uint32) error {
 	return onPath(path, func(p *C.char) C.int { return C.il_create(p, C.uint32_t(mode)) })
 }
 
-// Chown changes the owner, of a link itself.
+// Chown changes the owner. It does not follow a link.
 func Chown(path string, uid, gid uint32) error {
 	return onPath(path, func(p *C.char) C.int { return C.il_chown(p, C.uint32_t(uid), C.uint32_t(gid)) })
 }
@@ -220,7 +220,7 @@ func Chmod(path string, mode uint32) error {
 	return onPath(path, func(p *C.char) C.int { return C.il_chmod(p, C.uint32_t(mode)) })
 }
 
-// Rename gives the file the name to, in place of what is there.
+// Rename gives the file the name to, and replaces the file of that name.
 func Rename(from, to string) error {
 	return onPath(from, func(f *C.char) C.int {
 		return errnoOf(onPath(to, func(t *C.char) C.int { return C.il_rename(f, t) }))
@@ -260,7 +260,7 @@ func errnoOf(err error) C.int {
 
 type chars struct{ c *C.char }
 
-// cString refuses what C would cut short.
+// cString refuses strings with a NUL, which C would cut short.
 func cString(s string) (chars, error) {
 	if strings.IndexByte(s, 0) >= 0 {
 		return chars{}, syscall.EINVAL

@@ -16,15 +16,15 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-// reason is errno, or EOPNOTSUPP where a preloaded library fails without setting
-// it, as pseudo does for what it does not implement.
+// reason returns errno, or EOPNOTSUPP if a preloaded library failed without setting it,
+// as pseudo does for calls that it does not implement.
 static int reason(void)
 {
 	return errno ? errno : EOPNOTSUPP;
 }
 
-// nanoseconds wraps round where a file system keeps times that far from 1970, as
-// Go's Timespec.Nano does: what matters is that equal times stay equal.
+// nanoseconds wraps around for times that 64 bits do not reach, as Timespec.Nano does in
+// Go. Equal times stay equal.
 static int64_t nanoseconds(int64_t seconds, int64_t rest)
 {
 	return (int64_t)((uint64_t)seconds * 1000000000 + (uint64_t)rest);
@@ -85,8 +85,8 @@ void il_lstat(const char *dir, const char *names, size_t count, struct il_stat *
 	free(path);
 }
 
-// struct file is one file that is worked on: by a descriptor, or by its path where
-// opening it would do something (a device, a FIFO) or cannot be done (a link).
+// struct file is the file at work: by a descriptor, or by its path if opening it has an
+// effect (a device, a FIFO) or is impossible (a link).
 struct file {
 	const char *path;
 	int fd; // -1: by path
@@ -99,9 +99,9 @@ static int stop(struct il_result *result, int stage)
 	return -1;
 }
 
-// state fills what is never pretended and tells a file and its state. Of an open
-// file the kernel is asked directly: every stat of the C library is a message to
-// pseudo's server, a third of all that signing would send.
+// state fills the fields that are never pretended and that identify a file and its
+// state. For an open file it asks the kernel: every stat of the C library is a message
+// to pseudo's server, a third of all messages of a signing run.
 static int state(const struct file *f, struct il_stat *out)
 {
 	struct statx x;
@@ -123,7 +123,7 @@ static int state(const struct file *f, struct il_stat *out)
 	return 0;
 }
 
-// look holds that the file is still the wanted one.
+// look checks that the file is still the wanted one.
 static int look(const struct file *f, const struct il_stat *want, int whole, struct il_result *result)
 {
 	if (state(f, &result->now))
@@ -133,8 +133,8 @@ static int look(const struct file *f, const struct il_stat *want, int whole, str
 	return stop(result, IL_OTHER);
 }
 
-// open_file opens without blocking and without following a link. by_path leaves it
-// at looking.
+// open_file opens without blocking and without following a link, and checks the file.
+// With by_path it only checks.
 static int open_file(struct file *f, const struct il_stat *want, int whole, int by_path, struct il_result *result)
 {
 	memset(result, 0, sizeof *result);
@@ -237,8 +237,8 @@ static const char *take_change(const char *at, struct change *c)
 	return c->old + (c->old_size < 0 ? 0 : c->old_size);
 }
 
-// is_old reports whether the xattr has its old value: 1, 0 with EEXIST or ENODATA
-// for what differs, or -1.
+// is_old returns 1 if the xattr has its old value, 0 with errno EEXIST or ENODATA if it
+// differs, and -1 if it cannot be read.
 static int is_old(const struct file *f, const struct change *c)
 {
 	size_t room = c->old_size < 0 ? 1 : (size_t)c->old_size + 1; // a longer value differs

@@ -1,5 +1,5 @@
-// The calls of the C library that a preloaded pseudo or fakeroot answers, a few
-// to a function: each way from Go to C costs more than what is done here.
+// The calls of the C library that a preloaded pseudo or fakeroot answers. A function
+// makes several of them, because the way from Go to C costs more than the calls.
 #ifndef IMASIGN_LIBC_H
 #define IMASIGN_LIBC_H
 
@@ -14,7 +14,7 @@ struct il_stat {
 	int32_t error; // errno of this one, 0 when the rest is filled
 };
 
-// What a function that works on one file failed at.
+// Where a function that works on one file failed.
 enum il_stage { IL_DONE, IL_OPEN, IL_STAT, IL_OTHER, IL_LIST, IL_XATTR, IL_OWNER };
 
 // struct il_result is how work on one file ended.
@@ -22,26 +22,26 @@ struct il_result {
 	int32_t stage; // enum il_stage; IL_OTHER: the file is not in the wanted state
 	int32_t error; // errno, never 0 for the other stages
 	int64_t at;    // which xattr
-	struct il_stat now; // dev, ino, size and times alone
+	struct il_stat now; // only dev, ino, size and times
 };
 
-// il_lstat fills one stat a name: dir, a slash, and the names that follow each
-// other, each ended by NUL.
+// il_lstat fills one stat for each name. names holds count names, each ended by NUL, of
+// files in the directory dir.
 void il_lstat(const char *dir, const char *names, size_t count, struct il_stat *stats);
 
 // il_xattrs writes the xattrs whose names start with prefix into out: 4 bytes
 // length of the name, 4 bytes length of the value (host order), name, value. It
-// returns how many bytes it wrote. by_path does not open the file. ERANGE (at IL_LIST) means that out is too small
-// or list, where the names are put.
+// returns how many bytes it wrote. With by_path it does not open the file. list is room
+// for the names. ERANGE at IL_LIST means that out or list is too small.
 size_t il_xattrs(const char *path, const struct il_stat *want, int by_path, const char *prefix,
 		 char *list, size_t list_size, char *out, size_t size, struct il_result *result);
 
-// What il_change depends on, or-ed.
+// Options of il_change, or-ed.
 enum {
-	IL_ANY_STATE = 1,  // the same inode will do
+	IL_ANY_STATE = 1,  // accept the inode in any state
 	IL_COMPARE = 2,    // read before setting: EEXIST, ENODATA
-	IL_SKIP_OTHER = 4, // read before changing and leave out what differs
-	IL_KEEP_OWNER = 8, // give the file back the owner that it had
+	IL_SKIP_OTHER = 4, // read before changing, and skip values that differ
+	IL_KEEP_OWNER = 8, // restore the owner that the file had
 };
 
 // il_change sets and removes xattrs of the file at path if that is in the state
@@ -51,7 +51,7 @@ enum {
 void il_change(const char *path, const struct il_stat *want, int how,
 	       const char *changes, size_t count, struct il_result *result);
 
-// il_create makes an empty file where nothing is.
+// il_create makes an empty file; EEXIST if the name is taken.
 int il_create(const char *path, uint32_t mode);
 int il_chown(const char *path, uint32_t uid, uint32_t gid);
 int il_chmod(const char *path, uint32_t mode);
