@@ -53,8 +53,8 @@ const (
 	elsewhere = "remove it or name another place"
 )
 
-// causes are all of them. The first one that an error wraps counts, for its advice the
-// first that has one for the command.
+// causes returns all causes. The first one that an error wraps decides about the kind, and
+// the first one with advice for the command decides about the advice.
 func causes() []cause {
 	return slices.Concat(
 		[]cause{{err: errInterrupted, kind: "interrupted"}, {err: context.Canceled, kind: "interrupted"}},

@@ -77,8 +77,8 @@ func parseConfig(text []byte) (config, rootfs object, ids []string, err error) {
 	return config, rootfs, ids, nil
 }
 
-// ociConfig holds that a config's diff ids are those of the layers, and puts those
-// that they got into it.
+// ociConfig checks that a config's diff ids are those of the layers, and writes the new
+// ones to it.
 func (w *walk) ociConfig(ctx context.Context, d *descriptor, met []*layer, n *node) error {
 	ids, err := w.diffIDs(ctx, d)
 	noIDs := sumIDs(nil)

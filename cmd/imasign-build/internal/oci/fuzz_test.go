@@ -9,8 +9,8 @@ import (
 	"github.com/imasign/imasign-build/pkg/tarball"
 )
 
-// FuzzDocument holds that a document which is taken means to encoding/json, and so to
-// every program that reads images, what it means here.
+// FuzzDocument checks that an accepted document means the same to encoding/json, and so
+// to every program that reads images.
 func FuzzDocument(f *testing.F) {
 	for _, seed := range []string{
 		`{"manifests":[{"digest":"sha256:0000000000000000000000000000000000000000000000000000000000000000","size":1}]}`,

@@ -31,8 +31,8 @@ var (
 )
 
 // parseObject reads a document that is one object and means the same to every
-// reader: JSON in UTF-8, no key twice, and none that differs from one of keys in
-// case alone.
+// reader: JSON in UTF-8, no key twice, and no key that differs from one of keys only in
+// case.
 func parseObject(text []byte, keys []string) (object, error) {
 	if err := checkJSON(text); err != nil {
 		return nil, err
@@ -119,7 +119,7 @@ func checkKey(dec *json.Decoder, met map[string]bool) error {
 	return nil
 }
 
-// get reads the value of a key into into, which stays as it is where there is none.
+// get reads the value of a key into into. Without the key, into stays as it is.
 func (o object) get(key string, into any) error {
 	text, there := o[key]
 	if !there {

@@ -33,8 +33,8 @@ import (
 
 // Errors that callers decide by.
 var (
-	// ErrFormat means what is no image layout, or one whose parts do not agree with
-	// the digests and sizes that name them or could be read in two ways.
+	// ErrFormat means that the input is not an image layout, that its parts do not agree
+	// with the digests and sizes that name them, or that it can be read in two ways.
 	ErrFormat = errors.New("not a valid OCI image layout")
 	// ErrUnsupported means a layer that cannot be signed: encrypted, no tar archive,
 	// or not in the layout.
@@ -109,7 +109,7 @@ func newLayout(s *store, o Options) (*Layout, error) {
 	return l, nil
 }
 
-// check holds that there are images at all.
+// check checks that there are images.
 func (l *Layout) check() error {
 	_, legacy := l.items["repositories"]
 	switch {

@@ -34,8 +34,8 @@ func (l *Layout) Look() *Pass { return newPass(newWalk(l, nil)) }
 
 // Rewrite is a pass that writes the layout anew, to a directory that does not exist yet,
 // with what is committed. The directory appears with Finish, whole or not at all. Layers
-// to which nothing is attached keep their bytes, and images of such layers alone their
-// digests. Whatever is not replaced is copied.
+// to which nothing is attached keep their bytes, and images that have only such layers
+// keep their digests. Everything that is not replaced is copied.
 func (l *Layout) Rewrite(dir string) (*Pass, error) {
 	out, err := newDirOutput(dir)
 	if err != nil {

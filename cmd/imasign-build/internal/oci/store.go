@@ -218,7 +218,7 @@ func isSparse(h *tar.Header) bool {
 	return h.Typeflag == tar.TypeGNUSparse
 }
 
-// checkParents refuses an entry below one that is no directory.
+// checkParents refuses an entry below an entry that is not a directory.
 func (s *store) checkParents() error {
 	for _, i := range s.order {
 		for dir := path.Dir(i.name); dir != "."; dir = path.Dir(dir) {
@@ -270,7 +270,7 @@ func (b *blob) sum(ctx context.Context, h hash.Hash) error {
 	return err
 }
 
-// verify holds that the blob is what its descriptor says.
+// verify checks that the blob has the size and digest that its descriptor states.
 func (b *blob) verify(ctx context.Context, d *descriptor) error {
 	h := d.digest.hash()
 	if err := b.sum(ctx, h); err != nil {
@@ -285,8 +285,8 @@ func (b *blob) digest(ctx context.Context) (digest, error) {
 	return digestOf(h), err
 }
 
-// open opens a file. What is no regular file, or was replaced by something else
-// meanwhile, is neither waited for nor read.
+// open opens a regular file. Anything else, even if it has replaced the file meanwhile,
+// is an error: open does not wait for it and does not read it.
 func (s *store) open(name string) (*blob, error) {
 	i, err := s.resolve(name)
 	if err != nil {

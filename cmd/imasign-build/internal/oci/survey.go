@@ -56,7 +56,7 @@ func (w *walk) embedded(list ...descriptor) error {
 	return nil
 }
 
-// survey looks at what is below a descriptor of an index, each blob once.
+// survey examines everything below a descriptor of an index, each blob once.
 func (w *walk) survey(ctx context.Context, d *descriptor, depth int) (*node, error) {
 	if n, met := w.nodes[d.digest]; met {
 		return n, sameSize(d, n.size)
@@ -83,7 +83,7 @@ func sameSize(d *descriptor, size int64) error {
 	return nil
 }
 
-// manifestOf reads a manifest or an index, nil for a blob that is no JSON at all.
+// manifestOf reads a manifest or an index. It returns nil for a blob that is not JSON.
 func (w *walk) manifestOf(ctx context.Context, d *descriptor) (object, error) {
 	head, err := w.head(d)
 	if err != nil {
@@ -240,8 +240,8 @@ func (w *walk) surveyManifest(ctx context.Context, o object, n *node) error {
 	return w.judgeMixture(met, isImage)
 }
 
-// warnOfTable names a layer that some programs extract by a table of contents, which
-// nobody has judged, when that is to be verified.
+// warnOfTable warns, in a verification, of a layer that some programs extract by a table
+// of contents, which is not verified.
 func (w *walk) warnOfTable(d *descriptor) {
 	if !w.opts.Archive.EveryRecord || w.tables[d.digest] {
 		return
@@ -255,8 +255,8 @@ func (w *walk) warnOfTable(d *descriptor) {
 	}
 }
 
-// judgeMixture refuses layers of an image that are no tar archives. Documents alone
-// are an attestation; what is no image is only named.
+// judgeMixture refuses layers of an image that are not tar archives. An artifact that has
+// only documents is an attestation. Anything that is not an image is only reported.
 func (w *walk) judgeMixture(met map[contents]*descriptor, isImage bool) error {
 	d := met[opaque]
 	if d == nil && met[archive] != nil {

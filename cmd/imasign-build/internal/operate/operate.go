@@ -2,7 +2,7 @@
 // prepare, commit, publish. Run does it for one container and Each for many, which fail
 // alone or together. A dry run ends after Prepare.
 //
-// A Container is what is read and where it goes, opened together: a tree in place, a
+// A Container is an input and its output, opened together: a tree in place, a
 // tree and a restore file, an archive and its copy, a package and its output, a layer
 // and its blob. What a plan says comes with the Operation (sign, strip, apply), what
 // signals do with its Guard. Reports, flags and keys are left to the program.
@@ -34,12 +34,12 @@ type Container interface {
 type Unit struct {
 	Path string // as the user named it
 	Kind manifest.Container
-	// Live says that what Commit changes is in use, so that the change is to be finished
-	// or undone: Operation.Guard is asked.
+	// Live means that Commit changes something in use, so that an interrupted change must
+	// be finished or undone. Operation.Guard decides.
 	Live bool
 
-	// Open opens the container, and refuses early what Prepare would refuse anyway. What
-	// it returns beside an error is for the outcome to tell, and closed.
+	// Open opens the container, and refuses early what Prepare would refuse anyway. A
+	// container returned with an error is reported by the outcome and closed.
 	Open func(ctx context.Context) (Opened, error)
 	// Instead, unless nil, opens another container where that of Open cannot be opened
 	// or planned: Open then is for the output of an interrupted run.

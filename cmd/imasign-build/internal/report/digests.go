@@ -10,7 +10,7 @@ type Digests struct {
 	Packages []Package `json:"packages,omitempty"`
 }
 
-// Take adds a package, of which only one that failed is told about.
+// Take counts a package, and lists it if it failed.
 func (d *Digests) Take(path string, err error) {
 	d.Total++
 	if err != nil {

@@ -87,8 +87,8 @@ type KeyCheck struct {
 	Of string `json:"-"` // the file
 }
 
-// Add takes a finding about the certificate of that number, 0 where there is one alone.
-// What was said of an earlier one is said of this one, too.
+// Add adds a finding about a certificate, by its number, 0 if there is only one. A finding
+// that an earlier certificate has as well becomes one about both.
 func (k *KeyCheck) Add(number int, f Finding) {
 	alike := func(o Finding) bool {
 		return o.Severity == f.Severity && o.Rule == f.Rule && o.Detail == f.Detail && o.Certificates != nil

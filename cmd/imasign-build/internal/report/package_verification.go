@@ -32,7 +32,7 @@ type PackageVerdict struct {
 	Verdict
 }
 
-// PackageFindings are all that was found about one package.
+// PackageFindings is everything found about one package.
 type PackageFindings struct {
 	Path    string
 	Files   Verification
@@ -103,8 +103,8 @@ func (r *PackageVerification) add(f PackageFindings, v Verdict) {
 	r.Entries = append(r.Entries, PackageVerdict{f.Path, v})
 }
 
-// detail is what a package's line says: what is wrong with the package, or how many of
-// its files are how.
+// detail returns the text of a package's line: what is wrong with the package, or the
+// number of its files in each state.
 func (f *PackageFindings) detail() string {
 	if err := errors.Join(f.Err, f.Broken, f.Wrong); err != nil {
 		return strings.Join(strings.Fields(err.Error()), " ") // some have lines

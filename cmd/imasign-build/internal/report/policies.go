@@ -21,7 +21,7 @@ func (r *Policy) text(p *printer) {
 }
 
 // Simulation is what a policy would do to the files of a tree. Findings say why the
-// kernel refuses the policy itself; then nothing else is said.
+// kernel refuses the policy itself, and nothing else is reported then.
 type Simulation struct {
 	Head
 	Path                     // of the policy

@@ -49,7 +49,7 @@ type Failure struct{ Head }
 
 func (f *Failure) text(*printer) {}
 
-// Path is a path in a document; one that is not UTF-8 goes into path_b64, as in a
+// Path is a path in a document. A path that is not UTF-8 is written to path_b64, as in a
 // manifest.
 type Path struct {
 	Path    string `json:"path,omitempty"`

@@ -107,7 +107,7 @@ func (s *scanner) run(ctx context.Context, paths []string) {
 	workers.Wait()
 }
 
-// maxPipe bounds what is searched of a pipe, in bytes.
+// maxPipe is how many bytes of a pipe are searched.
 const maxPipe = 4 << 30
 
 // list sends the files below name, or name itself. The tree stays open until closeTree.

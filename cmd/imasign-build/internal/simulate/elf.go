@@ -8,8 +8,9 @@ import (
 	"strings"
 )
 
-// elf reads what the loaders do. A file that debug/elf cannot read is one that they
-// cannot load, or no more than an oddity: its signature is judged all the same.
+// elf reads the parts of an ELF file that the loaders read. If debug/elf cannot read the
+// file, the loaders cannot load it either, or it is merely odd. Its signature is judged
+// in both cases.
 func (k *kind) elf(f io.ReaderAt) {
 	k.mapped = k.executed
 	file, err := elf.NewFile(f)
@@ -90,7 +91,7 @@ func entryOf(file *elf.File, entries []byte) (tag elf.DynTag, value uint64, rest
 	return elf.DT_NULL, 0, nil
 }
 
-// stringAt returns a string of a string table, "" for one that is not there, or too long.
+// stringAt returns a string of a string table, "" if it is missing or too long.
 func stringAt(table *elf.Section, offset uint64) string {
 	if offset >= table.Size {
 		return ""

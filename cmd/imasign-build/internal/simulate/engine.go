@@ -77,7 +77,7 @@ func (s *simulation) examine(sub *subject, f *os.File) (xattrs map[string][]byte
 	return s.tree.FileXattrs(f, sub.node.Path, "security.")
 }
 
-// found is what is known of a file's security.ima.
+// found describes a file's security.ima.
 type found struct {
 	has  bool
 	kind ima.Type

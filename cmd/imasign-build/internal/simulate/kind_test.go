@@ -12,7 +12,7 @@ import (
 	"github.com/imasign/imasign-build/internal/tree"
 )
 
-// FuzzKind holds that no content makes the look at a file panic.
+// FuzzKind checks that no content makes the examination of a file panic.
 func FuzzKind(f *testing.F) {
 	program, err := os.ReadFile("/bin/true")
 	if err != nil {
@@ -62,7 +62,7 @@ func TestDynamicSection(t *testing.T) {
 	if k := look(smallELF(0, 0x40, strs)); !k.mapped || !slices.Equal(k.needed, []string{"liba.so"}) || !slices.Equal(k.runpath, []string{"$ORIGIN/lib"}) {
 		t.Fatalf("%+v", k)
 	}
-	// What only costs memory is not read: a section that is to be unpacked, a string that
+	// Content that would only cost memory is not read: a compressed section, a string that
 	// many entries name.
 	long := strings.Repeat("x", maxString)
 	for name, content := range map[string][]byte{

@@ -68,7 +68,7 @@ func (l *linker) resolve(name string) *subject {
 	return nil
 }
 
-// loads returns what is loaded with a file: its interpreter and shared objects.
+// loads returns the files that are loaded with a file: its interpreter and shared objects.
 func (l *linker) loads(sub *subject) []*subject {
 	var list []*subject
 	if name := sub.kind.interp; name != "" {
@@ -108,7 +108,7 @@ func (l *linker) shared(sub *subject, name string) []*subject {
 }
 
 // boot returns the files without which the device does not come up: init, the
-// shell, modprobe, and all that they load.
+// shell, modprobe, and everything that they load.
 func (l *linker) boot() map[*subject]bool {
 	seen := map[*subject]bool{}
 	var add func(*subject)
@@ -127,7 +127,7 @@ func (l *linker) boot() map[*subject]bool {
 	return seen
 }
 
-// missing names what is loaded and not there, the first few.
+// missing returns the first few names of files that are loaded but missing.
 func (l *linker) missing() []string {
 	var names []string
 	for name := range l.absent {

@@ -11,8 +11,8 @@ import (
 	"github.com/imasign/imasign-build/internal/tree"
 )
 
-// TestSimulateFindsWhatALoaderFinds holds the loader and libraries of a real program
-// against what ldd says.
+// TestSimulateFindsWhatALoaderFinds compares the loader and libraries of a real program
+// with the output of ldd.
 func TestSimulateFindsWhatALoaderFinds(t *testing.T) {
 	out, err := exec.Command("ldd", "/bin/bash").Output()
 	if err != nil {

@@ -1,10 +1,10 @@
 // Package simulate tries an IMA policy on a tree: which files each of its rules would
 // appraise, and which of them the kernel would refuse.
 //
-// What a rule is about is package policy's to say; whether a signature holds is
-// pkg/signing's, whose engine digests the files; walking and opening is internal/tree's.
-// Here is what the kernel, the dynamic loader and modprobe do with a file, and what
-// follows from that for the device. Printing is left to the caller.
+// Package policy decides which files a rule covers. The engine of pkg/signing digests the
+// files and decides whether a signature is valid. internal/tree walks and opens files. This
+// package knows what the kernel, the dynamic loader and modprobe do with a file, and what
+// that means for the device. Printing is left to the caller.
 package simulate
 
 import (
@@ -19,7 +19,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// Device is what a policy is tried for. Processes are root's, and appraisal is enforced.
+// Device is the device for which a policy is tried. Processes are root's, and appraisal is enforced.
 type Device struct {
 	Kernel  kernel.Profile
 	Trusted *ima.Keyring // what the .ima keyring will have
@@ -58,7 +58,7 @@ func (r *Result) Wrong() bool {
 	return slices.ContainsFunc(r.Refused, func(v Refusal) bool { return v.Certain })
 }
 
-// subject is one file or symbolic link, with all that was found out about it.
+// subject is one file or symbolic link, with everything found out about it.
 type subject struct {
 	node     tree.Node
 	link     string // of a symbolic link
@@ -67,7 +67,7 @@ type subject struct {
 	evm      bool // has a security.evm
 }
 
-// verdict is one rule's word on a file.
+// verdict is what one rule decides about a file.
 type verdict struct {
 	rule    *policy.Rule
 	hook    policy.Func

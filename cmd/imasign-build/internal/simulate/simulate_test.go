@@ -122,8 +122,8 @@ func TestSimulateTally(t *testing.T) {
 	}
 }
 
-// TestSimulateNoticesAChange holds that a file that is not the one that was walked is
-// an error, and no verdict.
+// TestSimulateNoticesAChange checks that a file that was replaced since the walk is an
+// error and gets no verdict.
 func TestSimulateNoticesAChange(t *testing.T) {
 	d := newDevice(t)
 	d.file("bin/tool", "#!/bin/sh\n", 0o755, "signed")
@@ -169,7 +169,7 @@ func TestOnlyWhatARuleIsAboutIsDigested(t *testing.T) {
 	}
 }
 
-// TestValues: what is said of values that no signature of a file's content is in.
+// TestValues checks the reports about values that hold no signature of a file's content.
 func TestValues(t *testing.T) {
 	harness.Root(t)
 	d := newDevice(t)
