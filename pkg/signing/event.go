@@ -5,8 +5,8 @@ import "sync"
 // EventKind is the kind of an Event.
 type EventKind uint8
 
-// The kinds of events. Listed, Attaching and Restoring begin a step and state how much of
-// it is to come; Planned and Checked, Attached, and Restored report what is done of it.
+// The kinds of events. Listed, Attaching and Restoring begin a step and state its size.
+// Planned, Checked, Attached and Restored report its progress.
 const (
 	Planned   EventKind = iota // an entry's record is in the plan
 	Attached                   // an entry's values are attached

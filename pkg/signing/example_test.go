@@ -30,7 +30,7 @@ func (memory) Entries(context.Context) iter.Seq2[signing.Entry, error] {
 	}
 }
 
-// Plan a container's signatures, then look at what is to be attached.
+// Plan a container's signatures, then print what the plan attaches.
 func Example() {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
