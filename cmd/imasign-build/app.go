@@ -253,8 +253,11 @@ that a command exists to print.`,
 		SilenceErrors: true,
 		Args:          groupArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if a.version {
+			switch {
+			case a.version && a.json:
 				return runVersion(a)
+			case a.version:
+				return a.printFile([]byte(versionLine() + "\n"))
 			}
 			return cmd.Help()
 		},
@@ -279,7 +282,7 @@ that a command exists to print.`,
 	choiceVar(flags, &a.progressFormat, "progress", "auto", "how to show progress", []option{
 		{"auto", "bar on a terminal, plain elsewhere"}, {"bar", ""}, {"plain", "a line every 5 seconds"}, {"none", ""},
 	})
-	root.Flags().BoolVar(&a.version, "version", false, "print the version, as the command version does")
+	root.Flags().BoolVar(&a.version, "version", false, "print the first line of what the command version prints")
 	help := newHelp()
 	root.SetHelpCommand(help)
 	root.AddCommand(newTopics()...)

@@ -22,18 +22,18 @@ func (e usageError) Unwrap() error { return e.error }
 
 func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
-// listedBy is a wrong name of a command or flag; the help of cmd lists the right ones.
-type listedBy struct {
+// listedError is a wrong name of a command or flag; the help of cmd lists the right ones.
+type listedError struct {
 	error
 
 	cmd *cobra.Command
 }
 
-func (e listedBy) Unwrap() error { return e.error }
+func (e listedError) Unwrap() error { return e.error }
 
 // nextStep says where a user who gave a wrong command line finds the right one.
 func nextStep(cmd *cobra.Command, err error) string {
-	var listed listedBy
+	var listed listedError
 	if errors.As(err, &listed) {
 		return listed.cmd.CommandPath() + " --help lists all"
 	}
@@ -71,7 +71,7 @@ func unknownCommand(cmd *cobra.Command, word string) error {
 	suggestions := nearest(word, names)
 	switch {
 	case len(names) == 0:
-		return usageError{listedBy{fmt.Errorf("%s has no commands, but %q was given", commandName(cmd), word), cmd}}
+		return usageError{listedError{fmt.Errorf("%s has no commands, but %q was given", commandName(cmd), word), cmd}}
 	case word == "help":
 		suggestions = []string{"help " + commandName(cmd)}
 	case len(suggestions) > 0:
@@ -84,7 +84,7 @@ func unknownCommand(cmd *cobra.Command, word string) error {
 			}
 		}
 	}
-	return usageError{listedBy{errors.New(what + didYouMean(": did you mean ", quoted(suggestions))), cmd}}
+	return usageError{listedError{errors.New(what + didYouMean(": did you mean ", quoted(suggestions))), cmd}}
 }
 
 // groupArgs checks the arguments of a command that has others below it: cobra leaves it
@@ -303,7 +303,7 @@ func unknownFlag(cmd *cobra.Command, unknown *pflag.NotExistError) error {
 	if len(owners) > 0 && len(near) == 0 {
 		what += ": it belongs to " + enumerate(owners, "and")
 	}
-	return usageError{listedBy{errors.New(what + didYouMean(": did you mean ", near)), cmd}}
+	return usageError{listedError{errors.New(what + didYouMean(": did you mean ", near)), cmd}}
 }
 
 // unknownShorthand is the error about letters after a single dash.
@@ -316,7 +316,7 @@ func unknownShorthand(cmd *cobra.Command, letters string) error {
 	case len(word) > 2 && len(near) > 0:
 		what += ": did you mean --" + near[0] + "?"
 	}
-	return usageError{listedBy{errors.New(what), cmd}}
+	return usageError{listedError{errors.New(what), cmd}}
 }
 
 // flagNames returns the names of the flags that the help shows.
