@@ -257,7 +257,7 @@ that a command exists to print.`,
 			case a.version && a.json:
 				return runVersion(a)
 			case a.version:
-				return a.printFile([]byte(versionLine() + "\n"))
+				return a.printFile([]byte(programVersion().Line() + "\n"))
 			}
 			return cmd.Help()
 		},
