@@ -322,7 +322,7 @@ func TestXZFiles(t *testing.T) {
 		if mended, err := readBothWays(t, Files(), XZ, mendXZ(file)); err != nil && !strings.Contains(name, "streams") || len(mended) > len(content) {
 			t.Errorf("%s, mended: %d bytes, %v", name, len(mended), err)
 		}
-		for cut := range len(file) {
+		for cut := range file {
 			if cut > 60 && cut < len(file)-120 && cut%67 != 0 {
 				continue
 			}
