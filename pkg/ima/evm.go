@@ -3,18 +3,36 @@ package ima
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 )
 
-// EVMMetadata is what EVM protects of an inode besides extended attributes.
+// EVMTarget describes the kernels that an EVM signature is for.
 //
 // The kernel hashes a C struct as it lies in memory. Therefore even a "portable"
-// signature is valid only on machines of one word size and byte order. The zero value
-// is for 64-bit little-endian machines: x86-64, arm64, riscv64, ppc64le, loong64.
+// signature is valid only on kernels of one word size and byte order. The zero value
+// is for 64-bit little-endian kernels: x86-64, arm64, riscv64, ppc64le, loong64.
 // Machines that align 32-bit integers to two bytes (m68k) have another layout and are not
 // supported.
-type EVMMetadata struct {
+type EVMTarget struct {
 	Bits32    bool // arm, x86, riscv32, mips, powerpc
 	BigEndian bool // s390x, ppc64, powerpc, mips
+}
+
+// String returns the target in words, such as "64-bit little-endian".
+func (t EVMTarget) String() string {
+	bits, order := 64, "little-endian"
+	if t.Bits32 {
+		bits = 32
+	}
+	if t.BigEndian {
+		order = "big-endian"
+	}
+	return fmt.Sprintf("%d-bit %s", bits, order)
+}
+
+// EVMMetadata is what EVM protects of an inode besides extended attributes.
+type EVMMetadata struct {
+	EVMTarget
 
 	// Portable leaves out Inode, Generation and UUID, as in values of type 0x05.
 	// Values of type 0x03 include them.
@@ -78,6 +96,48 @@ func EVMDigest(h HashID, m EVMMetadata, xattrs map[string][]byte) ([]byte, error
 	return sum.Sum(nil), nil
 }
 
+// maxEVMInput is the largest input of a portable EVM digest in bytes: a value of the
+// maximum size, 64 KiB, for each protected xattr, and struct h_misc.
+func maxEVMInput() int64 { return int64(len(EVMXattrs()))<<16 + maxMisc }
+
+// Sizes of struct h_misc in bytes, on 32-bit and 64-bit machines.
+const (
+	minMisc = 20
+	maxMisc = 24
+)
+
+// MayBeEVMInput reports whether a content of size bytes, whose last bytes are tail, may be
+// the input of a portable EVM digest: it ends like struct h_misc of a regular file, with
+// inode number and generation 0. tail has at least the last 24 bytes, or the whole content.
+//
+// A version 2 signature does not cover its type byte. Therefore a signature of such a
+// content, put into security.evm, is a valid portable signature of another file's
+// metadata, if the kernel trusts the key for both.
+func MayBeEVMInput(size int64, tail []byte) bool {
+	if size > maxEVMInput() {
+		return false
+	}
+	for _, n := range []int{minMisc, maxMisc} {
+		if len(tail) < n {
+			continue
+		}
+		misc := tail[len(tail)-n:]
+		mode, padding := misc[n-4:n-2], misc[n-2:]
+		if !zero(misc[:n-12]) || !zero(padding) {
+			continue
+		}
+		if mode[0]>>4 == fileType || mode[1]>>4 == fileType { // in either byte order
+			return true
+		}
+	}
+	return false
+}
+
+// fileType is the type of a regular file in st_mode, S_IFREG >> 12.
+const fileType = 0o100000 >> 12
+
+func zero(b []byte) bool { return !slices.ContainsFunc(b, func(c byte) bool { return c != 0 }) }
+
 // layout returns struct h_misc: ino (unsigned long), generation, uid and gid (32 bits
 // each), mode (16 bits), and zero bytes up to a multiple of the word size.
 func (m *EVMMetadata) layout() []byte {
@@ -89,7 +149,7 @@ func (m *EVMMetadata) layout() []byte {
 	if m.Portable {
 		inode, generation = 0, 0
 	}
-	b := make([]byte, 0, 24)
+	b := make([]byte, 0, maxMisc)
 	if m.Bits32 {
 		b = order.AppendUint32(b, uint32(inode))
 	} else {

@@ -25,6 +25,11 @@ const (
 	Metadata             // the file's owner, mode and extended attributes: an [EVMDigest]
 )
 
+// String returns "content", "fs-verity digest" or "metadata".
+func (o Over) String() string {
+	return [...]string{"content", "fs-verity digest", "metadata"}[o]
+}
+
 // ContentSignature returns the form of a version 2 signature over the digest of the
 // content, in security.ima. Every kernel with IMA appraisal verifies it.
 func ContentSignature() Form { return Form{XattrIMA, TypeSignature, 2, Content} }

@@ -104,22 +104,22 @@ func (p *PublicKey) Verify(s Statement, sig []byte) error {
 	if err != nil {
 		return err
 	}
-	return p.verify(h, messages[0], sig)
+	return p.verify(s.Form.Over, h, messages[0], sig)
 }
 
-// verify checks a raw signature over a digest of the right size.
-func (p *PublicKey) verify(h crypto.Hash, digest, sig []byte) error {
+// verify checks a raw signature over a digest of the right size. over is for errors.
+func (p *PublicKey) verify(over Over, h crypto.Hash, digest, sig []byte) error {
 	if pub, ok := p.key.(*rsa.PublicKey); ok {
 		if rsa.VerifyPKCS1v15(pub, h, digest, sig) == nil {
 			return nil
 		}
 		id, _ := HashIDOf(h)
-		return p.explainRSA(pub, id, digest, sig)
+		return p.explainRSA(pub, over, id, digest, sig)
 	}
 	if ecdsa.VerifyASN1(p.key.(*ecdsa.PublicKey), digest, sig) {
 		return nil
 	}
-	return p.explainECDSA(sig)
+	return p.explainECDSA(over, sig)
 }
 
 // Made reports whether this key made a raw signature, without knowing the content.
@@ -147,7 +147,7 @@ func (p *PublicKey) Made(sig []byte) (made, certain bool) {
 }
 
 // explainRSA returns the reason why a signature is not valid.
-func (p *PublicKey) explainRSA(pub *rsa.PublicKey, h HashID, digest, sig []byte) error {
+func (p *PublicKey) explainRSA(pub *rsa.PublicKey, over Over, h HashID, digest, sig []byte) error {
 	if len(sig) != pub.Size() {
 		return fmt.Errorf("%w: %d bytes for %s key %s", ErrBadSignature, len(sig), p.algorithm, p.id)
 	}
@@ -160,17 +160,17 @@ func (p *PublicKey) explainRSA(pub *rsa.PublicKey, h HashID, digest, sig []byte)
 	case bytes.Equal(signed.digest, digest):
 		return fmt.Errorf("%w: not in its canonical encoding", ErrBadSignature)
 	}
-	return fmt.Errorf("%w: key %s signed %s %x, the content has %x", ErrDigestMismatch, p.id, h, signed.digest, digest)
+	return fmt.Errorf("%w: key %s signed %s %x, the %s has %x", ErrDigestMismatch, p.id, h, signed.digest, over, digest)
 }
 
-func (p *PublicKey) explainECDSA(sig []byte) error {
+func (p *PublicKey) explainECDSA(over Over, sig []byte) error {
 	var rs struct{ R, S asn1.RawValue }
 	rest, err := asn1.Unmarshal(sig, &rs)
 	if err != nil || len(rest) > 0 {
 		return fmt.Errorf("%w: not an ECDSA signature in DER", ErrBadSignature)
 	}
-	return fmt.Errorf("%w: the content or the signature by %s key %s changed (ECDSA cannot tell which)",
-		ErrBadSignature, p.algorithm, p.id)
+	return fmt.Errorf("%w: the %s or the signature by %s key %s changed (ECDSA cannot tell which)",
+		ErrBadSignature, over, p.algorithm, p.id)
 }
 
 // checkKey returns the algorithm and size of a key, such as "rsa2048", or an error if

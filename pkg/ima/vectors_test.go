@@ -119,7 +119,7 @@ func checkDigest(t *testing.T, f evmctlVectors, vector evmctlVector, _ *ima.Publ
 }
 
 func checkPortable(t *testing.T, _ evmctlVectors, vector evmctlVector, key *ima.PublicKey) {
-	m := ima.EVMMetadata{Portable: true, UID: 1000, GID: 2000, Mode: 33261, Bits32: strings.Contains(vector.Command, "--m32")}
+	m := ima.EVMMetadata{Portable: true, UID: 1000, GID: 2000, Mode: 33261, EVMTarget: ima.EVMTarget{Bits32: strings.Contains(vector.Command, "--m32")}}
 	xattrs := map[string][]byte{ima.XattrIMA: unhex(t, vector.IMA)}
 	digest, err := ima.EVMDigest(ima.SHA256, m, xattrs)
 	check(t, err)
