@@ -21,7 +21,7 @@ import (
 // that path. In a manifest of digests ([manifest.Digests]) entries are looked up by the
 // digest that the container states, and each must be found.
 func (e *Engine) Apply(ctx context.Context, src Source, t Trust) (*Plan, error) {
-	a := &applier{Trust: t, engine: e, seen: map[string]pathCount{}}
+	a := &applier{Trust: t, explainer: explainer{trust: &t}, engine: e, seen: map[string]pathCount{}}
 	plan, err := e.newPlanner().run(ctx, src, round[decision]{admit: a.admit, work: a.work, linked: a.linked})
 	if err != nil {
 		return nil, err
@@ -36,6 +36,7 @@ func (e *Engine) Apply(ctx context.Context, src Source, t Trust) (*Plan, error) 
 // applier takes values from a manifest.
 type applier struct {
 	Trust
+	explainer
 
 	engine *Engine
 	seen   map[string]pathCount
@@ -115,7 +116,7 @@ func (a *applier) line(v *visit[decision]) (manifest.Line, error) {
 	}
 	for name := range line.Xattrs {
 		if a.engine.stage(name) == nil {
-			return line, fmt.Errorf("%s: %w: the manifest states a value of %s, but only %s can be attached", v.Path, ErrMismatch, name, ima.XattrIMA)
+			return line, fmt.Errorf("%s: %w: %s", v.Path, ErrNoStage, name)
 		}
 	}
 	return line, nil
@@ -194,7 +195,7 @@ func (a *applier) check(v *visit[decision], s *stage, value []byte) (c candidate
 	if err != nil {
 		return c, nil, err
 	}
-	c.form, c.signed = parsed.Form(s.Xattr), s.signed(&v.Entry)
+	c.form, c.signed = parsed.Form(s.Xattr), s.signed(&v.Entry, v.result.values)
 	c.hash = parsed.Hash
 	if c.digest, err = s.over(c.signed, c.hash, &v.Entry, v.result.values); err != nil {
 		return c, nil, err
@@ -205,8 +206,8 @@ func (a *applier) check(v *visit[decision], s *stage, value []byte) (c candidate
 	case parsed.Type == ima.TypeDigestNG && bytes.Equal(parsed.Digest, c.digest):
 		return c, nil, nil
 	}
-	key, err = a.Ring.Verify(value, ima.Statement{Form: c.signed, Hash: c.hash, Digest: c.digest})
-	return c, key, err
+	key, err = a.ring(s.Xattr).Verify(value, ima.Statement{Form: c.signed, Hash: c.hash, Digest: c.digest})
+	return c, key, a.explain(s, value, &v.Entry, v.result.values, err)
 }
 
 // compare is stage.compare for a new value that key made elsewhere. If the old signature
@@ -228,7 +229,7 @@ func (a *applier) compare(old []byte, c *candidate, key *ima.PublicKey) prior {
 	if err := c.ownForm(&v, key); err != nil {
 		return prior{refusal: err}
 	}
-	if by, err := a.Ring.Verify(old, ima.Statement{Form: c.signed, Hash: c.hash, Digest: c.digest}); err == nil {
+	if by, err := a.ring(c.signed.Xattr).Verify(old, ima.Statement{Form: c.signed, Hash: c.hash, Digest: c.digest}); err == nil {
 		if by != key && !key.Equal(by) {
 			return prior{refusal: fmt.Errorf("%w, of the same key id (%s)", ErrOtherKey, v)}
 		}

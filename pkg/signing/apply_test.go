@@ -99,7 +99,6 @@ func TestApplyRefusals(t *testing.T) {
 		{"stated digest", lineOf("f", "x", value), stated("f", ima.SHA256, "y"), nil, "its content has changed"},
 		{"stated over another hash", lineOf("f", "x", value), stated("f", ima.SHA512, "x"), nil, "it has a sha512 digest, but the manifest states a sha256 digest"},
 		{"no digest", noDigest, file("f", "x"), nil, "the manifest states no digest"},
-		{"security.evm", evm, file("f", "x"), nil, "security.evm"},
 		{"value of other content", lineOf("f", "x", k.value(t, ima.SHA256, "y")), file("f", "x"), ima.ErrBadSignature, ""},
 		{"value of another hash", lineOf("f", "x", k.value(t, ima.SHA512, "x")), file("f", "x"), nil, "the value is over sha512"},
 		{"stranger", lineOf("f", "x", other.value(t, ima.SHA256, "x")), file("f", "x"), ima.ErrUnknownKey, ""},
@@ -114,6 +113,9 @@ func TestApplyRefusals(t *testing.T) {
 		if !errors.Is(err, signing.ErrMismatch) || c.cause != nil && !errors.Is(err, c.cause) || !strings.HasPrefix(err.Error(), "f: ") || !strings.Contains(err.Error(), c.text) {
 			t.Errorf("%s: got %v", c.name, err)
 		}
+	}
+	if _, err := apply(t, k, listing(t, evm), false, file("f", "x")); !errors.Is(err, signing.ErrNoStage) || !strings.Contains(err.Error(), "f: ") {
+		t.Errorf("security.evm: %v", err)
 	}
 	if _, err := apply(t, k, listing(t, lineOf("f", "x", value)), false, failing("f", errBroken)); !errors.Is(err, errBroken) {
 		t.Errorf("unreadable: %v", err)

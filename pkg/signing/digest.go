@@ -15,6 +15,7 @@ type digester struct {
 	buf    []byte
 	hashes map[ima.HashID]hash.Hash
 	active []hash.Hash // for the content that is being read
+	tail   []byte      // the last bytes of that content
 }
 
 func newDigester() *digester {
@@ -86,6 +87,7 @@ func (d *digester) sum(ctx context.Context, e *Entry, content io.Reader, ids []i
 	if size, err = d.read(ctx, content); err != nil {
 		return size, err
 	}
+	e.evmInput = ima.MayBeEVMInput(size, d.tail)
 	e.Digests = make([]Digest, len(ids))
 	for i, id := range ids {
 		e.Digests[i] = Digest{id, d.active[i].Sum(nil)}
@@ -93,15 +95,32 @@ func (d *digester) sum(ctx context.Context, e *Entry, content io.Reader, ids []i
 	return size, nil
 }
 
+// tailSize is the number of bytes that ima.MayBeEVMInput needs.
+const tailSize = 24
+
+// keep stores the last bytes of the content, of which part is the next part.
+func (d *digester) keep(part []byte) {
+	if len(part) >= tailSize {
+		d.tail = append(d.tail[:0], part[len(part)-tailSize:]...)
+		return
+	}
+	d.tail = append(d.tail, part...)
+	if n := len(d.tail); n > tailSize {
+		d.tail = d.tail[:copy(d.tail, d.tail[n-tailSize:])]
+	}
+}
+
 func (d *digester) read(ctx context.Context, content io.Reader) (size int64, err error) {
 	if d.buf == nil { // not needed for containers that state their digests
 		d.buf = make([]byte, 256<<10)
 	}
+	d.tail = d.tail[:0]
 	for {
 		n, err := content.Read(d.buf)
 		for _, h := range d.active {
 			h.Write(d.buf[:n])
 		}
+		d.keep(d.buf[:n])
 		size += int64(n)
 		switch {
 		case err == io.EOF: // a wrapped one is a failure, not the end

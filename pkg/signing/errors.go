@@ -22,6 +22,12 @@ var (
 	// ErrOtherHash means that a value and the digest that the container states are of
 	// different hash algorithms, so they cannot be compared.
 	ErrOtherHash = errors.New("over another hash algorithm")
+	// ErrNoStage means that a manifest states a value of an xattr for which the Engine has
+	// no stage.
+	ErrNoStage = errors.New("the manifest states a value that cannot be verified")
+	// ErrEVMInput means that a file's content may be the input of an EVM digest, so that
+	// a signature of it could be used as the EVM signature of another file.
+	ErrEVMInput = errors.New("not signed: its content ends like the metadata that EVM signs, so its signature would also be valid in security.evm of another file")
 	// ErrUnsignedPlan means that a plan cannot be attached because it was made without a
 	// key.
 	ErrUnsignedPlan = errors.New("the plan was made without a key: there is nothing to attach")

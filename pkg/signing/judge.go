@@ -38,6 +38,8 @@ func (s *stage) judge(e *Entry, before []Value, force bool) (value Value, c cand
 	switch {
 	case !c.form.Signs():
 		value.Status, value.Bytes = Hashed, ima.DigestValue(c.hash, c.digest)
+	case e.evmInput && c.form == ima.ContentSignature():
+		return value, c, "", refuse(e.Path, ErrEVMInput)
 	case c.hash.CheckSigns() != nil:
 		return value, c, "", fmt.Errorf("%s: no signature is made over its digest: %w", e.Path, c.hash.CheckSigns())
 	default:
@@ -49,11 +51,11 @@ func (s *stage) judge(e *Entry, before []Value, force bool) (value Value, c cand
 // candidate returns the value that the stage would give an entry. It has no digest if the
 // stage does not apply to the entry.
 func (s *stage) candidate(e *Entry, before []Value) (c candidate, err error) {
-	form, ok := s.Form(e)
+	form, ok := s.Form(e, before)
 	if !ok {
 		return c, nil
 	}
-	c.form, c.signed = form, s.signed(e)
+	c.form, c.signed = form, s.signed(e, before)
 	if c.hash = s.Hash; form.Over == ima.Content && e.digest(c.hash) == nil { // the container states another hash
 		c.hash = e.first().Hash
 	}
@@ -64,14 +66,10 @@ func (s *stage) candidate(e *Entry, before []Value) (c candidate, err error) {
 }
 
 // signed returns the form of the stage's signatures, even for a HashOnly entry.
-func (s *stage) signed(e *Entry) ima.Form {
-	if !e.HashOnly {
-		f, _ := s.Form(e)
-		return f
-	}
+func (s *stage) signed(e *Entry, before []Value) ima.Form {
 	signing := *e
 	signing.HashOnly = false
-	f, _ := s.Form(&signing)
+	f, _ := s.Form(&signing, before)
 	return f
 }
 
@@ -105,7 +103,7 @@ func lacking(values []Value) bool {
 // planOnly plans a signature of the stage without its bytes: it would cover a signature
 // that is never made.
 func (d *decided) planOnly(s *stage, e *Entry) {
-	if form, ok := s.Form(e); ok {
+	if form, ok := s.Form(e, d.values); ok {
 		d.values, d.slots = append(d.values, Value{Form: form, Status: Signed}), append(d.slots, nil)
 	}
 }

@@ -80,6 +80,8 @@ type Entry struct {
 	// Token is how the container finds the file again. Only the container reads it. Plans
 	// keep it.
 	Token []byte
+
+	evmInput bool // the content, as digested, may be the input of an EVM digest
 }
 
 // Traits are flags for what a container states about a file, without its content.

@@ -32,19 +32,24 @@ type Stage struct {
 	// Hash is the algorithm of the digests that the Engine computes. Zero means SHA-256. If
 	// a container states digests, but none by Hash, its first digest is used.
 	Hash ima.HashID
-	// Form chooses the form of an entry's value. If ok is false, the stage does not apply
-	// to the entry, whose xattr stays as it is.
-	Form func(*Entry) (form ima.Form, ok bool)
+	// Form chooses the form of an entry's value. It may use the entry and the values of the
+	// stages before, whose signatures may still be missing. If ok is false, the stage does
+	// not apply to the entry, whose xattr stays as it is.
+	Form func(e *Entry, before []Value) (form ima.Form, ok bool)
 	// Digest returns the digest by h for forms that are not over the content. It may use
 	// the entry and the values of the stages before. It is nil for stages over the content.
 	Digest func(h ima.HashID, e *Entry, before []Value) ([]byte, error)
+
+	// explain, unless nil, says why a signature is not valid, if it can find out. signed
+	// reports whether the signature is over a digest.
+	explain func(h ima.HashID, e *Entry, before []Value, signed func(digest []byte) bool) string
 }
 
 // ContentStage returns the stage for security.ima. Its value is a version 2 signature by
 // key over the digest of the content, or the digest itself for a HashOnly entry. h is the
 // stage's Hash.
 func ContentStage(key *Key, h ima.HashID) Stage {
-	return Stage{Xattr: ima.XattrIMA, Key: key, Hash: h, Form: func(e *Entry) (ima.Form, bool) {
+	return Stage{Xattr: ima.XattrIMA, Key: key, Hash: h, Form: func(e *Entry, _ []Value) (ima.Form, bool) {
 		if e.HashOnly {
 			return ima.ContentDigest(), true
 		}

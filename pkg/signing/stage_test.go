@@ -19,7 +19,7 @@ func toyStage(k *signing.Key) signing.Stage {
 	toy := ima.Form{Xattr: "security.toy", Type: ima.TypeSignature, Version: 2, Over: ima.Metadata}
 	return signing.Stage{
 		Xattr: toy.Xattr, Key: k,
-		Form: func(e *signing.Entry) (ima.Form, bool) { return toy, !e.HashOnly },
+		Form: func(e *signing.Entry, _ []signing.Value) (ima.Form, bool) { return toy, !e.HashOnly },
 		Digest: func(h ima.HashID, e *signing.Entry, before []signing.Value) ([]byte, error) {
 			if len(before) == 0 || before[0].Bytes == nil {
 				return nil, errors.New("nothing is signed yet")

@@ -44,8 +44,8 @@ type Judged struct {
 // Verdict is the result of verifying one entry.
 type Verdict struct {
 	Entry
-	// Judged is the result for the whole entry: the first wrong one of Values, or the first
-	// of Values if none is wrong.
+	// Judged is the result for the whole entry: the first wrong one of Values. If none is
+	// wrong, it is the first signature, or the first of Values.
 	Judged
 	// Values are the results for the entry's values, in the order of the stages.
 	Values []Judged
@@ -55,8 +55,22 @@ type Verdict struct {
 type Trust struct {
 	// Ring has the trusted keys.
 	Ring *ima.Keyring
+	// EVM has the trusted keys for security.evm, because a kernel has a keyring of its own
+	// for them. nil trusts none.
+	EVM *ima.Keyring
 	// Index, unless nil, is a manifest that the container must match.
 	Index *manifest.Index
+}
+
+// ring returns the keys that are trusted for an xattr.
+func (t *Trust) ring(xattr string) *ima.Keyring {
+	switch {
+	case xattr != ima.XattrEVM:
+		return t.Ring
+	case t.EVM == nil:
+		return ima.NewKeyring()
+	}
+	return t.EVM
 }
 
 // Verify checks the entries in the container's order, and calls take with each verdict. A
@@ -69,7 +83,7 @@ type Trust struct {
 // unsigned. If a path repeats (tar), the n-th entry of the path is compared with the n-th
 // line of that path. For entries with a Reason only kind, mode and owner are compared.
 func (e *Engine) Verify(ctx context.Context, src Source, t Trust, take func(Verdict) error) error {
-	v := &verifier{engine: e, Trust: t, seen: map[string]int{}}
+	v := &verifier{engine: e, Trust: t, explainer: explainer{trust: &t}, seen: map[string]int{}}
 	var failures Errors
 	err := round[found]{jobs: e.jobs, observe: e.observe, admit: v.admit, work: v.work, take: func(at *visit[found]) error {
 		if at.err != nil {
@@ -105,6 +119,8 @@ type found struct {
 
 type verifier struct {
 	Trust
+
+	explainer
 
 	engine *Engine
 	seen   map[string]int // how many entries of each path were listed
@@ -167,16 +183,29 @@ func (v *verifier) judge(e *Entry, stated bool) (list []Judged) {
 	var before []Value
 	for i := range v.engine.stages {
 		s := &v.engine.stages[i]
-		form, wanted := s.Form(e)
+		form, wanted := s.Form(e, before)
 		if !wanted {
 			continue
 		}
-		c := candidate{form: form, signed: s.signed(e)}
+		c := candidate{form: form, signed: s.signed(e, before)}
 		j := v.value(s, &c, e, before, stated)
 		list = append(list, j)
 		before = append(before, Value{Form: j.Form, Status: Unchanged, Bytes: e.Xattrs[s.Xattr]})
 	}
+	coverDigest(list)
 	return list
+}
+
+// coverDigest accepts the right digest in place of a signature in security.ima, if a
+// portable signature in security.evm covers it. Kernels since 5.14 accept it, too
+// (xattr_verify in security/integrity/ima/ima_appraise.c).
+func coverDigest(list []Judged) {
+	covered := slices.ContainsFunc(list, func(j Judged) bool { return j.Form == ima.PortableSignature() && j.Outcome == OK })
+	for i := range list {
+		if j := &list[i]; covered && j.Form.Xattr == ima.XattrIMA && errors.Is(j.Err, ima.ErrHashOnly) {
+			j.Outcome, j.Err = HashedOK, nil
+		}
+	}
 }
 
 // value judges the value of a stage's xattr.
@@ -204,12 +233,15 @@ func (v *verifier) value(s *stage, c *candidate, e *Entry, before []Value, state
 		j.Outcome, j.Err = judgeDigest(&value, c)
 	default:
 		j.KeyID = value.KeyID
-		if j.Key, j.Err = v.Ring.Verify(raw, ima.Statement{Form: c.signed, Hash: value.Hash, Digest: c.digest}); j.Err == nil {
+		if j.Key, j.Err = v.ring(s.Xattr).Verify(raw, ima.Statement{Form: c.signed, Hash: value.Hash, Digest: c.digest}); j.Err == nil {
 			j.Outcome = OK
+		} else {
+			j.Err = v.explain(s, raw, e, before, j.Err)
 		}
 	}
 	return j
 }
+
 
 func judgeDigest(value *ima.Value, c *candidate) (Outcome, error) {
 	switch {
@@ -250,8 +282,11 @@ func (v *verifier) verdict(at *visit[found]) (Verdict, error) {
 
 // sumUp sets the result for the whole entry from those for its values.
 func (v *Verdict) sumUp() {
+	better := func(j Judged) bool {
+		return j.Outcome.Wrong() || j.Outcome == OK && v.Outcome == HashedOK
+	}
 	for i, j := range v.Values {
-		if i == 0 || j.Outcome.Wrong() && !v.Outcome.Wrong() {
+		if i == 0 || better(j) && !v.Outcome.Wrong() {
 			v.Judged = j
 		}
 	}

@@ -1,0 +1,222 @@
+package signing_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/signing"
+)
+
+// both is an engine that signs security.ima and security.evm, each with its own key.
+type both struct {
+	*signing.Engine
+
+	content, metadata key
+}
+
+func newBoth(t *testing.T, target ima.EVMTarget) both {
+	t.Helper()
+	b := both{content: newKey(t), metadata: newKey(t)}
+	b.Engine = engine(t, signing.Options{Stages: []signing.Stage{
+		signing.ContentStage(&signing.Key{Signer: b.content.signer(), Public: b.content.public}, 0),
+		signing.PortableStage(&signing.Key{Signer: b.metadata.signer(), Public: b.metadata.public}, ima.SHA512, func() ima.EVMTarget { return target }),
+	}})
+	return b
+}
+
+func (b both) verify(t *testing.T, e signing.Entry) (verdict signing.Verdict) {
+	t.Helper()
+	trust := signing.Trust{Ring: ring(b.content), EVM: ring(b.metadata)}
+	check(t, b.Verify(context.Background(), source(e), trust, func(v signing.Verdict) error {
+		verdict = v
+		return nil
+	}))
+	return verdict
+}
+
+// signed returns the entry with the values of its plan.
+func (b both) signed(t *testing.T, e signing.Entry) signing.Entry {
+	t.Helper()
+	r := one(t, b.Engine, e)
+	for name, value := range r.ByXattr() {
+		if e.Xattrs == nil {
+			e.Xattrs = map[string][]byte{}
+		}
+		e.Xattrs[name] = value
+	}
+	return e
+}
+
+// TestPortableStage signs files for each target, and verifies the value against the digest
+// of the metadata in the order and the layout that the kernel uses.
+func TestPortableStage(t *testing.T) {
+	for _, target := range []ima.EVMTarget{{}, {Bits32: true}, {BigEndian: true}, {Bits32: true, BigEndian: true}} {
+		b := newBoth(t, target)
+		for _, hashed := range []bool{false, true} {
+			e := file("f", "content")
+			e.Mode, e.UID, e.GID, e.HashOnly = 0o751, 7, 70000, hashed
+			e.Xattrs = map[string][]byte{"security.capability": {1, 2}, "security.selinux": []byte("label\x00"), "security.other": {9}}
+			e = b.signed(t, e)
+			digest, err := ima.EVMDigest(ima.SHA512, ima.EVMMetadata{EVMTarget: target, Portable: true, UID: 7, GID: 70000, Mode: 0o100751}, e.Xattrs)
+			check(t, err)
+			_, err = ring(b.metadata).Verify(e.Xattrs[ima.XattrEVM], ima.Statement{Form: ima.PortableSignature(), Hash: ima.SHA512, Digest: digest})
+			check(t, err)
+			if v := b.verify(t, e); v.Outcome != signing.OK || len(v.Values) != 2 {
+				t.Errorf("%v, hashed %v: %+v", target, hashed, v.Values)
+			}
+		}
+	}
+}
+
+// TestMetadataChanges checks that a change of each part of the metadata invalidates
+// security.evm, and that planning again replaces only that value.
+func TestMetadataChanges(t *testing.T) {
+	b := newBoth(t, ima.EVMTarget{})
+	for name, change := range map[string]func(*signing.Entry){
+		"mode":       func(e *signing.Entry) { e.Mode = 0o700 },
+		"owner":      func(e *signing.Entry) { e.UID = 1 },
+		"group":      func(e *signing.Entry) { e.GID = 1 },
+		"capability": func(e *signing.Entry) { delete(e.Xattrs, "security.capability") },
+		"label":      func(e *signing.Entry) { e.Xattrs["security.selinux"] = []byte("new") },
+	} {
+		e := file("f", "content")
+		e.Xattrs = map[string][]byte{"security.capability": {1, 2}}
+		e = b.signed(t, e)
+		if r := one(t, b.Engine, e); r.Status() != signing.Unchanged {
+			t.Errorf("signed again: %+v", r.Values)
+		}
+		change(&e)
+		v := b.verify(t, e)
+		if v.Outcome != signing.Bad || v.Form.Xattr != ima.XattrEVM || v.Values[0].Outcome != signing.OK {
+			t.Errorf("%s: %+v", name, v.Values)
+		}
+		r := one(t, b.Engine, e)
+		if r.Values[0].Status != signing.Unchanged || r.Values[1].Status != signing.Signed {
+			t.Errorf("%s: %+v", name, r.Values)
+		}
+	}
+	unlabelled := file("f", "content")
+	unlabelled.Xattrs = map[string][]byte{"security.other": {1}}
+	unlabelled = b.signed(t, unlabelled)
+	unlabelled.Xattrs["security.other"] = []byte{2}
+	if v := b.verify(t, unlabelled); v.Outcome != signing.OK {
+		t.Errorf("an xattr that EVM does not protect counts: %v", v.Err)
+	}
+}
+
+// TestEVMKeyring checks that the keys for security.ima are not trusted for security.evm,
+// and the reverse.
+func TestEVMKeyring(t *testing.T) {
+	b := newBoth(t, ima.EVMTarget{})
+	e := b.signed(t, file("f", "content"))
+	swapped := signing.Trust{Ring: ring(b.metadata), EVM: ring(b.content)}
+	for _, trust := range []signing.Trust{swapped, {Ring: ring(b.content, b.metadata)}} {
+		check(t, b.Verify(context.Background(), source(e), trust, func(v signing.Verdict) error {
+			if evm := v.Values[1]; evm.Outcome != signing.Bad || !errors.Is(evm.Err, ima.ErrUnknownKey) {
+				t.Errorf("%+v", evm)
+			}
+			return nil
+		}))
+	}
+}
+
+// TestDigestUnderEVM checks that a digest in security.ima is accepted only under a valid
+// security.evm.
+func TestDigestUnderEVM(t *testing.T) {
+	b := newBoth(t, ima.EVMTarget{})
+	e := file("f", "content")
+	e.HashOnly = true
+	e = b.signed(t, e)
+	e.HashOnly = false
+	if v := b.verify(t, e); v.Outcome != signing.OK || v.KeyID != b.metadata.public.ID() || v.Values[0].Outcome != signing.HashedOK {
+		t.Errorf("%+v", v.Values)
+	}
+	moved := e
+	moved.UID = 3
+	if v := b.verify(t, moved); v.Outcome != signing.Bad || !errors.Is(v.Err, ima.ErrHashOnly) {
+		t.Errorf("%+v", v.Values)
+	}
+	changed := file("f", "other")
+	changed.Xattrs = e.Xattrs
+	if v := b.verify(t, changed); v.Outcome != signing.Bad || !errors.Is(v.Err, ima.ErrDigestMismatch) {
+		t.Errorf("%+v", v.Values)
+	}
+}
+
+// TestNoContentValue checks that a file without security.ima gets no security.evm.
+func TestNoContentValue(t *testing.T) {
+	k := newKey(t)
+	e := engine(t, signing.Options{Stages: []signing.Stage{
+		signing.ContentStage(&signing.Key{Signer: k.signer(), Public: k.public, From: 1}, 0),
+		signing.PortableStage(&signing.Key{Signer: k.signer(), Public: k.public}, 0, func() ima.EVMTarget { return ima.EVMTarget{} }),
+	}})
+	if r := one(t, e, file("f", "content")); r.Status() != signing.Skipped || len(r.Values) != 0 {
+		t.Errorf("%+v", r.Values)
+	}
+}
+
+// TestEVMInput checks that no signature is made of a content that may be the input of an
+// EVM digest, in any layout. A digest without a signature is harmless.
+func TestEVMInput(t *testing.T) {
+	k := newKey(t)
+	e := k.engine(t, signing.Options{})
+	value := string(ima.DigestValue(ima.SHA256, sum(ima.SHA256, "another file")))
+	le, be := "\x01\x00\x00\x00\x02\x00\x00\x00\xed\x81\x00\x00", "\x00\x00\x00\x01\x00\x00\x00\x02\x81\xed\x00\x00"
+	for name, misc := range map[string]string{
+		"64le": strings.Repeat("\x00", 12) + le, "32le": strings.Repeat("\x00", 8) + le,
+		"64be": strings.Repeat("\x00", 12) + be, "32be": strings.Repeat("\x00", 8) + be,
+	} {
+		entry := file(name, value+misc)
+		if _, err := e.Plan(context.Background(), source(entry)); !errors.Is(err, signing.ErrEVMInput) {
+			t.Errorf("%s: %v", name, err)
+		}
+		read := entry.Open
+		entry.Open = func(ctx context.Context) (*signing.File, error) {
+			f, err := read(ctx)
+			f.ReadCloser = io.NopCloser(iotest.OneByteReader(f.ReadCloser))
+			return f, err
+		}
+		if _, err := e.Plan(context.Background(), source(entry)); !errors.Is(err, signing.ErrEVMInput) {
+			t.Errorf("%s, byte by byte: %v", name, err)
+		}
+		entry.HashOnly = true
+		if r := one(t, e, entry); r.Status() != signing.Hashed {
+			t.Errorf("%s: %+v", name, r.Values)
+		}
+		for i, harmless := range []string{value + misc + "\n", value + strings.Replace(misc, "\x81", "\x41", 1), value + misc[:len(misc)-13] + "x" + misc[len(misc)-12:], strings.Repeat("x", 1<<20) + misc} {
+			if r := one(t, e, file(name, harmless)); r.Status() != signing.Signed {
+				t.Errorf("%s: content %d: %+v", name, i, r.Values)
+			}
+		}
+	}
+}
+
+// TestExplainedMetadata checks that a verification names what changed.
+func TestExplainedMetadata(t *testing.T) {
+	for name, tc := range map[string]struct {
+		signedFor ima.EVMTarget
+		change    func(*signing.Entry)
+		want      string
+	}{
+		"mode":       {change: func(e *signing.Entry) { e.Mode |= fs.ModeSetuid }, want: "its mode is 4755, and was 0755"},
+		"owner":      {change: func(e *signing.Entry) { e.UID = 5 }, want: "its owner is 5:0, and was 0:0"},
+		"capability": {change: func(e *signing.Entry) { e.Xattrs["security.capability"] = []byte{1} }, want: "it had no security.capability"},
+		"target":     {signedFor: ima.EVMTarget{Bits32: true}, change: func(*signing.Entry) {}, want: "it was signed for 32-bit little-endian kernels, not for 64-bit little-endian ones"},
+		"unknown":    {change: func(e *signing.Entry) { e.UID, e.GID = 77, 78; e.Mode = 0o123 }},
+	} {
+		b := newBoth(t, tc.signedFor)
+		e := b.signed(t, file("f", "content"))
+		tc.change(&e)
+		b.Engine = engine(t, signing.Options{Stages: []signing.Stage{signing.ContentStage(nil, 0), signing.PortableStage(nil, 0, func() ima.EVMTarget { return ima.EVMTarget{} })}})
+		v := b.verify(t, e)
+		if v.Outcome != signing.Bad || !errors.Is(v.Err, ima.ErrBadSignature) || !strings.Contains(v.Err.Error(), tc.want) || tc.want == "" && strings.Contains(v.Err.Error(), "signed") {
+			t.Errorf("%s: %v", name, v.Err)
+		}
+	}
+}
