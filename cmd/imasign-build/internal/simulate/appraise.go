@@ -67,6 +67,20 @@ func (s *simulation) value(r *policy.Rule, hook policy.Func, sub *subject, f *fo
 		return "no security.ima (missing-hash)", true
 	case !f.has:
 		return "no security.ima (IMA-signature-required)", true
+	}
+	if reason, certain = s.protected(&f.evm); reason != "" {
+		return reason, certain
+	}
+	return s.content(r, f)
+}
+
+// content judges a security.ima that EVM lets pass, as xattr_verify does.
+func (s *simulation) content(r *policy.Rule, f *found) (reason string, certain bool) {
+	switch {
+	case f.covered:
+		if reason, certain = s.covered(r); reason != "" {
+			return reason, certain
+		}
 	case errors.Is(f.err, ima.ErrHashOnly) && r.AppraiseType == policy.AnyValue:
 	case errors.Is(f.err, ima.ErrHashOnly):
 		return "a digest and no signature (IMA-signature-required)", true

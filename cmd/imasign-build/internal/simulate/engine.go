@@ -18,7 +18,7 @@ func (s *simulation) judgeAll(ctx context.Context, engine *signing.Engine) error
 	for _, sub := range s.subjects {
 		byPath[sub.node.Path] = sub
 	}
-	return engine.Verify(ctx, source{s}, signing.Trust{Ring: s.Trusted}, func(v signing.Verdict) error {
+	return engine.Verify(ctx, source{s}, signing.Trust{Ring: s.Trusted, EVM: s.EVM}, func(v signing.Verdict) error {
 		sub := byPath[v.Path]
 		if len(sub.verdicts) == 0 {
 			return nil
@@ -26,6 +26,7 @@ func (s *simulation) judgeAll(ctx context.Context, engine *signing.Engine) error
 		_, sub.evm = v.Xattrs[ima.XattrEVM]
 		f, err := s.valueOf(v)
 		if err == nil {
+			sub.covered = f.covered
 			s.judge(sub, f)
 		}
 		return err
@@ -84,6 +85,9 @@ type found struct {
 	hash ima.HashID
 	by   string // algorithm of the key of a signature that holds
 	err  error  // nil for a signature that holds
+	// covered says that it is the right digest, which a signature in security.evm covers.
+	covered bool
+	evm     metadata
 }
 
 // valueOf picks what the engine says about security.ima.
@@ -97,7 +101,10 @@ func (s *simulation) valueOf(v signing.Verdict) (found, error) {
 		return found{}, fmt.Errorf("%s: the engine does not verify %s", s.tree.Name(v.Path), ima.XattrIMA)
 	}
 	judged := v.Values[i]
-	f := found{has: true, kind: ima.Type(raw[0]), err: judged.Err}
+	f := found{
+		has: true, kind: ima.Type(raw[0]), err: judged.Err, evm: s.metadataOf(v),
+		covered: judged.Err == nil && judged.Outcome == signing.HashedOK,
+	}
 	value, err := ima.Parse(raw)
 	if err != nil {
 		return f, nil //nolint:nilerr // it is the engine's verdict, too

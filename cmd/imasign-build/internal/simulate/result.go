@@ -70,7 +70,8 @@ func (r *Result) unknown(s *simulation, l *linker) {
 	if appended > 0 {
 		say("the appended signatures of %d modules or kernels are not checked", appended)
 	}
-	if evm > 0 {
+	r.Unknown = append(r.Unknown, s.limits()...)
+	if evm > 0 && s.EVM == nil {
 		say("security.evm of %d files is not checked: where EVM is enabled, it can refuse them as well", evm)
 	}
 	if s.mounts > 0 {

@@ -23,6 +23,7 @@ import (
 type Device struct {
 	Kernel  kernel.Profile
 	Trusted *ima.Keyring // what the .ima keyring will have
+	EVM     *ima.Keyring // what the .evm keyring will have; nil if EVM is not enabled
 	FSName  string       // of the file system that the tree will be on, as in /proc/filesystems; "" if it is not known
 }
 
@@ -65,6 +66,7 @@ type subject struct {
 	kind     kind
 	verdicts []verdict
 	evm      bool // has a security.evm
+	covered  bool // has a digest that a signature in security.evm covers
 }
 
 // verdict is what one rule decides about a file.

@@ -1,0 +1,97 @@
+package simulate
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/imasign/imasign-build/internal/kernel"
+	"github.com/imasign/imasign-build/internal/policy"
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/signing"
+)
+
+// metadata is what is known of a file's security.evm.
+type metadata struct {
+	judged bool // EVM is enabled, and the file has a security.ima
+	has    bool
+	kind   ima.Type
+	hash   ima.HashID
+	by     string // algorithm of the key of a valid signature
+	err    error  // nil for a valid signature
+}
+
+// typeHMAC is the type of a security.evm value that is an HMAC: EVM_XATTR_HMAC of the
+// kernel's security/integrity/integrity.h.
+const typeHMAC ima.Type = 0x02
+
+// metadataOf picks the engine's verdict on security.evm.
+func (s *simulation) metadataOf(v signing.Verdict) (m metadata) {
+	i := slices.IndexFunc(v.Values, func(j signing.Judged) bool { return j.Form.Xattr == ima.XattrEVM })
+	if s.EVM == nil || i < 0 {
+		return m
+	}
+	m.judged, m.err = true, v.Values[i].Err
+	raw := v.Xattrs[ima.XattrEVM]
+	if m.has = len(raw) > 0; !m.has {
+		return m
+	}
+	m.kind = ima.Type(raw[0])
+	if value, err := ima.Parse(raw); err == nil {
+		m.hash = value.Hash
+	}
+	if key := v.Values[i].Key; key != nil {
+		m.by = key.Algorithm()
+	}
+	return m
+}
+
+// protected judges security.evm, as evm_verifyxattr does for ima_appraise_measurement.
+func (s *simulation) protected(m *metadata) (reason string, certain bool) {
+	switch {
+	case !m.judged:
+		return "", true
+	case !m.has:
+		return "no security.evm (missing-HMAC)", true
+	case m.kind == typeHMAC:
+		return "security.evm is an HMAC, which only the device that made it can check", false
+	case m.kind == ima.TypeSignature:
+		return "security.evm is not portable: it is valid for one inode of one file system", false
+	case m.err != nil && m.kind == ima.TypeEVMPortable:
+		return fmt.Sprintf("security.evm: %v (invalid-fail-immutable)", m.err), true
+	case m.err != nil:
+		return fmt.Sprintf("security.evm: %v (invalid-HMAC)", m.err), true
+	}
+	if reason, certain = s.verifiable(m.by); reason != "" {
+		return reason, certain
+	}
+	return s.hashable(m.hash)
+}
+
+// digestsUnderEVM is the first version in which a digest under a portable signature
+// satisfies rules that demand a signature.
+func digestsUnderEVM() kernel.Version { return kernel.Version{Major: 5, Minor: 14} }
+
+// covered judges a digest in security.ima that a portable signature covers.
+func (s *simulation) covered(r *policy.Rule) (reason string, certain bool) {
+	if since := digestsUnderEVM(); r.AppraiseType != policy.AnyValue && s.Kernel.Version.Older(since) {
+		return fmt.Sprintf("a digest and no signature (IMA-signature-required): one in security.evm counts since Linux %s", since), true
+	}
+	return "", true
+}
+
+// limits names what EVM changes on the device, and what is not known about it here.
+func (s *simulation) limits() []string {
+	if s.EVM == nil {
+		return nil
+	}
+	list := []string{"security.evm becomes invalid when an owner, a mode, a capability or a label changes: at the first boot (relabelling), by ldconfig, or when cp copies a file; files that the device makes itself have none, and are refused (missing-HMAC)"}
+	if s.FSName == "overlay" {
+		list = append(list, "security.evm cannot be set through overlayfs (EPERM)")
+	}
+	digests := slices.ContainsFunc(s.subjects, func(sub *subject) bool { return sub.covered })
+	sigv3 := slices.ContainsFunc(s.rules, func(r *policy.Rule) bool { return r.AppraiseType == policy.SigV3 })
+	if digests && sigv3 {
+		list = append(list, "appraise_type=sigv3 accepts a digest under a version 2 signature in security.evm, unless EVM is told to demand version 3")
+	}
+	return list
+}
