@@ -1,6 +1,7 @@
 package initramfs
 
 import (
+	"crypto"
 	"crypto/x509"
 	"fmt"
 	"path"
@@ -34,21 +35,30 @@ func (b *builder) certificates() error {
 	if err != nil {
 		return err
 	}
-	b.note(b.options.Certificates[0].Name, certs.CheckShared(certificatesOf(trusted))...)
-	byHook := slices.Concat(trusted[1:], secondary, revoked)
-	if c := b.options.Kernel.Config; c != nil && c.Value("CONFIG_IMA_LOAD_X509") != "y" {
-		byHook = slices.Concat(trusted[:1], byHook)
-	}
-	b.keyctl(byHook)
-	if err := b.judge(trusted, secondary, revoked); err != nil {
+	evm, err := named("x509_evm", b.options.EVM)
+	if err != nil {
 		return err
 	}
-	for _, e := range slices.Concat(trusted, secondary, revoked) {
+	b.note(b.options.Certificates[0].Name, certs.CheckShared(certificatesOf(trusted))...)
+	b.keyctl(slices.Concat(b.byHook(trusted, "CONFIG_IMA_LOAD_X509"), b.byHook(evm, "CONFIG_EVM_LOAD_X509"), secondary, revoked))
+	if err := b.judge(trusted, secondary, revoked, evm); err != nil {
+		return err
+	}
+	for _, e := range slices.Concat(trusted, secondary, revoked, evm) {
 		if err := b.add(b.prefix+"etc/keys/"+e.file, 0o644, e.cert.Raw, e.input); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// byHook returns the certificates that the kernel does not load by itself, which loads the
+// first one if symbol is set.
+func (b *builder) byHook(entries []entry, symbol string) []entry {
+	if c := b.options.Kernel.Config; len(entries) == 0 || c != nil && c.Value(symbol) != "y" {
+		return entries
+	}
+	return entries[1:]
 }
 
 // keyctl tells what a bundle does not bring, and the hook loads certificates with. In
@@ -62,13 +72,21 @@ func (b *builder) keyctl(entries []entry) {
 }
 
 // judge takes the certificates in the order in which the hook loads them.
-func (b *builder) judge(trusted, secondary, revoked []entry) error {
+func (b *builder) judge(trusted, secondary, revoked, evm []entry) error {
 	o := &b.options
 	for _, e := range revoked {
 		if err := b.refuse(e, certs.CheckRevoked(e.cert, o.CAs, o.Kernel.Version)); err != nil {
 			return err
 		}
 		if err := stillTrusted(e, trusted); err != nil {
+			return err
+		}
+	}
+	for _, e := range evm { // .evm takes no certificates by secondary CAs
+		if err := b.refuse(e, certs.Check(e.cert, o.CAs, o.Kernel.Version)); err != nil {
+			return err
+		}
+		if err := forOnePurpose(e, trusted); err != nil {
 			return err
 		}
 	}
@@ -101,6 +119,17 @@ func stillTrusted(revoked entry, trusted []entry) error {
 		other, err := ima.KeyIDFromCertificate(e.cert)
 		if err == nil && id == other {
 			return refused(e.input, []string{fmt.Sprintf("%s revokes its key id %s, so nothing that it signed would be accepted", revoked.input, id)})
+		}
+	}
+	return nil
+}
+
+// forOnePurpose refuses a key that is trusted for security.ima and for security.evm: a
+// signature of a file with chosen content would be valid for the metadata of another file.
+func forOnePurpose(evm entry, trusted []entry) error {
+	for _, e := range trusted {
+		if key, ok := e.cert.PublicKey.(interface{ Equal(crypto.PublicKey) bool }); ok && key.Equal(evm.cert.PublicKey) {
+			return refused(evm.input, []string{fmt.Sprintf("it has the same key as %s: a key for both keyrings would let a file with chosen content pass for the metadata of another file", e.input)})
 		}
 	}
 	return nil

@@ -71,6 +71,9 @@ type Options struct {
 	// Secondary are CAs for .secondary_trusted_keys, Revoked certificates for
 	// .ima_blacklist: signatures by their keys no longer count.
 	Secondary, Revoked []Input
+	// EVM are certificates for the kernel's .evm keyring. The first becomes
+	// /etc/keys/x509_evm.der. If there is one, the hook enables EVM, and stops if it cannot.
+	EVM []Input
 	// CAs are those in the kernel's builtin keyring; without any no issuer is judged.
 	CAs []*x509.Certificate
 	// Policy becomes /etc/ima/ima_policy, which the hook prefers to the profile "default"

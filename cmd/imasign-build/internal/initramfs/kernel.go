@@ -35,6 +35,11 @@ func (b *builder) configured() error {
 	if len(o.Secondary) > 0 {
 		needs = append(needs, symbols{{"CONFIG_SECONDARY_TRUSTED_KEYRING", "there is no keyring for secondary CAs"}}...)
 	}
+	if len(o.EVM) > 0 {
+		needs = append(needs, symbols{
+			{"CONFIG_EVM", "there is no EVM"},
+		}...)
+	}
 	var reasons []string
 	for _, s := range needs {
 		if o.Kernel.Config.Value(s.name) != "y" {

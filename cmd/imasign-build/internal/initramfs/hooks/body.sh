@@ -132,14 +132,16 @@ imasign_load() {
 			continue
 		fi
 		case $imasign_cert in
-		"$IMASIGN_KEYS/x509_ima.der") ! imasign_keyring_filled "$1" || continue ;;
+		"$IMASIGN_KEYS/x509_ima.der" | "$IMASIGN_KEYS/x509_evm.der") ! imasign_keyring_filled "$1" || continue ;;
 		"$IMASIGN_KEYS/"*) ;;
 		*)
 			! cmp -s "$imasign_cert" "$IMASIGN_KEYS/${imasign_cert##*/}" || continue
-			if [ "$1" = _ima ]; then
-				imasign_say "$imasign_cert is not loaded: who signed it is not looked at in _ima"
+			case $1 in
+			_*)
+				imasign_say "$imasign_cert is not loaded: the kernel does not check the issuers of certificates in $1"
 				continue
-			fi
+				;;
+			esac
 			;;
 		esac
 		imasign_add "$1" "$imasign_cert"
@@ -156,6 +158,18 @@ imasign_needs() {
 	done
 }
 
+# Sets imasign_keyring to .NAME, or on kernels without trusted keyrings to _NAME.
+imasign_choose_keyring() {
+	imasign_keyring=.$1
+	imasign_count_keys "$imasign_keyring"
+	[ -z "$imasign_keys" ] || return 0
+	command -v keyctl >/dev/null ||
+		imasign_stop "the kernel has no .$1 keyring (CONFIG_INTEGRITY_TRUSTED_KEYRING), and _$1, which takes its place, cannot be made without keyctl"
+	imasign_say "the kernel has no .$1 keyring (CONFIG_INTEGRITY_TRUSTED_KEYRING): certificates go into _$1, where nobody asks who signed them and root may add others"
+	keyctl newring "_$1" @u >/dev/null || imasign_stop "cannot make the keyring _$1"
+	imasign_keyring=_$1
+}
+
 # What is revoked comes first: from then on its signatures count nowhere. Secondary CAs
 # come before what they signed. The kernel itself loads x509_ima.der, and no other
 # (CONFIG_IMA_LOAD_X509).
@@ -165,18 +179,39 @@ imasign_load_certificates() {
 	imasign_needs .secondary_trusted_keys x509_secondary CONFIG_SECONDARY_TRUSTED_KEYRING
 	imasign_load .secondary_trusted_keys x509_secondary
 	[ -s "$IMASIGN_KEYS/x509_ima.der" ] || imasign_stop "the initramfs has no $IMASIGN_KEYS/x509_ima.der"
-	imasign_keyring=.ima
-	imasign_count_keys .ima
-	if [ -z "$imasign_keys" ]; then
-		command -v keyctl >/dev/null ||
-			imasign_stop "the kernel has no .ima keyring (CONFIG_INTEGRITY_TRUSTED_KEYRING), and _ima, which takes its place, cannot be made without keyctl"
-		imasign_say "the kernel has no .ima keyring (CONFIG_INTEGRITY_TRUSTED_KEYRING): certificates go into _ima, where nobody asks who signed them and root may add others"
-		keyctl newring _ima @u >/dev/null || imasign_stop "cannot make the keyring _ima"
-		imasign_keyring=_ima
-	fi
+	imasign_choose_keyring ima
 	imasign_load "$imasign_keyring" x509_ima
 	imasign_keyring_filled "$imasign_keyring" ||
 		imasign_stop "the keyring $imasign_keyring is empty: the kernel refused $IMASIGN_KEYS/x509_ima.der"
+}
+
+# With a certificate for EVM in the initramfs, EVM must be on: sets imasign_evm. The kernel
+# itself loads x509_evm.der, and no other (CONFIG_EVM_LOAD_X509).
+imasign_load_evm_certificates() {
+	imasign_evm=no
+	[ -s "$IMASIGN_KEYS/x509_evm.der" ] || return 0
+	imasign_evm=yes
+	[ -e "$IMASIGN_SECURITYFS/evm" ] || imasign_stop "the kernel has no EVM: is CONFIG_EVM set?"
+	imasign_choose_keyring evm
+	imasign_load "$imasign_keyring" x509_evm
+	imasign_keyring_filled "$imasign_keyring" ||
+		imasign_stop "the keyring $imasign_keyring is empty: the kernel refused $IMASIGN_KEYS/x509_evm.der, whose issuer must be compiled in (CONFIG_SYSTEM_TRUSTED_KEYS)"
+}
+
+# Enables EVM and closes it against changes, until the next boot. This must be done before
+# the policy is loaded: results of earlier appraisals stay valid. The kernel accepts the
+# value even if there is no key. When it is read, the highest bit is not shown.
+imasign_enable_evm() {
+	[ "$imasign_evm" = yes ] || return 0
+	printf 0x80000002 >"$imasign_root$IMASIGN_SECURITYFS/evm" ||
+		imasign_stop "the kernel does not enable EVM: it was closed already, or has no key"
+	imasign_value=
+	read -r imasign_value <"$imasign_root$IMASIGN_SECURITYFS/evm" || [ -n "$imasign_value" ] ||
+		imasign_stop "cannot read the state of EVM"
+	case $imasign_value in
+	2 | 3) imasign_say "EVM is enabled" ;;
+	*) imasign_stop "EVM is not enabled: its state is $imasign_value, not 2" ;;
+	esac
 }
 
 # Before the policy and not after it: mount is a program.
@@ -241,8 +276,10 @@ imasign_main() {
 	imasign_choose_policy
 	imasign_mount_securityfs
 	imasign_load_certificates
+	imasign_load_evm_certificates
 	imasign_move_mounts
 	if [ "$imasign_off" = no ]; then
+		imasign_enable_evm
 		imasign_load_policy
 		imasign_load_signed_policies
 	fi
