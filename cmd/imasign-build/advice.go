@@ -14,6 +14,7 @@ import (
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/repo"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/selection"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/target"
 	"github.com/imasign/imasign-build/internal/atomicfile"
 	"github.com/imasign/imasign-build/internal/certs"
 	"github.com/imasign/imasign-build/internal/compress"
@@ -103,6 +104,10 @@ func valueCauses() []cause {
 		{err: signing.ErrNotOurs, kind: "refused", advice: alone, flag: "force", given: "from-key-id"},
 		{err: signing.ErrNotOurs, kind: "refused", advice: force, flag: "force"},
 		{err: ima.ErrUnknownKey, advice: "--cert names the certificate of a key that is trusted", on: "manifest apply"},
+		{err: signing.ErrNoStage, kind: "mismatch", advice: "--evm-cert names the certificate for security.evm", flag: "evm-cert"},
+		{err: signing.ErrEVMInput, kind: "refused", advice: "--exclude leaves it unsigned, --hashed gives it a digest", flag: "hashed"},
+		{err: target.ErrConflict, kind: "unsupported", advice: "--evm-target chooses one", flag: "evm-target"},
+		{err: target.ErrUnknown, kind: "unsupported", advice: "--evm-target states it", flag: "evm-target"},
 		{err: signing.ErrMismatch, kind: "mismatch", advice: "apply it to what it was made of, or make it again", on: "manifest apply"},
 		{err: signing.ErrOtherHash, kind: "mismatch"},
 		{err: errNothingToApply, kind: "mismatch", advice: "check that it is signed and belongs to this target; --allow-empty accepts it"},

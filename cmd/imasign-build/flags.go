@@ -222,8 +222,9 @@ func (f *engineFlags) addReplace(flags *pflag.FlagSet) {
 	once(flags, "from-key-id")
 }
 
-// engine makes the engine. key and public may be nil.
-func (f *engineFlags) engine(key *keystore.Key, public *ima.PublicKey, observe signing.Observer) (*signing.Engine, error) {
+// engine makes the engine. key and public may be nil. stages follow the one for
+// security.ima.
+func (f *engineFlags) engine(key *keystore.Key, public *ima.PublicKey, observe signing.Observer, stages ...signing.Stage) (*signing.Engine, error) {
 	signer := signing.Key{Public: public}
 	if f.jobs < 0 {
 		return nil, usagef("--jobs %d: at least 1", f.jobs)
@@ -251,7 +252,7 @@ func (f *engineFlags) engine(key *keystore.Key, public *ima.PublicKey, observe s
 		signer.Signer, signer.Public, signer.Workers = key, key.Public, cmp.Or(key.Parallelism, f.jobs)
 	}
 	return signing.New(signing.Options{
-		Stages: []signing.Stage{signing.ContentStage(&signer, hash)}, Jobs: f.jobs, Force: f.force, Observe: observe,
+		Stages: append([]signing.Stage{signing.ContentStage(&signer, hash)}, stages...), Jobs: f.jobs, Force: f.force, Observe: observe,
 	})
 }
 

@@ -22,6 +22,7 @@ import (
 type initramfsBundleOptions struct {
 	output                        string
 	certs, secondary, revoked, ca []string
+	evm                           []string
 	policy, busybox, hook         string
 	switchRoot                    string
 	kernel                        kernelFlags
@@ -64,6 +65,7 @@ the compression and busybox need.`,
 	flags := cmd.Flags()
 	flags.StringVarP(&o.output, "output", "o", "", "write the archive or directory `OUT`")
 	flags.StringArrayVar(&o.certs, "cert", nil, "add the certificate in `FILE`, PEM or DER, to the keyring .ima")
+	flags.StringArrayVar(&o.evm, "evm-cert", nil, "add the certificate in `FILE`, PEM or DER, to the keyring .evm, and enable EVM")
 	flags.StringArrayVar(&o.secondary, "secondary", nil, "add the CA in `FILE`, PEM or DER, to the keyring .secondary_trusted_keys")
 	flags.StringArrayVar(&o.revoked, "revoked", nil, "add the certificate in `FILE`, PEM or DER, to the keyring .ima_blacklist")
 	flags.StringArrayVar(&o.ca, "ca", nil, "check issuers with the kernel's CAs in `FILE`, PEM or DER")
@@ -115,7 +117,7 @@ func (o *initramfsBundleOptions) read(ctx context.Context) (initramfs.Options, e
 		files  []string
 		name   string // in a directory
 		inputs *[]initramfs.Input
-	}{{o.certs, fileSigner, &p.Certificates}, {o.secondary, "x509_secondary", &p.Secondary}, {o.revoked, fileSigner, &p.Revoked}} {
+	}{{o.certs, fileSigner, &p.Certificates}, {o.secondary, "x509_secondary", &p.Secondary}, {o.revoked, fileSigner, &p.Revoked}, {o.evm, evmSigner, &p.EVM}} {
 		for _, file := range list.files {
 			file, err := certificateFile(file, list.name)
 			if err != nil {

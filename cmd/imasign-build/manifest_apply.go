@@ -11,7 +11,6 @@ import (
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/operate"
 	"github.com/imasign/imasign-build/internal/input"
-	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/rootfs"
 	"github.com/imasign/imasign-build/pkg/signing"
@@ -19,6 +18,7 @@ import (
 
 type manifestApplyOptions struct {
 	trust       trustFlags
+	evm         evmTrustFlags
 	engine      engineFlags
 	packages    packageFlags
 	crossMounts bool
@@ -56,6 +56,7 @@ names the others and leaves them as they are.`,
 	}
 	flags := cmd.Flags()
 	o.trust.add(flags)
+	o.evm.add(flags)
 	o.engine.addJobs(flags)
 	o.engine.addForce(flags)
 	addCrossMounts(flags, &o.crossMounts)
@@ -73,18 +74,25 @@ var errNothingToApply = errors.New("the manifest has nothing to attach there")
 // check refuses flags that have no effect on the target of a manifest of that kind.
 func (o *manifestApplyOptions) check(flags *pflag.FlagSet, kind manifest.Container) error {
 	tar, packages, tree := []string{"unpack-limit", "compression"}, []string{"check", "rpm-max-header", "output-dir"}, []string{"cross-mounts"}
+	if err := o.evm.idle(flags); err != nil {
+		return err
+	}
 	switch {
 	case o.output.file != "":
 		return errors.Join(idle(flags, "packages", packages...), idle(flags, "trees", tree...))
 	case kind == manifest.Tree:
 		return errors.Join(idle(flags, "archives", tar...), idle(flags, "packages", packages...))
 	}
-	return errors.Join(idle(flags, "archives", tar...), idle(flags, "trees", tree...))
+	return errors.Join(idle(flags, "archives", tar...), idle(flags, "trees", tree...), idle(flags, "trees and archives", "evm-cert"))
 }
 
 // plan applies the manifest to a container. It fails if the manifest has no value for it.
-func (o *manifestApplyOptions) plan(ctx context.Context, engine *signing.Engine, src signing.Source, index *manifest.Index, ring *ima.Keyring) (*signing.Plan, error) {
-	plan, err := engine.Apply(ctx, src, signing.Trust{Ring: ring, Index: index})
+func (o *manifestApplyOptions) plan(ctx context.Context, a *app, engine *signing.Engine, src signing.Source, index *manifest.Index, trust signing.Trust) (*signing.Plan, error) {
+	if err := o.evm.learn(ctx, a, src); err != nil {
+		return nil, err
+	}
+	trust.Index = index
+	plan, err := engine.Apply(ctx, src, trust)
 	if err != nil || o.allowEmpty {
 		return plan, err
 	}
@@ -96,8 +104,13 @@ func (o *manifestApplyOptions) plan(ctx context.Context, engine *signing.Engine,
 }
 
 func runManifestApply(ctx context.Context, a *app, o manifestApplyOptions, flags *pflag.FlagSet, file string, targets []string) error {
-	ring, err := o.trust.ring(ctx, a)
-	if err != nil {
+	var trust signing.Trust
+	var err error
+	if trust.Ring, err = o.trust.ring(ctx, a); err != nil {
+		return err
+	}
+	o.evm.require = true // of the manifest's values, the stage applies to all
+	if trust.EVM, err = o.evm.ring(ctx); err != nil {
 		return err
 	}
 	catalog, closeCatalog, err := openCatalog(ctx, file)
@@ -111,15 +124,15 @@ func runManifestApply(ctx context.Context, a *app, o manifestApplyOptions, flags
 	toTar := o.output.file != ""
 	switch kind := catalog.Headers()[0].Container; {
 	case toTar && (kind == manifest.Tree || kind == manifest.Archive):
-		return applyToTar(ctx, a, o, ring, catalog, targets)
+		return applyToTar(ctx, a, o, trust, catalog, targets)
 	case toTar:
 		return usagef("-o is for archives, but this manifest (%q) is for packages", kind)
 	case kind == manifest.Archive:
 		return usagef("this manifest is for an archive: -o OUT names the signed copy")
 	case kind == manifest.Tree:
-		return applyToTree(ctx, a, o, ring, catalog, targets)
+		return applyToTree(ctx, a, o, trust, catalog, targets)
 	case kind == manifest.Package, kind == manifest.Digests:
-		return applyToPackages(ctx, a, o, ring, catalog, targets)
+		return applyToPackages(ctx, a, o, trust, catalog, targets)
 	default:
 		return fmt.Errorf("%s: a manifest of %q cannot be applied", file, kind)
 	}
@@ -127,7 +140,7 @@ func runManifestApply(ctx context.Context, a *app, o manifestApplyOptions, flags
 
 // applyToPackages gives each package the values that the manifest states under its name, or
 // for its digests.
-func applyToPackages(ctx context.Context, a *app, o manifestApplyOptions, ring *ima.Keyring, catalog *manifest.Catalog, paths []string) error {
+func applyToPackages(ctx context.Context, a *app, o manifestApplyOptions, trust signing.Trust, catalog *manifest.Catalog, paths []string) error {
 	o.packages.jobs, o.packages.dryRun = o.engine.jobs, o.dryRun
 	c, err := newPackageChange(a, "manifest apply", &o.packages, nil)
 	if err != nil {
@@ -152,7 +165,7 @@ func applyToPackages(ctx context.Context, a *app, o manifestApplyOptions, ring *
 		if err != nil {
 			return nil, err
 		}
-		return engine.Apply(ctx, src, signing.Trust{Ring: ring, Index: index})
+		return engine.Apply(ctx, src, signing.Trust{Ring: trust.Ring, Index: index})
 	}
 	if !o.allowEmpty {
 		c.empty = errNothingToApply
@@ -161,18 +174,18 @@ func applyToPackages(ctx context.Context, a *app, o manifestApplyOptions, ring *
 }
 
 // applyToTree attaches the manifest's values to the files of a directory.
-func applyToTree(ctx context.Context, a *app, o manifestApplyOptions, ring *ima.Keyring, catalog *manifest.Catalog, dirs []string) error {
+func applyToTree(ctx context.Context, a *app, o manifestApplyOptions, trust signing.Trust, catalog *manifest.Catalog, dirs []string) error {
 	if len(dirs) != 1 {
 		return usagef("this manifest is for one tree, but %d were given", len(dirs))
 	}
-	return o.applyTo(ctx, a, dirs[0], ring, catalog, "", func(run *operation) operate.Unit {
+	return o.applyTo(ctx, a, dirs[0], trust, catalog, "", func(run *operation) operate.Unit {
 		run.progress.count(treeCount{paths: dirs, crossMounts: o.crossMounts})
 		return inPlace(dirs[0], rootfs.Options{CrossMounts: o.crossMounts, Jobs: o.engine.jobs}, run)
 	})
 }
 
 // applyToTar attaches the manifest's values to a copy of an archive.
-func applyToTar(ctx context.Context, a *app, o manifestApplyOptions, ring *ima.Keyring, catalog *manifest.Catalog, files []string) error {
+func applyToTar(ctx context.Context, a *app, o manifestApplyOptions, trust signing.Trust, catalog *manifest.Catalog, files []string) error {
 	headers := catalog.Headers()
 	if len(files) != 1 || len(headers) != 1 {
 		return usagef("a manifest of one archive or tree goes to one archive: this one has %d, for %d", len(headers), len(files))
@@ -180,7 +193,7 @@ func applyToTar(ctx context.Context, a *app, o manifestApplyOptions, ring *ima.K
 	if err := o.output.check(a, o.dryRun, false, "", ""); err != nil {
 		return err
 	}
-	return o.applyTo(ctx, a, files[0], ring, catalog, headers[0].Name, func(run *operation) operate.Unit {
+	return o.applyTo(ctx, a, files[0], trust, catalog, headers[0].Name, func(run *operation) operate.Unit {
 		o.output.jobs = o.engine.jobs
 		run.writes(o.output.file)
 		return o.output.copyOf(a, &o.input, files[0], run.progress.observer)
@@ -188,19 +201,19 @@ func applyToTar(ctx context.Context, a *app, o manifestApplyOptions, ring *ima.K
 }
 
 // applyTo attaches the values that the manifest states for the container called name.
-func (o *manifestApplyOptions) applyTo(ctx context.Context, a *app, target string, ring *ima.Keyring, catalog *manifest.Catalog, name string, unit func(*operation) operate.Unit) error {
+func (o *manifestApplyOptions) applyTo(ctx context.Context, a *app, target string, trust signing.Trust, catalog *manifest.Catalog, name string, unit func(*operation) operate.Unit) error {
 	index, err := catalog.Index(name)
 	if err != nil {
 		return err
 	}
 	progress := a.newProgress()
 	defer progress.close()
-	engine, err := o.engine.engine(nil, nil, progress.observer)
+	engine, err := o.engine.engine(nil, nil, progress.observer, o.evm.stages()...)
 	if err != nil {
 		return err
 	}
 	run := newOperation(a, "manifest apply", target, progress, nil, func(ctx context.Context, src signing.Source) (*signing.Plan, error) {
-		return o.plan(ctx, engine, src, index, ring)
+		return o.plan(ctx, a, engine, src, index, trust)
 	}, o.dryRun)
 	return run.run(ctx, unit(run))
 }

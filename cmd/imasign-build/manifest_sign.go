@@ -17,8 +17,8 @@ import (
 )
 
 type manifestSignOptions struct {
-	key    keyFlags
-	engine engineFlags
+	signerFlags
+
 	output string
 }
 
@@ -39,37 +39,33 @@ is given.`,
 	o.key.add(cmd.Flags())
 	o.engine.addJobs(cmd.Flags())
 	o.engine.addReplace(cmd.Flags())
+	o.evm.add(cmd.Flags())
 	cmd.Flags().StringVarP(&o.output, "output", "o", "-", "write the signed manifest to `OUT`, or to standard output with -")
 	once(cmd.Flags(), "output")
 	return cmd
 }
 
 func runManifestSign(ctx context.Context, a *app, o manifestSignOptions, file string) error {
-	o.key.fromEnvironment(a)
-	if o.key.key == "" {
-		return usagef("no key was given: --key URI")
+	if err := o.check(a, false); err != nil {
+		return err
 	}
 	if o.output == "-" && a.json {
 		return usagef("--json and the manifest would both go to standard output: write the manifest to a file with -o OUT")
 	}
-	key, err := o.key.open(ctx, a)
-	if err != nil {
-		return err
-	}
-	defer key.Close() //nolint:errcheck // nothing is left to be lost
 	progress := a.newProgress()
 	progress.entries("signed", false)
 	defer progress.close()
-	engine, err := o.engine.engine(key, nil, progress.observer)
+	s, err := newSigner(ctx, a, &o.signerFlags, progress.observer)
 	if err != nil {
 		return err
 	}
+	defer s.close()
 	in, err := input.Open(ctx, file)
 	if err != nil {
 		return fmt.Errorf("open manifest: %w", err)
 	}
 	defer in.Close() //nolint:errcheck // opened for reading
-	run := newOperation(a, "manifest sign", o.output, progress, key.Public, engine.Plan, false)
+	run := newOperation(a, "manifest sign", o.output, progress, s.public, s.Plan, false)
 	run.writes(o.output)
 	if err := signManifest(ctx, run, manifest.NewReader(in), o.output); err != nil {
 		return fmt.Errorf("%s: %w", file, err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -12,11 +13,13 @@ import (
 	"github.com/imasign/imasign-build/internal/policy"
 	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/internal/tree"
+	"github.com/imasign/imasign-build/pkg/rootfs"
 )
 
 type policySimulateOptions struct {
 	kernel     kernelFlags
 	trust      trustFlags
+	evm        evmTrustFlags
 	rootfs, fs string
 	jobs       engineFlags
 	allowEmpty bool
@@ -44,6 +47,9 @@ modprobe, with the loaders and libraries that they name.`,
 		Example: `  imasign-build policy simulate rootfs/etc/ima/ima_policy --rootfs rootfs \
       --cert x509_ima.crt --fs squashfs`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.evm.idle(cmd.Flags()); err != nil {
+				return err
+			}
 			return runPolicySimulate(cmd.Context(), a, o, args[0])
 		},
 	}
@@ -51,6 +57,7 @@ modprobe, with the loaders and libraries that they name.`,
 	flags.StringVar(&o.rootfs, "rootfs", "", "apply the policy to the tree in `DIR`")
 	flags.StringVar(&o.fs, "fs", "", "assume that the tree is on the file system `NAME`, such as ext4")
 	o.trust.add(flags)
+	o.evm.add(flags)
 	o.kernel.add(flags)
 	o.jobs.addJobs(flags)
 	addAllowEmpty(flags, &o.allowEmpty, "verify")
@@ -65,7 +72,8 @@ func runPolicySimulate(ctx context.Context, a *app, o policySimulateOptions, nam
 	defer progress.close()
 	progress.entries("judged", false)
 	progress.count(treeCount{paths: []string{o.rootfs}, files: true})
-	engine, err := o.jobs.engine(nil, nil, progress.observer)
+	o.evm.require = true // EVM demands a value of every file
+	engine, err := o.jobs.engine(nil, nil, progress.observer, o.evm.stages()...)
 	if err != nil {
 		return err
 	}
@@ -74,6 +82,10 @@ func runPolicySimulate(ctx context.Context, a *app, o policySimulateOptions, nam
 		return err
 	}
 	ring, err := o.trust.ring(ctx, a)
+	if err != nil {
+		return err
+	}
+	evm, err := o.evm.ring(ctx)
 	if err != nil {
 		return err
 	}
@@ -93,8 +105,11 @@ func runPolicySimulate(ctx context.Context, a *app, o policySimulateOptions, nam
 		return err
 	}
 	defer t.Close() //nolint:errcheck // opened for reading
+	if err := o.learnTarget(ctx, a); err != nil {
+		return err
+	}
 	rules, _ := target.Rules(p)
-	result, err := simulate.Device{Kernel: k, Trusted: ring, FSName: o.fs}.Run(ctx, engine, t, rules)
+	result, err := simulate.Device{Kernel: k, Trusted: ring, EVM: evm, FSName: o.fs}.Run(ctx, engine, t, rules)
 	if err != nil {
 		return err
 	}
@@ -109,6 +124,15 @@ func runPolicySimulate(ctx context.Context, a *app, o policySimulateOptions, nam
 		a.nothing("verify", o.rootfs, o.allowEmpty)
 	}
 	return err
+}
+
+// learnTarget finds out for which kernels the tree's security.evm must be.
+func (o *policySimulateOptions) learnTarget(ctx context.Context, a *app) error {
+	t, err := rootfs.Open(o.rootfs, rootfs.Options{})
+	if err != nil {
+		return err
+	}
+	return errors.Join(o.evm.learn(ctx, a, t), t.Close())
 }
 
 // simulated fills a report.

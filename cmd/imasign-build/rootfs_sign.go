@@ -23,6 +23,7 @@ type rootfsSignOptions struct {
 
 func (o *rootfsSignOptions) add(flags *pflag.FlagSet) {
 	o.signerFlags.add(flags)
+	o.evm.add(flags)
 	o.choice.add(flags)
 	o.choice.addHashed(flags, "attach")
 	o.choice.addSelect(flags, "sign")
@@ -58,6 +59,9 @@ xattr, it restores the previous values.`,
 					return err
 				}
 			}
+			if err := o.evm.idle(cmd.Flags()); err != nil {
+				return err
+			}
 			return runRootfsSign(cmd.Context(), a, o, args[0])
 		},
 	}
@@ -66,10 +70,10 @@ xattr, it restores the previous values.`,
 }
 
 func (o *rootfsSignOptions) check(a *app) error {
-	o.key.fromEnvironment(a)
+	if err := o.signerFlags.check(a, o.dryRun); err != nil {
+		return err
+	}
 	switch {
-	case o.key.key == "" && !o.dryRun:
-		return usagef("no key was given: --key URI, or --dry-run to compute only digests")
 	case o.output == "restore" && o.restoreFile == "-" && a.json && !o.dryRun:
 		return usagef("--json and --output restore would both write to standard output: give --restore-file FILE")
 	case o.manifest == "-" && (a.json || o.output == "restore" && o.restoreFile == "-" && !o.dryRun):

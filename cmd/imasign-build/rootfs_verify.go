@@ -33,6 +33,9 @@ code 1 means that something could not be read.`,
   imasign-build rootfs verify --cert x509_ima.crt --require executable \
       --hashed /etc rootfs/`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.evm.idle(cmd.Flags()); err != nil {
+				return err
+			}
 			return runRootfsVerify(cmd.Context(), a, o, args[0])
 		},
 	}

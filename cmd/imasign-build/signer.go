@@ -8,7 +8,6 @@ import (
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/keystore"
-	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
@@ -16,6 +15,7 @@ import (
 type signerFlags struct {
 	key    keyFlags
 	engine engineFlags
+	evm    evmFlags // of trees and archives
 }
 
 func (f *signerFlags) add(flags *pflag.FlagSet) {
@@ -25,17 +25,29 @@ func (f *signerFlags) add(flags *pflag.FlagSet) {
 	f.engine.addReplace(flags)
 }
 
-// signer is an engine with its opened key.
+// check completes the flags from the environment. In a dry run there need not be a key.
+func (f *signerFlags) check(a *app, dryRun bool) error {
+	f.key.fromEnvironment(a)
+	if f.key.key == "" && !dryRun && !(f.evm.digestOnly() && f.evm.key.key != "") {
+		return usagef("no key was given: --key URI, or --dry-run to compute only digests")
+	}
+	return f.evm.check(&f.key)
+}
+
+// signer is an engine with its opened keys.
 type signer struct {
 	*signing.Engine
 
+	app    *app
+	evm    *evmFlags
 	key    *keystore.Key  // nil in a dry run without a key
+	evmKey *keystore.Key  // nil without --evm, and in a dry run without one
 	public *ima.PublicKey // nil if no certificate was named either
 }
 
 // newSigner opens the key that the flags name. The caller closes the signer.
 func newSigner(ctx context.Context, a *app, f *signerFlags, observe signing.Observer) (*signer, error) {
-	var s signer
+	s := signer{app: a, evm: &f.evm}
 	err := s.open(ctx, a, &f.key, &f.engine, observe)
 	if err != nil {
 		s.close()
@@ -51,19 +63,44 @@ func (s *signer) open(ctx context.Context, a *app, key *keyFlags, engine *engine
 	if s.public, err = key.public(ctx, s.key); err != nil {
 		return err
 	}
-	s.Engine, err = engine.engine(s.key, s.public, observe)
+	var stages []signing.Stage
+	if s.evm != nil && s.evm.on() {
+		var stage *signing.Stage
+		if stage, s.evmKey, err = s.evm.stage(ctx, a, s.key, engine); err != nil {
+			return err
+		}
+		stages = append(stages, *stage)
+		if s.public == nil && s.evmKey != nil {
+			s.public = s.evmKey.Public // whose signatures may be replaced
+		}
+	}
+	s.Engine, err = engine.engine(s.key, s.public, observe, stages...)
 	return err
 }
 
+// Plan plans a container, with security.evm if the flags ask for it.
+func (s *signer) Plan(ctx context.Context, src signing.Source) (*signing.Plan, error) {
+	if s.evm != nil {
+		var err error
+		if src, err = s.evm.wrap(ctx, s.app, src); err != nil {
+			return nil, err
+		}
+	}
+	return s.Engine.Plan(ctx, src)
+}
+
 func (s *signer) close() {
-	if s.key != nil {
-		_ = s.key.Close() // nothing was written
+	for _, key := range []*keystore.Key{s.key, s.evmKey} {
+		if key != nil {
+			_ = key.Close() // nothing was written
+		}
 	}
 }
 
 // verifyFlags are the flags of commands that verify a tree or an archive.
 type verifyFlags struct {
 	trust      trustFlags
+	evm        evmTrustFlags
 	engine     engineFlags
 	choice     selectFlags
 	manifest   string
@@ -72,6 +109,8 @@ type verifyFlags struct {
 
 func (f *verifyFlags) add(flags *pflag.FlagSet, container string) {
 	f.trust.add(flags)
+	f.evm.add(flags)
+	f.evm.addRequire(flags)
 	f.engine.addJobs(flags)
 	f.choice.add(flags)
 	f.choice.addHashed(flags, "accept")
@@ -87,8 +126,7 @@ type verifier struct {
 	*signing.Engine
 
 	flags      *verifyFlags
-	ring       *ima.Keyring
-	index      *manifest.Index // nil without a manifest
+	trust      signing.Trust
 	closeIndex func()
 	progress   *progress
 }
@@ -100,15 +138,18 @@ func newVerifier(ctx context.Context, a *app, f *verifyFlags) (*verifier, error)
 	}
 	v := verifier{app: a, flags: f}
 	var err error
-	if v.ring, err = f.trust.ring(ctx, a); err != nil {
+	if v.trust.Ring, err = f.trust.ring(ctx, a); err != nil {
 		return nil, err
 	}
-	if v.index, v.closeIndex, err = openIndex(ctx, f.manifest); err != nil {
+	if v.trust.EVM, err = f.evm.ring(ctx); err != nil {
+		return nil, err
+	}
+	if v.trust.Index, v.closeIndex, err = openIndex(ctx, f.manifest); err != nil {
 		return nil, err
 	}
 	v.progress = a.newProgress()
 	v.progress.entries("verified", !f.choice.given())
-	v.Engine, err = f.engine.engine(nil, nil, v.progress.observer)
+	v.Engine, err = f.engine.engine(nil, nil, v.progress.observer, f.evm.stages()...)
 	if err == nil {
 		err = f.choice.compile(v.progress.observer)
 	}
@@ -124,9 +165,17 @@ func (v *verifier) close() {
 	v.closeIndex()
 }
 
+// container verifies the files of one container.
+func (v *verifier) container(ctx context.Context, src signing.Source, take func(signing.Verdict) error) error {
+	if err := v.flags.evm.learn(ctx, v.app, src); err != nil {
+		return err
+	}
+	return v.Verify(ctx, v.flags.choice.wrap(src), v.trust, take)
+}
+
 // verify verifies src, collects every verdict in the report, and prints it.
 func (v *verifier) verify(ctx context.Context, src signing.Source, r *report.Verification) error {
-	if err := v.Verify(ctx, v.flags.choice.wrap(src), signing.Trust{Ring: v.ring, Index: v.index}, r.Take); err != nil {
+	if err := v.container(ctx, src, r.Take); err != nil {
 		return err
 	}
 	v.progress.close()

@@ -32,6 +32,7 @@ type tarCreateOptions struct {
 func (o *tarCreateOptions) add(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.sign, "sign", false, "sign the files in the archive; the tree stays as it is")
 	o.signerFlags.add(flags)
+	o.evm.add(flags)
 	o.choice.add(flags)
 	o.choice.addHashed(flags, "attach")
 	o.choice.addSelect(flags, "sign")
@@ -44,7 +45,7 @@ func (o *tarCreateOptions) add(flags *pflag.FlagSet) {
 
 // signingFlags returns the flags that have no effect without --sign.
 func signingFlags() []string {
-	return []string{"key", "cert", "key-pass", "hash", "force", "from-key-id", "include", "exclude", "hashed", "select", "manifest", "dry-run"}
+	return []string{"key", "cert", "key-pass", "hash", "force", "from-key-id", "include", "exclude", "hashed", "select", "evm", "manifest", "dry-run"}
 }
 
 func newTarCreate(a *app) *cobra.Command {
@@ -72,6 +73,9 @@ appears when it is complete.`,
 					return err
 				}
 			}
+			if err := o.evm.idle(cmd.Flags()); err != nil {
+				return err
+			}
 			return runTarCreate(cmd.Context(), a, o, args[0])
 		},
 	}
@@ -81,8 +85,8 @@ appears when it is complete.`,
 
 func runTarCreate(ctx context.Context, a *app, o tarCreateOptions, dir string) error {
 	if o.sign {
-		if o.key.fromEnvironment(a); o.key.key == "" && !o.dryRun {
-			return usagef("no key was given: --key URI, or --dry-run to compute only digests")
+		if err := o.signerFlags.check(a, o.dryRun); err != nil {
+			return err
 		}
 	}
 	latest, err := a.date()

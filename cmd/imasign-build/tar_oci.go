@@ -207,7 +207,7 @@ func (v *verifier) verifyImages(ctx context.Context, o tarVerifyOptions, file st
 	defer closeLayout()
 	result := v.newVerification("tar verify", file)
 	err = eachLayer(ctx, inputName(file), layout.Look(), v.progress, func(layer *oci.Layer) error {
-		return v.Verify(ctx, o.choice.wrap(layer), signing.Trust{Ring: v.ring}, func(verdict signing.Verdict) error {
+		return v.container(ctx, layer, func(verdict signing.Verdict) error {
 			verdict.Path = layer.Digest + "/" + verdict.Path
 			return result.Take(verdict)
 		})

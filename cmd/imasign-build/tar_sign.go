@@ -14,6 +14,7 @@ type tarSignOptions struct {
 
 func (o *tarSignOptions) add(flags *pflag.FlagSet) {
 	o.signerFlags.add(flags)
+	o.evm.add(flags)
 	o.choice.addHashed(flags, "attach")
 	o.tarChange.add(flags, "sign", "write no archive; without --key, only compute digests")
 }
@@ -34,6 +35,9 @@ Valid signatures by the same key are kept. Files that are not selected keep thei
   gunzip <rootfs.tar.gz | imasign-build tar sign --key K --cert C - -o - >signed.tar
   tar -x --xattrs --xattrs-include='security.*' -f signed.tar.zst   # as root`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.evm.idle(cmd.Flags()); err != nil {
+				return err
+			}
 			return runTarSign(cmd.Context(), a, o, args[0])
 		},
 	}
@@ -42,9 +46,8 @@ Valid signatures by the same key are kept. Files that are not selected keep thei
 }
 
 func runTarSign(ctx context.Context, a *app, o tarSignOptions, file string) error {
-	o.key.fromEnvironment(a)
-	if o.key.key == "" && !o.dryRun {
-		return usagef("no key was given: --key URI, or --dry-run to compute only digests")
+	if err := o.signerFlags.check(a, o.dryRun); err != nil {
+		return err
 	}
 	if err := o.output.check(a, o.dryRun, o.oci, file, o.manifest); err != nil {
 		return err

@@ -29,6 +29,9 @@ Exit code 3 means that verification failed, or that there was no file to verify.
 code 1 means that the archive could not be read.`,
 		Example: `  imasign-build tar verify --cert x509_ima.crt signed.tar.zst`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.evm.idle(cmd.Flags()); err != nil {
+				return err
+			}
 			return runTarVerify(cmd.Context(), a, o, args[0])
 		},
 	}

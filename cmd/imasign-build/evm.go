@@ -1,0 +1,264 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"net/url"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/target"
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/keystore"
+	"github.com/imasign/imasign-build/pkg/signing"
+)
+
+// evmSigner is the name of the key pair for security.evm in a directory of key init.
+const evmSigner = "x509_evm"
+
+// evmTargets are the values of --evm-target.
+func evmTargets() map[string]ima.EVMTarget {
+	return map[string]ima.EVMTarget{
+		"64le": {}, "32le": {Bits32: true}, "64be": {BigEndian: true}, "32be": {Bits32: true, BigEndian: true},
+	}
+}
+
+// evmTarget is the target of EVM values: what --evm-target states, or what the files of the
+// first container say.
+type evmTarget struct {
+	word  string // "" to ask the files
+	value ima.EVMTarget
+	known bool
+}
+
+func (t *evmTarget) add(flags *pflag.FlagSet) {
+	choiceVar(flags, &t.word, "evm-target", "", "the kernels that security.evm is for", []option{
+		{"64le", "64-bit little-endian"}, {"32le", "32-bit little-endian"}, {"64be", "64-bit big-endian"}, {"32be", "32-bit big-endian"},
+	})
+	annotate(flags, "evm-target", noteDefault, "what the ELF files are for")
+	once(flags, "evm-target")
+}
+
+func (t *evmTarget) get() ima.EVMTarget { return t.value }
+
+// learn finds out the target from the files of a container.
+func (t *evmTarget) learn(ctx context.Context, a *app, src signing.Source) error {
+	if t.known {
+		return nil
+	}
+	if t.value, t.known = evmTargets()[t.word]; t.known {
+		return nil
+	}
+	found, err := target.Detect(ctx, src)
+	if err != nil {
+		return err
+	}
+	t.value, t.known = found.EVMTarget, true
+	if found.Bits32 && !found.Module {
+		a.note("warning: %s is a 32-bit program, so security.evm is for 32-bit kernels; if the kernel has 64 bits, give --evm-target", found.Path)
+	}
+	return nil
+}
+
+// evmFlags choose what security.evm gets.
+type evmFlags struct {
+	kind   string // "" or "portable"
+	key    keyFlags
+	from   string
+	ima    string // "signature" or "digest"
+	target evmTarget
+}
+
+func (f *evmFlags) add(flags *pflag.FlagSet) {
+	f.key.name = evmSigner
+	choiceVar(flags, &f.kind, "evm", "", "also sign owner, mode and labels of each file, in security.evm", []option{{"portable", "a signature that is valid on every device"}})
+	flags.StringVar(&f.key.key, "evm-key", "", "sign security.evm with the key `URI`")
+	annotate(flags, "evm-key", noteDefault, "x509_evm beside --key")
+	flags.StringVar(&f.key.cert, "evm-cert", "", "the certificate of --evm-key is in `FILE`")
+	choiceVar(flags, &f.ima, "ima", "signature", "what to store in security.ima with --evm", []option{{"signature", "of the content"}, {"digest", "of the content, which the signature in security.evm covers"}})
+	f.target.add(flags)
+	once(flags, "evm", "evm-key", "evm-cert", "ima")
+}
+
+func (f *evmFlags) on() bool { return f.kind != "" }
+
+// digestOnly reports whether security.ima gets digests, and so needs no key.
+func (f *evmFlags) digestOnly() bool { return f.on() && f.ima == "digest" }
+
+// idle refuses flags that have no effect without --evm.
+func (f *evmFlags) idle(flags *pflag.FlagSet) error {
+	if f.on() {
+		return nil
+	}
+	return idle(flags, "--evm portable", "evm-key", "evm-cert", "evm-target", "ima")
+}
+
+// check completes the flags. content is the key for security.ima.
+func (f *evmFlags) check(content *keyFlags) error {
+	if !f.on() {
+		return nil
+	}
+	f.key.pass, f.key.variable = content.pass, true
+	if f.key.key != "" || content.key == "" {
+		return nil
+	}
+	beside, err := besideKey(content.key)
+	f.key.key = beside
+	return err
+}
+
+// besideKey returns the URI of the directory that a key is in.
+func besideKey(uri string) (string, error) {
+	if directoryOf(uri) != nil {
+		return uri, nil
+	}
+	if scheme, rest, _ := strings.Cut(uri, ":"); strings.EqualFold(scheme, "tpm2") {
+		rest, query, _ := strings.Cut(rest, "?")
+		if path, err := url.PathUnescape(rest); err == nil && !strings.HasPrefix(strings.ToLower(path), "0x") {
+			return tpmURI(filepath.Dir(path), query), nil
+		}
+	}
+	if path, is, err := keystore.FilePath(uri); err == nil && is {
+		return "file:" + filepath.Dir(path), nil
+	}
+	return "", usagef("which key signs security.evm? --evm-key URI")
+}
+
+// stage returns the stage for security.evm, and its key. There is none in a dry run without
+// a key.
+func (f *evmFlags) stage(ctx context.Context, a *app, content *keystore.Key, engine *engineFlags) (*signing.Stage, *keystore.Key, error) {
+	key, err := f.key.open(ctx, a)
+	if err != nil {
+		return nil, nil, err
+	}
+	var hash ima.HashID
+	if engine.hash != "" {
+		if hash, err = parseHash(engine.hash); err != nil {
+			return nil, nil, err
+		}
+	}
+	signer := &signing.Key{}
+	if key != nil {
+		signer.Signer, signer.Public, signer.Workers = key, key.Public, cmp.Or(key.Parallelism, engine.jobs)
+		if content != nil && content.Public.Equal(key.Public) {
+			a.note("warning: one key signs security.ima and security.evm: where a kernel trusts it for both, a file with chosen content passes for the metadata of another file")
+		}
+	}
+	stage := signing.PortableStage(signer, hash, f.target.get)
+	return &stage, key, nil
+}
+
+// hashed gives every file a digest in place of a signature.
+type hashed struct{ signing.Source }
+
+func (h hashed) Entries(ctx context.Context) iter.Seq2[signing.Entry, error] {
+	return func(yield func(signing.Entry, error) bool) {
+		for e, err := range h.Source.Entries(ctx) {
+			e.HashOnly = true
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
+// wrap returns the source that is planned.
+func (f *evmFlags) wrap(ctx context.Context, a *app, src signing.Source) (signing.Source, error) {
+	if !f.on() {
+		return src, nil
+	}
+	if err := f.target.learn(ctx, a, src); err != nil {
+		return nil, err
+	}
+	if f.digestOnly() {
+		return hashed{src}, nil
+	}
+	return src, nil
+}
+
+// evmTrustFlags choose the certificates that security.evm is checked with.
+type evmTrustFlags struct {
+	certs   []string
+	require bool
+	target  evmTarget
+}
+
+func (f *evmTrustFlags) add(flags *pflag.FlagSet) {
+	flags.StringArrayVar(&f.certs, "evm-cert", nil, "also verify security.evm, with the certificate in `FILE`")
+	f.target.add(flags)
+}
+
+// addRequire adds the flag for verifications.
+func (f *evmTrustFlags) addRequire(flags *pflag.FlagSet) {
+	flags.BoolVar(&f.require, "require-evm", false, "refuse files without security.evm that must be signed")
+}
+
+// idle refuses flags that have no effect without --evm-cert.
+func (f *evmTrustFlags) idle(flags *pflag.FlagSet) error {
+	if len(f.certs) > 0 {
+		return nil
+	}
+	if flags.Lookup("require-evm") == nil {
+		return idle(flags, "--evm-cert", "evm-target")
+	}
+	return idle(flags, "--evm-cert", "require-evm", "evm-target")
+}
+
+// learn finds out the target, if security.evm is checked.
+func (f *evmTrustFlags) learn(ctx context.Context, a *app, src signing.Source) error {
+	if len(f.certs) == 0 {
+		return nil
+	}
+	return f.target.learn(ctx, a, src)
+}
+
+// stages returns the stage that checks security.evm, none without certificates.
+func (f *evmTrustFlags) stages() []signing.Stage {
+	if len(f.certs) == 0 {
+		return nil
+	}
+	return []signing.Stage{f.stage()}
+}
+
+// stage returns the stage that checks security.evm.
+func (f *evmTrustFlags) stage() signing.Stage {
+	stage := signing.PortableStage(nil, 0, f.target.get)
+	form := stage.Form
+	stage.Form = func(e *signing.Entry, before []signing.Value) (ima.Form, bool) {
+		if _, there := e.Xattrs[ima.XattrEVM]; !there && !f.require {
+			return ima.Form{}, false
+		}
+		return form(e, before)
+	}
+	return stage
+}
+
+// ring returns the certificates, nil if there are none.
+func (f *evmTrustFlags) ring(ctx context.Context) (*ima.Keyring, error) {
+	if len(f.certs) == 0 {
+		return nil, nil
+	}
+	var keys []*ima.PublicKey
+	for _, path := range f.certs {
+		list, file, err := readCertificates(ctx, path, evmSigner)
+		if err != nil {
+			return nil, err
+		}
+		for _, cert := range list {
+			key, err := ima.CertificateKey(cert)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", file, err)
+			}
+			keys = append(keys, key)
+		}
+	}
+	return ima.NewKeyring(keys...), nil
+}
+
+// errNoEVMInPackages is why packages have no EVM signatures.
+var errNoEVMInPackages = errors.New("packages carry no EVM signatures: rpm has no tag for them, names users instead of ids, and labels come from the device; sign the installed tree, or the image (rootfs sign --evm portable)")
