@@ -242,7 +242,6 @@ func (v *verifier) value(s *stage, c *candidate, e *Entry, before []Value, state
 	return j
 }
 
-
 func judgeDigest(value *ima.Value, c *candidate) (Outcome, error) {
 	switch {
 	case !bytes.Equal(value.Digest[:value.Hash.Size()], c.digest): // an MD5 digest may be padded
