@@ -46,7 +46,7 @@ var build = sync.OnceValues(func() (string, error) {
 	}
 	built = dir
 	program := filepath.Join(dir, "imasign-build")
-	cmd := exec.Command("go", "build", "-o", program, "github.com/imasign/imasign-build/cmd/imasign-build")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", program, "github.com/imasign/imasign-build/cmd/imasign-build")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", errors.New(string(out))
 	}
