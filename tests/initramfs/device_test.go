@@ -2,6 +2,7 @@ package initramfs
 
 import (
 	"bufio"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,8 +20,9 @@ var shells = []string{"busybox", "dash", "bash"}
 
 // device is an initramfs in a directory. Its /fake stands for the kernel's file systems.
 type device struct {
-	t   *testing.T
-	dir string
+	t     *testing.T
+	dir   string
+	state string // of EVM, as the kernel shows it
 }
 
 // keyrings is /proc/keys after a boot that loaded x509_ima.der.
@@ -34,7 +36,7 @@ const keyrings = `00a2c3b4 I------     1 perm 1f0f0000     0     0 keyring   .se
 func newDevice(t *testing.T, shell, hook string, flags ...string) *device {
 	t.Helper()
 	harness.Root(t)
-	d := &device{t, filepath.Join(t.TempDir(), "initramfs")}
+	d := &device{t: t, dir: filepath.Join(t.TempDir(), "initramfs")}
 	args := append([]string{"initramfs", "bundle", "-o", d.dir, "--hook", hook, "--cert", sharedPath(t, "keys/x509_ima.crt")}, flags...)
 	if hook == "standalone" {
 		args = append(args, "--busybox", harness.Tool(t, "busybox"))
@@ -79,7 +81,7 @@ func sharedPath(t *testing.T, name string) string {
 		t.Fatal(err)
 	}
 	makeShared.Do(func() {
-		harness.Must(t, harness.Program(t), "key", "init", "--with", "rpm,secondary", filepath.Join(dir, "keys"))
+		harness.Must(t, harness.Program(t), "key", "init", "--with", "rpm,secondary,evm", filepath.Join(dir, "keys"))
 		harness.Must(t, harness.Tool(t, "gcc"), "-static", "-o", filepath.Join(dir, "switch_root"), "testdata/switch_root.c")
 	})
 	return filepath.Join(dir, name)
@@ -168,7 +170,8 @@ func (d *device) boot(args ...string) boot {
 	return boot{r, string(log), policy()}
 }
 
-// listen reads what is written to ima/policy of securityfs, if that is a FIFO.
+// listen reads what is written to ima/policy and evm of securityfs, if these are FIFOs. A
+// write to evm becomes a line among the rules of the policy, which shows the order.
 func (d *device) listen() (stop func() string) {
 	d.t.Helper()
 	name := d.path("fake/securityfs/ima/policy")
@@ -185,12 +188,40 @@ func (d *device) listen() (stop func() string) {
 			text.WriteString(lines.Text() + "\n")
 		}
 	}()
+	closeEVM := d.answer(fifo)
 	return func() string {
+		closeEVM()
 		_, err := fifo.WriteString("END\n")
 		d.check(err)
 		<-done
 		d.check(fifo.Close())
 		return text.String()
+	}
+}
+
+// answer accepts one write to evm of securityfs, if that is a FIFO, records it in log, and
+// then lets the state be read.
+func (d *device) answer(log *os.File) (stop func()) {
+	d.t.Helper()
+	name := d.path("fake/securityfs/evm")
+	if info, err := os.Stat(name); err != nil || info.Mode()&os.ModeNamedPipe == 0 {
+		return func() {}
+	}
+	done := make(chan error, 1)
+	go func() {
+		written, err := os.ReadFile(name)
+		if err != nil || len(written) == 0 {
+			done <- err
+			return
+		}
+		_, err = log.WriteString("EVM " + string(written) + "\n")
+		done <- errors.Join(err, os.WriteFile(name, []byte(d.state), 0))
+	}()
+	return func() {
+		other, err := os.OpenFile(name, os.O_RDWR, 0) // in case that the hook does not open it
+		d.check(err)
+		d.check(other.Close())
+		d.check(<-done)
 	}
 }
 

@@ -33,7 +33,7 @@ func TestDracut(t *testing.T) {
 	if r := dracut(t, image, nil, "--modules", "bash base fs-lib rootfs-block imasign"); r.Code != 0 {
 		t.Fatalf("exit %d:\n%s%s", r.Code, r.Out, r.Err)
 	}
-	d := &device{t, filepath.Join(t.TempDir(), "initramfs")}
+	d := &device{t: t, dir: filepath.Join(t.TempDir(), "initramfs")}
 	d.mkdir(".")
 	harness.Must(t, "sh", "-euc", `cd "$1" && cpio -idm --quiet --no-absolute-filenames <"$2"`, "-", d.dir, image)
 	want, err := os.ReadFile(sharedPath(t, "keys/x509_ima.der"))

@@ -237,7 +237,7 @@ func TestFailures(t *testing.T) {
 			func(d *device) { d.remove("fake/securityfs") }, "cannot mount securityfs", before,
 		},
 		"policy loaded before": {
-			func(d *device) { d.remove("fake/securityfs/ima/policy") }, "takes no policy: one was loaded already", before,
+			func(d *device) { d.remove("fake/securityfs/ima/policy") }, "accepts no policy: one was loaded already", before,
 		},
 		"refused rule": {
 			func(d *device) {
@@ -250,7 +250,7 @@ func TestFailures(t *testing.T) {
 			func(d *device) {
 				d.write("fake/proc/keys", strings.ReplaceAll(keyrings, " .ima: 1", " .ima: empty"))
 				d.write("etc/keys/x509_ima.der", "REFUSED\n")
-			}, "the kernel refused /etc/keys/x509_ima.der for .ima .add_key: Required key not available.: who signed it", before,
+			}, "the kernel refused /etc/keys/x509_ima.der for .ima .add_key: Required key not available.: its issuer must be compiled in .CONFIG_SYSTEM_TRUSTED_KEYS., or be a secondary CA", before,
 		},
 		"refused certificate of the root file system": {
 			func(d *device) { d.write("fake/rootfs/etc/keys/x509_ima_other.der", "REFUSED\n") },
@@ -264,7 +264,7 @@ func TestFailures(t *testing.T) {
 			func(d *device) {
 				d.remove("usr/bin/keyctl")
 				d.write("fake/proc/keys", strings.ReplaceAll(keyrings, " .ima: 1", " .other: 1"))
-			}, "_ima, which takes its place, cannot be made without keyctl", before,
+			}, "its replacement _ima cannot be made without keyctl", before,
 		},
 		"no blacklist": {
 			func(d *device) {

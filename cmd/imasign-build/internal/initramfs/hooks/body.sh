@@ -1,14 +1,14 @@
 #!/bin/sh
 # Loads IMA certificates and the IMA policy, then hands over to the root file system.
 #
-# Nothing in an initramfs can carry a signature. From the moment that the policy is
-# loaded the kernel executes none of it any more, so that all that runs other programs
-# comes before, what comes after is done by builtins of this shell, and the next
-# program is the signed, static switch_root of the root file system.
+# Files of an initramfs have no signatures. Once the policy is loaded, the kernel executes
+# none of them. Therefore this script runs other programs only before that. Afterwards it
+# uses only builtins of the shell, and the next program is the signed, static switch_root
+# of the root file system.
 #
-# Behind this follows what fits it to one kind of initramfs. That sets imasign_root, the
-# mount point of the root file system, defines imasign_before_moves, which ends what
-# must not go on, and calls imasign_main INIT [ARGUMENT…].
+# The second part of this script is for one kind of initramfs. It sets imasign_root, the
+# mount point of the root file system, defines imasign_before_moves, which ends services
+# of the initramfs, and calls imasign_main INIT [ARGUMENT…].
 
 IMASIGN_SWITCH_ROOT=@SWITCH_ROOT@
 IMASIGN_ALLOW_OFF=@ALLOW_OFF@
@@ -29,8 +29,8 @@ imasign_say() {
 	fi
 }
 
-# Says what failed, and in which state the device is. The end of the first process is a
-# kernel panic, and panic=SECONDS on the command line makes that a reboot.
+# Reports what failed and the state of the device. When the first process ends, the kernel
+# panics. panic=SECONDS on the command line makes it reboot then.
 imasign_stop() {
 	imasign_say "$*"
 	imasign_say "stopped: $imasign_state"
@@ -38,7 +38,7 @@ imasign_stop() {
 	exit 1
 }
 
-# Of two words the last one counts, as for the kernel.
+# If the word occurs twice, the last one counts, as in the kernel.
 imasign_read_off() {
 	imasign_off=no
 	imasign_line=
@@ -54,7 +54,7 @@ imasign_read_off() {
 	set +f
 	[ "$imasign_off" = yes ] || return 0
 	if [ "$IMASIGN_ALLOW_OFF" = yes ]; then
-		imasign_say "ima_appraise=off: NO POLICY IS LOADED, files are executed whether they are signed or not"
+		imasign_say "ima_appraise=off: NO POLICY IS LOADED, unsigned files are executed too"
 		imasign_state="ima_appraise=off, no policy is loaded"
 	else
 		imasign_say "ima_appraise=off is ignored and the policy loaded: this initramfs was built without --allow-off"
@@ -62,23 +62,23 @@ imasign_read_off() {
 	fi
 }
 
-# What would otherwise show when it is too late. Nothing of the root file system is
-# executed here: nobody has looked at its signatures yet.
+# Finds mistakes while the device can still report them. This executes no program of the
+# root file system, because no signature has been verified yet.
 imasign_check_rootfs() {
 	for imasign_dir in dev proc sys run; do
 		[ -d "$imasign_root/$imasign_dir" ] ||
 			imasign_stop "the root file system at $imasign_root has no /$imasign_dir to move the mount to: was it mounted?"
 	done
 	[ ! -h "$imasign_root$IMASIGN_SWITCH_ROOT" ] ||
-		imasign_stop "$IMASIGN_SWITCH_ROOT of the root file system is a symbolic link, which leads elsewhere from here: build the initramfs with the path of the program itself (--switch-root)"
+		imasign_stop "$IMASIGN_SWITCH_ROOT of the root file system is a symbolic link, which has another target in the initramfs: build the initramfs with the path of the program itself (--switch-root)"
 	[ -x "$imasign_root$IMASIGN_SWITCH_ROOT" ] ||
 		imasign_stop "the root file system has no $IMASIGN_SWITCH_ROOT: add a signed static switch_root to it (in Yocto packagegroup-imasign), or name another one with --switch-root"
-	# A link may be absolute, which leads elsewhere from here.
+	# An absolute link has another target in the initramfs.
 	[ -x "$imasign_root$1" ] || [ -h "$imasign_root$1" ] ||
 		imasign_stop "the root file system has no $1: is init= right?"
 }
 
-# Which policy, and whether this shell can load it without running a program.
+# Chooses the policy, and checks that this shell can load it without running a program.
 imasign_choose_policy() {
 	imasign_policy=$IMASIGN_POLICIES/ima_policy
 	[ -e "$imasign_policy" ] || imasign_policy=$IMASIGN_POLICIES/ima_policy.default
@@ -86,7 +86,7 @@ imasign_choose_policy() {
 	for imasign_word in printf read '['; do
 		case $(type "$imasign_word") in
 		*builtin* | *built-in*) ;;
-		*) imasign_stop "$imasign_word is no builtin of this shell, and a program cannot be run once the policy is loaded: use dash, bash or the ash of busybox" ;;
+		*) imasign_stop "$imasign_word is not a builtin of this shell, and no program can run once the policy is loaded: use dash, bash or the ash of busybox" ;;
 		esac
 	done
 }
@@ -97,11 +97,11 @@ imasign_mount_securityfs() {
 	[ -d "$IMASIGN_SECURITYFS/ima" ] ||
 		imasign_stop "the kernel has no IMA: is CONFIG_IMA set?"
 	[ -e "$IMASIGN_SECURITYFS/ima/policy" ] || [ "$imasign_off" = yes ] ||
-		imasign_stop "the kernel takes no policy: one was loaded already, and it has no CONFIG_IMA_WRITE_POLICY"
+		imasign_stop "the kernel accepts no policy: one was loaded already, and the kernel has no CONFIG_IMA_WRITE_POLICY"
 }
 
-# Sets imasign_keys to the number of keys in a keyring: "" without the keyring, "empty"
-# without keys.
+# Sets imasign_keys to the number of keys in a keyring: "" if there is no such keyring,
+# "empty" if it has no keys.
 imasign_count_keys() {
 	imasign_keys=
 	[ -r /proc/keys ] || imasign_stop "cannot read /proc/keys: does the kernel have CONFIG_KEYS?"
@@ -115,20 +115,25 @@ imasign_keyring_filled() {
 	[ -n "$imasign_keys" ] && [ "$imasign_keys" != empty ]
 }
 
-# imasign_add KEYRING CERTIFICATE
+# imasign_add KEYRING CERTIFICATE. Only .evm does not accept issuers in
+# .secondary_trusted_keys.
 imasign_add() {
 	command -v keyctl >/dev/null ||
 		imasign_stop "$2 cannot be loaded into $1 without keyctl: add it to the initramfs (keyutils)"
-	imasign_why=$(keyctl padd asymmetric "" "%:$1" <"$2" 2>&1 >/dev/null) ||
-		imasign_stop "the kernel refused $2 for $1 ($imasign_why): who signed it has to be in the kernel (CONFIG_SYSTEM_TRUSTED_KEYS), or in a secondary certificate; imasign-build key check tells more"
+	imasign_why=$(keyctl padd asymmetric "" "%:$1" <"$2" 2>&1 >/dev/null) || {
+		imasign_issuer="its issuer must be compiled in (CONFIG_SYSTEM_TRUSTED_KEYS)"
+		[ "$1" = .evm ] || imasign_issuer="$imasign_issuer, or be a secondary CA"
+		imasign_stop "the kernel refused $2 for $1 ($imasign_why): $imasign_issuer; imasign-build key check tells more"
+	}
 }
 
-# imasign_load KEYRING PREFIX: the certificates of the initramfs, then those of the root
-# file system that the initramfs does not have; the kernel looks who signed them.
+# imasign_load KEYRING PREFIX: loads the certificates of the initramfs, then those of the
+# root file system that the initramfs does not have. The kernel checks their issuers, except
+# in keyrings that begin with _.
 imasign_load() {
 	for imasign_cert in "$IMASIGN_KEYS/$2"*.der "$imasign_root$IMASIGN_KEYS/$2"*.der; do
 		if [ ! -f "$imasign_cert" ]; then
-			[ ! -h "$imasign_cert" ] || imasign_say "$imasign_cert is a symbolic link that leads nowhere from here, and is not loaded"
+			[ ! -h "$imasign_cert" ] || imasign_say "$imasign_cert is a symbolic link whose target is not in the initramfs, and is not loaded"
 			continue
 		fi
 		case $imasign_cert in
@@ -148,7 +153,7 @@ imasign_load() {
 	done
 }
 
-# imasign_needs KEYRING PREFIX SYMBOL: the keyring, if there is a certificate for it.
+# imasign_needs KEYRING PREFIX SYMBOL: stops if there is a certificate, but no keyring for it.
 imasign_needs() {
 	imasign_count_keys "$1"
 	[ -z "$imasign_keys" ] || return 0
@@ -158,21 +163,22 @@ imasign_needs() {
 	done
 }
 
-# Sets imasign_keyring to .NAME, or on kernels without trusted keyrings to _NAME.
+# imasign_choose_keyring NAME: sets imasign_keyring to .NAME, or to _NAME if the kernel has
+# no trusted keyrings.
 imasign_choose_keyring() {
 	imasign_keyring=.$1
 	imasign_count_keys "$imasign_keyring"
 	[ -z "$imasign_keys" ] || return 0
 	command -v keyctl >/dev/null ||
-		imasign_stop "the kernel has no .$1 keyring (CONFIG_INTEGRITY_TRUSTED_KEYRING), and _$1, which takes its place, cannot be made without keyctl"
-	imasign_say "the kernel has no .$1 keyring (CONFIG_INTEGRITY_TRUSTED_KEYRING): certificates go into _$1, where nobody asks who signed them and root may add others"
+		imasign_stop "the kernel has no .$1 keyring (CONFIG_INTEGRITY_TRUSTED_KEYRING), and its replacement _$1 cannot be made without keyctl"
+	imasign_say "the kernel has no .$1 keyring (CONFIG_INTEGRITY_TRUSTED_KEYRING): certificates go into _$1, whose issuers the kernel does not check, and root may add others"
 	keyctl newring "_$1" @u >/dev/null || imasign_stop "cannot make the keyring _$1"
 	imasign_keyring=_$1
 }
 
-# What is revoked comes first: from then on its signatures count nowhere. Secondary CAs
-# come before what they signed. The kernel itself loads x509_ima.der, and no other
-# (CONFIG_IMA_LOAD_X509).
+# Revoked certificates are loaded first, so that no signature by their keys is accepted in
+# between. Secondary CAs are loaded before the certificates that they issued. The kernel
+# itself loads only x509_ima.der (CONFIG_IMA_LOAD_X509).
 imasign_load_certificates() {
 	imasign_needs .ima_blacklist x509_revoked CONFIG_IMA_BLACKLIST_KEYRING
 	imasign_load .ima_blacklist x509_revoked
@@ -185,8 +191,8 @@ imasign_load_certificates() {
 		imasign_stop "the keyring $imasign_keyring is empty: the kernel refused $IMASIGN_KEYS/x509_ima.der"
 }
 
-# With a certificate for EVM in the initramfs, EVM must be on: sets imasign_evm. The kernel
-# itself loads x509_evm.der, and no other (CONFIG_EVM_LOAD_X509).
+# Sets imasign_evm to yes if the initramfs has a certificate for EVM. EVM must then be
+# enabled. The kernel itself loads only x509_evm.der (CONFIG_EVM_LOAD_X509).
 imasign_load_evm_certificates() {
 	imasign_evm=no
 	[ -s "$IMASIGN_KEYS/x509_evm.der" ] || return 0
@@ -198,23 +204,24 @@ imasign_load_evm_certificates() {
 		imasign_stop "the keyring $imasign_keyring is empty: the kernel refused $IMASIGN_KEYS/x509_evm.der, whose issuer must be compiled in (CONFIG_SYSTEM_TRUSTED_KEYS)"
 }
 
-# Enables EVM and closes it against changes, until the next boot. This must be done before
-# the policy is loaded: results of earlier appraisals stay valid. The kernel accepts the
-# value even if there is no key. When it is read, the highest bit is not shown.
+# Enables EVM (bit 1), and closes it against changes until the next boot (bit 31). This must
+# happen before the policy is loaded, because the kernel keeps the results of earlier
+# appraisals. The kernel accepts the value even if it has no key. It does not show bit 31
+# to readers.
 imasign_enable_evm() {
 	[ "$imasign_evm" = yes ] || return 0
 	printf 0x80000002 >"$imasign_root$IMASIGN_SECURITYFS/evm" ||
-		imasign_stop "the kernel does not enable EVM: it was closed already, or has no key"
+		imasign_stop "the kernel refused to enable EVM: something in the initramfs has closed it already"
 	imasign_value=
 	read -r imasign_value <"$imasign_root$IMASIGN_SECURITYFS/evm" || [ -n "$imasign_value" ] ||
 		imasign_stop "cannot read the state of EVM"
 	case $imasign_value in
 	2 | 3) imasign_say "EVM is enabled" ;;
-	*) imasign_stop "EVM is not enabled: its state is $imasign_value, not 2" ;;
+	*) imasign_stop "EVM is not enabled as it must be: its state is $imasign_value, not 2 or 3" ;;
 	esac
 }
 
-# Before the policy and not after it: mount is a program.
+# This happens before the policy is loaded, because mount is a program.
 imasign_move_mounts() {
 	imasign_before_moves
 	for imasign_dir in dev proc sys run; do
@@ -224,8 +231,8 @@ imasign_move_mounts() {
 	cd "$imasign_root" || imasign_stop "cannot enter $imasign_root"
 }
 
-# From here on only builtins. The kernel takes a rule a write, and drops all of them when
-# one was wrong; they count from the moment that the file is closed.
+# From here on, only builtins are used. The kernel accepts one rule per write. It drops all
+# of them if one is wrong. They take effect when the file is closed.
 imasign_load_policy() {
 	imasign_number=0
 	imasign_rules=0
@@ -237,30 +244,31 @@ imasign_load_policy() {
 		appraise*func=POLICY_CHECK*) imasign_signed_policies=yes ;;
 		esac
 		printf '%s\n' "$imasign_rule" ||
-			imasign_stop "the kernel refused line $imasign_number of $imasign_policy, and with it the file: $imasign_rule (imasign-build policy check says why; a policy that is in force already may demand signed ones)"
+			imasign_stop "the kernel refused line $imasign_number of $imasign_policy, and with it the file: $imasign_rule (imasign-build policy check says why; a policy that was loaded earlier may demand signed ones)"
 		imasign_rules=$((imasign_rules + 1))
 	done <"$imasign_policy" >"$imasign_root$IMASIGN_SECURITYFS/ima/policy" ||
-		imasign_stop "the kernel takes no policy: one was loaded already, and it has no CONFIG_IMA_WRITE_POLICY"
+		imasign_stop "the kernel accepts no policy: one was loaded already, and the kernel has no CONFIG_IMA_WRITE_POLICY"
 	[ "$imasign_rules" -gt 0 ] || imasign_stop "$imasign_policy has no rule"
 	imasign_state="the policy $imasign_policy IS LOADED, and nothing unsigned can be executed"
 }
 
-# The kernel reads these itself, from where the root file system is mounted, and wants
-# their signatures if a rule says so.
+# The kernel itself reads these files, below the mount point of the root file system. It
+# demands their signatures if a rule says so.
 imasign_load_signed_policies() {
 	for imasign_file in "$imasign_root$IMASIGN_POLICIES"/ima_policy*; do
 		[ -f "$imasign_file" ] || continue
 		if [ "$imasign_signed_policies" = no ]; then
-			imasign_say "$imasign_file is not loaded: $imasign_policy has no rule appraise func=POLICY_CHECK, so the kernel would not look at its signature"
+			imasign_say "$imasign_file is not loaded: $imasign_policy has no rule appraise func=POLICY_CHECK, so the kernel would not check its signature"
 			continue
 		fi
 		printf '%s\n' "$imasign_file" >"$imasign_root$IMASIGN_SECURITYFS/ima/policy" ||
-			imasign_stop "the kernel refused the policy $imasign_file: is it signed, by a key whose certificate is loaded, and does the kernel have CONFIG_IMA_WRITE_POLICY? imasign-build policy check tells about its rules"
+			imasign_stop "the kernel refused the policy $imasign_file: is it signed, by a key whose certificate is loaded, and does the kernel have CONFIG_IMA_WRITE_POLICY? imasign-build policy check checks its rules"
 		imasign_say "loaded the signed policy $imasign_file"
 	done
 }
 
-# A refused exec would end the shell without a word, a refused child does not.
+# If exec were refused, the shell would end without a message. A refused child process does
+# not end it.
 imasign_check_switch_root() {
 	"$imasign_root$IMASIGN_SWITCH_ROOT" --version >"$imasign_root/dev/null" 2>&1
 	case $? in

@@ -1,6 +1,6 @@
 
-# A pre-pivot hook of dracut without systemd. It does not return: what dracut's own
-# init does between this and switch_root is done here.
+# A pre-pivot hook of dracut without systemd. It does not return. It does what dracut's own
+# init would do after it, up to switch_root.
 
 imasign_root=$NEWROOT
 
@@ -12,8 +12,7 @@ imasign_before_moves() {
 	wait_for_loginit
 }
 
-# The words of the command line that init gets: those behind init=, else what names a
-# runlevel.
+# Passes init the words of the command line after init=, or else those that name a runlevel.
 imasign_dracut_main() {
 	imasign_init=
 	for imasign_word in "$(getarg real_init=)" "$(getarg init=)" "$(getarg rd.distroinit=)" /sbin/init; do
@@ -37,6 +36,6 @@ imasign_dracut_main() {
 }
 
 if [ -n "$DRACUT_SYSTEMD" ] || [ -d /run/systemd/system ]; then
-	imasign_stop "systemd is the init of this initramfs, and runs systemctl, which is not signed, to switch to the root file system: build it with dracut --omit 'systemd systemd-initrd dracut-systemd'"
+	imasign_stop "systemd is the init of this initramfs. It runs systemctl to switch to the root file system, and systemctl is not signed: build it with dracut --omit 'systemd systemd-initrd dracut-systemd'"
 fi
 imasign_dracut_main

@@ -1,13 +1,13 @@
 
-# A module of initramfs-framework. It runs after what mounts the root file system
-# (90-rootfs, 91-overlayroot) and in place of 99-finish, which runs programs after the
-# point from which the kernel refuses them.
+# A module of initramfs-framework. It runs after the modules that mount the root file system
+# (90-rootfs, 91-overlayroot), and in place of 99-finish, which would run programs when the
+# kernel already refuses them.
 
 imasign_enabled() {
 	[ -n "$ROOTFS_DIR" ]
 }
 
-# What 99-finish does, and what others have done before it: the daemon of udev ends.
+# Does what 99-finish does, including the hooks that run before it: one ends udev's daemon.
 imasign_before_moves() {
 	for imasign_function in $MODULE_PRE_HOOKS; do
 		"$imasign_function" pre finish

@@ -1,5 +1,5 @@
 
-# /init: it mounts what the kernel's command line names as root file system.
+# /init mounts the root file system that the kernel's command line names.
 
 PATH=/sbin:/bin:/usr/sbin:/usr/bin
 export PATH
@@ -10,7 +10,7 @@ imasign_before_moves() { :; }
 imasign_mount_basics() {
 	mkdir -p /proc /sys /dev /run "$imasign_root" || imasign_stop "cannot make directories in the initramfs"
 	mount -t devtmpfs devtmpfs /dev || imasign_stop "cannot mount /dev: does the kernel have CONFIG_DEVTMPFS?"
-	# Without a node for it the kernel has opened no console.
+	# Before /dev was mounted, the kernel could not open the console.
 	if [ -c "$IMASIGN_CONSOLE" ]; then
 		exec <"$IMASIGN_CONSOLE"
 		exec >"$IMASIGN_CONSOLE" 2>&1
@@ -40,8 +40,7 @@ imasign_read_command_line() {
 	[ -n "$imasign_device" ] || imasign_stop "root= is not on the kernel's command line"
 }
 
-# A kernel whose drivers are modules: /etc/modules names them, one a line, or paths of
-# files.
+# Loads the drivers that are modules. /etc/modules has a name or the path of a file per line.
 imasign_load_modules() {
 	[ -f /etc/modules ] || return 0
 	while read -r imasign_module; do
@@ -57,7 +56,7 @@ imasign_find_root() {
 	case $imasign_device in
 	/dev/*) imasign_found=$imasign_device ;;
 	UUID=* | LABEL=* | PARTUUID=* | PARTLABEL=*) imasign_found=$(findfs "$imasign_device" 2>/dev/null) ;;
-	*) imasign_stop "root=$imasign_device: /dev/NAME, UUID=, LABEL=, PARTUUID= and PARTLABEL= are understood" ;;
+	*) imasign_stop "root=$imasign_device: /dev/NAME, UUID=, LABEL=, PARTUUID= or PARTLABEL= is needed" ;;
 	esac
 	[ -b "$imasign_found" ]
 }
@@ -65,7 +64,7 @@ imasign_find_root() {
 imasign_mount_root() {
 	imasign_tries=0
 	until imasign_find_root; do
-		[ "$imasign_tries" != "$imasign_wait" ] || imasign_stop "root=$imasign_device was not there within $imasign_wait seconds (rootwait waits for ever): does the kernel have its driver?"
+		[ "$imasign_tries" != "$imasign_wait" ] || imasign_stop "root=$imasign_device did not appear within $imasign_wait seconds (rootwait waits forever): does the kernel have its driver?"
 		[ "$imasign_tries" != 0 ] || imasign_say "waiting for root=$imasign_device"
 		imasign_tries=$((imasign_tries + 1))
 		sleep 1
@@ -81,7 +80,7 @@ imasign_mount_root() {
 		*) imasign_types= ;;
 		esac
 	done
-	imasign_stop "cannot mount root=$imasign_device ($imasign_options): does the kernel have its file system?"
+	imasign_stop "cannot mount root=$imasign_device ($imasign_options): does the kernel support its file system?"
 }
 
 imasign_mount_basics
