@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs every fuzz target for the given time, one after the other.
+# Runs every fuzz target in turn, each for the given time: fuzz.sh 5m
 set -eu
 for file in $(grep -rl --include='*_test.go' '^func Fuzz' cmd internal pkg); do
 	for target in $(sed -n 's/^func \(Fuzz[A-Za-z0-9_]*\)(.*/\1/p' "$file"); do

@@ -9,9 +9,9 @@ import (
 	"slices"
 )
 
-// ECDSA signs with crypto/ecdsa, whose nonces are those of RFC 6979 (OpenSSL has
-// them since 3.2 only) and which is faster at it, and verifies with libcrypto,
-// which is faster at that. It is safe for concurrent use and needs Close.
+// ECDSA signs with crypto/ecdsa, which signs faster and uses the nonces of RFC 6979
+// (OpenSSL only since 3.2). It verifies with libcrypto, which verifies faster. It is
+// safe for concurrent use and needs Close.
 type ECDSA struct {
 	*pool
 	private *ecdsa.PrivateKey
@@ -19,7 +19,7 @@ type ECDSA struct {
 }
 
 // NewECDSA returns a signer that makes ASN.1 DER signatures with private and
-// verifies each with public: the certificate's key.
+// verifies each with public, the certificate's key.
 func (l *Library) NewECDSA(private *ecdsa.PrivateKey, public *ecdsa.PublicKey) (*ECDSA, error) {
 	spki, err := x509.MarshalPKIXPublicKey(public)
 	if err != nil {
@@ -35,8 +35,8 @@ func (l *Library) NewECDSA(private *ecdsa.PrivateKey, public *ecdsa.PublicKey) (
 // VerifiesWith reports whether SignRaw verifies with exactly this public key.
 func (e *ECDSA) VerifiesWith(public crypto.PublicKey) bool { return e.public.Equal(public) }
 
-// SignRaw returns one signature a digest, the same at every call, verified already.
-// The hashes are those of RSA.
+// SignRaw returns a verified signature for each digest. Equal digests get equal
+// signatures. It takes the same hashes as RSA.
 func (e *ECDSA) SignRaw(ctx context.Context, h crypto.Hash, digests [][]byte) ([][]byte, error) {
 	if err := checkDigests(h, digests); err != nil {
 		return nil, err

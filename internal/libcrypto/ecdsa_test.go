@@ -76,8 +76,8 @@ func TestECDSAWrongCertificate(t *testing.T) {
 	}
 }
 
-// TestECDSAVerifiesEach has one of many signatures damaged: at any place it must
-// be noticed, which says that the batch is cut where it was joined.
+// TestECDSAVerifiesEach checks that one damaged signature among many is noticed
+// wherever it is. This shows that a batch is split where it was joined.
 func TestECDSAVerifiesEach(t *testing.T) {
 	private, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	signer, err := load(t).NewECDSA(private, &private.PublicKey)

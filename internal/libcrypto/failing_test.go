@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 	os.Exit(0)
 }
 
-// TestOtherLibraries loads what is called libcrypto.so.3 and cannot be used.
+// TestOtherLibraries loads files that are called libcrypto.so.3 but cannot be used.
 func TestOtherLibraries(t *testing.T) {
 	gcc := harness.Tool(t, "gcc")
 	empty := func(path string) {
@@ -66,7 +66,7 @@ func TestOtherLibraries(t *testing.T) {
 	}
 }
 
-func TestKeysThatAreNone(t *testing.T) {
+func TestInvalidKeys(t *testing.T) {
 	l, k := load(t), generate(t, 2048)
 	public, err := x509.MarshalPKIXPublicKey(&k.PublicKey)
 	if err != nil {
@@ -92,7 +92,7 @@ func TestKeysThatAreNone(t *testing.T) {
 	}
 }
 
-func TestWorkersThatCannotBe(t *testing.T) {
+func TestInvalidWorkers(t *testing.T) {
 	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -120,9 +120,9 @@ func TestWorkersThatCannotBe(t *testing.T) {
 	}
 }
 
-// TestSizesThatDoNotFit signs with buffers of every size around the right one: all but
-// that are errors, and nothing is written behind the buffer.
-func TestSizesThatDoNotFit(t *testing.T) {
+// TestWrongSizes signs with buffers of many sizes around the right one, and checks that
+// every other size is an error and that nothing is written beyond the buffer.
+func TestWrongSizes(t *testing.T) {
 	k := generate(t, 2048)
 	r := open(t, k)
 	list := digests(crypto.SHA256, 2)

@@ -17,8 +17,8 @@ struct ic_worker {
 	EVP_PKEY_CTX *sign, *verify;
 };
 
-/* OpenSSL's errors are queued a thread, and Go moves goroutines between threads: they have to be fetched in the call
-   that failed. The texts name library and reason, never key material. */
+/* OpenSSL queues errors for each thread, and Go moves goroutines between threads. Therefore the call that failed must
+   fetch them. The texts name the library and the reason, never key material. */
 static void explain(const struct ic_library *l, const char *what, char *error, size_t size)
 {
 	char reason[256] = "no reason given";
@@ -32,7 +32,7 @@ static void explain(const struct ic_library *l, const char *what, char *error, s
 
 int ic_load(struct ic_library *l, char *error, size_t size)
 {
-	/* Never closed again: OpenSSL keeps state for each thread, and that outlives any caller. */
+	/* Never closed: OpenSSL keeps state for each thread, and the state outlives any caller. */
 	void *handle = dlopen("libcrypto.so.3", RTLD_NOW | RTLD_LOCAL);
 
 	if (!handle) {
@@ -57,7 +57,7 @@ void ic_key_free(const struct ic_library *l, struct ic_key *k)
 {
 	if (!k)
 		return;
-	l->EVP_PKEY_free(k->private); /* cleanses what it frees */
+	l->EVP_PKEY_free(k->private); /* overwrites the key */
 	l->EVP_PKEY_free(k->public);
 	free(k);
 }
@@ -109,7 +109,7 @@ struct ic_worker *ic_worker_new(const struct ic_library *l, struct ic_key *k, co
 		free(w);
 		return NULL;
 	}
-	/* Copies: workers that share a key also share its blinding, and wait for each other there. */
+	/* Copies, because workers that share a key also share its blinding, and wait for each other to use it. */
 	w->private = k->private ? l->EVP_PKEY_dup(k->private) : NULL;
 	w->public = l->EVP_PKEY_dup(k->public);
 	w->sign = w->private ? l->EVP_PKEY_CTX_new(w->private, NULL) : NULL;

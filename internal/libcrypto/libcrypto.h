@@ -3,8 +3,8 @@
 
 #include <stddef.h>
 
-/* From OpenSSL 3's evp.h, rsa.h, x509.h, err.h and crypto.h, so that its headers are not needed to build. These are
-   public functions with a stable ABI within libcrypto.so.3. */
+/* Copied from OpenSSL 3's evp.h, rsa.h, x509.h, err.h and crypto.h, so that building does not need its headers. These
+   public functions have a stable ABI within libcrypto.so.3. */
 typedef struct evp_pkey_st EVP_PKEY;
 typedef struct evp_pkey_ctx_st EVP_PKEY_CTX;
 typedef struct evp_md_st EVP_MD;
@@ -28,28 +28,28 @@ typedef struct evp_md_st EVP_MD;
 	F(int, EVP_PKEY_verify_init, (EVP_PKEY_CTX *))                                                     \
 	F(int, EVP_PKEY_verify, (EVP_PKEY_CTX *, const unsigned char *, size_t, const unsigned char *, size_t))
 
-/* The loaded library: its functions, found by name. */
+/* The functions of the loaded library, found by name. */
 struct ic_library {
 #define IC_MEMBER(result, name, arguments) result(*name) arguments;
 	IC_FUNCTIONS(IC_MEMBER)
 #undef IC_MEMBER
 };
 
-/* A public key that signatures are verified with, and a private one if they are made here too. */
+/* A public key to verify with, and optionally a private key to sign with. */
 struct ic_key;
 
-/* What one caller at a time signs and verifies with, for one hash. */
+/* Contexts to sign and verify digests of one hash. For one caller at a time. */
 struct ic_worker;
 
 enum { IC_OK = 0, IC_FAILED = 1, IC_MISMATCH = 2 };
 
-/* Each function that can fail writes a text of at most size bytes to error. */
+/* Each function that can fail then writes a text of at most size bytes to error. */
 
-/* Finds libcrypto.so.3 and fills l, which the caller keeps. */
+/* Opens libcrypto.so.3 and fills l. The caller keeps l. */
 int ic_load(struct ic_library *l, char *error, size_t size);
 const char *ic_version(const struct ic_library *l);
 
-/* private: PKCS #1 DER, or NULL; public: SubjectPublicKeyInfo DER. Nothing is kept of the buffers. */
+/* private: PKCS #1 DER, or NULL; public: SubjectPublicKeyInfo DER. The buffers are not kept. */
 struct ic_key *ic_key_new(const struct ic_library *l, const unsigned char *private, long private_size,
 			  const unsigned char *public, long public_size, char *error, size_t size);
 void ic_key_free(const struct ic_library *l, struct ic_key *k);
@@ -57,12 +57,12 @@ void ic_key_free(const struct ic_library *l, struct ic_key *k);
 struct ic_worker *ic_worker_new(const struct ic_library *l, struct ic_key *k, const char *hash, int rsa, char *error, size_t size);
 void ic_worker_free(const struct ic_library *l, struct ic_worker *w);
 
-/* Signs count digests of digest_size bytes that follow each other, into signatures of signature_size bytes that
-   follow each other, and verifies each. IC_MISMATCH: signed, but the public key disagrees. */
+/* Signs count concatenated digests of digest_size bytes, writes concatenated signatures of signature_size bytes, and
+   verifies each. IC_MISMATCH: a signature does not verify with the public key. */
 int ic_sign(const struct ic_library *l, struct ic_worker *w, size_t count, const unsigned char *digests, size_t digest_size,
 	    unsigned char *signatures, size_t signature_size, char *error, size_t size);
 
-/* Verifies count signatures of sizes[i] bytes that follow each other. */
+/* Verifies count concatenated signatures of sizes[i] bytes. */
 int ic_verify(const struct ic_library *l, struct ic_worker *w, size_t count, const unsigned char *digests, size_t digest_size,
 	      const unsigned char *signatures, const size_t *sizes, char *error, size_t size);
 

@@ -15,7 +15,7 @@ import (
 	"unsafe"
 )
 
-// errorSize holds any text that the C side writes.
+// errorSize is enough, in bytes, for any text that the C side writes.
 const errorSize = 512
 
 // Library is the loaded libcrypto. It is safe for concurrent use and stays loaded
@@ -24,7 +24,7 @@ type Library struct{ c C.struct_ic_library }
 
 func (l *Library) functions() *C.struct_ic_library { return &l.c }
 
-// Load finds libcrypto.so.3 and the functions that are needed of it. Errors wrap
+// Load opens libcrypto.so.3 and finds the functions that the package needs. Errors wrap
 // ErrUnavailable.
 func Load() (*Library, error) {
 	var text [errorSize]C.char
@@ -35,7 +35,7 @@ func Load() (*Library, error) {
 	return l, nil
 }
 
-// Version returns OpenSSL's own words, "OpenSSL 3.0.19 27 Jan 2026".
+// Version returns OpenSSL's version text, for example "OpenSSL 3.0.19 27 Jan 2026".
 func (l *Library) Version() string { return C.GoString(C.ic_version(l.functions())) }
 
 // key is a key on the C side.
@@ -44,7 +44,7 @@ type key struct {
 	c       *C.struct_ic_key
 }
 
-// newKey takes a private key of no bytes for one that only verifies.
+// newKey takes DER. Without a private key, the result only verifies.
 func (l *Library) newKey(private, public []byte) (*key, error) {
 	var text [errorSize]C.char
 	c := C.ic_key_new(l.functions(), bytesOf(private), C.long(len(private)), bytesOf(public), C.long(len(public)), &text[0], errorSize)
@@ -79,7 +79,8 @@ func (k *key) newWorker(hash string, rsa bool) (*worker, error) {
 
 func (w *worker) free() { C.ic_worker_free(w.key.library.functions(), w.c) }
 
-// sign signs count digests that follow each other in digests, into signatures.
+// sign signs count concatenated digests, and fills signatures with as many
+// concatenated signatures.
 func (w *worker) sign(count int, digests, signatures []byte) error {
 	var text [errorSize]C.char
 	result := C.ic_sign(w.key.library.functions(), w.c, C.size_t(count), bytesOf(digests), C.size_t(len(digests)/count),
@@ -87,8 +88,8 @@ func (w *worker) sign(count int, digests, signatures []byte) error {
 	return outcome(result, &text[0])
 }
 
-// verify verifies as many signatures as there are sizes; they and the digests
-// follow each other.
+// verify takes concatenated digests of equal size, and concatenated signatures with
+// the size of each.
 func (w *worker) verify(digests, signatures []byte, sizes []uintptr) error {
 	var text [errorSize]C.char
 	result := C.ic_verify(w.key.library.functions(), w.c, C.size_t(len(sizes)), bytesOf(digests), C.size_t(len(digests)/len(sizes)),

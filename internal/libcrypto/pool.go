@@ -8,17 +8,16 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// batchSize is how many digests one call signs. A call into C that lasts keeps
-// Go's scheduler busy looking for others to run, which costs 5% at 32 digests a
-// call and 2% at 128 (two cores, RSA-2048); a cancelled context is noticed after
-// at most 0.03 s then, 0.5 s for RSA-4096.
+// batchSize is how many digests one call signs. Long calls into C make Go's scheduler
+// look for other goroutines to run. This costs 5% with 32 digests a call and 2% with
+// 128 (two cores, RSA-2048). With 128, a cancelled context is noticed after at most
+// 0.03 s, or 0.5 s for RSA-4096.
 const batchSize = 128
 
-// pool lends out workers, and waits for all of them to come back before it frees
-// the key.
+// pool lends workers, and waits until all are returned before it frees the key.
 type pool struct {
 	rsa     bool
-	closing sync.RWMutex // held for reading by everybody who works
+	closing sync.RWMutex // held for reading while a worker is lent
 	key     *key         // nil once closed
 
 	mu   sync.Mutex
@@ -29,7 +28,7 @@ func newPool(k *key, rsa bool) *pool {
 	return &pool{rsa: rsa, key: k, idle: map[crypto.Hash][]*worker{}}
 }
 
-// with has work done by a worker of its own.
+// with lends a worker to work.
 func (p *pool) with(h crypto.Hash, work func(*worker) error) error {
 	p.closing.RLock()
 	defer p.closing.RUnlock()
@@ -65,8 +64,8 @@ func (p *pool) give(h crypto.Hash, w *worker) {
 	p.idle[h] = append(p.idle[h], w)
 }
 
-// Close waits for those who sign and frees the key; libcrypto cleanses it. Signing
-// after it fails with ErrClosed.
+// Close waits for running calls and frees the key, which libcrypto overwrites. Later
+// calls fail with ErrClosed.
 func (p *pool) Close() error {
 	p.closing.Lock()
 	defer p.closing.Unlock()
@@ -83,7 +82,7 @@ func (p *pool) Close() error {
 	return nil
 }
 
-// checkDigests refuses what is no digest by a hash that may be signed.
+// checkDigests refuses digests of the wrong size, and hashes that are not signed.
 func checkDigests(h crypto.Hash, digests [][]byte) error {
 	_, err := nameOf(h)
 	if err == nil {
@@ -95,7 +94,7 @@ func checkDigests(h crypto.Hash, digests [][]byte) error {
 	return nil
 }
 
-// nameOf returns OpenSSL's name of a hash that may be signed.
+// nameOf returns OpenSSL's name of a hash. Hashes that are not signed are an error.
 func nameOf(h crypto.Hash) (string, error) {
 	switch h {
 	case crypto.SHA224, crypto.SHA256, crypto.SHA384, crypto.SHA512:

@@ -17,10 +17,10 @@ type RSA struct {
 }
 
 // NewRSA returns a signer that makes PKCS #1 v1.5 signatures with private and
-// verifies each with public: the certificate's key. Where the two do not belong
-// together, NewRSA or every Sign fails with ErrVerify.
+// verifies each with public, the certificate's key. If the two do not belong
+// together, NewRSA or every SignRaw fails with ErrVerify.
 func (l *Library) NewRSA(private *rsa.PrivateKey, public *rsa.PublicKey) (*RSA, error) {
-	// Signatures are as long as the private key, their buffers as the public one.
+	// The private key determines the size of signatures, the public key that of their buffers.
 	if private.Size() != public.Size() {
 		return nil, fmt.Errorf("libcrypto: keys of %d and %d bytes: %w", private.Size(), public.Size(), ErrVerify)
 	}
@@ -40,8 +40,8 @@ func (l *Library) NewRSA(private *rsa.PrivateKey, public *rsa.PublicKey) (*RSA, 
 // VerifiesWith reports whether SignRaw verifies with exactly this public key.
 func (r *RSA) VerifiesWith(public crypto.PublicKey) bool { return r.public.Equal(public) }
 
-// SignRaw returns one signature a digest, each as long as the modulus, verified
-// already. The hash is SHA-224, SHA-256, SHA-384, SHA-512 or SHA3-256 to -512.
+// SignRaw returns a verified signature for each digest, as long as the modulus. The
+// hash is SHA-224, SHA-256, SHA-384, SHA-512 or SHA3-256 to -512.
 func (r *RSA) SignRaw(ctx context.Context, h crypto.Hash, digests [][]byte) (signatures [][]byte, err error) {
 	if err := checkDigests(h, digests); err != nil {
 		return nil, err
@@ -63,7 +63,7 @@ func (r *RSA) SignRaw(ctx context.Context, h crypto.Hash, digests [][]byte) (sig
 	return signatures, nil
 }
 
-// batch signs in one call and cuts what comes back.
+// batch signs in one call, and splits the result into signatures.
 func (r *RSA) batch(w *worker, digests, signatures [][]byte) ([][]byte, error) {
 	size := r.public.Size()
 	out := make([]byte, size*len(digests))

@@ -8,7 +8,7 @@ import (
 	"crypto"
 	"crypto/rand"
 	"crypto/rsa"
-	_ "crypto/sha3" // so that the hashes under test are there
+	_ "crypto/sha3" // registers the hashes under test
 	"errors"
 	"fmt"
 	"os/exec"
@@ -31,7 +31,7 @@ func load(t testing.TB) *Library {
 	return l
 }
 
-// generated keeps one key a size: making them is slow under the race detector.
+// generated keeps one key of each size, because making keys is slow under the race detector.
 var generated sync.Map
 
 func generate(t testing.TB, bits int) *rsa.PrivateKey {
@@ -218,7 +218,7 @@ func TestCloseWaitsForSigners(t *testing.T) {
 func ExampleLibrary_NewRSA() {
 	library, err := Load()
 	if err != nil {
-		fmt.Println("crypto/rsa it is:", err)
+		fmt.Println("using crypto/rsa:", err)
 		return
 	}
 	private, _ := rsa.GenerateKey(rand.Reader, 2048)

@@ -156,7 +156,8 @@ func TestEncryptedBytes(t *testing.T) {
 	}
 }
 
-// TestCheckOfOpenSSLsCertificates: what openssl makes by default is for the web.
+// TestCheckOfOpenSSLsCertificates checks certificates that openssl makes. Its default is
+// a certificate for the web, which must be refused.
 func TestCheckOfOpenSSLsCertificates(t *testing.T) {
 	dir, pairs := keySet(t, certs.InitOptions{})
 	for name, c := range map[string]struct {

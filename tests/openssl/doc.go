@@ -1,4 +1,4 @@
-// Package openssl holds keystore/file and certs against the openssl command: keys
-// in every form that it writes are opened, certificates and keys that are made
-// here are taken by it, and the conversions that errors suggest work.
+// Package openssl compares keystore/file and certs with the openssl command. It checks
+// that keys in every form that openssl writes can be opened, that openssl accepts the
+// certificates and keys made here, and that the conversions that errors suggest work.
 package openssl

@@ -28,7 +28,7 @@ func check(t testing.TB, err error) {
 	}
 }
 
-// openssl runs it in dir, with $PASS and $WRONG set, and returns its output.
+// openssl runs openssl in dir, with $PASS and $WRONG set, and returns its output.
 func openssl(t testing.TB, dir string, args ...string) string {
 	t.Helper()
 	r := run(t, dir, args...)
@@ -55,7 +55,7 @@ func open(path string, secret keystore.Secret) (*keystore.Key, error) {
 	return backends.Open(context.Background(), "file:"+path, keystore.Options{Secret: secret})
 }
 
-// form is a key file that openssl writes, by commands whose last writes "key".
+// form is a kind of key file that openssl writes. The last command writes "key".
 type form struct {
 	commands  []string
 	encrypted bool
@@ -113,12 +113,12 @@ func (f form) write(t *testing.T) string {
 	return path
 }
 
-// publicOf is openssl's view of a key.
+// publicOf returns the public key that openssl reads from the key file.
 func publicOf(t *testing.T, path string) crypto.PublicKey {
 	t.Helper()
 	args := []string{"pkey", "-in", path, "-passin", "env:PASS", "-pubout"}
 	if strings.Contains(t.Name(), "compressed") {
-		args = append(args, "-ec_conv_form", "uncompressed") // crypto/x509 reads no other
+		args = append(args, "-ec_conv_form", "uncompressed") // crypto/x509 reads no other form
 	}
 	block, _ := pem.Decode([]byte(openssl(t, filepath.Dir(path), args...)))
 	public, err := x509.ParsePKIXPublicKey(block.Bytes)
@@ -165,7 +165,7 @@ func verifiedByOpenSSL(t *testing.T, path string, key *keystore.Key) {
 	openssl(t, dir, "dgst", "-sha256", "-prverify", "key", "-passin", "env:PASS", "-signature", "sig", "content")
 }
 
-// TestSuggestedConversions takes errors at their word.
+// TestSuggestedConversions runs the commands that errors suggest.
 func TestSuggestedConversions(t *testing.T) {
 	ec := "ecparam -name prime256v1 -genkey -noout -out clear"
 	for name, c := range map[string]struct {
@@ -197,7 +197,7 @@ func TestSuggestedConversions(t *testing.T) {
 				t.Fatalf("%v suggests nothing", err)
 			}
 			args := strings.Fields(command)
-			// What openssl would ask a person for.
+			// openssl would ask for the passphrases.
 			args = append(args, "-passin", "env:PASS")
 			if args[0] != "ec" {
 				args = append(args, "-passout", "env:PASS")
