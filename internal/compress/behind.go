@@ -10,9 +10,9 @@ import (
 	"github.com/pierrec/lz4/v4"
 )
 
-// What stands behind compressed data. bsdtar fills its output to a pipe up with
-// zeros; it and the decompressors that GNU tar runs take that for gzip and bzip2,
-// bsdtar for lz4, and xz has it in its format. Nobody does for zstd.
+// Zeros behind compressed data. bsdtar pads its output to a pipe with zeros. bsdtar, and
+// the decompressors that GNU tar runs, accept them for gzip and bzip2; bsdtar also for
+// lz4. The xz format allows them. No program accepts them for zstd.
 
 var errBehind = errors.New("more than zeros behind the compressed data")
 
@@ -85,7 +85,7 @@ func zerosToEnd(r io.Reader, err error) error {
 type input struct {
 	*bufio.Reader
 	zeros int
-	spare int // zeros that are added to one at the end
+	spare int // zeros to append if the data ends in a zero
 }
 
 func (i *input) ReadByte() (byte, error) {
@@ -112,8 +112,8 @@ func (i *input) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// zeroEnd takes zeros behind compressed data for its end, where a decoder looks
-// for more data and isEnd tells its complaint.
+// zeroEnd accepts zeros behind compressed data as its end. isEnd recognises the error of
+// a decoder that looked for more data and found zeros.
 type zeroEnd struct {
 	io.Reader
 	in    *input

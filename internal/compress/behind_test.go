@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestZerosBehindEveryEnd compresses until streams have ended in zeros of their
-// own and without, and puts more behind them.
+// TestZerosBehindEveryEnd appends zeros to compressed streams, until some of the streams
+// ended in zeros of their own and some did not.
 func TestZerosBehindEveryEnd(t *testing.T) {
 	for _, c := range []Format{Gzip, Bzip2, LZ4} {
 		ownZeros := false

@@ -6,11 +6,11 @@ import (
 	"io"
 )
 
-// chunks compresses pieces of its input on several goroutines and writes them
-// after each other, for formats whose files may be concatenated (xz and bzip2)
-// and whose encoders use one core.
+// chunks compresses pieces of its input on several goroutines and writes the results in
+// order. It is for formats whose files may be concatenated and whose encoders use one
+// core (xz and bzip2).
 type chunks struct {
-	ctx    context.Context // ends the waiting for pieces, which take seconds
+	ctx    context.Context // ends the wait for pieces, which take seconds
 	w      io.Writer
 	encode func(io.Writer) (io.WriteCloser, error)
 	size   int
@@ -46,8 +46,7 @@ func (c *chunks) Write(b []byte) (int, error) {
 	return written, c.err
 }
 
-// start has the piece encoded, and writes out the oldest when enough are under
-// way.
+// start begins to encode the piece, and writes the oldest piece if enough are under way.
 func (c *chunks) start() {
 	done := make(chan encoded, 1)
 	go func(piece []byte) {
@@ -70,7 +69,7 @@ func (c *chunks) start() {
 func (c *chunks) writeOldest() {
 	oldest := c.under[0]
 	if c.under = c.under[1:]; c.err != nil {
-		return // nobody waits for what was started
+		return // the goroutines end by themselves
 	}
 	select {
 	case done := <-oldest:

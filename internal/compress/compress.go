@@ -1,6 +1,6 @@
-// Package compress is the one table of compression formats: the bytes that each begins
-// with, the suffix of its files, how it is read and how it is written. What a kind of
-// file takes of the table, and how it is written, is a [Profile].
+// Package compress has the table of compression formats: the bytes that each begins
+// with, the suffix of its files, how it is read and how it is written. A [Profile] says
+// which formats a kind of file accepts, and how they are written.
 package compress
 
 import (
@@ -12,7 +12,7 @@ import (
 	"github.com/ulikunitz/xz/lzma"
 )
 
-// Format is a compression format, by the word that users know it by.
+// Format is a compression format, named by the word that users write.
 type Format string
 
 // The formats. None is content that is not compressed.
@@ -26,7 +26,7 @@ const (
 	LZMA  Format = "lzma"
 )
 
-// HeadSize is how many of the first bytes tell the format.
+// HeadSize is how many bytes at the beginning identify the format.
 const HeadSize = lzma.HeaderLen
 
 // MaxWindow is how much memory, in bytes, decompressing may take: as much as xz -9,
@@ -49,8 +49,7 @@ type row struct {
 	read   reader
 	// write uses several cores and gives the same bytes with any number of them.
 	write func(ctx context.Context, w io.Writer, jobs int) (io.WriteCloser, error)
-	// kernel writes what lib/decompress_*.c of the kernel reads, which is less than the
-	// format allows.
+	// kernel writes the subset of the format that the kernel's lib/decompress_*.c reads.
 	kernel func(w io.Writer) (io.WriteCloser, error)
 }
 
@@ -72,8 +71,8 @@ func magic(text string) func([]byte) bool {
 	return func(head []byte) bool { return bytes.HasPrefix(head, []byte(text)) }
 }
 
-// isBzip2 also compares what a block begins with, or the end, as far as head reaches:
-// three letters and a digit may begin a text.
+// isBzip2 also compares, as far as head reaches, the magic of a block or of the end,
+// because a text may begin with "BZh" and a digit.
 func isBzip2(head []byte) bool {
 	level, found := bytes.CutPrefix(head, []byte("BZh"))
 	if !found || len(level) == 0 || level[0] < '1' || level[0] > '9' {

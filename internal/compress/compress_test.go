@@ -115,7 +115,7 @@ func TestKernel(t *testing.T) {
 		if !bytes.HasPrefix(out, []byte(begins)) {
 			t.Errorf("%s begins with %x", f, out[:8])
 		}
-		if f == LZ4 { // the kernel alone recognises it
+		if f == LZ4 { // only the kernel recognises it
 			continue
 		}
 		if got, back, err := open(Initramfs(), out); got != f || err != nil || !bytes.Equal(back, text) {
@@ -124,7 +124,7 @@ func TestKernel(t *testing.T) {
 	}
 }
 
-// TestMemory: no stream makes a decoder hold more than MaxWindow.
+// TestMemory checks that no stream makes a decoder use more memory than MaxWindow.
 func TestMemory(t *testing.T) {
 	zeros := make([]byte, 40)
 	for name, stream := range map[string]string{
@@ -159,7 +159,7 @@ func TestWhatIsNotTaken(t *testing.T) {
 	}
 }
 
-// TestPieces holds that xz and bzip2 files in several pieces are read as one.
+// TestPieces checks that xz and bzip2 files in several pieces are read as one.
 func TestPieces(t *testing.T) {
 	text := compressible(200_000)
 	for c, encode := range map[Format]func(io.Writer) (io.WriteCloser, error){XZ: encodeXZ, Bzip2: encodeBzip2} {

@@ -10,7 +10,7 @@ import (
 	"github.com/imasign/imasign-build/internal/compress"
 )
 
-// What an archive's name asks for is written, and recognised by its content.
+// Write the format that an archive's name asks for, and recognise it by the content.
 func Example() {
 	profile := compress.Archives()
 	format, _ := profile.ByName("rootfs.tar.zst")

@@ -79,7 +79,7 @@ func readBothWays(t *testing.T, p Profile, format Format, data []byte) ([]byte, 
 	before := allocated()
 	content, err := readUpTo(t, p, format, bytes.NewReader(data))
 	again, errAgain := readUpTo(t, p, format, iotest.OneByteReader(bytes.NewReader(data)))
-	// What comes before an error may have missed its branch filter.
+	// Content before an error may not have passed the branch filter.
 	if err == nil && !bytes.Equal(content, again) || (err == nil) != (errAgain == nil) {
 		t.Errorf("%d bytes and %v, but byte by byte %d and %v", len(content), err, len(again), errAgain)
 	}
@@ -122,7 +122,7 @@ func allocated() uint64 {
 	return sample[0].Value.Uint64()
 }
 
-// runXZ returns what the xz program makes of in.
+// runXZ returns the output of the xz program for in.
 func runXZ(t testing.TB, in []byte, args ...string) []byte {
 	t.Helper()
 	out, err := tryXZ(t, in, args...)
@@ -156,7 +156,7 @@ func (l *limited) Write(b []byte) (int, error) {
 	return n, nil
 }
 
-// code has what the branch filters look for: calls and branches of several machines.
+// code returns what the branch filters look for: calls and branches of several machines.
 func code(size int) []byte {
 	out := compressible(size)
 	for i := 0; i+20 < size; i += 32 {
@@ -210,8 +210,8 @@ func FuzzXZ(f *testing.F) {
 	})
 }
 
-// compareWithXZ compares with what the xz program makes of data. It refuses more than
-// other decoders, unless data is mended.
+// compareWithXZ compares the result with that of the xz program, which refuses more than
+// other decoders unless data is mended.
 func compareWithXZ(t *testing.T, data, content []byte, err error, mended bool) {
 	t.Helper()
 	want, errXZ := tryXZ(t, data, "-dc", "-T1", "--format=xz", "--memlimit-decompress=140MiB")

@@ -12,16 +12,16 @@ import (
 	"github.com/imasign/imasign-build/internal/pipeline"
 )
 
-// Profile says what one kind of file takes of the table, and how it is written.
+// Profile says which formats one kind of file accepts, and how they are written.
 type Profile struct {
 	formats   []Format // in the order in which texts name them
-	stem      string   // what a name has before the suffix: ".tar"
-	readAhead bool     // decompress on several cores, which takes megabytes a stream
-	zeroEnd   bool     // zeros may stand behind compressed data
-	kernel    bool     // write what the kernel reads
+	stem      string   // part of a file name before the suffix: ".tar"
+	readAhead bool     // decompress on several cores, which takes megabytes for each stream
+	zeroEnd   bool     // zeros may follow compressed data
+	kernel    bool     // write the subset that the kernel reads
 }
 
-// Archives is the profile of tar archives: what GNU tar and bsdtar both take.
+// Archives is the profile of tar archives: the formats that GNU tar and bsdtar both read.
 func Archives() Profile {
 	return Profile{formats: []Format{Gzip, Zstd, XZ, Bzip2, LZ4}, stem: ".tar", readAhead: true, zeroEnd: true}
 }
@@ -31,15 +31,15 @@ func Files() Profile {
 	return Profile{formats: []Format{Gzip, Zstd, XZ, Bzip2, LZ4}, zeroEnd: true}
 }
 
-// Packages is the profile of the payload of rpm packages, which are read alone.
+// Packages is the profile of the payload of rpm packages, which are only read.
 func Packages() Profile { return Profile{formats: []Format{Gzip, Bzip2, XZ, Zstd, LZMA}} }
 
-// Metadata is the profile of the metadata of rpm repositories, which are read alone.
+// Metadata is the profile of the metadata of rpm repositories, which is only read.
 func Metadata() Profile { return Profile{formats: []Format{Gzip, Bzip2, XZ, Zstd}} }
 
-// Initramfs is the profile of archives that the kernel unpacks as it starts: one
-// stream, xz with CRC32 and without a filter, lz4 in the legacy format (lz4 -l). That
-// has no mark of its end: what is appended to such an archive needs four zero bytes
+// Initramfs is the profile of archives that the kernel unpacks when it starts: one
+// stream, xz with CRC32 and without a filter, lz4 in the legacy format (lz4 -l). The
+// legacy format has no end mark: an archive that is appended to it needs four zero bytes
 // before it.
 func Initramfs() Profile {
 	return Profile{formats: []Format{Gzip, Zstd, XZ, Bzip2, LZ4}, stem: ".cpio", kernel: true}
@@ -58,7 +58,7 @@ func (p Profile) row(f Format) (row, error) {
 	return row{}, fmt.Errorf("%w: %q", ErrUnknown, f)
 }
 
-// Words returns what Parse takes.
+// Words returns the words that Parse accepts.
 func (p Profile) Words() []string {
 	known := []string{string(None)}
 	for _, f := range p.formats {
@@ -67,7 +67,7 @@ func (p Profile) Words() []string {
 	return known
 }
 
-// Parse returns the format that a word names. Any other word is ErrUnknown.
+// Parse returns the format that a word names. For other words it returns ErrUnknown.
 func (p Profile) Parse(word string) (Format, error) {
 	known := p.Words()
 	if slices.Contains(known, word) {
@@ -77,8 +77,8 @@ func (p Profile) Parse(word string) (Format, error) {
 	return "", fmt.Errorf("%w: %q is not %s or %s", ErrUnknown, word, strings.Join(known[:last], ", "), known[last])
 }
 
-// ByName tells by a file's name how it is compressed; ok is false for a name that says
-// nothing.
+// ByName returns the format that a file's name indicates. ok is false if the name
+// indicates none.
 func (p Profile) ByName(name string) (f Format, ok bool) {
 	for _, r := range p.rows() {
 		if strings.HasSuffix(name, p.stem+r.suffix) {
@@ -91,8 +91,8 @@ func (p Profile) ByName(name string) (f Format, ok bool) {
 	return None, p.stem != "" && strings.HasSuffix(name, p.stem)
 }
 
-// Recognise tells by the first bytes how they are compressed. It needs HeadSize of
-// them, unless there are fewer.
+// Recognise returns the format of a file that begins with head. It needs HeadSize bytes,
+// or the whole file if that is shorter.
 func (p Profile) Recognise(head []byte) Format {
 	for _, r := range p.rows() {
 		if r.begins(head) {
@@ -102,8 +102,8 @@ func (p Profile) Recognise(head []byte) Format {
 	return None
 }
 
-// Open recognises the format of in and decompresses it. What is not compressed is
-// returned as it is. stop, never nil, frees what decompressing takes.
+// Open recognises the format of in and decompresses it. Content that is not compressed is
+// returned unchanged. stop, never nil, frees the resources of the decoder.
 func (p Profile) Open(in *bufio.Reader) (f Format, content io.Reader, stop func(), err error) {
 	head, err := in.Peek(HeadSize)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -114,10 +114,10 @@ func (p Profile) Open(in *bufio.Reader) (f Format, content io.Reader, stop func(
 	return f, content, stop, err
 }
 
-// Reader returns the decompressed content of in. It fails with ErrMemory where that
-// would take more than MaxWindow, with io.ErrUnexpectedEOF where the compressed data
-// are cut short, and otherwise with what the decoder says. stop, never nil, frees what
-// decompressing takes.
+// Reader returns the decompressed content of in. Reading fails with ErrMemory if
+// decompressing would take more than MaxWindow, with io.ErrUnexpectedEOF if the
+// compressed data is cut short, and otherwise with the decoder's error. stop, never nil,
+// frees the resources of the decoder.
 func (p Profile) Reader(in *bufio.Reader, f Format) (content io.Reader, stop func(), err error) {
 	if f == None {
 		return in, nothing, nil
@@ -133,10 +133,10 @@ func (p Profile) Reader(in *bufio.Reader, f Format) (content io.Reader, stop fun
 	return &classifying{content}, stop, nil
 }
 
-// Writer returns a writer to w that is complete once it is closed; w stays open. After
-// an error, and when ctx is cancelled, it is not to be closed: that would compress what
-// nobody wants any more. The output depends on the input alone, not on jobs, the number
-// of goroutines that work on it; zero stands for one a core.
+// Writer returns a writer that compresses to w. Closing it completes the output and
+// leaves w open. After an error, or when ctx is cancelled, do not close it: that would
+// compress data that is no longer needed. The output depends only on the input, not on
+// jobs. jobs is the number of goroutines; zero means one for each core.
 func (p Profile) Writer(ctx context.Context, w io.Writer, f Format, jobs int) (io.WriteCloser, error) {
 	if f == None {
 		return nopCloser{w}, nil

@@ -81,7 +81,7 @@ func readLZMA(in *bufio.Reader, _ Profile) (io.Reader, func(), error) {
 	return z, nothing, err
 }
 
-// classifying turns a decoder's errors into those that callers distinguish.
+// classifying turns a decoder's errors into the errors that callers distinguish.
 type classifying struct{ content io.Reader }
 
 func (c *classifying) Read(b []byte) (int, error) {
@@ -89,7 +89,7 @@ func (c *classifying) Read(b []byte) (int, error) {
 	return n, classified(err)
 }
 
-var errBehindZstd = errors.New("what stands behind the last frame is none, and no zstd decoder takes it")
+var errBehindZstd = errors.New("the last frame is followed by bytes that are not a frame, which no zstd decoder accepts")
 
 func classified(err error) error {
 	switch {

@@ -5,8 +5,8 @@ package libc
 // Linked reports whether this build calls the C library.
 const Linked = false
 
-// ClosedAtStart always reports false: the Go runtime has put /dev/null in the stream's
-// place before anybody could look.
+// ClosedAtStart always reports false: the Go runtime opens /dev/null in place of a closed
+// stream before any Go code runs.
 func ClosedAtStart(int) bool { return false }
 
 // Lstat always fails.

@@ -20,7 +20,7 @@ import (
 const Linked = true
 
 // ClosedAtStart reports whether standard input (0), output (1) or error (2) was closed
-// when the program started; the descriptor is /dev/null since. A build without cgo
+// when the program started. Since then the descriptor is /dev/null. A build without cgo
 // cannot tell, and reports false.
 func ClosedAtStart(fd int) bool { return fd >= 0 && fd <= 2 && C.il_closed_at_start(C.int(fd)) != 0 }
 
@@ -31,7 +31,7 @@ var _ [unsafe.Sizeof(Stat{})]byte = [C.sizeof_struct_il_stat]byte{}
 // nothing, and few enough that a huge directory does not occupy a thread for long.
 const statBatch = 512
 
-// Lstat asks about the file itself, not about what a link points to.
+// Lstat describes the file itself, not the target of a link.
 func Lstat(path string) (Stat, error) {
 	dir, name := ".", path
 	if i := strings.LastIndexByte(path, '/'); i >= 0 {
@@ -76,9 +76,9 @@ const (
 	maxBuffer   = 16 << 20
 )
 
-// Xattrs returns the xattrs whose names start with prefix of the file at path,
-// which must be in the state want (ErrOther; the Stat is what is there instead). A
-// regular file or directory is opened for it, anything else is not.
+// Xattrs returns the xattrs of the file at path whose names start with prefix. If the
+// file is not in the state want, Xattrs fails with ErrOther, and the Stat describes the
+// file that is at path. Only regular files and directories are opened.
 func Xattrs(path string, want *Stat, prefix string) (map[string][]byte, Stat, error) {
 	cpath, err := cString(path)
 	if err != nil {
@@ -125,10 +125,10 @@ func decode(b []byte) map[string][]byte {
 	return values
 }
 
-// ChangeXattrs makes the changes, in their order, on the regular file or directory
-// at path, if that is still want (ErrOther). The first change that fails ends it. It
-// returns how many were made, and the state that the file has now (dev, ino, size,
-// times), or that of what is there instead.
+// ChangeXattrs makes the changes in order on the regular file or directory at path, and
+// ends with the first change that fails. If the file is not in the state want, it fails
+// with ErrOther. It returns how many changes were made, and the current state (dev, ino,
+// size, times) of the file at path.
 func ChangeXattrs(path string, want *Stat, how How, changes []Change) (made int, now Stat, err error) {
 	cpath, err := cString(path)
 	if err != nil {

@@ -32,7 +32,7 @@ func child(call string, paths ...string) string {
 		return fmt.Sprint(libc.ClosedAtStart(0), libc.ClosedAtStart(1), libc.ClosedAtStart(2), libc.ClosedAtStart(3))
 	}
 	path := paths[0]
-	var st libc.Stat // by lstat64, as is the look at a FIFO
+	var st libc.Stat // by lstat64, like the check of a FIFO
 	var err error
 	if call != "lstat" {
 		if st, err = libc.Lstat(path); err != nil {
@@ -69,7 +69,7 @@ func inChild(t *testing.T, cmd *exec.Cmd, call string, env ...string) string {
 	return string(out)
 }
 
-// TestFailures checks what becomes of each call of the C library that fails.
+// TestFailures makes each call of the C library fail, and checks the result.
 func TestFailures(t *testing.T) {
 	gcc := harness.Tool(t, "gcc")
 	library := filepath.Join(t.TempDir(), "failing.so")
@@ -115,7 +115,7 @@ func TestFailures(t *testing.T) {
 		{"owner", "fstat64 1000 2 1", "2 <nil>"}, // another owner after the change, who is replaced
 		{"owner", "fstat64 1000 2 1;fchown 1 1 1", "2 chown: operation not permitted"},
 		{"owner", "fstat64 1000 2 1;fsetxattr 28 2 1;fchown 1 1 1", "1 chown: operation not permitted"},
-		{"owner", "fsetxattr 28 1 1;fstat64 5 2 1", "0 set user.a: no space left on device"}, // nothing changed: no need to look
+		{"owner", "fsetxattr 28 1 1;fstat64 5 2 1", "0 set user.a: no space left on device"}, // nothing changed, so the owner is not checked
 	} {
 		path := newFile(t)
 		for _, name := range []string{"a", "b"} {

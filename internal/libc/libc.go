@@ -1,12 +1,12 @@
-// Package libc calls the C library where a preloaded pseudo or fakeroot has to
-// answer: both pretend owners, modes, device nodes and xattrs to a process by
-// wrapping C functions, which Go's own system calls go around.
+// Package libc calls the C library, so that a preloaded pseudo or fakeroot can answer.
+// Both wrap C functions to pretend owners, modes, device nodes and xattrs to a process.
+// Go's own system calls bypass these wrappers.
 //
-// Everything is by absolute path, and what is changed is known again by device,
-// inode, size and times before it is touched. Descriptors that Go opened are never
-// handed to the C library (pseudo's table of descriptors does not know them), nor
-// the other way round. Without a preload the functions do the same, on the real
-// file system; in builds without cgo (Linked is false) each fails with ErrAbsent.
+// All paths are absolute. Before a file is changed, it is recognised by device, inode,
+// size and times. Descriptors that Go opened are never passed to the C library, because
+// pseudo's table of descriptors does not have them, and C's descriptors are never passed
+// to Go. Without a preload the functions do the same on the real file system. In builds
+// without cgo (Linked is false) each fails with ErrAbsent.
 //
 // Which files matter, and containment, are left to internal/tree.
 package libc
@@ -19,13 +19,13 @@ import (
 var (
 	// ErrAbsent means that this build does not call the C library.
 	ErrAbsent = errors.New("the program was built without cgo and cannot call the C library")
-	// ErrOther means that a path leads to another file than the wanted one, or to
-	// the same in another state.
+	// ErrOther means that a path leads to another file than the wanted one, or to the
+	// wanted file in another state.
 	ErrOther = errors.New("not the wanted file")
 )
 
-// Stat is what the C library says of a file: type, mode, owner and rdev may be
-// pretended, the rest is not.
+// Stat is what the C library reports about a file. Type, mode, owner and rdev may be
+// pretended; the other fields are real.
 type Stat struct {
 	Dev, Ino, Rdev, Nlink uint64
 	Size, Mtime, Ctime    int64  // bytes; nanoseconds since 1970
@@ -34,7 +34,7 @@ type Stat struct {
 	errno                 int32
 }
 
-// Err returns why there is no more in the Stat, nil if there is.
+// Err returns why the Stat is not filled, nil if it is.
 func (s *Stat) Err() error {
 	if s.errno == 0 {
 		return nil
@@ -44,39 +44,40 @@ func (s *Stat) Err() error {
 
 // How says what changes depend on.
 type How struct {
-	// AnyState takes the same inode in whatever state for the wanted file.
+	// AnyState accepts the wanted inode in any state.
 	AnyState bool
-	// Compare reads each xattr before it is set: one that is not Old fails the
-	// change with EEXIST or ENODATA.
+	// Compare reads each xattr before it is set. If the value is not Old, the change
+	// fails with EEXIST or ENODATA.
 	Compare bool
-	// SkipOther reads each xattr before it is set or removed, and leaves out one that
-	// is not Old.
+	// SkipOther reads each xattr before it is set or removed. If the value is not Old,
+	// the change is skipped.
 	SkipOther bool
-	// KeepOwner is for fakeroot: a file of which it knows nothing yet belongs to
-	// root, and with its first xattr to the builder. It gets its owner back.
+	// KeepOwner is for fakeroot. A file that fakeroot has no record of belongs to root;
+	// when it gets its first xattr, it belongs to the builder. KeepOwner restores the
+	// owner.
 	KeepOwner bool
 }
 
 // Change is one extended attribute to set.
 type Change struct {
 	Name  string
-	Value []byte // nil removes it, which is no error when it is not there
-	Old   []byte // what it is before, nil for not there: see How
-	Flags int    // of setxattr(2); pseudo knows none
+	Value []byte // nil removes the attribute, without an error if it does not exist
+	Old   []byte // the value before, nil if it does not exist: see How
+	Flags int    // of setxattr(2); pseudo supports none
 }
 
-// What a call on one file can fail at.
+// The operations at which a call on one file can fail.
 const (
 	OpOpen   = "open"
 	OpStat   = "stat"
-	OpOwner  = "chown" // to the owner that it had
-	OpList   = "list"  // the names of its xattrs
-	OpGet    = "get"   // the value of one, and so on
+	OpOwner  = "chown" // to restore the owner
+	OpList   = "list"  // the names of the xattrs
+	OpGet    = "get"   // the value of an xattr
 	OpSet    = "set"
 	OpRemove = "remove"
 )
 
-// Error is what a call on one file failed at.
+// Error says at which operation a call on one file failed, and why.
 type Error struct {
 	Op    string // one of the above
 	Xattr string // for OpGet, OpSet and OpRemove

@@ -19,8 +19,8 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// Without a preload the C library says what the kernel says, so that these tests
-// compare the two. tests/pseudo has what differs.
+// Without a preload the C library must report what the kernel reports. These tests
+// compare the two. tests/pseudo tests the differences under a preload.
 
 func check(t testing.TB, err error) {
 	t.Helper()
@@ -128,7 +128,7 @@ func TestChangeAndRead(t *testing.T) {
 	}
 }
 
-// tmpfs mounts one and returns the path of a file in it.
+// tmpfs mounts a tmpfs and returns the path of a file in it.
 func tmpfs(t *testing.T) string {
 	t.Helper()
 	harness.Root(t)
@@ -166,8 +166,8 @@ func TestTimesBeyondNanoseconds(t *testing.T) {
 	}
 }
 
-// TestMoreXattrsThanTheFirstBuffer needs a file system that keeps as many; a tmpfs
-// takes no user xattrs before Linux 6.6, but trusted ones of root.
+// TestMoreXattrsThanTheFirstBuffer needs a file system with room for many xattrs: a
+// tmpfs. Before Linux 6.6 tmpfs has no user xattrs, but root can set trusted ones.
 func TestMoreXattrsThanTheFirstBuffer(t *testing.T) {
 	path := tmpfs(t)
 	var changes []libc.Change
@@ -246,7 +246,8 @@ func TestAnotherFileIsRefused(t *testing.T) {
 	untouched("a link")
 }
 
-// TestCompare is what pseudo needs, which compares nothing itself.
+// TestCompare tests Compare and SkipOther, which pseudo needs because it ignores the
+// flags of setxattr.
 func TestCompare(t *testing.T) {
 	for _, c := range []struct {
 		name          string
@@ -280,7 +281,7 @@ func TestCompare(t *testing.T) {
 	}
 }
 
-// TestXattrsOfWhatIsNotOpened reads a link's and a device's own, by path.
+// TestXattrsOfWhatIsNotOpened reads the xattrs of a link and a device by path.
 func TestXattrsOfWhatIsNotOpened(t *testing.T) {
 	harness.Root(t)
 	dir := t.TempDir()

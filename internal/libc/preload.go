@@ -7,10 +7,9 @@ import (
 	"strings"
 )
 
-// Preload returns the name of the library that pretends owners and xattrs to
-// this process, "pseudo" or "fakeroot", and "" where there is none. It is seen
-// in /proc/self/maps, not in LD_PRELOAD: a static program inherits the variable
-// without the library.
+// Preload returns the name of the library that pretends owners and xattrs to this
+// process, "pseudo" or "fakeroot", and "" if there is none. It looks in /proc/self/maps,
+// not in LD_PRELOAD, because a static program inherits the variable without the library.
 func Preload() string {
 	f, err := os.Open("/proc/self/maps")
 	if err != nil {
@@ -25,8 +24,8 @@ func Preload() string {
 	return ""
 }
 
-// PreloadName is Preload for one library, given by its file name without a
-// directory: libfakeroot-sysv.so is "fakeroot's".
+// PreloadName is like Preload for one library, given by its file name without a
+// directory: "fakeroot" for libfakeroot-sysv.so.
 func PreloadName(library string) string {
 	for _, name := range []string{"pseudo", "fakeroot"} {
 		if strings.HasPrefix(library, "lib"+name) && strings.Contains(library, ".so") {

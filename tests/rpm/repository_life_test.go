@@ -64,7 +64,7 @@ func TestRepositoryLife(t *testing.T) {
 	signedAs(root, "zstd")
 	signedAs(root, "xz")
 
-	// Stripped in place: dnf refuses packages until the metadata is made anew.
+	// Stripped in place: dnf refuses packages until the metadata is regenerated.
 	harness.Must(t, harness.Program(t), "rpm", "strip", repo)
 	install(1, "imatest-zstd")
 	if r := verify(); r.Code != 3 || !strings.Contains(r.Out, "differs") {

@@ -287,7 +287,7 @@ func TestHostileImageArchives(t *testing.T) {
 		"no image":             {`rm index.json oci-layout manifest.json && tar -cf "$1" *`, "before docker 1.10"},
 		"a list of nothing":    {`echo null >manifest.json && tar -cf "$1" *`, "not docker's"},
 		"a list of null":       {`echo '[null]' >manifest.json && tar -cf "$1" *`, "not docker's"},
-		"keys in capitals":     {`sed -i s/Layers/LAYERS/ manifest.json && tar -cf "$1" *`, "in case alone"},
+		"keys in capitals":     {`sed -i s/Layers/LAYERS/ manifest.json && tar -cf "$1" *`, "only in case"},
 		"keys twice":           {`sed -i 's/"Layers"/"Layers":[],"Layers"/' manifest.json && tar -cf "$1" *`, "there twice"},
 		"a layer elsewhere":    {`sed -i 's|"Layers":."blobs|"Layers":["../../blobs|' manifest.json && tar -cf "$1" *`, "does not exist"},
 		"other layers":         {`sed -i 's/"Layers":.[^]]*./"Layers":[]/' manifest.json && tar -cf "$1" *`, "diff ids"},

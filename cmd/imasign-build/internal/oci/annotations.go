@@ -7,18 +7,17 @@ import (
 	"strings"
 )
 
-// aboutBytes are beginnings of annotations that describe the bytes of the blob
-// beside them: where in it a table of contents is, a digest of it, how large it gets,
-// what was signed.
+// aboutBytes are the beginnings of annotation keys that describe the bytes of a blob:
+// where in it a table of contents is, a digest of it, its decompressed size, a signature.
 var aboutBytes = []string{
 	"io.github.containers.zstd-chunked.",   // containers/storage pkg/chunked: zstd:chunked
 	"io.containers.estargz.",               // containers/storage
 	"containerd.io/snapshot/stargz/",       // containerd/stargz-snapshotter: eStargz
 	"containerd.io/snapshot/overlaybd",     // containerd/accelerated-container-image, dm-verity and block formats
 	"containerd.io/snapshot/nydus-",        // containerd/nydus-snapshotter
-	"containerd.io/snapshot/remote/",       // snapshotters that fetch by what is here
+	"containerd.io/snapshot/remote/",       // where snapshotters fetch the blob
 	"containerd.io/snapshot/erofs",         // containerd's erofs differ
-	"containerd.io/distribution.source.",   // containerd: which registry has this very blob
+	"containerd.io/distribution.source.",   // containerd: which registry has the blob
 	"com.amazon.soci.",                     // awslabs/soci-snapshotter
 	"ci.umo.uncompressed_blob_size",        // opencontainers/umoci
 	"dev.cosignproject.cosign/",            // sigstore/cosign: a signature of the blob
@@ -28,11 +27,12 @@ var aboutBytes = []string{
 	"io.cncf.notary.x509chain.thumbprint#", // notaryproject: of a signature
 }
 
-// diffIDKeys are annotations whose value is the layer's diff id, which is known.
+// diffIDKeys are the annotation keys whose value is the layer's diff id. The new value is
+// known.
 var diffIDKeys = []string{"containerd.io/uncompressed", "io.deis.oras.content.digest"}
 
-// aboutOldBytes tells whether an annotation describes the blob that was there: by
-// its name, or because it has the digest of the blob or of its content in it.
+// aboutOldBytes reports whether an annotation describes the old blob: by its key, or
+// because its value contains the digest of the blob or of its content.
 func aboutOldBytes(key, value string, was rewritten) bool {
 	name := strings.ToLower(key)
 	for _, prefix := range aboutBytes {
@@ -46,8 +46,8 @@ func aboutOldBytes(key, value string, was rewritten) bool {
 	return strings.Contains(value, was.digest.hex()) || was.diffID != "" && strings.Contains(value, was.diffID.hex())
 }
 
-// point makes the descriptor name another blob. What it says about the bytes of the
-// old one, content that it embeds and addresses from where it could be had go.
+// point makes the descriptor name another blob. It removes what the descriptor says
+// about the bytes of the old blob: annotations, embedded content and download addresses.
 func (w *walk) point(d *descriptor, was, now rewritten) error {
 	if d.digest == now.digest {
 		return nil
@@ -64,8 +64,8 @@ func (w *walk) point(d *descriptor, was, now rewritten) error {
 	return firstError(d.set("digest", now.digest), d.set("size", now.size))
 }
 
-// cleanAnnotations brings up to date what a descriptor's annotations say about the
-// bytes of its blob, or removes it.
+// cleanAnnotations updates the annotations of a descriptor that describe the bytes of its
+// blob, or removes them.
 func (w *walk) cleanAnnotations(d *descriptor, was, now rewritten) error {
 	kept := map[string]string{}
 	for key, value := range d.annotations {
@@ -89,13 +89,13 @@ func (w *walk) cleanAnnotations(d *descriptor, was, now rewritten) error {
 	return d.set("annotations", kept)
 }
 
-// isReference tells the annotations that name an image or what it belongs to.
+// isReference reports whether an annotation names an image or the image it belongs to.
 func isReference(key string) bool {
 	return key == "org.opencontainers.image.ref.name" || key == "io.containerd.image.name" || key == "vnd.docker.reference.digest"
 }
 
-// cleanOwn removes from a manifest that changed what its own annotations say about
-// the bytes of its layers.
+// cleanOwn removes a changed manifest's own annotations that describe the bytes of its
+// layers.
 func (w *walk) cleanOwn(o object, was rewritten) error {
 	d := descriptor{object: o}
 	if err := o.get("annotations", &d.annotations); err != nil {
@@ -104,7 +104,7 @@ func (w *walk) cleanOwn(o object, was rewritten) error {
 	return w.cleanAnnotations(&d, was, was)
 }
 
-// tellRemoved names the annotations that went.
+// tellRemoved warns with the names of the annotations that were removed.
 func (w *walk) tellRemoved() {
 	if len(w.removed) == 0 || w.out == nil {
 		return
@@ -114,5 +114,5 @@ func (w *walk) tellRemoved() {
 		words = append(words, fmt.Sprintf("%q (%d)", key, w.removed[key]))
 	}
 	w.leftOut = maps.Clone(w.removed)
-	w.warn("", "annotations and the like were about bytes that changed, and are left out: "+strings.Join(words, ", "))
+	w.warn("", "left out, because they described bytes that changed: "+strings.Join(words, ", "))
 }

@@ -31,7 +31,7 @@ var about = harness.JSON{
 	"com.example.blob":                                    "sha256:%",
 }
 
-// foreign are annotations that do not.
+// foreign are annotations that do not describe bytes.
 var foreign = harness.JSON{
 	"com.example.note":                        "keep",
 	"org.opencontainers.image.title":          "layer",
@@ -56,8 +56,8 @@ func annotations(more ...harness.JSON) harness.JSON {
 	return all
 }
 
-// TestAnnotationsAboutBytes go from descriptors of what changed, are brought up to date
-// where they can be, and stay where nothing changed.
+// TestAnnotationsAboutBytes checks that annotations about changed bytes are updated where
+// possible and otherwise removed, and that they stay if nothing changed.
 func TestAnnotationsAboutBytes(t *testing.T) {
 	plain := harness.Layer("usr/bin/a", "a")
 	l := harness.NewImages(t)
@@ -128,8 +128,8 @@ func same(t *testing.T, of string, is, want harness.JSON) {
 	}
 }
 
-// TestReferrers leave the index where their image changed; their blobs stay, and so
-// does every other blob that nothing replaces.
+// TestReferrers checks that referrers leave the index if their image changed. Their blobs
+// stay, like every other blob that nothing replaces.
 func TestReferrers(t *testing.T) {
 	l := harness.NewImages(t)
 	first := l.Image("one", harness.Layer("a", "a"))
@@ -169,8 +169,8 @@ func TestReferrers(t *testing.T) {
 	check(t, look(images))
 }
 
-// TestTablesOfContents names a layer that some programs extract by other means when it
-// is verified.
+// TestTablesOfContents checks that verification warns of a layer that some programs
+// extract by a table of contents.
 func TestTablesOfContents(t *testing.T) {
 	l := harness.NewImages(t)
 	plain := harness.Layer("a", "a")
@@ -183,7 +183,7 @@ func TestTablesOfContents(t *testing.T) {
 	check(t, err)
 	defer images.Close()
 	check(t, look(images))
-	if !strings.Contains(said, harness.Sum(plain)) || !strings.Contains(said, "not judged") {
+	if !strings.Contains(said, harness.Sum(plain)) || !strings.Contains(said, "not verified") {
 		t.Errorf("said %q", said)
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// renamed is a file's name after its content changed: that of the new blob for a
-// blob, the digest of the new content where it has that of the old one in it.
+// renamed returns a file's name after its content changed. A blob gets the name of the
+// new blob. In other names, the digest of the old content becomes that of the new one.
 func renamed(name string, was, now rewritten) string {
 	if was.digest == now.digest {
 		return name
@@ -27,7 +27,7 @@ func renamed(name string, was, now rewritten) string {
 	return dir + base
 }
 
-// blobDigest is the digest that a file is called by, "" for a file that is no blob.
+// blobDigest returns the digest in a blob's file name, "" for a file that is not a blob.
 func blobDigest(name string) digest {
 	d, err := parseDigest(path.Base(path.Dir(name)) + ":" + path.Base(name))
 	if err != nil || d.path() != name {
@@ -43,7 +43,7 @@ func (w *walk) putBytes(name string, like *item, text []byte) error {
 	return w.out.put(name, like, int64(len(text)), bytes.NewReader(text))
 }
 
-// put writes a document that may have changed from before, or copies its blob.
+// put writes the document now if it differs from before, and copies its blob otherwise.
 func (w *walk) put(ctx context.Context, d *descriptor, before []byte, now object) (rewritten, error) {
 	same := rewritten{digest: d.digest, size: d.size}
 	text, err := json.Marshal(now)
@@ -62,7 +62,7 @@ func (w *walk) put(ctx context.Context, d *descriptor, before []byte, now object
 	return became, w.putBytes(became.digest.path(), i, text)
 }
 
-// copyBlob copies a blob as it is; its digest is checked on the way.
+// copyBlob copies a blob unchanged, and checks its digest.
 func (w *walk) copyBlob(ctx context.Context, d *descriptor) error {
 	if w.out == nil {
 		return w.verify(ctx, d)

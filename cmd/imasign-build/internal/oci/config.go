@@ -9,7 +9,8 @@ import (
 	"strings"
 )
 
-// configIDs are the diff ids in a config, which can be many, by their digest.
+// configIDs are the number of diff ids in a config and a digest over them, because a
+// config can have many.
 type configIDs struct {
 	n   int
 	sum [32]byte
@@ -19,7 +20,7 @@ func sumIDs(ids []string) configIDs {
 	return configIDs{len(ids), sha256.Sum256([]byte(strings.Join(ids, "\n")))}
 }
 
-// diffIDs reads the diff ids in a config's blob, nil for something else than the
+// diffIDs reads the diff ids in a config's blob. It returns nil if the blob is not the
 // config of an image.
 func (w *walk) diffIDs(ctx context.Context, d *descriptor) (*configIDs, error) {
 	if err := w.verify(ctx, d); err != nil {
@@ -56,7 +57,7 @@ func (w *walk) idsIn(name string) (*configIDs, error) {
 	return &sum, nil
 }
 
-// parseConfig returns the config and its rootfs with its diff ids, nil for none.
+// parseConfig returns the config, its rootfs and the diff ids, nil if there are none.
 func parseConfig(text []byte) (config, rootfs object, ids []string, err error) {
 	if config, err = parseObject(text, configKeys); err != nil {
 		return nil, nil, nil, err
@@ -118,7 +119,7 @@ func (c *configIDs) check(met []*layer) error {
 	return nil
 }
 
-// config writes a config with the diff ids that its layers have got.
+// config writes a config with the new diff ids of its layers.
 func (w *walk) config(name string, met []*layer) (rewritten, error) {
 	if w.out == nil {
 		return rewritten{}, nil
@@ -145,7 +146,7 @@ func (w *walk) config(name string, met []*layer) (rewritten, error) {
 	}
 	result := rewritten{digest: digestOfBytes(became), size: int64(len(became))}
 	if named := blobDigest(name); named != "" && bytes.Equal(became, text) {
-		result.digest = named // which may be another algorithm's
+		result.digest = named // possibly of another algorithm
 	}
 	w.configs[sum.sum] = result
 	return result, w.putConfig(name, text, became)
@@ -162,7 +163,7 @@ func changeIDs(text []byte, ids []string) ([]byte, error) {
 	return json.Marshal(config)
 }
 
-// putConfig writes a config under the name that its new content has.
+// putConfig writes a config under the name that its new content requires.
 func (w *walk) putConfig(name string, before, now []byte) error {
 	i, err := w.resolve(name)
 	if err != nil {

@@ -13,11 +13,11 @@ import (
 )
 
 // digest is the algorithm and the hexadecimal digits of a blob's digest, such as
-// "sha256:e3b0…". What this package writes has SHA-256.
+// "sha256:e3b0…". This package writes only SHA-256.
 type digest string
 
-// newHash returns the hash of a digest's algorithm, nil for one that the OCI image
-// specification does not register.
+// newHash returns the hash of a digest's algorithm, nil for an algorithm that the OCI
+// image specification does not register.
 func newHash(algorithm string) hash.Hash {
 	switch algorithm {
 	case "sha256":
@@ -39,7 +39,7 @@ func parseDigest(text string) (digest, error) {
 	return digest(text), nil
 }
 
-// digestOf is the digest that h has come to, which must be a SHA-256.
+// digestOf returns the digest of what was written to h, which must be a SHA-256.
 func digestOf(h hash.Hash) digest { return digest("sha256:" + hex.EncodeToString(h.Sum(nil))) }
 
 func digestOfBytes(text []byte) digest {
@@ -57,17 +57,17 @@ func (d digest) hex() string {
 	return digits
 }
 
-// path is the blob's in a layout.
+// path returns the blob's path in a layout.
 func (d digest) path() string { return "blobs/" + strings.Replace(string(d), ":", "/", 1) }
 
-// descriptor names a blob, with what else stands beside its digest.
+// descriptor names a blob by its digest, and has the keys beside the digest.
 type descriptor struct {
 	object
 	digest      digest
 	size        int64
 	mediaType   types.MediaType // without parameters, in lower case
 	annotations map[string]string
-	lies        bool // embedded content that is not the blob's, and is dropped
+	lies        bool // its embedded content is not the blob's, and is dropped
 }
 
 func parseDescriptor(o object) (d descriptor, err error) {
@@ -105,7 +105,7 @@ func (d *descriptor) named(what string, err error) error {
 	return fmt.Errorf("%s %s: %w", what, d.digest, err)
 }
 
-// is checks that a blob of that size and hash is the one that the descriptor names.
+// is checks that a blob of this size and hash is the blob that the descriptor names.
 func (d *descriptor) is(size int64, h hash.Hash) error {
 	if sum := hex.EncodeToString(h.Sum(nil)); size != d.size || sum != d.digest.hex() {
 		return fmt.Errorf("%s: %w: the blob has %d bytes and the digest %s", d.digest, ErrFormat, size, sum)
@@ -113,7 +113,7 @@ func (d *descriptor) is(size int64, h hash.Hash) error {
 	return nil
 }
 
-// one reads the descriptor at key; there is false where there is none.
+// one reads the descriptor at key. there is false if the object has no such key.
 func (o object) one(key string) (d descriptor, there bool, err error) {
 	text, there := o[key]
 	if !there {
@@ -144,7 +144,7 @@ func (o object) descriptors(key string) ([]descriptor, error) {
 	return all, nil
 }
 
-// setDescriptors puts the list back.
+// setDescriptors sets the list of descriptors at key.
 func (o object) setDescriptors(key string, list []descriptor) error {
 	objects := make([]object, len(list))
 	for i := range list {
@@ -153,7 +153,7 @@ func (o object) setDescriptors(key string, list []descriptor) error {
 	return o.set(key, objects)
 }
 
-// isLayer tells whether a media type is that of a tar archive.
+// isLayer reports whether a media type is that of a tar archive.
 func isLayer(t types.MediaType) bool {
 	switch t {
 	case types.OCILayer, types.OCILayerZStd, types.OCIUncompressedLayer, types.DockerLayer, types.DockerUncompressedLayer,
@@ -167,8 +167,8 @@ func isLayer(t types.MediaType) bool {
 
 func isConfig(t types.MediaType) bool { return t == types.OCIConfigJSON || t == types.DockerConfigJSON }
 
-// isDocument tells by its beginning whether a blob is meant as JSON. Space without an
-// end may be followed by it.
+// isDocument reports whether a blob that begins with head is meant as JSON. A head of
+// only white space counts as JSON, because JSON may follow.
 func isDocument(head []byte) bool {
 	text := bytes.TrimLeft(head, " \t\r\n")
 	if len(text) == 0 {

@@ -30,8 +30,8 @@ func (l *Layout) dockerImages() ([]object, error) {
 	return images, nil
 }
 
-// dockerManifest goes through the images of a docker-archive and returns what
-// becomes of manifest.json.
+// dockerManifest goes through the images of a docker-archive and returns the new
+// manifest.json.
 func (w *walk) dockerManifest() ([]byte, error) {
 	images, err := w.dockerImages()
 	if err != nil {
@@ -117,7 +117,7 @@ func (w *walk) dockerLayer(name string) (*layer, error) {
 	return w.met(i.name)
 }
 
-// calledNow is the name of a file in the output. A link keeps its own.
+// calledNow returns the name of a file in the output. A link keeps its name.
 func (w *walk) calledNow(name string) string {
 	if now, there := w.replaced[path.Clean(name)]; there {
 		return now
@@ -144,8 +144,7 @@ func (w *walk) dockerConfig(name string, met []*layer) error {
 	return err
 }
 
-// layerSources brings up to date where docker says that layers come from: descriptors
-// by diff id.
+// layerSources updates docker's LayerSources, which has a descriptor for each diff id.
 func (w *walk) layerSources(o object, met []*layer) error {
 	if o["LayerSources"] == nil {
 		return nil
@@ -168,7 +167,7 @@ func (w *walk) layerSources(o object, met []*layer) error {
 			return err
 		}
 		delete(sources, string(l.was.diffID))
-		if d.digest != l.was.digest { // of a blob that is elsewhere
+		if d.digest != l.was.digest { // the blob is elsewhere
 			continue
 		}
 		if err := w.point(&d, l.was, l.now); err != nil {
@@ -181,8 +180,8 @@ func (w *walk) layerSources(o object, met []*layer) error {
 	return o.set("LayerSources", sources)
 }
 
-// ArchiveKind tells what kind of image an archive is, "" for none: an archive of an
-// OCI image layout, of what docker or podman save, or of skopeo's dir:.
+// ArchiveKind returns what kind of image archive it is: of an OCI image layout, as saved
+// by docker or podman, or of skopeo's dir:. It returns "" for any other archive.
 func ArchiveKind(a *tarball.Archive) string {
 	switch manifest := a.Top("manifest.json"); {
 	case a.Top("oci-layout") != nil:
@@ -209,8 +208,8 @@ func readSection(s sized) []byte {
 	return text[:n]
 }
 
-// manifestKind tells by manifest.json. Spelling and case are not looked at closely:
-// whatever might be an image is one.
+// manifestKind recognises the kind by manifest.json. It ignores case, so that everything
+// that might be an image counts as one.
 func manifestKind(s sized) string {
 	var images []map[string]any
 	var manifest map[string]any
@@ -233,8 +232,8 @@ func hasKey(o map[string]any, name string) bool {
 	return false
 }
 
-// savedKind tells a file of docker's from before 1.10, which has tags with the ids of
-// layers, from any other that is called repositories.
+// savedKind recognises the file "repositories" of docker before 1.10, which has tags with
+// the ids of layers. Other files may have the same name.
 func savedKind(s sized) string {
 	var tags map[string]map[string]string
 	if json.Unmarshal(readSection(s), &tags) == nil && len(tags) > 0 {

@@ -46,7 +46,7 @@ func FuzzDocument(f *testing.F) {
 				t.Fatalf("%q: %+v here, %+v there", text, d, theirs.Layers[i])
 			}
 		}
-		_, _, _, _ = parseConfig(text) // must only not panic
+		_, _, _, _ = parseConfig(text) // must not panic
 	})
 }
 
@@ -58,7 +58,7 @@ func FuzzArchive(f *testing.F) {
 		var seed bytes.Buffer
 		w := tar.NewWriter(&seed)
 		for _, name := range names {
-			_ = w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: 2}) // memory fails at nothing
+			_ = w.WriteHeader(&tar.Header{Name: name, Mode: 0o644, Size: 2}) // writing to memory does not fail
 			_, _ = w.Write([]byte("{}"))
 		}
 		_ = w.Close()

@@ -19,8 +19,8 @@ const maxNesting = 200
 // object is a JSON object of which some keys are known.
 type object map[string]json.RawMessage
 
-// Keys that the readers of images (containers/image, containerd, docker) look for.
-// To encoding/json, which all of them use, "Layers" and "layerſ" are "layers" as well.
+// Keys that the readers of images (containers/image, containerd, docker) look for. They
+// all use encoding/json, which also accepts "Layers" and "layerſ" for "layers".
 var (
 	indexKeys      = []string{"schemaVersion", "mediaType", "artifactType", "config", "layers", "manifests", "subject", "annotations", "blobs", "fsLayers", "history", "signatures"}
 	descriptorKeys = []string{"mediaType", "artifactType", "digest", "size", "urls", "annotations", "data", "platform"}
@@ -30,8 +30,8 @@ var (
 	markerKeys     = []string{"imageLayoutVersion"}
 )
 
-// parseObject reads a document that is one object and means the same to every
-// reader: JSON in UTF-8, no key twice, and no key that differs from one of keys only in
+// parseObject reads a document that is one object and means the same to every reader: it
+// is JSON in UTF-8, has no key twice, and no key that differs from one of keys only in
 // case.
 func parseObject(text []byte, keys []string) (object, error) {
 	if err := checkJSON(text); err != nil {
@@ -40,7 +40,7 @@ func parseObject(text []byte, keys []string) (object, error) {
 	return asObject(text, keys)
 }
 
-// asObject takes a part of a document that was checked.
+// asObject reads a part of a document that was checked.
 func asObject(text json.RawMessage, keys []string) (object, error) {
 	var o object
 	if err := json.Unmarshal(text, &o); err != nil || o == nil {
@@ -49,12 +49,12 @@ func asObject(text json.RawMessage, keys []string) (object, error) {
 	return o, o.checkKeys(keys)
 }
 
-// checkKeys refuses a key that some reader takes for another one.
+// checkKeys refuses a key that some readers take for a known one.
 func (o object) checkKeys(known []string) error {
 	for key := range o {
 		for _, name := range known {
 			if key != name && strings.EqualFold(key, name) {
-				return fmt.Errorf("%w: key %q differs from %q in case alone: some programs take it for the same", ErrFormat, key, name)
+				return fmt.Errorf("%w: key %q differs from %q only in case: some programs treat them as the same key", ErrFormat, key, name)
 			}
 		}
 	}
@@ -113,13 +113,13 @@ func checkKey(dec *json.Decoder, met map[string]bool) error {
 	}
 	key, _ := token.(string)
 	if met[key] {
-		return fmt.Errorf("%w: key %q is there twice", ErrFormat, key)
+		return fmt.Errorf("%w: key %q appears twice", ErrFormat, key)
 	}
 	met[key] = true
 	return nil
 }
 
-// get reads the value of a key into into. Without the key, into stays as it is.
+// get reads the value of a key into into. Without the key, into stays unchanged.
 func (o object) get(key string, into any) error {
 	text, there := o[key]
 	if !there {

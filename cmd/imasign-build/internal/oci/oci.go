@@ -1,19 +1,20 @@
-// Package oci is container images at rest as a row of containers: each of their
-// layers is a tar archive, whose entries get signatures. A Pass opens them one after
-// the other and then goes through the documents, which name what became of them. Images come as an OCI image
-// layout directory, as an archive of one (oci-archive) or as what `docker save` and
-// `podman save` write (docker-archive); they are written as they came. The layers
-// are pkg/tarball's. This package keeps digests, sizes and diff ids of configs,
-// manifests and indexes in agreement, takes away annotations that describe the bytes
-// of a blob which changed, and leaves everything else in these documents as it was,
-// known here or not.
+// Package oci signs the layers of stored container images. Each layer is a tar archive,
+// and one container for package operate. A Pass opens the layers in turn and then
+// rewrites the documents that name them.
 //
-// Content decides, not what a document says about itself: a manifest one of whose
-// layers is a tar archive is an image, whatever its media types, annotations, subject
-// or config are. Documents that two readers could read differently are refused.
+// An image is a directory with an OCI image layout, an archive of one (oci-archive), or
+// an archive by `docker save` or `podman save` (docker-archive). The output is of the
+// same kind. pkg/tarball reads and writes the layers. This package updates the digests,
+// sizes and diff ids in configs, manifests and indexes. It removes annotations that
+// describe the bytes of a changed blob, and keeps everything else in these documents,
+// including keys that it does not know.
 //
-// A rewritten image is another image: signatures and attestations of the old one
-// leave the index, and are named. Registries are not spoken to.
+// Content decides, not what a document says about itself: a manifest with a layer that is
+// a tar archive is an image, whatever its media types, annotations, subject or config
+// are. Documents that two readers could read differently are refused.
+//
+// A rewritten image is another image. Signatures and attestations of the old image are
+// removed from the index, and reported. This package does not contact registries.
 //
 // Formats: OCI image-spec 1.1 (image-layout.md, manifest.md, image-index.md,
 // config.md); moby image/spec v1.2 for manifest.json.
@@ -36,17 +37,17 @@ var (
 	// ErrFormat means that the input is not an image layout, that its parts do not agree
 	// with the digests and sizes that name them, or that it can be read in two ways.
 	ErrFormat = errors.New("not a valid OCI image layout")
-	// ErrUnsupported means a layer that cannot be signed: encrypted, no tar archive,
-	// or not in the layout.
+	// ErrUnsupported means a layer that cannot be signed: it is encrypted, is not a tar
+	// archive, or is not in the layout.
 	ErrUnsupported = errors.New("cannot be signed")
-	// ErrExists means that the output is there already.
+	// ErrExists means that the output exists already.
 	ErrExists = errors.New("exists already and is not overwritten")
 	// ErrSpool means that a layer could not be kept in a temporary file.
 	ErrSpool = errors.New("spool")
 )
 
-// Limits of documents, which are held in memory, of indexes in indexes, and of
-// manifests that refer to manifests.
+// Limits of the size of documents, which are held in memory, of nested indexes, and of
+// chains of manifests that refer to manifests.
 const (
 	maxDocument = 8 << 20
 	maxDepth    = 8
@@ -55,15 +56,15 @@ const (
 
 // Options of Open.
 type Options struct {
-	// Archive is how layers are read; whiteouts are told from files in any case.
+	// Archive says how layers are read. Whiteouts are always recognised.
 	Archive tarball.Options
-	// Jobs is how many goroutines compress; zero stands for one a core.
+	// Jobs is how many goroutines compress; zero means one for each core.
 	Jobs int
 	// Observe gets progress and warnings, from any goroutine.
 	Observe signing.Observer
 }
 
-// Layout is the images in a directory or an archive, which is only read.
+// Layout is a directory or archive of images. It is only read.
 type Layout struct {
 	*store
 	opts   Options
@@ -85,8 +86,8 @@ func Open(dir string, o Options) (*Layout, error) {
 	return newLayout(s, o)
 }
 
-// OpenArchive opens an archive of images, called name in errors, which is read as
-// tarball.Open does. The caller closes in, after the Layout.
+// OpenArchive opens an archive of images, and reads it like tarball.Open. Errors call it
+// name. The caller closes in, after the Layout.
 func OpenArchive(ctx context.Context, in io.Reader, name string, o Options) (*Layout, error) {
 	o.Archive.Observe = o.Observe
 	s, err := openArchive(ctx, in, name, o.Archive)
@@ -114,7 +115,7 @@ func (l *Layout) check() error {
 	_, legacy := l.items["repositories"]
 	switch {
 	case !l.oci && !l.docker && legacy:
-		return fmt.Errorf("%w: an archive of images from before docker 1.10: docker load it and save it anew", ErrFormat)
+		return fmt.Errorf("%w: an archive of images from before docker 1.10: load it with docker and save it again", ErrFormat)
 	case !l.oci && !l.docker:
 		return fmt.Errorf("%w: it has neither oci-layout with index.json nor docker's manifest.json", ErrFormat)
 	}
@@ -134,7 +135,7 @@ func (l *Layout) check() error {
 	return nil
 }
 
-// asFormat makes any error about a part of the layout one about its format.
+// asFormat makes an error wrap ErrFormat.
 func asFormat(err error) error {
 	if err == nil || errors.Is(err, ErrFormat) {
 		return err
@@ -142,10 +143,10 @@ func asFormat(err error) error {
 	return fmt.Errorf("%w: %w", ErrFormat, err)
 }
 
-// Close lets go of the directory or the archive.
+// Close closes the directory, or frees what reading the archive took.
 func (l *Layout) Close() error { return l.store.Close() }
 
-// Compression is how an archive was compressed, compress.None for a directory.
+// Compression returns how the archive is compressed, compress.None for a directory.
 func (l *Layout) Compression() compress.Format {
 	if l.archive == nil {
 		return compress.None
@@ -153,11 +154,11 @@ func (l *Layout) Compression() compress.Format {
 	return compress.Format(l.archive.Compression())
 }
 
-// LeftOut is what the last Pass took away because it described bytes that
-// changed, and how often: annotations by their keys, "data" and "urls" of descriptors.
+// LeftOut returns what the last Pass removed because it described bytes that changed, and
+// how often: the keys of annotations, and "data" and "urls" of descriptors.
 func (l *Layout) LeftOut() map[string]int { return l.leftOut }
 
-// layer is a layer that was met, and what became of it.
+// layer is a layer that was opened, and what it became.
 type layer struct {
 	name      string // of its file
 	was, now  rewritten
@@ -172,8 +173,8 @@ type rewritten struct {
 	diffID digest // of a layer: of its decompressed content
 }
 
-// diffID is the digest of a layer's content, which that of an uncompressed blob
-// says already.
+// diffID returns the digest of a layer's decompressed content. For an uncompressed layer
+// this is the digest of the blob.
 func diffID(ctx context.Context, a *tarball.Archive, blob digest) (digest, error) {
 	if compress.Format(a.Compression()) == compress.None && blob.hash().Size() == sha256.Size {
 		return blob, nil

@@ -50,7 +50,7 @@ func signed(t *testing.T, in string, o oci.Options) (string, error) {
 	return out, rewrite(t, images, out, engine.Plan)
 }
 
-// rewrite writes the images anew with what the plans attach.
+// rewrite writes the images with the values that the plans attach.
 func rewrite(t *testing.T, images *oci.Layout, out string, plan func(context.Context, signing.Source) (*signing.Plan, error)) error {
 	t.Helper()
 	pass, err := images.Rewrite(out)
@@ -93,8 +93,8 @@ func look(images *oci.Layout) error {
 	return goThrough(context.Background(), images.Look(), func(*oci.Layer) error { return nil })
 }
 
-// TestIndexesInIndexes rewrites images for several platforms below an index of
-// their own; go-containerregistry finds every digest, size and diff id right.
+// TestIndexesInIndexes rewrites images for several platforms below a nested index, and
+// checks every digest, size and diff id with go-containerregistry.
 func TestIndexesInIndexes(t *testing.T) {
 	in := filepath.Join(t.TempDir(), "in")
 	path := writeLayout(in, image("usr/bin/alone"))
@@ -126,8 +126,8 @@ func TestIndexesInIndexes(t *testing.T) {
 	}
 }
 
-// TestOrderOfAnArchive: the documents of each image stand behind its layers and before
-// those of the next.
+// TestOrderOfAnArchive checks that the documents of each image follow its layers and
+// precede the layers of the next image.
 func TestOrderOfAnArchive(t *testing.T) {
 	in := filepath.Join(t.TempDir(), "in")
 	one, two := image("usr/bin/one"), image("usr/bin/two")
@@ -170,14 +170,14 @@ func TestOrderOfAnArchive(t *testing.T) {
 		want = append(want, layer.Hex, config.Hex, "")
 	}
 	if len(got) == len(want) {
-		got[2], got[5] = "", "" // the manifests, which are formatted anew
+		got[2], got[5] = "", "" // the manifests, which are formatted differently
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got %q\nwant %q", got, want)
 	}
 }
 
-// TestUnknownKeysStay edits what it knows and keeps the rest.
+// TestUnknownKeysStay checks that a rewrite keeps keys that it does not know.
 func TestUnknownKeysStay(t *testing.T) {
 	in := filepath.Join(t.TempDir(), "in")
 	path := writeLayout(in, image("usr/bin/a"))

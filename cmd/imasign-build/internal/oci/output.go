@@ -17,17 +17,17 @@ import (
 	"github.com/imasign/imasign-build/internal/input"
 )
 
-// output is the new layout in the making. Names are those of items.
+// output writes the new layout. Names are those of items.
 type output interface {
-	// put writes a file with size bytes of content; owner and times are like those of
-	// an item, nil for none.
+	// put writes a file with size bytes of content. It gets the owner and times of the
+	// item like, unless like is nil.
 	put(name string, like *item, size int64, content io.Reader) error
-	// temporary is a file for a blob in the making, which adopt makes the file called
-	// name or drop gives up.
+	// temporary returns a file to write a blob to. Then adopt gives it a name, or drop
+	// discards it.
 	temporary() (*os.File, error)
 	adopt(f *os.File, name string, like *item, size int64) error
 	drop(f *os.File)
-	// special writes a directory or a link, as it was but for where it leads.
+	// special writes a directory, or a link with a new target.
 	special(i *item, target string) error
 	has(name string) bool
 }
@@ -85,7 +85,7 @@ func (o *dirOutput) adopt(f *os.File, name string, _ *item, _ int64) error {
 	return errors.Join(os.Rename(f.Name(), o.path(name)), f.Close())
 }
 
-// drop leaves the file to the directory, which goes with it.
+// drop leaves the file in the directory, which is removed later.
 func (o *dirOutput) drop(f *os.File) { _ = f.Close() }
 
 func (o *dirOutput) special(i *item, target string) error {
@@ -109,7 +109,7 @@ func (o *dirOutput) publish() error {
 		return fmt.Errorf("write %s: %w", o.target, err)
 	}
 	err = unix.Renameat2(unix.AT_FDCWD, o.dir, unix.AT_FDCWD, o.target, unix.RENAME_NOREPLACE)
-	if errors.Is(err, unix.EINVAL) { // a file system without that flag: an empty directory is all that a rename replaces
+	if errors.Is(err, unix.EINVAL) { // a file system without this flag; a rename replaces nothing but an empty directory
 		err = os.Rename(o.dir, o.target)
 	}
 	if errors.Is(err, os.ErrExist) {
@@ -130,7 +130,7 @@ func (o *dirOutput) discard() error {
 	return os.RemoveAll(o.dir)
 }
 
-// tarOutput is an archive that is written from its beginning to its end.
+// tarOutput writes an archive from its beginning to its end.
 type tarOutput struct {
 	w       *tar.Writer
 	written map[string]bool
@@ -175,7 +175,7 @@ func (o *tarOutput) put(name string, like *item, size int64, content io.Reader) 
 	return err
 }
 
-// temporary is a file without a name, so that no ending of the process leaves it.
+// temporary returns a file without a name, so that nothing is left however the process ends.
 func (o *tarOutput) temporary() (*os.File, error) {
 	f, err := input.Spool("")
 	if err != nil {

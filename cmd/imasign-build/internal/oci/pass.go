@@ -17,9 +17,9 @@ type Pass struct {
 	walk             *walk
 	publish, discard func() error
 
-	docs    documents // once they are gone through
+	docs    documents // set when all documents are written
 	docsErr error
-	goOn    func() (struct{}, bool) // through the documents, as far as layers are there; nil where nothing is written
+	goOn    func() (struct{}, bool) // continues with the documents as far as their layers are written; nil if nothing is written
 	stop    func()
 }
 
@@ -28,14 +28,14 @@ func newPass(w *walk) *Pass {
 	return &Pass{walk: w, publish: nothing, discard: nothing}
 }
 
-// Look is a pass that only reads: changes of its layers have nothing to commit, and
-// Finish checks that the documents agree with the layers.
+// Look returns a pass that only reads. Committing its layers does nothing, and Finish
+// checks that the documents agree with the layers.
 func (l *Layout) Look() *Pass { return newPass(newWalk(l, nil)) }
 
-// Rewrite is a pass that writes the layout anew, to a directory that does not exist yet,
-// with what is committed. The directory appears with Finish, whole or not at all. Layers
-// to which nothing is attached keep their bytes, and images that have only such layers
-// keep their digests. Everything that is not replaced is copied.
+// Rewrite returns a pass that writes the layout, with the committed changes, to a new
+// directory. The directory must not exist. It appears with Finish, complete or not at
+// all. Layers to which nothing is attached keep their bytes, and images that have only
+// such layers keep their digests. Everything that is not replaced is copied.
 func (l *Layout) Rewrite(dir string) (*Pass, error) {
 	out, err := newDirOutput(dir)
 	if err != nil {
@@ -46,8 +46,8 @@ func (l *Layout) Rewrite(dir string) (*Pass, error) {
 	return p, nil
 }
 
-// RewriteArchive is Rewrite into an archive, which is not compressed. Without Finish,
-// what was written is of no use.
+// RewriteArchive is like Rewrite, but writes an uncompressed archive to to. Without
+// Finish the archive is incomplete.
 func (l *Layout) RewriteArchive(to io.Writer) *Pass {
 	out := newTarOutput(to, l.store)
 	p := newPass(newWalk(l, out))
@@ -61,7 +61,7 @@ type Place struct {
 	descriptor *descriptor
 }
 
-// String is what errors call the layer.
+// String returns the layer's name for errors.
 func (p Place) String() string {
 	if p.descriptor != nil {
 		return "layer " + string(p.descriptor.digest)
@@ -103,8 +103,8 @@ func (p *Pass) Layers(ctx context.Context) ([]Place, error) {
 	return w.places, p.write(ctx)
 }
 
-// write begins to go through the documents, in step with the layers: an archive has each
-// manifest behind its layers and before those of the next.
+// write begins to write the documents in step with the layers: in an archive, each
+// manifest follows its layers and precedes those of the next.
 func (p *Pass) write(ctx context.Context) error {
 	w := p.walk
 	p.goOn, p.stop = iter.Pull(func(yield func(struct{}) bool) {
@@ -115,7 +115,7 @@ func (p *Pass) write(ctx context.Context) error {
 	return p.docsErr
 }
 
-// commit writes a layer, and the documents that follow it.
+// commit writes a layer, and the documents whose layers are then complete.
 func (p *Pass) commit(ctx context.Context, l *Layer, plan *signing.Plan) error {
 	if err := p.walk.rewriteLayer(ctx, l.met, l.Archive, plan); err != nil {
 		return err
@@ -129,8 +129,8 @@ func (p *Pass) commit(ctx context.Context, l *Layer, plan *signing.Plan) error {
 type Layer struct {
 	*tarball.Archive
 
-	// Digest is what the layer goes by. One that has none, in a docker-archive, goes by
-	// that of its decompressed content.
+	// Digest identifies the layer. A layer of a docker-archive that has no digest is
+	// identified by that of its decompressed content.
 	Digest string
 
 	pass *Pass
@@ -139,8 +139,8 @@ type Layer struct {
 	met  *layer
 }
 
-// Open opens a layer, after its blob was found to be what its descriptor says, if it has
-// one.
+// Open opens a layer. If the layer has a descriptor, Open first checks the blob against
+// it.
 func (p *Pass) Open(ctx context.Context, at Place) (*Layer, error) {
 	b, err := p.walk.open(at.name)
 	if err != nil {
@@ -180,7 +180,7 @@ func (l *Layer) read(ctx context.Context, at Place) (err error) {
 	return nil
 }
 
-// Prepare is for a change that writes the blob, as it was compressed.
+// Prepare returns the change that writes the blob, compressed as before.
 func (l *Layer) Prepare(_ context.Context, plan *signing.Plan) (*signing.Change, error) {
 	change := &signing.Change{Any: plan.Counts().Pending() > 0}
 	if l.walk.out != nil {
@@ -189,7 +189,7 @@ func (l *Layer) Prepare(_ context.Context, plan *signing.Plan) (*signing.Change,
 	return change, nil
 }
 
-// Close lets go of the layer.
+// Close closes the layer.
 func (l *Layer) Close() error {
 	err := l.blob.Close()
 	if l.Archive != nil {
@@ -198,8 +198,8 @@ func (l *Layer) Close() error {
 	return err
 }
 
-// Finish goes through the documents, brings them up to date with what became of the
-// layers, and publishes the layout. Every layer was opened before.
+// Finish updates the documents to the new layers, and publishes the layout. Every layer
+// must have been opened before.
 func (p *Pass) Finish(ctx context.Context) error {
 	w := p.walk
 	if w.out == nil {
@@ -207,7 +207,7 @@ func (p *Pass) Finish(ctx context.Context) error {
 		return err
 	}
 	for more := true; more; {
-		w.wait = nil // no further layer comes
+		w.wait = nil // there are no further layers
 		_, more = p.goOn()
 	}
 	d, err := p.docs, p.docsErr

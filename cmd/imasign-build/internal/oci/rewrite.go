@@ -14,8 +14,8 @@ import (
 	"github.com/imasign/imasign-build/pkg/tarball"
 )
 
-// rest copies what no document names, and the links, which lead to what their
-// targets became.
+// rest copies files that no document names, and writes links to the new names of their
+// targets.
 func (w *walk) rest(ctx context.Context) error {
 	for _, i := range w.order {
 		if w.replaced[i.name] != "" || !i.mode.IsRegular() {
@@ -48,8 +48,7 @@ func (w *walk) copyLink(i *item) error {
 	return w.out.special(i, target)
 }
 
-// rewriteLayer writes a layer as it was compressed, or copies it if nothing
-// changes.
+// rewriteLayer writes a layer, compressed as before, or copies it if nothing changes.
 func (w *walk) rewriteLayer(ctx context.Context, met *layer, a *tarball.Archive, p *signing.Plan) error {
 	if p.Counts().Pending() == 0 {
 		return w.copyFile(ctx, met.name)
@@ -71,14 +70,14 @@ func (w *walk) rewriteLayer(ctx context.Context, met *layer, a *tarball.Archive,
 	if becomes != met.name {
 		w.replaced[met.name] = becomes
 	}
-	if w.out.has(becomes) { // another layer has become the same
+	if w.out.has(becomes) { // another layer became the same blob
 		w.out.drop(f)
 		return nil
 	}
 	return w.out.adopt(f, becomes, i, met.now.size)
 }
 
-// compress writes a layer with what the plan attaches.
+// compress writes a layer with the values that the plan attaches.
 func (w *walk) compress(ctx context.Context, f *os.File, a *tarball.Archive, p *signing.Plan) (now rewritten, err error) {
 	blob, diff, size := sha256.New(), sha256.New(), &counter{}
 	z, err := compress.Archives().Writer(ctx, io.MultiWriter(f, blob, size), compress.Format(a.Compression()), w.opts.Jobs)

@@ -26,15 +26,15 @@ type item struct {
 	name   string // relative and clean
 	mode   fs.FileMode
 	size   int64
-	link   string      // where a link leads, as name is
+	link   string      // a link's target, in the form of name
 	header *tar.Header // of an archive's item
 	offset int64       // of an archive's file in the archive
 }
 
 func (i *item) isLink() bool { return i.link != "" }
 
-// store is the files of a layout: those of a directory or of an archive. Nothing
-// but regular files, directories and links that stay inside is taken.
+// store gives access to the files of a layout, in a directory or an archive. It accepts
+// only regular files, directories, and links that stay inside.
 type store struct {
 	name  string
 	items map[string]*item
@@ -42,7 +42,7 @@ type store struct {
 
 	root    *os.Root         // of a directory
 	archive *tarball.Archive // or an archive
-	above   string           // the directory in it that holds everything, with a slash
+	above   string           // the only directory at its top, with a trailing slash; "" if there is no such directory
 }
 
 func (s *store) Close() error {
@@ -65,7 +65,8 @@ func (s *store) add(i *item) error {
 	return nil
 }
 
-// linkTarget is where a symbolic link at name leads, "" for out of the layout.
+// linkTarget returns the target of a symbolic link at name, "" if it is outside the
+// layout.
 func linkTarget(name, target string) string {
 	joined := path.Join(path.Dir(name), target)
 	if target == "" || path.IsAbs(target) || joined == "." || joined == ".." || strings.HasPrefix(joined, "../") {
@@ -113,8 +114,8 @@ func openArchive(ctx context.Context, in io.Reader, name string, o tarball.Optio
 	return s, nil
 }
 
-// list takes every entry of the archive. Whatever unpacks an archive of an image
-// reads it by archive/tar, or by a descendant.
+// list reads every entry of the archive, with archive/tar: all programs that unpack
+// image archives use it, or code derived from it.
 func (s *store) list(ctx context.Context) error {
 	content := s.archive.Content()
 	for r := tar.NewReader(content); ; {
@@ -142,8 +143,8 @@ func (s *store) list(ctx context.Context) error {
 	return s.enter()
 }
 
-// enter takes the only directory of an archive for its root, where that is what the
-// image is in: some archives are made from outside.
+// enter makes the only directory at the top of an archive its root, if the image is in
+// it: some archives are made from the directory above the layout.
 func (s *store) enter() error {
 	top := ""
 	for _, i := range s.order {
@@ -201,14 +202,15 @@ func (s *store) entry(h *tar.Header, offset int64) error {
 	case twice && met.mode.IsDir() && i.mode.IsDir():
 		return nil
 	case twice:
-		return fmt.Errorf("%s: %w: entry %q is there twice", s.name, ErrFormat, h.Name)
+		return fmt.Errorf("%s: %w: entry %q appears twice", s.name, ErrFormat, h.Name)
 	case h.Format&(tar.FormatPAX|tar.FormatGNU) != 0 && isSparse(h):
 		return fmt.Errorf("%s: %w: entry %q is a sparse file", s.name, ErrFormat, h.Name)
 	}
 	return s.add(i)
 }
 
-// isSparse tells a sparse file, whose content is not as it lies in the archive.
+// isSparse reports whether the entry is a sparse file, whose content is not stored
+// plainly in the archive.
 func isSparse(h *tar.Header) bool {
 	for key := range h.PAXRecords {
 		if strings.HasPrefix(key, "GNU.sparse.") {
@@ -223,7 +225,7 @@ func (s *store) checkParents() error {
 	for _, i := range s.order {
 		for dir := path.Dir(i.name); dir != "."; dir = path.Dir(dir) {
 			if parent, there := s.items[dir]; there && !parent.mode.IsDir() {
-				return fmt.Errorf("%s: %w: entry %q is below %q, which is no directory", s.name, ErrFormat, i.name, dir)
+				return fmt.Errorf("%s: %w: entry %q is below %q, which is not a directory", s.name, ErrFormat, i.name, dir)
 			}
 		}
 	}
@@ -256,7 +258,7 @@ type blob struct {
 	file *os.File // nil for a part of an archive
 }
 
-// reader reads the blob from its start on; tarball.Open knows both kinds.
+// reader returns a reader of the whole blob. tarball.Open accepts both kinds.
 func (b *blob) reader() io.Reader {
 	if b.file != nil {
 		return b.file
@@ -285,8 +287,8 @@ func (b *blob) digest(ctx context.Context) (digest, error) {
 	return digestOf(h), err
 }
 
-// open opens a regular file. Anything else, even if it has replaced the file meanwhile,
-// is an error: open does not wait for it and does not read it.
+// open opens a regular file. Any other kind of file is an error, even if it replaced the
+// file since the listing: open neither waits for it nor reads it.
 func (s *store) open(name string) (*blob, error) {
 	i, err := s.resolve(name)
 	if err != nil {
@@ -327,7 +329,7 @@ func (s *store) text(name string) ([]byte, error) {
 	return text, nil
 }
 
-// unchanged fails when an archive is not what it was when it was opened.
+// unchanged fails if the archive changed since it was opened.
 func (s *store) unchanged() error {
 	if s.archive == nil {
 		return nil

@@ -14,7 +14,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/tarball"
 )
 
-// node is what the survey found out about a blob that an index lists.
+// node describes a blob that an index lists.
 type node struct {
 	kind    kind
 	size    int64
@@ -22,17 +22,17 @@ type node struct {
 	runs    bool   // an image with layers, or an index of one
 }
 
-// kind is what a blob that an index lists is, by its content.
+// kind is the kind of a blob that an index lists, by its content.
 type kind int
 
 const (
-	other    kind = iota // no manifest at all
+	other    kind = iota // not a manifest
 	index                // lists manifests
 	image                // has layers that are tar archives, or none
-	artifact             // has other layers only
+	artifact             // has only other layers
 )
 
-// contents is what a layer's blob is.
+// contents is the kind of a layer's blob.
 type contents int
 
 const (
@@ -41,8 +41,8 @@ const (
 	archive
 )
 
-// embedded judges the content that descriptors embed. Readers check it, or should: a
-// verification does not rely on that. Whatever is written has none that lies.
+// embedded checks the content that descriptors embed. Verification does not rely on
+// readers to check it, and the output never has wrong embedded content.
 func (w *walk) embedded(list ...descriptor) error {
 	for i := range list {
 		switch {
@@ -90,13 +90,13 @@ func (w *walk) manifestOf(ctx context.Context, d *descriptor) (object, error) {
 		return nil, err
 	}
 	if !isDocument(head) {
-		w.warn(string(d.digest), "is no manifest, though an index lists it: it is copied as it is, and nothing in it is signed or verified")
+		w.warn(string(d.digest), "is not a manifest, though an index lists it: it is copied unchanged, and nothing in it is signed or verified")
 		return nil, w.verify(ctx, d)
 	}
 	return w.document(d, indexKeys)
 }
 
-// head is the beginning of a blob.
+// head returns the beginning of a blob.
 func (w *walk) head(d *descriptor) ([]byte, error) {
 	b, err := w.blob(d)
 	if err != nil {
@@ -120,7 +120,7 @@ func (w *walk) blob(d *descriptor) (*blob, error) {
 	return b, err
 }
 
-// verify reads a blob that is not looked into, once.
+// verify checks the digest of a blob that is not parsed, once.
 func (w *walk) verify(ctx context.Context, d *descriptor) error {
 	if size, met := w.sizes[d.digest]; met {
 		return sameSize(d, size)
@@ -151,8 +151,7 @@ func (w *walk) document(d *descriptor, keys []string) (object, error) {
 	return parseObject(text, keys)
 }
 
-// classify tells what a document is by the keys that it has, and surveys what it
-// lists.
+// classify determines what a document is by its keys, and surveys what it lists.
 func (w *walk) classify(ctx context.Context, o object, n *node, depth int) error {
 	_, hasManifests := o["manifests"]
 	_, hasLayers := o["layers"]
@@ -201,7 +200,7 @@ func (w *walk) surveyIndex(ctx context.Context, o object, n *node, depth int) er
 	return nil
 }
 
-// surveyManifest tells an image from an artifact that comes in an image's clothes.
+// surveyManifest distinguishes images from artifacts in the form of an image manifest.
 func (w *walk) surveyManifest(ctx context.Context, o object, n *node) error {
 	layers, err := o.descriptors("layers")
 	if err != nil {
@@ -240,8 +239,8 @@ func (w *walk) surveyManifest(ctx context.Context, o object, n *node) error {
 	return w.judgeMixture(met, isImage)
 }
 
-// warnOfTable warns, in a verification, of a layer that some programs extract by a table
-// of contents, which is not verified.
+// warnOfTable warns during verification of a layer with a table of contents, which some
+// programs extract by. The table is not verified.
 func (w *walk) warnOfTable(d *descriptor) {
 	if !w.opts.Archive.EveryRecord || w.tables[d.digest] {
 		return
@@ -249,7 +248,7 @@ func (w *walk) warnOfTable(d *descriptor) {
 	for _, key := range []string{"io.github.containers.zstd-chunked.manifest-position", "containerd.io/snapshot/stargz/toc.digest"} {
 		if _, there := d.annotations[key]; there {
 			w.tables[d.digest] = true
-			w.warn(string(d.digest), "has a table of contents, to which the annotation "+key+" leads: programs that extract by it are not judged")
+			w.warn(string(d.digest), "has a table of contents (annotation "+key+"), which is not verified: some programs extract files by it")
 			return
 		}
 	}
@@ -266,15 +265,15 @@ func (w *walk) judgeMixture(met map[contents]*descriptor, isImage bool) error {
 	case d == nil:
 		return nil
 	case isImage:
-		return fmt.Errorf("layer %s: %w: it is of type %q and no tar archive", d.digest, ErrUnsupported, d.mediaType)
+		return fmt.Errorf("layer %s: %w: its type is %q and it is no tar archive", d.digest, ErrUnsupported, d.mediaType)
 	case met[opaque] != nil:
-		w.warn(string(d.digest), fmt.Sprintf("of type %q is no tar archive, and its manifest none of an image: it is copied as it is, and nothing in it is signed or verified", d.mediaType))
+		w.warn(string(d.digest), fmt.Sprintf("of type %q is no tar archive, and its manifest is not that of an image: it is copied unchanged, and nothing in it is signed or verified", d.mediaType))
 	}
 	return nil
 }
 
-// contents looks at the beginning of a layer's blob. What its type says about it
-// has to be so.
+// contents determines the kind of a layer's blob from its beginning. The media type must
+// agree.
 func (w *walk) contents(d *descriptor) (contents, error) {
 	if strings.Contains(string(d.mediaType), "+encrypted") {
 		return opaque, fmt.Errorf("%w: it is encrypted (type %q): decrypt the image first", ErrUnsupported, d.mediaType)
@@ -314,9 +313,9 @@ func (w *walk) sniff(d *descriptor) (contents, error) {
 	return opaque, err
 }
 
-// isText tells text, as attestations and SBOMs are (JSON, XML, SPDX's tag-value), from
-// what may be a file system's image: every byte counts, some have their superblock
-// behind a kilobyte of anything. An empty blob is no text.
+// isText distinguishes text, such as attestations and SBOMs (JSON, XML, SPDX's
+// tag-value), from file system images. It checks every byte, because some file systems
+// have their superblock behind a kilobyte of any content. An empty blob is not text.
 func isText(r io.Reader) (bool, error) {
 	isControl := func(c byte) bool { return c < ' ' && c != '\t' && c != '\r' && c != '\n' }
 	any := false
@@ -335,12 +334,12 @@ func isText(r io.Reader) (bool, error) {
 	}
 }
 
-// cosignTag is how cosign and the referrers of a registry without their API name
-// what belongs to an image.
+// cosignTag matches the tags by which cosign names the signatures and attestations of an
+// image, and by which registries without the referrers API name its referrers.
 var cosignTag = regexp.MustCompile(`^(sha256|sha384|sha512)-([0-9a-f]{64,128})(\.(sig|att|sbom))?$`)
 
-// refersTo returns the image that a manifest is a signature or attestation of, ""
-// for none.
+// refersTo returns the digest of the image that a manifest is a signature or attestation
+// of, "" for none.
 func (w *walk) refersTo(d *descriptor) digest {
 	if tag := cosignTag.FindStringSubmatch(d.annotations["org.opencontainers.image.ref.name"]); tag != nil {
 		return digest(tag[1] + ":" + tag[2])

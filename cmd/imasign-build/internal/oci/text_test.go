@@ -9,8 +9,8 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// TestTextLayers copies the text that `cosign attach sbom` puts in an image's clothes,
-// and refuses a file system's image that begins as text does.
+// TestTextLayers checks that the text that `cosign attach sbom` puts in an image manifest
+// is copied, and that a file system image that begins like text is refused.
 func TestTextLayers(t *testing.T) {
 	for text, want := range map[string]error{
 		"SPDXVersion: SPDX-2.2\nDataLicense: CC0-1.0\n":          nil,

@@ -7,24 +7,23 @@ import (
 	"fmt"
 )
 
-// walk goes through all images of a layout, once for each blob. Without out it only
-// looks.
+// walk goes through all images of a layout, and each blob once. Without out it only reads.
 type walk struct {
 	*Layout
 	out  output
-	wait func() bool // for another layer to be written; nil where none comes
+	wait func() bool // waits until another layer is written; nil if there are no more
 
 	top       object // index.json, when it was surveyed
 	places    []Place
 	placed    map[string]bool // files of layers
 	nodes     map[digest]*node
 	sniffed   map[digest]contents
-	sizes     map[digest]int64       // of blobs that are what their digests say
+	sizes     map[digest]int64       // of blobs whose digests were checked
 	layers    map[string]*layer      // by the file's name
-	manifests map[digest]rewritten   // what became of manifests and indexes
+	manifests map[digest]rewritten   // new manifests and indexes
 	ids       map[string]*configIDs  // of configs, by the file's name
-	configs   map[[32]byte]rewritten // what became of configs, by name and new diff ids
-	replaced  map[string]string      // files that became another, by name
+	configs   map[[32]byte]rewritten // new configs, by name and new diff ids
+	replaced  map[string]string      // new names of files, by old name
 	tables    map[digest]bool        // layers with a table of contents
 	removed   map[string]int         // annotations, how often
 	depth     int                    // of manifests that refer to manifests
@@ -40,10 +39,10 @@ func newWalk(l *Layout, out output) *walk {
 
 func (w *walk) warn(path, message string) { w.opts.Observe.Warn(path, message) }
 
-// documents are the files that list the images; nil where there is none.
+// documents are the files that list the images, nil for a file that the layout lacks.
 type documents struct{ index, docker []byte }
 
-// all goes through everything, and returns what the documents became.
+// all goes through everything, and returns the new documents.
 func (w *walk) all(ctx context.Context) (d documents, err error) {
 	if w.oci {
 		if d.index, err = w.index(ctx); err != nil {
@@ -59,7 +58,7 @@ func (w *walk) all(ctx context.Context) (d documents, err error) {
 	return d, w.unchanged()
 }
 
-// surveyTop looks at the layout's own index and all below it.
+// surveyTop surveys the layout's own index and everything below it.
 func (w *walk) surveyTop(ctx context.Context) error {
 	text, err := w.text("index.json")
 	if err != nil {
@@ -87,7 +86,7 @@ func (w *walk) index(ctx context.Context) ([]byte, error) {
 	return json.MarshalIndent(w.top, "", "   ")
 }
 
-// list goes through what an index lists.
+// list goes through the entries of an index.
 func (w *walk) list(ctx context.Context, index object) error {
 	list, err := index.descriptors("manifests")
 	if err != nil {
@@ -109,8 +108,8 @@ func (w *walk) list(ctx context.Context, index object) error {
 	return index.setDescriptors("manifests", kept)
 }
 
-// manifest goes through one entry of an index and has d name what became of it. It is
-// not kept if it is a signature or the like of an image that changed.
+// manifest goes through one entry of an index and makes d name the new blob. The entry is
+// not kept if it is a signature, attestation or the like of an image that changed.
 func (w *walk) manifest(ctx context.Context, d *descriptor) (keep bool, err error) {
 	n := w.nodes[d.digest]
 	to := w.refersTo(d)
@@ -120,7 +119,7 @@ func (w *walk) manifest(ctx context.Context, d *descriptor) (keep bool, err erro
 	}
 	if changed && !n.runs {
 		if w.out != nil {
-			w.warn(string(d.digest), fmt.Sprintf("is a signature, attestation or the like of %s, which is now %s: it is left out of the index; make it anew", to, now.digest))
+			w.warn(string(d.digest), fmt.Sprintf("is a signature, attestation or the like of %s, which is now %s: it is left out of the index; make a new one", to, now.digest))
 		}
 		return false, nil
 	}
@@ -141,7 +140,7 @@ func (w *walk) manifest(ctx context.Context, d *descriptor) (keep bool, err erro
 	return true, w.point(d, was, became)
 }
 
-// target is what became of the image that something refers to.
+// target returns the new digest of an image that something refers to.
 func (w *walk) target(ctx context.Context, to digest) (now rewritten, changed bool, err error) {
 	n, there := w.nodes[to]
 	if !there || w.out == nil {
@@ -186,7 +185,7 @@ func (w *walk) rewriteManifest(ctx context.Context, d *descriptor, n *node) (rew
 	return w.put(ctx, d, before, o)
 }
 
-// image goes through a manifest's layers and brings its config up to date.
+// image goes through a manifest's layers and updates its config.
 func (w *walk) image(ctx context.Context, manifest object, n *node) error {
 	layers, err := manifest.descriptors("layers")
 	if err != nil {
@@ -216,7 +215,7 @@ func (w *walk) image(ctx context.Context, manifest object, n *node) error {
 	return firstError(err, w.subject(ctx, manifest), w.afterLayers(manifest, met))
 }
 
-// afterLayers takes away what a manifest says about layers that changed.
+// afterLayers removes what a manifest says about layers that changed.
 func (w *walk) afterLayers(manifest object, met []*layer) error {
 	for _, l := range met {
 		if l != nil && l.isChanged {
@@ -226,7 +225,7 @@ func (w *walk) afterLayers(manifest object, met []*layer) error {
 	return nil
 }
 
-// subject has an image refer to what became of the image that it refers to.
+// subject makes an image refer to the new digest of its subject.
 func (w *walk) subject(ctx context.Context, manifest object) error {
 	d, there, err := manifest.one("subject")
 	if err != nil || !there {
@@ -239,8 +238,8 @@ func (w *walk) subject(ctx context.Context, manifest object) error {
 	return firstError(err, manifest.set("subject", d.object))
 }
 
-// ociLayer has d name what became of a layer. Blobs that are no tar archives stay; they
-// have no layer.
+// ociLayer makes d name the new blob of a layer. Blobs that are not tar archives stay
+// unchanged, and ociLayer returns no layer for them.
 func (w *walk) ociLayer(ctx context.Context, d *descriptor) (*layer, error) {
 	if w.sniffed[d.digest] != archive {
 		return nil, w.copyBlob(ctx, d)
@@ -258,7 +257,7 @@ func (w *walk) ociLayer(ctx context.Context, d *descriptor) (*layer, error) {
 	return met, w.point(d, met.was, met.now)
 }
 
-// met is the layer in a file, which is waited for.
+// met returns the layer in a file, and waits until it is written.
 func (w *walk) met(name string) (*layer, error) {
 	for {
 		met, there := w.layers[name]

@@ -1,5 +1,5 @@
 // Package repo signs all packages of RPM repositories and updates the metadata, so packages
-// and metadata agree at every moment. [Refresh] makes only the metadata anew, and [Verify]
+// and metadata agree at every moment. [Refresh] regenerates only the metadata, and [Verify]
 // checks that it agrees with the packages. A directory can be a repository or have several
 // below it.
 //

@@ -34,7 +34,7 @@ var (
 // Warnings of a run.
 const (
 	// InPlace is about the whole run.
-	InPlace = "the repository is changed in place: until the metadata is made anew, packages differ from it, and clients fail"
+	InPlace = "the repository is changed in place: until the metadata is regenerated, packages differ from it, and clients fail"
 	// SignatureLeftOut follows the name of a repomd.xml.asc.
 	SignatureLeftOut = "belongs to the old metadata and is left out; clients with repo_gpgcheck=1 refuse the repository without it"
 )

@@ -60,7 +60,7 @@ func (m *making) followOne(ctx context.Context, kept []metadata, d metadata, old
 	case kind == byChecksum && len(has.old) > 0:
 		return m.rewrite(ctx, d, copyOf(kept, d), old)
 	case len(has.old) > 0:
-		m.warn(fmt.Sprintf("%s metadata has old checksums of packages (%d) and is kept unchanged, because this program does not know this type: make it anew", d.Type, len(has.old)))
+		m.warn(fmt.Sprintf("%s metadata has old checksums of packages (%d) and is kept unchanged, because this program does not know this type: regenerate it", d.Type, len(has.old)))
 	case kind == unknown:
 		m.warn(fmt.Sprintf("%s metadata is kept unchanged, because this program does not know this type; it has no old checksum of a package", d.Type))
 	}

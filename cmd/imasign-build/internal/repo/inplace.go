@@ -8,7 +8,7 @@ import (
 	"path/filepath"
 )
 
-// Refresh makes the metadata of repositories anew from the packages that exist, for example
+// Refresh regenerates the metadata of repositories from the packages that exist, for example
 // after they were signed in place or elsewhere. It changes no package, and reuses nothing
 // that the old metadata says about packages. The metadata of each repository is exchanged
 // in one step.
@@ -36,7 +36,7 @@ func (r *task) refresh(ctx context.Context) error {
 	})
 }
 
-// inPlace signs the packages in place and makes the metadata anew.
+// inPlace signs the packages in place and regenerates the metadata.
 func (r *task) inPlace(ctx context.Context, s *site) error {
 	if err := r.decide(s); err != nil {
 		return err

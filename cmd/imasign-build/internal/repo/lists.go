@@ -37,7 +37,7 @@ func (r *task) warnAboutLists(s *site) error {
 			return err
 		}
 		if n := len(has.old) + len(has.gone); n > 0 {
-			r.warn(fmt.Sprintf("%s has old checksums of packages or metadata (%d) and is kept unchanged: make it anew", filepath.Join(r.given, i.rel), n))
+			r.warn(fmt.Sprintf("%s has old checksums of packages or metadata (%d) and is kept unchanged: regenerate it", filepath.Join(r.given, i.rel), n))
 		}
 	}
 	return nil

@@ -205,7 +205,7 @@ func (r *task) unchanged(ctx context.Context, s *site) error {
 	for _, p := range s.repositories {
 		text, err := readBounded(repomdPath(filepath.Join(r.Dir, p.rel)))
 		if err == nil && !bytes.Equal(text, p.text) {
-			what = append(what, filepath.Join(p.rel, metadataDir, "repomd.xml")+" was made anew")
+			what = append(what, filepath.Join(p.rel, metadataDir, "repomd.xml")+" was regenerated")
 		}
 	}
 	if there, err := filepath.EvalSymlinks(r.given); err == nil {

@@ -28,15 +28,15 @@ func (c *Counts) Add(n signing.Counts) {
 	c.Stripped, c.Rehashed, c.Forced, c.Links = c.sum.Stripped, c.sum.Rehashed, c.sum.Forced, c.sum.Links
 }
 
-// Done is the number of files that have what was asked for, or would have.
+// Done is the number of files that are in the requested state, or would be after a run.
 func (c *Counts) Done() int64 { return c.Signed + c.Hashed + c.Stripped + c.Unchanged }
 
-// replaced says how many of the new values take the place of another.
+// replaced says how many of the new values replace another value.
 func (c *Counts) replaced() []string {
 	return parts(part{c.Rehashed, "of them over another hash before"}, part{c.Forced, "of them replaced with --force"})
 }
 
-// Change is what became of a tree, an archive, an image or a manifest.
+// Change is the result of changing a tree, an archive, an image or a manifest.
 type Change struct {
 	Head
 	DryRun bool `json:"dry_run,omitempty"`
@@ -48,19 +48,19 @@ type Change struct {
 	Entries            []ChangeEntry  `json:"entries,omitempty"`
 
 	Of string `json:"-"` // what was changed, as the user named it
-	// Records are all entries, of which a verbose report tells.
+	// Records are all entries, for a verbose report.
 	Records iter.Seq2[signing.Record, error] `json:"-"`
 }
 
-// ChangeEntry is what became of one file.
+// ChangeEntry is the result for one file.
 type ChangeEntry struct {
 	Path
 	Status string `json:"status"`
 	Reason string `json:"reason,omitempty"`
 }
 
-// List adds what became of the entries of one of several containers, each path with a
-// prefix.
+// List adds the results for the entries of one of several containers, with a prefix
+// before each path.
 func (c *Change) List(prefix string, records iter.Seq2[signing.Record, error]) error {
 	for r, err := range records {
 		if err != nil {
@@ -106,7 +106,7 @@ func (c *Change) text(p *printer) {
 	p.summary(false, "%s: %s; %s in %.1f s%s\n", c.Of, join(done, "nothing to do"), Size(c.Bytes), c.Seconds, key)
 }
 
-// Manifest is what became of a manifest that was signed.
+// Manifest is the result of signing a manifest.
 type Manifest struct{ Change }
 
 func (m *Manifest) text(p *printer) {

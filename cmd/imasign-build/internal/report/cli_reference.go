@@ -48,7 +48,8 @@ type field struct {
 	below     []field // of the object, or of an array's objects
 }
 
-// fields returns those of a struct in the order of JSON, with those of embedded ones.
+// fields returns the fields of a struct in the order of JSON, including those of embedded
+// structs.
 func fields(t reflect.Type) (list []field) {
 	for i := range t.NumField() {
 		f := t.Field(i)
@@ -64,7 +65,7 @@ func fields(t reflect.Type) (list []field) {
 	return list
 }
 
-// typeOf is a type of Go as JSON has it.
+// typeOf returns the JSON type of a Go type, and the fields of an object.
 func typeOf(t reflect.Type) (string, []field) {
 	switch {
 	case t == reflect.TypeFor[time.Time](), t == reflect.TypeFor[[]byte](), t.Kind() == reflect.String:
@@ -84,7 +85,7 @@ func typeOf(t reflect.Type) (string, []field) {
 	return "number", nil
 }
 
-// each calls visit for every field, and those below it.
+// each calls visit for every field, and for the fields below it.
 func each(list []field, visit func(field)) {
 	for _, f := range list {
 		visit(f)
@@ -92,10 +93,10 @@ func each(list []field, visit func(field)) {
 	}
 }
 
-// Reference is what docs/cli.md says about JSON documents.
+// Reference returns the part of docs/cli.md about JSON documents.
 func Reference() string {
 	w := new(strings.Builder)
-	fmt.Fprint(w, "\n## JSON documents\n\nWith `--json` a command prints one document on standard output. A name means the same and has the\nsame type in all of them; those in italics are left out where they would be empty. Every document\ncan have `error`, and `path_b64` instead of `path`, which is the path in base64 where it is not UTF-8.\n")
+	fmt.Fprint(w, "\n## JSON documents\n\nWith `--json` a command prints one document on standard output. A name has the same meaning\nand type in all documents. Names in italics are left out if they are empty. Every document can\nhave `error`. If a path is not UTF-8, `path_b64` has it in base64, instead of `path`.\n")
 	types := map[string]string{}
 	for _, k := range Kinds() {
 		all := fields(reflect.TypeOf(k.Document).Elem())
@@ -110,7 +111,7 @@ func Reference() string {
 		})
 	}
 	fmt.Fprintf(w, "\n### Errors\n\n`error`: %s\n\n", nameAll(fields(reflect.TypeFor[Error]())))
-	fmt.Fprint(w, "A command that fails prints `command` and `error`, or the document that it had so far with `error`\nin it. The exit code is the same as without `--json`, and so is standard error. `kind` is one of\n\n")
+	fmt.Fprint(w, "A command that fails prints `command` and `error`, or its document so far, with `error`. The exit code is the same as without `--json`, and so is standard error. `kind` is one of\n\n")
 	for _, k := range ErrorKinds() {
 		fmt.Fprintf(w, "- `%s`: %s\n", k[0], k[1])
 	}
@@ -125,7 +126,7 @@ func Reference() string {
 func nameAll(list []field) string {
 	var names []string
 	for _, f := range list {
-		if f.name == "error" || f.name == "path_b64" { // said once
+		if f.name == "error" || f.name == "path_b64" { // explained once, above
 			continue
 		}
 		name := "`" + f.name + "`"
@@ -141,20 +142,20 @@ func nameAll(list []field) string {
 func ErrorKinds() [][2]string {
 	return [][2]string{
 		{"usage", "the command line is wrong (exit code 2)"},
-		{"interrupted", "by a signal"},
-		{"not_found", "a file, directory, key or device is not there"},
-		{"exists", "the place for the output is taken"},
+		{"interrupted", "a signal ended the command"},
+		{"not_found", "a file, directory, key or device does not exist"},
+		{"exists", "the output exists already"},
 		{"permission", "the system does not permit it, or the file system is read-only"},
 		{"io", "the system failed to read or write"},
-		{"passphrase", "a passphrase or PIN is missing or wrong, or no longer taken"},
+		{"passphrase", "a passphrase or PIN is missing or wrong, or the device no longer accepts one"},
 		{"key", "the key or certificate is not the right one, or may not be used for this"},
-		{"refused", "it is not done without a decision; the message says which flag makes it, if any does"},
-		{"mismatch", "something is not what a manifest, a digest or another file says"},
-		{"malformed", "the input is damaged, or something else than what it should be"},
+		{"refused", "the command needs a decision; the message names the flag for it, if there is one"},
+		{"mismatch", "something does not match a manifest, a digest or another file"},
+		{"malformed", "the input is damaged or of the wrong kind"},
 		{"too_large", "the input, or what it unpacks to, is larger than allowed"},
 		{"unsupported", "this program, the file system or the device cannot do it"},
-		{"busy", "another run is at work on the same files"},
-		{"changed", "the input changed meanwhile"},
+		{"busy", "another run is working on the same files"},
+		{"changed", "the input changed during the run"},
 		{"failed", "anything else"},
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestANameMeansOneThing: every name of a document is explained, and of one type.
+// TestANameMeansOneThing checks that every name is explained and has one type.
 func TestANameMeansOneThing(t *testing.T) {
 	types := map[string]string{}
 	check := func(document any) {
@@ -33,7 +33,7 @@ func TestANameMeansOneThing(t *testing.T) {
 	}
 }
 
-// TestEveryDocumentHasItsCommand and begins with it.
+// TestEveryDocumentHasItsCommand checks that every document begins with the command.
 func TestEveryDocumentHasItsCommand(t *testing.T) {
 	for _, k := range Kinds() {
 		if all := fields(reflect.TypeOf(k.Document).Elem()); all[0].name != "command" || all[0].optional {

@@ -9,10 +9,10 @@ import (
 	"github.com/imasign/imasign-build/internal/quote"
 )
 
-// Finding is something about a certificate, a policy or a repository that is wrong, or
-// worth knowing.
+// Finding says what is wrong, or worth knowing, about a certificate, a policy or a
+// repository.
 type Finding struct {
-	Path              // of the file, where several are judged
+	Path              // of the file, if several are checked
 	Paths    []string `json:"paths,omitempty"`
 	Severity string   `json:"severity"` // "refuse", "error", "warn", "note"
 	Rule     string   `json:"rule"`
@@ -26,7 +26,7 @@ type Finding struct {
 	Also string `json:"-"` // further lines, for people
 }
 
-// place is where a finding is, as editors understand it.
+// place returns the position of a finding in the form that editors understand.
 func (f *Finding) place(name string) string {
 	switch {
 	case f.Line == 0:
@@ -37,7 +37,7 @@ func (f *Finding) place(name string) string {
 	return fmt.Sprintf("%s:%d:%d", quote.Name(name), f.Line, f.Column)
 }
 
-// files are the files that a finding is about.
+// files names the files that a finding is about.
 func (f *Finding) files() string {
 	if len(f.Paths) == 0 {
 		return f.name()
@@ -49,7 +49,7 @@ func (f *Finding) files() string {
 	return strings.Join(quoted, ", ")
 }
 
-// which names a finding's certificates, the first of many.
+// which names a finding's certificates, or the first few of many.
 func (f *Finding) which() string {
 	const most = 12
 	var numbers []string
@@ -78,7 +78,7 @@ func severe(findings []Finding, severity string) (n int) {
 	return n
 }
 
-// KeyCheck is what a kernel would say of certificates.
+// KeyCheck is how a kernel would judge certificates.
 type KeyCheck struct {
 	Head
 	Kernel   string    `json:"kernel"`
@@ -87,8 +87,8 @@ type KeyCheck struct {
 	Of string `json:"-"` // the file
 }
 
-// Add adds a finding about a certificate, by its number, 0 if there is only one. A finding
-// that an earlier certificate has as well becomes one about both.
+// Add adds a finding about a certificate. number is 0 if the file has only one. Equal
+// findings about several certificates are merged.
 func (k *KeyCheck) Add(number int, f Finding) {
 	alike := func(o Finding) bool {
 		return o.Severity == f.Severity && o.Rule == f.Rule && o.Detail == f.Detail && o.Certificates != nil
@@ -124,7 +124,7 @@ func (k *KeyCheck) text(p *printer) {
 	p.summary(k.Refused(), "%s: kernel %s %s it\n", k.Of, k.Kernel, verdict)
 }
 
-// PolicyCheck is what a kernel would say of a policy.
+// PolicyCheck is how a kernel would judge a policy.
 type PolicyCheck struct {
 	Head
 	Path               // of the policy

@@ -2,14 +2,14 @@ package report
 
 import "strings"
 
-// Keys are certificates and keys that were looked at.
+// Keys describes certificates and keys.
 type Keys struct {
 	Head
 	Keys []Key `json:"keys"`
 }
 
-// Key is a certificate or a private key; what only certificates have is left out of a
-// key's.
+// Key is a certificate or a private key. A private key has no values in the fields that
+// only certificates have.
 type Key struct {
 	Kind         string `json:"kind"` // "certificate" or "private key"
 	Algorithm    string `json:"algorithm"`

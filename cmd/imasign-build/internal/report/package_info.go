@@ -9,13 +9,13 @@ import (
 	"github.com/imasign/imasign-build/pkg/rpmsign"
 )
 
-// PackageInfos are packages that were looked at.
+// PackageInfos describes packages.
 type PackageInfos struct {
 	Head
 	Packages []PackageInfo `json:"packages"`
 }
 
-// PackageInfo is what the headers of a package hold.
+// PackageInfo is the content of a package's headers.
 type PackageInfo struct {
 	Path
 	Name       string    `json:"name"`
@@ -44,7 +44,7 @@ type PackageInfo struct {
 	Defects    []Defect  `json:"defects"`
 }
 
-// OpenPGP is a signature of a package itself.
+// OpenPGP is an OpenPGP signature of a package.
 type OpenPGP struct {
 	Tag       string    `json:"tag"`
 	KeyID     string    `json:"key_id"`
@@ -71,7 +71,7 @@ func packageInfo(path string, i rpmsign.Info) PackageInfo {
 	}
 }
 
-// list returns a list that is [] in JSON where it is empty, not null.
+// list returns a list that is [] in JSON if it is empty, not null.
 func list(names []string) []string { return append([]string{}, names...) }
 
 func (r *PackageInfos) prepare(bool) error {

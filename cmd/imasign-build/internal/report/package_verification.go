@@ -11,8 +11,8 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// PackageVerification is what was found about packages: the verdicts on their files,
-// and the packages that are wrong themselves.
+// PackageVerification is the result of verifying packages: the verdicts on their files,
+// and what is wrong with the packages themselves.
 type PackageVerification struct {
 	Head
 	Verdicts
@@ -25,28 +25,28 @@ type PackageVerification struct {
 	summaries []packageSummary
 }
 
-// PackageVerdict is what was found about a file of a package, or, without a path, about
-// the package itself.
+// PackageVerdict is the verdict on a file of a package, or, without a path, on the
+// package itself.
 type PackageVerdict struct {
 	Package string `json:"package"`
 	Verdict
 }
 
-// PackageFindings is everything found about one package.
+// PackageFindings is the result of verifying one package.
 type PackageFindings struct {
 	Path    string
 	Files   Verification
 	Source  bool             // a source package, which has no signatures
 	Broken  error            // rpm would not read it
-	Wrong   error            // a digest of the package does not hold
-	Err     error            // it could not be looked at
+	Wrong   error            // a digest of the package does not match
+	Err     error            // it could not be verified
 	Defects []rpmsign.Defect // of its file signatures
 }
 
 // packageSummary is a package's line.
 type packageSummary struct{ status, path, detail string }
 
-// status is the package's own: the worst of what was found.
+// status returns the worst status of the package and its files.
 func (f *PackageFindings) status() string {
 	switch {
 	case f.Err != nil:
@@ -63,7 +63,7 @@ func (f *PackageFindings) status() string {
 	return "ok"
 }
 
-// Take adds what was found about one package.
+// Take adds the findings about one package.
 func (r *PackageVerification) Take(f PackageFindings) {
 	r.sum(f.Files.Verdicts)
 	if f.Source {
@@ -107,7 +107,7 @@ func (r *PackageVerification) add(f PackageFindings, v Verdict) {
 // number of its files in each state.
 func (f *PackageFindings) detail() string {
 	if err := errors.Join(f.Err, f.Broken, f.Wrong); err != nil {
-		return strings.Join(strings.Fields(err.Error()), " ") // some have lines
+		return strings.Join(strings.Fields(err.Error()), " ") // some errors have several lines
 	}
 	if f.Source {
 		return "its files carry no signatures"
@@ -164,7 +164,7 @@ func (r *PackageVerification) text(p *printer) {
 		PackageCount(r.Total), Count(r.OK), Count(r.Unsigned), Count(r.Bad), Count(r.Ignored), join(texts, "none"))
 }
 
-// RepositoryVerification is what was found about repositories and their packages.
+// RepositoryVerification is the result of verifying repositories and their packages.
 type RepositoryVerification struct {
 	PackageVerification
 	Repositories int       `json:"repositories"`
@@ -172,7 +172,7 @@ type RepositoryVerification struct {
 	Findings     []Finding `json:"findings"`
 }
 
-// Find adds something that is wrong with the metadata, or that differs from them.
+// Find adds a finding about the metadata, or about a difference from the metadata.
 func (r *RepositoryVerification) Find(path, rule, detail string) {
 	r.Wrong++
 	r.Findings = append(r.Findings, Finding{Path: PathOf(path), Severity: "error", Rule: rule, Detail: detail})

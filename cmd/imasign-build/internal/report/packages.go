@@ -7,7 +7,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// PackageChange is what became of packages, or of the packages of a repository.
+// PackageChange is the result of changing packages, or the packages of a repository.
 type PackageChange struct {
 	Head
 	DryRun bool `json:"dry_run,omitempty"`
@@ -26,7 +26,7 @@ type PackageChange struct {
 	Verbose bool `json:"-"` // every package is listed
 }
 
-// Package is what became of one package.
+// Package is the result for one package, as reported.
 type Package struct {
 	Path
 	Name    string   `json:"name,omitempty"`
@@ -52,7 +52,7 @@ func defects(list []rpmsign.Defect) []Defect {
 	return all
 }
 
-// PackageOutcome is what became of one package.
+// PackageOutcome is the result for one package, as Take gets it.
 type PackageOutcome struct {
 	Path, Name string
 	Skip       string // why a source package is left alone
@@ -63,7 +63,7 @@ type PackageOutcome struct {
 	Err        error
 }
 
-// Take adds what became of one package.
+// Take adds the result for one package.
 func (c *PackageChange) Take(r PackageOutcome) {
 	c.Total++
 	p := Package{Path: PathOf(r.Path), Name: r.Name, Status: "unchanged", Signed: r.Counts.Signed, Grows: r.Grows, Defects: defects(r.Defects)}
@@ -89,7 +89,7 @@ func (c *PackageChange) Take(r PackageOutcome) {
 func (c *PackageChange) text(p *printer) {
 	if p.verbose {
 		for _, l := range c.Packages {
-			if l.Status != "failed" { // the error says it
+			if l.Status != "failed" { // the error reports failed packages
 				p.entry(l.Status, l.raw, cmp.Or(l.Detail, l.Reason))
 			}
 		}
@@ -116,19 +116,19 @@ type Listing struct {
 	Left         []string `json:"left,omitempty"`
 }
 
-// list names the packages that the new metadata list, or do not.
+// list names packages that were added to the metadata, and packages that it does not list.
 func (l *Listing) list(p *printer) {
 	for _, some := range []struct {
 		about string
 		list  []string
-	}{{"added to the metadata", l.Added}, {"not in the metadata any more", l.Removed}, {"left unsigned and unlisted", l.Left}} {
+	}{{"added to the metadata", l.Added}, {"no longer in the metadata", l.Removed}, {"left unsigned and unlisted", l.Left}} {
 		if len(some.list) > 0 {
 			p.summary(false, "%s: %s\n", some.about, names(some.list, p.verbose))
 		}
 	}
 }
 
-// Refresh is what became of a repository whose metadata were made anew.
+// Refresh is the result of regenerating the metadata of repositories.
 type Refresh struct {
 	Head
 	Seconds float64 `json:"seconds"`

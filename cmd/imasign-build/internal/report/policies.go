@@ -20,8 +20,8 @@ func (r *Policy) text(p *printer) {
 	p.summary(false, "%s: profile %s, %d rules%s\n", r.name(), r.Profile, r.Rules, key)
 }
 
-// Simulation is what a policy would do to the files of a tree. Findings say why the
-// kernel refuses the policy itself, and nothing else is reported then.
+// Simulation is the effect of a policy on the files of a tree. If the kernel refuses the
+// policy itself, Findings say why, and nothing else is reported.
 type Simulation struct {
 	Head
 	Path                     // of the policy
@@ -33,7 +33,7 @@ type Simulation struct {
 	Findings []Finding       `json:"findings"`
 }
 
-// SimulatedRule is a rule and how many files it decides about how.
+// SimulatedRule is a rule, with the numbers of files that it passes and refuses.
 type SimulatedRule struct {
 	Line     int    `json:"line"`
 	Text     string `json:"text"`
@@ -42,7 +42,7 @@ type SimulatedRule struct {
 	Possible int    `json:"possible"`
 }
 
-// SimulatedFile is a file that the kernel would refuse, or might.
+// SimulatedFile is a file that the kernel would refuse, or might refuse.
 type SimulatedFile struct {
 	Path
 	Func     string `json:"func"`
@@ -72,7 +72,7 @@ func (s *Simulation) prepare(bool) error {
 func (s *Simulation) text(p *printer) {
 	if !s.Loads {
 		p.findings(s.raw, s.Findings)
-		p.printf("%s: kernel %s refuses the policy: no file would be appraised by it\n", s.name(), s.Kernel)
+		p.printf("%s: kernel %s refuses the policy, so it would appraise no file\n", s.name(), s.Kernel)
 		return
 	}
 	for _, f := range s.Refused {
@@ -95,12 +95,12 @@ func (f *SimulatedFile) text(p *printer) {
 		more = "; " + f.NeededBy + " needs it"
 	}
 	if f.Boot {
-		more += "; the device does not come up without"
+		more += "; the device does not boot without it"
 	}
 	p.printf("%-9s %s: %s, line %d: %s%s\n", status, f.name(), f.Func, f.Line, f.Reason, more)
 }
 
-// Bundle is what was made for an initramfs.
+// Bundle is the result of making a bundle for an initramfs.
 type Bundle struct {
 	Head
 	Path               // of the output

@@ -15,15 +15,15 @@ type printer struct {
 	w       io.Writer
 	verbose bool
 	quiet   bool
-	err     error // of what is printed, not of w
+	err     error // of reading the document, not of w
 }
 
-// printf quotes what it is given, as package quote does.
+// printf quotes its arguments like package quote.
 func (p *printer) printf(format string, args ...any) {
-	_, _ = quote.Fprintf(p.w, format, args...) // which w remembers
+	_, _ = quote.Fprintf(p.w, format, args...) // w remembers the error
 }
 
-// summary is printf for what a quiet run prints only if something is wrong.
+// summary is printf for text that a quiet run prints only if something is wrong.
 func (p *printer) summary(wrong bool, format string, args ...any) {
 	if wrong || !p.quiet {
 		p.printf(format, args...)
@@ -115,7 +115,7 @@ func parts(list ...part) (texts []string) {
 	return texts
 }
 
-// names lists names as they can be printed, not more than a person wants to read.
+// names lists quoted names, and counts the rest of a long list unless all is set.
 func names(list []string, all bool) string {
 	const most = 10
 	var shown []string

@@ -1,6 +1,6 @@
-// Package report has the results of commands as values, and renders them: as text for
-// people, and as JSON documents for scripts, whose names docs/cli.md lists. A command
-// fills a [Document] and hands it to [Text] or [JSON]; no other package formats results.
+// Package report defines the results of commands, and renders them as text for people and
+// as JSON documents for scripts. docs/cli.md lists the names in the documents. A command
+// fills a [Document] and passes it to [Text] or [JSON]. No other package formats results.
 //
 // A name means one thing in every document. Names and their meanings are in words.go, and
 // a test compares them with the documents.
@@ -32,7 +32,7 @@ type Head struct {
 	Error   *Error `json:"error,omitempty"`
 }
 
-// Fail is that of [Document].
+// Fail implements [Document].
 func (h *Head) Fail(e Error) { h.Error = &e }
 
 func (h *Head) prepare(bool) error { return nil }
@@ -68,7 +68,7 @@ func PathOf(path string) Path {
 // name returns the path as it can be printed.
 func (p Path) name() string { return quote.Name(p.raw) }
 
-// JSON writes a document. Verbose ones have all their entries.
+// JSON writes a document, with all its entries if verbose.
 func JSON(w io.Writer, d Document, verbose bool) error {
 	if err := d.prepare(verbose); err != nil {
 		return err
@@ -84,16 +84,16 @@ func JSON(w io.Writer, d Document, verbose bool) error {
 	return err
 }
 
-// Text writes a document for people. Verbose ones have all their entries. The error is
-// of reading entries; w must remember its own.
+// Text writes a document for people, with all its entries if verbose. It returns errors
+// of reading entries. It ignores errors of w, which must remember them.
 func Text(w io.Writer, d Document, verbose bool) error {
 	p := printer{w: w, verbose: verbose}
 	d.text(&p)
 	return p.err
 }
 
-// Quiet writes what is left of a document for people if they only want to read what is
-// wrong, or if the document is the very text that they asked for.
+// Quiet writes the parts of a document that report something wrong, or all of it if the
+// user asked for exactly this text.
 func Quiet(w io.Writer, d Document) error {
 	p := printer{w: w, quiet: true}
 	d.text(&p)

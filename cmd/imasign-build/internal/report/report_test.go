@@ -13,7 +13,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// TestNoListIsNull: scripts go through lists that are empty.
+// TestNoListIsNull checks that empty lists are [], so that scripts can iterate over them.
 func TestNoListIsNull(t *testing.T) {
 	infos := &PackageInfos{}
 	infos.Add("a.rpm", rpmsign.Info{})
@@ -28,7 +28,8 @@ func TestNoListIsNull(t *testing.T) {
 	}
 }
 
-// TestAPathThatIsNotUTF8 comes through whole, and is harmless for a terminal.
+// TestAPathThatIsNotUTF8 checks that such a path is complete in JSON, and harmless for a
+// terminal.
 func TestAPathThatIsNotUTF8(t *testing.T) {
 	r := &Verification{Head: Head{Command: "rootfs verify"}, Of: "tree"}
 	check(t, r.Take(signing.Verdict{Entry: signing.Entry{Path: "a\xff\x1b"}, Judged: signing.Judged{Outcome: signing.Unsigned, Err: signing.ErrUnsigned}}))
@@ -51,7 +52,8 @@ func TestAPathThatIsNotUTF8(t *testing.T) {
 	}
 }
 
-// TestTheErrorIsInTheDocument, and there is one document.
+// TestTheErrorIsInTheDocument checks that a failed command prints one document with its
+// error.
 func TestTheErrorIsInTheDocument(t *testing.T) {
 	c := &PackageChange{Head: Head{Command: "rpm sign"}}
 	c.Take(PackageOutcome{Path: "a.rpm", Err: errors.New("broken")})
@@ -72,7 +74,8 @@ func TestTheErrorIsInTheDocument(t *testing.T) {
 	}
 }
 
-// TestEntriesAreThoseOfVerboseReports, and an error while they are read is one.
+// TestEntriesAreThoseOfVerboseReports checks that only verbose reports have entries, and
+// that an error of reading them is returned.
 func TestEntriesAreThoseOfVerboseReports(t *testing.T) {
 	var records iter.Seq2[signing.Record, error] = func(yield func(signing.Record, error) bool) {
 		_ = yield(signing.Record{Entry: signing.Entry{Path: "a"}, Values: []signing.Value{{Form: ima.Form{Xattr: ima.XattrIMA}, Status: signing.Signed}}}, nil) &&

@@ -13,7 +13,7 @@ type Scan struct {
 	Entries  []Found `json:"entries"`
 
 	Of      []string `json:"-"` // what was searched, as the user named it
-	Verbose bool     `json:"-"` // keys that are allowed are entries, too
+	Verbose bool     `json:"-"` // allowed keys are entries too
 }
 
 // Found is a private key in a file.
@@ -26,7 +26,7 @@ type Found struct {
 	SHA256     string `json:"sha256"`
 	SigningKey bool   `json:"signing_key,omitempty"`
 
-	// Elsewhere says that a key is allowed in the file of that name, if it were another.
+	// Elsewhere says that a key is allowed in a file with this name but another digest.
 	Elsewhere bool `json:"-"`
 }
 
@@ -59,7 +59,7 @@ func (s *Scan) text(p *printer) {
 		Count(s.Found), Count(s.Allowed), Count(s.Searched), Size(s.Bytes), s.Seconds)
 }
 
-// detail says what was found, and what allowing it takes.
+// detail says what was found, and with which digest it can be allowed.
 func (f *Found) detail() string {
 	where := f.Kind + " at byte " + Count(f.Offset)
 	if f.Inside != "" {
@@ -69,7 +69,7 @@ func (f *Found) detail() string {
 	case f.SigningKey:
 		return "the signing key itself, " + where
 	case f.Elsewhere && f.Status == "found":
-		return where + "; what is allowed there is another file: this one has SHA-256 " + f.SHA256
+		return where + "; the allowed file there has another digest: this file has SHA-256 " + f.SHA256
 	}
 	return where + ", SHA-256 " + f.SHA256
 }

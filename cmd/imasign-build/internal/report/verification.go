@@ -7,7 +7,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// Verdicts are files by what verification found about them.
+// Verdicts are the numbers of files by verdict.
 type Verdicts struct {
 	OK       int64 `json:"ok"`
 	Unsigned int64 `json:"unsigned"`
@@ -39,24 +39,23 @@ func (n *Verdicts) sum(o Verdicts) {
 	n.Ignored += o.Ignored
 }
 
-// Judged is the number of files that there was something to say about.
+// Judged is the number of files that were verified.
 func (n *Verdicts) Judged() int64 { return n.OK + n.Hashed + n.Unsigned + n.Bad }
 
 // Wrong reports whether any file is not as it must be.
 func (n *Verdicts) Wrong() bool { return n.Unsigned+n.Bad > 0 }
 
-// Verification is what was found about a tree, an archive or an image. It is filled
-// verdict by verdict.
+// Verification is the result of verifying a tree, an archive or an image.
 type Verification struct {
 	Head
 	Verdicts
 	Entries []Verdict `json:"entries"`
 
 	Of      string `json:"-"` // what was verified, as the user named it
-	Verbose bool   `json:"-"` // every verdict is an entry, not only those on what is wrong
+	Verbose bool   `json:"-"` // every verdict is an entry, not only failures
 }
 
-// Verdict is what was found about one file.
+// Verdict is the verdict on one file.
 type Verdict struct {
 	Path
 	Status string `json:"status"` // "ok", "unsigned", "bad", "hashed", "ignored"; "failed" for a package that could not be read
@@ -65,7 +64,7 @@ type Verdict struct {
 	KeyID  string `json:"key_id,omitempty"`
 }
 
-// Take adds a verdict. The error is always nil; a [signing.Engine] asks for one.
+// Take adds a verdict. The error is always nil; [signing.Engine] requires the result.
 func (r *Verification) Take(v signing.Verdict) error {
 	r.count(v.Outcome)
 	if r.Verbose || v.Outcome.Wrong() {
@@ -85,7 +84,7 @@ func verdict(v signing.Verdict) Verdict {
 	return e
 }
 
-// reason is a short phrase that does not change, for scripts.
+// reason returns a short phrase that does not change between versions, for scripts.
 func reason(err error) string {
 	switch {
 	case errors.Is(err, signing.ErrUnsigned):

@@ -57,7 +57,7 @@ func words() map[string]string {
 		"added":          "packages that the metadata list from now on",
 		"removed":        "packages that the metadata do not list any more",
 		"left":           "packages that were left unsigned and unlisted",
-		"stale_metadata": "repositories whose metadata no longer agree with their packages",
+		"stale_metadata": "repositories whose metadata no longer agrees with their packages",
 		"distinct":       "distinct file digests that were listed",
 
 		"summary":               "the package's own summary",
@@ -104,8 +104,8 @@ func words() map[string]string {
 		"possible":   "files that the rule may have the kernel refuse",
 		"refused":    "one object for each file that the kernel would refuse, or might",
 		"func":       "the hook of the kernel, as policies name it",
-		"certain":    "false where the refusal depends on what is not known",
-		"boot":       "the device does not come up without the file",
+		"certain":    "false if the refusal depends on something unknown",
+		"boot":       "the device does not boot without the file",
 		"needed_by":  "the program that needs the file",
 		"unknown":    "what could not be judged",
 

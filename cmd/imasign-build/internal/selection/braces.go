@@ -5,15 +5,15 @@ import (
 	"strings"
 )
 
-// What the braces of one pattern stand for is bounded, because they multiply.
+// Limits of what one pattern expands to, because each pair of braces multiplies the
+// alternatives.
 const (
 	maxAlternatives = 1000
 	maxExpanded     = 1 << 20 // bytes, of all alternatives together
 )
 
-// expand writes the alternatives of a pattern out, "a{b,c}" as "ab" and "ac", and
-// classes negated in the manner of the shell, "[!a]", in the manner of package
-// path, "[^a]".
+// expand returns the alternatives of a pattern: "ab" and "ac" for "a{b,c}". It also
+// changes the shell's negated classes, "[!a]", into those of package path, "[^a]".
 func expand(text string) ([]string, error) {
 	e := expander{rest: text}
 	all, err := e.sequence(0)
@@ -26,8 +26,8 @@ func expand(text string) ([]string, error) {
 // expander reads a pattern once, from left to right.
 type expander struct{ rest string }
 
-// sequence reads up to the end of the pattern, or inside of braces up to the next
-// comma or closing brace.
+// sequence reads to the end of the pattern, or inside braces to the next comma or
+// closing brace.
 func (e *expander) sequence(depth int) ([]string, error) {
 	all := []string{""}
 	for e.rest != "" && e.rest[0] != '}' && (depth == 0 || e.rest[0] != ',') {
@@ -55,7 +55,7 @@ func (e *expander) braces(depth int) ([]string, error) {
 	}
 	var all []string
 	for {
-		e.rest = e.rest[1:] // the brace or comma before
+		e.rest = e.rest[1:] // the opening brace or a comma
 		some, err := e.sequence(depth)
 		if err != nil {
 			return nil, err
@@ -73,7 +73,7 @@ func (e *expander) braces(depth int) ([]string, error) {
 	}
 }
 
-// plain reads what has no alternatives.
+// plain reads text that has no alternatives.
 func (e *expander) plain(depth int) (string, error) {
 	var b strings.Builder
 	for e.rest != "" {

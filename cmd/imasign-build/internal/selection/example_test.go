@@ -10,7 +10,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/rootfs"
 )
 
-// Select what of a tree is signed: an Engine takes the result in place of the tree.
+// Select the files of a tree to sign. An Engine takes the result in place of the tree.
 func Example() {
 	dir, err := os.MkdirTemp("", "selection-*")
 	must(err)

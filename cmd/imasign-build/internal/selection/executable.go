@@ -12,12 +12,13 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// notExecutable is the Reason of what Executable leaves out.
+// notExecutable is the Reason of the files that Executable leaves out.
 const notExecutable = "not executable"
 
-// limit leaves the entry out unless it is executable. If only the content tells, that is
-// found out when it is opened anyway; for a name of a hard link, before it may speak for
-// the others, because another name may be selected whatever the content is.
+// limit leaves the entry out unless it is executable. If only the content can tell, the
+// decision waits until the file is opened to be digested. For a name of a hard link,
+// limit opens the file itself: values are attached to the first name that is selected,
+// and another name may be selected whatever the content is.
 func limit(ctx context.Context, e *signing.Entry) error {
 	switch {
 	case selectedByName(e.Path, e.Mode):
@@ -35,8 +36,8 @@ func limit(ctx context.Context, e *signing.Entry) error {
 	return nil
 }
 
-// selectedByName reports whether Executable takes the file whatever its content:
-// what can be executed, loaded as a module or as firmware.
+// selectedByName reports whether Executable selects the file whatever its content is: it
+// has an execute bit, or is a module or firmware.
 func selectedByName(name string, mode fs.FileMode) bool {
 	if mode&0o111 != 0 {
 		return true
@@ -65,7 +66,7 @@ func examine(ctx context.Context, e *signing.Entry) error {
 type open = func(context.Context) (*signing.File, error)
 
 // onlyELF returns an Open that fails with Unselected for content that is not an ELF file.
-// One that cannot be read is an error: left out, it would silently stay unsigned.
+// A file that cannot be read is an error. Otherwise it would silently stay unsigned.
 func onlyELF(all open) open {
 	return func(ctx context.Context) (*signing.File, error) {
 		f, err := all(ctx)
@@ -85,7 +86,7 @@ func onlyELF(all open) open {
 	}
 }
 
-// reread is content whose first bytes were read already.
+// reread is content that begins with bytes that were read before.
 type reread struct {
 	io.Reader
 	io.Closer

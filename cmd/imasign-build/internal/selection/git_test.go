@@ -14,8 +14,8 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// ignored returns the keys of paths that git ignores where pattern i is the .gitignore
-// of the directory i; a key is "i/path".
+// ignored returns the keys of paths that git ignores if pattern i is the .gitignore
+// of the directory i. A key is "i/path".
 func ignored(t *testing.T, patterns, paths []string) map[string]bool {
 	t.Helper()
 	git, dir := harness.Tool(t, "git"), t.TempDir()
@@ -70,13 +70,13 @@ func pathsOver(names []string, depth int) (paths []string) {
 	return paths
 }
 
-// quirk is what git treats otherwise than its manual says: several asterisks beside
-// other characters count as "**" or not, depending on what is before them.
+// quirk matches patterns that git treats differently from its manual: several asterisks
+// beside other characters count as "**" or not, depending on what precedes them.
 var quirk = regexp.MustCompile(`\*\*\*|[^/]\*\*/`)
 
 // TestPatternsAreThoseOfGit compares single patterns without braces, which git does not
-// have. What both take matches the same paths. Lists differ on purpose: git takes nothing
-// back below a directory that it ignores.
+// have. Patterns that both accept match the same paths. Lists differ on purpose: git does
+// not look for exceptions below a directory that it ignores.
 func TestPatternsAreThoseOfGit(t *testing.T) {
 	paths := pathsOver([]string{"a", "b", "ab", "*", "a-b", "!a"}, 3)
 	r := rand.New(rand.NewPCG(3, 4))

@@ -10,18 +10,18 @@ import (
 // patterns is a list in the manner of .gitignore: the last pattern that matches a
 // path decides.
 //
-//	*.conf          any file or directory of that name pattern, at any depth
-//	/etc            that file, or that directory and all below it
-//	etc/*.conf      a slash inside anchors to the root, as one at the start does
-//	/var/lib/**     all below; ** stands for any number of directories
-//	cache/          all below a directory called cache, not a file of that name
+//	*.conf          files and directories with such a name, at any depth
+//	/etc            that file, or that directory and everything below it
+//	etc/*.conf      anchored to the root by the slash inside, as by one at the start
+//	/var/lib/**     everything below; ** matches any number of directories
+//	cache/          everything below a directory called cache, not a file of that name
 //	/usr/{bin,sbin} alternatives, each as if it were written out
-//	!/etc/passwd    takes back what patterns before it matched; \! is a plain "!"
+//	!/etc/passwd    an exception from the patterns before it; \! is a plain "!"
 //
-// * and ? and [a-z] match no slash. What is written plainly matches the same bytes
-// in the path of the entry; ? and [a-z] match one character of UTF-8, or one byte of a
-// name that is not UTF-8. Symbolic links are unknown here: /lib/** matches nothing
-// where /lib is a link to usr/lib.
+// *, ? and [a-z] match no slash. ? and [a-z] match one character of UTF-8, or one byte
+// of a name that is not UTF-8. All other characters match the same bytes in the path of
+// the entry. Symbolic links are not followed: /lib/** matches nothing if /lib is a link
+// to usr/lib.
 type patterns []*pattern
 
 type pattern struct {
@@ -64,8 +64,8 @@ func (p *pattern) compile() error {
 	return nil
 }
 
-// decide returns the pattern that decides about the path that t is at, nil for none.
-// All patterns are tried, so that each one's hits are known.
+// decide returns the pattern that decides about the current path of t, nil for none.
+// It tries all patterns, to note which of them match anything.
 func (list patterns) decide(t *trail) *pattern {
 	var last *pattern
 	for _, p := range list {
@@ -91,11 +91,11 @@ func (p *pattern) matches(t *trail) bool {
 	return false
 }
 
-// glob is a pattern without alternatives. It matches a path when its names match
-// the path's first ones, so that a directory stands for all that is below it.
+// glob is a pattern without alternatives. It matches a path if its names match the
+// first names of the path: a directory matches everything below it.
 type glob struct {
-	names []string // "**" for any number of names, or what path.Match takes
-	below bool     // the path has to go on behind what names match
+	names []string // patterns of path.Match, or "**" for any number of names
+	below bool     // the path must have more names than names match
 }
 
 const anyNames = "**"
@@ -111,12 +111,12 @@ func newGlob(text string) (glob, error) {
 	if !anchored {
 		g.names = append([]string{anyNames}, g.names...)
 	}
-	// "x/**" is what is below x: the end of a path matches no "**".
+	// "x/**" matches everything below x, but not x.
 	everything := false
 	for len(g.names) > 0 && g.names[len(g.names)-1] == anyNames {
 		g.names, g.below, everything = g.names[:len(g.names)-1], true, true
 	}
-	if everything && directory { // "x/**/" is what is in a directory below x
+	if everything && directory { // "x/**/" matches everything in directories below x
 		g.names = append(g.names, anyNames, "*")
 	}
 	for _, name := range g.names {
@@ -130,16 +130,16 @@ func newGlob(text string) (glob, error) {
 	return g, nil
 }
 
-// reached is how far a glob has come along a path.
+// reached is how far a glob has matched a path.
 type reached struct {
-	next []int // which of its names may match the path's next one, in order; one may be behind the last
-	done bool  // all of them matched, here or further up
+	next []int // indexes of the names that may match the path's next name, in order; one may be behind the last name
+	done bool  // all names matched, here or further up
 }
 
 func (g *glob) start() reached { return g.arrive([]int{0}) }
 
-// step goes on by one name of the path. However often "**" lets a glob start anew, it
-// takes no more time than the glob has names.
+// step matches the next name of the path. Its time is proportional to the number of the
+// glob's names, however many "**" there are.
 func (g *glob) step(r reached, name string) reached {
 	if r.done {
 		return r
@@ -155,8 +155,8 @@ func (g *glob) step(r reached, name string) reached {
 	return g.arrive(next)
 }
 
-// arrive adds what comes behind each "**", which may stand for no name at all. The
-// indexes come in order, some of them twice.
+// arrive also adds the index behind each "**", which may match no name. The indexes at
+// are in order, and may repeat.
 func (g *glob) arrive(at []int) reached {
 	var r reached
 	last := -1
@@ -174,6 +174,6 @@ func (g *glob) arrive(at []int) reached {
 }
 
 func matchName(pattern, name string) bool {
-	matched, _ := path.Match(pattern, name) // newGlob saw that it is well-formed
+	matched, _ := path.Match(pattern, name) // newGlob checked that it is well-formed
 	return matched
 }

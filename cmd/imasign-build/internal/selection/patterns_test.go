@@ -26,7 +26,7 @@ func trailTo(list patterns, path string) *trail {
 
 func TestPatterns(t *testing.T) {
 	for _, c := range []struct {
-		patterns string // several are separated by a blank
+		patterns string // separated by blanks
 		yes, no  string
 	}{
 		// docs/rootfs.md and the comment of patterns, line by line.
@@ -70,7 +70,7 @@ func TestPatterns(t *testing.T) {
 		{"x{1,{2,3}y}z", "x1z x2yz x3yz", "x2z x1yz"},
 		{"a,b", "a,b", "a b"},
 		{"ä*", "äx", "ax"},
-		// Bytes that are no UTF-8 are the bytes that they are.
+		// Bytes that are not UTF-8 match the same bytes.
 		{"\xff", "\xff a/\xff", "\xfe \xef\xbf\xbd"},
 		{"\xef\xbf\xbd", "\xef\xbf\xbd", "\xff"},
 		{"a?c", "a\xffc", "a\xff\xfec"},
@@ -107,8 +107,8 @@ func TestPatternsRefused(t *testing.T) {
 	}
 }
 
-// Each of these takes exponential time, and so never ends, where matching tries
-// every way to spread the name over the pattern.
+// Each of these would take exponential time if matching tried every way to spread the
+// name over the pattern.
 func TestPatternsHostile(t *testing.T) {
 	as := strings.Repeat("a", 100)
 	for _, text := range []string{
@@ -121,7 +121,7 @@ func TestPatternsHostile(t *testing.T) {
 	}
 }
 
-// TestTrail: wherever a walk comes from, a path is matched as it is by itself.
+// TestTrail checks that the match of a path does not depend on the paths before it.
 func TestTrail(t *testing.T) {
 	list, err := compile(Include, []string{"a/**/b", "/a/b/", "x", "**/b/c", "a*/", "!a/b/c/d"})
 	if err != nil {
@@ -141,14 +141,15 @@ func TestTrail(t *testing.T) {
 	}
 }
 
-// TestTrailOfADeepTree: one path more is one name more to match, at any depth.
+// TestTrailOfADeepTree checks that each further path takes one more name to match, at any
+// depth.
 func TestTrailOfADeepTree(t *testing.T) {
 	list, err := compile(Include, []string{"*.conf", "d/**/e", "/d/d/x/"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	tr := newTrail(list)
-	whole := strings.Repeat("d/", 20_000) // by the square of it, minutes
+	whole := strings.Repeat("d/", 20_000) // quadratic matching takes minutes
 	for i := range 20_000 {
 		if tr.follow(strings.Clone(whole[:2*i+1])); list.decide(tr) != nil || tr.size > maxTrail+1<<24 {
 			t.Fatalf("level %d: it remembers %d directories", i, len(tr.dirs))
@@ -159,14 +160,14 @@ func TestTrailOfADeepTree(t *testing.T) {
 	}
 }
 
-// TestTrailInAnyOrder: archives and packages list paths as they like, children before
-// their parents and two directories in turn among them.
+// TestTrailInAnyOrder lists paths in orders that archives and packages may have:
+// children before their parents, and two directories in turn.
 func TestTrailInAnyOrder(t *testing.T) {
 	list, err := compile(Include, []string{"*.conf", "/a/**/e", "/b/b/", "!b/b/b/b"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	const depth = 4_000 // by the square of it, ten seconds
+	const depth = 4_000 // quadratic matching takes ten seconds
 	arms := []string{strings.Repeat("a/", depth), strings.Repeat("b/", depth), strings.Repeat("a/", depth/2) + strings.Repeat("e/", depth/2)}
 	var up, turns, mixed []string
 	for i := range depth {
@@ -205,7 +206,7 @@ func FuzzPatterns(f *testing.F) {
 		names := strings.Split(name, "/")
 		if len(text)+len(name) > 2000 {
 			list.decide(trailTo(list, name))
-			return // the other way takes the square of it
+			return // exhaustive takes quadratic time
 		}
 		tr := trailTo(list, name)
 		for i := range list[0].globs {

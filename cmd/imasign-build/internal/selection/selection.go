@@ -1,10 +1,10 @@
 // Package selection decides which entries of a container are signed, stripped or
-// verified: a signing.Source around a signing.Source, the same for trees, archives, layers
-// and packages.
+// verified. It wraps one signing.Source in another, in the same way for trees, archives,
+// layers and packages.
 //
-// Entries that are left out get a Reason, and keep the values that they have. Which
-// entries there are, and their order, is the container's alone; so is what can never be
-// signed, such as symbolic links, whose Reason comes before any other.
+// Entries that are left out get a Reason, and keep the values that they have. The
+// container decides which entries there are, in which order, and which of them can never
+// be signed, such as symbolic links. Its Reason has precedence.
 package selection
 
 import (
@@ -65,7 +65,7 @@ type Pattern struct {
 	Text string
 }
 
-// PatternError is a pattern that is not well-formed. Err wraps ErrPattern.
+// PatternError says why a pattern is not well-formed. Err wraps ErrPattern.
 type PatternError struct {
 	Pattern
 	Err error
@@ -74,26 +74,27 @@ type PatternError struct {
 func (e *PatternError) Error() string { return fmt.Sprintf("%s %q: %v", e.List, e.Text, e.Err) }
 func (e *PatternError) Unwrap() error { return e.Err }
 
-// Options of Compile. Patterns are like those of .gitignore; docs/rootfs.md has them with
-// examples.
+// Options of Compile. Patterns are like those of .gitignore; docs/rootfs.md explains them
+// with examples.
 type Options struct {
-	// Include, unless empty, limits the selection to what it matches; Exclude takes away
-	// from that; what Hashed matches gets a digest instead of a signature.
+	// Include, unless empty, limits the selection to entries that it matches. Exclude
+	// leaves out entries that it matches. Entries that Hashed matches get a digest instead
+	// of a signature.
 	Include, Exclude, Hashed []string
-	Files                    Files // "" stands for All
+	Files                    Files // "" means All
 	// Observe is warned about hard links of which Hashed matches some names and not
 	// others.
 	Observe signing.Observer
 }
 
-// Rules are compiled once a run and shared by all its containers: a pattern that matches
-// nothing in one package of many is nothing to warn about. They are safe for concurrent
+// Rules are compiled once for a run and shared by all its containers, because a pattern
+// may match nothing in one package and something in another. They are safe for concurrent
 // use. nil selects everything.
 type Rules struct {
 	include, exclude, hashed patterns
 	executable               bool
 	observe                  signing.Observer
-	listed, cut              atomic.Bool // a listing went through, or ended early
+	listed, cut              atomic.Bool // a listing was complete; a listing ended early
 }
 
 // Compile compiles the patterns. Errors are a *PatternError, or wrap ErrFiles.
@@ -120,8 +121,8 @@ func Compile(o Options) (*Rules, error) {
 func (r *Rules) lists() []patterns { return []patterns{r.include, r.exclude, r.hashed} }
 
 // Unmatched returns the patterns that matched no entry of any container of the run, in
-// the order in which they were given. It returns none where that is not known, because
-// nothing was listed, or not to its end.
+// the order in which they were given. It returns none if nothing was listed or a listing
+// ended early.
 func (r *Rules) Unmatched() (unmatched []Pattern) {
 	if r == nil || r.cut.Load() || !r.listed.Load() {
 		return nil
@@ -144,9 +145,9 @@ func (r *Rules) Missed() {
 }
 
 // New returns src with a Reason for each entry that the rules leave out, and HashOnly for
-// those that get a digest. Errors of single entries are those of src; a file that only
-// its content could select, and of which there is only a digest, ends the listing with
-// ErrUnknown.
+// entries that get a digest. Errors of single entries come from src. If only the content
+// of a file can tell whether it is selected, and the container has only its digest, the
+// listing ends with ErrUnknown.
 func New(src signing.Source, r *Rules) signing.Source {
 	if r == nil || !r.executable && len(r.include)+len(r.exclude)+len(r.hashed) == 0 {
 		return src
@@ -159,7 +160,7 @@ type selected struct {
 	rules *Rules
 }
 
-// Entries lists what the source lists.
+// Entries lists the entries of the source.
 func (s *selected) Entries(ctx context.Context) iter.Seq2[signing.Entry, error] {
 	return func(yield func(signing.Entry, error) bool) {
 		l := listing{Rules: s.rules, trail: newTrail(s.rules.lists()...), hashOnly: map[string]bool{}}
@@ -194,7 +195,7 @@ func (l *listing) judge(ctx context.Context, e *signing.Entry) error {
 	included := len(l.include) == 0 || l.include.decide(l.trail) != nil
 	excluded, hashed := l.exclude.decide(l.trail), l.hashed.decide(l.trail)
 	switch {
-	case e.Reason != "": // the container's comes first
+	case e.Reason != "": // from the container
 		return nil
 	case !included:
 		e.Reason = "not included"
@@ -213,8 +214,8 @@ func (l *listing) judge(ctx context.Context, e *signing.Entry) error {
 	return nil
 }
 
-// link warns of names of a hard link that the patterns treat otherwise than the one that
-// is attached to, and which the Engine treats as that one.
+// link warns of a further name of a hard link for which the patterns decide differently.
+// The Engine treats all names like the first one, which the value is attached to.
 func (l *listing) link(e *signing.Entry) {
 	if e.Group == "" || len(l.hashed) == 0 {
 		return

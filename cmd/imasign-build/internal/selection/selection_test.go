@@ -135,8 +135,8 @@ func TestIncludeExcludeHashed(t *testing.T) {
 	}
 }
 
-// A pattern that matches anything in any container of the run is not warned about, nor
-// is any while it is not known.
+// A pattern is unmatched only if it matched nothing in any container of the run, and all
+// listings were complete.
 func TestUnmatched(t *testing.T) {
 	rules := compile(t, selection.Options{Include: []string{"a", "/lib/x"}, Exclude: []string{"/no/**", "/b"}, Hashed: []string{"!nor"}})
 	if got := rules.Unmatched(); got != nil {
@@ -219,12 +219,12 @@ func TestSelectExecutable(t *testing.T) {
 	}
 }
 
-// All names of a hard link are treated as the one that is attached to.
+// All names of a hard link are treated like the one that the value is attached to.
 func TestHardLinks(t *testing.T) {
 	const otherwise = "is a hard link of a name that the patterns treat otherwise"
 	for name, c := range map[string]struct {
 		options selection.Options
-		pending string   // the one name that is attached to
+		pending string   // the name that the value is attached to
 		links   int64    // the further names
 		skipped []string // the names left out
 		warning string
@@ -270,8 +270,8 @@ func TestHardLinks(t *testing.T) {
 	}
 }
 
-// The kernel loads a module or firmware by the one name that Executable selects;
-// that another name of the inode comes first must not leave it unsigned.
+// The kernel loads a module or firmware by the name that Executable selects. It must be
+// signed even if another name of the inode comes first.
 func TestHardLinkSelectedByAnotherName(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir, "a-copy", "plain", "elf")
@@ -303,7 +303,7 @@ func (l list) Entries(context.Context) iter.Seq2[signing.Entry, error] {
 	}
 }
 
-// Packages have digests instead of contents, and say themselves what is an ELF file.
+// Packages have digests instead of contents, and state which files are ELF files.
 func TestSelectExecutableByTraits(t *testing.T) {
 	stated := func(path string, mode fs.FileMode, traits signing.Traits) signing.Entry {
 		return signing.Entry{Path: path, Mode: mode, Traits: traits, Digests: []signing.Digest{{Hash: ima.SHA256, Sum: make([]byte, 32)}}}
@@ -329,7 +329,7 @@ func TestSelectExecutableByTraits(t *testing.T) {
 	}
 }
 
-// A file that cannot be read does not count as one that is not executable.
+// A file that cannot be read is an error, and does not count as not executable.
 func TestSelectExecutableReads(t *testing.T) {
 	broken := errors.New("broken")
 	for _, group := range []string{"", "g"} {

@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// trail matches the paths of one listing. It remembers how far every glob has come in
-// the directories that it met: what a path takes does not grow with its depth, in
-// whatever order the paths come.
+// trail matches the paths of one listing, in any order. It remembers how far every glob
+// has matched in the directories that it met. Therefore the time that a path takes does
+// not grow with its depth.
 type trail struct {
 	globs []*glob
-	dirs  map[string][]reached // by path with a slash behind it, "" for the root; with all above them
-	size  int                  // of dirs, roughly, in bytes
+	dirs  map[string][]reached // by path with a trailing slash, "" for the root; all parents are in it
+	size  int                  // of dirs, in bytes, approximately
 	now   map[*glob]bool
 }
 
@@ -39,7 +39,8 @@ func (t *trail) forget() {
 	t.dirs, t.size = map[string][]reached{"": root}, 0
 }
 
-// follow goes to a path, relative and slash-separated; matches is about it from there.
+// follow goes to a path, relative and slash-separated. Later calls of matches are about
+// this path.
 func (t *trail) follow(path string) {
 	if len(t.globs) == 0 {
 		return
@@ -53,7 +54,8 @@ func (t *trail) follow(path string) {
 
 func (t *trail) matches(g *glob) bool { return t.now[g] }
 
-// enter returns how far the globs have come in a directory, "" or with a slash behind it.
+// enter returns how far the globs have matched in a directory, which is "" or ends in a
+// slash.
 func (t *trail) enter(dir string) []reached {
 	here, known := t.dirs[dir]
 	if known {
@@ -78,8 +80,8 @@ func (t *trail) enter(dir string) []reached {
 	return here
 }
 
-// deepest returns the length of the deepest directory that is known on the way to dir,
-// which is not.
+// deepest returns the length of the deepest directory above dir that is known. dir is not
+// known.
 func (t *trail) deepest(dir string) int {
 	parent := strings.LastIndexByte(dir[:len(dir)-1], '/') + 1
 	if _, known := t.dirs[dir[:parent]]; known {

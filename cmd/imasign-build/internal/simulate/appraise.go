@@ -11,7 +11,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// judge completes the verdicts of the rules that a file meets.
+// judge completes the verdicts of the rules that cover a file.
 func (s *simulation) judge(sub *subject, f found) {
 	for i := range sub.verdicts {
 		v := &sub.verdicts[i]
@@ -35,8 +35,8 @@ func (s *simulation) refusal(r *policy.Rule, hook policy.Func, sub *subject, f *
 	return reason, certain
 }
 
-// unpacked judges modules that modprobe unpacks itself, to load them by init_module:
-// the kernel refuses that where it must appraise modules.
+// unpacked judges modules that modprobe unpacks itself and loads by init_module. The
+// kernel refuses this call if it must appraise modules.
 func (s *simulation) unpacked(compression string) (reason string, certain bool) {
 	const refused = "modprobe unpacks it and calls init_module, which gets EACCES"
 	symbol := "CONFIG_MODULE_COMPRESS_" + strings.ToUpper(compression)
@@ -99,8 +99,8 @@ func (s *simulation) content(r *policy.Rule, f *found) (reason string, certain b
 	return reason, certain
 }
 
-// verifiable says whether the kernel has the algorithm of a key: it takes certificates
-// into its keyrings without.
+// verifiable says whether the kernel has the algorithm of a key. It also loads
+// certificates whose algorithm it does not have.
 func (s *simulation) verifiable(by string) (reason string, certain bool) {
 	if !strings.HasPrefix(by, "p") {
 		return "", true

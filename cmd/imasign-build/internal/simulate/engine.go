@@ -53,8 +53,8 @@ func (s source) Entries(context.Context) iter.Seq2[signing.Entry, error] {
 	}
 }
 
-// open finds out what a file is and which rules it meets. One that meets none needs no
-// digest.
+// open determines the kind of a file and the rules that cover it. A file that no rule
+// covers needs no digest.
 func (s *simulation) open(sub *subject) (*signing.File, error) {
 	content, err := s.tree.OpenContent(sub.node.Path, sub.node.Stamp)
 	if err != nil {
@@ -67,7 +67,7 @@ func (s *simulation) open(sub *subject) (*signing.File, error) {
 	return &signing.File{ReadCloser: content, Xattrs: xattrs}, nil
 }
 
-// examine returns the xattrs of a file that rules are about.
+// examine returns the xattrs of a file that rules cover.
 func (s *simulation) examine(sub *subject, f *os.File) (xattrs map[string][]byte, err error) {
 	if sub.kind, err = kindOf(f, &sub.node); err != nil {
 		return nil, err
@@ -83,9 +83,9 @@ type found struct {
 	has  bool
 	kind ima.Type
 	hash ima.HashID
-	by   string // algorithm of the key of a signature that holds
-	err  error  // nil for a signature that holds
-	// covered says that it is the right digest, which a signature in security.evm covers.
+	by   string // algorithm of the key of a valid signature
+	err  error  // nil for a valid signature
+	// covered says that it is the right digest and that a signature in security.evm covers it.
 	covered bool
 	evm     metadata
 }

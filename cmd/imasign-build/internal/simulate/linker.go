@@ -88,8 +88,8 @@ func (l *linker) loads(sub *subject) []*subject {
 	return list
 }
 
-// shared finds a shared object: in the directories that the file names, else by its
-// name anywhere. Of several that are not told apart all are taken.
+// shared finds a shared object: in the directories that the file names, otherwise by its
+// name anywhere. If several match, shared returns all.
 func (l *linker) shared(sub *subject, name string) []*subject {
 	if strings.Contains(name, "/") {
 		if other := l.resolve(name); other != nil {
@@ -107,7 +107,7 @@ func (l *linker) shared(sub *subject, name string) []*subject {
 	return l.bySoname[name]
 }
 
-// boot returns the files without which the device does not come up: init, the
+// boot returns the files without which the device does not boot: init, the
 // shell, modprobe, and everything that they load.
 func (l *linker) boot() map[*subject]bool {
 	seen := map[*subject]bool{}

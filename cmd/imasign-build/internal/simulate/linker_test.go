@@ -26,7 +26,7 @@ func TestSimulateFindsWhatALoaderFinds(t *testing.T) {
 		}
 	}
 	if len(copied) < 3 {
-		t.Fatalf("ldd said %s", out)
+		t.Fatalf("ldd: %s", out)
 	}
 	var want []string
 	for _, path := range copied {

@@ -34,7 +34,7 @@ func (r *Result) tally(rules []*policy.Rule, subjects []*subject) {
 	}
 }
 
-// refusals lists what does not pass, with what needs it.
+// refusals lists the files that are refused, each with a program that needs it.
 func (r *Result) refusals(subjects []*subject, l *linker) {
 	boot := l.boot()
 	for _, sub := range subjects {

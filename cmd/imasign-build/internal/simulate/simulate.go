@@ -50,7 +50,7 @@ type Refusal struct {
 	Line     int         // of the rule
 	Reason   string
 	Certain  bool   // not only in a case that is not known here
-	Boot     bool   // what init, the shell, or modprobe is made of: the device does not come up
+	Boot     bool   // init, the shell or modprobe needs it: without it the device does not boot
 	NeededBy string // a program that loads it; "" if none was found
 }
 
@@ -89,10 +89,10 @@ type simulation struct {
 }
 
 // Run tries the rules, as [policy.Target.Rules] returns them, on every regular file of
-// a tree: it is executed if it has an execute bit, mapped if it is an ELF program or
+// a tree. A file is executed if it has an execute bit, mapped if it is an ELF program or
 // shared object, loaded if it is a module or firmware, and opened for reading. A file
-// that cannot be read is an error. The engine needs no key; it says how many files are
-// read at a time.
+// that cannot be read is an error. The engine needs no key. It determines how many files
+// are read at a time.
 func (d Device) Run(ctx context.Context, engine *signing.Engine, t *tree.Tree, rules []*policy.Rule) (*Result, error) {
 	s := &simulation{Device: d, tree: t, rules: rules}
 	if err := s.list(ctx); err != nil {
@@ -161,7 +161,8 @@ func (s *simulation) asked(sub *subject) []verdict {
 	return list
 }
 
-// join adds a verdict, unless its rule was met before. What is certain counts more.
+// join adds a verdict. If the list has one of the same rule, join only makes that one
+// certain if v is certain.
 func join(list []verdict, v verdict) []verdict {
 	for i := range list {
 		if list[i].rule == v.rule {

@@ -147,8 +147,8 @@ func TestSimulateStops(t *testing.T) {
 	}
 }
 
-// TestOnlyWhatARuleIsAboutIsDigested: the engine reads a file once, and none that no rule
-// asks for.
+// TestOnlyWhatARuleIsAboutIsDigested checks that the engine reads each file once, and no
+// file that no rule covers.
 func TestOnlyWhatARuleIsAboutIsDigested(t *testing.T) {
 	d := newDevice(t)
 	d.file("bin/a", "#!/bin/a\n", 0o755, "signed")
@@ -169,7 +169,7 @@ func TestOnlyWhatARuleIsAboutIsDigested(t *testing.T) {
 	}
 }
 
-// TestValues checks the reports about values that hold no signature of a file's content.
+// TestValues checks the reports about values that are not signatures of a file's content.
 func TestValues(t *testing.T) {
 	harness.Root(t)
 	d := newDevice(t)
