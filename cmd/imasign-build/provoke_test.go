@@ -44,8 +44,9 @@ func variable() [][3]string {
 
 // provoke runs the commands in a file of the script, each with sh, and compares all of
 // their standard error and the exit code. No output may have one of the secrets: provoke
-// FILE [SECRET…]. UPDATE=1 writes what they print to the script.
-func provoke(ts *testscript.TestScript, neg bool, args []string) {
+// FILE [SECRET…]. UPDATE=1 writes what they print to the script. The program is an ordinary
+// build in the directory bin, because a build with the race detector starts slowly.
+func provoke(ts *testscript.TestScript, bin string, neg bool, args []string) {
 	if neg || len(args) == 0 {
 		ts.Fatalf("usage: provoke FILE [SECRET…]")
 	}
@@ -57,11 +58,12 @@ func provoke(ts *testscript.TestScript, neg bool, args []string) {
 		cmd.Dir = work
 		var out, diag bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &diag
-		for _, name := range []string{"PATH", "PACKAGES", "TMPDIR", "HOME", "GORACE", "WORK", "SOFTHSM2_CONF", "MODULE", "C", "K"} {
+		for _, name := range []string{"PACKAGES", "TMPDIR", "HOME", "GORACE", "WORK", "SOFTHSM2_CONF", "MODULE", "C", "K"} {
 			if value := ts.Getenv(name); value != "" {
 				cmd.Env = append(cmd.Env, name+"="+value)
 			}
 		}
+		cmd.Env = append(cmd.Env, "PATH="+bin+string(os.PathListSeparator)+ts.Getenv("PATH"))
 		err := cmd.Run()
 		var exit *exec.ExitError
 		if err != nil && !errors.As(err, &exit) {

@@ -29,6 +29,8 @@ func TestMain(m *testing.M) {
 // set security.ima, and so need root.
 func TestScripts(t *testing.T) {
 	harness.Root(t)
+	bin := t.TempDir()
+	harness.Must(t, "go", "build", "-trimpath", "-o", filepath.Join(bin, "imasign-build"), ".")
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
 		RequireExplicitExec: true,
@@ -51,9 +53,11 @@ func TestScripts(t *testing.T) {
 			"errorkeys": errorKeys,
 			"exits":     exits,
 			"jsonkeys":  jsonKeys,
-			"provoke":   provoke,
-			"signed":    signed,
-			"tamper":    tamper,
+			"provoke": func(ts *testscript.TestScript, neg bool, args []string) {
+				provoke(ts, bin, neg, args)
+			},
+			"signed": signed,
+			"tamper": tamper,
 		},
 	})
 }
