@@ -127,6 +127,10 @@ var changes = []struct {
 	{"keep", "ok", "", "ok", "EACCES", "missing-HMAC"}, // security.evm is not restored
 	{"replace", "EACCES", "IMA-signature-required", "ok", "EACCES", "IMA-signature-required"},
 	{"append", "EACCES", "invalid-signature", "ok", "EACCES", "invalid-signature"},
+	{"capability", "ok", "", "EPERM", "ok", ""},
+	{"label", "ok", "", "ok", "ok", ""}, // with EVM until the kernel appraises the file again
+	{"note", "ok", "", "ok", "ok", ""},
+	{"unsign", "EACCES", "IMA-signature-required", "EPERM", "ok", ""},
 }
 
 func changeNames() (names []string) {
