@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"iter"
 	"net/url"
@@ -69,7 +68,7 @@ func (t *evmTarget) learn(ctx context.Context, a *app, src signing.Source) error
 type evmFlags struct {
 	kind   string // "" or "portable"
 	key    keyFlags
-	from   string
+	from   string // id of the key whose signatures in security.evm are replaced
 	ima    string // "signature" or "digest"
 	target evmTarget
 }
@@ -81,9 +80,13 @@ func (f *evmFlags) add(flags *pflag.FlagSet) {
 	annotate(flags, "evm-key", noteDefault, "x509_evm beside --key")
 	flags.StringVar(&f.key.cert, "evm-cert", "", "the certificate of --evm-key is in `FILE`")
 	choiceVar(flags, &f.ima, "ima", "signature", "what to store in security.ima with --evm", []option{{"signature", "of the content"}, {"digest", "of the content, which the signature in security.evm covers"}})
+	flags.StringVar(&f.from, "evm-from-key-id", "", "replace only signatures in security.evm whose key id is `ID`")
 	f.target.add(flags)
-	once(flags, "evm", "evm-key", "evm-cert", "ima")
+	once(flags, "evm", "evm-key", "evm-cert", "ima", "evm-from-key-id")
 }
+
+// digestWarning says what --ima digest gives up.
+const digestWarning = "--ima digest: the files are refused where EVM is off, and by kernels before 5.14; without EVM's bit 3 they also pass appraise_type=sigv3, although their EVM signature is version 2"
 
 func (f *evmFlags) on() bool { return f.kind != "" }
 
@@ -95,13 +98,16 @@ func (f *evmFlags) idle(flags *pflag.FlagSet) error {
 	if f.on() {
 		return nil
 	}
-	return idle(flags, "--evm portable", "evm-key", "evm-cert", "evm-target", "ima")
+	return idle(flags, "--evm portable", "evm-key", "evm-cert", "evm-target", "evm-from-key-id", "ima")
 }
 
 // check completes the flags. content is the key for security.ima.
-func (f *evmFlags) check(content *keyFlags) error {
+func (f *evmFlags) check(a *app, content *keyFlags) error {
 	if !f.on() {
 		return nil
+	}
+	if f.digestOnly() {
+		a.note("warning: %s", digestWarning)
 	}
 	f.key.pass, f.key.variable = content.pass, true
 	if f.key.key != "" || content.key == "" {
@@ -148,6 +154,9 @@ func (f *evmFlags) stage(ctx context.Context, a *app, content *keystore.Key, eng
 		if content != nil && content.Public.Equal(key.Public) {
 			a.note("warning: one key signs security.ima and security.evm: where a kernel trusts it for both, a file with chosen content passes for the metadata of another file")
 		}
+	}
+	if signer.From, err = replacedKey("evm-from-key-id", f.from, engine.force, signer.Public); err != nil {
+		return nil, key, err
 	}
 	stage := signing.PortableStage(signer, hash, f.target.get)
 	return &stage, key, nil
@@ -260,5 +269,23 @@ func (f *evmTrustFlags) ring(ctx context.Context) (*ima.Keyring, error) {
 	return ima.NewKeyring(keys...), nil
 }
 
+// noEVMInPackages collects the flags for security.evm in commands for packages, which
+// refuse them.
+type noEVMInPackages struct{ values [5]string }
+
+func (f *noEVMInPackages) add(flags *pflag.FlagSet) {
+	for i, name := range []string{"evm", "evm-key", "evm-cert", "evm-target", "ima"} {
+		flags.StringVar(&f.values[i], name, "", "")
+		_ = flags.MarkHidden(name) // which fails only if there is no such flag
+	}
+}
+
+func (f *noEVMInPackages) check() error {
+	if strings.Join(f.values[:], "") == "" {
+		return nil
+	}
+	return errNoEVMInPackages
+}
+
 // errNoEVMInPackages is why packages have no EVM signatures.
-var errNoEVMInPackages = errors.New("packages carry no EVM signatures: rpm has no tag for them, names users instead of ids, and labels come from the device; sign the installed tree, or the image (rootfs sign --evm portable)")
+var errNoEVMInPackages = usagef("--evm: packages carry no EVM signatures: rpm has no tag for them, packages name users instead of ids, and labels come from the device: sign the installed tree or the image (rootfs sign --evm portable)")

@@ -229,21 +229,12 @@ func (f *engineFlags) engine(key *keystore.Key, public *ima.PublicKey, observe s
 	if f.jobs < 0 {
 		return nil, usagef("--jobs %d: at least 1", f.jobs)
 	}
-	if f.from != "" {
-		from, err := ima.ParseKeyID(f.from)
-		switch {
-		case err != nil:
-			return nil, usageError{fmt.Errorf("--from-key-id: %w", err)}
-		case f.force:
-			return nil, usagef("--force replaces signatures of any key: leave out --force or --from-key-id")
-		case public != nil && public.ID() == from:
-			return nil, usagef("--from-key-id %s is the id of the key that signs", from)
-		}
-		signer.From = from
+	var err error
+	if signer.From, err = replacedKey("from-key-id", f.from, f.force, public); err != nil {
+		return nil, err
 	}
 	var hash ima.HashID
 	if f.hash != "" {
-		var err error
 		if hash, err = parseHash(f.hash); err != nil {
 			return nil, usageError{fmt.Errorf("--hash %q: %w", f.hash, err)}
 		}
@@ -254,6 +245,24 @@ func (f *engineFlags) engine(key *keystore.Key, public *ima.PublicKey, observe s
 	return signing.New(signing.Options{
 		Stages: append([]signing.Stage{signing.ContentStage(&signer, hash)}, stages...), Jobs: f.jobs, Force: f.force, Observe: observe,
 	})
+}
+
+// replacedKey reads the value of a flag that limits a run to the signatures of one key.
+// The id is 0 if the flag was not given. public is the key that signs, nil if not known.
+func replacedKey(flag, value string, force bool, public *ima.PublicKey) (ima.KeyID, error) {
+	if value == "" {
+		return 0, nil
+	}
+	from, err := ima.ParseKeyID(value)
+	switch {
+	case err != nil:
+		return 0, usageError{fmt.Errorf("--%s: %w", flag, err)}
+	case force:
+		return 0, usagef("--force replaces signatures of any key: leave out --force or --%s", flag)
+	case public != nil && public.ID() == from:
+		return 0, usagef("--%s %s is the id of the key that signs", flag, from)
+	}
+	return from, nil
 }
 
 // addAllowEmpty adds the flag that lets a verification of no files succeed. Without it the

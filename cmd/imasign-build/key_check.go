@@ -14,8 +14,8 @@ import (
 )
 
 type keyCheckOptions struct {
-	cas    []string
-	kernel string
+	cas             []string
+	kernel, keyring string
 }
 
 func newKeyCheck(a *app) *cobra.Command {
@@ -31,15 +31,29 @@ a line for each finding:
   note    worth knowing
 
 With --ca, which names the CAs that are compiled into the kernel, the issuer is checked
-too. Exit code 3 means that the kernel refuses a certificate.`,
+too. Exit code 3 means that the kernel refuses a certificate.
+
+--keyring .evm checks a certificate for security.evm. The kernel loads it before its
+secondary keyring has any CA, so the issuer must be compiled into the kernel.`,
 		Example: `  imasign-build key check --ca keys/system_trusted_key.crt --kernel 6.12 \
-      keys/x509_ima.crt`,
+      keys/x509_ima.crt
+  imasign-build key check --keyring .evm --ca keys/system_trusted_key.crt \
+      keys/x509_evm.crt`,
 		RunE: func(cmd *cobra.Command, args []string) error { return runKeyCheck(cmd.Context(), a, o, args[0]) },
 	}
 	cmd.Flags().StringArrayVar(&o.cas, "ca", nil, "check issuers with the kernel's CAs in `FILE`, PEM or DER")
+	choiceVar(cmd.Flags(), &o.keyring, "keyring", imaKeyring, "the keyring that the certificate is for", []option{
+		{imaKeyring, "security.ima"}, {evmKeyring, "security.evm"},
+	})
 	kernelVar(cmd.Flags(), &o.kernel)
 	return cmd
 }
+
+// The keyrings that certificates are checked for.
+const (
+	imaKeyring = ".ima"
+	evmKeyring = ".evm"
+)
 
 func runKeyCheck(ctx context.Context, a *app, o keyCheckOptions, file string) error {
 	var version kernel.Version
@@ -49,7 +63,11 @@ func runKeyCheck(ctx context.Context, a *app, o keyCheckOptions, file string) er
 			return usageError{fmt.Errorf("--kernel: %w", err)}
 		}
 	}
-	list, file, err := readCertificates(ctx, file, fileSigner)
+	pair, check := fileSigner, certs.Check
+	if o.keyring == evmKeyring {
+		pair, check = evmSigner, certs.CheckEVM
+	}
+	list, file, err := readCertificates(ctx, file, pair)
 	if err != nil {
 		return err
 	}
@@ -61,7 +79,7 @@ func runKeyCheck(ctx context.Context, a *app, o keyCheckOptions, file string) er
 		}
 		cas = append(cas, more...)
 	}
-	r := &report.KeyCheck{Head: report.Head{Command: "key check"}, Kernel: kernelName(version), Of: file}
+	r := &report.KeyCheck{Head: report.Head{Command: "key check"}, Kernel: kernelName(version), Keyring: o.keyring, Of: file}
 	add := func(number int, findings []finding.Finding) {
 		for _, f := range reported(findings) {
 			r.Add(number, f)
@@ -73,7 +91,7 @@ func runKeyCheck(ctx context.Context, a *app, o keyCheckOptions, file string) er
 		if len(list) == 1 {
 			number = 0
 		}
-		add(number, certs.Check(cert, cas, version))
+		add(number, check(cert, cas, version))
 	}
 	if r.Refused() {
 		return a.print(r, errWrong)

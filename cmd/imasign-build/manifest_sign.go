@@ -67,7 +67,7 @@ func runManifestSign(ctx context.Context, a *app, o manifestSignOptions, file st
 	defer in.Close() //nolint:errcheck // opened for reading
 	run := newOperation(a, "manifest sign", o.output, progress, s.public, s.Plan, false)
 	run.writes(o.output)
-	if err := signManifest(ctx, run, manifest.NewReader(in), o.output); err != nil {
+	if err := signManifest(ctx, run, manifest.NewReader(in), o.output, o.evm.on()); err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
 	progress.close()
@@ -75,8 +75,9 @@ func runManifestSign(ctx context.Context, a *app, o manifestSignOptions, file st
 	return run.printTo(run.summary, &report.Manifest{Change: run.result}, nil)
 }
 
-// signManifest signs a manifest container by container.
-func signManifest(ctx context.Context, run *operation, in *manifest.Reader, output string) error {
+// signManifest signs a manifest container by container. evm says that security.evm gets
+// signatures, too.
+func signManifest(ctx context.Context, run *operation, in *manifest.Reader, output string, evm bool) error {
 	date, err := run.date()
 	if err != nil {
 		return err
@@ -99,7 +100,11 @@ func signManifest(ctx context.Context, run *operation, in *manifest.Reader, outp
 			return err
 		}
 		switch header.Container {
-		case manifest.Package, manifest.Layer: // there may be more of them
+		case manifest.Package, manifest.Digests:
+			if evm {
+				return errNoEVMInPackages
+			}
+		case manifest.Layer: // there may be more of them
 		default:
 			run.progress.observer.Tell(signing.Event{Kind: signing.Listed, Entries: header.Entries})
 		}

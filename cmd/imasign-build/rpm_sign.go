@@ -15,6 +15,7 @@ type rpmSignOptions struct {
 	packages packageFlags
 	choice   packageSelectFlags
 	engine   engineFlags
+	evm      noEVMInPackages
 }
 
 func (o *rpmSignOptions) add(flags *pflag.FlagSet, signed string) {
@@ -24,6 +25,7 @@ func (o *rpmSignOptions) add(flags *pflag.FlagSet, signed string) {
 	o.choice.addSelect(flags, "sign")
 	o.openpgp.add(flags, signed)
 	o.engine.addReplace(flags)
+	o.evm.add(flags)
 	flags.StringVar(&o.engine.hash, "hash", "", "")
 	_ = flags.MarkHidden("hash") // which fails only if there is no such flag
 }
@@ -79,6 +81,9 @@ func (s *packageSigning) close() {
 
 func (o *rpmSignOptions) check(a *app) error {
 	o.key.fromEnvironment(a)
+	if err := o.evm.check(); err != nil {
+		return err
+	}
 	switch {
 	case o.engine.hash != "":
 		return usagef("--hash %s: a package itself determines the algorithm of its digests", o.engine.hash)

@@ -28,10 +28,10 @@ func (f *signerFlags) add(flags *pflag.FlagSet) {
 // check completes the flags from the environment. In a dry run there need not be a key.
 func (f *signerFlags) check(a *app, dryRun bool) error {
 	f.key.fromEnvironment(a)
-	if f.key.key == "" && !dryRun && !(f.evm.digestOnly() && f.evm.key.key != "") {
+	if f.key.key == "" && !dryRun && (!f.evm.digestOnly() || f.evm.key.key == "") {
 		return usagef("no key was given: --key URI, or --dry-run to compute only digests")
 	}
-	return f.evm.check(&f.key)
+	return f.evm.check(a, &f.key)
 }
 
 // signer is an engine with its opened keys.

@@ -85,7 +85,7 @@ appears when it is complete.`,
 
 func runTarCreate(ctx context.Context, a *app, o tarCreateOptions, dir string) error {
 	if o.sign {
-		if err := o.signerFlags.check(a, o.dryRun); err != nil {
+		if err := o.check(a, o.dryRun); err != nil {
 			return err
 		}
 	}

@@ -46,7 +46,7 @@ Valid signatures by the same key are kept. Files that are not selected keep thei
 }
 
 func runTarSign(ctx context.Context, a *app, o tarSignOptions, file string) error {
-	if err := o.signerFlags.check(a, o.dryRun); err != nil {
+	if err := o.check(a, o.dryRun); err != nil {
 		return err
 	}
 	if err := o.output.check(a, o.dryRun, o.oci, file, o.manifest); err != nil {

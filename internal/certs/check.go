@@ -33,11 +33,25 @@ const (
 	RuleShared         = "shared-key-id"       // two keys with the same key id
 )
 
-// Check checks a certificate for the .ima or .evm keyring of a kernel. It returns the reasons
-// why the kernel would refuse it, and warnings. cas are the certificates in the builtin and
+// Check checks a certificate for the .ima keyring of a kernel. It returns the reasons why the
+// kernel would refuse it, and warnings. cas are the certificates in the builtin and
 // secondary keyrings. If there are none, the issuer is not checked.
 func Check(cert *x509.Certificate, cas []*x509.Certificate, version kernel.Version) []finding.Finding {
 	c := &checker{kernel: version}
+	c.identity(cert)
+	c.key(cert.PublicKey, cert)
+	c.signature(cert)
+	c.leaf(cert)
+	c.issuer(cert, cas)
+	c.validity(cert)
+	return c.findings
+}
+
+// CheckEVM is Check for a certificate in the .evm keyring. The kernel loads x509_evm.der
+// before any CA is in its secondary keyring, so cas are the certificates in the builtin
+// keyring only.
+func CheckEVM(cert *x509.Certificate, cas []*x509.Certificate, version kernel.Version) []finding.Finding {
+	c := &checker{kernel: version, builtin: true}
 	c.identity(cert)
 	c.key(cert.PublicKey, cert)
 	c.signature(cert)
@@ -111,6 +125,7 @@ func CheckShared(list []*x509.Certificate) []finding.Finding {
 
 type checker struct {
 	kernel   kernel.Version
+	builtin  bool // the keyring takes no certificates by CAs of the secondary keyring
 	findings []finding.Finding
 }
 

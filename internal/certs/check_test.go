@@ -226,6 +226,29 @@ func TestCheckRevoked(t *testing.T) {
 	has(t, certs.CheckRevoked(leaf, nil, kernel.Version{}), "ecdsa note", "issuer note")
 }
 
+// TestCheckEVM checks that a CA in the secondary keyring is not enough for .evm.
+func TestCheckEVM(t *testing.T) {
+	key := rsaKey()
+	ca, err := certs.NewCA(key, certs.Request{Subject: pkix.Name{CommonName: "CA"}})
+	check(t, err)
+	issuer := certs.Issuer{Certificate: ca, Key: key}
+	second, err := issuer.SecondaryCA(key.Public(), certs.Request{Subject: pkix.Name{CommonName: "second"}})
+	check(t, err)
+	leafKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	check(t, err)
+	leaf, err := issuer.Signer(leafKey.Public(), certs.Request{Subject: pkix.Name{CommonName: "leaf"}})
+	check(t, err)
+	below, err := certs.Issuer{Certificate: second, Key: key}.Signer(leafKey.Public(), certs.Request{Subject: pkix.Name{CommonName: "below"}})
+	check(t, err)
+	cas, newest := []*x509.Certificate{ca}, kernel.Version{}
+	has(t, certs.CheckEVM(leaf, cas, newest))
+	has(t, certs.CheckEVM(leaf, nil, newest), "issuer note")
+	has(t, certs.CheckEVM(below, []*x509.Certificate{second}, newest), "issuer warn")
+	has(t, certs.Check(below, []*x509.Certificate{second}, newest))
+	has(t, certs.CheckEVM(ca, cas, newest), "authority-key-id note", "key-usage refuse", "key-usage refuse", "ca refuse")
+	has(t, certs.CheckEVM(leaf, []*x509.Certificate{selfSigned(t, leafKey, good(t, leafKey.Public()))}, newest), "issuer refuse")
+}
+
 // TestCheckPSSOfOpenSSL checks RSA-PSS with openssl's default salt, which crypto/x509 does not
 // recognise.
 func TestCheckPSSOfOpenSSL(t *testing.T) {

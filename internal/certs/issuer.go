@@ -48,7 +48,7 @@ func signatureOID(cert *x509.Certificate) string {
 // by name if there is none. Then it verifies the signature.
 func (c *checker) issuer(cert *x509.Certificate, cas []*x509.Certificate) {
 	if len(cas) == 0 {
-		c.add(RuleIssuer, finding.Note, "the issuer %q must be in the builtin or secondary keyring; no CA was given to check with", cert.Issuer)
+		c.add(RuleIssuer, finding.Note, "the issuer %q must be in the %s; no CA was given to check with", cert.Issuer, c.trusted())
 		return
 	}
 	if len(cert.AuthorityKeyId) == 0 {
@@ -57,7 +57,7 @@ func (c *checker) issuer(cert *x509.Certificate, cas []*x509.Certificate) {
 	ca := signerOf(cert, cas)
 	switch {
 	case ca == nil && selfSigned(cert):
-		c.add(RuleIssuer, finding.Refuse, "self-signed, and none of the CAs given: the kernel takes certificates that a CA in its builtin or secondary keyring signed")
+		c.add(RuleIssuer, finding.Refuse, "self-signed, and none of the CAs given: the kernel takes certificates that a CA in its %s signed", c.trusted())
 	case ca == nil:
 		c.add(RuleIssuer, finding.Refuse, "none of the %d CAs given signed it; it names %q", len(cas), cert.Issuer)
 	case len(cert.AuthorityKeyId) == 0 && !bytes.Equal(cert.RawIssuer, ca.RawSubject):
@@ -67,7 +67,18 @@ func (c *checker) issuer(cert *x509.Certificate, cas []*x509.Certificate) {
 			ca.Subject, ca.SubjectKeyId, cert.AuthorityKeyId)
 	default:
 		c.key(ca.PublicKey, ca)
+		if c.builtin && !selfSigned(ca) {
+			c.add(RuleIssuer, finding.Warn, "%q, which signed it, is a subordinate CA: it must be compiled into the kernel, because .evm takes no certificate by a CA that is loaded into the secondary keyring", ca.Subject)
+		}
 	}
+}
+
+// trusted names the keyrings that the issuer may be in.
+func (c *checker) trusted() string {
+	if c.builtin {
+		return "builtin keyring"
+	}
+	return "builtin or secondary keyring"
 }
 
 // signerOf returns the CA that signed cert, nil for none. If several have the same key, it

@@ -64,9 +64,9 @@ func (k *Keyring) Verify(value []byte, s Statement) (*PublicKey, error) {
 func otherForm(v *Value, f Form) error {
 	switch {
 	case f.Over == Metadata && v.Type == typeEVMHMAC:
-		return fmt.Errorf("%w: only the machine that made it can check it", errHMAC)
+		return fmt.Errorf("%w: it cannot be verified here, only on the device that made it", errHMAC)
 	case f.Over == Metadata && v.Type == TypeSignature:
-		return fmt.Errorf("%w: %s is not portable", ErrEVMValue, v)
+		return fmt.Errorf("%w: it cannot be verified here: it is for one inode of one file system, not portable (%s)", ErrEVMValue, v)
 	case f.Over == Metadata && v.Type == TypeEVMPortable:
 		return fmt.Errorf("%w: %s, not a signature of this inode", ErrEVMValue, v)
 	case v.Type == typeEVMHMAC, v.Type == TypeEVMPortable:

@@ -159,7 +159,7 @@ func (a *applier) linked(v *visit[decision]) {
 func (a *applier) decide(v *visit[decision], s *stage, value []byte) error {
 	c, key, err := a.check(v, s, value)
 	if err != nil {
-		return fmt.Errorf("%s: %w: %w", v.Path, ErrMismatch, err)
+		return fmt.Errorf("%s: %w: %w", v.Path, ErrMismatch, s.named(err))
 	}
 	if s.Xattr == ima.XattrIMA {
 		v.HashOnly, v.result.key = !c.form.Signs(), key

@@ -72,6 +72,15 @@ func (s *stage) key() *Key {
 	return s.Key
 }
 
+// named adds the xattr to an error about its value. Errors about security.ima do not name
+// it.
+func (s *stage) named(err error) error {
+	if s.Xattr == ima.XattrIMA {
+		return err
+	}
+	return fmt.Errorf("%s: %w", s.Xattr, err)
+}
+
 func (s *stage) check(force bool) error {
 	key := s.key()
 	if s.Hash == 0 {

@@ -189,6 +189,9 @@ func (v *verifier) judge(e *Entry, stated bool) (list []Judged) {
 		}
 		c := candidate{form: form, signed: s.signed(e, before)}
 		j := v.value(s, &c, e, before, stated)
+		if j.Outcome == Bad {
+			j.Err = s.named(j.Err)
+		}
 		list = append(list, j)
 		before = append(before, Value{Form: j.Form, Status: Unchanged, Bytes: e.Xattrs[s.Xattr]})
 	}

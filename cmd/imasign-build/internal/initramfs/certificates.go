@@ -12,6 +12,7 @@ import (
 	"github.com/imasign/imasign-build/internal/certs"
 	"github.com/imasign/imasign-build/internal/finding"
 	"github.com/imasign/imasign-build/internal/keyscan"
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
@@ -83,7 +84,7 @@ func (b *builder) judge(trusted, secondary, revoked, evm []entry) error {
 		}
 	}
 	for _, e := range evm { // .evm takes no certificates by secondary CAs
-		if err := b.refuse(e, certs.Check(e.cert, o.CAs, o.Kernel.Version)); err != nil {
+		if err := b.refuse(e, certs.CheckEVM(e.cert, o.CAs, o.Kernel.Version)); err != nil {
 			return err
 		}
 		if err := forOnePurpose(e, trusted); err != nil {
@@ -129,7 +130,8 @@ func stillTrusted(revoked entry, trusted []entry) error {
 func forOnePurpose(evm entry, trusted []entry) error {
 	for _, e := range trusted {
 		if key, ok := e.cert.PublicKey.(interface{ Equal(crypto.PublicKey) bool }); ok && key.Equal(evm.cert.PublicKey) {
-			return refused(evm.input, []string{fmt.Sprintf("it has the same key as %s: a key for both keyrings would let a file with chosen content pass for the metadata of another file", e.input)})
+			return quote.Below(fmt.Errorf("%s: %w", evm.input, ErrUseless),
+				fmt.Sprintf("it has the same key as %s: a key for both keyrings would let a file with chosen content pass for the metadata of another file", e.input))
 		}
 	}
 	return nil

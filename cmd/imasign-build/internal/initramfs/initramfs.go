@@ -37,7 +37,8 @@ var (
 	ErrPrivateKey = errors.New("it holds a private key, which belongs on no device")
 	// ErrRefused: the kernel would refuse a certificate or a policy.
 	ErrRefused = errors.New("the kernel would refuse it")
-	// ErrUseless: a policy that the kernel takes, and that must not be loaded all the same.
+	// ErrUseless: the kernel would load a policy or a certificate that does not protect the
+	// device, or keeps it from booting.
 	ErrUseless = errors.New("the kernel would load it, and the device would not boot, or not be protected by it")
 	// ErrBusybox: not a static program that the kernel can execute.
 	ErrBusybox = errors.New("not a static program")

@@ -82,6 +82,7 @@ func severe(findings []Finding, severity string) (n int) {
 type KeyCheck struct {
 	Head
 	Kernel   string    `json:"kernel"`
+	Keyring  string    `json:"keyring"`
 	Findings []Finding `json:"findings"`
 
 	Of string `json:"-"` // the file
@@ -121,7 +122,7 @@ func (k *KeyCheck) text(p *printer) {
 	if k.Refused() {
 		verdict = "refuses"
 	}
-	p.summary(k.Refused(), "%s: kernel %s %s it\n", k.Of, k.Kernel, verdict)
+	p.summary(k.Refused(), "%s: kernel %s %s it in %s\n", k.Of, k.Kernel, verdict, k.Keyring)
 }
 
 // PolicyCheck is how a kernel would judge a policy.

@@ -93,6 +93,7 @@ func words() map[string]string {
 		"paths":        "all files, where a finding is about several",
 		"certificates": "numbers of the certificates in the file, from 1, that a finding is about",
 		"kernel":       "the kernel version by whose rules was judged",
+		"keyring":      "the keyring that the certificates were checked for: \".ima\" or \".evm\"",
 
 		"rule_count": "rules of the policy",
 		"loads":      "the kernel takes the policy",

@@ -78,8 +78,8 @@ func (s *simulation) value(r *policy.Rule, hook policy.Func, sub *subject, f *fo
 func (s *simulation) content(r *policy.Rule, f *found) (reason string, certain bool) {
 	switch {
 	case f.covered:
-		if reason, certain = s.covered(r); reason != "" {
-			return reason, certain
+		if reason = s.covered(r); reason != "" {
+			return reason, true
 		}
 	case errors.Is(f.err, ima.ErrHashOnly) && r.AppraiseType == policy.AnyValue:
 	case errors.Is(f.err, ima.ErrHashOnly):

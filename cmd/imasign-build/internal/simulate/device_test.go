@@ -96,9 +96,9 @@ func (d *device) open() *tree.Tree {
 	return tr
 }
 
-func engine(t *testing.T) *signing.Engine {
+func engine(t *testing.T, stages ...signing.Stage) *signing.Engine {
 	t.Helper()
-	e, err := signing.New(signing.Options{})
+	e, err := signing.New(signing.Options{Stages: stages})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +123,11 @@ func (d *device) run(s Device, text string) *Result {
 	if s.Trusted == nil {
 		s.Trusted = d.trusted
 	}
-	result, err := s.Run(d.t.Context(), engine(d.t), d.open(), rules)
+	e := engine(d.t)
+	if s.EVM != nil {
+		e = engine(d.t, signing.ContentStage(nil, 0), signing.PortableStage(nil, 0, func() ima.EVMTarget { return ima.EVMTarget{} }))
+	}
+	result, err := s.Run(d.t.Context(), e, d.open(), rules)
 	if err != nil {
 		d.t.Fatal(err)
 	}

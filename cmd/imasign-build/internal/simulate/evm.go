@@ -57,9 +57,9 @@ func (s *simulation) protected(m *metadata) (reason string, certain bool) {
 	case m.kind == ima.TypeSignature:
 		return "security.evm is not portable: it is valid for one inode of one file system", false
 	case m.err != nil && m.kind == ima.TypeEVMPortable:
-		return fmt.Sprintf("security.evm: %v (invalid-fail-immutable)", m.err), true
+		return fmt.Sprintf("%v (invalid-fail-immutable)", m.err), true
 	case m.err != nil:
-		return fmt.Sprintf("security.evm: %v (invalid-HMAC)", m.err), true
+		return fmt.Sprintf("%v (invalid-HMAC)", m.err), true
 	}
 	if reason, certain = s.verifiable(m.by); reason != "" {
 		return reason, certain
@@ -72,11 +72,11 @@ func (s *simulation) protected(m *metadata) (reason string, certain bool) {
 func digestsUnderEVM() kernel.Version { return kernel.Version{Major: 5, Minor: 14} }
 
 // covered judges a digest in security.ima that a portable signature covers.
-func (s *simulation) covered(r *policy.Rule) (reason string, certain bool) {
+func (s *simulation) covered(r *policy.Rule) (reason string) {
 	if since := digestsUnderEVM(); r.AppraiseType != policy.AnyValue && s.Kernel.Version.Older(since) {
-		return fmt.Sprintf("a digest and no signature (IMA-signature-required): one in security.evm counts since Linux %s", since), true
+		return fmt.Sprintf("a digest and no signature (IMA-signature-required): one in security.evm counts since Linux %s", since)
 	}
-	return "", true
+	return ""
 }
 
 // limits names what EVM changes on the device, and what is not known about it here.
@@ -84,12 +84,23 @@ func (s *simulation) limits() []string {
 	if s.EVM == nil {
 		return nil
 	}
-	list := []string{"security.evm becomes invalid when an owner, a mode, a capability or a label changes: at the first boot (relabelling), by ldconfig, or when cp copies a file; files that the device makes itself have none, and are refused (missing-HMAC)"}
+	list := []string{
+		"what changes after signing makes a file refused: owners (images that are built without root), modes, capabilities, labels (relabelling at the first boot), or contents (wic writes etc/fstab, ldconfig etc/ld.so.cache); a copy by cp -a has no security.evm",
+		"files that the device makes itself have no security.evm (missing-HMAC)",
+	}
+	if slices.ContainsFunc(s.rules, func(r *policy.Rule) bool { return r.Action == policy.Appraise && r.AppraiseType == policy.AnyValue }) {
+		list = append(list, "under rules without appraise_type, the kernel gives a digest to files that the device makes, and then refuses them (missing-HMAC)")
+	}
 	if s.FSName == "overlay" {
 		list = append(list, "security.evm cannot be set through overlayfs (EPERM)")
+	} else {
+		list = append(list, "where an overlayfs is mounted over the tree, security.evm cannot be set through it (EPERM)")
 	}
 	digests := slices.ContainsFunc(s.subjects, func(sub *subject) bool { return sub.covered })
-	sigv3 := slices.ContainsFunc(s.rules, func(r *policy.Rule) bool { return r.AppraiseType == policy.SigV3 })
+	if digests {
+		list = append(list, "a boot with ima_appraise=fix can replace digests in security.ima, and so make security.evm invalid")
+	}
+	sigv3 := slices.ContainsFunc(s.rules, func(r *policy.Rule) bool { return r.AppraiseType == policy.SigV3 && !r.Verity })
 	if digests && sigv3 {
 		list = append(list, "appraise_type=sigv3 accepts a digest under a version 2 signature in security.evm, unless EVM is told to demand version 3")
 	}
