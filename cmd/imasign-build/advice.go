@@ -172,7 +172,7 @@ func packageCauses() []cause {
 		{err: rpmsign.ErrMainHeader, kind: "unsupported"},
 		{err: rpmsign.ErrChanged, kind: "changed"},
 		{err: errNoPackages, kind: "not_found"},
-		{err: rpmsign.ErrOutside, kind: "refused", advice: "-o NEWDIR makes a repository with a signed copy of it", flag: "in-place"},
+		{err: rpmsign.ErrOutside, kind: "refused", advice: "-o OUT makes a repository with a signed copy of it", flag: "in-place"},
 		{err: repo.ErrAround, kind: "exists", advice: "name a new directory, or sign in place"},
 		{err: repo.ErrExists, kind: "exists", advice: "remove it (after --swap it is the old repository) or name another place"},
 		{err: repo.ErrBusy, kind: "busy"},
@@ -205,7 +205,7 @@ func fileCauses() []cause {
 // adviseWarning returns a warning with what can be done about it.
 func adviseWarning(message string) string {
 	for _, w := range []struct{ about, advice string }{
-		{repo.InPlace, "-o NEWDIR --swap has no such moment"},
+		{repo.InPlace, "-o OUT --swap has no such moment"},
 		{repo.SignatureLeftOut, "--openpgp-key makes it anew"},
 		{keystore.NotBound, "key init --on makes one that cannot"},
 	} {

@@ -74,7 +74,7 @@ func (a *app) namedBy(path string) (where string, named bool) {
 			}
 		}
 	})
-	for _, name := range []string{"IMASIGN_KEY", "IMASIGN_CERT"} {
+	for _, name := range []string{"IMASIGN_KEY", "IMASIGN_CERT", passVariable} {
 		if value, set := a.getenv(name); set && !named && (value == path || pathIn(value) == path) {
 			where, named = " in "+name, true
 		}

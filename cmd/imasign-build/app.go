@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -137,11 +136,28 @@ func run(a *app, args []string) int {
 	cmd, err := root.ExecuteContextC(ctx)
 	a.endWarnings()
 	var usage usageError
-	if errors.As(err, &usage) && slices.Contains(args, "--json") { // --json may follow the wrong flag, and then was not parsed
+	if errors.As(err, &usage) && asksForJSON(args) { // --json may follow the wrong flag, and then was not parsed
 		a.json = true
 	}
 	a.command = cmd
 	return a.exit(err)
+}
+
+// asksForJSON reports whether a command line has --json before any "--".
+func asksForJSON(args []string) (asks bool) {
+	for _, word := range args {
+		name, value, given := strings.Cut(word, "=")
+		switch {
+		case word == "--":
+			return asks
+		case name != "--json":
+		case !given:
+			asks = true
+		default:
+			asks, _ = strconv.ParseBool(value)
+		}
+	}
+	return asks
 }
 
 // end ends the process where something hangs, which may be standard error itself.
@@ -258,6 +274,8 @@ that a command exists to print.`,
 				return runVersion(a)
 			case a.version:
 				return a.printFile([]byte(programVersion().Line() + "\n"))
+			case a.json:
+				return usagef("--json needs a command: %s", enumerate(subcommands(cmd), "or"))
 			}
 			return cmd.Help()
 		},

@@ -116,7 +116,11 @@ func optionWords(options []option) []string {
 
 func unknownWord(options []option, word string) error {
 	list := optionWords(options)
-	return fmt.Errorf("choose %s%s", enumerate(list, "or"), didYouMean("; did you mean ", nearest(word, list)))
+	near := nearest(word, list)
+	if len(near) == len(list) { // the question would repeat the list
+		near = nil
+	}
+	return fmt.Errorf("choose %s%s", enumerate(list, "or"), didYouMean("; did you mean ", near))
 }
 
 // described returns options as a description lists them: "none" or "restore (a file)".

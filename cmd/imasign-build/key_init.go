@@ -93,7 +93,7 @@ func (o *keyInitOptions) check(dir string) error {
 
 // invalidOption returns the text of an error about an option of certs.Init.
 func invalidOption(err error) string {
-	text := strings.TrimPrefix(err.Error(), certs.ErrOption.Error()+": ")
+	text := err.Error()
 	if name, found := strings.CutPrefix(text, "name "); found {
 		return "--name " + name
 	}

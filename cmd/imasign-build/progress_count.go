@@ -51,19 +51,20 @@ var errStopped = errors.New("stopped")
 func (c treeCount) count(stop <-chan struct{}) (amount, error) {
 	w := counter{treeCount: c, stop: stop, met: map[[2]uint64]bool{}}
 	for _, path := range c.paths {
-		f, err := os.Open(path)
+		var st unix.Stat_t
+		if err := unix.Stat(path, &st); err != nil {
+			return amount{}, err
+		}
+		if st.Mode&unix.S_IFMT != unix.S_IFDIR { // to open a FIFO would wait for a writer
+			w.add(&st)
+			continue
+		}
+		fd, err := unix.Open(path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return amount{}, err
 		}
-		var st unix.Stat_t
-		if err = unix.Fstat(int(f.Fd()), &st); err == nil {
-			if st.Mode&unix.S_IFMT == unix.S_IFDIR {
-				err = w.directory(f, st.Dev)
-			} else {
-				w.add(&st)
-			}
-		}
-		if err = errors.Join(err, f.Close()); err != nil {
+		f := os.NewFile(uintptr(fd), "")
+		if err := errors.Join(w.directory(f, st.Dev), f.Close()); err != nil {
 			return amount{}, err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -435,6 +436,11 @@ func TestTreesAreCounted(t *testing.T) {
 	}
 	if _, err := (treeCount{paths: []string{dir + "/none"}}).count(t.Context().Done()); err == nil {
 		t.Error("no error for a path that does not exist")
+	}
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	check(t, syscall.Mkfifo(fifo, 0o600))
+	if got, err := (treeCount{paths: []string{fifo}, files: true}).count(nil); err != nil || got != (amount{items: 1}) { // it waits for no writer
+		t.Errorf("a FIFO: %+v, %v", got, err)
 	}
 	stopped := make(chan struct{})
 	close(stopped)

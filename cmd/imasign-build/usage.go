@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -306,15 +307,19 @@ func unknownFlag(cmd *cobra.Command, unknown *pflag.NotExistError) error {
 	return usageError{listedError{errors.New(what + didYouMean(": did you mean ", near)), cmd}}
 }
 
-// unknownShorthand is the error about letters after a single dash.
+// unknownShorthand is the error about letters after a single dash. It shows only the first
+// one if nothing is known about the others: in -pSECRET, they are a passphrase.
 func unknownShorthand(cmd *cobra.Command, letters string) error {
-	what := "unknown flag -" + quote.Text(letters)
+	what := "unknown flag -"
 	word, _, _ := strings.Cut(letters, "=")
 	switch near := nearest(word, flagNames(cmd.Flags())); {
 	case exists("-" + letters):
-		what += ": a file with that name is written ./-" + quote.Text(letters)
+		what += quote.Text(letters) + ": a file with that name is written ./-" + quote.Text(letters)
 	case len(word) > 2 && len(near) > 0:
-		what += ": did you mean --" + near[0] + "?"
+		what += quote.Text(word) + ": did you mean --" + near[0] + "?"
+	default:
+		_, size := utf8.DecodeRuneInString(letters)
+		what += quote.Text(letters[:size])
 	}
 	return usageError{listedError{errors.New(what), cmd}}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"os"
 	"slices"
 	"strings"
@@ -44,8 +45,11 @@ func TestUsageErrors(t *testing.T) {
 		{"rootfs verify --swap tree", "unknown flag --swap: it belongs to repo sign and repo strip", "imasign-build rootfs verify --help lists all"},
 		{"rootfs --cert x", "unknown flag --cert: it belongs to rootfs scan, rootfs sign and rootfs verify", "imasign-build rootfs --help lists all"},
 		{"rpm show -x.rpm", "unknown flag -x.rpm: a file with that name is written ./-x.rpm", "imasign-build rpm show --help lists all"},
+		{"rootfs sign -phunter2 tree", "unknown flag -p", sign + " --help lists all"},
+		{"rootfs sign -kp=hunter2 tree", "unknown flag -k", sign + " --help lists all"},
+		{"rootfs sign -vphunter2 tree", "unknown flag -p", sign + " --help lists all"},
+		{"rootfs sign -progres=none tree", "unknown flag -progres: did you mean --progress?", sign + " --help lists all"},
 		{"rootfs sign -json tree", "-json has one dash, and long flags have two: --json", "see " + sign + " --help"},
-		{"rootfs sign -progres=none tree", "unknown flag -progres=none: did you mean --progress?", sign + " --help lists all"},
 		{"rootfs sign tree --key", "--key has no value: --key URI", "see " + sign + " --help"},
 		{"rootfs sign --key --cert x.crt tree", "--key has no value: --cert follows it", "see " + sign + " --help"},
 
@@ -58,6 +62,7 @@ func TestUsageErrors(t *testing.T) {
 		{"rpm sign --check= p.rpm", `--check "": choose ` + check, "see imasign-build rpm sign --help"},
 		{"rootfs sign --key-pass hunter2 --key-pass x tree", "--key-pass is given twice, but takes one value", "see " + sign + " --help"},
 		{"tar verify --unpack-limit 0 in.tar", "--unpack-limit 0: give a number of bytes from 1, with or without K, M, G or T, such as 500M", "see imasign-build tar verify --help"},
+		{"completion tcsh", `shell "tcsh": choose bash, zsh or fish`, "see imasign-build completion --help"},
 		{"completion cobol", `shell "cobol": choose bash, zsh or fish`, "see imasign-build completion --help"},
 
 		// Arguments.
@@ -140,6 +145,20 @@ func TestVersionFlag(t *testing.T) {
 	want, _, _ = said(t, "version", "--json")
 	if got, stderr, code := said(t, "--json", "--version"); got != want || code != exitDone {
 		t.Errorf("--json: exit code %d: %s%s", code, got, stderr)
+	}
+}
+
+// TestJSONOfUsageErrors checks that a usage error is one JSON document if --json was given,
+// wherever and however, and text only if it was not.
+func TestJSONOfUsageErrors(t *testing.T) {
+	for line, want := range map[string]bool{
+		"--json": true, "--json=true --bogus": true, "rootfs sign --bogus --json": true, "rootfs sign --bogus --json=1": true, "bogus --json": true,
+		"rootfs sign --bogus": false, "rootfs sign --bogus -- --json": false, "rootfs sign --bogus --json=false": false,
+	} {
+		stdout, stderr, code := said(t, strings.Fields(line)...)
+		if json.Valid([]byte(stdout)) != want || !want && stdout != "" || stderr == "" || code != exitUsage {
+			t.Errorf("%s: exit code %d, standard output %q, standard error %q", line, code, stdout, stderr)
+		}
 	}
 }
 

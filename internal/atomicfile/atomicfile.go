@@ -24,7 +24,7 @@ import (
 // Errors that callers act on.
 var (
 	// ErrExists: CreateNew found an existing file or a dangling symbolic link.
-	ErrExists = errors.New("exists already and is not overwritten")
+	ErrExists = errors.New("already exists")
 	// ErrNotRegular: the target is a directory, device, FIFO or socket, which a
 	// rename would destroy.
 	ErrNotRegular = errors.New("not a regular file")

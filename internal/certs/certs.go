@@ -34,12 +34,21 @@ var (
 	// ErrTooLarge: the input is too large for certificates.
 	ErrTooLarge = errors.New("too large")
 	// ErrOption: an option is wrong. Nothing was done.
-	ErrOption = errors.New("wrong option")
+	ErrOption = errors.New("wrong option") // not in the text of errors
 	// ErrExists: files exist that would have been overwritten.
 	ErrExists = errors.New("nothing was written, as files exist already")
 	// ErrRefused: the kernel would refuse the requested certificate.
 	ErrRefused = errors.New("the kernel would refuse this certificate")
 )
+
+// optionError is an ErrOption with a text of its own.
+type optionError struct{ error }
+
+func (e optionError) Unwrap() error { return e.error }
+
+func (optionError) Is(target error) bool { return target == ErrOption }
+
+func wrongOption(format string, args ...any) error { return optionError{fmt.Errorf(format, args...)} }
 
 // Read returns the certificates in a file, at least one; see Parse. The file may be a pipe.
 // Waiting for it ends with ctx.

@@ -71,7 +71,7 @@ func (i Issuer) issue(
 	}
 	// With equal names the certificate would look self-signed.
 	if name, err := asn1.Marshal(r.Subject.ToRDNSequence()); err != nil || bytes.Equal(name, i.Certificate.RawSubject) {
-		return nil, fmt.Errorf("%w: subject %q is that of the CA", ErrOption, r.Subject)
+		return nil, wrongOption("subject %q is that of the CA", r.Subject)
 	}
 	shape(template)
 	template.AuthorityKeyId = i.Certificate.SubjectKeyId
@@ -93,7 +93,7 @@ func asSigner(t *x509.Certificate) { t.KeyUsage = x509.KeyUsageDigitalSignature 
 // because crypto/x509 writes none for leaves, and not the SHA-1 of the key for CAs.
 func (r Request) template(public crypto.PublicKey) (*x509.Certificate, error) {
 	if _, err := ima.BareKey(public); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrOption, err)
+		return nil, optionError{err}
 	}
 	if err := checkSubject(r.Subject); err != nil {
 		return nil, err
@@ -131,7 +131,7 @@ func (r Request) validity() (from, to time.Time, err error) {
 	from = from.UTC().Truncate(time.Second)
 	// X.509 has four digits for the year. The dates of the kernel begin with 1970.
 	if days < 0 || days > 366*8000 || from.Year() < 1970 || from.AddDate(0, 0, days).Year() > 9999 {
-		return from, to, fmt.Errorf("%w: %d days from %s is no validity", ErrOption, days, from.Format(time.DateOnly))
+		return from, to, wrongOption("%d days from %s is no validity", days, from.Format(time.DateOnly))
 	}
 	return from, from.AddDate(0, 0, days), nil
 }

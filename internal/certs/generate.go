@@ -30,7 +30,7 @@ func GenerateKey(algorithm string) (crypto.Signer, error) {
 	case "p384":
 		return ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 	}
-	return nil, fmt.Errorf("%w: algorithm %q; there are: %s", ErrOption, algorithm, strings.Join(Algorithms(), ", "))
+	return nil, wrongOption("algorithm %q; there are: %s", algorithm, strings.Join(Algorithms(), ", "))
 }
 
 // privateKey makes a key with Make, or if that is nil with GenerateKey.

@@ -5,7 +5,6 @@ import (
 	"crypto"
 	"crypto/x509"
 	"crypto/x509/pkix"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -72,18 +71,18 @@ func (o *InitOptions) complete() error {
 		o.Algorithm = Algorithms()[0]
 	}
 	if !slices.Contains(Algorithms(), o.Algorithm) {
-		return fmt.Errorf("%w: algorithm %q; there are: %s", ErrOption, o.Algorithm, strings.Join(Algorithms(), ", "))
+		return wrongOption("algorithm %q; there are: %s", o.Algorithm, strings.Join(Algorithms(), ", "))
 	}
 	for _, name := range o.With {
 		if !slices.Contains(Extras(), name) {
-			return fmt.Errorf("%w: no key pair is called %q; there are: %s", ErrOption, name, strings.Join(Extras(), ", "))
+			return wrongOption("no key pair is called %q; there are: %s", name, strings.Join(Extras(), ", "))
 		}
 	}
 	if o.OnlyCA && (o.CA != nil || len(o.With) > 0) {
-		return fmt.Errorf("%w: the CA alone is to be made: there is one already, or other keys are asked for", ErrOption)
+		return wrongOption("the CA alone is to be made: there is one already, or other keys are asked for")
 	}
 	if o.Encrypt != nil && o.Make != nil {
-		return fmt.Errorf("%w: a passphrase encrypts key files, and these keys are made elsewhere", ErrOption)
+		return wrongOption("a passphrase encrypts key files, and these keys are made elsewhere")
 	}
 	if err := o.checkName(); err != nil {
 		return err
@@ -113,13 +112,13 @@ func (o *InitOptions) checkName() error {
 	if strings.ContainsFunc(o.Name, func(c rune) bool {
 		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_'
 	}) || len(o.Name) > 64 {
-		return fmt.Errorf("%w: name %q: it has up to 64 letters, digits, - and _", ErrOption, o.Name)
+		return wrongOption("name %q: it has up to 64 letters, digits, - and _", o.Name)
 	}
 	if slices.Contains(Extras(), o.Name) {
-		return fmt.Errorf("%w: name %q: x509_ima_%[2]s or the like is the name of another kind of key", ErrOption, o.Name)
+		return wrongOption("name %q: x509_ima_%[1]s or the like is the name of another kind of key", o.Name)
 	}
 	if o.Name != "" && o.CA == nil {
-		return fmt.Errorf("%w: a set of another name belongs to a CA that there is: name its key and certificate", ErrOption)
+		return wrongOption("a set of another name belongs to a CA that there is: name its key and certificate")
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package certs
 
 import (
 	"crypto/x509/pkix"
-	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -39,7 +38,7 @@ func splitSlashes(text string) []string {
 func addPart(name *pkix.Name, part string) error {
 	key, value, found := strings.Cut(part, "=")
 	if !found || value == "" {
-		return fmt.Errorf("%w: subject: %q is not of the form NAME=value", ErrOption, part)
+		return wrongOption("subject: %q is not of the form NAME=value", part)
 	}
 	list := map[string]*[]string{
 		"C": &name.Country, "ST": &name.Province, "L": &name.Locality, "O": &name.Organization, "OU": &name.OrganizationalUnit,
@@ -50,20 +49,20 @@ func addPart(name *pkix.Name, part string) error {
 	case key == "CN" && name.CommonName == "":
 		name.CommonName = value
 	case key == "CN":
-		return fmt.Errorf("%w: subject: CN twice", ErrOption)
+		return wrongOption("subject: CN twice")
 	default:
-		return fmt.Errorf("%w: subject: %q is none of C, ST, L, O, OU, CN", ErrOption, key)
+		return wrongOption("subject: %q is none of C, ST, L, O, OU, CN", key)
 	}
 	return nil
 }
 
 func checkSubject(name pkix.Name) error {
 	if name.CommonName == "" {
-		return fmt.Errorf("%w: subject: a common name (CN) is needed", ErrOption)
+		return wrongOption("subject: a common name (CN) is needed")
 	}
 	for _, c := range name.Country {
 		if len(c) != 2 {
-			return fmt.Errorf("%w: subject: country %q has two letters", ErrOption, c)
+			return wrongOption("subject: country %q has two letters", c)
 		}
 	}
 	values := []string{name.CommonName}
@@ -72,10 +71,10 @@ func checkSubject(name pkix.Name) error {
 	}
 	for _, v := range values {
 		if !utf8.ValidString(v) || strings.ContainsFunc(v, unicode.IsControl) {
-			return fmt.Errorf("%w: subject: %q has characters that are not printable", ErrOption, v)
+			return wrongOption("subject: %q has characters that are not printable", v)
 		}
 		if utf8.RuneCountInString(v) > maxName {
-			return fmt.Errorf("%w: subject: %q is longer than %d characters", ErrOption, v, maxName)
+			return wrongOption("subject: %q is longer than %d characters", v, maxName)
 		}
 	}
 	return nil

@@ -218,7 +218,7 @@ func single(in Input) (*x509.Certificate, error) {
 		return nil, fmt.Errorf("%s: %w", in.Name, err)
 	}
 	if len(found) > 1 {
-		return nil, fmt.Errorf("%s: %w: it has %d certificates, and the kernel takes one a file: give each in a file of its own", in.Name, ErrOption, len(found))
+		return nil, wrongOption("%s: it has %d certificates, and the kernel takes one a file: give each in a file of its own", in.Name, len(found))
 	}
 	return found[0], nil
 }

@@ -31,7 +31,7 @@ func ParseHook(word string) (Hook, error) {
 			return h, nil
 		}
 	}
-	return "", fmt.Errorf("%w: hook %q: there are %s", ErrOption, word, list(Hooks()))
+	return "", wrongOption("hook %q: there are %s", word, list(Hooks()))
 }
 
 // dracutModule is where dracut finds a module. 98 comes after what installs an init.

@@ -32,7 +32,7 @@ import (
 // What a caller may want to tell apart.
 var (
 	// ErrOption: an option is missing, or contradicts another.
-	ErrOption = errors.New("wrong option")
+	ErrOption = errors.New("wrong option") // not in the text of errors
 	// ErrPrivateKey: a file that would put a private key on every device.
 	ErrPrivateKey = errors.New("it holds a private key, which belongs on no device")
 	// ErrRefused: the kernel would refuse a certificate or a policy.
@@ -47,10 +47,19 @@ var (
 	// ErrNoShell: nothing that runs the /init of a standalone initramfs.
 	ErrNoShell = errors.New("a standalone initramfs needs a shell, mount and mkdir, or the kernel cannot run its /init: a static busybox brings them")
 	// ErrExists: a directory that is not empty, or something else, is where the output goes.
-	ErrExists = errors.New("exists already and is not overwritten")
+	ErrExists = errors.New("already exists")
 	// ErrTime: a time that a cpio archive cannot hold.
 	ErrTime = errors.New("before 1970 or after 2105")
 )
+
+// optionError is an ErrOption with a text of its own.
+type optionError struct{ error }
+
+func (e optionError) Unwrap() error { return e.error }
+
+func (optionError) Is(target error) bool { return target == ErrOption }
+
+func wrongOption(format string, args ...any) error { return optionError{fmt.Errorf(format, args...)} }
 
 // DefaultSwitchRoot is where Yocto's util-linux-switch-root.static is.
 const DefaultSwitchRoot = "/sbin/switch_root.static"
@@ -140,15 +149,15 @@ var plainPath = regexp.MustCompile(`^/[A-Za-z0-9._/+-]+$`)
 func (o *Options) check() error {
 	switch {
 	case !slices.Contains(Hooks(), o.Hook):
-		return fmt.Errorf("%w: hook %q: there are %s", ErrOption, o.Hook, list(Hooks()))
+		return wrongOption("hook %q: there are %s", o.Hook, list(Hooks()))
 	case len(o.Certificates) == 0:
-		return fmt.Errorf("%w: a certificate is needed, of the key that signs the root file system", ErrOption)
+		return wrongOption("a certificate is needed, of the key that signs the root file system")
 	case !plainPath.MatchString(o.SwitchRoot) || path.Clean(o.SwitchRoot) != o.SwitchRoot:
-		return fmt.Errorf("%w: switch_root %q: an absolute path of letters, digits and ._+- is needed", ErrOption, o.SwitchRoot)
+		return wrongOption("switch_root %q: an absolute path of letters, digits and ._+- is needed", o.SwitchRoot)
 	case (o.Busybox != nil || o.ShellElsewhere) && o.Hook != Standalone:
-		return fmt.Errorf("%w: busybox is for the standalone hook, the initramfs of %s has a shell", ErrOption, o.Hook)
+		return wrongOption("busybox is for the standalone hook, the initramfs of %s has a shell", o.Hook)
 	case o.Busybox != nil && o.ShellElsewhere:
-		return fmt.Errorf("%w: busybox brings a shell, and another archive is said to", ErrOption)
+		return wrongOption("busybox brings a shell, and another archive is said to")
 	}
 	return nil
 }

@@ -41,7 +41,7 @@ var (
 	// archive, or is not in the layout.
 	ErrUnsupported = errors.New("cannot be signed")
 	// ErrExists means that the output exists already.
-	ErrExists = errors.New("exists already and is not overwritten")
+	ErrExists = errors.New("already exists")
 	// ErrSpool means that a layer could not be kept in a temporary file.
 	ErrSpool = errors.New("spool")
 )
