@@ -196,7 +196,7 @@ func TestInitRefusesOptions(t *testing.T) {
 	} {
 		dir := filepath.Join(t.TempDir(), "keys")
 		_, err := certs.Init(context.Background(), dir, o)
-		if !errors.Is(err, certs.ErrOption) || !strings.Contains(err.Error(), says) {
+		if !errors.Is(err, certs.ErrOption) || !strings.Contains(err.Error(), says) || strings.Contains(err.Error(), "wrong option") {
 			t.Errorf("got %v, want %q", err, says)
 		}
 		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {

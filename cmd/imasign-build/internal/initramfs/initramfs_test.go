@@ -265,7 +265,7 @@ func TestRefusals(t *testing.T) {
 			}, initramfs.ErrPrivateKey, "busybox: ",
 		},
 		"two certificates in a file": {
-			func(o *initramfs.Options) { o.Certificates[0].Data = bytes.Repeat(inPEM("", leaf).Data, 2) }, initramfs.ErrOption, "it has 2 certificates",
+			func(o *initramfs.Options) { o.Certificates[0].Data = bytes.Repeat(inPEM("", leaf).Data, 2) }, initramfs.ErrOption, "leaf.crt: it has 2 certificates",
 		},
 		"no certificate in the file": {
 			func(o *initramfs.Options) { o.Certificates[0].Data = []byte("hello") }, certs.ErrNoCertificate, "leaf.crt: ",
