@@ -29,7 +29,7 @@ func archives() (everyOf, mutations int) {
 	if os.Getenv("IMASIGN_NIGHTLY") == "1" {
 		return 1, 50_000
 	}
-	return 5, 800
+	return 8, 500
 }
 
 // TestDifferential extracts each archive that passes verification, before or after
