@@ -47,7 +47,7 @@ type cause struct {
 const (
 	askedFor  = "--key-pass env:NAME, file:PATH or fd:N gives it"
 	asRoot    = "run it as root, or in one fakeroot or pseudo session with the command that packs the tree"
-	instead   = "`tar create DIR -o OUT --sign` signs while it packs and leaves the tree as it is, --output restore makes a file for `setfattr -h --restore=`"
+	instead   = "`tar create DIR -o OUT --sign` signs while it packs and does not change the tree, --output restore makes a file for `setfattr -h --restore=`"
 	toTar     = "with -o OUT.tar the signatures go to an archive of the tree"
 	spoolIt   = "TMPDIR chooses where"
 	again     = "copy or build it again"
@@ -108,7 +108,7 @@ func valueCauses() []cause {
 		{err: signing.ErrEVMInput, kind: "refused", advice: "--exclude leaves it unsigned, --hashed gives it a digest", flag: "hashed"},
 		{err: target.ErrConflict, kind: "unsupported", advice: "--evm-target chooses one", flag: "evm-target"},
 		{err: target.ErrUnknown, kind: "unsupported", advice: "--evm-target states it", flag: "evm-target"},
-		{err: signing.ErrMismatch, kind: "mismatch", advice: "apply it to what it was made of, or make it again", on: "manifest apply"},
+		{err: signing.ErrMismatch, kind: "mismatch", advice: "apply it to the input that it was made from, or make a new one", on: "manifest apply"},
 		{err: signing.ErrOtherHash, kind: "mismatch"},
 		{err: errNothingToApply, kind: "mismatch", advice: "check that it is signed and belongs to this target; --allow-empty accepts it"},
 		{err: manifest.ErrNotListed, kind: "mismatch"},
@@ -206,7 +206,7 @@ func fileCauses() []cause {
 func adviseWarning(message string) string {
 	for _, w := range []struct{ about, advice string }{
 		{repo.InPlace, "-o OUT --swap has no such moment"},
-		{repo.SignatureLeftOut, "--openpgp-key makes it anew"},
+		{repo.SignatureLeftOut, "--openpgp-key makes a new one"},
 		{keystore.NotBound, "key init --on makes one that cannot"},
 	} {
 		if strings.Contains(message, w.about) {

@@ -227,7 +227,7 @@ func (f *engineFlags) addReplace(flags *pflag.FlagSet) {
 func (f *engineFlags) engine(key *keystore.Key, public *ima.PublicKey, observe signing.Observer, stages ...signing.Stage) (*signing.Engine, error) {
 	signer := signing.Key{Public: public}
 	if f.jobs < 0 {
-		return nil, usagef("--jobs %d: at least 1", f.jobs)
+		return nil, usagef("--jobs %d: must be at least 1", f.jobs)
 	}
 	var err error
 	if signer.From, err = replacedKey("from-key-id", f.from, f.force, public); err != nil {

@@ -14,7 +14,7 @@ import (
 // Annotations of flags, which the help adds to their descriptions.
 const (
 	noteDefault     = "imasign-default"     // what happens without the flag, where its value does not say so
-	noteEnvironment = "imasign-environment" // the variable that stands for the flag
+	noteEnvironment = "imasign-environment" // the variable that is the default of the flag
 	noteMetavar     = "imasign-metavar"     // what kind of value the flag takes; none for boolean flags
 )
 

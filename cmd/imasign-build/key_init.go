@@ -84,7 +84,7 @@ new keys.`,
 func (o *keyInitOptions) check(dir string) error {
 	switch {
 	case o.days < 0:
-		return usagef("--days %d: at least 1", o.days)
+		return usagef("--days %d: must be at least 1", o.days)
 	case o.name != "" && o.ca.key == "":
 		return usagef("--name %s: there is no CA in %s: name its key and certificate with --ca-key and --ca", quote.Name(o.name), quote.Name(dir))
 	}

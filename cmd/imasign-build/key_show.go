@@ -20,8 +20,8 @@ func newKeyShow(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show URI|CERT",
 		Short: "Show the algorithm, key id and validity of keys and certificates",
-		Long: `Show describes the certificates in a file, or a private key in a file or device. A
-directory stands for its x509_ima.crt. For a private key without its certificate, show
+		Long: `Show describes the certificates in a file, or a private key in a file or device. In a
+directory, it describes x509_ima.crt. For a private key without its certificate, show
 prints the key id that evmctl computes.`,
 		Example: `  imasign-build key show keys/x509_ima.crt
   imasign-build key show --key-pass file:pass keys/x509_ima.key`,

@@ -33,7 +33,7 @@ func newManifestApply(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "apply MANIFEST TARGET…",
 		Short: "Attach the signatures in a manifest to a tree, an archive or packages",
-		Long: `Apply attaches the signatures that a manifest states to TARGET. What TARGET is depends on
+		Long: `Apply attaches the signatures that a manifest states to TARGET. The kind of TARGET depends on
 the manifest:
 
   DIR         a directory tree, for the manifest of a tree

@@ -45,7 +45,7 @@ func (a *app) printFile(text []byte) error {
 	return err
 }
 
-// writeOutput writes a file as a whole or not at all, or standard output for "-".
+// writeOutput writes a file, complete or not at all, or standard output for "-".
 func (a *app) writeOutput(file string, write func(io.Writer) error) error {
 	f, err := a.create(file)
 	if err != nil {

@@ -42,7 +42,7 @@ repomd.xml.asc as "repo sign" does.`,
 
 func runRepoRefresh(ctx context.Context, a *app, o repoRefreshOptions, dir string) error {
 	if o.jobs < 0 {
-		return usagef("--jobs %d: at least 1", o.jobs)
+		return usagef("--jobs %d: must be at least 1", o.jobs)
 	}
 	key, err := o.openpgp.open(ctx, a)
 	if err != nil {

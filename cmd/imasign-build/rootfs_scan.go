@@ -32,9 +32,8 @@ func newRootfsScan(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "scan PATH…",
 		Short: "Find private keys in directory trees and files",
-		Long: `Scan reads every regular file below each PATH to its last byte. It reports the files that
-contain a private key, as a whole or as a part, such as an archive that contains a key.
-It finds:
+		Long: `Scan reads every regular file below each PATH to its last byte. It reports every file that
+is a private key, or that contains one. It finds:
 
   PEM and DER  keys of any kind, encrypted or not
   key stores   PKCS #12 and Java
@@ -56,7 +55,7 @@ code 1 means that something could not be read.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return runRootfsScan(cmd.Context(), a, o, args) },
 	}
 	flags := cmd.Flags()
-	flags.StringArrayVar(&o.keys, "key", nil, "never permit the signing key `URI`: a file, a directory, which stands for all its *.key files, or a file:, pkcs11: or tpm2: URI")
+	flags.StringArrayVar(&o.keys, "key", nil, "never permit the signing key `URI`: a file, a directory (all its *.key files), or a file:, pkcs11: or tpm2: URI")
 	flags.StringArrayVar(&o.certs, "cert", nil, "never permit the key of the certificate in `FILE`, PEM or DER")
 	annotate(flags, "key", noteEnvironment, "IMASIGN_KEY")
 	annotate(flags, "cert", noteEnvironment, "IMASIGN_CERT")
@@ -71,7 +70,7 @@ code 1 means that something could not be read.`,
 
 func runRootfsScan(ctx context.Context, a *app, o rootfsScanOptions, paths []string) error {
 	if o.jobs < 0 {
-		return usagef("--jobs %d: at least 1", o.jobs)
+		return usagef("--jobs %d: must be at least 1", o.jobs)
 	}
 	allowed, err := o.allowed(ctx)
 	if err != nil {

@@ -61,7 +61,7 @@ func (f *packageFlags) addOutput(flags *pflag.FlagSet) {
 
 func (f *packageFlags) level() (rpmsign.Level, error) {
 	if f.jobs < 0 {
-		return "", usagef("--jobs %d: at least 1", f.jobs)
+		return "", usagef("--jobs %d: must be at least 1", f.jobs)
 	}
 	return rpmsign.Level(f.check), nil
 }

@@ -271,5 +271,5 @@ func (c *packageChange) failures() error {
 	if c.Manifest != nil {
 		manifest = "; no manifest was written"
 	}
-	return errors.Join(quote.Heading(fmt.Errorf("%d of %s failed; what failed is unchanged%s", len(c.errs), report.PackageCount(c.result.Total), manifest)), errors.Join(c.errs...))
+	return errors.Join(quote.Heading(fmt.Errorf("%d of %s failed; failed packages are unchanged%s", len(c.errs), report.PackageCount(c.result.Total), manifest)), errors.Join(c.errs...))
 }

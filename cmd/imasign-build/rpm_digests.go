@@ -29,8 +29,8 @@ func newRPMDigests(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "digests PATH…",
 		Short: "List the distinct file digests of packages, to sign them elsewhere",
-		Long: `Digests writes a manifest of every distinct file digest in the packages. PATH is a package
-or a directory, which stands for every *.rpm file below it.
+		Long: `Digests writes a manifest of every distinct file digest in the packages. PATH is a
+package, or a directory whose *.rpm files at any depth are read.
 
 A machine that has the key, but not the packages, signs the manifest with "manifest
 sign". Then "manifest apply" adds the signatures to the packages.`,

@@ -16,8 +16,8 @@ func newRPMShow(a *app) *cobra.Command {
 		Short: "Show the headers and signatures of packages, and their defects",
 		Long: `Show describes the headers of packages: their format and sizes, the space left for
 signatures, the keys that signed the files and the package, and all defects of the file
-signatures. It verifies nothing. PATH is a package or a directory, which stands for every
-*.rpm file below it. Packages are sorted by name, newest version first.`,
+signatures. It verifies nothing. PATH is a package, or a directory whose *.rpm files at
+any depth are shown. Packages are sorted by name, newest version first.`,
 		Example: `  imasign-build rpm show one.rpm
   imasign-build rpm show RPMS/`,
 		RunE: func(_ *cobra.Command, args []string) error { return runRPMShow(a, args) },

@@ -37,12 +37,12 @@ func newRPMSign(a *app) *cobra.Command {
 		Short: "Sign the files of packages, in their signature headers",
 		Long: `Sign signs the file digests that the main header of each package states. It writes the
 signatures to the signature header. Main header and payload do not change, so OpenPGP
-signatures remain valid. PATH is a package or a directory, which stands for every *.rpm
-file below it. Symbolic links are followed, but without --output-dir nothing outside of
-the given paths is written.
+signatures remain valid. PATH is a package, or a directory whose *.rpm files at any depth
+are signed. Symbolic links are followed, but without --output-dir nothing outside of the
+given paths is written.
 
-Sign first checks a package, then replaces it as a whole or not at all. It leaves alone
-packages whose files this key has already signed, and source packages. A signature that
+Sign first checks a package, then replaces it completely or not at all. It does not change
+source packages, or packages whose files this key has already signed. A signature that
 was, or may have been, made by another key is an error without --force. Signatures that
 rpm ignores are reported and replaced. Files that are not selected keep their signatures.
 If some packages fail, the others stay signed.`,

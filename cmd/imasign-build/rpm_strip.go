@@ -16,8 +16,8 @@ func newRPMStrip(a *app) *cobra.Command {
 		Short: "Remove the file signatures from packages",
 		Long: `Strip removes the file signatures from packages, whichever key made them, including
 defective ones. OpenPGP signatures remain and stay valid. Files that are not selected
-keep their signatures. PATH is a package or a directory, which stands for every *.rpm
-file below it.`,
+keep their signatures. PATH is a package, or a directory whose *.rpm files at any depth
+are stripped.`,
 		Example: `  imasign-build rpm strip RPMS/
   imasign-build rpm strip --output-dir stripped one.rpm`,
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -24,8 +24,8 @@ func newRPMVerify(a *app) *cobra.Command {
 		Short: "Verify the file signatures in packages",
 		Long: `Verify checks that the file digests in each package have signatures that are valid for a
 trusted certificate, that rpm will find the signatures, and that the package is complete.
---check files also compares the digests with the payload. PATH is a package or a
-directory, which stands for every *.rpm file below it. Symbolic links are followed.
+--check files also compares the digests with the payload. PATH is a package, or a
+directory whose *.rpm files at any depth are verified. Symbolic links are followed.
 
 Verify prints a line for each package, with the numbers of files by verdict. It lists the
 files themselves with --verbose, or if there is only one package.

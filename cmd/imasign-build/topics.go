@@ -15,13 +15,13 @@ const patternsTopic = `--include, --exclude and --hashed take patterns like thos
 flag may be repeated.
 
   *.conf       files and directories with such a name, at any depth
-  /etc         a path from the root of the tree, archive or package, with all below it
+  /etc         a path from the root of the tree, archive or package, and everything below it
   etc/ssl      the same: a pattern with a slash inside is a path from the root
-  cache/       all below any directory with that name
-  usr/**/x.so  ** stands for any number of directories
+  cache/       everything below any directory with that name
+  usr/**/x.so  ** matches any number of directories
   {bin,sbin}   one of several alternatives
   [a-c]?       one of several characters, then any character
-  !*.conf      takes back what an earlier pattern of the same flag matched
+  !*.conf      makes an exception from earlier patterns of the same flag
 
 If several patterns of one flag match a file, the last one decides. Quote patterns, so
 that the shell does not replace them by names of files:
@@ -65,10 +65,10 @@ attribute of a pkcs11: URI also takes env:NAME, file:PATH or fd:N.`
 
 const environmentTopic = `The program reads these environment variables:
 
-  IMASIGN_KEY        stands for --key
-  IMASIGN_CERT       stands for --cert
-  IMASIGN_KEY_PASS   stands for --key-pass: the source of the passphrase, never itself
-  SOURCE_DATE_EPOCH  date of what is written, in seconds since 1970, for reproducible outputs; the clock is never used
+  IMASIGN_KEY        default of --key
+  IMASIGN_CERT       default of --cert
+  IMASIGN_KEY_PASS   default of --key-pass: a source of the passphrase, never the passphrase
+  SOURCE_DATE_EPOCH  date to write into outputs, in seconds since 1970; the clock is never used
   TMPDIR             directory for temporary files (default: /tmp)
   PATH               where to find createrepo_c and gpg
   TERM               "dumb" or no value: no progress bar

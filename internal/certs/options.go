@@ -79,7 +79,7 @@ func (o *InitOptions) complete() error {
 		}
 	}
 	if o.OnlyCA && (o.CA != nil || len(o.With) > 0) {
-		return wrongOption("the CA alone is to be made: there is one already, or other keys are asked for")
+		return wrongOption("only a CA was requested, but there is one already or other keys were requested too")
 	}
 	if o.Encrypt != nil && o.Make != nil {
 		return wrongOption("a passphrase encrypts key files, and these keys are made elsewhere")
@@ -112,7 +112,7 @@ func (o *InitOptions) checkName() error {
 	if strings.ContainsFunc(o.Name, func(c rune) bool {
 		return (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_'
 	}) || len(o.Name) > 64 {
-		return wrongOption("name %q: it has up to 64 letters, digits, - and _", o.Name)
+		return wrongOption("name %q: use up to 64 letters, digits, - and _", o.Name)
 	}
 	if slices.Contains(Extras(), o.Name) {
 		return wrongOption("name %q: x509_ima_%[1]s or the like is the name of another kind of key", o.Name)

@@ -58,7 +58,7 @@ func (p Profile) bytes() []byte {
 // the capability, and by the kernel itself.
 func defaultProfile() []part {
 	return []part{
-		{"Code that root maps: libraries, the dynamic loader, programs. Signatures only: a\ndigest in security.ima could be made by whoever can write the file.\nOther users' processes are left out, so that they may run what they have built.",
+		{"Code that root maps: libraries, the dynamic loader, programs. Signatures only: a\ndigest in security.ima could be made by anyone who can write the file.\nOther users' processes are left out, so that they may run what they have built.",
 			"appraise func=MMAP_CHECK mask=MAY_EXEC euid=0 appraise_type=imasig"},
 		{"Programs and scripts that root runs.", "appraise func=BPRM_CHECK euid=0 appraise_type=imasig"},
 		{"Kernel modules, whoever loads them. init_module gets EACCES from now on:\nonly finit_module shows the kernel a file. Compressed modules need\nCONFIG_MODULE_DECOMPRESS.",

@@ -121,7 +121,7 @@ func (p *Package) signatureHeader(plan *signing.Plan) (rewritten, error) {
 }
 
 // peculiar returns the signature header without file signatures, and the padding after it,
-// if signing keeps its layout (insert). It returns nil if the header is laid out anew. rpm
+// if signing keeps its layout (insert). It returns nil if the header gets a new layout. rpm
 // accepts only one layout for packages of version 6.
 func (p *Package) peculiar() (base *header, pad []byte) {
 	switch {
@@ -153,7 +153,7 @@ func withZeros(raw []byte) []byte {
 	return append(raw, make([]byte, padded(int64(len(raw)))-int64(len(raw)))...)
 }
 
-// rebuilt lays the header out anew, with own in place of its entries with the tags.
+// rebuilt gives the header a new layout, with own in place of its entries with the tags.
 func (p *Package) rebuilt(own []value, tags []tagNumber) (rewritten, error) {
 	kept := p.sig.kept(tags...)
 	values := p.sig.withReserve(kept, own, p.sig.having(tags...))

@@ -110,8 +110,8 @@ func runReading(cmd *exec.Cmd, statuses *pipe, status io.Writer) error {
 	return err
 }
 
-// pinentry watches the status descriptor for the start of a pinentry, which gpg reports
-// before that asks anything.
+// pinentry watches the status descriptor for the start of a pinentry. gpg reports it before
+// the pinentry asks anything.
 type pinentry struct {
 	asking   func() (answered func()) // nil for nobody who wants to know
 	line     []byte                   // the beginning of one

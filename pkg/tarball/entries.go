@@ -232,8 +232,8 @@ func (c *content) Read(b []byte) (int, error) {
 
 func (c *content) Close() error { return nil }
 
-// owner returns a numeric id. A pax record of the entry comes before the global header's
-// record, and that before the header block. key is "uid" or "gid", and id is the id that
+// owner returns a numeric id. A pax record of the entry has precedence over the global
+// header's record, which has precedence over the header block. key is "uid" or "gid", and id is the id that
 // archive/tar returns, which ignores global headers.
 func (m *member) owner(key string, id int) uint32 {
 	own := ""

@@ -30,7 +30,7 @@ type frozenVector struct {
 
 const frozenFile = "../../pkg/ima/testdata/evmctl.json"
 
-// TestFrozen verifies the frozen signatures with evmctl. To make them anew:
+// TestFrozen verifies the frozen signatures with evmctl. To regenerate them:
 //
 //	FREEZE=1 go test ./tests/evmctl -run TestFrozen
 func TestFrozen(t *testing.T) {

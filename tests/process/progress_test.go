@@ -41,7 +41,7 @@ func TestLines(t *testing.T) {
 	}
 }
 
-// TestThePromptIsLeftAlone waits longer than the bar takes to be drawn anew.
+// TestThePromptIsLeftAlone waits longer than the bar takes to be drawn again.
 func TestThePromptIsLeftAlone(t *testing.T) {
 	harness.Root(t)
 	keys, tree := encrypted(t), t.TempDir()

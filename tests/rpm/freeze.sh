@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes pkg/rpmsign/testdata/rpmsign-ima anew. Debian builds rpmsign without IMA support, so
+# Regenerates pkg/rpmsign/testdata/rpmsign-ima. Debian builds rpmsign without IMA support, so
 # this builds rpm 4.18 (Debian 12) and rpm 6.1 (Debian 14) with it, from Debian's source
 # packages in chroots of these releases. Each signs packages that it built. Needs root,
 # mmdebstrap, Debian's mirror, 3 GB in $1 and 15 minutes. Existing keys are used again, so RSA

@@ -78,7 +78,7 @@ func (l legacy) build(name string, from func() (string, error)) (string, error) 
 	return path, os.WriteFile(path, l.rewrite(file), 0o644)
 }
 
-// rewrite converts the main header and computes the digests of the signature header anew.
+// rewrite converts the main header and recomputes the digests of the signature header.
 func (l legacy) rewrite(f *File) []byte {
 	signatures, immutable := uint32(0), uint32(0)
 	drop := []uint32{TagSHA256, TagReserved, TagSHA1}

@@ -14,7 +14,7 @@ var (
 	// ErrExists means that the path for the signed repository is taken.
 	ErrExists = errors.New("exists already")
 	// ErrAround is an ErrExists: the path is the repository, or a directory above it.
-	ErrAround = fmt.Errorf("%w, and the repository is there", ErrExists)
+	ErrAround = fmt.Errorf("%w, and is part of the repository", ErrExists)
 	// ErrBusy means that another run works on the same repository.
 	ErrBusy = errors.New("another run is working on it: wait until it ends")
 	// ErrPackages means that packages failed. The outcome of each has its error. The

@@ -164,7 +164,7 @@ func TestRefused(t *testing.T) {
 		say  string
 	}{
 		"output exists": {Options{Dir: dir, Output: out}, ErrExists, out},
-		"output is it":  {Options{Dir: dir, Output: dir + "/."}, ErrExists, "the repository is there"},
+		"output is it":  {Options{Dir: dir, Output: dir + "/."}, ErrExists, "is part of the repository"},
 		"output inside": {Options{Dir: dir, Output: filepath.Join(dir, "new")}, nil, "inside"},
 		"no repository": {Options{Dir: none, Output: out + "2"}, ErrNoRepository, "repomd.xml"},
 		"damaged":       {Options{Dir: damaged, Output: out + "2"}, ErrNoRepository, ""},

@@ -33,7 +33,7 @@ func (a Allowed) AddLines(text string) error {
 		}
 		sum, name, _ := strings.Cut(line, " ")
 		if !a.Add(strings.TrimLeft(name, " *"), sum) {
-			return fmt.Errorf("line %d is not one that sha256sum writes: SHA-256, two spaces, path", number+1)
+			return fmt.Errorf("line %d is not in the format of sha256sum: SHA-256, two spaces, path", number+1)
 		}
 	}
 	return nil

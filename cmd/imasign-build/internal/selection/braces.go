@@ -18,7 +18,7 @@ func expand(text string) ([]string, error) {
 	e := expander{rest: text}
 	all, err := e.sequence(0)
 	if err == nil && e.rest != "" {
-		err = fmt.Errorf("%w: a } without its { (\\} is a plain one)", ErrPattern)
+		err = fmt.Errorf("%w: a } without a { (for a literal } write \\})", ErrPattern)
 	}
 	return all, err
 }
@@ -65,7 +65,7 @@ func (e *expander) braces(depth int) ([]string, error) {
 		}
 		switch {
 		case e.rest == "":
-			return nil, fmt.Errorf("%w: a { without its } (\\{ is a plain one)", ErrPattern)
+			return nil, fmt.Errorf("%w: a { without a } (for a literal { write \\{)", ErrPattern)
 		case e.rest[0] == '}':
 			e.rest = e.rest[1:]
 			return all, nil
@@ -117,7 +117,7 @@ func class(text string) (int, error) {
 			return i + 1, nil
 		}
 	}
-	return 0, fmt.Errorf("%w: a [ without its ] (\\[ is a plain one)", ErrPattern)
+	return 0, fmt.Errorf("%w: a [ without a ] (for a literal [ write \\[)", ErrPattern)
 }
 
 func product(heads, tails []string) ([]string, error) {
@@ -144,5 +144,5 @@ func length(texts []string) (n int) {
 }
 
 func tooMany() error {
-	return fmt.Errorf("%w: its braces stand for more than %d alternatives, or for more than %d bytes", ErrPattern, maxAlternatives, maxExpanded)
+	return fmt.Errorf("%w: its braces expand to more than %d alternatives or %d bytes", ErrPattern, maxAlternatives, maxExpanded)
 }
