@@ -131,7 +131,7 @@ func run(a *app, args []string) int {
 	root := newRootCommand(a)
 	root.SetArgs(args)
 	root.SetIn(a.in)
-	root.SetOut(a.forPeople(a.out))
+	root.SetOut(a.out) // for completions and their scripts, which are not text for people
 	root.SetErr(a.forPeople(a.err))
 	cmd, err := root.ExecuteContextC(ctx)
 	a.endWarnings()

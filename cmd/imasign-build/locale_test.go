@@ -51,3 +51,15 @@ func TestOnlyASCII(t *testing.T) {
 		}
 	}
 }
+
+// TestCompletionsKeepNames checks that completions have the bytes of names in any locale.
+func TestCompletionsKeepNames(t *testing.T) {
+	t.Chdir(t.TempDir())
+	check(t, os.Mkdir("schlüssel…", 0o755))
+	var out bytes.Buffer
+	a := newTestApp(map[string]string{"LC_ALL": "C"})
+	a.out, a.err = &results{Writer: &out}, &bytes.Buffer{}
+	if code := run(a, []string{"__complete", "rootfs", "sign", "--key", ""}); code != exitDone || !strings.Contains(out.String(), "schlüssel…/\n") {
+		t.Errorf("exit code %d: %s", code, &out)
+	}
+}
