@@ -13,9 +13,9 @@ BASH_COMPLETION = $(DESTDIR)$(PREFIX)/share/bash-completion/completions/imasign-
 ZSH_COMPLETION = $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_imasign-build
 FISH_COMPLETION = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/imasign-build.fish
 
-# The tests of the C in the program, with all that they link and the programs that they
-# build under AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer. The static
-# libraries leave LD_PRELOAD to the tests. Symbols are what leaks.supp names.
+# AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer for the tests of the C code,
+# everything that they link, and the programs that they build. The sanitizers' libraries are
+# static, because the tests set LD_PRELOAD. leaks.supp needs the symbols.
 SANITIZE = GOFLAGS="$$GOFLAGS -asan '-ldflags=-s=0 -w=0'" LSAN_OPTIONS=suppressions=$(CURDIR)/tests/leaks.supp:print_suppressions=0 \
 	CGO_CFLAGS="-g -O1 -Werror -fno-omit-frame-pointer -fsanitize=undefined -fno-sanitize-recover=undefined" \
 	CGO_LDFLAGS="-fsanitize=undefined -static-libasan -static-libubsan" $(GO) test -count=1 -timeout 25m
@@ -51,7 +51,7 @@ test: deps kernel ## everything, against the real peers
 	$(GO) test -race -timeout 25m ./cmd/... ./internal/... ./pkg/...
 	$(GO) test -race -timeout 25m -count=1 ./tests/...
 
-# What is skipped repeats the same C with larger keys, slowly.
+# The skipped tests repeat the same C code with larger keys, slowly.
 sanitize: deps ## the C in the program, under sanitizers
 	$(SANITIZE) -skip '/(P-384|P-521|3072|4096)$$' ./internal/libc ./internal/libcrypto ./internal/cryptoki ./pkg/keystore/pkcs11
 

@@ -6,12 +6,12 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// idle refuses flags that were given on the command line and would have no effect, because
-// they are for something else: what.
+// idle refuses flags that were given on the command line and would have no effect. what
+// names the flag or input that they work with.
 func idle(flags *pflag.FlagSet, what string, names ...string) error {
 	for _, name := range names {
 		if flags.Changed(name) {
-			return usagef("--%s is for %s", name, what)
+			return usagef("--%s works only with %s", name, what)
 		}
 	}
 	return nil

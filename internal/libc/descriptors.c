@@ -7,9 +7,9 @@
 static int closed_at_start;
 
 /*
- * Go's runtime opens /dev/null in place of a standard stream that is closed, and
- * nothing tells that from one that was given (Python gives it for DEVNULL, with the
- * same flags). Constructors run before that runtime starts.
+ * Go's runtime opens /dev/null in place of a closed standard stream. Later this looks like
+ * a /dev/null from the parent process (Python passes one for DEVNULL, with the same flags).
+ * Constructors run before the runtime starts.
  */
 __attribute__((constructor)) static void note_closed_descriptors(void)
 {

@@ -14,7 +14,7 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// portableTree makes files whose metadata differ in everything that EVM protects, and
+// portableTree makes files whose metadata differs in everything that EVM protects, and
 // returns the number of inodes.
 func portableTree(t *testing.T, dir string) (inodes int) {
 	t.Helper()

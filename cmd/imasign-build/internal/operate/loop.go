@@ -9,7 +9,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// stage is how far a unit came.
+// stage is how far work on a unit got.
 type stage uint8
 
 const (
@@ -36,7 +36,7 @@ func (op *Operation) open(ctx context.Context, u Unit, open func(context.Context
 		return o
 	}
 	if o.Plan, err = op.plan(ctx, &o.Opened); o.fail(planning, err) {
-		_ = o.Container.Close() // nothing is left to be lost
+		_ = o.Container.Close() // nothing was written
 	}
 	return o
 }
@@ -57,7 +57,7 @@ func (op *Operation) end(ctx context.Context, o *Outcome) {
 	if o.Plan == nil {
 		return
 	}
-	defer o.Container.Close() //nolint:errcheck // what is written is synced by Commit
+	defer o.Container.Close() //nolint:errcheck // Commit has synced its output
 	if o.Err != nil {
 		return
 	}
@@ -74,8 +74,8 @@ func (op *Operation) end(ctx context.Context, o *Outcome) {
 	}
 }
 
-// commit makes the change. A live unit is held against interrupts from its first moment
-// to its last, the undoing of a failed one included.
+// commit makes the change. For a Live unit, interrupts wait until the change is completed
+// or undone.
 func (op *Operation) commit(ctx context.Context, o *Outcome) {
 	if held := o.Unit.Live && op.Guard != nil; held {
 		op.Guard.Hold()
@@ -103,12 +103,12 @@ func (o *Outcome) close() {
 	}
 }
 
-// errUnchanged stands below an error that is of the inputs or the key.
+// errUnchanged is added below errors of the inputs or the key.
 var errUnchanged = errors.New("nothing was changed")
 
-// explain returns the error of a unit with what it has left of the target.
+// explain returns the error of a unit, and says in which state the target is.
 func (op *Operation) explain(ctx context.Context, o *Outcome) error {
-	undone := o.stage == committing && o.Unit.Live // Commit says what it has left
+	undone := o.stage == committing && o.Unit.Live // Commit reports the state
 	switch {
 	case context.Cause(ctx) != nil && !undone:
 		return op.interrupted(ctx, o.stage, o.Unit.Path, o.Err)
@@ -118,13 +118,13 @@ func (op *Operation) explain(ctx context.Context, o *Outcome) error {
 	return errors.Join(o.Err, errUnchanged)
 }
 
-// Interrupted returns err, which ended the operation before there was a unit, or what an
-// interrupt has left of the target.
+// Interrupted returns err, which ended the operation before there was a unit. After an
+// interrupt, the error says in which state the target is.
 func (op *Operation) Interrupted(ctx context.Context, err error) error {
 	return op.interrupted(ctx, opening, "", err)
 }
 
-// interrupted returns err, or what an interrupt has left of the target.
+// interrupted returns err. After an interrupt, the error says in which state the target is.
 func (op *Operation) interrupted(ctx context.Context, at stage, path string, err error) error {
 	cause := context.Cause(ctx)
 	doing := "planning"

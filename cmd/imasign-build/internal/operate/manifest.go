@@ -9,33 +9,32 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// Manifest is where the manifest of an operation goes.
+// Manifest says where the manifest of an operation is written.
 type Manifest struct {
 	// Description is that of every unit, but for Container and Name, which are the
 	// unit's own.
 	Description signing.Description
-	// Create makes the file, once the first plan is made: it may lie in the tree that
-	// is being planned.
+	// Create makes the file. It is called after the first plan is made, because the file
+	// may be in the tree that is being planned.
 	Create func() (File, error)
 }
 
-// File appears with Commit, and not at all after Abort. Abort after Commit does nothing.
+// File appears with Commit, and never after Abort. Abort after Commit does nothing.
 type File interface {
 	io.Writer
 	Commit() error
 	Abort()
 }
 
-// listing is a manifest in the making. Without a Manifest it takes anything and is
-// nothing.
+// listing writes a manifest. Without a Manifest it does nothing.
 type listing struct {
 	*Manifest
 
 	file   File
-	listed map[string][sha256.Size]byte // what it says, by the names of the containers
+	listed map[string][sha256.Size]byte // digests of its parts, by the names of the containers
 }
 
-// add writes a unit's part, once for several copies of one container.
+// add writes a unit's part of the manifest, once for several copies of one container.
 func (l *listing) add(o *Outcome) error {
 	if l.Manifest == nil || o.Skip != "" {
 		return nil
@@ -73,7 +72,7 @@ func (l *listing) create() error {
 	return err
 }
 
-// commit has the manifest appear.
+// commit makes the manifest appear.
 func (l *listing) commit() error {
 	if l.Manifest == nil {
 		return nil

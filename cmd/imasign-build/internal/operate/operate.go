@@ -1,11 +1,11 @@
-// Package operate is the one loop over containers: open, plan, write the manifest,
-// prepare, commit, publish. Run does it for one container and Each for many, which fail
+// Package operate has the only loop over containers: open, plan, write the manifest,
+// prepare, commit, publish. Run does this for one container, and Each for many, which fail
 // alone or together. A dry run ends after Prepare.
 //
-// A Container is an input and its output, opened together: a tree in place, a
-// tree and a restore file, an archive and its copy, a package and its output, a layer
-// and its blob. What a plan says comes with the Operation (sign, strip, apply), what
-// signals do with its Guard. Reports, flags and keys are left to the program.
+// A Container is an input and its output, opened together: a tree in place, a tree and a
+// restore file, an archive and its copy, a package and its output, a layer and its blob.
+// The Operation decides what is planned (sign, strip, apply), and its Guard what signals
+// do. Reports, flags and keys are left to the program.
 package operate
 
 import (
@@ -19,14 +19,14 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// Container lists entries, and makes the change that a plan of them describes.
+// Container lists entries, and makes the change that a plan for them describes.
 type Container interface {
 	signing.Source
 	// Prepare refuses what can be refused (space, limits, permissions) and touches
 	// nothing. Committing its Change does the rest, whole or not at all. A dry run also
 	// prepares plans that lack signatures (signing.Plan.Attachable).
 	Prepare(ctx context.Context, plan *signing.Plan) (*signing.Change, error)
-	// Close lets go of what was opened.
+	// Close closes what Open opened.
 	Close() error
 }
 
@@ -41,8 +41,8 @@ type Unit struct {
 	// Open opens the container, and refuses early what Prepare would refuse anyway. A
 	// container returned with an error is reported by the outcome and closed.
 	Open func(ctx context.Context) (Opened, error)
-	// Instead, unless nil, opens another container where that of Open cannot be opened
-	// or planned: Open then is for the output of an interrupted run.
+	// Instead, unless nil, opens another container if the one of Open cannot be opened or
+	// planned. Open then tries the output of an interrupted run first.
 	Instead func(ctx context.Context) (Opened, error)
 }
 
@@ -50,14 +50,13 @@ type Unit struct {
 type Opened struct {
 	Container Container
 	Name      string // in the manifest; "" for a tree
-	// Skip says why nothing is planned; "" where it is. The container is prepared with
-	// an empty plan, because it may go to an output all the same, and is not in the
-	// manifest.
+	// Skip, unless "", says why nothing is planned. The container is not in the manifest.
+	// It is still prepared, with an empty plan, because it may be copied to an output.
 	Skip string
 }
 
-// Planner makes the plan of an opened container: signing, stripping, or applying a
-// manifest. The name is that of Opened.
+// Planner makes the plan of an opened container, for signing, stripping or applying a
+// manifest. name is that of Opened.
 type Planner func(ctx context.Context, name string, src signing.Source) (*signing.Plan, error)
 
 // Operation is what is done to each unit.
@@ -66,44 +65,44 @@ type Operation struct {
 	Select   func(signing.Source) signing.Source // nil for all entries
 	DryRun   bool
 	Manifest *Manifest // nil for none
-	Guard    Guard     // nil where no unit is Live
-	// Target is what is changed by Run, or by units together, as errors name it; "" stands
-	// for the path of the unit.
+	Guard    Guard     // nil if no unit is Live
+	// Target names in errors what Run, or all units together, change; "" means the path
+	// of the unit.
 	Target string
-	// Stream says that the target is not whole or absent: standard output.
+	// Stream says that the target is standard output, which may be partly written.
 	Stream bool
-	// Finish, unless nil, follows the last unit of Each and publishes what the units'
-	// results make together: documents of images, metadata of repositories. In a dry run
-	// it only refuses. It is not called when the run ended early; units that failed are
-	// counted in the totals.
+	// Finish, unless nil, is called after the last unit of Each. It publishes what needs
+	// the results of all units: documents of images, metadata of repositories. In a dry
+	// run it only refuses what cannot be published. It is not called if the run ended
+	// early. The totals count units that failed.
 	Finish func(ctx context.Context, t Totals) error
 }
 
 // Guard keeps interrupts away from a Live unit.
 type Guard interface {
-	// Hold says that from now on an interrupt is not to end ctx unless it is repeated.
+	// Hold makes interrupts wait: from now on, only a repeated interrupt ends ctx.
 	Hold()
-	// Release ends Hold and reports whether there was an interrupt that waited.
+	// Release ends Hold and reports whether an interrupt waited.
 	Release() (interrupted bool)
 }
 
-// Outcome is what became of a unit.
+// Outcome is the result of working on a unit.
 type Outcome struct {
 	Unit Unit
 	Opened
 	Plan   *signing.Plan // open until take returns; nil after an error before it was made
 	Change signing.Change
-	// Waited says that an interrupt came while a Live unit was changed, and the change
-	// was finished.
+	// Waited says that an interrupt came while a Live unit was being changed, and that
+	// the change was completed.
 	Waited bool
 	Err    error
 
-	stage stage // that Err is of
+	stage stage // at which Err occurred
 }
 
-// Run works on one unit and hands the outcome to take if all went well. The manifest is
-// written before anything is changed and appears when everything is done. Its error says
-// whether the target is as it was.
+// Run works on one unit and passes the outcome to take if there was no error. The manifest
+// is written before anything is changed, and appears when everything is done. The error
+// says whether the target is unchanged.
 func Run(ctx context.Context, u Unit, op *Operation, take func(*Outcome) error) error {
 	o := op.begin(ctx, u)
 	defer o.close()
@@ -122,15 +121,15 @@ func Run(ctx context.Context, u Unit, op *Operation, take func(*Outcome) error) 
 	return take(&o)
 }
 
-// Each works on units, as many at a time as pipeline.Jobs(jobs), and hands each outcome
-// to take, in the order of the units, on the caller's goroutine. Units fail alone:
-// outcomes have their errors, and those that are done stay done. Units that work
-// together, as the layers of an image, end with the first error, which Each returns
-// instead of handing it to take.
+// Each works on up to pipeline.Jobs(jobs) units at a time. It passes each outcome to take,
+// in the order of the units, on the caller's goroutine. Without together, units fail
+// alone: outcomes have their errors, and finished units stay changed. With together, as
+// for the layers of an image, the first error ends the run, and Each returns the error
+// instead of passing it to take.
 //
-// Each returns the totals, and the first error that is not a unit's alone: of the list
-// of units, together, take, the manifest or Finish, or the cause of ctx. The manifest
-// appears when no unit failed and everything is done.
+// Each returns the totals, and the first error that is not only a unit's: of the list of
+// units, of a unit with together, of take, the manifest or Finish, or the cause of ctx.
+// The manifest appears if no unit failed and everything is done.
 func Each(ctx context.Context, jobs int, units iter.Seq2[Unit, error], together bool, op *Operation, take func(*Outcome) error) (Totals, error) {
 	r := round{Operation: op, together: together, take: take, manifest: listing{Manifest: op.Manifest}}
 	defer r.manifest.discard()
@@ -149,7 +148,7 @@ func Each(ctx context.Context, jobs int, units iter.Seq2[Unit, error], together 
 		err = op.Finish(ctx, r.totals)
 	}
 	switch {
-	case r.err != nil: // it tells more than the cause of ctx
+	case r.err != nil: // more specific than the cause of ctx
 		err = r.err
 	case err != nil && together:
 		err = op.interrupted(ctx, committing, "", err)

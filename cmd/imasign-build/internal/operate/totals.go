@@ -2,14 +2,14 @@ package operate
 
 import "github.com/imasign/imasign-build/pkg/signing"
 
-// Totals add up what became of the units.
+// Totals add up the outcomes of the units.
 type Totals struct {
 	Counts  signing.Counts // of the entries of units that did not fail
-	Units   int            // all that were begun
-	Skipped int            // of which nothing was planned (Opened.Skip)
-	Changed int            // or to be changed, in a dry run
+	Units   int            // begun
+	Skipped int            // without a plan (Opened.Skip)
+	Changed int            // in a dry run: that would be changed
 	Failed  int
-	Grows   int64 // bytes that the changed ones become longer
+	Grows   int64 // bytes by which the changed units grow
 }
 
 func (t *Totals) add(o *Outcome) {

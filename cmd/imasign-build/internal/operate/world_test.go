@@ -30,7 +30,7 @@ type world struct {
 	stop   string             // the event at which ctx is cancelled
 	cancel context.CancelFunc // of ctx
 	path   string             // of each container's file; "" for file
-	signed bool               // what is planned lacks signatures, for want of a key
+	signed bool               // plans lack signatures, as without a key
 }
 
 func (w *world) do(event string) error {
