@@ -396,6 +396,32 @@ func TestEVMOfUnprivilegedBuilds(t *testing.T) {
 	}
 }
 
+// TestOffWithEVM boots with ima_appraise=off. The hook does not enable EVM, but the kernel
+// itself has loaded the certificate. It then protects the metadata of signed files, until
+// root allows changes, which is possible because EVM is not closed.
+func TestOffWithEVM(t *testing.T) {
+	harness.Root(t)
+	d := evmDevice{kernel: built, fs: "ext4", enabled: true}
+	dir, _ := evmTree(t, d)
+	sh := func(line string) step { return step{"sh\t" + line, "", "ok", "", false} }
+	steps := []step{
+		sh("grep -qx 2 /sys/kernel/security/evm"),
+		runs("exec\t/usr/bin/evm-missing"),
+		{"chmod\t/usr/bin/change-chmod", "", "EPERM", "", false},
+		sh("echo 4 >/sys/kernel/security/evm"),
+		{"chmod\t/usr/bin/change-chmod", "", "ok", "", false},
+	}
+	plan(t, dir, steps, "")
+	c := machine{
+		kernel: built(t), disk: image(t, "ext4", dir), line: "root=/dev/vda rw ima_appraise=off",
+		initramfs: bundle(t, t.TempDir(), append(flags("--cert", trusted(t, "rsa2048")), "--allow-off", "--evm-cert", d.certificates(t)[0])...),
+	}.boot(t)
+	c.compare(t, steps, after)
+	if strings.Contains(c.said, "imasign: EVM is enabled") {
+		t.Error("the hook has enabled EVM")
+	}
+}
+
 // TestHookStopsWithoutEVM boots a device whose certificate for EVM the kernel refuses.
 func TestHookStopsWithoutEVM(t *testing.T) {
 	harness.Root(t)

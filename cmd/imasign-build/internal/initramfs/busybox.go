@@ -12,14 +12,15 @@ import (
 	"github.com/imasign/imasign-build/internal/keyscan"
 )
 
-// applets are what the standalone hook runs before the policy is loaded: always, and
-// where the command line, /etc/modules or the root file system ask for it.
+// applets returns the programs that the standalone hook runs before the policy is loaded. It
+// always runs the needed ones. The others depend on the command line, /etc/modules and the
+// root file system.
 func applets() (needed, optional []string) {
 	return []string{"mkdir", "mount", "sh"}, []string{"cmp", "findfs", "insmod", "modprobe", "sleep", "umount"}
 }
 
-// busybox puts the program and its links in. Without a shell the boot ends in a panic:
-// /init begins with #!/bin/sh.
+// busybox adds the program and its links. /init begins with #!/bin/sh, so the kernel panics
+// if there is no shell.
 func (b *builder) busybox() error {
 	o := &b.options
 	if o.Hook != Standalone || o.ShellElsewhere {
@@ -29,7 +30,7 @@ func (b *builder) busybox() error {
 	if in == nil {
 		return ErrNoShell
 	}
-	if keyscan.Holds(in.Data) { // the worst of what it can be
+	if keyscan.Holds(in.Data) { // the most serious mistake is reported first
 		return fmt.Errorf("%s: %w", in.Name, ErrPrivateKey)
 	}
 	if err := b.runs(in); err != nil {
@@ -45,12 +46,13 @@ func (b *builder) busybox() error {
 	return b.add("bin/busybox", 0o755, in.Data, in.Name)
 }
 
-// links returns which of the applets it has, those that are needed at least.
+// links returns the applets that the program has. A missing applet is an error if it is
+// needed, and otherwise a warning.
 func (b *builder) links(in *Input) ([]string, error) {
 	needed, optional := applets()
 	all := slices.Sorted(slices.Values(slices.Concat(needed, optional)))
 	if bytes.Contains(in.Data, []byte("UPX!")) {
-		b.note(in.Name, finding.New("applets", finding.Warn, "it is compressed (UPX), so that nobody can see which applets it has"))
+		b.note(in.Name, finding.New("applets", finding.Warn, "it is compressed (UPX), so its applets cannot be checked"))
 		return all, nil
 	}
 	var has func([]byte, string) bool
@@ -70,13 +72,13 @@ func (b *builder) links(in *Input) ([]string, error) {
 	}
 	lack := missing(optional)
 	if len(lack) > 0 {
-		b.note(in.Name, finding.New("applets", finding.Warn, "it has no applet %s: /init fails where it comes to need one", strings.Join(lack, ", ")))
+		b.note(in.Name, finding.New("applets", finding.Warn, "it has no applet %s: /init fails if it needs one", strings.Join(lack, ", ")))
 	}
 	return slices.DeleteFunc(all, func(name string) bool { return slices.Contains(lack, name) }), nil
 }
 
-// listed reports whether busybox's applet_names has a name: they stand there one after
-// the other, each with a NUL behind it, in the order of strcmp.
+// listed reports whether busybox's applet_names has a name. The names are sorted by strcmp,
+// and each ends with a NUL.
 func listed(data []byte, name string) bool {
 	entry := append(append([]byte{0}, name...), 0)
 	for from := 0; ; {
@@ -96,7 +98,7 @@ func listed(data []byte, name string) bool {
 
 const longestApplet = 32
 
-// appletBefore returns the name that ends before a NUL, "" for what is none.
+// appletBefore returns the name that ends before a NUL, or "" if that is not a name.
 func appletBefore(data []byte, end int) string {
 	start := end
 	for start > 0 && end-start <= longestApplet && data[start-1] != 0 {
@@ -127,21 +129,21 @@ func applet(name []byte) string {
 	return string(name)
 }
 
-// runs refuses what the kernel would not execute by itself: it would say that /init
-// does not exist, and panic.
+// runs refuses a file that the kernel cannot execute. It would report that /init does not
+// exist, and panic.
 func (b *builder) runs(in *Input) (err error) {
 	defer func() {
-		if recover() != nil { // debug/elf is not made for files that somebody has prepared
+		if recover() != nil { // debug/elf is not hardened against hostile files
 			err = fmt.Errorf("%w: its ELF headers are damaged", ErrBusybox)
 		}
 	}()
 	f, err := elf.NewFile(bytes.NewReader(in.Data))
 	if err != nil {
-		return fmt.Errorf("%w: it is not an ELF file; Debian's busybox-static has one", ErrBusybox)
+		return fmt.Errorf("%w: it is not an ELF file; Debian's package busybox-static has a suitable one", ErrBusybox)
 	}
 	defer f.Close() //nolint:errcheck // memory
 	if f.Type != elf.ET_EXEC && f.Type != elf.ET_DYN {
-		return fmt.Errorf("%w: an ELF file of type %s is not executed", ErrBusybox, f.Type)
+		return fmt.Errorf("%w: the kernel does not execute ELF files of type %s", ErrBusybox, f.Type)
 	}
 	if err := static(f, uint64(len(in.Data))); err != nil {
 		return err
@@ -150,7 +152,7 @@ func (b *builder) runs(in *Input) (err error) {
 }
 
 func static(f *elf.File, size uint64) error {
-	const dynamic = "%w: it needs %s, which the initramfs does not have; Debian's busybox-static is one that does not"
+	const dynamic = "%w: it needs %s, which the initramfs does not have; Debian's package busybox-static has one that does not"
 	starts := false
 	for _, p := range f.Progs {
 		switch {
@@ -158,7 +160,7 @@ func static(f *elf.File, size uint64) error {
 			return fmt.Errorf(dynamic, ErrBusybox, "a dynamic loader and libraries")
 		case p.Type != elf.PT_LOAD:
 		case p.Off > size || p.Filesz > size-p.Off:
-			return fmt.Errorf("%w: it is cut off: %d bytes, and a segment ends at %d", ErrBusybox, size, p.Off+p.Filesz)
+			return fmt.Errorf("%w: it is truncated: it has %d bytes, and a segment ends at %d", ErrBusybox, size, p.Off+p.Filesz)
 		case p.Flags&elf.PF_X != 0 && f.Entry >= p.Vaddr && f.Entry-p.Vaddr < p.Memsz:
 			starts = true
 		}
@@ -167,7 +169,7 @@ func static(f *elf.File, size uint64) error {
 		return fmt.Errorf(dynamic, ErrBusybox, strings.Join(libraries, ", "))
 	}
 	if !starts || f.Type == elf.ET_DYN && f.Entry == 0 {
-		return fmt.Errorf("%w: nothing in it can be executed (a library?)", ErrBusybox)
+		return fmt.Errorf("%w: it has no executable entry point (is it a library?)", ErrBusybox)
 	}
 	return nil
 }

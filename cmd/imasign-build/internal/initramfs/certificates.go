@@ -53,8 +53,8 @@ func (b *builder) certificates() error {
 	return nil
 }
 
-// byHook returns the certificates that the kernel does not load by itself, which loads the
-// first one if symbol is set.
+// byHook returns the certificates that the hook must load. The kernel itself loads the first
+// one if symbol is set.
 func (b *builder) byHook(entries []entry, symbol string) []entry {
 	if c := b.options.Kernel.Config; len(entries) == 0 || c != nil && c.Value(symbol) != "y" {
 		return entries
@@ -62,17 +62,18 @@ func (b *builder) byHook(entries []entry, symbol string) []entry {
 	return entries[1:]
 }
 
-// keyctl tells what a bundle does not bring, and the hook loads certificates with. In
-// dracut the module sees to it.
+// keyctl warns that the hook needs keyctl to load these certificates, and that the bundle
+// does not contain it. With dracut, module-setup.sh installs keyctl.
 func (b *builder) keyctl(entries []entry) {
 	for _, e := range entries {
 		if b.options.Hook != Dracut {
-			b.note(e.input, finding.New("keyctl", finding.Warn, "is loaded by keyctl, which the initramfs must get from elsewhere: the hook stops without it"))
+			b.note(e.input, finding.New("keyctl", finding.Warn, "the hook loads it with keyctl, and stops without keyctl: add keyctl to the initramfs"))
 		}
 	}
 }
 
-// judge takes the certificates in the order in which the hook loads them.
+// judge checks the certificates by the rules of their keyrings. Every secondary CA is known
+// before the certificates that it may have issued.
 func (b *builder) judge(trusted, secondary, revoked, evm []entry) error {
 	o := &b.options
 	for _, e := range revoked {
@@ -83,7 +84,7 @@ func (b *builder) judge(trusted, secondary, revoked, evm []entry) error {
 			return err
 		}
 	}
-	for _, e := range evm { // .evm takes no certificates by secondary CAs
+	for _, e := range evm { // .evm accepts no certificates issued by secondary CAs
 		if err := b.refuse(e, certs.CheckEVM(e.cert, o.CAs, o.Kernel.Version)); err != nil {
 			return err
 		}
@@ -97,7 +98,7 @@ func (b *builder) judge(trusted, secondary, revoked, evm []entry) error {
 		if err := b.refuse(e, certs.CheckSecondaryCA(e.cert, known, o.Kernel.Version)); err != nil {
 			return err
 		}
-		if len(o.CAs) > 0 { // else nobody knows who signed it
+		if len(o.CAs) > 0 { // otherwise issuers are not checked
 			known = append(known, e.cert)
 		}
 	}
@@ -109,8 +110,8 @@ func (b *builder) judge(trusted, secondary, revoked, evm []entry) error {
 	return nil
 }
 
-// stillTrusted refuses a key that is trusted and revoked: .ima_blacklist wins, by key
-// id.
+// stillTrusted refuses a key that is both trusted and revoked. The kernel refuses the
+// signatures of every key id in .ima_blacklist.
 func stillTrusted(revoked entry, trusted []entry) error {
 	id, err := ima.KeyIDFromCertificate(revoked.cert)
 	if err != nil {
@@ -119,7 +120,7 @@ func stillTrusted(revoked entry, trusted []entry) error {
 	for _, e := range trusted {
 		other, err := ima.KeyIDFromCertificate(e.cert)
 		if err == nil && id == other {
-			return refused(e.input, []string{fmt.Sprintf("%s revokes its key id %s, so nothing that it signed would be accepted", revoked.input, id)})
+			return refused(e.input, []string{fmt.Sprintf("%s revokes its key id %s, so the kernel would accept none of its signatures", revoked.input, id)})
 		}
 	}
 	return nil
@@ -137,7 +138,8 @@ func forOnePurpose(evm entry, trusted []entry) error {
 	return nil
 }
 
-// refuse keeps what is worth knowing and returns the refusals as an error.
+// refuse returns the refusals among the findings as an error. Without refusals it keeps the
+// other findings.
 func (b *builder) refuse(e entry, findings []finding.Finding) error {
 	var reasons []string
 	for _, f := range findings {
@@ -149,7 +151,7 @@ func (b *builder) refuse(e entry, findings []finding.Finding) error {
 		return refused(e.input, reasons)
 	}
 	if c := b.options.Kernel.Config; c != nil && e.cert.PublicKeyAlgorithm == x509.ECDSA && c.Value("CONFIG_CRYPTO_ECDSA") == "" {
-		return refused(e.input, []string{"ecdsa: CONFIG_CRYPTO_ECDSA is not set: the kernel knows no ECDSA keys"})
+		return refused(e.input, []string{"ecdsa: CONFIG_CRYPTO_ECDSA is not set: the kernel does not support ECDSA keys"})
 	}
 	b.note(e.input, findings...)
 	return nil
@@ -171,12 +173,12 @@ func certificatesOf(entries []entry) []*x509.Certificate {
 	return all
 }
 
-// strange is what a file's name in an initramfs does without.
+// strange matches characters that are left out of file names in an initramfs.
 var strange = regexp.MustCompile(`[^A-Za-z0-9._-]+`)
 
-// named reads certificates and gives them names that begin with role: the first
-// role.der, the others role_NAME.der by the input's name, or a number where that says
-// nothing or is taken.
+// named reads certificates and gives them file names that begin with role. The first is
+// role.der, the others are role_NAME.der after the names of their inputs. If NAME would be
+// empty or is taken, it is a number.
 func named(role string, inputs []Input) ([]entry, error) {
 	var all []entry
 	taken := map[string]bool{}
@@ -211,14 +213,14 @@ func label(role, name string) string {
 // single returns the one certificate of an input.
 func single(in Input) (*x509.Certificate, error) {
 	if keyscan.Holds(in.Data) {
-		return nil, fmt.Errorf("%s: %w; give the certificate alone", in.Name, ErrPrivateKey)
+		return nil, fmt.Errorf("%s: %w; give a file that has only the certificate", in.Name, ErrPrivateKey)
 	}
 	found, err := certs.Parse(in.Data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", in.Name, err)
 	}
 	if len(found) > 1 {
-		return nil, wrongOption("%s: it has %d certificates, and the kernel takes one a file: give each in a file of its own", in.Name, len(found))
+		return nil, wrongOption("%s: it has %d certificates, and the kernel accepts one per file: give each in its own file", in.Name, len(found))
 	}
 	return found[0], nil
 }

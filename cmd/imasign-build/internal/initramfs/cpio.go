@@ -10,14 +10,15 @@ import (
 	"github.com/cavaliergopher/cpio"
 )
 
-// blockSize is what GNU cpio fills an archive up to. The kernel takes another archive
-// behind it at any multiple of four bytes.
+// blockSize is the block size in bytes of GNU cpio, which pads archives to full blocks. The
+// kernel accepts another archive after this one at any multiple of four bytes.
 const blockSize = 512
 
 // WriteCPIO writes the bundle as a newc cpio archive (the kernel's
 // Documentation/driver-api/early-userspace/buffer-format.rst), not compressed. Equal
 // bundles give equal bytes: entries are sorted and belong to root, inode numbers count
-// from 1, and mtime is that of all; ErrTime if the format cannot hold it.
+// from 1, and all entries have the time mtime. ErrTime means that mtime does not fit into the
+// format.
 func (b *Bundle) WriteCPIO(w io.Writer, mtime time.Time) error {
 	if s := mtime.Unix(); s < 0 || s > math.MaxUint32 {
 		return fmt.Errorf("modification time %s: %w", mtime.UTC().Format(time.RFC3339), ErrTime)

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// WriteDir writes the bundle as a directory tree, which appears whole or not at all. dir
-// must not exist, or be an empty directory (ErrExists). Its files belong to the caller
-// and have mtime.
+// WriteDir writes the bundle as a directory tree, which appears whole or not at all. If dir
+// exists and is not an empty directory, the error is ErrExists. The files belong to the
+// caller and have the time mtime.
 func (b *Bundle) WriteDir(dir string, mtime time.Time) (err error) {
 	if err := free(dir); err != nil {
 		return err
@@ -33,7 +33,7 @@ func (b *Bundle) WriteDir(dir string, mtime time.Time) (err error) {
 			return err
 		}
 	}
-	// From the leaves up: making a file changes the time of its directory.
+	// A directory comes after its entries, because making an entry changes its time.
 	for _, f := range slices.Backward(append([]File{{Path: ".", Mode: fs.ModeDir | 0o755}}, b.Files...)) {
 		if err := f.finish(part, mtime); err != nil {
 			return err
@@ -42,20 +42,20 @@ func (b *Bundle) WriteDir(dir string, mtime time.Time) (err error) {
 	// os.Rename would refuse an empty directory.
 	switch err := syscall.Rename(part, filepath.Clean(dir)); {
 	case errors.Is(err, syscall.ENOTEMPTY), errors.Is(err, syscall.EEXIST), errors.Is(err, syscall.ENOTDIR):
-		return fmt.Errorf("%s: %w", dir, ErrExists) // since it was looked at
+		return fmt.Errorf("%s: %w", dir, ErrExists) // made since it was checked
 	case err != nil:
 		return &os.LinkError{Op: "rename", Old: part, New: dir, Err: err}
 	}
 	return nil
 }
 
-// free finds before anything is written what rename would find afterwards.
+// free checks that rename will be able to replace dir, before anything is written.
 func free(dir string) error {
 	list, err := os.ReadDir(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if _, err := os.Lstat(dir); err == nil {
-			return fmt.Errorf("%s: a symbolic link that leads nowhere %w", dir, ErrExists)
+			return fmt.Errorf("%s: a symbolic link without a target %w", dir, ErrExists)
 		}
 		return nil
 	case errors.Is(err, syscall.ENOTDIR):
@@ -79,7 +79,7 @@ func (f File) write(root string) error {
 	return os.WriteFile(full, f.Data, 0o600)
 }
 
-// finish sets what the umask would have changed, and the time.
+// finish sets the permissions, which the umask may have changed, and the time.
 func (f File) finish(root string, mtime time.Time) error {
 	full := filepath.Join(root, f.Path)
 	if f.Mode.Type() == fs.ModeSymlink {

@@ -17,27 +17,28 @@ const (
 	// Dracut is a directory for /usr/lib/dracut/modules.d, for an initramfs whose init is
 	// not systemd.
 	Dracut Hook = "dracut"
-	// Standalone is an initramfs of its own: /init, which mounts what root= names.
+	// Standalone is the /init of an initramfs of its own. It mounts the device of root=.
 	Standalone Hook = "standalone"
 )
 
-// Hooks returns all of them.
+// Hooks returns every hook.
 func Hooks() []Hook { return []Hook{Framework, Dracut, Standalone} }
 
-// ParseHook refuses any other word with ErrOption.
+// ParseHook returns the hook of that name, or ErrOption.
 func ParseHook(word string) (Hook, error) {
 	for _, h := range Hooks() {
 		if string(h) == word {
 			return h, nil
 		}
 	}
-	return "", wrongOption("hook %q: there are %s", word, list(Hooks()))
+	return "", wrongOption("hook %q: give one of %s", word, list(Hooks()))
 }
 
-// dracutModule is where dracut finds a module. 98 comes after what installs an init.
+// dracutModule is a directory where dracut finds modules. Modules with lower numbers, which
+// install an init, come before.
 const dracutModule = "usr/lib/dracut/modules.d/98imasign"
 
-// sources are the hooks: a common body, and behind it what fits it to one kind. The
+// sources are the hooks. Each consists of a common body and a second part for its kind. The
 // BitBake layer installs the same files.
 //
 //go:embed hooks/*.sh

@@ -1,16 +1,15 @@
-// Package initramfs makes what an initramfs needs for IMA appraisal: certificates,
-// policies, and the hook that loads them and hands over to the root file system. It
-// comes as a directory or as a newc cpio archive, which is an initramfs of its own or
-// is appended to one that exists.
+// Package initramfs makes the files that an initramfs needs for IMA appraisal: certificates,
+// policies, and the hook that loads them and hands over to the root file system. The output
+// is a directory, or a newc cpio archive, which is an initramfs of its own or is appended to
+// another one.
 //
-// [New] checks all of it by the rules of the kernel that is to take it, so that what
-// the device would refuse fails here; nothing that holds a private key gets in. The
-// hooks are shell: the kernel executes nothing of an initramfs once the policy is
-// loaded, so what they do from there on is done by builtins of a shell that runs
-// already.
+// [New] checks every file by the rules of the device's kernel, and refuses whatever the
+// device would refuse. It also refuses files that contain a private key. The hooks are shell
+// scripts. Once the policy is loaded, the kernel executes no file of the initramfs, so the
+// hooks then use only builtins of the running shell.
 //
-// Reading the inputs and where the output goes is the caller's, judging certificates
-// package certs', judging policies package policy's.
+// The caller reads the inputs and chooses the output. Package certs checks certificates,
+// package policy checks policies.
 package initramfs
 
 import (
@@ -29,26 +28,26 @@ import (
 	"github.com/imasign/imasign-build/internal/quote"
 )
 
-// What a caller may want to tell apart.
+// Errors that callers distinguish.
 var (
-	// ErrOption: an option is missing, or contradicts another.
+	// ErrOption means that an option is missing, or contradicts another one.
 	ErrOption = errors.New("wrong option") // not in the text of errors
-	// ErrPrivateKey: a file that would put a private key on every device.
-	ErrPrivateKey = errors.New("it holds a private key, which belongs on no device")
-	// ErrRefused: the kernel would refuse a certificate or a policy.
+	// ErrPrivateKey means that a file would put a private key on every device.
+	ErrPrivateKey = errors.New("it contains a private key, which must not be on a device")
+	// ErrRefused means that the kernel would refuse a certificate or a policy.
 	ErrRefused = errors.New("the kernel would refuse it")
-	// ErrUseless: the kernel would load a policy or a certificate that does not protect the
-	// device, or keeps it from booting.
+	// ErrUseless means that the kernel would load a policy or a certificate that does not
+	// protect the device, or keeps it from booting.
 	ErrUseless = errors.New("the kernel would load it, and the device would not boot, or not be protected by it")
-	// ErrBusybox: not a static program that the kernel can execute.
+	// ErrBusybox means that a file is not a static program that the kernel can execute.
 	ErrBusybox = errors.New("not a static program")
-	// ErrApplets: a program, but not the one that /init needs.
+	// ErrApplets means that a program is not the one that /init needs.
 	ErrApplets = errors.New("not what /init needs")
-	// ErrNoShell: nothing that runs the /init of a standalone initramfs.
-	ErrNoShell = errors.New("a standalone initramfs needs a shell, mount and mkdir, or the kernel cannot run its /init: a static busybox brings them")
-	// ErrExists: a directory that is not empty, or something else, is where the output goes.
+	// ErrNoShell means that nothing runs the /init of a standalone initramfs.
+	ErrNoShell = errors.New("a standalone initramfs needs a shell, mount and mkdir, or the kernel cannot run its /init: a static busybox provides them")
+	// ErrExists means that the output exists, and is not an empty directory.
 	ErrExists = errors.New("already exists")
-	// ErrTime: a time that a cpio archive cannot hold.
+	// ErrTime means that a time does not fit into a cpio archive.
 	ErrTime = errors.New("before 1970 or after 2105")
 )
 
@@ -64,27 +63,27 @@ func wrongOption(format string, args ...any) error { return optionError{fmt.Erro
 // DefaultSwitchRoot is where Yocto's util-linux-switch-root.static is.
 const DefaultSwitchRoot = "/sbin/switch_root.static"
 
-// Input is a file that goes into a bundle: its content, and the name by which errors
-// call it. Certificates after the first are named after it.
+// Input is a file for a bundle: its content, and its name in errors. Certificates after the
+// first are named after it.
 type Input struct {
 	Name string
 	Data []byte
 }
 
-// Options are what a bundle holds.
+// Options are the contents of a bundle.
 type Options struct {
 	Hook Hook
-	// Certificates go into the kernel's .ima keyring, each an Input of one certificate,
-	// PEM or DER. The first becomes /etc/keys/x509_ima.der, the only one that the kernel
-	// loads by itself.
+	// Certificates are for the kernel's .ima keyring. Each Input has one certificate, PEM or
+	// DER. The first becomes /etc/keys/x509_ima.der, which the kernel loads by itself.
 	Certificates []Input
-	// Secondary are CAs for .secondary_trusted_keys, Revoked certificates for
-	// .ima_blacklist: signatures by their keys no longer count.
+	// Secondary are CAs for .secondary_trusted_keys. Revoked are certificates for
+	// .ima_blacklist: the kernel refuses signatures by their keys.
 	Secondary, Revoked []Input
 	// EVM are certificates for the kernel's .evm keyring. The first becomes
 	// /etc/keys/x509_evm.der. If there is one, the hook enables EVM, and stops if it cannot.
 	EVM []Input
-	// CAs are those in the kernel's builtin keyring; without any no issuer is judged.
+	// CAs are those in the kernel's builtin keyring. If there are none, issuers are not
+	// checked.
 	CAs []*x509.Certificate
 	// Policy becomes /etc/ima/ima_policy, which the hook prefers to the profile "default"
 	// in /etc/ima/ima_policy.default; nil for none.
@@ -92,17 +91,18 @@ type Options struct {
 	// SwitchRoot is the path of the signed, static switch_root of the root file system;
 	// "" for DefaultSwitchRoot.
 	SwitchRoot string
-	// AllowOff has ima_appraise=off on the kernel's command line skip the policy.
+	// AllowOff makes the hook load no policy if the kernel's command line has
+	// ima_appraise=off.
 	AllowOff bool
-	// Busybox is a static busybox for the standalone hook, which needs one unless
-	// ShellElsewhere says that another archive brings a shell, mount and mkdir.
+	// Busybox is a static busybox for the standalone hook. It is required unless
+	// ShellElsewhere says that another archive provides a shell, mount and mkdir.
 	Busybox        *Input
 	ShellElsewhere bool
-	// LabelsKnown says that a security module has its own policy when the hook runs. It
-	// has none as a rule, and the kernel refuses a policy with labels then.
+	// LabelsKnown says that a security module has loaded its policy before the hook runs.
+	// Usually it has not, and the kernel then refuses an IMA policy with labels.
 	LabelsKnown bool
-	// Kernel is by whose rules certificates and policies are judged, and by whose
-	// configuration, where that is known, what the hook needs.
+	// Kernel is the kernel whose rules certificates and policies are checked by. If its
+	// configuration is known, New also checks that it has everything that the hook needs.
 	Kernel kernel.Profile
 }
 
@@ -113,17 +113,17 @@ type File struct {
 	Data []byte      // content, or target of a symbolic link
 }
 
-// Bundle is what goes into an initramfs.
+// Bundle is a set of files for an initramfs.
 type Bundle struct {
-	// Files are sorted by path, directories before what is in them.
+	// Files are sorted by path. A directory precedes its entries.
 	Files []File
-	// Findings are warnings and notes about certificates and policies; File is the
-	// Input's name.
+	// Findings are warnings and notes about certificates and policies. Their File is the
+	// name of the Input.
 	Findings []finding.Finding
 }
 
-// New checks everything and makes a bundle. Errors wrap ErrOption, ErrPrivateKey,
-// ErrRefused, ErrUseless, ErrBusybox, ErrApplets, ErrNoShell, or what certs.Parse returns.
+// New checks the options and makes a bundle. Errors wrap ErrOption, ErrPrivateKey,
+// ErrRefused, ErrUseless, ErrBusybox, ErrApplets, ErrNoShell, or an error of certs.Parse.
 func New(o Options) (*Bundle, error) {
 	if o.SwitchRoot == "" {
 		o.SwitchRoot = DefaultSwitchRoot
@@ -143,21 +143,21 @@ func New(o Options) (*Bundle, error) {
 	return b.bundle(), nil
 }
 
-// plainPath needs no quoting in a shell.
+// plainPath matches paths that need no quoting in a shell.
 var plainPath = regexp.MustCompile(`^/[A-Za-z0-9._/+-]+$`)
 
 func (o *Options) check() error {
 	switch {
 	case !slices.Contains(Hooks(), o.Hook):
-		return wrongOption("hook %q: there are %s", o.Hook, list(Hooks()))
+		return wrongOption("hook %q: give one of %s", o.Hook, list(Hooks()))
 	case len(o.Certificates) == 0:
 		return wrongOption("a certificate is needed, of the key that signs the root file system")
 	case !plainPath.MatchString(o.SwitchRoot) || path.Clean(o.SwitchRoot) != o.SwitchRoot:
 		return wrongOption("switch_root %q: an absolute path of letters, digits and ._+- is needed", o.SwitchRoot)
 	case (o.Busybox != nil || o.ShellElsewhere) && o.Hook != Standalone:
-		return wrongOption("busybox is for the standalone hook, the initramfs of %s has a shell", o.Hook)
+		return wrongOption("busybox is for the standalone hook; the initramfs of %s has a shell", o.Hook)
 	case o.Busybox != nil && o.ShellElsewhere:
-		return wrongOption("busybox brings a shell, and another archive is said to")
+		return wrongOption("either busybox or another archive provides the shell, not both")
 	}
 	return nil
 }
@@ -169,8 +169,8 @@ type builder struct {
 	findings []finding.Finding
 }
 
-// add puts a regular file in, unless it holds a private key. of is the input that it
-// was made of.
+// add adds a regular file, unless it contains a private key. of is the name of the input
+// that it was made from.
 func (b *builder) add(name string, mode fs.FileMode, data []byte, of string) error {
 	if keyscan.Holds(data) {
 		return fmt.Errorf("%s: %w", of, ErrPrivateKey)
@@ -179,7 +179,7 @@ func (b *builder) add(name string, mode fs.FileMode, data []byte, of string) err
 	return nil
 }
 
-// put adds the directories above, too: the kernel makes none by itself.
+// put adds a file and the directories above it. The kernel makes no directories by itself.
 func (b *builder) put(f File) {
 	for dir := path.Dir(f.Path); dir != "."; dir = path.Dir(dir) {
 		b.files[dir] = File{Path: dir, Mode: fs.ModeDir | 0o755}
@@ -196,7 +196,7 @@ func (b *builder) bundle() *Bundle {
 	return out
 }
 
-// together makes one finding of those that say the same about several files.
+// together merges the findings that say the same about several files.
 func together(findings []finding.Finding) []finding.Finding {
 	var all []finding.Finding
 	for _, f := range findings {
@@ -215,8 +215,8 @@ func together(findings []finding.Finding) []finding.Finding {
 	return all
 }
 
-// refused is the error about an input that the kernel would not take: all reasons, a
-// line each.
+// refused returns the error about an input that the kernel would refuse, with a line for
+// each reason.
 func refused(name string, reasons []string) error {
 	return quote.Below(fmt.Errorf("%s: %w", name, ErrRefused), reasons...)
 }

@@ -232,7 +232,7 @@ func TestRefusals(t *testing.T) {
 		is     error
 		says   string
 	}{
-		"no hook":        {func(o *initramfs.Options) { o.Hook = "grub" }, initramfs.ErrOption, `"grub": there are initramfs-framework, dracut and standalone`},
+		"no hook":        {func(o *initramfs.Options) { o.Hook = "grub" }, initramfs.ErrOption, `"grub": give one of initramfs-framework, dracut and standalone`},
 		"no certificate": {func(o *initramfs.Options) { o.Certificates = nil }, initramfs.ErrOption, "a certificate is needed"},
 		"relative switch_root": {
 			func(o *initramfs.Options) { o.SwitchRoot = "sbin/switch_root" }, initramfs.ErrOption, "an absolute path",
@@ -252,7 +252,7 @@ func TestRefusals(t *testing.T) {
 			func(o *initramfs.Options) { o.Certificates[0].Data = keyPEM(t) }, initramfs.ErrPrivateKey, "leaf.crt: ",
 		},
 		"key beside a certificate": {
-			func(o *initramfs.Options) { o.Certificates[0].Data = append(keyPEM(t), inPEM("", leaf).Data...) }, initramfs.ErrPrivateKey, "give the certificate alone",
+			func(o *initramfs.Options) { o.Certificates[0].Data = append(keyPEM(t), inPEM("", leaf).Data...) }, initramfs.ErrPrivateKey, "give a file that has only the certificate",
 		},
 		"key in a policy": {
 			func(o *initramfs.Options) {
@@ -317,15 +317,15 @@ func TestRefusals(t *testing.T) {
 		"an object": {
 			func(o *initramfs.Options) {
 				o.Busybox = &initramfs.Input{Name: "busybox", Data: program(elf.ET_REL, elf.PT_LOAD)}
-			}, initramfs.ErrBusybox, "ET_REL is not executed",
+			}, initramfs.ErrBusybox, "does not execute ELF files of type ET_REL",
 		},
 		"a library": {
 			func(o *initramfs.Options) {
 				o.Busybox = &initramfs.Input{Name: "busybox", Data: program(elf.ET_DYN, elf.PT_LOAD)}
-			}, initramfs.ErrBusybox, "nothing in it can be executed",
+			}, initramfs.ErrBusybox, "no executable entry point",
 		},
 		"half of busybox": {
-			func(o *initramfs.Options) { o.Busybox = whole(); o.Busybox.Data = o.Busybox.Data[:150] }, initramfs.ErrBusybox, "it is cut off",
+			func(o *initramfs.Options) { o.Busybox = whole(); o.Busybox.Data = o.Busybox.Data[:150] }, initramfs.ErrBusybox, "it is truncated",
 		},
 		"another program": {
 			func(o *initramfs.Options) {

@@ -9,11 +9,10 @@ import (
 	"github.com/imasign/imasign-build/internal/compress"
 )
 
-// symbols are what a hook needs of a kernel, with what it is needed for.
+// symbols are configuration symbols that a hook needs, with the consequence if one is not set.
 type symbols []struct{ name, why string }
 
-// configured refuses a kernel whose configuration is known and lacks what the hook stops
-// without.
+// configured refuses a kernel with which the hook would stop, if its configuration is known.
 func (b *builder) configured() error {
 	o := &b.options
 	if o.Kernel.Config == nil {
@@ -52,18 +51,18 @@ func (b *builder) configured() error {
 	return nil
 }
 
-// CheckCompression returns ErrRefused where a kernel with the configuration of the
-// options cannot unpack an archive that is compressed so.
+// CheckCompression returns ErrRefused if the kernel's configuration is known, and the kernel
+// cannot unpack an archive with this compression.
 func (o *Options) CheckCompression(c compress.Format) error {
 	symbol := "CONFIG_RD_" + strings.ToUpper(string(c))
 	if o.Kernel.Config == nil || c == compress.None || o.Kernel.Config.Value(symbol) == "y" {
 		return nil
 	}
-	return refused("the archive", []string{fmt.Sprintf("configuration: %s is not set: compress it otherwise, by its name", symbol)})
+	return refused("the archive", []string{fmt.Sprintf("configuration: %s is not set: choose another compression by the suffix of its name", symbol)})
 }
 
-// processor is for which machines a kernel runs programs; for others than its own if a
-// symbol says so.
+// processor lists the machines whose programs a kernel executes: programs if symbol is set,
+// and others if also is set.
 type processor struct {
 	symbol   string
 	programs []elf.Machine
@@ -85,7 +84,8 @@ func processors() []processor {
 	}
 }
 
-// machine refuses a program of another architecture than the kernel's, if that is known.
+// machine refuses a program that the kernel cannot execute, if the kernel's architecture is
+// known.
 func (b *builder) machine(f *elf.File) error {
 	config := b.options.Kernel.Config
 	if config == nil {

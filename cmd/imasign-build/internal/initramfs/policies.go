@@ -29,10 +29,10 @@ func (b *builder) policies() error {
 	return b.policy(customPolicy, *b.options.Policy)
 }
 
-// policy judges one as `policy check --initramfs` does. Warnings about the default one
-// are known.
+// policy checks a policy like `policy check --initramfs`, and adds it. Warnings about the
+// default policy are not reported.
 func (b *builder) policy(name string, in Input) error {
-	if keyscan.Holds(in.Data) { // it is named before its lines are taken for rules
+	if keyscan.Holds(in.Data) { // reported before its lines are parsed as rules
 		return fmt.Errorf("%s: %w", in.Name, ErrPrivateKey)
 	}
 	p, err := policy.Parse(in.Data)
