@@ -4,7 +4,8 @@
 #
 # or `inherit imasign-image` in the image's recipe. docs/yocto.md has every variable.
 
-inherit imasign
+# siteinfo: for IMASIGN_EVM_TARGET.
+inherit imasign siteinfo
 
 # An initramfs is not signed: cpio keeps no xattrs, and the kernel does not appraise files that
 # it loaded itself.
@@ -22,19 +23,25 @@ IMASIGN_INCLUDE ?= ""
 IMASIGN_EXCLUDE ?= ""
 IMASIGN_HASHED ?= ""
 
+# The kernel that security.evm is for (IMASIGN_EVM): 64le, 32le, 64be or 32be. Set it if a 64-bit
+# kernel runs 32-bit programs.
+IMASIGN_EVM_TARGET ?= "${SITEINFO_BITS}${SITEINFO_ENDIANNESS}"
+# What security.ima gets beside security.evm: signature or digest.
+IMASIGN_IMA ?= "signature"
+
 # "1": the build fails if the kernel would refuse a file under the policy of the initramfs.
 # IMASIGN_SIMULATE_FLAGS are further flags of `imasign-build policy simulate`, such as --fs ext4.
 IMASIGN_SIMULATE ?= "0"
 IMASIGN_SIMULATE_FLAGS ?= ""
 
-# Image types that keep security.ima (tested), types that cannot, and those of the latter that
+# Image types that keep security.ima and security.evm (tested), types that cannot, and those of the latter that
 # are built unsigned. A type in none of the lists causes a warning.
 IMASIGN_FSTYPES ?= "btrfs erofs erofs-lz4 erofs-lz4hc ext2 ext3 ext4 jffs2 squashfs squashfs-lz4 squashfs-lzo squashfs-xz squashfs-zst tar wic wicenv"
 IMASIGN_FSTYPES_WITHOUT_XATTRS ?= "cpio cramfs f2fs hddimg iso vfat"
 IMASIGN_FSTYPES_UNSIGNED ?= ""
 
-# Room for one signature in the file system, in KiB. If a signature does not fit into the inode
-# (256 bytes by default), ext4 stores it in a block of its own.
+# Room for the signatures of one file in the file system, in KiB. If they do not fit into the
+# inode (256 bytes by default), ext4 stores them in a block. security.ima and security.evm share it.
 IMASIGN_SPACE_PER_FILE ?= "4"
 
 # tar drops xattrs by default. The quotes are for the shell.
@@ -83,10 +90,25 @@ python () {
     d.appendVarFlag('do_image', 'postfuncs', ' imasign_check_image imasign_sign_image')
     d.appendVarFlag('do_image', 'depends', ' imasign-build-native:do_populate_sysroot')
     d.appendVarFlag('do_image', 'file-checksums', ' ' + imasign_checksums(d, 'IMASIGN_ROOTFS_CERT'))
+    imasign_check_evm(d)
+    if imasign_evm(d):
+        d.appendVarFlag('do_image', 'file-checksums', ' ' + imasign_checksums(d, 'IMASIGN_EVM_CERT'))
     if bb.utils.to_boolean(d.getVar('IMASIGN_SIMULATE')):
         d.appendVarFlag('do_image', 'postfuncs', ' imasign_simulate_image')
         d.appendVarFlag('do_image', 'file-checksums', ' %s:True %s' % (imasign_policy(d), imasign_checksums(d, 'IMASIGN_RPM_CERT', 'IMASIGN_EXTRA_CERTS')))
 }
+
+def imasign_check_evm(d):
+    """Stop with a clear message if the variables about EVM cannot work."""
+    def one_of(variable, *values):
+        if d.getVar(variable) not in values:
+            bb.fatal('%s: %s is %s: set it to %s or %s' % (d.getVar('PN'), variable, d.getVar(variable), ', '.join(values[:-1]), values[-1]))
+    one_of('IMASIGN_IMA', 'signature', 'digest')
+    if imasign_evm(d):
+        one_of('IMASIGN_EVM_TARGET', '64le', '32le', '64be', '32be')
+        imasign_check_key(d, 'IMASIGN_EVM')
+    elif d.getVar('IMASIGN_IMA') == 'digest':
+        bb.fatal('%s: IMASIGN_IMA is digest, but without EVM nothing would be signed: set IMASIGN_EVM = "portable"' % d.getVar('PN'))
 
 def imasign_policy(d):
     """Return the path of the policy that recipes/imasign-policy installs."""
@@ -112,7 +134,13 @@ python imasign_sign_image () {
     for old in glob.glob(os.path.join(d.getVar('IMGDEPLOYDIR'), '*.imasign.json*')):
         os.unlink(old)
     choice = ['--hash', d.getVar('IMASIGN_ROOTFS_HASH'), '--select', d.getVar('IMASIGN_SELECT'), *imasign_patterns(d)]
+    if imasign_evm(d):
+        choice += ['--evm', 'portable', '--evm-target', d.getVar('IMASIGN_EVM_TARGET'), '--ima', d.getVar('IMASIGN_IMA')]
     imasign_forget_other_choice(d, rootfs, choice)
+    if imasign_evm(d):
+        choice += ['--evm-key', d.getVar('IMASIGN_EVM_KEY'), '--evm-cert', d.getVar('IMASIGN_EVM_CERT')]
+        if any(d.getVar('IMASIGN_EVM' + part) == d.getVar('IMASIGN_ROOTFS' + part) for part in ('_KEY', '_CERT')):
+            bb.warn('%s: one key signs security.ima and security.evm. Where a kernel trusts it for both, a file with chosen content passes for the metadata of another file: make a key for EVM with `imasign-build key init --with evm`' % d.getVar('PN'))
     # --force: signatures by another key come from an earlier run of this task.
     out = imasign_run(d, ['rootfs', 'sign', '--json', '--force', '--manifest', manifest, *imasign_common_flags(d), *choice, rootfs], key='IMASIGN_ROOTFS')
     with open(report, 'w') as f:
@@ -121,7 +149,7 @@ python imasign_sign_image () {
     for path in (manifest, report):
         imasign_link(d, path)
 }
-imasign_sign_image[vardeps] += "IMASIGN_ROOTFS_HASH IMASIGN_SELECT IMASIGN_INCLUDE IMASIGN_EXCLUDE IMASIGN_HASHED"
+imasign_sign_image[vardeps] += "IMASIGN_ROOTFS_HASH IMASIGN_SELECT IMASIGN_INCLUDE IMASIGN_EXCLUDE IMASIGN_HASHED IMASIGN_EVM IMASIGN_EVM_TARGET IMASIGN_IMA"
 imasign_check_image[vardeps] += "IMASIGN_ALLOW_PRIVATE_KEYS"
 
 def imasign_forget_other_choice(d, rootfs, choice):
@@ -138,9 +166,14 @@ def imasign_forget_other_choice(d, rootfs, choice):
     with open(state, 'w') as f:
         json.dump(choice, f)
 
+def imasign_evm_trust(d):
+    """Return the flags of a command that checks security.evm."""
+    return ['--evm-cert', d.getVar('IMASIGN_EVM_CERT'), '--evm-target', d.getVar('IMASIGN_EVM_TARGET')] if imasign_evm(d) else []
+
 def imasign_verify_image(d, rootfs, manifest):
     """Read everything back as the image types will read it, and compare it with the manifest."""
-    imasign_run(d, ['rootfs', 'verify', '--cert', d.getVar('IMASIGN_ROOTFS_CERT'), '--manifest', manifest, *imasign_common_flags(d), rootfs])
+    evm = [*imasign_evm_trust(d), '--require-evm'] if imasign_evm(d) else []
+    imasign_run(d, ['rootfs', 'verify', '--cert', d.getVar('IMASIGN_ROOTFS_CERT'), *evm, '--manifest', manifest, *imasign_common_flags(d), rootfs])
 
 python imasign_simulate_image () {
     # The certificates that recipes/imasign-key-store gives to the initramfs.
@@ -149,9 +182,10 @@ python imasign_simulate_image () {
     flags = [word for path in certificates for word in ('--cert', path)] + (d.getVar('IMASIGN_SIMULATE_FLAGS') or '').split()
     if d.getVar('IMASIGN_KERNEL_VERSION'):
         flags += ['--kernel', d.getVar('IMASIGN_KERNEL_VERSION')]
+    flags += imasign_evm_trust(d)
     bb.note(imasign_run(d, ['policy', 'simulate', imasign_policy(d), '--rootfs', d.getVar('IMAGE_ROOTFS'), *flags, *imasign_common_flags(d)]))
 }
-imasign_simulate_image[vardeps] += "IMASIGN_SIMULATE_FLAGS IMASIGN_KERNEL_VERSION"
+imasign_simulate_image[vardeps] += "IMASIGN_SIMULATE_FLAGS IMASIGN_KERNEL_VERSION IMASIGN_EVM IMASIGN_EVM_TARGET"
 
 def imasign_link(d, path):
     """Link a deployed file to a name without a version, as images have one."""

@@ -14,7 +14,7 @@ python imasign_check_initramfs () {
     import glob
     root = d.getVar('IMAGE_ROOTFS')
     imasign_refuse_private_keys(d, root)
-    for path in ('etc/keys/x509_ima.der', 'etc/ima/ima_policy.default'):
+    for path in ['etc/keys/x509_ima.der', 'etc/ima/ima_policy.default'] + (['etc/keys/x509_evm.der'] if imasign_evm(d) else []):
         if not os.path.exists(os.path.join(root, path)):
             bb.fatal('%s: the initramfs has no /%s' % (d.getVar('PN'), path))
     modules = [os.path.basename(p) for p in sorted(glob.glob(os.path.join(root, 'init.d', '*')))]

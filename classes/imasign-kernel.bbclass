@@ -1,5 +1,5 @@
-# Configures a kernel for appraisal: adds recipes/linux/files/imasign.cfg, and builds in the
-# certificates of IMASIGN_SYSTEM_CERT.
+# Configures a kernel for appraisal: adds recipes/linux/files/imasign.cfg (with IMASIGN_EVM also
+# imasign-evm.cfg), and builds in the certificates of IMASIGN_SYSTEM_CERT.
 #
 #   KERNEL_CLASSES += "imasign-kernel"
 #
@@ -9,6 +9,7 @@
 inherit imasign
 
 SRC_URI += "file://${IMASIGN_LAYERDIR}/recipes/linux/files/imasign.cfg"
+SRC_URI += "${@'file://' + d.getVar('IMASIGN_LAYERDIR') + '/recipes/linux/files/imasign-evm.cfg' if imasign_evm(d) else ''}"
 
 do_configure[file-checksums] += "${@imasign_checksums(d, 'IMASIGN_SYSTEM_CERT')}"
 

@@ -28,6 +28,13 @@ IMASIGN_SECONDARY_CERTS ?= ""
 # valid.
 IMASIGN_REVOKED_CERTS ?= ""
 
+# "portable": images also get EVM signatures over owner, mode and labels, in security.evm; the
+# kernel gets EVM, and the initramfs the certificate.
+IMASIGN_EVM ?= ""
+# The key of these signatures, and its certificate. IMASIGN_ROOTFS_KEY_PASS also opens this key.
+IMASIGN_EVM_KEY ?= "${@imasign_in_keys_dir(d, 'x509_evm.key')}"
+IMASIGN_EVM_CERT ?= "${@imasign_in_keys_dir(d, 'x509_evm.crt')}"
+
 # Digest algorithm of signatures on files.
 IMASIGN_HASH ?= "sha256"
 # Number of files to process at a time; empty: one per core.
@@ -41,6 +48,13 @@ def imasign_in_keys_dir(d, name):
     directory = d.getVar('IMASIGN_KEYS_DIR')
     return os.path.join(directory, name) if directory else ''
 
+def imasign_evm(d):
+    """Return whether IMASIGN_EVM demands EVM signatures."""
+    kind = d.getVar('IMASIGN_EVM') or ''
+    if kind not in ('', 'portable'):
+        bb.fatal('%s: IMASIGN_EVM is %s: set it to portable, or leave it empty' % (d.getVar('PN'), kind))
+    return kind == 'portable'
+
 def imasign_key_file(uri):
     """Return the path if a key URI names a file, else None."""
     if uri.startswith('file:'):
@@ -51,11 +65,14 @@ def imasign_key_file(uri):
 def imasign_check_key(d, prefix):
     """Stop with a clear message if the variables about the key cannot work.
 
-    prefix is IMASIGN_ROOTFS or IMASIGN_RPM. No message contains a value that may be a
+    prefix is IMASIGN_ROOTFS, IMASIGN_RPM or IMASIGN_EVM. No message contains a value that may be a
     secret."""
     key = d.getVar(prefix + '_KEY') or ''
     passphrase = d.getVar(prefix + '_KEY_PASS') or ''
     who = d.getVar('PN')
+    evm = prefix == 'IMASIGN_EVM'
+    if not key and evm:
+        bb.fatal('%s: IMASIGN_EVM is set, but there is no key for it: set IMASIGN_KEYS_DIR to a directory made by `imasign-build key init --with evm`, or set IMASIGN_EVM_KEY and IMASIGN_EVM_CERT (docs/yocto.md)' % who)
     if not key:
         bb.fatal('%s: no signing key: set IMASIGN_KEYS_DIR to a directory made by `imasign-build key init`, or set IMASIGN_KEY and IMASIGN_CERT (docs/yocto.md)' % who)
     if 'pin-value' in key:
@@ -64,7 +81,7 @@ def imasign_check_key(d, prefix):
     if path is None and ':' not in key:
         bb.fatal('%s: %s_KEY is %s: give an absolute path, because tasks run in other directories' % (who, prefix, key))
     if path is not None and not os.path.isfile(path):
-        bb.fatal('%s: %s_KEY: %s is not a file' % (who, prefix, path))
+        bb.fatal('%s: %s_KEY: %s is not a file%s' % (who, prefix, path, ': `imasign-build key init --with evm` makes a key for EVM' if evm else ''))
     imasign_check_certificate(d, prefix + '_CERT')
     for name in (d.getVar('IMASIGN_KEY_ENV') or '').split():
         if not d.getVar(name):
@@ -137,7 +154,7 @@ def imasign_common_flags(d):
 def imasign_refuse_private_keys(d, root):
     """Stop if a file below root contains a private key."""
     flags = []
-    for prefix in ('IMASIGN', 'IMASIGN_ROOTFS', 'IMASIGN_RPM'):
+    for prefix in ('IMASIGN', 'IMASIGN_ROOTFS', 'IMASIGN_RPM', 'IMASIGN_EVM'):
         key, cert = (d.getVar(prefix + part) or '' for part in ('_KEY', '_CERT'))
         path = imasign_key_file(key)
         # The file and the certificate identify the key, so no passphrase is needed.

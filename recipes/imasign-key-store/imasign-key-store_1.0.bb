@@ -1,4 +1,4 @@
-SUMMARY = "Certificates for the device's IMA keyring"
+SUMMARY = "Certificates for the device's IMA and EVM keyrings"
 DESCRIPTION = "The certificates of the signing keys, under the names that the kernel and \
 the initramfs look for. No private keys."
 LICENSE = "MIT"
@@ -23,6 +23,7 @@ do_configure[noexec] = "1"
 do_compile[depends] += "imasign-build-native:do_populate_sysroot"
 do_compile[cleandirs] = "${B}/keys"
 do_compile[file-checksums] += "${@imasign_checksums(d, 'IMASIGN_ROOTFS_CERT', 'IMASIGN_RPM_CERT', 'IMASIGN_SYSTEM_CERT', 'IMASIGN_EXTRA_CERTS', 'IMASIGN_SECONDARY_CERTS', 'IMASIGN_REVOKED_CERTS')}"
+do_compile[file-checksums] += "${@imasign_checksums(d, 'IMASIGN_EVM_CERT') if imasign_evm(d) else ''}"
 
 python do_compile () {
     import shutil
@@ -41,10 +42,13 @@ python do_compile () {
             if not os.path.isabs(path):
                 bb.fatal('%s: give an absolute path, because tasks run in other directories' % path)
             flags += [flag, path]
+    if imasign_evm(d):
+        imasign_check_certificate(d, 'IMASIGN_EVM_CERT')
+        flags += ['--evm-cert', d.getVar('IMASIGN_EVM_CERT')]
     if d.getVar('IMASIGN_KERNEL_VERSION'):
         flags += ['--kernel', d.getVar('IMASIGN_KERNEL_VERSION')]
     # bundle checks them by the kernel's rules, and gives them the names that the hook looks
-    # for. If .ima refused a certificate, the device would not boot.
+    # for. If .ima or .evm refused a certificate, the device would not boot.
     bundle = os.path.join(d.getVar('B'), 'keys', 'bundle')
     imasign_run(d, ['initramfs', 'bundle', '--hook', 'initramfs-framework', '-o', bundle, *flags])
     for name in os.listdir(os.path.join(bundle, 'etc', 'keys')):
@@ -77,7 +81,7 @@ python imasign_warn_private_key () {
 }
 
 PACKAGES = "${PN}-ima-cert ${PN}-system-trusted-cert"
-SUMMARY:${PN}-ima-cert = "Certificates for the .ima keyring, secondary CAs and revoked ones"
+SUMMARY:${PN}-ima-cert = "Certificates for the .ima and .evm keyrings, secondary CAs and revoked ones"
 FILES:${PN}-ima-cert = "${KEYS_DIR}/x509_*.der"
 SUMMARY:${PN}-system-trusted-cert = "A copy of the certificate that is built into the kernel"
 FILES:${PN}-system-trusted-cert = "${KEYS_DIR}/system_trusted_key.crt"

@@ -39,6 +39,7 @@ func TestBuild(t *testing.T) {
 	}
 	packages := l.packages(t)
 	t.Run("images", l.imagesAreSigned)
+	t.Run("EVM", l.evm)
 	t.Run("packages", l.packagesAreSigned)
 	t.Run("feed", l.feedAgrees)
 	t.Run("sstate", func(t *testing.T) { l.sstateHolds(t, packages) })
@@ -63,7 +64,10 @@ func TestBuild(t *testing.T) {
 }
 
 // manifest returns the deployed manifest of the image: security.ima values by path.
-func (l *lab) manifest(t *testing.T) map[string][]byte {
+func (l *lab) manifest(t *testing.T) map[string][]byte { return l.values(t, "security.ima") }
+
+// values returns the values of an xattr in the deployed manifest of the image, by path.
+func (l *lab) values(t *testing.T, xattr string) map[string][]byte {
 	t.Helper()
 	values := map[string][]byte{}
 	for line := range strings.Lines(read(t, l.path(filepath.Join(images, image+".imasign.jsonl")))) {
@@ -77,7 +81,7 @@ func (l *lab) manifest(t *testing.T) map[string][]byte {
 		if entry.Kind != "file" {
 			continue
 		}
-		value, err := hex.DecodeString(entry.Xattrs["security.ima"])
+		value, err := hex.DecodeString(entry.Xattrs[xattr])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -92,6 +96,13 @@ func (l *lab) imagesAreSigned(t *testing.T) {
 	if len(want) < 25 || len(want["etc/fstab"]) == 0 || len(want["usr/share/test/f20"]) != 0 {
 		t.Fatalf("the manifest has %d files, fstab %x, the excluded one %x", len(want), want["etc/fstab"], want["usr/share/test/f20"])
 	}
+	l.eachImage(t, func(t *testing.T, dir string) { verifyTree(t, dir, l.path("keys/x509_ima.der"), want) })
+	l.jffs2(t, want)
+}
+
+// eachImage mounts or unpacks each image that this machine can read.
+func (l *lab) eachImage(t *testing.T, check func(t *testing.T, dir string)) {
+	t.Helper()
 	for _, fstype := range []string{"tar", "ext4", "squashfs", "erofs", "btrfs"} {
 		t.Run(fstype, func(t *testing.T) {
 			dir := t.TempDir()
@@ -102,9 +113,14 @@ func (l *lab) imagesAreSigned(t *testing.T) {
 				harness.Must(t, "mount", "-t", fstype, "-o", "loop,ro", file, dir)
 				defer harness.Must(t, "umount", dir)
 			}
-			verifyTree(t, dir, l.path("keys/x509_ima.der"), want)
+			check(t, dir)
 		})
 	}
+}
+
+// jffs2 checks that the jffs2 image contains all values.
+func (l *lab) jffs2(t *testing.T, want map[string][]byte) {
+	t.Helper()
 	t.Run("jffs2", func(t *testing.T) {
 		content := []byte(read(t, l.path(filepath.Join(images, image+".jffs2"))))
 		for path, value := range want {
@@ -125,7 +141,7 @@ func verifyTree(t *testing.T, dir, cert string, want map[string][]byte) {
 	}
 	for _, file := range files {
 		path := strings.TrimPrefix(file, dir+"/")
-		value, err := getxattr(file)
+		value, err := getxattr(file, "security.ima")
 		if len(want[path]) == 0 {
 			if err == nil {
 				t.Errorf("%s is signed and should not be", path)
@@ -135,7 +151,7 @@ func verifyTree(t *testing.T, dir, cert string, want map[string][]byte) {
 		if err != nil || !bytes.Equal(value, want[path]) {
 			t.Errorf("%s: security.ima %x (%v), the manifest says %x", path, value, err, want[path])
 		}
-		evmctl(t, cert, file)
+		evmctl(t, "ima_verify", cert, file)
 	}
 	if info, err := os.Stat(filepath.Join(dir, "usr/share/test/f1")); err != nil || info.Sys().(*syscall.Stat_t).Uid != 12 || info.Sys().(*syscall.Stat_t).Gid != 34 {
 		t.Errorf("owner of f1: %v", err)
@@ -145,19 +161,21 @@ func verifyTree(t *testing.T, dir, cert string, want map[string][]byte) {
 	}
 }
 
-func getxattr(file string) ([]byte, error) {
+func getxattr(file, name string) ([]byte, error) {
 	value := make([]byte, 4096)
-	n, err := syscall.Getxattr(file, "security.ima", value)
+	n, err := syscall.Getxattr(file, name, value)
 	return value[:max(n, 0)], err
 }
 
-// evmctl checks that evmctl accepts the file's signature. Its exit code is 0 for many
-// failures, so that its output counts.
-func evmctl(t *testing.T, cert, file string) {
+// evmctl checks that evmctl's command, ima_verify or verify, accepts the file's signature.
+// Its exit code is 0 for many failures, so the test goes by its output.
+func evmctl(t *testing.T, command, cert, file string) {
 	t.Helper()
-	r := harness.Run(t, "evmctl", "ima_verify", "--key", cert, file)
+	// Without --generation, evmctl asks the file system for the inode's generation, which
+	// squashfs and erofs do not have. Portable signatures do not cover it.
+	r := harness.Run(t, "evmctl", command, "--generation", "0", "--key", cert, file)
 	if out := r.Out + r.Err; !strings.Contains(out, "verification is OK") {
-		t.Errorf("evmctl: %s: %s", file, out)
+		t.Errorf("evmctl %s: %s: %s", command, file, out)
 	}
 }
 
@@ -206,7 +224,7 @@ func (l *lab) verifyPackages(t *testing.T, cert string) {
 			if err := syscall.Setxattr(unpacked, "security.ima", value, 0); err != nil {
 				t.Fatal(err)
 			}
-			evmctl(t, cert, unpacked)
+			evmctl(t, "ima_verify", cert, unpacked)
 			verified++
 		}
 	}
@@ -440,6 +458,11 @@ func (l *lab) refusals(t *testing.T) {
 		"wrong passphrase":    {"IMASIGN_KEY_PASS = \"file:/etc/hostname\"\n", "passphrase"},
 		"cpio":                {"TEST_FSTYPES = \"tar cpio.gz\"\n", "type cpio keeps no xattrs"},
 		"vfat":                {"TEST_FSTYPES = \"vfat\"\n", "type vfat keeps no xattrs"},
+		"no EVM key":          {evmOn + "IMASIGN_EVM_KEY = \"\"\n", "there is no key for it"},
+		"EVM key is missing":  {evmOn + "IMASIGN_EVM_KEY = \"/nonexistent.key\"\n", "`imasign-build key init --with evm` makes a key for EVM"},
+		"other EVM":           {"IMASIGN_EVM = \"hmac\"\n", "set it to portable"},
+		"other target":        {evmOn + "IMASIGN_EVM_TARGET = \"64\"\n", "set it to 64le, 32le, 64be or 32be"},
+		"digest without EVM":  {"IMASIGN_IMA = \"digest\"\n", "set IMASIGN_EVM = \"portable\""},
 		"two file signers":    {"RPM_FSK_PATH = \"/x\"\n", "rpmsign would sign files as well"},
 		"wrong certificate":   {"IMASIGN_CERT = \"" + l.path("rotated/x509_ima.crt") + "\"\n", "certificate"},
 	} {
@@ -455,6 +478,7 @@ func (l *lab) refusals(t *testing.T) {
 	}
 	for name, c := range map[string]struct{ key, says string }{
 		"leaked key":         {l.path("other.pem"), "etc/forgotten.pem: PEM at byte 0"},
+		"leaked EVM key":     {l.path("keys/x509_evm.key"), "etc/forgotten.pem: the signing key itself"},
 		"leaked signing key": {l.path("keys/x509_ima.key"), "etc/forgotten.pem: the signing key itself"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -492,6 +516,7 @@ func (l *lab) simulation(t *testing.T) {
 	simulate := "IMASIGN_SIMULATE = \"1\"\n"
 	l.build(t, simulate, "test-image")
 	l.nothingRuns(t, simulate)
+	l.build(t, simulate+evmOn, "test-image")
 	unsigned := simulate + "IMASIGN_EXCLUDE = \"/usr/bin/hello.sh /usr/share/test/f20\"\n"
 	r := l.bitbake(t, unsigned, "test-image")
 	if r.Code == 0 || !strings.Contains(r.Out, "refused   usr/bin/hello.sh: BPRM_CHECK") || strings.Contains(r.Out, "refused   usr/bin/hello-setuid") {
@@ -517,7 +542,7 @@ func (l *lab) initramfs(t *testing.T) {
 	}
 	harness.Must(t, "sh", "-c", `cat "$1" "$2" >"$3"`, "-", l.path("keys/system_trusted_key.crt"), l.path("rotated/system_trusted_key.crt"), l.path("both.crt"))
 	l.lostKey(t)
-	extra += fmt.Sprintf("IMASIGN_SYSTEM_CERT = \"%s\"\nIMASIGN_POLICY = \"%s\"\nIMASIGN_REVOKED_CERTS = \"%s\"\n", l.path("both.crt"), l.path("own-policy"), l.path("lost/x509_ima.crt"))
+	extra += evmOn + fmt.Sprintf("IMASIGN_SYSTEM_CERT = \"%s\"\nIMASIGN_POLICY = \"%s\"\nIMASIGN_REVOKED_CERTS = \"%s\"\n", l.path("both.crt"), l.path("own-policy"), l.path("lost/x509_ima.crt"))
 	write(t, l.path("own-policy"), "appraise func=WRONG\n")
 	if r := l.bitbake(t, extra, "test-initramfs"); r.Code == 0 || !strings.Contains(r.Out, "own-policy:1:10: refuse bad-value") {
 		t.Errorf("exit %d:\n%s", r.Code, tail(r.Out))
@@ -532,6 +557,7 @@ func (l *lab) initramfs(t *testing.T) {
 	harness.Must(t, "sh", "-c", `cd "$1" && cpio -idm --quiet --no-absolute-filenames <"$2"`, "-", dir, cpio)
 	for file, want := range map[string]string{
 		"etc/keys/x509_ima.der":      read(t, l.path("keys/x509_ima.der")),
+		"etc/keys/x509_evm.der":      read(t, l.path("keys/x509_evm.der")),
 		"etc/keys/x509_ima_2.der":    read(t, l.path("rotated/x509_ima.der")),
 		"etc/keys/x509_revoked.der":  read(t, l.path("lost/x509_ima.der")),
 		"etc/ima/ima_policy.default": read(t, filepath.Join(root, "recipes/imasign-policy/files/ima_policy.default")),

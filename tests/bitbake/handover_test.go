@@ -131,9 +131,18 @@ func TestHandOver(t *testing.T) {
 			h := newHandOver(t, old.keys)
 			h.OK(h.sh("old", old.signs))
 			fromOlderClass(t, h, old.sha1)
+			if old.evm {
+				evmFromOlderClass(t, h)
+			}
 			anotherKey(t, h, old.evm)
+			if old.evm {
+				evmAnotherKey(t, h)
+			}
 		})
 		t.Run(name+", to the older class", func(t *testing.T) { toOlderClass(t, newHandOver(t, old.keys), old.signs, old.evm) })
+		if old.evm {
+			t.Run(name+", both values to the older class", func(t *testing.T) { evmToOlderClass(t, newHandOver(t, old.keys), old.signs) })
+		}
 	}
 }
 
@@ -180,6 +189,63 @@ func anotherKey(t *testing.T, h handOver, evm bool) {
 	if n := h.accepts("old", "verify"); n != 0 {
 		t.Errorf("evmctl accepts %d security.evm of other signatures", n)
 	}
+}
+
+// The older class signs both values with one key, so --evm-key names it here.
+const (
+	verifyEVMWith = `rootfs verify --cert "$CERT" --evm-cert "$CERT" --require-evm`
+	signEVMWith   = signWith + ` --evm portable --evm-key "$KEY" --evm-cert "$CERT"`
+)
+
+// evmFromOlderClass verifies both values of the class, and signs again with the same key.
+func evmFromOlderClass(t *testing.T, h handOver) {
+	if c := h.counts(t, "old", verifyEVMWith); c["ok"] != float64(h.names) || c["unsigned"] != 0. {
+		t.Errorf("verify with security.evm: %v", c)
+	}
+	before := h.survey()
+	if c := h.counts(t, "old", signEVMWith); c["signed"] != 0. || c["unchanged"] != float64(h.names-1) || h.survey() != before {
+		t.Errorf("signed again by the same key: %v", c)
+	}
+	if r := h.sh("new", `imasign-build `+verifyEVMWith+` rootfs`); r.Code != 3 {
+		t.Errorf("verified with another certificate: exit %d: %s", r.Code, r.Err)
+	}
+}
+
+// evmAnotherKey checks that a new key replaces both values, and that evmctl accepts them.
+// Before, security.evm is still the one of the old key.
+func evmAnotherKey(t *testing.T, h handOver) {
+	if r := h.sh("new", "imasign-build "+verifyEVMWith+" rootfs"); r.Code != 3 {
+		t.Errorf("security.evm of old values: exit %d: %s", r.Code, r.Err)
+	}
+	before := h.survey()
+	if r := h.sh("new", "imasign-build "+signEVMWith+" rootfs"); r.Code != 1 || !strings.Contains(r.Err, "--force") || h.survey() != before {
+		t.Errorf("another key: exit %d: %s", r.Code, r.Err)
+	}
+	h.OK(h.sh("new", "imasign-build "+signEVMWith+" --force rootfs"))
+	for _, command := range []string{"ima_verify", "verify"} {
+		if n := h.accepts("new", command); n != h.names {
+			t.Errorf("evmctl %s accepts %d files of the new key, not %d", command, n, h.names)
+		}
+	}
+	if c := h.counts(t, "new", verifyEVMWith); c["ok"] != float64(h.names) {
+		t.Errorf("verify: %v", c)
+	}
+}
+
+// evmToOlderClass signs both values, with one key each. The older class then signs the tree
+// with its own key, and evmctl accepts the values of either.
+func evmToOlderClass(t *testing.T, h handOver, signs string) {
+	h.OK(h.sh("old", fmt.Sprintf("imasign-build %s --evm portable --evm-key %[2]s/privkey_ima.pem --evm-cert %[2]s/x509_ima.der rootfs", signWith, h.Path("new"))))
+	for command, keys := range map[string]string{"ima_verify": "old", "verify": "new"} {
+		if n := h.accepts(keys, command); n != h.names {
+			t.Errorf("evmctl %s accepts %d files, not %d", command, n, h.names)
+		}
+	}
+	h.OK(h.sh("old", signs))
+	if n := h.accepts("old", "verify"); n != h.names {
+		t.Errorf("evmctl accepts %d security.evm of the older class, not %d", n, h.names)
+	}
+	evmFromOlderClass(t, h)
 }
 
 func toOlderClass(t *testing.T, h handOver, signs string, evm bool) {

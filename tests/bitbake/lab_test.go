@@ -117,8 +117,10 @@ func (l *lab) keys(t *testing.T, sets ...string) {
 	write(t, l.path("passphrase"), passphrase+"\n")
 	for _, set := range sets {
 		dir := l.path(set)
-		harness.Must(t, harness.Program(t), "key", "init", "--algorithm", "rsa2048", dir)
-		l.encrypt(t, filepath.Join(dir, "x509_ima.key"), passphrase)
+		harness.Must(t, harness.Program(t), "key", "init", "--algorithm", "rsa2048", "--with", "evm", dir)
+		for _, name := range []string{"x509_ima.key", "x509_evm.key"} {
+			l.encrypt(t, filepath.Join(dir, name), passphrase)
+		}
 		if err := os.Remove(filepath.Join(dir, "system_trusted_key.key")); err != nil {
 			t.Fatal(err)
 		}

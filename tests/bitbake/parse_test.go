@@ -20,7 +20,7 @@ func TestParse(t *testing.T) {
 	} else {
 		targets = append(targets, "imasign-build", "imasign-build-native", "nativesdk-imasign-build")
 	}
-	write(t, l.path("build/conf/local.conf"), local+"DISTRO_FEATURES:append = \" ima\"\n")
+	write(t, l.path("build/conf/local.conf"), local+"DISTRO_FEATURES:append = \" ima\"\n"+evmOn)
 	layers := l.path("build/conf/bblayers.conf")
 	write(t, layers, strings.Replace(read(t, layers), " "+l.path("meta-test"), "", 1))
 	r := l.build(t, "", "-p")
@@ -31,7 +31,7 @@ func TestParse(t *testing.T) {
 		t.Errorf("warnings:\n%s", tail(r.Out))
 	}
 	for recipe, want := range map[string]string{
-		"util-linux": `switch_root\.static`, "rpm": `(?m)^RPM_IMA_MACROS=""$`, "linux-yocto": `imasign\.cfg`,
+		"util-linux": `switch_root\.static`, "rpm": `(?m)^RPM_IMA_MACROS=""$`, "linux-yocto": `imasign\.cfg \S*imasign-evm\.cfg`,
 		"base-files": `IMASIGN_IVERSION`, "imasign-policy": `etc/ima`, "imasign-key-store": `x509_ima`,
 		"initramfs-module-imasign": `95-imasign`, "packagegroup-imasign": `util-linux-switch-root\.static`,
 	} {

@@ -31,7 +31,7 @@ func (l *lab) wicProject(t *testing.T) string {
 func (l *lab) wic(t *testing.T) {
 	tools := l.wicProject(t)
 	write(t, l.path("meta-test/test.wks"), "part / --source rootfs --fstype=ext4 --label root --align 1024\npart /data --fstype=ext4 --fixed-size 8M --label data\nbootloader --ptable gpt\n")
-	setup := "TEST_FSTYPES = \"wic\"\nWKS_FILE = \"" + l.path("meta-test/test.wks") + "\"\nWKS_FILE_DEPENDS = \"\"\nASSUME_PROVIDED += \"syslinux\"\nHOSTTOOLS += \"" + wicTools + tools + "\"\n"
+	setup := evmOn + "TEST_FSTYPES = \"wic\"\nWKS_FILE = \"" + l.path("meta-test/test.wks") + "\"\nWKS_FILE_DEPENDS = \"\"\nASSUME_PROVIDED += \"syslinux\"\nHOSTTOOLS += \"" + wicTools + tools + "\"\n"
 	l.build(t, setup, "test-image")
 	dir := t.TempDir()
 	harness.Must(t, "mount", "-o", "loop,ro,offset=1048576", l.path(filepath.Join(images, image+".wic")), dir)
@@ -41,6 +41,7 @@ func (l *lab) wic(t *testing.T) {
 		t.Error("mounted for writing")
 	}
 	verifyTree(t, dir, l.path("keys/x509_ima.der"), want)
+	l.verifyEVM(t, dir, l.path("keys/x509_evm.der"))
 	t.Run("fstab without its signature", func(t *testing.T) {
 		// This is what wic does without --no-fstab-update. Here wic itself then fails, because
 		// debugfs leaves an error that its fsck corrects.
