@@ -16,13 +16,20 @@ import (
 // iterations of PBKDF2-HMAC-SHA256, as OWASP recommended in 2023.
 const iterations = 600_000
 
+// maxPassphrase is the longest passphrase that OpenSSL takes for a key, in bytes
+// (PEM_BUFSIZE). OpenSSL could not read a key with a longer one.
+const maxPassphrase = 1024
+
 // Encrypt encrypts a private key and returns encrypted PKCS #8 in DER. der is the key as
 // PKCS #8 in DER, of any algorithm. The encryption is PBES2 with AES-256-CBC and PBKDF2
 // (HMAC-SHA-256), which OpenSSL 1.0 and later read. An empty passphrase is
-// [keystore.ErrNoSecret]. If ctx ends first, the error is its cause.
+// [keystore.ErrNoSecret]. A passphrase over 1,024 bytes is an error. If ctx ends first, the error is its cause.
 func Encrypt(ctx context.Context, der, passphrase []byte) ([]byte, error) {
 	if len(passphrase) == 0 {
 		return nil, fmt.Errorf("encrypt the private key: %w: it is empty", keystore.ErrNoSecret)
+	}
+	if len(passphrase) > maxPassphrase {
+		return nil, fmt.Errorf("encrypt the private key: the passphrase has %d bytes, and OpenSSL takes up to %d: use a shorter one", len(passphrase), maxPassphrase)
 	}
 	return encrypt(ctx, der, passphrase, iterations)
 }

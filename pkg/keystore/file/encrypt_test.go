@@ -88,6 +88,12 @@ func TestEncryptIsSalted(t *testing.T) {
 }
 
 func TestEncryptRefusals(t *testing.T) {
+	if _, err := Encrypt(t.Context(), []byte("key"), make([]byte, 1024)); err != nil {
+		t.Error(err)
+	}
+	if _, err := Encrypt(t.Context(), []byte("key"), make([]byte, 1025)); err == nil { // OpenSSL could not read it
+		t.Error("a passphrase of 1,025 bytes is taken")
+	}
 	if _, err := Encrypt(t.Context(), []byte("key"), nil); !errors.Is(err, keystore.ErrNoSecret) {
 		t.Errorf("no passphrase: %v", err)
 	}
