@@ -288,7 +288,7 @@ func TestHostileImageArchives(t *testing.T) {
 		"a list of nothing":    {`echo null >manifest.json && tar -cf "$1" *`, "not docker's"},
 		"a list of null":       {`echo '[null]' >manifest.json && tar -cf "$1" *`, "not docker's"},
 		"keys in capitals":     {`sed -i s/Layers/LAYERS/ manifest.json && tar -cf "$1" *`, "only in case"},
-		"keys twice":           {`sed -i 's/"Layers"/"Layers":[],"Layers"/' manifest.json && tar -cf "$1" *`, "there twice"},
+		"keys twice":           {`sed -i 's/"Layers"/"Layers":[],"Layers"/' manifest.json && tar -cf "$1" *`, "appears twice"},
 		"a layer elsewhere":    {`sed -i 's|"Layers":."blobs|"Layers":["../../blobs|' manifest.json && tar -cf "$1" *`, "does not exist"},
 		"other layers":         {`sed -i 's/"Layers":.[^]]*./"Layers":[]/' manifest.json && tar -cf "$1" *`, "diff ids"},
 		"layers that are none": {`sed -i 's|"Layers":..[^"]*"|"Layers":["index.json"|' manifest.json && tar -cf "$1" *`, "no tar archive"},

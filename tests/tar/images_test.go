@@ -152,7 +152,7 @@ var hostiles = map[string]hostile{
 	"capitals besides":    {make: replaced(`"layers"`, `"Layers":[],"layers"`), says: "only in case"},
 	"long s":              {make: replaced(`"layers"`, `"layer\u017f"`), says: "only in case"},
 	"in a descriptor":     {make: replaced(`"digest"`, `"Digest"`), says: "only in case"},
-	"twice":               {make: replaced(`"layers"`, `"layers":[],"layers"`), says: "there twice"},
+	"twice":               {make: replaced(`"layers"`, `"layers":[],"layers"`), says: "appears twice"},
 	"trailing":            {make: replaced(`{"config"`, `{} {"config"`), says: "more than one"},
 	"not UTF-8":           {make: replaced(`{"config"`, "{\"a\":\"\xff\",\"config\""), says: "UTF-8"},
 	"deep":                {make: replaced(`{"config"`, `{"a":`+strings.Repeat("[", 300)+strings.Repeat("]", 300)+`,"config"`), says: "deep"},
@@ -182,7 +182,7 @@ var hostiles = map[string]hostile{
 		return array{"layers", array{l.Blob(evilLayer, harness.OCILayer), l.Blob("hsqs", "")}}
 	}), says: "no tar archive"},
 	"no tar":               {make: typed(harness.OCILayer, "no tar"), says: "no tar archive"},
-	"two in one":           {make: typed(harness.OCILayer, both(evilLayer, goodLayer)), says: "as it lies there"},
+	"two in one":           {make: typed(harness.OCILayer, both(evilLayer, goodLayer)), says: "begins both as a tar archive"},
 	"skippable frame":      {make: typed(harness.OCILayer+"+zstd", "\x50\x2a\x4d\x18\x00\x00\x00\x00"+zpacked(evilLayer)), says: "skippable"},
 	"broken gzip":          {make: typed("application/x", "\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x00\xff\xff\xff"), says: "gzip"},
 	"other diff ids":       {make: changed(func(l *harness.Images) array { return array{"config", l.Config(goodLayer)} }), says: "not those of the layers"},
