@@ -79,7 +79,7 @@ func (f *evmFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.key.key, "evm-key", "", "sign security.evm with the key `URI`")
 	annotate(flags, "evm-key", noteDefault, "x509_evm beside --key")
 	flags.StringVar(&f.key.cert, "evm-cert", "", "the certificate of --evm-key is in `FILE`")
-	choiceVar(flags, &f.ima, "ima", "signature", "what to store in security.ima with --evm", []option{{"signature", "of the content"}, {"digest", "of the content, which the signature in security.evm covers"}})
+	choiceVar(flags, &f.ima, "ima", "signature", "what to store in security.ima with --evm", []option{{"signature", "of the content"}, {"digest", "of the content, for Linux 5.14 and later with EVM"}})
 	flags.StringVar(&f.from, "evm-from-key-id", "", "replace only signatures in security.evm whose key id is `ID`")
 	f.target.add(flags)
 	once(flags, "evm", "evm-key", "evm-cert", "ima", "evm-from-key-id")

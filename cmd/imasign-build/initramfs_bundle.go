@@ -54,6 +54,9 @@ date of all files is SOURCE_DATE_EPOCH, or 1970.
 The first --cert becomes /etc/keys/x509_ima.der, which the kernel loads without help. For
 more certificates, --secondary and --revoked, the initramfs needs keyctl.
 
+--evm-cert adds a certificate for security.evm. The hook then enables EVM before it loads
+the policy, and stops if it cannot. Every file that the policy covers needs a security.evm.
+
 --kernel-config compares the configuration of the kernel with what the policy, the hook,
 the compression and busybox need.`,
 		Example: `  imasign-build initramfs bundle -o initramfs.cpio.gz --cert keys/x509_ima.crt \

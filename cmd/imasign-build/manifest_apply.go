@@ -44,6 +44,9 @@ Apply first checks the content of every file and every signature. It changes not
 a tree or archive if a file is missing, if the content of a file does not match the
 manifest, or if a signature is not valid for a trusted certificate.
 
+If the manifest has values for security.evm, --evm-cert names the certificate. Apply
+verifies them with the metadata that the files have now.
+
 Packages are changed one by one: apply changes each package whose files all match. It
 names the others and leaves them as they are.`,
 		Example: `  imasign-build rootfs sign --key K --cert C --output none --manifest m.jsonl rootfs/

@@ -32,7 +32,10 @@ digests" writes such a manifest, and so does a command with --dry-run and --mani
 "manifest apply" attaches the signatures to the files.
 
 Valid signatures by the same key are kept. Other signatures are an error, unless --force
-is given.`,
+is given.
+
+--evm portable also signs the metadata that the manifest states, for trees and archives.
+Manifests of packages and of digests have no such metadata.`,
 		Example: `  imasign-build manifest sign --key K --cert C digests.jsonl -o signed.jsonl`,
 		RunE:    func(cmd *cobra.Command, args []string) error { return runManifestSign(cmd.Context(), a, o, args[0]) },
 	}

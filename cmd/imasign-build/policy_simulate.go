@@ -42,10 +42,15 @@ A certain refusal means exit code 3, so that the build of a device that would no
 fails. "depends" marks a refusal that depends on something unknown. The report ends with
 what could not be decided.
 
+With --evm-cert, simulate assumes a kernel that has EVM enabled, and also judges
+security.evm. The report ends with what EVM changes on the device.
+
 The report marks refused files that the device needs to boot: init, the shell and
 modprobe, with the loaders and libraries that they name.`,
 		Example: `  imasign-build policy simulate rootfs/etc/ima/ima_policy --rootfs rootfs \
-      --cert x509_ima.crt --fs squashfs`,
+      --cert x509_ima.crt --fs squashfs
+  imasign-build policy simulate ima_policy --rootfs rootfs --cert keys/ \
+      --evm-cert keys/`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.evm.idle(cmd.Flags()); err != nil {
 				return err

@@ -47,12 +47,16 @@ func newRootfsSign(a *app) *cobra.Command {
 Valid signatures by the same key are kept, unless they use another hash than --hash. A
 signature that was, or may have been, made by another key is an error without --force.
 Sign changes nothing before it has signed the digest of every file. If it fails to set an
-xattr, it restores the previous values.`,
+xattr, it restores the previous values.
+
+--evm portable also signs owner, mode and labels of each file, in security.evm, with a
+key of its own (x509_evm). See "imasign-build help evm".`,
 		Example: `  imasign-build rootfs sign --key x509_ima.key --cert x509_ima.crt rootfs/
   imasign-build rootfs sign --select executable --hashed /etc rootfs/
   imasign-build rootfs sign --output restore --restore-file sigs rootfs/
   cd rootfs && setfattr -h --restore=../sigs   # as root
-  imasign-build rootfs sign --dry-run --manifest digests.jsonl rootfs/`,
+  imasign-build rootfs sign --dry-run --manifest digests.jsonl rootfs/
+  imasign-build rootfs sign --key keys/ --evm portable rootfs/`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.output != "restore" {
 				if err := idle(cmd.Flags(), "--output restore", "restore-file"); err != nil {

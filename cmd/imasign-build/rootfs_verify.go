@@ -27,11 +27,15 @@ valid for its content and a trusted certificate. It reports each file that fails
 the reason. A digest in place of a signature is accepted only for files that --hashed
 matches.
 
+--evm-cert also verifies security.evm of the files that have one; with --require-evm each
+file that must be signed needs one.
+
 Exit code 3 means that verification failed, or that there was no file to verify. Exit
 code 1 means that something could not be read.`,
 		Example: `  imasign-build rootfs verify --cert x509_ima.crt rootfs/
   imasign-build rootfs verify --cert x509_ima.crt --require executable \
-      --hashed /etc rootfs/`,
+      --hashed /etc rootfs/
+  imasign-build rootfs verify --cert keys/ --evm-cert keys/ --require-evm rootfs/`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.evm.idle(cmd.Flags()); err != nil {
 				return err

@@ -59,7 +59,8 @@ no access and change times. Modification times are those of the files, but not l
 SOURCE_DATE_EPOCH if that is set.
 
 The archive contains all entries. --include and --exclude only select the files that
---sign signs.
+--sign signs. --evm portable also signs owner, mode and labels of each file, in
+security.evm ("imasign-build help evm").
 
 The name of OUT determines its compression: .tar, .tar.gz, .tgz, .tar.zst, .tar.xz,
 .tar.bz2 or .tar.lz4. --compression overrides this. OUT may be -, for standard output. It

@@ -30,6 +30,9 @@ restore. Everything else stays the same, byte for byte: the order, headers of an
 sparse files and other xattrs. Hard links are signed at their first entry.
 
 Valid signatures by the same key are kept. Files that are not selected keep their values.
+
+--evm portable also signs owner, mode and labels of each file as the archive states them,
+in a record for security.evm. See "imasign-build help evm".
 ` + copyHelp + ociHelp,
 		Example: `  imasign-build tar sign --key K --cert C rootfs.tar -o signed.tar.zst
   gunzip <rootfs.tar.gz | imasign-build tar sign --key K --cert C - -o - >signed.tar

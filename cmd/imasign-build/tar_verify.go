@@ -25,6 +25,8 @@ content and a trusted certificate. It reports each file that fails, with the rea
 digest in place of a signature is accepted only for files that --hashed matches. Verify
 extracts no files. IN may be -, for standard input.
 
+--evm-cert also verifies security.evm, with the owners, modes and labels in the archive.
+
 Exit code 3 means that verification failed, or that there was no file to verify. Exit
 code 1 means that the archive could not be read.`,
 		Example: `  imasign-build tar verify --cert x509_ima.crt signed.tar.zst`,

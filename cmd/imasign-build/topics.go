@@ -7,6 +7,7 @@ func newTopics() []*cobra.Command {
 	return []*cobra.Command{
 		newTopic("patterns", "How --include, --exclude and --hashed choose files", patternsTopic),
 		newTopic("key-uris", "How to name keys, passphrases and PINs", keysTopic),
+		newTopic("evm", "What --evm portable does, and what it changes on a device", evmTopic),
 		newTopic("environment", "The environment variables that the program reads", environmentTopic),
 	}
 }
@@ -62,6 +63,35 @@ A passphrase or PIN is never part of the command line, where others could read i
 
 Without such a flag, the program asks on the terminal if there is one. The pin-source
 attribute of a pkcs11: URI also takes env:NAME, file:PATH or fd:N.`
+
+const evmTopic = `A signature in security.ima covers the content of a file. A kernel with EVM also demands
+security.evm, which covers security.ima, owner, mode, capabilities and labels. --evm
+portable makes signatures there that are valid on every device:
+
+  imasign-build key init --with evm keys
+  imasign-build rootfs sign --key keys/ --evm portable rootfs/
+  imasign-build rootfs verify --cert keys/ --evm-cert keys/ --require-evm rootfs/
+  imasign-build initramfs bundle -o OUT --cert keys/ --evm-cert keys/
+
+  --evm-key, --evm-cert  the key and its certificate (default: x509_evm beside --key)
+  --evm-target           the kernel's word size and byte order (default: as ELF files)
+  --ima digest           security.ima gets a digest, covered by the one signature
+  --evm-from-key-id      replace only the EVM signatures of one key
+
+Use different keys for security.ima and security.evm: a signature does not say which of
+the two it was made for, so a file with chosen content could pass for the metadata of
+another file.
+
+--ima digest gives up safety. Such files are refused where EVM is off, and by kernels
+before 5.14. Without EVM's bit 3 they also pass appraise_type=sigv3, although their EVM
+signature is version 2.
+
+On the device, every change of owner, mode, capabilities or label makes a file refused,
+and files that the device makes itself have no security.evm. "imasign-build policy
+simulate --evm-cert" names what will be refused.
+
+Packages carry no EVM signatures: rpm has no tag for them, packages name users instead of
+ids, and labels come from the device. Sign the installed tree or the image.`
 
 const environmentTopic = `The program reads these environment variables:
 

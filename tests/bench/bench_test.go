@@ -32,6 +32,38 @@ func timed(run func()) float64 {
 	return time.Since(start).Seconds()
 }
 
+// BenchmarkEVM signs a tree with security.ima only, with security.evm in addition, and with
+// a digest under security.evm. Its figures are ratios of wall-clock and of processor time
+// to security.ima only.
+func BenchmarkEVM(b *testing.B) {
+	harness.Root(b)
+	program, tree := harness.Program(b), b.TempDir()
+	have := harness.CopyOfUsr(b, tree, files(b))
+	for _, algorithm := range []string{"rsa2048", "p256"} {
+		b.Run(algorithm, func(b *testing.B) {
+			keys := b.TempDir()
+			harness.Must(b, program, "key", "init", "--algorithm", algorithm, "--with", "evm", filepath.Join(keys, "keys"))
+			keys = filepath.Join(keys, "keys")
+			var wall, cpu [3]float64
+			for b.Loop() {
+				for i, flags := range [][]string{nil, {"--evm", "portable", "--evm-target", "64le"}, {"--evm", "portable", "--evm-target", "64le", "--ima", "digest"}} {
+					harness.Must(b, program, "rootfs", "strip", tree)
+					args := append(append([]string{"rootfs", "sign", "--progress=none", "--key", keys}, flags...), tree)
+					wall[i] += timed(func() { cpu[i] += harness.RunMeasured(b, program, args...).CPU })
+				}
+			}
+			harness.Must(b, program, "rootfs", "verify", "--cert", keys, "--evm-cert", keys, "--require-evm", "--evm-target", "64le", tree)
+			b.ReportMetric(float64(have), "files")
+			b.ReportMetric(wall[0]/float64(b.N), "ima-s")
+			b.ReportMetric(wall[1]/wall[0], "evm-of-ima")
+			b.ReportMetric(wall[2]/wall[0], "digest-evm-of-ima")
+			b.ReportMetric(cpu[1]/cpu[0], "evm-cpu-of-ima")
+			b.ReportMetric(cpu[2]/cpu[0], "digest-evm-cpu-of-ima")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
 // BenchmarkTree signs a copy of real files with both programs. Each run is a process of
 // its own, and signatures are removed before it.
 func BenchmarkTree(b *testing.B) {

@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -92,8 +91,9 @@ func Tool(t testing.TB, name string) string {
 // Result is the outcome of a command.
 type Result struct {
 	Out, Err string
-	Code     int   // exit code, -1 when a signal ended it
-	MaxRSS   int64 // bytes; set by RunMeasured and RunCommandMeasured
+	Code     int     // exit code, -1 when a signal ended it
+	MaxRSS   int64   // bytes; set by RunMeasured and RunCommandMeasured
+	CPU      float64 // user CPU seconds; set like MaxRSS
 }
 
 // Run runs a command to its end. Any exit code is accepted.
@@ -117,7 +117,7 @@ func RunCommand(t testing.TB, cmd *exec.Cmd) Result {
 	return Result{Out: out.String(), Err: err.String(), Code: cmd.ProcessState.ExitCode()}
 }
 
-// RunMeasured is Run, and also measures the peak resident memory. GNU time starts the
+// RunMeasured is Run, and also measures the peak resident memory and the user CPU time. GNU time starts the
 // program, because a direct child would inherit the peak of this process (execve(2) keeps
 // it).
 func RunMeasured(t testing.TB, program string, args ...string) Result {
@@ -130,14 +130,14 @@ func RunMeasured(t testing.TB, program string, args ...string) Result {
 func RunCommandMeasured(t testing.TB, cmd *exec.Cmd) Result {
 	t.Helper()
 	peak := filepath.Join(t.TempDir(), "peak")
-	cmd.Path, cmd.Args = Tool(t, "time"), append([]string{"time", "-q", "-f", "%M", "-o", peak, cmd.Path}, cmd.Args[1:]...)
+	cmd.Path, cmd.Args = Tool(t, "time"), append([]string{"time", "-q", "-f", "%M %U", "-o", peak, cmd.Path}, cmd.Args[1:]...)
 	r := RunCommand(t, cmd)
-	kilobytes, err := os.ReadFile(peak)
+	measured, err := os.ReadFile(peak)
 	if err == nil {
-		r.MaxRSS, err = strconv.ParseInt(strings.TrimSpace(string(kilobytes)), 10, 64)
+		_, err = fmt.Sscan(string(measured), &r.MaxRSS, &r.CPU)
 	}
 	if err != nil {
-		t.Fatalf("%s: memory: %v", cmd, err)
+		t.Fatalf("%s: memory and time: %v", cmd, err)
 	}
 	r.MaxRSS *= 1024
 	return r
