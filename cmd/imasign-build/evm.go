@@ -90,6 +90,14 @@ const digestWarning = "--ima digest: the files are refused where EVM is off, and
 
 func (f *evmFlags) on() bool { return f.kind != "" }
 
+// xattrs returns the names of the xattrs that signing sets.
+func (f *evmFlags) xattrs() []string {
+	if !f.on() {
+		return nil
+	}
+	return []string{ima.XattrIMA, ima.XattrEVM}
+}
+
 // digestOnly reports whether security.ima gets digests, and so needs no key.
 func (f *evmFlags) digestOnly() bool { return f.on() && f.ima == "digest" }
 

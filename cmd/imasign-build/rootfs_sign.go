@@ -114,7 +114,7 @@ func runRootfsSign(ctx context.Context, a *app, o rootfsSignOptions, dir string)
 		return err
 	}
 	if o.output == "xattr" {
-		return run.run(ctx, inPlace(dir, rootfs.Options{CrossMounts: o.crossMounts, Jobs: o.engine.jobs}, run))
+		return run.run(ctx, inPlace(dir, rootfs.Options{CrossMounts: o.crossMounts, Jobs: o.engine.jobs}, run, o.evm.xattrs()...))
 	}
 	if o.output == "restore" {
 		run.writes(o.restoreFile)
@@ -122,13 +122,14 @@ func runRootfsSign(ctx context.Context, a *app, o rootfsSignOptions, dir string)
 	return run.run(ctx, o.detached(dir, run))
 }
 
-// inPlace returns the unit of a tree whose files are changed.
-func inPlace(dir string, o rootfs.Options, run *operation) operate.Unit {
+// inPlace returns the unit of a tree whose files are changed. If the xattrs cannot be set,
+// it is refused before all files are read.
+func inPlace(dir string, o rootfs.Options, run *operation, xattrs ...string) operate.Unit {
 	o.Observe = run.progress.observer
 	return operate.Unit{Kind: manifest.Tree, Live: true, Open: func(ctx context.Context) (operate.Opened, error) {
 		tree, err := rootfs.Open(dir, o)
-		if err == nil && !run.DryRun { // before all files are read, not afterwards
-			if err = tree.Probe(ctx); err != nil {
+		if err == nil && !run.DryRun {
+			if err = tree.Probe(ctx, xattrs...); err != nil {
 				_ = tree.Close() // opened for reading
 			}
 		}

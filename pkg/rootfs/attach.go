@@ -17,8 +17,8 @@ import (
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// Prepare returns the change that attaches the plan. It changes nothing. If security.ima
-// cannot be set in the tree, it returns the error of [Tree.Probe].
+// Prepare returns the change that attaches the plan. It changes nothing. If the
+// plan's xattrs cannot be set in the tree, it returns the error of [Tree.Probe].
 //
 // Commit sets the plan's xattrs. Each file must be in the same state as when it was
 // planned, with the same owner, times and content. If there is an error, or ctx is
@@ -28,12 +28,21 @@ func (t *Tree) Prepare(ctx context.Context, plan *signing.Plan) (*signing.Change
 	if plan.Counts().Pending() == 0 {
 		return &signing.Change{}, nil
 	}
-	if plan.Attachable() == nil && !t.probed {
-		if err := t.Probe(ctx); err != nil {
+	if plan.Attachable() == nil {
+		if err := t.probeFor(ctx, plan); err != nil {
 			return nil, err
 		}
 	}
 	return &signing.Change{Any: true, Commit: func(ctx context.Context) error { return t.commit(ctx, plan) }}, nil
+}
+
+// probeFor probes the xattrs that the plan changes, unless Probe has checked them.
+func (t *Tree) probeFor(ctx context.Context, plan *signing.Plan) error {
+	names := plan.Xattrs()
+	if !slices.ContainsFunc(names, func(name string) bool { return !slices.Contains(t.probed, name) }) {
+		return nil
+	}
+	return t.Probe(ctx, names...)
 }
 
 func (t *Tree) commit(ctx context.Context, plan *signing.Plan) error {

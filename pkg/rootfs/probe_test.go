@@ -2,6 +2,7 @@ package rootfs
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
@@ -40,8 +42,41 @@ func TestProbe(t *testing.T) {
 			setXattr(t, dir, value)
 		}
 		was := snapshot(t, dir, true)
-		ok(t, tr.Probe(t.Context()))
+		ok(t, tr.Probe(t.Context(), ima.XattrIMA, ima.XattrEVM))
 		same(t, "the tree", was, snapshot(t, dir, true))
+	}
+}
+
+// TestProbeOverlay checks that Probe agrees with the kernel about security.evm on overlayfs.
+// Kernels with EVM refuse it there.
+func TestProbeOverlay(t *testing.T) {
+	layers, dir := t.TempDir(), t.TempDir()
+	mount(t, "tmpfs", layers, "tmpfs", 0, "")
+	for _, name := range []string{"lower", "upper", "work"} {
+		ok(t, os.Mkdir(filepath.Join(layers, name), 0o755))
+	}
+	write(t, filepath.Join(layers, "lower"), "f")
+	mount(t, "overlay", dir, "overlay", 0, fmt.Sprintf("lowerdir=%[1]s/lower,upperdir=%[1]s/upper,workdir=%[1]s/work", layers))
+	tr := openTree(t, dir, Options{})
+	ok(t, tr.Probe(t.Context()))
+	was := snapshot(t, dir, true)
+	err := tr.Probe(t.Context(), ima.XattrIMA, ima.XattrEVM)
+	same(t, "the tree", was, snapshot(t, dir, true))
+	if kernel := unix.Setxattr(filepath.Join(dir, "f"), ima.XattrEVM, exampleOf(ima.XattrEVM), 0); kernel == nil {
+		ok(t, err)
+	} else if !errors.Is(err, ErrNoEVM) {
+		t.Errorf("the kernel says %v, Probe %v", kernel, err)
+	}
+	// What Probe says where the kernel refuses security.evm.
+	root := tr.tree.Root()
+	for xattr, want := range map[string]error{ima.XattrEVM: ErrNoEVM, ima.XattrIMA: ErrNotPermitted} {
+		if err := tr.explain(root, xattr, unix.EPERM); !errors.Is(err, want) {
+			t.Errorf("%s: %v", xattr, err)
+		}
+	}
+	plain := openTree(t, t.TempDir(), Options{})
+	if err := plain.explain(plain.tree.Root(), ima.XattrEVM, unix.EPERM); !errors.Is(err, ErrNotPermitted) {
+		t.Errorf("not on overlayfs: %v", err)
 	}
 }
 

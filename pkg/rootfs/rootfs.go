@@ -21,9 +21,11 @@ import (
 // Errors that callers act on. Match them with [errors.Is].
 var (
 	// ErrNoXattrs means that the file system does not support security.* xattrs.
-	ErrNoXattrs = errors.New("the file system keeps no security.ima")
-	// ErrNotPermitted means that this process may not set security.ima.
-	ErrNotPermitted = errors.New("setting security.ima is not permitted")
+	ErrNoXattrs = errors.New("the file system keeps no security xattrs")
+	// ErrNoEVM means that the file system supports security.ima, but not security.evm.
+	ErrNoEVM = errors.New("the file system keeps no security.evm")
+	// ErrNotPermitted means that this process may not set security.* xattrs.
+	ErrNotPermitted = errors.New("setting security xattrs is not permitted")
 	// ErrChanged means that a file changed while the program worked on the tree.
 	ErrChanged = tree.ErrChanged
 	// ErrReadOnly means that the file system is mounted read-only.
@@ -50,7 +52,7 @@ type Tree struct {
 	crossMounts bool
 	jobs        int
 	observe     signing.Observer
-	probed      bool // Probe has succeeded
+	probed      []string // xattrs that Probe has checked
 }
 
 // Open opens the tree below the directory dir. The caller closes it. Symbolic links in the

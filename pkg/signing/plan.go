@@ -2,6 +2,7 @@ package signing
 
 import (
 	"iter"
+	"slices"
 
 	"github.com/imasign/imasign-build/pkg/ima"
 )
@@ -15,6 +16,7 @@ type Plan struct {
 	strips  bool
 	counts  Counts
 	entries int64
+	xattrs  []string // sorted names of those that change
 	spool   spool
 	sorted  bool
 	last    string
@@ -83,6 +85,9 @@ func (p *Plan) Records() iter.Seq2[Record, error] { return p.spool.all() }
 // Counts returns the numbers of the plan's records.
 func (p *Plan) Counts() Counts { return p.counts }
 
+// Xattrs returns the sorted names of the xattrs that attaching changes.
+func (p *Plan) Xattrs() []string { return slices.Clone(p.xattrs) }
+
 // Strips reports whether the plan removes values ([Engine.Strip]).
 func (p *Plan) Strips() bool { return p.strips }
 
@@ -104,6 +109,13 @@ func (p *Plan) add(r *Record, bytes int64) error {
 	p.sorted = p.sorted && p.last <= r.Path
 	p.last = r.Path
 	p.note(r)
+	for i := range r.Values {
+		if v := &r.Values[i]; v.Status.changes() {
+			if at, known := slices.BinarySearch(p.xattrs, v.Form.Xattr); !known {
+				p.xattrs = slices.Insert(p.xattrs, at, v.Form.Xattr)
+			}
+		}
+	}
 	p.lacking = p.lacking || lacking(r.Values)
 	return p.spool.add(r)
 }
