@@ -172,8 +172,8 @@ func (a *applier) decide(v *visit[decision], s *stage, value []byte) error {
 		return nil
 	}
 	was := a.compare(old, &c, key)
-	if s.Xattr == ima.XattrIMA && len(v.Second) > 0 && was.refusal == nil {
-		was.refusal = a.compare(v.Second, &c, key).refusal
+	if second := v.Second[s.Xattr]; len(second) > 0 && was.refusal == nil {
+		was.refusal = a.compare(second, &c, key).refusal
 	}
 	if was.refusal != nil && !a.engine.force {
 		return refuse(v.Path, was.refusal)
@@ -203,7 +203,7 @@ func (a *applier) check(v *visit[decision], s *stage, value []byte) (c candidate
 	switch {
 	case c.digest == nil:
 		return c, nil, fmt.Errorf("the value is over %s, but the stated digest is %s", parsed.Hash, v.first().Hash)
-	case parsed.Type == ima.TypeDigestNG && bytes.Equal(parsed.Digest, c.digest):
+	case s.Digest == nil && parsed.Type == ima.TypeDigestNG && bytes.Equal(parsed.Digest, c.digest):
 		return c, nil, nil
 	}
 	key, err = a.ring(s.Xattr).Verify(value, ima.Statement{Form: c.signed, Hash: c.hash, Digest: c.digest})

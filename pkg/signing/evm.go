@@ -1,6 +1,7 @@
 package signing
 
 import (
+	"fmt"
 	"maps"
 
 	"github.com/imasign/imasign-build/internal/stmode"
@@ -23,6 +24,9 @@ func PortableStage(key *Key, h ima.HashID, target func() ima.EVMTarget) Stage {
 			return ima.PortableSignature(), content(e, before) != nil
 		},
 		Digest: func(h ima.HashID, e *Entry, before []Value) ([]byte, error) {
+			if err := checkCovered(e); err != nil {
+				return nil, err
+			}
 			m := metadataOf(e, before, target())
 			return m.digest(h)
 		},
@@ -31,6 +35,30 @@ func PortableStage(key *Key, h ima.HashID, target func() ima.EVMTarget) Stage {
 			return m.explain(h, signed)
 		},
 	}
+}
+
+// maxXattr is the largest value that the kernel lets an xattr have, in bytes
+// (XATTR_SIZE_MAX).
+const maxXattr = 64 << 10
+
+// noID is the value of uid_t and gid_t that no file can have.
+const noID = 1<<32 - 1
+
+// checkCovered returns an error if the file cannot have on the target the metadata that the
+// container states.
+func checkCovered(e *Entry) error {
+	for _, name := range ima.EVMXattrs() {
+		if _, differs := e.Second[name]; differs && name != ima.XattrIMA {
+			return fmt.Errorf("no EVM signature is valid: programs read its %s differently", name)
+		}
+		if n := len(e.Xattrs[name]); n > maxXattr {
+			return fmt.Errorf("no EVM signature is valid: its %s has %d bytes, a file system takes %d", name, n, maxXattr)
+		}
+	}
+	if e.UID == noID || e.GID == noID {
+		return fmt.Errorf("no EVM signature is valid: no file can have the owner %d:%d", e.UID, e.GID)
+	}
+	return nil
 }
 
 // metadata is the input of a portable EVM digest.
@@ -68,5 +96,8 @@ func content(e *Entry, before []Value) []byte {
 		}
 		return v.Bytes
 	}
-	return e.Xattrs[ima.XattrIMA]
+	if value := e.Xattrs[ima.XattrIMA]; len(value) > 0 {
+		return value
+	}
+	return nil
 }

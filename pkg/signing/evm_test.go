@@ -5,11 +5,13 @@ import (
 	"errors"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
 
 	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
@@ -218,5 +220,186 @@ func TestExplainedMetadata(t *testing.T) {
 		if v.Outcome != signing.Bad || !errors.Is(v.Err, ima.ErrBadSignature) || !strings.Contains(v.Err.Error(), tc.want) || tc.want == "" && strings.Contains(v.Err.Error(), "signed") {
 			t.Errorf("%s: %v", name, v.Err)
 		}
+	}
+}
+
+// TestMetadataThatCannotBe checks that files get no security.evm if the target cannot have
+// the metadata that the container states.
+func TestMetadataThatCannotBe(t *testing.T) {
+	b := newBoth(t, ima.EVMTarget{})
+	for want, change := range map[string]func(*signing.Entry){
+		"security.capability differently": func(e *signing.Entry) { e.Second = map[string][]byte{"security.capability": nil} },
+		"security.selinux has 65537 bytes": func(e *signing.Entry) {
+			e.Xattrs = map[string][]byte{"security.selinux": make([]byte, 1<<16+1)}
+		},
+		"the owner 4294967295:0": func(e *signing.Entry) { e.UID = 1<<32 - 1 },
+		"the owner 0:4294967295": func(e *signing.Entry) { e.GID = 1<<32 - 1 },
+	} {
+		e := file("f", "content")
+		change(&e)
+		if _, err := b.Plan(context.Background(), source(e)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", want, err)
+		}
+	}
+	largest := file("f", "content")
+	largest.Xattrs = map[string][]byte{"security.selinux": make([]byte, 1<<16)}
+	if v := b.verify(t, b.signed(t, largest)); v.Outcome != signing.OK {
+		t.Errorf("%v", v.Err)
+	}
+}
+
+// TestEmptyXattrs checks that an empty security.ima or security.evm counts as none.
+func TestEmptyXattrs(t *testing.T) {
+	b := newBoth(t, ima.EVMTarget{})
+	e := file("f", "content")
+	e.Xattrs = map[string][]byte{ima.XattrIMA: {}, ima.XattrEVM: {}, "security.capability": {}}
+	r := one(t, b.Engine, e)
+	if len(r.Values) != 2 || r.Values[0].Status != signing.Signed || r.Values[1].Status != signing.Signed {
+		t.Errorf("%+v", r.Values)
+	}
+	only := engine(t, signing.Options{Stages: []signing.Stage{
+		signing.PortableStage(&signing.Key{Signer: b.metadata.signer(), Public: b.metadata.public}, 0, func() ima.EVMTarget { return ima.EVMTarget{} }),
+	}})
+	if r := one(t, only, e); len(r.Values) != 0 {
+		t.Errorf("security.evm over an empty security.ima: %+v", r.Values)
+	}
+}
+
+// TestOpenFileXattrs checks that the xattrs of the open file are signed, not those of the
+// listing.
+func TestOpenFileXattrs(t *testing.T) {
+	b := newBoth(t, ima.EVMTarget{})
+	e, read := file("f", "content"), file("f", "content").Open
+	e.Xattrs = map[string][]byte{"security.selinux": []byte("listed")}
+	e.Open = func(ctx context.Context) (*signing.File, error) {
+		f, err := read(ctx)
+		f.Xattrs = map[string][]byte{"security.selinux": []byte("open")}
+		return f, err
+	}
+	r := one(t, b.Engine, e)
+	now := file("f", "content")
+	now.Xattrs = r.ByXattr()
+	now.Xattrs["security.selinux"] = []byte("open")
+	if v := b.verify(t, now); v.Outcome != signing.OK {
+		t.Errorf("%v", v.Err)
+	}
+}
+
+// TestRotationUnderEVM checks which values a rotation replaces. A file that keeps its
+// security.ima keeps its security.evm, even if it has none.
+func TestRotationUnderEVM(t *testing.T) {
+	old, b := newBoth(t, ima.EVMTarget{}), newBoth(t, ima.EVMTarget{})
+	rotating := func(content, metadata key, from ima.KeyID) *signing.Engine {
+		return engine(t, signing.Options{Stages: []signing.Stage{
+			signing.ContentStage(&signing.Key{Signer: content.signer(), Public: content.public, From: from}, 0),
+			signing.PortableStage(&signing.Key{Signer: metadata.signer(), Public: metadata.public, From: from}, ima.SHA512, func() ima.EVMTarget { return ima.EVMTarget{} }),
+		}})
+	}
+	statuses := func(r signing.Record) (list []signing.Status) {
+		for _, v := range r.Values {
+			list = append(list, v.Status)
+		}
+		return list
+	}
+	hashed := file("hashed", "content")
+	hashed.Xattrs = map[string][]byte{ima.XattrIMA: ima.DigestValue(ima.SHA256, sum(ima.SHA256, "content"))}
+	onlyIMA := old.signed(t, file("only IMA", "content"))
+	delete(onlyIMA.Xattrs, ima.XattrEVM)
+	for _, tc := range []struct {
+		name              string
+		entry             signing.Entry
+		content, metadata key
+		from              ima.KeyID
+		want              []signing.Status
+	}{
+		{"unsigned", file("f", "content"), b.content, b.metadata, old.content.public.ID(), nil},
+		{"a digest", hashed, b.content, b.metadata, old.content.public.ID(), nil},
+		{"the key of security.ima", old.signed(t, file("f", "content")), b.content, old.metadata, old.content.public.ID(), []signing.Status{signing.Signed, signing.Signed}},
+		{"the key of security.evm", old.signed(t, file("f", "content")), old.content, b.metadata, old.metadata.public.ID(), []signing.Status{signing.Unchanged, signing.Signed}},
+		{"no security.evm yet", onlyIMA, b.content, b.metadata, old.content.public.ID(), []signing.Status{signing.Signed, signing.Signed}},
+	} {
+		if r := one(t, rotating(tc.content, tc.metadata, tc.from), tc.entry); !slices.Equal(statuses(r), tc.want) {
+			t.Errorf("%s: %v", tc.name, statuses(r))
+		}
+	}
+	_, err := rotating(b.content, b.metadata, old.content.public.ID()).Plan(context.Background(), source(old.signed(t, file("f", "content"))))
+	if !errors.Is(err, signing.ErrOtherKey) {
+		t.Errorf("a security.evm of a third key: %v", err)
+	}
+}
+
+// TestDryRunUnderEVM checks that a dry run without the key for security.ima refuses the
+// values of security.evm that signing would refuse.
+func TestDryRunUnderEVM(t *testing.T) {
+	old, b := newBoth(t, ima.EVMTarget{}), newBoth(t, ima.EVMTarget{})
+	dry := func(force bool) *signing.Engine {
+		return engine(t, signing.Options{Force: force, Stages: []signing.Stage{
+			signing.ContentStage(nil, 0),
+			signing.PortableStage(&signing.Key{Public: b.metadata.public}, 0, func() ima.EVMTarget { return ima.EVMTarget{} }),
+		}})
+	}
+	theirs := file("f", "content")
+	theirs.Xattrs = map[string][]byte{ima.XattrEVM: old.signed(t, file("f", "content")).Xattrs[ima.XattrEVM]}
+	if _, err := dry(false).Plan(context.Background(), source(theirs)); !errors.Is(err, signing.ErrOtherKey) {
+		t.Errorf("got %v", err)
+	}
+	for _, e := range []*signing.Engine{dry(true), b.Engine} {
+		if theirs.Xattrs = nil; e != b.Engine {
+			theirs.Xattrs = old.signed(t, file("f", "content")).Xattrs
+		}
+		if r := one(t, e, theirs); len(r.Values) != 2 || r.Values[1].Status != signing.Signed {
+			t.Errorf("%+v", r.Values)
+		}
+	}
+}
+
+// TestDigestInEVM checks that a digest in security.evm is no signature, even if a manifest
+// states it.
+func TestDigestInEVM(t *testing.T) {
+	b := newBoth(t, ima.EVMTarget{})
+	e := b.signed(t, file("f", "content"))
+	digest, err := ima.EVMDigest(ima.SHA256, ima.EVMMetadata{Portable: true, Mode: 0o100755}, e.Xattrs)
+	check(t, err)
+	e.Xattrs[ima.XattrEVM] = ima.DigestValue(ima.SHA256, digest)
+	if v := b.verify(t, e); v.Outcome != signing.Bad || errors.Is(v.Err, ima.ErrHashOnly) {
+		t.Errorf("%v", v.Err)
+	}
+	line := manifest.Line{Path: "f", Kind: "file", Size: e.Size, Mode: 0o755, Hash: ima.SHA256, Digest: sum(ima.SHA256, "content"), Xattrs: e.Xattrs}
+	trust := signing.Trust{Ring: ring(b.content), EVM: ring(b.metadata), Index: listing(t, line)}
+	plan, err := b.Apply(context.Background(), source(file("f", "content")), trust)
+	if err == nil {
+		check(t, plan.Close())
+		t.Error("a digest was applied to security.evm")
+	}
+	check(t, b.Verify(context.Background(), source(e), trust, func(v signing.Verdict) error {
+		if v.Outcome != signing.Bad {
+			t.Errorf("%+v", v.Values)
+		}
+		return nil
+	}))
+}
+
+// TestFailureBetweenTheStages checks that there is no plan if the key for security.evm
+// fails, or the context is cancelled, after security.ima was signed.
+func TestFailureBetweenTheStages(t *testing.T) {
+	content, metadata := newKey(t), newKey(t)
+	failure := errors.New("the token was removed")
+	for _, cancelled := range []bool{false, true} {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		failing := signerFunc(func(context.Context, ima.Form, ima.HashID, [][]byte) ([][]byte, error) {
+			if cancelled {
+				cancel(failure)
+				<-ctx.Done()
+			}
+			return nil, failure
+		})
+		e := engine(t, signing.Options{Stages: []signing.Stage{
+			signing.ContentStage(&signing.Key{Signer: content.signer(), Public: content.public}, 0),
+			signing.PortableStage(&signing.Key{Signer: failing, Public: metadata.public}, 0, func() ima.EVMTarget { return ima.EVMTarget{} }),
+		}})
+		if _, err := e.Plan(ctx, source(file("a", "1"), file("b", "2"))); !errors.Is(err, failure) {
+			t.Errorf("cancelled %v: %v", cancelled, err)
+		}
+		cancel(nil)
 	}
 }

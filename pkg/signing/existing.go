@@ -126,7 +126,8 @@ func refuse(path string, why error) error { return fmt.Errorf("%s: %w", path, wh
 // not be replaced. In an archive, each name of a hard link can have its own value.
 func (e *Engine) second(v *visit[decision], compare func(*stage, []byte, *candidate) prior) error {
 	s := e.stage(ima.XattrIMA)
-	if len(v.Second) == 0 || e.force || s == nil || v.result == nil {
+	old := v.Second[ima.XattrIMA]
+	if len(old) == 0 || e.force || s == nil || v.result == nil {
 		return nil
 	}
 	for _, value := range v.result.values {
@@ -137,7 +138,7 @@ func (e *Engine) second(v *visit[decision], compare func(*stage, []byte, *candid
 		if err != nil {
 			return err
 		}
-		if why := compare(s, v.Second, &c).refusal; why != nil {
+		if why := compare(s, old, &c).refusal; why != nil {
 			return refuse(v.Path, why)
 		}
 	}

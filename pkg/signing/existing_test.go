@@ -185,7 +185,7 @@ func TestSecondValuesTakeForceToo(t *testing.T) {
 	k, other := newKey(t), newKey(t)
 	theirs := other.value(t, ima.SHA256, "x")
 	second := file("f", "x", ima.DigestValue(ima.SHA256, sum(ima.SHA256, "x")))
-	second.Second = theirs
+	second.Second = map[string][]byte{ima.XattrIMA: theirs}
 	first, link := file("a", "x"), file("f", "x", theirs)
 	first.Group, link.Group = "a", "a"
 	for name, list := range map[string][]signing.Entry{"second": {second}, "link": {first, link}} {

@@ -16,8 +16,8 @@ func (s *stage) judge(e *Entry, before []Value, force bool) (value Value, c cand
 	}
 	old := e.Xattrs[s.Xattr]
 	now := s.compare(old, &c)
-	if s.Xattr == ima.XattrIMA && len(e.Second) > 0 && !now.unchanged && now.refusal == nil {
-		now.refusal = s.compare(e.Second, &c).refusal
+	if second := e.Second[s.Xattr]; len(second) > 0 && !now.unchanged && now.refusal == nil {
+		now.refusal = s.compare(second, &c).refusal
 	}
 	value = Value{Form: c.form, replaced: now.replaced}
 	if now.refusal != nil && force {
@@ -30,7 +30,7 @@ func (s *stage) judge(e *Entry, before []Value, force bool) (value Value, c cand
 	case now.refusal != nil && !force:
 		return value, c, "", refuse(e.Path, now.refusal)
 	}
-	if s.key().From != 0 {
+	if s.key().From != 0 && s.Digest == nil { // other values are signed again when what they cover is
 		if reason, err = s.rotates(e.Path, old, &value, &c); reason != "" || err != nil {
 			return value, c, reason, err
 		}
@@ -101,9 +101,16 @@ func lacking(values []Value) bool {
 }
 
 // planOnly plans a signature of the stage without its bytes: it would cover a signature
-// that is never made.
-func (d *decided) planOnly(s *stage, e *Entry) {
-	if form, ok := s.Form(e, d.values); ok {
-		d.values, d.slots = append(d.values, Value{Form: form, Status: Signed}), append(d.slots, nil)
+// that is never made. A value that only force replaces is an error.
+func (d *decided) planOnly(s *stage, e *Entry, force bool) error {
+	form, ok := s.Form(e, d.values)
+	if !ok {
+		return nil
 	}
+	now := s.compare(e.Xattrs[s.Xattr], &candidate{form: form, signed: form, hash: s.Hash})
+	if now.refusal != nil && !force {
+		return refuse(e.Path, now.refusal)
+	}
+	d.values, d.slots = append(d.values, Value{Form: form, Status: Signed}), append(d.slots, nil)
+	return nil
 }

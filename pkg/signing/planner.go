@@ -132,7 +132,10 @@ func (p *planner) advance(v *visit[decision]) error {
 		s := &p.engine.stages[d.next]
 		d.next++
 		if s.Digest != nil && lacking(d.values) {
-			d.planOnly(s, &v.Entry)
+			if err := d.planOnly(s, &v.Entry, p.engine.force); err != nil {
+				p.failed.Store(true)
+				return err
+			}
 			continue
 		}
 		value, c, reason, err := s.judge(&v.Entry, d.values, p.engine.force)
@@ -141,7 +144,9 @@ func (p *planner) advance(v *visit[decision]) error {
 			return err
 		}
 		if value.Status == Skipped {
-			d.reason = cmp.Or(d.reason, reason)
+			if d.reason = cmp.Or(d.reason, reason); reason != "" {
+				d.next = len(p.engine.stages) // the entry keeps its values
+			}
 			continue
 		}
 		d.values, d.slots = append(d.values, value), append(d.slots, nil)
@@ -266,6 +271,6 @@ func (p *planner) warn() {
 		p.engine.observe.Warn("", fmt.Sprintf("%d files have a security.evm that covers their old security.ima: a kernel with EVM refuses them until they get a new security.evm", p.evm))
 	}
 	if p.maybe > 0 {
-		p.engine.observe.Warn("", fmt.Sprintf("%d files have a signature with this key's id that is not valid for their content, and get a new one: either the files have changed, or another key has the same id (an ECDSA signature does not tell which)", p.maybe))
+		p.engine.observe.Warn("", fmt.Sprintf("%d files have a signature with this key's id that is not valid for their content or metadata, and get a new one: either the files have changed, or another key has the same id (an ECDSA signature does not tell which)", p.maybe))
 	}
 }

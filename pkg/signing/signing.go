@@ -69,9 +69,11 @@ type Entry struct {
 	// run. They decide whether a new value is needed, are restored by an undo, and are
 	// covered by EVM signatures.
 	Xattrs map[string][]byte
-	// Second is another security.ima value of the file, which some programs read instead
-	// of the one in Xattrs. It is removed when that one is replaced. nil if there is none.
-	Second []byte
+	// Second has other values of some of these xattrs, which some programs read instead of
+	// those in Xattrs. A nil value means that these programs see no such xattr. The values
+	// are removed when those in Xattrs are replaced. Files that have other values of an
+	// xattr that EVM covers get no EVM signature.
+	Second map[string][]byte
 	// Open opens the content. It may be called on any name of a group, any number of times
 	// and from any goroutine. Reads fail if the file changes meanwhile. All errors name the
 	// file, except Unselected, which states a Reason. Open is nil if digests are stated.

@@ -232,7 +232,7 @@ func (v *verifier) value(s *stage, c *candidate, e *Entry, before []Value, state
 		j.KeyID, j.Err = value.KeyID, fmt.Errorf("its value is %w: %s, but the stated digest is %s", ErrOtherHash, value.Hash, e.first().Hash)
 	case c.digest == nil:
 		j.Err = fmt.Errorf("%w: this program cannot compute %s", ima.ErrUnknownHash, value.Hash)
-	case value.Type == ima.TypeDigestNG || value.Type == ima.TypeDigest:
+	case s.Digest == nil && (value.Type == ima.TypeDigestNG || value.Type == ima.TypeDigest):
 		j.Outcome, j.Err = judgeDigest(&value, c)
 	default:
 		j.KeyID = value.KeyID

@@ -31,7 +31,7 @@ func (v *visit[R]) adopt() {
 	}
 	l := v.leader
 	if own := v.Xattrs[ima.XattrIMA]; len(own) > 0 && !isDigest(own) && !bytes.Equal(own, l.Xattrs[ima.XattrIMA]) {
-		v.Second = own // the leader's value replaces it
+		v.Second = map[string][]byte{ima.XattrIMA: own} // the leader's value replaces it
 	}
 	v.Same, v.HashOnly = l.Path, l.HashOnly
 	v.Xattrs, v.Digests, v.Reason, v.evmInput, v.result = l.Xattrs, l.Digests, l.Reason, l.evmInput, l.result

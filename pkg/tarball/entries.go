@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
@@ -51,7 +50,8 @@ type linked struct {
 	first  string // path of its first entry
 	member *member
 	xattrs map[string][]byte
-	second []byte // see signing.Entry.Second
+	second map[string][]byte // see signing.Entry.Second
+	entry  signing.Entry     // for its owner and mode
 	size   int64
 	twice  bool // the path repeats, so it is unknown which entry a link means
 }
@@ -80,9 +80,6 @@ func (l *listing) list(m *member, yield func(signing.Entry, error) bool) bool {
 	if err != nil {
 		return yield(e, fmt.Errorf("%s: %s: %w", l.name, e.Path, err))
 	}
-	if e.Second == nil {
-		e.Second = second[ima.XattrIMA]
-	}
 	l.remember(m, &e)
 	if !yield(e, nil) {
 		return false
@@ -95,12 +92,15 @@ func (l *listing) list(m *member, yield func(signing.Entry, error) bool) bool {
 }
 
 // complete adds to the entry its xattrs, and its content or the Reason. second are the
-// xattrs that some programs see instead.
+// xattrs that some programs see instead, nil if their security.ima and security.evm are the
+// same.
 func (l *listing) complete(m *member, h *tar.Header, e *signing.Entry) (second map[string][]byte, err error) {
 	if m.pax != nil {
-		if e.Xattrs, second, err = xattrs(m.pax.records); err != nil {
+		var all recorded
+		if all, err = xattrs(m.pax.records); err != nil {
 			return nil, err
 		}
+		e.Xattrs, e.Second, second = all.values, all.others(), all.second()
 	}
 	if m.typeflag == typeLink && l.opts.Whiteouts && isWhiteout(cleanPath(h.Linkname)) {
 		return nil, fmt.Errorf("%w: a hard link to a whiteout, which has content in layers of aufs", ErrFormat)
@@ -109,7 +109,7 @@ func (l *listing) complete(m *member, h *tar.Header, e *signing.Entry) (second m
 		if err := l.link(cleanPath(h.Linkname), e); err != nil {
 			return nil, err
 		}
-		if len(second) == 0 { // GNU tar ignores records of links
+		if !hasSignature(second) { // GNU tar ignores records of links
 			second = nil
 		}
 	} else if e.Reason = unsigned(e, l.opts.Whiteouts); e.Reason == "" {
@@ -151,15 +151,14 @@ func isWhiteout(name string) bool { return strings.HasPrefix(path.Base(name), ".
 // record is about the target's content, so the target must be known.
 func (l *listing) link(target string, e *signing.Entry) error {
 	file, known := l.files[target]
-	_, hasIMA := e.Xattrs[ima.XattrIMA]
-	_, hasEVM := e.Xattrs[ima.XattrEVM]
+	own := hasSignature(e.Xattrs)
 	e.Size = file.size
 	switch {
 	case !known:
 		e.Reason = fmt.Sprintf("hard link to %q, which is not a regular file before it", target)
 	case file.twice:
 		e.Reason = fmt.Sprintf("hard link to %q, which appears twice", target)
-	case hasIMA || hasEVM:
+	case own:
 		e.Open = l.opener(file.member)
 	case file.first == e.Path: // a link of its own path is a separate entry
 		e.Open, e.Xattrs, e.Second = l.opener(file.member), file.xattrs, file.second
@@ -168,8 +167,10 @@ func (l *listing) link(target string, e *signing.Entry) error {
 		// records of links.
 		e.Group, e.Open, e.Token = file.first, l.opener(file.member), token(file.member)
 		e.Xattrs, e.Second = file.xattrs, file.second
+		// Nor do programs read the owner and the mode of a link.
+		e.UID, e.GID, e.Mode = file.entry.UID, file.entry.GID, file.entry.Mode
 	}
-	if e.Reason != "" && (hasIMA || hasEVM) {
+	if e.Reason != "" && own {
 		return fmt.Errorf("%w: signed %s", ErrAmbiguous, e.Reason)
 	}
 	return nil
@@ -189,7 +190,7 @@ func (l *listing) remember(m *member, e *signing.Entry) {
 		l.files[e.Path] = l.files[e.Group]
 	case m.typeflag != typeLink:
 		e.Group = e.Path
-		l.files[e.Path] = linked{first: e.Path, member: m, size: e.Size, xattrs: e.Xattrs, second: e.Second}
+		l.files[e.Path] = linked{first: e.Path, member: m, size: e.Size, xattrs: e.Xattrs, second: e.Second, entry: *e}
 	}
 }
 

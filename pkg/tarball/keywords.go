@@ -117,7 +117,7 @@ func checkGlobal(records []record) error {
 	for _, r := range records {
 		_, isXattr := r.xattr()
 		isPOSIX := !strings.Contains(r.key(), ".")
-		if isXattr || r.key() != "GNU.volume.label" && r.isVendor() || isPOSIX && !slices.Contains(global, r.key()) {
+		if isXattr || r.key() == keyRHT || r.key() != "GNU.volume.label" && r.isVendor() || isPOSIX && !slices.Contains(global, r.key()) {
 			return fmt.Errorf("%w: a global header sets %.40q for all entries", ErrAmbiguous, r.key())
 		}
 	}

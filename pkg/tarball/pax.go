@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -112,41 +113,101 @@ func parseSize(text string) (int64, error) {
 	return n, nil
 }
 
-// xattrs returns the security.* xattrs of the records. second are the xattrs that some
-// programs see instead, or nil if all see the same: a different security.ima from a
-// LIBARCHIVE record, or an empty map if only a LIBARCHIVE record has security.ima, because
-// GNU tar does not read that.
-func xattrs(records []record) (values, second map[string][]byte, err error) {
-	byKey := map[string]map[string][]byte{keySCHILY: {}, keyLIBARCHIVE: {}}
+// keyRHT is the key of the record in which GNU tar stores the SELinux label with --selinux.
+// GNU tar reads it with --selinux, and adds a zero byte to the label. bsdtar reads it
+// without one. If a SCHILY record with the zero byte follows, all programs see that label.
+const keyRHT = "RHT." + labelSELinux
+
+const labelSELinux = "security.selinux"
+
+// recorded are the security.* xattrs of an entry's records.
+type recorded struct {
+	values             map[string][]byte // a SCHILY record comes before a LIBARCHIVE record
+	schily, libarchive map[string][]byte
+	rht                []byte // the value of keyRHT, unless a SCHILY record replaces it
+}
+
+func xattrs(records []record) (x recorded, err error) {
+	x = recorded{values: map[string][]byte{}, schily: map[string][]byte{}, libarchive: map[string][]byte{}}
 	for _, r := range records {
+		if r.key() == keyRHT {
+			x.rht = r.value()
+		}
 		name, ok := r.xattr()
 		if !ok || !strings.HasPrefix(name, "security.") {
 			continue
 		}
 		v, err := r.xattrValue()
 		if err != nil {
-			return nil, nil, err
+			return x, err
 		}
-		kind := keySCHILY
 		if strings.HasPrefix(r.key(), keyLIBARCHIVE) {
-			kind = keyLIBARCHIVE
+			x.libarchive[name] = v
+			continue
 		}
-		byKey[kind][name] = v
-	}
-	values = byKey[keySCHILY]
-	for name, v := range byKey[keyLIBARCHIVE] {
-		old, there := values[name]
-		switch {
-		case !there && name == ima.XattrIMA:
-			second = map[string][]byte{}
-		case there && name == ima.XattrIMA && !bytes.Equal(old, v):
-			second = map[string][]byte{name: v}
-		}
-		if !there {
-			values[name] = v
+		x.schily[name] = v
+		if name == labelSELinux && x.rht != nil && string(v) == string(x.rht)+"\x00" {
+			x.rht = nil
 		}
 	}
-	return values, second, nil
+	maps.Copy(x.values, x.libarchive)
+	maps.Copy(x.values, x.schily)
+	return x, nil
+}
+
+// differs reports whether some programs see another value of the xattr than others, or none:
+// GNU tar does not read LIBARCHIVE records.
+func (x *recorded) differs(name string) bool {
+	v, there := x.libarchive[name]
+	old, both := x.schily[name]
+	return there && (!both || !bytes.Equal(old, v))
+}
+
+// others returns the xattrs that some programs see with other values than those in values,
+// or nil if there are none. They have no value if some programs do not see them.
+func (x *recorded) others() (values map[string][]byte) {
+	add := func(name string, value []byte) {
+		if values == nil {
+			values = map[string][]byte{}
+		}
+		values[name] = value
+	}
+	for name := range x.libarchive {
+		if !x.differs(name) {
+			continue
+		}
+		if add(name, nil); x.schily[name] != nil {
+			add(name, x.libarchive[name])
+		}
+	}
+	if x.rht != nil {
+		add(labelSELinux, x.rht)
+	}
+	return values
+}
+
+// second returns the xattrs that some programs see, if they differ from values in
+// security.ima or security.evm, and nil otherwise. A program that does not read LIBARCHIVE
+// records sees less, another one sees other values.
+func (x *recorded) second() map[string][]byte {
+	signatures := []string{ima.XattrIMA, ima.XattrEVM}
+	if !slices.ContainsFunc(signatures, x.differs) {
+		return nil
+	}
+	for _, name := range signatures {
+		if _, there := x.schily[name]; !there && x.differs(name) {
+			return x.schily
+		}
+	}
+	values := maps.Clone(x.schily)
+	maps.Copy(values, x.libarchive)
+	return values
+}
+
+func hasSignature(xattrs map[string][]byte) bool {
+	_, hasIMA := xattrs[ima.XattrIMA]
+	_, hasEVM := xattrs[ima.XattrEVM]
+	return hasIMA || hasEVM
 }
 
 // edit returns the records with the xattrs of values set, or removed if nil, and reports
