@@ -79,7 +79,9 @@ type app struct {
 	version        bool     // print the version
 	args           []string // the command line
 	progressFormat string
-	sources        []string // sources of secrets, which child processes must not get
+	sources        []string                   // sources of secrets, which child processes must not get
+	read           map[string]keystore.Secret // of sources that can be read only once
+	forget         []func()                   // overwrite these secrets
 }
 
 func newApp() *app {

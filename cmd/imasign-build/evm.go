@@ -78,11 +78,13 @@ func (f *evmFlags) add(flags *pflag.FlagSet) {
 	choiceVar(flags, &f.kind, "evm", "", "also sign owner, mode and labels of each file, in security.evm", []option{{"portable", "a signature that is valid on every device"}})
 	flags.StringVar(&f.key.key, "evm-key", "", "sign security.evm with the key `URI`")
 	annotate(flags, "evm-key", noteDefault, "x509_evm beside --key")
+	flags.StringVar(&f.key.pass, "evm-key-pass", "", "read the passphrase or PIN of --evm-key from `SOURCE`, as --key-pass")
+	annotate(flags, "evm-key-pass", noteDefault, "--key-pass")
 	flags.StringVar(&f.key.cert, "evm-cert", "", "the certificate of --evm-key is in `FILE`")
 	choiceVar(flags, &f.ima, "ima", "signature", "what to store in security.ima with --evm", []option{{"signature", "of the content"}, {"digest", "of the content, for Linux 5.14 and later with EVM"}})
 	flags.StringVar(&f.from, "evm-from-key-id", "", "replace only signatures in security.evm whose key id is `ID`")
 	f.target.add(flags)
-	once(flags, "evm", "evm-key", "evm-cert", "ima", "evm-from-key-id")
+	once(flags, "evm", "evm-key", "evm-key-pass", "evm-cert", "ima", "evm-from-key-id")
 }
 
 // digestWarning says what --ima digest gives up.
@@ -106,7 +108,7 @@ func (f *evmFlags) idle(flags *pflag.FlagSet) error {
 	if f.on() {
 		return nil
 	}
-	return idle(flags, "--evm portable", "evm-key", "evm-cert", "evm-target", "evm-from-key-id", "ima")
+	return idle(flags, "--evm portable", "evm-key", "evm-key-pass", "evm-cert", "evm-target", "evm-from-key-id", "ima")
 }
 
 // check completes the flags. content is the key for security.ima.
@@ -117,7 +119,9 @@ func (f *evmFlags) check(a *app, content *keyFlags) error {
 	if f.digestOnly() {
 		a.note("warning: %s", digestWarning)
 	}
-	f.key.pass, f.key.variable = content.pass, true
+	if f.key.passFlag = "--evm-key-pass"; f.key.pass == "" {
+		f.key.pass, f.key.passFlag, f.key.variable = content.pass, content.passFlag, true
+	}
 	if f.key.key != "" || content.key == "" {
 		return nil
 	}
@@ -153,10 +157,13 @@ func (f *evmFlags) stage(ctx context.Context, a *app, content *keystore.Key, eng
 	var hash ima.HashID
 	if engine.hash != "" {
 		if hash, err = parseHash(engine.hash); err != nil {
-			return nil, nil, err
+			return nil, key, err
 		}
 	}
 	signer := &signing.Key{}
+	if signer.Public, err = f.key.public(ctx, key); err != nil {
+		return nil, key, err
+	}
 	if key != nil {
 		signer.Signer, signer.Public, signer.Workers = key, key.Public, cmp.Or(key.Parallelism, engine.jobs)
 		if content != nil && content.Public.Equal(key.Public) {

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -22,6 +23,7 @@ type keyFlags struct {
 
 	name     string // name of the key in a directory; "" for x509_ima
 	variable bool   // IMASIGN_KEY_PASS stands for pass
+	passFlag string // the flag that gives pass; "" for --key-pass
 }
 
 func (f *keyFlags) add(flags *pflag.FlagSet) {
@@ -55,7 +57,8 @@ func (f *keyFlags) open(ctx context.Context, a *app) (*keystore.Key, error) {
 	switch {
 	case f.key != "":
 	case f.pass != "":
-		return nil, usagef("--key-pass has no effect without --key")
+		flag := cmp.Or(f.passFlag, "--key-pass")
+		return nil, usagef("%s has no effect without %s", flag, strings.TrimSuffix(flag, "-pass"))
 	default:
 		return nil, nil
 	}
@@ -96,7 +99,7 @@ func (f *keyFlags) source(a *app) (name, source string) {
 	if value, _ := a.getenv(passVariable); value != "" && f.variable && f.pass == "" {
 		return passVariable, value
 	}
-	return "--key-pass", f.pass
+	return cmp.Or(f.passFlag, "--key-pass"), f.pass
 }
 
 // secret returns the key's passphrase. A wrong source in IMASIGN_KEY_PASS is an error only

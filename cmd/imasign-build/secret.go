@@ -30,6 +30,9 @@ func (a *app) secret(name, source string) (keystore.Secret, error) {
 		if err != nil {
 			return nil, usageError{fmt.Errorf("%s: %w", name, err)}
 		}
+		if strings.HasPrefix(source, "fd:") {
+			return a.once(source, secret), nil
+		}
 		return secret, nil
 	}
 	stdin, ok := a.in.(*os.File)
@@ -37,6 +40,20 @@ func (a *app) secret(name, source string) (keystore.Secret, error) {
 		return nil, nil
 	}
 	return func(ctx context.Context, prompt string) ([]byte, error) { return a.ask(ctx, stdin, prompt) }, nil
+}
+
+// once returns the Secret of a source that can be read only once, for all keys that have
+// this source.
+func (a *app) once(source string, secret keystore.Secret) keystore.Secret {
+	if a.read[source] == nil {
+		if a.read == nil {
+			a.read = map[string]keystore.Secret{}
+		}
+		var forget func()
+		a.read[source], forget = remembered(secret)
+		a.forget = append(a.forget, forget)
+	}
+	return a.read[source]
 }
 
 // remembered returns a Secret that asks once and repeats the first answer. forget

@@ -47,7 +47,7 @@ type signer struct {
 
 // newSigner opens the key that the flags name. The caller closes the signer.
 func newSigner(ctx context.Context, a *app, f *signerFlags, observe signing.Observer) (*signer, error) {
-	s := signer{app: a, evm: &f.evm}
+	s := signer{evm: &f.evm}
 	err := s.open(ctx, a, &f.key, &f.engine, observe)
 	if err != nil {
 		s.close()
@@ -57,6 +57,7 @@ func newSigner(ctx context.Context, a *app, f *signerFlags, observe signing.Obse
 }
 
 func (s *signer) open(ctx context.Context, a *app, key *keyFlags, engine *engineFlags, observe signing.Observer) (err error) {
+	s.app = a
 	if s.key, err = key.open(ctx, a); err != nil {
 		return err
 	}
@@ -94,6 +95,12 @@ func (s *signer) close() {
 		if key != nil {
 			_ = key.Close() // nothing was written
 		}
+	}
+	if s.app == nil { // it was never opened
+		return
+	}
+	for _, forget := range s.app.forget {
+		forget()
 	}
 }
 

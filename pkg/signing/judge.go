@@ -30,7 +30,8 @@ func (s *stage) judge(e *Entry, before []Value, force bool) (value Value, c cand
 	case now.refusal != nil && !force:
 		return value, c, "", refuse(e.Path, now.refusal)
 	}
-	if s.key().From != 0 && s.Digest == nil { // other values are signed again when what they cover is
+	// A value over metadata is signed again when security.ima is: it need not be of the old key.
+	if s.key().From != 0 && (s.Digest == nil || len(old) == 0) {
 		if reason, err = s.rotates(e.Path, old, &value, &c); reason != "" || err != nil {
 			return value, c, reason, err
 		}

@@ -46,7 +46,7 @@ func encrypted(t *testing.T) string {
 	t.Helper()
 	keys := filepath.Join(t.TempDir(), "keys")
 	s := sources(t, passphrase)[0]
-	r := start(t, s.prepare, "key", "init", "--algorithm", "p256", "--key-pass", s.flag, "--json", keys)
+	r := start(t, s.prepare, "key", "init", "--algorithm", "p256", "--with", "evm", "--key-pass", s.flag, "--json", keys)
 	r.end(t, 0)
 	r.secretFree(t)
 	return keys
@@ -67,7 +67,7 @@ func TestThePassphraseIsNowhere(t *testing.T) {
 		t.Run(s.name, func(t *testing.T) {
 			tree, manifest := t.TempDir(), filepath.Join(t.TempDir(), "manifest")
 			check(t, os.WriteFile(filepath.Join(tree, "a"), []byte("content"), 0o644))
-			r := start(t, s.prepare, signArgs(keys, tree, "--key-pass", s.flag, "--verbose", "--json", "--manifest", manifest)...)
+			r := start(t, s.prepare, signArgs(keys, tree, "--key-pass", s.flag, "--evm", "portable", "--evm-target", "64le", "--verbose", "--json", "--manifest", manifest)...)
 			r.end(t, 0)
 			r.secretFree(t)
 			lines, err := os.ReadFile(manifest)
