@@ -25,7 +25,7 @@ func TestPrivateKeysAreRefused(t *testing.T) {
 		{"nothing", cert, "", ""},
 		{"a key", other, "", "etc/forgotten.pem: PEM at byte 0"},
 		{"allowed", other, "/etc/forgotten.pem=" + sum(other), ""},
-		{"another is allowed", other, "/etc/forgotten.pem=" + sum(key), "another file"},
+		{"another is allowed", other, "/etc/forgotten.pem=" + sum(key), "another digest"},
 		{"allowed elsewhere", other, "/etc/other.pem=" + sum(other), "etc/forgotten.pem: PEM at byte 0"},
 		{"the signing key", key, "/etc/forgotten.pem=" + sum(key), "etc/forgotten.pem: the signing key itself"},
 	} {

@@ -18,8 +18,8 @@ fail() {
 	exit 1
 }
 
-# extract unpacks the sources. Of the parts for other machines, and of the largest parts
-# that are not built, it unpacks only the Kconfig files and Makefiles.
+# extract unpacks the sources: of what is for other machines, and of the largest
+# parts that are not built, the Kconfig files and Makefiles only.
 extract() {
 	xz -dc -T0 "/usr/src/$source.tar.xz" | tar x -C "$work/linux" --strip-components=1 --wildcards \
 		--exclude="$source/Documentation/*/*" --exclude="$source/tools/testing/*" --exclude="$source/tools/perf/*" \
