@@ -323,10 +323,19 @@ func signedAgain(t *testing.T, keys, tree, lines string) {
 	}
 }
 
+// evmFlags make `rootfs sign` sign security.evm, too.
+var evmFlags = []string{"--evm", "portable", "--evm-target", "64le"}
+
 // TestKilled kills the signer at different moments, and then runs it to its end.
+// IMASIGN_NIGHTLY=1 does it more often.
 func TestKilled(t *testing.T) {
 	harness.Root(t)
-	keys, tree := harness.Keys(t, "p256"), t.TempDir()
+	rounds := 20
+	if os.Getenv("IMASIGN_NIGHTLY") == "1" {
+		rounds = 60
+	}
+	keys, tree := filepath.Join(t.TempDir(), "keys"), t.TempDir()
+	harness.Must(t, harness.Program(t), "key", "init", "--algorithm", "p256", "--with", "evm", keys)
 	const files = 1600
 	for i := range files {
 		write(t, filepath.Join(tree, fmt.Sprintf("%04d", i)), fmt.Sprint("content ", i))
@@ -334,7 +343,7 @@ func TestKilled(t *testing.T) {
 	contents := harness.Must(t, "sh", "-c", "cd "+tree+" && sha256sum *")
 	program := harness.Program(t)
 	between := 0
-	for round := range 50 {
+	for round := range rounds {
 		harness.Must(t, program, "rootfs", "strip", tree)
 		killWhileAttaching(t, keys, tree, round)
 		signed := 0
@@ -346,12 +355,12 @@ func TestKilled(t *testing.T) {
 		if 0 < signed && signed < files {
 			between++
 		}
-		harness.Sign(t, keys, tree)
-		harness.Must(t, program, "rootfs", "verify", "--cert", filepath.Join(keys, "x509_ima.crt"), tree)
+		harness.Sign(t, keys, tree, evmFlags...)
+		harness.Must(t, program, "rootfs", "verify", "--cert", keys, "--evm-cert", keys, "--require-evm", "--evm-target", "64le", tree)
 	}
-	t.Logf("%d of 50 kills fell between the first and the last signature", between)
-	if between < 20 {
-		t.Errorf("only %d of 50 kills fell between the first and the last signature", between)
+	t.Logf("%d of %d kills fell between the first and the last signature", between, rounds)
+	if between < rounds*2/5 {
+		t.Errorf("only %d of %d kills fell between the first and the last signature", between, rounds)
 	}
 	if harness.Must(t, "sh", "-c", "cd "+tree+" && sha256sum *") != contents {
 		t.Error("a file's content is not what it was")
@@ -365,8 +374,7 @@ func TestKilled(t *testing.T) {
 // signature, a later file each round.
 func killWhileAttaching(t *testing.T, keys, tree string, round int) {
 	t.Helper()
-	cmd := exec.Command(harness.Program(t), "rootfs", "sign", "--progress=none",
-		"--key", filepath.Join(keys, "x509_ima.key"), "--cert", filepath.Join(keys, "x509_ima.crt"), tree)
+	cmd := exec.Command(harness.Program(t), append([]string{"rootfs", "sign", "--progress=none", "--key", keys, tree}, evmFlags...)...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -194,7 +194,7 @@ func TestBrokenLayouts(t *testing.T) {
 	}
 	dir := t.TempDir()
 	r := harness.Run(t, harness.Program(t), "tar", "strip", "--oci", whole, "-o", dir)
-	if r.Code != 1 || !strings.Contains(r.Err, "exists already") {
+	if r.Code != 1 || !strings.Contains(r.Err, "already exists") {
 		t.Errorf("exit %d\n%s", r.Code, r.Err)
 	}
 }
