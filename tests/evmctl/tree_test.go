@@ -271,21 +271,20 @@ func set(t *testing.T, file string, value []byte) {
 // signed tree once more.
 func TestSameBytesAtAnyJobs(t *testing.T) {
 	harness.Root(t)
-	keys := harness.Keys(t, "p256") // with RFC 6979 nonces
-	original := t.TempDir()
+	keys, original := evmKeys(t, "p256"), t.TempDir() // with RFC 6979 nonces
 	harness.Must(t, "cp", "-a", "/usr/sbin", "/usr/include", original)
 	var first string
 	for i, jobs := range []string{"1", "2", "7"} {
 		tree := filepath.Join(t.TempDir(), "tree")
 		harness.Must(t, "cp", "-a", original, tree)
 		manifest := filepath.Join(t.TempDir(), "manifest")
-		harness.Sign(t, keys, tree, "--jobs", jobs, "--manifest", manifest)
+		harness.Sign(t, keys, tree, append([]string{"--jobs", jobs, "--manifest", manifest}, evmFlags...)...)
 		lines, err := os.ReadFile(manifest)
 		if err != nil {
 			t.Fatal(err)
 		}
 		dump := harness.RunCommand(t, &exec.Cmd{Path: harness.Tool(t, "getfattr"), Args: []string{"getfattr", "-R", "-P", "-d", "-m", "^security", "-e", "hex", "."}, Dir: tree})
-		if dump.Code != 0 || strings.Count(dump.Out, "security.ima=") < 100 {
+		if dump.Code != 0 || strings.Count(dump.Out, "security.ima=") < 100 || strings.Count(dump.Out, "security.evm=") < 100 {
 			t.Fatalf("getfattr: exit %d, %d signatures", dump.Code, strings.Count(dump.Out, "security.ima="))
 		}
 		if all := string(lines) + sortedBlocks(dump.Out); i == 0 {
@@ -311,7 +310,7 @@ func signedAgain(t *testing.T, keys, tree, lines string) {
 	times := func() string { return harness.Must(t, "find", tree, "-printf", `%p %C@ %T@ %A@\n`) }
 	manifest := filepath.Join(t.TempDir(), "again")
 	before := times()
-	out := harness.Sign(t, keys, tree, "--json", "--manifest", manifest)
+	out := harness.Sign(t, keys, tree, append([]string{"--json", "--manifest", manifest}, evmFlags...)...)
 	if !strings.Contains(out, `"signed": 0,`) || strings.Contains(out, `"unchanged": 0,`) {
 		t.Errorf("signing again: %s", out)
 	}
@@ -326,6 +325,14 @@ func signedAgain(t *testing.T, keys, tree, lines string) {
 // evmFlags make `rootfs sign` sign security.evm, too.
 var evmFlags = []string{"--evm", "portable", "--evm-target", "64le"}
 
+// evmKeys makes a key set with a key for EVM and returns its directory.
+func evmKeys(t *testing.T, algorithm string) string {
+	t.Helper()
+	keys := filepath.Join(t.TempDir(), "keys")
+	harness.Must(t, harness.Program(t), "key", "init", "--algorithm", algorithm, "--with", "evm", keys)
+	return keys
+}
+
 // TestKilled kills the signer at different moments, and then runs it to its end.
 // IMASIGN_NIGHTLY=1 does it more often.
 func TestKilled(t *testing.T) {
@@ -334,8 +341,7 @@ func TestKilled(t *testing.T) {
 	if os.Getenv("IMASIGN_NIGHTLY") == "1" {
 		rounds = 60
 	}
-	keys, tree := filepath.Join(t.TempDir(), "keys"), t.TempDir()
-	harness.Must(t, harness.Program(t), "key", "init", "--algorithm", "p256", "--with", "evm", keys)
+	keys, tree := evmKeys(t, "p256"), t.TempDir()
 	const files = 1600
 	for i := range files {
 		write(t, filepath.Join(tree, fmt.Sprintf("%04d", i)), fmt.Sprint("content ", i))
