@@ -73,6 +73,9 @@ func (absent) Is(target error) bool { return target == fs.ErrNotExist }
 
 // without returns the error for a directory that has no key called name.
 func (d *keyDirectory) without(name string) error {
+	if name == evmSigner { // the other keys have other purposes
+		return absent{fmt.Errorf("%s: no %s.key there: `key init --with evm` makes a key set that has one; --evm-key names another key", d.path, name)}
+	}
 	others, err := keyFiles(d.path)
 	if err != nil {
 		return err
