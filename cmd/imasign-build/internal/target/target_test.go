@@ -14,6 +14,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/selection"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/target"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/signing"
@@ -103,6 +104,21 @@ func TestDetect(t *testing.T) {
 		if err != nil && !strings.Contains(err.Error(), tc.text) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestUnselectedContent checks that a file that a selection leaves out for its content does
+// not stop the search.
+func TestUnselectedContent(t *testing.T) {
+	script := file("lib/libc.so", 0o644, []byte("GROUP ( libc.so.6 )"))
+	program := file("program", 0o755, header(elf.ELFCLASS32, elf.ELFDATA2LSB, elf.ET_EXEC, elf.EM_ARM, 0))
+	rules, err := selection.Compile(selection.Options{Files: selection.Executable})
+	if err != nil {
+		t.Fatal(err)
+	}
+	src := selection.New(source{script, program}, rules)
+	if got, err := target.Detect(context.Background(), src); err != nil || got.Path != "program" || !got.Bits32 {
+		t.Errorf("got %+v, %v", got, err)
 	}
 }
 
