@@ -3,9 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"iter"
-	"net/url"
 	"path/filepath"
 	"strings"
 
@@ -36,9 +34,11 @@ type evmTarget struct {
 }
 
 func (t *evmTarget) add(flags *pflag.FlagSet) {
-	choiceVar(flags, &t.word, "evm-target", "", "the kernels that security.evm is for", []option{
-		{"64le", "64-bit little-endian"}, {"32le", "32-bit little-endian"}, {"64be", "64-bit big-endian"}, {"32be", "32-bit big-endian"},
-	})
+	var options []option
+	for _, word := range []string{"64le", "32le", "64be", "32be"} {
+		options = append(options, option{word, evmTargets()[word].String()})
+	}
+	choiceVar(flags, &t.word, "evm-target", "", "the kernels that security.evm is for", options)
 	annotate(flags, "evm-target", noteDefault, "what the ELF files are for")
 	once(flags, "evm-target")
 }
@@ -135,11 +135,8 @@ func besideKey(uri string) (string, error) {
 	if directoryOf(uri) != nil {
 		return uri, nil
 	}
-	if scheme, rest, _ := strings.Cut(uri, ":"); strings.EqualFold(scheme, "tpm2") {
-		rest, query, _ := strings.Cut(rest, "?")
-		if path, err := url.PathUnescape(rest); err == nil && !strings.HasPrefix(strings.ToLower(path), "0x") {
-			return tpmURI(filepath.Dir(path), query), nil
-		}
+	if path, query, is := tpmFile(uri); is {
+		return tpmURI(filepath.Dir(path), query), nil
 	}
 	if path, is, err := keystore.FilePath(uri); err == nil && is {
 		return "file:" + filepath.Dir(path), nil
@@ -267,21 +264,7 @@ func (f *evmTrustFlags) ring(ctx context.Context) (*ima.Keyring, error) {
 	if len(f.certs) == 0 {
 		return nil, nil
 	}
-	var keys []*ima.PublicKey
-	for _, path := range f.certs {
-		list, file, err := readCertificates(ctx, path, evmSigner)
-		if err != nil {
-			return nil, err
-		}
-		for _, cert := range list {
-			key, err := ima.CertificateKey(cert)
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", file, err)
-			}
-			keys = append(keys, key)
-		}
-	}
-	return ima.NewKeyring(keys...), nil
+	return readKeyring(ctx, f.certs, evmSigner)
 }
 
 // noEVMInPackages collects the flags for security.evm in commands for packages, which

@@ -169,9 +169,22 @@ func (f *trustFlags) ring(ctx context.Context, a *app) (*ima.Keyring, error) {
 	if len(files) == 0 {
 		return nil, usagef("no certificate was given to check signatures with: --cert FILE")
 	}
+	ring, err := readKeyring(ctx, files, fileSigner)
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range ring.Shared() {
+		a.note("warning: different certificates have the key id %s: the kernel finds keys by this id alone and tries only one of them, so it may refuse what the other one signed", id)
+	}
+	return ring, nil
+}
+
+// readKeyring returns the keys of the certificates in files, or in directories of those
+// called name.
+func readKeyring(ctx context.Context, files []string, name string) (*ima.Keyring, error) {
 	var keys []*ima.PublicKey
-	for _, file := range files {
-		list, file, err := readCertificates(ctx, file, fileSigner)
+	for _, path := range files {
+		list, file, err := readCertificates(ctx, path, name)
 		if err != nil {
 			return nil, err
 		}
@@ -183,11 +196,7 @@ func (f *trustFlags) ring(ctx context.Context, a *app) (*ima.Keyring, error) {
 			keys = append(keys, key)
 		}
 	}
-	ring := ima.NewKeyring(keys...)
-	for _, id := range ring.Shared() {
-		a.note("warning: different certificates have the key id %s: the kernel finds keys by this id alone and tries only one of them, so it may refuse what the other one signed", id)
-	}
-	return ring, nil
+	return ima.NewKeyring(keys...), nil
 }
 
 // engineFlags say how files are digested and which signatures are replaced.

@@ -33,13 +33,7 @@ type keyDirectory struct {
 // Nothing is locked: if the directory is exchanged before its files are read, either they
 // are not there or the key and the certificate do not belong together. Both are errors.
 func directoryOf(uri string) *keyDirectory {
-	scheme, rest, _ := strings.Cut(uri, ":")
-	if strings.EqualFold(scheme, "tpm2") {
-		rest, query, _ := strings.Cut(rest, "?")
-		path, err := url.PathUnescape(rest)
-		if err != nil || strings.HasPrefix(strings.ToLower(path), "0x") || !isDirectory(path) { // 0x: a handle
-			return nil
-		}
+	if path, query, is := tpmFile(uri); is && isDirectory(path) {
 		return &keyDirectory{path: path, isTPM: true, query: query}
 	}
 	path, is, err := keystore.FilePath(uri)
@@ -48,6 +42,21 @@ func directoryOf(uri string) *keyDirectory {
 	}
 	return &keyDirectory{path: path}
 }
+
+// tpmFile returns the path and the query of a tpm2: URI. is is false for another URI, and
+// for one that names a handle.
+func tpmFile(uri string) (path, query string, is bool) {
+	scheme, rest, _ := strings.Cut(uri, ":")
+	if !strings.EqualFold(scheme, "tpm2") {
+		return "", "", false
+	}
+	rest, query, _ = strings.Cut(rest, "?")
+	path, err := url.PathUnescape(rest)
+	return path, query, err == nil && !isHandle(path)
+}
+
+// isHandle reports whether tpm2: takes a path for the handle of a persistent object.
+func isHandle(path string) bool { return strings.HasPrefix(strings.ToLower(path), "0x") }
 
 func isDirectory(path string) bool {
 	info, err := os.Stat(path)
@@ -104,7 +113,7 @@ func keyFiles(dir string) ([]string, error) {
 
 // tpmURI returns the URI of a TPM's key file. query may be empty.
 func tpmURI(path, query string) string {
-	if strings.HasPrefix(strings.ToLower(path), "0x") {
+	if isHandle(path) {
 		path = "./" + path // no handle
 	}
 	uri := "tpm2:" + (&url.URL{Path: path}).EscapedPath()

@@ -42,12 +42,17 @@ func selectedByName(name string, mode fs.FileMode) bool {
 	if mode&0o111 != 0 {
 		return true
 	}
+	return IsModule(name) || strings.HasPrefix(name, "lib/firmware/") || strings.HasPrefix(name, "usr/lib/firmware/")
+}
+
+// IsModule reports whether a name is that of a kernel module, which may be compressed.
+func IsModule(name string) bool {
 	for _, suffix := range []string{".ko", ".ko.gz", ".ko.xz", ".ko.zst"} {
 		if strings.HasSuffix(name, suffix) {
 			return true
 		}
 	}
-	return strings.HasPrefix(name, "lib/firmware/") || strings.HasPrefix(name, "usr/lib/firmware/")
+	return false
 }
 
 func examine(ctx context.Context, e *signing.Entry) error {

@@ -12,6 +12,7 @@ import (
 	"path"
 	"strings"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/selection"
 	"github.com/imasign/imasign-build/internal/compress"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/signing"
@@ -46,7 +47,7 @@ func Detect(ctx context.Context, src signing.Source) (Found, error) {
 		if err != nil {
 			return Found{}, err
 		}
-		module := isModule(e.Path)
+		module := selection.IsModule(e.Path)
 		if e.Open == nil || !module && e.Mode&0o111 == 0 && !strings.Contains(path.Base(e.Path), ".so") {
 			continue
 		}
@@ -66,17 +67,6 @@ func Detect(ctx context.Context, src signing.Source) (Found, error) {
 	return programs.result(false)
 }
 
-// isModule reports whether a path is that of a kernel module.
-func isModule(name string) bool {
-	base := path.Base(name)
-	for _, suffix := range []string{"", ".gz", ".xz", ".zst"} {
-		if strings.HasSuffix(base, ".ko"+suffix) {
-			return true
-		}
-	}
-	return false
-}
-
 // headerSize is the number of bytes of a file that are looked at: those of the longest
 // ELF header.
 const headerSize = 64
@@ -94,7 +84,7 @@ func read(ctx context.Context, e *signing.Entry) (header []byte, err error) {
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	var content io.Reader = f
-	if isModule(e.Path) {
+	if selection.IsModule(e.Path) {
 		_, unpacked, stop, err := compress.Files().Open(bufio.NewReader(f))
 		if err != nil {
 			return nil, fmt.Errorf("%s: decompress: %w", e.Path, err)
