@@ -7,7 +7,8 @@ import (
 )
 
 // arrow forbids imports, direct and indirect. A package stands for all packages below it too.
-// A name without a slash is a package in cmd/imasign-build/internal.
+// A name that begins with neither cmd, pkg nor internal is a package in
+// cmd/imasign-build/internal.
 type arrow struct {
 	from, to []string
 	apart    bool        // the packages in from do not import each other either
@@ -39,7 +40,8 @@ const halls = "cmd/imasign-build/internal/"
 
 // directory returns the directory of a package in an arrow or in the documentation.
 func directory(name string) string {
-	if strings.Contains(name, "/") || slices.Contains([]string{"cmd", "pkg", "internal"}, name) {
+	top, _, _ := strings.Cut(name, "/")
+	if slices.Contains([]string{"cmd", "pkg", "internal"}, top) {
 		return name
 	}
 	return halls + name

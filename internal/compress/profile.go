@@ -26,6 +26,11 @@ func Archives() Profile {
 	return Profile{formats: []Format{Gzip, Zstd, XZ, Bzip2, LZ4}, stem: ".tar", readAhead: true, zeroEnd: true}
 }
 
+// Images is the profile of images of disks and file systems.
+func Images() Profile {
+	return Profile{formats: []Format{Gzip, Zstd, XZ, Bzip2, LZ4}, readAhead: true, zeroEnd: true}
+}
+
 // Files is the profile of many files of any kind, most of them small.
 func Files() Profile {
 	return Profile{formats: []Format{Gzip, Zstd, XZ, Bzip2, LZ4}, zeroEnd: true}
