@@ -125,3 +125,12 @@ func TestCgoStaysInItsPackages(t *testing.T) {
 		}
 	}
 }
+
+// TestProgramLinksNoTests checks that what tests share is not in the program.
+func TestProgramLinksNoTests(t *testing.T) {
+	for path := range list(t, "-deps", "./cmd/imasign-build") {
+		if path == "testing" || strings.HasPrefix(path, module+"/tests/") || below(path, "image/imagetest") {
+			t.Errorf("%s is linked", path)
+		}
+	}
+}
