@@ -21,9 +21,11 @@ packages="
 	e2fsprogs
 	erofs-utils
 	fakeroot
+	fdisk
 	fish
 	flex
 	gcc
+	gdisk
 	git
 	gnupg
 	gnutls-bin
