@@ -114,7 +114,7 @@ func runPolicySimulate(ctx context.Context, a *app, o policySimulateOptions, nam
 		return err
 	}
 	rules, _ := target.Rules(p)
-	result, err := simulate.Device{Kernel: k, Trusted: ring, EVM: evm, FSName: o.fs}.Run(ctx, engine, t, rules)
+	result, err := simulate.Device{Kernel: k, Trusted: ring, EVM: evm, FSName: o.fs}.Run(ctx, engine, simulate.OfDirectory(t), rules)
 	if err != nil {
 		return err
 	}

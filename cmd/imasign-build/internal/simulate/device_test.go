@@ -127,7 +127,7 @@ func (d *device) run(s Device, text string) *Result {
 	if s.EVM != nil {
 		e = engine(d.t, signing.ContentStage(nil, 0), signing.PortableStage(nil, 0, func() ima.EVMTarget { return ima.EVMTarget{} }))
 	}
-	result, err := s.Run(d.t.Context(), e, d.open(), rules)
+	result, err := s.Run(d.t.Context(), e, OfDirectory(d.open()), rules)
 	if err != nil {
 		d.t.Fatal(err)
 	}

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"os"
 	"slices"
 
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
@@ -56,11 +56,11 @@ func (s source) Entries(context.Context) iter.Seq2[signing.Entry, error] {
 // open determines the kind of a file and the rules that cover it. A file that no rule
 // covers needs no digest.
 func (s *simulation) open(sub *subject) (*signing.File, error) {
-	content, err := s.tree.OpenContent(sub.node.Path, sub.node.Stamp)
+	content, err := sub.node.Open()
 	if err != nil {
 		return nil, err
 	}
-	xattrs, err := s.examine(sub, content.File())
+	xattrs, err := s.examine(sub, content)
 	if err != nil {
 		return nil, errors.Join(err, content.Close())
 	}
@@ -68,14 +68,14 @@ func (s *simulation) open(sub *subject) (*signing.File, error) {
 }
 
 // examine returns the xattrs of a file that rules cover.
-func (s *simulation) examine(sub *subject, f *os.File) (xattrs map[string][]byte, err error) {
+func (s *simulation) examine(sub *subject, f Content) (xattrs map[string][]byte, err error) {
 	if sub.kind, err = kindOf(f, &sub.node); err != nil {
 		return nil, err
 	}
 	if sub.verdicts = s.asked(sub); len(sub.verdicts) == 0 {
 		return nil, signing.Unselected{Reason: "no rule is about it"}
 	}
-	return s.tree.FileXattrs(f, sub.node.Path, "security.")
+	return f.Xattrs()
 }
 
 // found describes a file's security.ima.
@@ -98,7 +98,7 @@ func (s *simulation) valueOf(v signing.Verdict) (found, error) {
 	}
 	i := slices.IndexFunc(v.Values, func(j signing.Judged) bool { return j.Form.Xattr == ima.XattrIMA })
 	if i < 0 {
-		return found{}, fmt.Errorf("%s: the engine does not verify %s", s.tree.Name(v.Path), ima.XattrIMA)
+		return found{}, fmt.Errorf("%s: the engine does not verify %s", quote.Name(v.Path), ima.XattrIMA)
 	}
 	judged := v.Values[i]
 	f := found{

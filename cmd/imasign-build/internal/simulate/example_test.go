@@ -38,7 +38,7 @@ func Example() {
 		panic(err)
 	}
 	device := simulate.Device{Trusted: ima.NewKeyring(), FSName: "ext4"}
-	result, err := device.Run(context.Background(), engine, t, rules)
+	result, err := device.Run(context.Background(), engine, simulate.OfDirectory(t), rules)
 	if err != nil {
 		panic(err)
 	}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/imasign/imasign-build/internal/kernel"
 	"github.com/imasign/imasign-build/internal/policy"
-	"github.com/imasign/imasign-build/internal/tree"
 )
 
 // kind is what the kernel will do with a file.
@@ -61,7 +60,7 @@ func (k *kind) accesses(version kernel.Version) []policy.Access {
 const modsigMagic = "~Module signature appended~\n"
 
 // kindOf tells what a file is by its name, its mode and parts of its content.
-func kindOf(f io.ReaderAt, n *tree.Node) (kind, error) {
+func kindOf(f io.ReaderAt, n *Node) (kind, error) {
 	var k kind
 	k.byName(n.Path)
 	k.executed = n.Mode.Perm()&0o111 != 0

@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/imasign/imasign-build/internal/tree"
 )
 
 // FuzzKind checks that no content makes the examination of a file panic.
@@ -23,7 +21,7 @@ func FuzzKind(f *testing.F) {
 	f.Add([]byte("#! /bin/sh -e\n"))
 	f.Add([]byte("x" + modsigMagic))
 	f.Fuzz(func(t *testing.T, content []byte) {
-		if _, err := kindOf(bytes.NewReader(content), &tree.Node{Path: "lib/modules/a.ko", Mode: 0o755, Size: int64(len(content))}); err != nil {
+		if _, err := kindOf(bytes.NewReader(content), &Node{Path: "lib/modules/a.ko", Mode: 0o755, Size: int64(len(content))}); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -52,7 +50,7 @@ func smallELF(flags, size uint64, strs string) []byte {
 
 func TestDynamicSection(t *testing.T) {
 	look := func(content []byte) kind {
-		k, err := kindOf(bytes.NewReader(content), &tree.Node{Path: "lib/x.so", Mode: 0o644, Size: int64(len(content))})
+		k, err := kindOf(bytes.NewReader(content), &Node{Path: "lib/x.so", Mode: 0o644, Size: int64(len(content))})
 		if err != nil {
 			t.Fatal(err)
 		}

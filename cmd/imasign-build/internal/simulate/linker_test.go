@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/imasign/imasign-build/internal/tree"
 )
 
 // TestSimulateFindsWhatALoaderFinds compares the loader and libraries of a real program
@@ -53,7 +51,7 @@ func TestSimulateFindsWhatALoaderFinds(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer program.Close()
-	if k, err := kindOf(program, &tree.Node{Path: "bin/bash", Mode: 0o755}); err != nil || !slices.Contains(copied, k.interp) {
+	if k, err := kindOf(program, &Node{Path: "bin/bash", Mode: 0o755}); err != nil || !slices.Contains(copied, k.interp) {
 		t.Errorf("loaded by %q (%v), ldd says %q", k.interp, err, copied)
 	}
 	result := d.run(Device{}, "appraise func=MMAP_CHECK"+imasig)
@@ -76,9 +74,9 @@ func TestSimulateFindsWhatALoaderFinds(t *testing.T) {
 
 func TestRunpath(t *testing.T) {
 	shared := func(path string) *subject {
-		return &subject{node: tree.Node{Path: path, Mode: 0o644}, kind: kind{mapped: true}}
+		return &subject{node: Node{Path: path, Mode: 0o644}, kind: kind{mapped: true}}
 	}
-	program := &subject{node: tree.Node{Path: "opt/p/bin/x", Mode: 0o755}, kind: kind{mapped: true, needed: []string{"liba.so"}}}
+	program := &subject{node: Node{Path: "opt/p/bin/x", Mode: 0o755}, kind: kind{mapped: true, needed: []string{"liba.so"}}}
 	own, other := shared("opt/p/lib/liba.so"), shared("usr/lib/liba.so")
 	l := newLinker([]*subject{program, own, other})
 	for runpath, want := range map[string][]*subject{

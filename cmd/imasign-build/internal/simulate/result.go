@@ -83,6 +83,15 @@ func (r *Result) unknown(s *simulation, l *linker) {
 	say("files that the device makes itself, other file systems, what programs load by dlopen, and which programs are run, are not known here")
 }
 
+// unknownFS reports whether the rule depends on a type of file system that is not known.
+func (s *simulation) unknownFS(rule *policy.Rule) bool {
+	maybe := func(name string) bool { return rule.OnFileSystem(name) == policy.Maybe }
+	if s.FSName != "" || len(s.subjects) == 0 {
+		return maybe(s.FSName)
+	}
+	return slices.ContainsFunc(s.subjects, func(sub *subject) bool { return maybe(sub.node.FSName) })
+}
+
 // conditions names rules that depend on more than a tree shows.
 func (s *simulation) conditions() []string {
 	var list []string
@@ -100,7 +109,7 @@ func (s *simulation) conditions() []string {
 		if rule.FSUUID != nil {
 			on = append(on, "the UUID of a file system")
 		}
-		if rule.OnFileSystem(s.FSName) == policy.Maybe {
+		if s.unknownFS(rule) {
 			on = append(on, "the kind of file system, which --fs would tell")
 		}
 		if on != nil {

@@ -2,19 +2,19 @@
 // appraise, and which of them the kernel would refuse.
 //
 // Package policy decides which files a rule covers. The engine of pkg/signing digests the
-// files and decides whether a signature is valid. internal/tree walks and opens files. This
+// files and decides whether a signature is valid. A [Tree] walks and opens files. This
 // package knows what the kernel, the dynamic loader and modprobe do with a file, and what
 // that means for the device. Printing is left to the caller.
 package simulate
 
 import (
+	"cmp"
 	"context"
 	"io/fs"
 	"slices"
 
 	"github.com/imasign/imasign-build/internal/kernel"
 	"github.com/imasign/imasign-build/internal/policy"
-	"github.com/imasign/imasign-build/internal/tree"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
@@ -24,7 +24,9 @@ type Device struct {
 	Kernel  kernel.Profile
 	Trusted *ima.Keyring // what the .ima keyring will have
 	EVM     *ima.Keyring // what the .evm keyring will have; nil if EVM is not enabled
-	FSName  string       // of the file system that the tree will be on, as in /proc/filesystems; "" if it is not known
+	// FSName is the type of the file system that the tree will be on, as in /proc/filesystems.
+	// "" means that of each file (Node.FSName).
+	FSName string
 }
 
 // Result is what appraisal would say.
@@ -61,7 +63,7 @@ func (r *Result) Wrong() bool {
 
 // subject is one file or symbolic link, with everything found out about it.
 type subject struct {
-	node     tree.Node
+	node     Node
 	link     string // of a symbolic link
 	kind     kind
 	verdicts []verdict
@@ -81,7 +83,7 @@ type verdict struct {
 type simulation struct {
 	Device
 
-	tree     *tree.Tree
+	tree     Tree
 	rules    []*policy.Rule
 	subjects []*subject // by path
 	files    int        // regular ones among them
@@ -93,7 +95,7 @@ type simulation struct {
 // shared object, loaded if it is a module or firmware, and opened for reading. A file
 // that cannot be read is an error. The engine needs no key. It determines how many files
 // are read at a time.
-func (d Device) Run(ctx context.Context, engine *signing.Engine, t *tree.Tree, rules []*policy.Rule) (*Result, error) {
+func (d Device) Run(ctx context.Context, engine *signing.Engine, t Tree, rules []*policy.Rule) (*Result, error) {
 	s := &simulation{Device: d, tree: t, rules: rules}
 	if err := s.list(ctx); err != nil {
 		return nil, err
@@ -125,7 +127,7 @@ func (s *simulation) list(ctx context.Context) error {
 		case node.Mode&fs.ModeSymlink == 0:
 			continue
 		default:
-			if sub.link, err = s.tree.Readlink(node); err != nil {
+			if sub.link, err = node.Readlink(); err != nil {
 				return err
 			}
 		}
@@ -138,7 +140,7 @@ func (s *simulation) list(ctx context.Context) error {
 func (s *simulation) asked(sub *subject) []verdict {
 	var list []verdict
 	for _, a := range sub.kind.accesses(s.Kernel.Version) {
-		a.FOwner, a.FGroup, a.FSName = sub.node.UID, sub.node.GID, s.FSName
+		a.FOwner, a.FGroup, a.FSName = sub.node.UID, sub.node.GID, cmp.Or(s.FSName, sub.node.FSName)
 		certain := true
 	rules:
 		for _, r := range s.rules {

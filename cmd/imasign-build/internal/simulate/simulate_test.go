@@ -127,7 +127,7 @@ func TestSimulateTally(t *testing.T) {
 func TestSimulateNoticesAChange(t *testing.T) {
 	d := newDevice(t)
 	d.file("bin/tool", "#!/bin/sh\n", 0o755, "signed")
-	s := &simulation{Device: Device{Trusted: d.trusted}, tree: d.open()}
+	s := &simulation{Device: Device{Trusted: d.trusted}, tree: OfDirectory(d.open())}
 	if err := s.list(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +142,7 @@ func TestSimulateStops(t *testing.T) {
 	d.file("a", "x", 0o755, "signed")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := (Device{Trusted: d.trusted}).Run(ctx, engine(t), d.open(), nil); !errors.Is(err, context.Canceled) {
+	if _, err := (Device{Trusted: d.trusted}).Run(ctx, engine(t), OfDirectory(d.open()), nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -160,7 +160,7 @@ func TestOnlyWhatARuleIsAboutIsDigested(t *testing.T) {
 		t.Fatal(err)
 	}
 	rules, _ := policy.Target{}.Rules(parse(t, "appraise func=BPRM_CHECK"+imasig+"appraise func=FILE_CHECK mask=MAY_EXEC"+imasig))
-	result, err := Device{Trusted: d.trusted}.Run(t.Context(), e, d.open(), rules)
+	result, err := Device{Trusted: d.trusted}.Run(t.Context(), e, OfDirectory(d.open()), rules)
 	if err != nil || len(result.Refused) != 2 || result.Files != 3 {
 		t.Errorf("%+v, %v", result, err)
 	}
