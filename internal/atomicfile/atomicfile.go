@@ -129,6 +129,10 @@ func (f *File) ReadFrom(r io.Reader) (int64, error) {
 // ReadAt reads written content at an offset.
 func (f *File) ReadAt(p []byte, offset int64) (int, error) { return f.file.ReadAt(p, offset) }
 
+// Raw returns the open file under its temporary name, for changes that Write cannot make.
+// Commit and Abort close it.
+func (f *File) Raw() *os.File { return f.file }
+
 // Commit puts the file at its path. If it fails, the old file is still there, except for
 // [ErrUnsynced].
 func (f *File) Commit() error {

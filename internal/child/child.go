@@ -33,6 +33,9 @@ import (
 type Command struct {
 	Program string
 	Args    []string
+	// Dir is the working directory of the program, but not of Program and Log; "" means
+	// that of this process.
+	Dir string
 	// Environment is a list of "NAME=value". nil means that of this process.
 	Environment []string
 	// Log is the path of the file for the program's output. The file is created or
@@ -69,7 +72,7 @@ func Run(ctx context.Context, c Command) error {
 	}
 	defer log.Close() //nolint:errcheck // its output was read already
 	cmd := exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", supervise, "sh", program}, c.Args...)...)
-	cmd.Env, cmd.Stdout, cmd.Stderr = c.Environment, log, log
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = c.Dir, c.Environment, log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = patience

@@ -145,3 +145,11 @@ func TestLocked(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestDirectory(t *testing.T) {
+	dir := t.TempDir()
+	check(t, Run(t.Context(), Command{Program: "sh", Args: []string{"-c", "pwd"}, Dir: "/", Log: filepath.Join(dir, "log")}))
+	if text, err := os.ReadFile(filepath.Join(dir, "log")); err != nil || string(text) != "/\n" {
+		t.Errorf("it ran in %q, %v", text, err)
+	}
+}
