@@ -16,7 +16,7 @@ type arrow struct {
 }
 
 func containers() []string {
-	return []string{"pkg/rootfs", "pkg/rpmsign", "pkg/tarball", "repo", "oci"}
+	return []string{"pkg/rootfs", "pkg/rpmsign", "pkg/tarball", "repo", "oci", "image"}
 }
 
 func arrows() []arrow {

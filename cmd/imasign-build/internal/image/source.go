@@ -1,0 +1,144 @@
+package image
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"maps"
+	"strings"
+
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/image/filesystem"
+	"github.com/imasign/imasign-build/pkg/manifest"
+	"github.com/imasign/imasign-build/pkg/signing"
+)
+
+// Source lists the files of the file systems in an image.
+type Source struct {
+	image   *Image
+	root    filesystem.Reader
+	options filesystem.Options
+	numbers map[filesystem.Reader]int // to tell inodes of different file systems apart
+}
+
+var _ signing.Source = (*Source)(nil)
+
+// Source returns the files of the chosen volumes, one of which must be mounted on the
+// root. o.Mounts is ignored.
+func (i *Image) Source(mounts []Mount, o filesystem.Options) (*Source, error) {
+	s := &Source{image: i, options: o, numbers: map[filesystem.Reader]int{}}
+	s.options.Mounts = map[string]filesystem.Reader{}
+	for k, m := range mounts {
+		r, err := i.FileSystem(m.Volume)
+		if err != nil {
+			return nil, err
+		}
+		twice := s.options.Mounts[m.At] != nil
+		if m.At == "" {
+			twice, s.root = s.root != nil, r
+		} else {
+			s.options.Mounts[m.At] = r
+		}
+		if twice {
+			return nil, fmt.Errorf("%s: two partitions are mounted on /%s", i.name, m.At)
+		}
+		s.numbers[r] = k
+	}
+	if s.root == nil {
+		return nil, fmt.Errorf("%s: no partition is mounted on /", i.name)
+	}
+	return s, nil
+}
+
+// Root returns the file system that is mounted on the root.
+func (s *Source) Root() filesystem.Reader { return s.root }
+
+// Walk yields every name, as [filesystem.Walk] does.
+func (s *Source) Walk(ctx context.Context) iter.Seq2[filesystem.Node, error] {
+	return func(yield func(filesystem.Node, error) bool) {
+		for n, err := range filesystem.Walk(ctx, s.root, s.options) {
+			if err != nil {
+				err = fmt.Errorf("%s: %w", s.image.name, err)
+			}
+			if !yield(n, err) {
+				return
+			}
+		}
+		if err := s.image.Unchanged(); err != nil {
+			yield(filesystem.Node{}, err)
+		}
+	}
+}
+
+// Entries lists every name in the byte order of the paths. Entries that cannot be signed
+// have a Reason. The first error ends the list.
+func (s *Source) Entries(ctx context.Context) iter.Seq2[signing.Entry, error] {
+	return func(yield func(signing.Entry, error) bool) {
+		for n, err := range s.Walk(ctx) {
+			if err != nil {
+				yield(signing.Entry{}, err)
+				return
+			}
+			if !yield(s.entry(&n), nil) {
+				return
+			}
+		}
+	}
+}
+
+func (s *Source) entry(n *filesystem.Node) signing.Entry {
+	e := signing.Entry{Path: n.Path, Mode: n.Mode, UID: n.UID, GID: n.GID}
+	if !n.Mode.IsRegular() {
+		e.Reason = manifest.Kind(n.Mode)
+		return e
+	}
+	e.Size = n.Size
+	if n.Links > 1 {
+		e.Links, e.Group = n.Links, fmt.Sprintf("%d:%d", s.numbers[n.Reader], n.ID)
+	}
+	reader, id, size, name := n.Reader, n.ID, n.Size, s.name(n.Path)
+	e.Open = func(context.Context) (*signing.File, error) {
+		xattrs, err := reader.Xattrs(id)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		content, err := reader.Open(id)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		maps.DeleteFunc(xattrs, func(x string, _ []byte) bool { return !strings.HasPrefix(x, "security.") })
+		return &signing.File{ReadCloser: &stream{content, name, 0, size}, Xattrs: xattrs}, nil
+	}
+	return e
+}
+
+// name returns the name of a file in errors.
+func (s *Source) name(path string) string { return s.image.name + ": " + path }
+
+// stream reads a file from its beginning to its end.
+type stream struct {
+	filesystem.Content
+
+	name     string
+	at, size int64
+}
+
+// Read reads the next part of the content.
+func (s *stream) Read(b []byte) (int, error) {
+	if s.at >= s.size {
+		return 0, io.EOF
+	}
+	n, err := s.ReadAt(b[:min(int64(len(b)), s.size-s.at)], s.at)
+	s.at += int64(n)
+	switch {
+	case n > 0 && errors.Is(err, io.EOF):
+		err = nil
+	case errors.Is(err, io.EOF):
+		err = io.ErrUnexpectedEOF
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: %w", s.name, err)
+	}
+	return n, err
+}

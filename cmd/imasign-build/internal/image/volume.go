@@ -1,0 +1,158 @@
+package image
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/image/disk"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/image/filesystem"
+	"github.com/imasign/imasign-build/internal/quote"
+)
+
+// Volume is a part of an image that can have a file system: a partition, or the whole
+// image, which has the number 0.
+type Volume struct {
+	disk.Partition
+
+	Format Format // of the content
+}
+
+// String names the volume in messages.
+func (v *Volume) String() string {
+	switch {
+	case v.Number == 0:
+		return "the image"
+	case v.Name != "":
+		return fmt.Sprintf("partition %d (%s)", v.Number, quote.Name(v.Name))
+	}
+	return fmt.Sprintf("partition %d", v.Number)
+}
+
+// FileSystem opens the file system of a volume. The error wraps ErrUnreadable if there is
+// no reader for the format.
+func (i *Image) FileSystem(v *Volume) (filesystem.Reader, error) {
+	r, err := open(io.NewSectionReader(i.file, v.Start, v.Size), v)
+	if err == nil {
+		return r, nil
+	}
+	if v.Number != 0 {
+		err = fmt.Errorf("%s: %w", v, err)
+	}
+	return nil, fmt.Errorf("%s: %w", i.name, err)
+}
+
+// UnreadableError is about a format that is recognised and cannot be read. It wraps
+// ErrUnreadable.
+type UnreadableError struct{ Format Format }
+
+// Error names the format.
+func (e *UnreadableError) Error() string {
+	return fmt.Sprintf("%s cannot be read: %s", e.Format.Name, e.Format.Advice)
+}
+
+// Unwrap returns ErrUnreadable.
+func (e *UnreadableError) Unwrap() error { return ErrUnreadable }
+
+var (
+	// ErrSeveral means that several file systems can be read, and that none was chosen.
+	ErrSeveral = errors.New("several file systems")
+	// ErrNoPartition means that there is no such partition.
+	ErrNoPartition = errors.New("no such partition")
+)
+
+// Mount is a volume and where its files are on the device.
+type Mount struct {
+	Volume *Volume
+	At     string // relative to the root, slash-separated; "" for the root
+}
+
+// Choose finds the volumes that names say: each is a partition's number or label, and may
+// end in a colon and the directory that the partition is mounted on, relative to the root
+// of the device. Without names it returns the only volume that can be read.
+func (i *Image) Choose(names []string) ([]Mount, error) {
+	list, err := i.choose(names)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", i.name, err)
+	}
+	return list, nil
+}
+
+func (i *Image) choose(names []string) (list []Mount, err error) {
+	if len(names) == 0 {
+		v, err := i.only()
+		return []Mount{{Volume: v}}, err
+	}
+	for _, name := range names {
+		name, at, _ := cutMount(name)
+		v, err := i.find(name)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, Mount{v, at})
+	}
+	return list, nil
+}
+
+// cutMount cuts "2:/home" into "2" and "home".
+func cutMount(name string) (volume, at string, found bool) {
+	volume, at, found = strings.Cut(name, ":")
+	return volume, strings.Trim(at, "/"), found
+}
+
+// only returns the only volume that can be read.
+func (i *Image) only() (*Volume, error) {
+	var readable []*Volume
+	var names []string
+	for k := range i.volumes {
+		if v := &i.volumes[k]; v.Format.Readable {
+			readable = append(readable, v)
+			names = append(names, fmt.Sprintf("%s: %s", v, v.Format.Name))
+		}
+	}
+	switch {
+	case len(readable) == 1:
+		return readable[0], nil
+	case len(readable) > 1:
+		return nil, fmt.Errorf("%w: %s", ErrSeveral, strings.Join(names, ", "))
+	case len(i.volumes) == 1:
+		return &i.volumes[0], nil // FileSystem says what it is
+	}
+	return nil, ErrUnreadable
+}
+
+// find returns the volume with a number or label.
+func (i *Image) find(name string) (*Volume, error) {
+	var found []*Volume
+	number, err := strconv.Atoi(name)
+	for k := range i.volumes {
+		v := &i.volumes[k]
+		if err == nil && v.Number == number && v.Number > 0 {
+			return v, nil
+		}
+		if name != "" && (v.Name == name || i.label(v) == name) {
+			found = append(found, v)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return nil, fmt.Errorf("%w: %s", ErrNoPartition, quote.Name(name))
+	case 1:
+		return found[0], nil
+	}
+	return nil, fmt.Errorf("%w have the label %s", ErrSeveral, quote.Name(name))
+}
+
+// label returns the label of a volume's file system, or "".
+func (i *Image) label(v *Volume) string {
+	if !v.Format.Readable {
+		return ""
+	}
+	r, err := i.FileSystem(v)
+	if err != nil {
+		return ""
+	}
+	return r.Facts().Label
+}
