@@ -42,6 +42,9 @@ func text(name string, size int) []byte {
 // contents makes files of sizes and contents that readers decode in different ways.
 func (m *maker) contents() {
 	for _, block := range []int{512, 1024, 4096, 16 << 10, 64 << 10, 128 << 10, 1 << 20} {
+		if block > m.pick(64<<10, 1<<20, 1<<20) {
+			continue
+		}
 		for _, size := range []int{block - 1, block, block + 1} {
 			m.file(fmt.Sprintf("sizes/text%d", size), 0o644, text("sizes", size))
 			if block < 128<<10 {
@@ -52,12 +55,12 @@ func (m *maker) contents() {
 	for _, size := range []int{0, 1, 2, 59, 60, 61, 100, 160, 161, 3000} {
 		m.file(fmt.Sprintf("sizes/%d", size), 0o644, random("small", size))
 	}
-	m.file("large/text", 0o644, text("large", pick(3<<20, 40<<20)+77))
-	m.file("large/random", 0o644, random("large", pick(2<<20, 25<<20)+77))
-	m.file("large/zeros", 0o644, make([]byte, pick(1<<20, 8<<20)))
-	m.file("large/same", 0o644, bytes.Repeat(random("same", 4096), pick(200, 1000)))
-	m.file("large/mixed", 0o644, mixed(pick(1<<20, 8<<20)))
-	m.file("large/shifted", 0o644, append([]byte("shift"), mixed(pick(1<<20, 8<<20))...)) // for deduplication
+	m.file("large/text", 0o644, text("large", m.pick(300<<10, 3<<20, 40<<20)+77))
+	m.file("large/random", 0o644, random("large", m.pick(150<<10, 2<<20, 25<<20)+77))
+	m.file("large/zeros", 0o644, make([]byte, m.pick(200<<10, 1<<20, 8<<20)))
+	m.file("large/same", 0o644, bytes.Repeat(random("same", 4096), m.pick(50, 200, 1000)))
+	m.file("large/mixed", 0o644, mixed(m.pick(200<<10, 1<<20, 8<<20)))
+	m.file("large/shifted", 0o644, append([]byte("shift"), mixed(m.pick(200<<10, 1<<20, 8<<20))...)) // for deduplication
 	m.executable()
 }
 
@@ -77,7 +80,7 @@ func (m *maker) executable() {
 	self, err := os.Open("/proc/self/exe")
 	m.must("/proc/self/exe", err)
 	defer self.Close() //nolint:errcheck // it was only read
-	code, err := io.ReadAll(io.LimitReader(self, int64(pick(2<<20, 16<<20))))
+	code, err := io.ReadAll(io.LimitReader(self, int64(m.pick(200<<10, 2<<20, 16<<20))))
 	m.must("/proc/self/exe", err)
 	m.file("large/program", 0o755, code)
 }
@@ -87,7 +90,7 @@ func (m *maker) holes() {
 	if !m.with(Holes) {
 		return
 	}
-	gap := int64(pick(20, 900)) << 20
+	gap := int64(m.pick(2, 20, 900)) << 20
 	m.sparse("holes/middle", gap+8192, 0, gap+4096)
 	m.sparse("holes/first", gap/4+4000, gap/4)
 	m.sparse("holes/short", 3*4096, 8192)
@@ -99,7 +102,7 @@ func (m *maker) holes() {
 	}
 	// More than 4 * 340 extents need two levels below the inode, in blocks of 4 KiB.
 	var at []int64
-	for i := range int64(pick(1400, 3000)) {
+	for i := range int64(m.pick(100, 1400, 3000)) {
 		at = append(at, i*8192)
 	}
 	m.sparse("holes/extents", int64(len(at))*8192-4096, at...)

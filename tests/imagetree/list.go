@@ -116,26 +116,30 @@ func (l *lister) content(path string, mode uint32) (int64, string) {
 			l.Fatal(err)
 		}
 		defer f.Close() //nolint:errcheck // it was only read
-		return Sum(l.TB, f)
+		return l.sum(f)
 	case unix.S_IFLNK:
 		target, err := os.Readlink(path)
 		if err != nil {
 			l.Fatal(err)
 		}
-		return Sum(l.TB, strings.NewReader(target))
+		return l.sum(strings.NewReader(target))
 	}
 	return 0, ""
 }
 
+func (l *lister) sum(content io.Reader) (int64, string) {
+	size, sum, err := Sum(content)
+	if err != nil {
+		l.Fatal(err)
+	}
+	return size, sum
+}
+
 // Sum returns the size and the digest of a content.
-func Sum(t testing.TB, content io.Reader) (int64, string) {
-	t.Helper()
+func Sum(content io.Reader) (int64, string, error) {
 	h := sha256.New()
 	n, err := io.Copy(h, content)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n, fmt.Sprintf("%x", h.Sum(nil))
+	return n, fmt.Sprintf("%x", h.Sum(nil)), err
 }
 
 func (l *lister) xattrs(path string) map[string]string {

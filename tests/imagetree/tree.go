@@ -46,15 +46,40 @@ func Full() bool { return os.Getenv("IMASIGN_NIGHTLY") == "1" }
 type maker struct {
 	testing.TB
 	dir     string
+	size    size
 	without []Feature
 }
+
+// size of a tree.
+type size int
+
+const (
+	tiny size = iota
+	small
+	large
+)
 
 // New makes the tree, which needs root, in a temporary directory of the test. All calls
 // make the same files, but for executables.
 func New(t testing.TB, without ...Feature) string {
 	t.Helper()
+	size := small
+	if Full() {
+		size = large
+	}
+	return fill(t, size, without)
+}
+
+// Tiny makes a tree with files of the same kinds, of which there are some 250 in 2 MB.
+func Tiny(t testing.TB, without ...Feature) string {
+	t.Helper()
+	return fill(t, tiny, without)
+}
+
+func fill(t testing.TB, size size, without []Feature) string {
+	t.Helper()
 	harness.Root(t)
-	m := maker{t, t.TempDir(), without}
+	m := maker{t, t.TempDir(), size, without}
 	defer unix.Umask(unix.Umask(0))
 	m.permissions()
 	m.contents()
@@ -74,13 +99,8 @@ func (m *maker) with(f Feature) bool {
 	return !slices.Contains(m.without, f) && (f != TailHoles || m.with(Holes))
 }
 
-// pick returns one of two numbers, for the small and for the large tree.
-func pick(small, large int) int {
-	if Full() {
-		return large
-	}
-	return small
-}
+// pick returns the number for the size of the tree.
+func (m *maker) pick(numbers ...int) int { return numbers[m.size] }
 
 func (m *maker) must(path string, err error) {
 	m.Helper()
@@ -156,7 +176,7 @@ func (m *maker) names() {
 
 // manyNames makes a large directory.
 func (m *maker) manyNames() {
-	for i := range pick(400, 3000) {
+	for i := range m.pick(100, 400, 3000) {
 		m.file(fmt.Sprintf("many/a-name-that-is-not-too-short-%05d", i*7919%100_003), 0o644, fmt.Appendf(nil, "%d\n", i%50))
 	}
 	m.mkdir("empty-directory", 0o755)
@@ -208,7 +228,7 @@ func (m *maker) links() {
 	for _, name := range []string{"links/a/second", "links/third", "zz-fourth"} {
 		m.must(name, unix.Link(m.path("links/b/first"), m.path(name)))
 	}
-	for i := range pick(20, 300) {
+	for i := range m.pick(5, 20, 300) {
 		name := fmt.Sprintf("links/many/%d", i)
 		m.must(name, unix.Link(m.path("names/n"), m.path(name)))
 	}
@@ -223,7 +243,7 @@ func (m *maker) links() {
 
 // filler makes files as a device has them, until there are enough.
 func (m *maker) filler() {
-	for i := range pick(100, 2000) {
+	for i := range m.pick(10, 100, 2000) {
 		name := fmt.Sprintf("usr/lib/package%d/file%d", i/23, i)
 		m.file(name, 0o644, text(name, i*i*37%20_000))
 		m.set(name, "security.ima", signature(name, 256))

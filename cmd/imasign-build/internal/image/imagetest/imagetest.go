@@ -13,12 +13,15 @@ package imagetest
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -62,45 +65,64 @@ func Open[R filesystem.Reader](t testing.TB, open func(io.ReaderAt, int64) (R, e
 // List lists a file system as [imagetree.List] lists a tree.
 func List(t testing.TB, r filesystem.Reader) []imagetree.File {
 	t.Helper()
+	files, err := list(t.Context(), r, 0)
+	if err != nil {
+		t.Fatalf("walk: %v", err)
+	}
+	return files
+}
+
+// list reads everything in a file system. It allows as much content as
+// [filesystem.Options] say.
+func list(ctx context.Context, r filesystem.Reader, maxContent int64) ([]imagetree.File, error) {
 	var files []imagetree.File
 	met := map[filesystem.ID]imagetree.File{}
-	for n, err := range filesystem.Walk(t.Context(), r, filesystem.Options{}) {
+	for n, err := range filesystem.Walk(ctx, r, filesystem.Options{MaxContent: maxContent}) {
 		if err != nil {
-			t.Fatalf("walk: %v", err)
+			return nil, err
 		}
 		f, again := met[n.ID]
 		if !again {
-			f = file(t, n)
+			if f, err = file(n); err != nil {
+				return nil, fmt.Errorf("%q: %w", n.Path, err)
+			}
 			met[n.ID] = f
 		}
 		f.Path = n.Path
 		files = append(files, f)
 	}
 	imagetree.Sort(files)
-	return files
+	return files, nil
 }
 
-func file(t testing.TB, n filesystem.Node) imagetree.File {
-	t.Helper()
-	f := imagetree.File{Mode: kind(n.Mode) | stmode.Permissions(n.Mode), UID: n.UID, GID: n.GID, Major: n.Major, Minor: n.Minor, Xattrs: map[string]string{}}
+func file(n filesystem.Node) (f imagetree.File, err error) {
+	f = imagetree.File{Mode: kind(n.Mode) | stmode.Permissions(n.Mode), UID: n.UID, GID: n.GID, Major: n.Major, Minor: n.Minor, Xattrs: map[string]string{}}
 	xattrs, err := n.Reader.Xattrs(n.ID)
 	if err != nil {
-		t.Fatalf("%q: xattrs: %v", n.Path, err)
+		return f, fmt.Errorf("xattrs: %w", err)
 	}
 	for name, value := range xattrs {
 		f.Xattrs[name] = string(value)
 	}
 	if n.Mode.IsDir() {
-		return f
+		return f, nil
 	}
 	f.Links, f.First = n.Links, fmt.Sprint(n.ID)
-	if n.Mode.IsRegular() || n.Mode&fs.ModeSymlink != 0 {
-		f.Size, f.Sum = content(t, n)
-		if f.Size != n.Size {
-			t.Errorf("%q: size %d, content %d", n.Path, n.Size, f.Size)
+	switch {
+	case n.Mode&fs.ModeSymlink != 0:
+		var target string
+		if target, err = n.Reader.Readlink(n.ID); err == nil {
+			f.Size, f.Sum, err = imagetree.Sum(strings.NewReader(target))
 		}
+	case n.Mode.IsRegular():
+		f.Size, f.Sum, err = content(n)
+	default:
+		return f, nil
 	}
-	return f
+	if err == nil && f.Size != n.Size {
+		err = fmt.Errorf("the inode states %d bytes, and %d are there", n.Size, f.Size)
+	}
+	return f, err
 }
 
 func kind(m fs.FileMode) uint32 {
@@ -126,31 +148,22 @@ func kind(m fs.FileMode) uint32 {
 // odd is the size of the pieces in which content is read: not a multiple of any block.
 const odd = 1_000_003
 
-func content(t testing.TB, n filesystem.Node) (int64, string) {
-	t.Helper()
-	if n.Mode&fs.ModeSymlink != 0 {
-		target, err := n.Reader.Readlink(n.ID)
-		if err != nil {
-			t.Fatalf("%q: readlink: %v", n.Path, err)
-		}
-		return imagetree.Sum(t, bytes.NewReader([]byte(target)))
-	}
+// content reads a regular file forward.
+func content(n filesystem.Node) (int64, string, error) {
 	c, err := n.Reader.Open(n.ID)
 	if err != nil {
-		t.Fatalf("%q: open: %v", n.Path, err)
+		return 0, "", fmt.Errorf("open: %w", err)
 	}
 	defer c.Close() //nolint:errcheck // it was only read
-	return imagetree.Sum(t, &forward{c: c, path: n.Path, piece: make([]byte, odd)})
+	return imagetree.Sum(&forward{c: c, limit: n.Size + 1, piece: make([]byte, min(odd, n.Size+1))})
 }
 
 // forward reads content in pieces.
 type forward struct {
-	c     io.ReaderAt
-	path  string
-	at    int64
-	piece []byte
-	left  []byte
-	err   error
+	c           io.ReaderAt
+	at, limit   int64
+	piece, left []byte
+	err         error
 }
 
 func (f *forward) Read(p []byte) (int, error) {
@@ -158,12 +171,12 @@ func (f *forward) Read(p []byte) (int, error) {
 		var n int
 		n, f.err = f.c.ReadAt(f.piece, f.at)
 		f.left, f.at = f.piece[:n], f.at+int64(n)
+		if f.at > f.limit && f.err == nil {
+			f.err = errors.New("more content than the inode states")
+		}
 	}
 	if len(f.left) == 0 {
-		if f.err != io.EOF { //nolint:errorlint // ReaderAt returns it as it is
-			return 0, fmt.Errorf("%q at %d: %w", f.path, f.at, f.err)
-		}
-		return 0, io.EOF
+		return 0, f.err
 	}
 	n := copy(p, f.left)
 	f.left = f.left[n:]
