@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 
 	"github.com/imasign/imasign-build/internal/compress"
 	"github.com/imasign/imasign-build/internal/input"
@@ -25,6 +26,8 @@ func (i *Image) load(ctx context.Context, path string, stdin io.Reader, limit in
 	switch {
 	case err != nil:
 		return unnamed(err)
+	case info.IsDir():
+		return syscall.EISDIR
 	case info.Mode().Type() == fs.ModeDevice: // a block device
 		return i.inPlace(path)
 	}
