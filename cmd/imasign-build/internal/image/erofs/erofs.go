@@ -77,10 +77,10 @@ func (f *FileSystem) readAt(p []byte, at int64) error {
 	return nil
 }
 
-// noEOF names the end of an image that is shorter than its size promised.
+// noEOF is the error of something that is shorter than it was said to be.
 func noEOF(err error) error {
 	if errors.Is(err, io.EOF) {
-		return io.ErrUnexpectedEOF
+		return filesystem.Corrupt("%w", io.ErrUnexpectedEOF)
 	}
 	return err
 }
