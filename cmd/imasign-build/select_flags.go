@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/selection"
+	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
@@ -57,9 +58,6 @@ func (f *selectFlags) given() bool {
 	return len(f.include)+len(f.exclude)+len(f.hashed) > 0 || f.files == string(selection.Executable)
 }
 
-// errManifestSelects means that two sources say which files are signed.
-var errManifestSelects = usagef("the manifest says which files are signed: with --manifest, leave out --include, --exclude, --hashed and --require")
-
 // compile compiles the rules of a run.
 func (f *selectFlags) compile(observe signing.Observer) (err error) {
 	f.rules, err = selection.Compile(selection.Options{
@@ -74,6 +72,11 @@ func (f *selectFlags) compile(observe signing.Observer) (err error) {
 
 // wrap returns the source with its selection.
 func (f *selectFlags) wrap(src signing.Source) signing.Source { return selection.New(src, f.rules) }
+
+// beside is wrap for entries that a manifest does not list.
+func (f *selectFlags) beside(src signing.Source, index *manifest.Index) signing.Source {
+	return selection.Beside(src, f.rules, func(path string) bool { return index.Count(path) > 0 })
+}
 
 // warn warns of patterns that matched nothing in the run. where names what the run worked
 // on: "the tree", "any package".

@@ -140,9 +140,6 @@ type verifier struct {
 
 // newVerifier opens what the flags name. The caller closes the verifier.
 func newVerifier(ctx context.Context, a *app, f *verifyFlags) (*verifier, error) {
-	if f.manifest != "" && f.choice.given() {
-		return nil, errManifestSelects
-	}
 	v := verifier{app: a, flags: f}
 	var err error
 	if v.trust.Ring, err = f.trust.ring(ctx, a); err != nil {
@@ -154,6 +151,7 @@ func newVerifier(ctx context.Context, a *app, f *verifyFlags) (*verifier, error)
 	if v.trust.Index, v.closeIndex, err = openIndex(ctx, f.manifest); err != nil {
 		return nil, err
 	}
+	v.trust.Beside = f.choice.given()
 	v.progress = a.newProgress()
 	v.progress.entries("verified", !f.choice.given())
 	v.Engine, err = f.engine.engine(nil, nil, v.progress.observer, f.evm.stages()...)
@@ -177,7 +175,12 @@ func (v *verifier) container(ctx context.Context, src signing.Source, take func(
 	if err := v.flags.evm.learn(ctx, v.app, src); err != nil {
 		return err
 	}
-	return v.Verify(ctx, v.flags.choice.wrap(src), v.trust, take)
+	if v.trust.Index != nil {
+		src = v.flags.choice.beside(src, v.trust.Index)
+	} else {
+		src = v.flags.choice.wrap(src)
+	}
+	return v.Verify(ctx, src, v.trust, take)
 }
 
 // verify verifies src, collects every verdict in the report, and prints it.

@@ -60,6 +60,12 @@ type Trust struct {
 	EVM *ima.Keyring
 	// Index, unless nil, is a manifest that the container must match.
 	Index *manifest.Index
+	// Beside judges entries whose path the manifest does not list as if there were no
+	// manifest. Without it they are Bad.
+	Beside bool
+	// MayLack, unless nil, reports whether the container may lack a path that the manifest
+	// lists.
+	MayLack func(path string) bool
 }
 
 // ring returns the keys that are trusted for an xattr.
@@ -79,7 +85,7 @@ func (t *Trust) ring(xattr string) *ima.Keyring {
 // against these, and a value over another hash algorithm is Bad ([ErrOtherHash]).
 //
 // If there is a manifest (Trust.Index), the container must have exactly the manifest's
-// entries, and each must match its line. Entries that the manifest leaves unsigned may be
+// entries, except as Trust.Beside and Trust.MayLack allow, and each must match its line. Entries that the manifest leaves unsigned may be
 // unsigned. If a path repeats (tar), the n-th entry of the path is compared with the n-th
 // line of that path. For entries with a Reason only kind, mode and owner are compared.
 func (e *Engine) Verify(ctx context.Context, src Source, t Trust, take func(Verdict) error) error {
@@ -271,6 +277,9 @@ func (v *verifier) verdict(at *visit[found]) (Verdict, error) {
 		}
 	}
 	line, listed := &at.result.line, at.result.listed
+	if v.Beside && v.Index.Count(at.Path) == 0 {
+		return out, nil
+	}
 	if listed && at.Reason == "" {
 		if out.compare(line); out.Outcome == Ignored {
 			out.Reason = line.Unsigned

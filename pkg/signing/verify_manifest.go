@@ -64,7 +64,7 @@ func differs(e *Entry, line *manifest.Line, listed bool) error {
 // container has it.
 func (v *verifier) missing(take func(Verdict) error) error {
 	for _, path := range v.Index.Paths() {
-		if v.seen[path] >= v.Index.Count(path) {
+		if v.seen[path] >= v.Index.Count(path) || v.MayLack != nil && v.MayLack(path) {
 			continue
 		}
 		err := take(Verdict{Entry: Entry{Path: path}, Judged: Judged{Outcome: Bad, Err: fmt.Errorf("%w: it is missing", ErrMismatch)}})

@@ -201,3 +201,36 @@ func TestVerifyRepeatedPaths(t *testing.T) {
 		}
 	}
 }
+
+// TestVerifyBesideAManifest checks entries that a manifest does not list, and paths that
+// may be missing.
+func TestVerifyBesideAManifest(t *testing.T) {
+	k := newKey(t)
+	e := engine(t, signing.Options{})
+	value := func(content string) []byte { return k.value(t, ima.SHA256, content) }
+	a, b := file("a", "a", value("a")), file("b", "b", value("b"))
+	x := indexOf(t, plan(t, k.engine(t, signing.Options{}), a, b), "tree")
+	excluded := file("o", "o")
+	excluded.Reason = "excluded"
+	list := []signing.Entry{a, a, file("n", "n", value("n")), excluded, file("u", "u")}
+	for _, c := range []struct {
+		beside  bool
+		missing string
+		want    string
+	}{
+		{false, "", "a ok, a bad, n bad, o bad, u bad, b bad"},
+		{true, "", "a ok, a bad, n ok, o ignored, u unsigned, b bad"}, // a second entry of a listed path stays wrong
+		{true, "b", "a ok, a bad, n ok, o ignored, u unsigned"},
+		{false, "a", "a ok, a bad, n bad, o bad, u bad, b bad"},
+	} {
+		var all []signing.Verdict
+		trust := signing.Trust{Ring: ring(k), Index: x, Beside: c.beside, MayLack: func(path string) bool { return path == c.missing }}
+		check(t, e.Verify(t.Context(), source(list...), trust, func(v signing.Verdict) error {
+			all = append(all, v)
+			return nil
+		}))
+		if got := strings.Join(outcomes(all), ", "); got != c.want {
+			t.Errorf("beside %t, without %q: got %s, want %s", c.beside, c.missing, got, c.want)
+		}
+	}
+}

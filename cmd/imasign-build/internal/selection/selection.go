@@ -152,18 +152,29 @@ func New(src signing.Source, r *Rules) signing.Source {
 	if r == nil || !r.executable && len(r.include)+len(r.exclude)+len(r.hashed) == 0 {
 		return src
 	}
-	return &selected{src, r}
+	return &selected{src: src, rules: r}
+}
+
+// Beside is New, but the rules are only for entries whose path listed does not report, such
+// as those that a manifest does not list.
+func Beside(src signing.Source, r *Rules, listed func(path string) bool) signing.Source {
+	s := New(src, r)
+	if selected, is := s.(*selected); is {
+		selected.listed = listed
+	}
+	return s
 }
 
 type selected struct {
-	src   signing.Source
-	rules *Rules
+	src    signing.Source
+	rules  *Rules
+	listed func(path string) bool // nil for New
 }
 
 // Entries lists the entries of the source.
 func (s *selected) Entries(ctx context.Context) iter.Seq2[signing.Entry, error] {
 	return func(yield func(signing.Entry, error) bool) {
-		l := listing{Rules: s.rules, trail: newTrail(s.rules.lists()...), hashOnly: map[string]bool{}}
+		l := listing{Rules: s.rules, beside: s.listed, trail: newTrail(s.rules.lists()...), hashOnly: map[string]bool{}}
 		for e, err := range s.src.Entries(ctx) {
 			if err == nil {
 				err = l.judge(ctx, &e)
@@ -185,6 +196,7 @@ func (s *selected) Entries(ctx context.Context) iter.Seq2[signing.Entry, error] 
 // listing is one pass over a container.
 type listing struct {
 	*Rules
+	beside   func(path string) bool // reports what the rules are not for; nil for nothing
 	trail    *trail
 	hashOnly map[string]bool // by group, whether its first name is HashOnly
 }
@@ -195,7 +207,7 @@ func (l *listing) judge(ctx context.Context, e *signing.Entry) error {
 	included := len(l.include) == 0 || l.include.decide(l.trail) != nil
 	excluded, hashed := l.exclude.decide(l.trail), l.hashed.decide(l.trail)
 	switch {
-	case e.Reason != "": // from the container
+	case e.Reason != "", l.beside != nil && l.beside(e.Path): // from the container, or not for the rules
 		return nil
 	case !included:
 		e.Reason = "not included"

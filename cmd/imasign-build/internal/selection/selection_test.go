@@ -135,6 +135,38 @@ func TestIncludeExcludeHashed(t *testing.T) {
 	}
 }
 
+// What a manifest lists is not selected a second time, but patterns that match it have matched.
+func TestBeside(t *testing.T) {
+	entries := fixed{{Path: "bin/listed"}, {Path: "bin/new"}, {Path: "etc/listed"}, {Path: "etc/new"}}
+	rules := compile(t, selection.Options{Exclude: []string{"/etc"}, Hashed: []string{"listed"}})
+	var got []string
+	listed := func(path string) bool { return strings.HasSuffix(path, "listed") }
+	for e, err := range selection.Beside(entries, rules, listed).Entries(t.Context()) {
+		ok(t, err)
+		got = append(got, fmt.Sprint(e.Path, e.Reason, e.HashOnly))
+	}
+	want := []string{"bin/listedfalse", "bin/newfalse", "etc/listedfalse", "etc/newexcluded by /etcfalse"}
+	if fmt.Sprint(got) != fmt.Sprint(want) || len(rules.Unmatched()) > 0 {
+		t.Errorf("got %q, unmatched %v", got, rules.Unmatched())
+	}
+	if src := selection.Beside(entries, nil, listed); fmt.Sprint(src) != fmt.Sprint(entries) {
+		t.Error("a source is wrapped without rules")
+	}
+}
+
+// fixed is a list of entries.
+type fixed []signing.Entry
+
+func (f fixed) Entries(context.Context) iter.Seq2[signing.Entry, error] {
+	return func(yield func(signing.Entry, error) bool) {
+		for _, e := range f {
+			if !yield(e, nil) {
+				return
+			}
+		}
+	}
+}
+
 // A pattern is unmatched only if it matched nothing in any container of the run, and all
 // listings were complete.
 func TestUnmatched(t *testing.T) {
