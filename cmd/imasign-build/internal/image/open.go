@@ -4,12 +4,16 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/image/erofs"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/image/filesystem"
 )
 
 // open opens the file system of a volume.
-func open(_ io.ReaderAt, v *Volume) (filesystem.Reader, error) {
-	if v.Format.Name == "" {
+func open(r io.ReaderAt, v *Volume) (filesystem.Reader, error) {
+	switch v.Format.Name {
+	case "erofs":
+		return erofs.Open(r, v.Size)
+	case "":
 		return nil, fmt.Errorf("%w: its format is not known", ErrUnreadable)
 	}
 	return nil, &UnreadableError{v.Format}
