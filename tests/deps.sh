@@ -8,18 +8,22 @@ packages="
 	bc
 	bison
 	bsdutils
+	btrfs-progs
 	busybox-static
 	bzip2
 	ca-certificates
 	cpio
 	createrepo-c
+	cryptsetup-bin
 	dash
 	debootstrap
 	dnf
+	dosfstools
 	dracut-core
 	dropbear-bin
 	e2fsprogs
 	erofs-utils
+	f2fs-tools
 	fakeroot
 	fdisk
 	fish
@@ -44,6 +48,7 @@ packages="
 	lz4
 	make
 	mount
+	mtd-utils
 	opensc
 	opensc-pkcs11
 	openssh-client
@@ -74,8 +79,8 @@ packages="
 "
 # Packages that BitBake uses in place of native recipes (make bitbake).
 bitbake="
-	btrfs-progs chrpath cpio diffstat dosfstools f2fs-tools fdisk file g++ gawk gdisk git libpseudo locales
-	lz4 make mtd-utils mtools patch perl rpcsvc-proto rpm2cpio wget xz-utils zstd
+	chrpath cpio diffstat file g++ gawk git libpseudo locales
+	lz4 make mtools patch perl rpcsvc-proto rpm2cpio wget xz-utils zstd
 "
 [ "${1:-}" != bitbake ] || packages="$packages $bitbake"
 missing=""

@@ -108,22 +108,13 @@ func (i *Image) Unchanged() error {
 
 // survey reads the partition table and recognises the file systems.
 func (i *Image) survey(sector int64) error {
-	whole := Volume{Partition: disk.Partition{Size: i.size}}
-	var err error
-	if whole.Format, err = Recognise(i.file, i.size); err != nil {
+	whole, table, err := recogniseImage(i.file, i.size, sector)
+	if err != nil {
 		return err
 	}
-	if whole.Format.Name != "" {
-		i.volumes = []Volume{whole}
+	if i.table = table; table == nil {
+		i.volumes = []Volume{{Partition: disk.Partition{Size: i.size}, Format: whole}}
 		return nil
-	}
-	i.table, err = disk.Read(i.file, i.size, sector)
-	switch {
-	case errors.Is(err, disk.ErrNoTable):
-		i.volumes = []Volume{whole}
-		return nil
-	case err != nil:
-		return err
 	}
 	for _, p := range i.table.Partitions {
 		if p.Extended {

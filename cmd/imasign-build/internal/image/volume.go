@@ -50,7 +50,7 @@ type UnreadableError struct{ Format Format }
 
 // Error names the format.
 func (e *UnreadableError) Error() string {
-	return fmt.Sprintf("%s cannot be read: %s", e.Format.Name, e.Format.Advice)
+	return fmt.Sprintf("%s cannot be read: %s", e.Format.What, e.Format.Advice)
 }
 
 // Unwrap returns ErrUnreadable.
