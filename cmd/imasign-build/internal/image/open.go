@@ -6,11 +6,14 @@ import (
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/image/erofs"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/image/filesystem"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/image/squashfs"
 )
 
 // open opens the file system of a volume.
 func open(r io.ReaderAt, v *Volume) (filesystem.Reader, error) {
 	switch v.Format.Name {
+	case "squashfs":
+		return squashfs.Open(r, v.Size)
 	case "erofs":
 		return erofs.Open(r, v.Size)
 	case "":
