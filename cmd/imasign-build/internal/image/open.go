@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/image/erofs"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/image/ext4"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/image/filesystem"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/image/squashfs"
 )
@@ -12,6 +13,8 @@ import (
 // open opens the file system of a volume.
 func open(r io.ReaderAt, v *Volume) (filesystem.Reader, error) {
 	switch v.Format.Name {
+	case "ext2", "ext3", "ext4":
+		return ext4.Open(r, v.Size)
 	case "squashfs":
 		return squashfs.Open(r, v.Size)
 	case "erofs":

@@ -46,9 +46,9 @@ func opened(t *testing.T, path string) (*os.File, int64) {
 }
 
 const (
-	ext4    = "mke2fs -q -t ext4 -d tree out 4M\n"
-	mebi    = "truncate -s 16M out\n"
-	signCMS = `openssl req -x509 -newkey rsa:2048 -nodes -keyout k -out c -subj /CN=t 2>/dev/null
+	makeExt4 = "mke2fs -q -t ext4 -d tree out 4M\n"
+	mebi     = "truncate -s 16M out\n"
+	signCMS  = `openssl req -x509 -newkey rsa:2048 -nodes -keyout k -out c -subj /CN=t 2>/dev/null
 cms() { openssl cms -sign -in "$1" -signer c -inkey k -outform DER -out sig $2 -binary
 cat sig >>out; python3 -c "import os, sys; sys.stdout.buffer.write(os.path.getsize(\"sig\").to_bytes(8, \"big\"))" >>out; }
 `
@@ -60,7 +60,7 @@ func TestMade(t *testing.T) {
 	for _, test := range []struct{ name, want, sealed, blkid, script string }{
 		{"ext2", "ext2", "", "ext2", "mke2fs -q -t ext2 -d tree out 4M"},
 		{"ext3", "ext3", "", "ext3", "mke2fs -q -t ext3 -d tree out 4M"},
-		{"ext4", "ext4", "", "ext4", ext4},
+		{"ext4", "ext4", "", "ext4", makeExt4},
 		{"journal", "jbd", "", "jbd", "mke2fs -q -O journal_dev out 4M"},
 		{"squashfs", "squashfs", "", "squashfs", "mksquashfs tree out -quiet -no-progress"},
 		{"erofs", "erofs", "", "erofs", "mkfs.erofs out tree"},
@@ -76,11 +76,11 @@ func TestMade(t *testing.T) {
 		{"LUKS1", "LUKS", "", "crypto_LUKS", mebi + "printf k | cryptsetup -q luksFormat --type luks1 --pbkdf-force-iterations 1000 out -"},
 		{"LUKS2", "LUKS", "", "crypto_LUKS", mebi + "printf k | cryptsetup -q luksFormat --type luks2 --pbkdf pbkdf2 --pbkdf-force-iterations 1000 out -"},
 		{"dm-verity", "dm-verity", "", "DM_verity_hash", "truncate -s 1M data; veritysetup format data out"},
-		{"dm-verity behind ext4", "ext4", "a dm-verity hash tree", "ext4", ext4 + "veritysetup format --hash-offset=4194304 out out"},
+		{"dm-verity behind ext4", "ext4", "a dm-verity hash tree", "ext4", makeExt4 + "veritysetup format --hash-offset=4194304 out out"},
 		{"dm-verity behind squashfs", "squashfs", "a dm-verity hash tree", "squashfs", "mksquashfs tree out -quiet -no-progress; veritysetup format --data-blocks=$(($(stat -c %s out) / 4096)) --hash-offset=$(stat -c %s out) out out"},
 		{"dm-verity behind erofs", "erofs", "a dm-verity hash tree", "erofs", "mkfs.erofs out tree; s=$(stat -c %s out); veritysetup format --data-blocks=$((s / 4096)) --hash-offset=$s out out"},
-		{"dm-verity without a superblock", "ext4", "data of an unknown format", "ext4", ext4 + "veritysetup format --no-superblock --hash-offset=4194304 out out"},
-		{"ext4, larger partition", "ext4", "", "ext4", ext4 + "truncate -s 8M out"},
+		{"dm-verity without a superblock", "ext4", "data of an unknown format", "ext4", makeExt4 + "veritysetup format --no-superblock --hash-offset=4194304 out out"},
+		{"ext4, larger partition", "ext4", "", "ext4", makeExt4 + "truncate -s 8M out"},
 		{"RAUC, plain", "RAUC bundle", "", "squashfs", "mksquashfs tree out -quiet -no-progress\n" + signCMS + "cms out"},
 		{"RAUC, verity", "RAUC bundle", "", "squashfs", "mksquashfs tree out -quiet -no-progress; echo manifest >m\n" + signCMS + "cms m -nodetach"},
 		{"RAUC, crypt", "RAUC bundle", "", "", "head -c 8192 /dev/urandom >out; echo manifest >m\n" + signCMS + "cms m -nodetach"},
@@ -167,7 +167,7 @@ func TestHeaders(t *testing.T) {
 		{"squashfs", parts{size, map[int64]string{0: "sqsh"}}},
 		{"", parts{size, map[int64]string{-8: "\x00\x00\x00\x00\x00\x00\x01\x00"}}},                        // no CMS
 		{"", parts{200, map[int64]string{-8: "\x00\x00\x00\x00\x00\x00\x00\xff"}}},                         // longer than the content
-		{"", parts{size, map[int64]string{1080: "\x53\xef"}}},                                              // no ext4
+		{"", parts{size, map[int64]string{1080: "\x53\xef"}}},                                              // no makeExt4
 		{"", parts{size, map[int64]string{0: "\xeb\x3c\x90mkfs.fat", 510: "\x55\xaa"}}},                    // no FAT
 		{"", parts{1090, map[int64]string{1080: "\x53\xef"}}},                                              // cut off
 		{"erofs", parts{2048, map[int64]string{1024: erofsMagic, 1036: "\xff", 1060: "\xff\xff\xff\xff"}}}, // a size that overflows
@@ -183,10 +183,10 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
-// TestSealed recognises what is behind an ext4 file system.
+// TestSealed recognises what is behind an makeExt4 file system.
 func TestSealed(t *testing.T) {
 	t.Parallel()
-	image, err := os.ReadFile(makeImage(t, ext4))
+	image, err := os.ReadFile(makeImage(t, makeExt4))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,11 +219,11 @@ func TestContent(t *testing.T) {
 		partitions           int
 		err                  error
 	}{
-		{"ext4", "ext4", ext4, 0, nil},
-		{"boot sector", "ext4", ext4 + "printf '\\125\\252' | dd of=out bs=1 seek=510 conv=notrunc status=none", 0, nil},
+		{"ext4", "ext4", makeExt4, 0, nil},
+		{"boot sector", "ext4", makeExt4 + "printf '\\125\\252' | dd of=out bs=1 seek=510 conv=notrunc status=none", 0, nil},
 		{"MBR", "", mebi + mbr + "sfdisk -q out <script", 1, nil},
 		{"GPT", "", mebi + strings.Replace(table, "%s", "gpt", 1) + "sfdisk -q out <script", 1, nil},
-		{"both", "", ext4 + mbr + "sfdisk -q --wipe never out <script", 0, filesystem.ErrCorrupt},
+		{"both", "", makeExt4 + mbr + "sfdisk -q --wipe never out <script", 0, filesystem.ErrCorrupt},
 		{"FAT", "vfat", "mkfs.vfat -C out 4096", 0, nil},
 		{"FAT with a table", "vfat", "mkfs.vfat -C out 4096\nprintf '\\200\\0\\0\\0\\203\\0\\0\\0\\10\\0\\0\\0\\10\\0\\0\\0' | dd of=out bs=1 seek=446 conv=notrunc status=none", 0, nil},
 		{"old btrfs", "", "truncate -s 120M out; mkfs.btrfs -q out\n" + mbr + "sfdisk -q --wipe never out <script", 1, nil},
@@ -247,7 +247,7 @@ func TestContent(t *testing.T) {
 
 func TestTwoFileSystems(t *testing.T) {
 	t.Parallel()
-	file := makeImage(t, ext4+"printf hsqs | dd of=out conv=notrunc status=none")
+	file := makeImage(t, makeExt4+"printf hsqs | dd of=out conv=notrunc status=none")
 	if f, err := Recognise(opened(t, file)); !errors.Is(err, filesystem.ErrCorrupt) || !strings.Contains(err.Error(), "both a squashfs file system and an ext4 file system begin here") {
 		t.Errorf("got %+v, %v", f, err)
 	}
