@@ -15,16 +15,18 @@ type treeCount struct {
 	files       bool // only regular files, and the content of each name of a hard link
 }
 
-// count makes the totals of trees known. They are walked later, in the background, if the
-// run lasts.
-func (p *progress) count(c treeCount) {
+// count makes the totals of what c counts known. It is walked later, in the background, if
+// the run lasts.
+func (p *progress) count(c interface {
+	count(stop <-chan struct{}) (amount, error)
+}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.counter = func() (amount, error) { return c.count(p.stop) }
 	p.tally.begin(p.tally.verb, p.tally.noun, amount{})
 }
 
-// startCounting walks the trees, once.
+// startCounting walks what is counted, once.
 func (p *progress) startCounting() {
 	p.mu.Lock()
 	count := p.counter

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/image"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/rootfs"
@@ -25,7 +26,8 @@ func newRootfsVerify(a *app) *cobra.Command {
 		Long: `Verify checks that every file that must be signed has a signature in security.ima that is
 valid for its content and a trusted certificate. It reports each file that fails, with
 the reason. A digest in place of a signature is accepted only for files that --hashed
-matches.
+matches. An image of a file system is verified like a tree; "image verify" has more flags
+for images.
 
 --evm-cert also verifies security.evm of the files that have one; with --require-evm each
 file that must be signed needs one.
@@ -54,6 +56,10 @@ func runRootfsVerify(ctx context.Context, a *app, o rootfsVerifyOptions, dir str
 		return err
 	}
 	defer v.close()
+	if isFile(dir) {
+		input := imageInputFlags{unpackLimit: image.DefaultUnpackLimit}
+		return v.verifyImage(ctx, "rootfs verify", dir, &input, &partitionFlags{})
+	}
 	defer o.choice.warn(a, "the tree")
 	tree, err := rootfs.Open(dir, rootfs.Options{CrossMounts: o.crossMounts, Observe: v.progress.observer})
 	if err != nil {
