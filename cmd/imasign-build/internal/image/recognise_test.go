@@ -167,7 +167,7 @@ func TestHeaders(t *testing.T) {
 		{"squashfs", parts{size, map[int64]string{0: "sqsh"}}},
 		{"", parts{size, map[int64]string{-8: "\x00\x00\x00\x00\x00\x00\x01\x00"}}},                        // no CMS
 		{"", parts{200, map[int64]string{-8: "\x00\x00\x00\x00\x00\x00\x00\xff"}}},                         // longer than the content
-		{"", parts{size, map[int64]string{1080: "\x53\xef"}}},                                              // no makeExt4
+		{"", parts{size, map[int64]string{1080: "\x53\xef"}}},                                              // no ext4
 		{"", parts{size, map[int64]string{0: "\xeb\x3c\x90mkfs.fat", 510: "\x55\xaa"}}},                    // no FAT
 		{"", parts{1090, map[int64]string{1080: "\x53\xef"}}},                                              // cut off
 		{"erofs", parts{2048, map[int64]string{1024: erofsMagic, 1036: "\xff", 1060: "\xff\xff\xff\xff"}}}, // a size that overflows
@@ -183,7 +183,7 @@ func TestHeaders(t *testing.T) {
 	}
 }
 
-// TestSealed recognises what is behind an makeExt4 file system.
+// TestSealed recognises what is behind an ext4 file system.
 func TestSealed(t *testing.T) {
 	t.Parallel()
 	image, err := os.ReadFile(makeImage(t, makeExt4))
