@@ -61,7 +61,7 @@ func (f *FileSystem) blockContent(in *inode) (c *content, err error) {
 	if in.flags&flagExtents != 0 {
 		c.mapping, err = newExtents(in)
 	} else {
-		c.mapping, err = newIndirect(in)
+		c.mapping = &indirect{fs: f, root: in.blockMap()}
 	}
 	return c, err
 }

@@ -21,12 +21,13 @@ type pointers struct {
 	data  []byte
 }
 
-func newIndirect(in *inode) (*indirect, error) {
-	per := in.fs.blockSize / 4
-	if most := direct + per + per*per + per*per*per; in.size > most*in.fs.blockSize {
-		return nil, filesystem.Corrupt("a size of %d bytes without extents", in.size)
+// maxBlocks returns the number of blocks that the inode can have.
+func (in *inode) maxBlocks() int64 {
+	if in.flags&(flagExtents|flagInline) != 0 {
+		return maxBlocks
 	}
-	return &indirect{fs: in.fs, root: in.blockMap()}, nil
+	per := in.fs.blockSize / 4
+	return min(direct+per+per*per+per*per*per, maxBlocks)
 }
 
 // find implements mapping.

@@ -140,7 +140,7 @@ func (in *inode) locate() (err error) {
 	if in.mode&typeMask == typeFile || f.features.incompat&largeDir != 0 {
 		in.size |= int64(le.Uint32(in.raw[0x6C:])) << 32
 	}
-	if in.size < 0 || in.size > maxBlocks*f.blockSize {
+	if in.size < 0 || in.size > in.maxBlocks()*f.blockSize {
 		return filesystem.Corrupt("a size of %d bytes", uint64(in.size))
 	}
 	in.xattrs = uint64(le.Uint32(in.raw[0x68:]))

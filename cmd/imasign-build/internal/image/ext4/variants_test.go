@@ -23,14 +23,14 @@ type variant struct {
 
 // variants are those that the kernel mounts with pages of 4 KiB.
 var variants = []variant{
-	{"ext2", "-t ext2 -b 4096", true},
+	{"ext2", "-t ext2 -b 4096", false},
 	{"ext2 in blocks of 1 KiB", "-t ext2 -b 1024", true},
 	{"ext2 in blocks of 2 KiB", "-t ext2 -b 2048", false},
 	{"ext2 without file types", "-t ext2 -b 4096 -O ^filetype", false},
 	{"ext3", "-t ext3 -b 4096", true},
 	{"ext3 in blocks of 1 KiB", "-t ext3 -b 1024", false},
 	{"ext4", "-t ext4 -b 4096", true},
-	{"ext4 in blocks of 1 KiB", "-t ext4 -b 1024", true},
+	{"ext4 in blocks of 1 KiB", "-t ext4 -b 1024", false},
 	{"ext4 in blocks of 2 KiB", "-t ext4 -b 2048", false},
 	{"ext4 with inodes of 128 bytes", "-t ext4 -b 4096 -I 128", false},
 	{"ext4 with inodes of 512 bytes", "-t ext4 -b 4096 -I 512", false},
