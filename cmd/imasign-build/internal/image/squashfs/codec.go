@@ -140,20 +140,29 @@ func (lz4Decoder) decode(dst, src []byte) (int, error) {
 	return n, nil
 }
 
-type zstdDecoder struct{ z *zstd.Decoder }
+type zstdDecoder struct {
+	z   *zstd.Decoder
+	out []byte
+}
 
-func newZstdDecoder(int) decoder {
+// overrun is how many bytes behind its output zstd.Decoder wants for its fast copies.
+const overrun = 16
+
+func newZstdDecoder(blockSize int) decoder {
 	z, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecodeAllCapLimit(true), zstd.WithDecoderMaxWindow(8<<20))
 	if err != nil {
 		panic(err) // the options are constant
 	}
-	return zstdDecoder{z}
+	return zstdDecoder{z, make([]byte, 0, max(blockSize, metadataSize)+overrun)}
 }
 
 func (d zstdDecoder) decode(dst, src []byte) (int, error) {
-	out, err := d.z.DecodeAll(src, dst[:0:len(dst)])
-	if err != nil {
+	out, err := d.z.DecodeAll(src, d.out)
+	switch {
+	case err != nil:
 		return 0, broken(err)
+	case len(out) > len(dst):
+		return 0, filesystem.Corrupt("more than %d bytes in a block", len(dst))
 	}
-	return len(out), nil
+	return copy(dst, out), nil
 }
