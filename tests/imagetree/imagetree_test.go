@@ -12,14 +12,23 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
+func TestSizes(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		tree  string
+		least int
+	}{{"New", New(t), map[bool]int{false: 700, true: 5000}[Full()]}, {"Tiny", Tiny(t), 200}} {
+		if files := len(List(t, c.tree)); files < c.least {
+			t.Errorf("%s made only %d files", c.name, files)
+		}
+	}
+}
+
 // TestDifferences changes a copy of the tree, each time in one way, and expects exactly
 // this change to be found.
 func TestDifferences(t *testing.T) {
-	tree := New(t)
+	tree := Tiny(t)
 	want := List(t, tree)
-	if files := len(want); files < 700 || Full() && files < 5000 {
-		t.Errorf("the tree has only %d files", files)
-	}
 	dir := filepath.Join(t.TempDir(), "copy")
 	harness.Must(t, "cp", "-a", tree, dir)
 	Same(t, want, List(t, dir))

@@ -70,7 +70,7 @@ func New(t testing.TB, without ...Feature) string {
 	return fill(t, size, without)
 }
 
-// Tiny makes a tree with files of the same kinds, of which there are some 250 in 2 MB.
+// Tiny makes a tree with files of the same kinds, of which there are some 300 in 3 MB.
 func Tiny(t testing.TB, without ...Feature) string {
 	t.Helper()
 	return fill(t, tiny, without)
