@@ -234,8 +234,10 @@ func (a *app) advise(err error) error {
 			return around{before, a.advise(inner), after}
 		}
 	}
-	if text := a.adviceOnPath(err); text != "" {
-		return advised{err, text}
+	for _, about := range []func(error) string{a.adviceOnFormat, a.adviceOnPath} {
+		if text := about(err); text != "" {
+			return advised{err, text}
+		}
 	}
 	for _, c := range causes() {
 		if c.advice == "" || !errors.Is(err, c.err) || !a.concerns(c) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -69,9 +70,21 @@ func (f *tarInputFlags) open(ctx context.Context, a *app, file string, o tarball
 		if cause := context.Cause(ctx); cause != nil {
 			err = cause
 		}
-		return nil, err
+		return nil, notAnArchive(err, file, name)
 	}
 	return &openArchive{archive, closeInput}, nil
+}
+
+// notAnArchive is the error for a file of another format. Many formats begin with zeros, as
+// the end of an archive does, so what is wrong with it as an archive does not matter.
+func notAnArchive(err error, file, name string) error {
+	if !errors.Is(err, tarball.ErrFormat) && !errors.Is(err, tarball.ErrAmbiguous) && !errors.Is(err, tarball.ErrTruncated) {
+		return err
+	}
+	if f := formatOf(file); f.Name == "" || f.Name == "tar" {
+		return err
+	}
+	return fmt.Errorf("%s: %w", name, tarball.ErrFormat)
 }
 
 // openInput opens a file, or standard input for "-", and returns its name in messages.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/image"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/oci"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/operate"
 	"github.com/imasign/imasign-build/pkg/manifest"
@@ -185,13 +186,17 @@ func isLayout(dir string) bool {
 	return true
 }
 
-// refuseImage refuses the archive of a container image. Signed as an archive of files, its
-// blobs would get signatures, but the files in its layers would not.
+// refuseImage refuses the archive of a container image, and an opkg package. Signed as an
+// archive of files, their blobs would get signatures, but the files inside would not.
 func (f *tarInputFlags) refuseImage(archive *tarball.Archive, name string) error {
 	kind := oci.ArchiveKind(archive)
 	switch kind {
 	case "":
-		return nil
+		content := archive.Content()
+		if inside, err := image.Recognise(content, content.Size()); err != nil || inside.Name != "ipk" {
+			return err
+		}
+		return fmt.Errorf("%s is an opkg package, which is not supported: use the tree that it is installed in, or add --plain to treat it as any other archive", name)
 	case "oci-archive", "docker-archive":
 		return fmt.Errorf("%s is a container image (%s): add --oci to process its layers, or --plain to treat it as any other archive", name, kind)
 	}

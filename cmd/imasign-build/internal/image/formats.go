@@ -26,7 +26,6 @@ const (
 	noXattrs  = "its files have no xattrs, so they have no signatures"
 	noFiles   = "it has no files"
 	openIt    = "open it and name the device that appears"
-	imagesIn  = " unpacks it, then verify the images in it"
 	toRaw     = "`qemu-img convert -O raw` converts it"
 	notAnArch = "it is an archive, not an image"
 	kernel    = "it is a program that boots, and has no file system"
@@ -37,10 +36,17 @@ func row(name, what, advice string, is func(*probe) bool) format {
 	return format{Format: Format{Name: name, What: what, Advice: advice}, is: is}
 }
 
+// bundle returns a format that holds images.
+func bundle(name, what, unpack string, is func(*probe) bool) format {
+	f := row(name, what, unpack+" unpacks it, then verify the images in it", is)
+	f.Holds = true
+	return f
+}
+
 // wrappers are formats that are also one of those that can be read.
 func wrappers() []format {
 	return []format{
-		row("RAUC bundle", "a RAUC bundle", "`rauc extract`"+imagesIn, isRAUC),
+		bundle("RAUC bundle", "a RAUC bundle", "`rauc extract`", isRAUC),
 		row("composefs", "a composefs image", "the content of its files is elsewhere, in a directory of objects: verify the tree that it is made from", magic(0, "\x9a\x62\x78\xd0")),
 	}
 }
@@ -100,7 +106,7 @@ func volumes() []format {
 
 func archives() []format {
 	return []format{
-		row("SWUpdate image", "an SWUpdate image", "`cpio -id`"+imagesIn, isSWU),
+		bundle("SWUpdate image", "an SWUpdate image", "`cpio -id`", isSWU),
 		row("cpio", "a cpio archive", noXattrs, magic(0, "070701", "070702", "070707", "\xc7\x71", "\x71\xc7")),
 		row("ipk", "an opkg package", notAnArch, isIPK),
 		row("deb", "a Debian package", notAnArch, magic(0, "!<arch>\ndebian-binary ")),

@@ -108,7 +108,7 @@ func (i *Image) Unchanged() error {
 
 // survey reads the partition table and recognises the file systems.
 func (i *Image) survey(sector int64) error {
-	whole, table, err := recogniseImage(i.file, i.size, sector)
+	whole, table, err := Inspect(i.file, i.size, sector)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ type Format struct {
 	Name     string // short, for lists: a name as in /proc/filesystems, or a few words
 	What     string // the same in a sentence: "a Debian package"
 	Readable bool   // there is a reader for it
+	Holds    bool   // it is a bundle of images, which have signatures of their own
 	// Advice is what to do about a format that cannot be read, without our commands and
 	// flags. It follows a colon.
 	Advice string
@@ -116,10 +117,10 @@ func (p *probe) version(f Format) (name, what string) {
 	return name, strings.Replace(f.What, "ext4", name, 1)
 }
 
-// recogniseImage returns the format of an image, or its table of partitions. A file system that is
+// Inspect returns the format of an image, or its table of partitions. A file system that is
 // recognised wins over an MBR, because boot sectors of file systems look like one, but not
 // if the MBR has partitions. sector is as in disk.Read.
-func recogniseImage(r io.ReaderAt, size, sector int64) (Format, *disk.Table, error) {
+func Inspect(r io.ReaderAt, size, sector int64) (Format, *disk.Table, error) {
 	f, err := Recognise(r, size)
 	if err != nil || f.exclusive() {
 		return f, nil, err

@@ -234,7 +234,7 @@ func TestContent(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			file, size := opened(t, makeImage(t, test.script))
-			f, table, err := recogniseImage(file, size, 0)
+			f, table, err := Inspect(file, size, 0)
 			if f.Name != test.format || !errors.Is(err, test.err) || (table != nil) != (test.partitions > 0) {
 				t.Fatalf("got %+v, %+v, %v", f, table, err)
 			}
@@ -279,6 +279,6 @@ func FuzzRecognise(f *testing.F) {
 		copy(b, head)
 		copy(b[len(b)-len(tail):], tail)
 		_, _ = Recognise(bytes.NewReader(b), int64(len(b)))
-		_, _, _ = recogniseImage(bytes.NewReader(b), int64(len(b)), 0)
+		_, _, _ = Inspect(bytes.NewReader(b), int64(len(b)), 0)
 	})
 }
