@@ -26,10 +26,23 @@ import (
 
 var _ filesystem.Reader = (*FileSystem)(nil)
 
-// image returns an image in testdata.
-func image(t testing.TB, path string) []byte {
+// testImages returns the names of the images in testdata.
+func testImages(t testing.TB) (names []string) {
 	t.Helper()
-	b, err := os.ReadFile(path)
+	paths, err := filepath.Glob("testdata/*.erofs.zst")
+	if err != nil || len(paths) < 14 {
+		t.Fatal(paths, err)
+	}
+	for _, path := range paths {
+		names = append(names, strings.TrimSuffix(filepath.Base(path), ".erofs.zst"))
+	}
+	return names
+}
+
+// testImage returns an image in testdata.
+func testImage(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile("testdata/" + name + ".erofs.zst")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,8 +68,7 @@ func unixMode(m fs.FileMode) uint32 {
 	return kinds[m.Type()] | stmode.Permissions(m)
 }
 
-// list renders all files of a file system in the form of tree.txt, and calls each for the
-// path and the IDs.
+// list renders all files of a file system in the form of tree.txt.
 func list(t testing.TB, r filesystem.Reader) (lines []string) {
 	t.Helper()
 	for n, err := range filesystem.Walk(t.Context(), r, filesystem.Options{}) {
@@ -127,14 +139,10 @@ func tree(t *testing.T) (lines []string) {
 // TestImages reads an image of each kind, all of one tree.
 func TestImages(t *testing.T) {
 	want := tree(t)
-	images, err := filepath.Glob("testdata/*.erofs.zst")
-	if err != nil || len(images) < 14 {
-		t.Fatal(images, err)
-	}
-	for _, path := range images {
-		t.Run(filepath.Base(path), func(t *testing.T) {
-			f, err := open(image(t, path))
-			if strings.Contains(path, "48bit") {
+	for _, name := range testImages(t) {
+		t.Run(name, func(t *testing.T) {
+			f, err := open(testImage(t, name))
+			if name == "48bit" {
 				if !errors.Is(err, filesystem.ErrUnsupported) || !strings.Contains(err.Error(), "48bit") {
 					t.Fatal(err)
 				}

@@ -3,7 +3,6 @@ package erofs
 import (
 	"bytes"
 	"io"
-	"path/filepath"
 	"testing"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/image/filesystem"
@@ -12,12 +11,8 @@ import (
 // FuzzOpen reads everything in an image, whose checksum does not matter. Content must be the
 // same when it is read in sequence and from its middle.
 func FuzzOpen(f *testing.F) {
-	images, err := filepath.Glob("testdata/*.erofs.zst")
-	if err != nil || len(images) == 0 {
-		f.Fatal(err)
-	}
-	for _, path := range images {
-		f.Add(image(f, path))
+	for _, name := range testImages(f) {
+		f.Add(testImage(f, name))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) > superblockAt+8 {
