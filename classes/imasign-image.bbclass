@@ -4,8 +4,8 @@
 #
 # or `inherit imasign-image` in the image's recipe. docs/yocto.md has every variable.
 
-# siteinfo: for IMASIGN_EVM_TARGET.
-inherit imasign siteinfo
+# imasign-verify: for the finished images. siteinfo: for IMASIGN_EVM_TARGET.
+inherit imasign imasign-verify siteinfo
 
 # An initramfs is not signed: cpio keeps no xattrs, and the kernel does not appraise files that
 # it loaded itself.
@@ -56,6 +56,16 @@ IMASIGN_REPORT = "${IMGDEPLOYDIR}/${IMAGE_NAME}.imasign.json"
 # IMAGE_NAME contains the time of the build.
 IMASIGN_MANIFEST[vardepvalue] = ""
 IMASIGN_REPORT[vardepvalue] = ""
+
+def imasign_deployed(d, suffix):
+    """Return the path of the manifest or report that do_image wrote, None if there is none.
+
+    IMAGE_NAME cannot tell: it contains the time of the build, and a later build may run only the
+    tasks after do_image."""
+    import glob
+    for path in glob.glob(os.path.join(d.getVar('IMGDEPLOYDIR'), '*' + suffix)):
+        if not os.path.islink(path):
+            return path
 
 def imasign_is_initramfs(d):
     types = set((d.getVar('IMAGE_FSTYPES') or '').split())
@@ -145,7 +155,7 @@ python imasign_sign_image () {
     out = imasign_run(d, ['rootfs', 'sign', '--json', '--force', '--manifest', manifest, *imasign_common_flags(d), *choice, rootfs], key='IMASIGN_ROOTFS')
     with open(report, 'w') as f:
         f.write(out)
-    imasign_verify_image(d, rootfs, manifest)
+    imasign_verify_tree(d, rootfs, manifest)
     for path in (manifest, report):
         imasign_link(d, path)
 }
@@ -170,10 +180,13 @@ def imasign_evm_trust(d):
     """Return the flags of a command that checks security.evm."""
     return ['--evm-cert', d.getVar('IMASIGN_EVM_CERT'), '--evm-target', d.getVar('IMASIGN_EVM_TARGET')] if imasign_evm(d) else []
 
-def imasign_verify_image(d, rootfs, manifest):
+def imasign_evm_required(d):
+    """Return the flags of a command that checks security.evm of every file."""
+    return [*imasign_evm_trust(d), '--require-evm'] if imasign_evm(d) else []
+
+def imasign_verify_tree(d, rootfs, manifest):
     """Read everything back as the image types will read it, and compare it with the manifest."""
-    evm = [*imasign_evm_trust(d), '--require-evm'] if imasign_evm(d) else []
-    imasign_run(d, ['rootfs', 'verify', '--cert', d.getVar('IMASIGN_ROOTFS_CERT'), *evm, '--manifest', manifest, *imasign_common_flags(d), rootfs])
+    imasign_run(d, ['rootfs', 'verify', '--cert', d.getVar('IMASIGN_ROOTFS_CERT'), *imasign_evm_required(d), '--manifest', manifest, *imasign_common_flags(d), rootfs])
 
 python imasign_simulate_image () {
     # The certificates that recipes/imasign-key-store gives to the initramfs.
@@ -206,79 +219,10 @@ python set_image_size:prepend () {
 def imasign_reserve_space(d):
     import json
     each = int(d.getVar('IMASIGN_SPACE_PER_FILE') or 0)
-    report = d.getVar('IMASIGN_REPORT')
-    if not each or not imasign_signs_image(d) or not os.path.exists(report):
+    report = imasign_deployed(d, '.imasign.json')
+    if not each or not imasign_signs_image(d) or not report:
         return
     with open(report) as f:
         done = json.load(f)
     files = done.get('signed', 0) + done.get('hashed', 0) + done.get('unchanged', 0)
     d.appendVar('IMAGE_ROOTFS_EXTRA_SPACE', ' + %d' % (files * each))
-
-do_image_wic[postfuncs] += "imasign_check_wic"
-
-python imasign_check_wic () {
-    if not imasign_signs_image(d):
-        return
-    value = imasign_manifest_value(d.getVar('IMASIGN_MANIFEST'), 'etc/fstab')
-    if value is None:
-        return
-    image = os.path.join(d.getVar('IMGDEPLOYDIR'), d.getVar('IMAGE_NAME') + '.wic')
-    for offset in imasign_ext_partitions(image, int(d.getVar('WIC_SECTOR_SIZE') or 512)):
-        found = imasign_ext_fstab(image, offset)
-        if found is not None and found != value:
-            bb.fatal('%s: /etc/fstab in the partition at byte %d was written after signing, so the kernel would refuse it. Keep --no-fstab-update in WIC_CREATE_EXTRA_ARGS, and put the final fstab into base-files' % (image, offset))
-}
-imasign_check_wic[vardepsexclude] += "IMAGE_NAME"
-
-def imasign_manifest_value(manifest, path):
-    """Return the security.ima of a path in a manifest, None if it has none."""
-    import json
-    with open(manifest) as f:
-        for line in f:
-            entry = json.loads(line)
-            if entry.get('path') == path:
-                value = entry.get('xattrs', {}).get('security.ima')
-                return bytes.fromhex(value) if value else None
-    return None
-
-def imasign_ext_partitions(image, sector):
-    """Yield the byte offsets of the ext2, ext3 and ext4 partitions of a disk image.
-
-    The table is an MBR or a GPT, as wic writes them. sector is the size in bytes that its
-    numbers count in. A file system is recognised by its magic number, 0xEF53 at byte 1080."""
-    with open(image, 'rb') as f:
-        def at(offset, size):
-            f.seek(offset)
-            return f.read(size)
-        number = lambda b: int.from_bytes(b, 'little')
-        entries = [at(446 + 16 * i, 16) for i in range(4)]
-        if any(e[4:5] == b'\xee' for e in entries):
-            header = at(sector, 92)
-            if header[:8] != b'EFI PART':
-                bb.fatal('%s: a protective MBR without a GPT: check WIC_SECTOR_SIZE' % image)
-            first, count, size = number(header[72:80]), number(header[80:84]), number(header[84:88])
-            starts = [number(at(first * sector + i * size, 48)[32:40]) for i in range(min(count, 128))]
-        else:
-            starts = [number(e[8:12]) for e in entries]
-            # Logical partitions: a chain of tables inside the extended partition.
-            for extended in [number(e[8:12]) for e in entries if e[4:5] in (b'\x05', b'\x0f', b'\x85')]:
-                table = extended
-                while table:
-                    logical, following = at(table * sector + 446, 16), at(table * sector + 462, 16)
-                    starts.append(table + number(logical[8:12]))
-                    table = extended + number(following[8:12]) if number(following[8:12]) else 0
-        for start in starts:
-            if start and at(start * sector + 1080, 2) == b'\x53\xef':
-                yield start * sector
-
-def imasign_ext_fstab(image, offset):
-    """Return the security.ima of /etc/fstab in an ext file system: b'' if it has none, None if there is no such file."""
-    import subprocess, tempfile
-    where = '%s?offset=%d' % (image, offset)
-    def debugfs(request):
-        return subprocess.run(['debugfs', '-R', request, where], capture_output=True, text=True, check=True)
-    if 'File not found' in debugfs('stat /etc/fstab').stderr:
-        return None
-    with tempfile.NamedTemporaryFile() as out:
-        debugfs('ea_get -f %s /etc/fstab security.ima' % out.name)
-        return out.read()

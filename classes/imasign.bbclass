@@ -117,12 +117,13 @@ def imasign_checksums(d, *variables):
     The contents of the files are in the hash of the task, their paths are not."""
     return ' '.join('%s:True' % path for v in variables for path in (d.getVar(v) or '').split())
 
-def imasign_run(d, arguments, key=None, unload=False):
+def imasign_run(d, arguments, key=None, unload=False, advice={}):
     """Run imasign-build and return its standard output. A failure is fatal.
 
     key is a prefix, as for imasign_check_key. It adds the flags for key, certificate and
     passphrase, and the variables that IMASIGN_KEY_ENV names. unload runs the program without
-    pseudo, for files that pseudo does not track."""
+    pseudo, for files that pseudo does not track. advice says what to do if a failed program
+    names a file."""
     import subprocess
     # IMASIGN_KEY and the like in the caller's shell must have no effect.
     env = {k: v for k, v in os.environ.items() if not k.startswith('IMASIGN_')}
@@ -142,7 +143,9 @@ def imasign_run(d, arguments, key=None, unload=False):
     except FileNotFoundError:
         bb.fatal('imasign-build is not in PATH: if imasign-build-native is in ASSUME_PROVIDED, add HOSTTOOLS += "imasign-build"')
     if done.returncode:
-        bb.fatal('%s: exit code %d\n%s%s' % (' '.join(command[:3]), done.returncode, done.stdout, done.stderr))
+        out = done.stdout + done.stderr
+        out += ''.join('%s: %s\n' % (name, text) for name, text in advice.items() if name in out)
+        bb.fatal('%s: exit code %d\n%s' % (' '.join(command[:3]), done.returncode, out))
     bb.note(done.stderr)
     return done.stdout
 

@@ -39,6 +39,7 @@ func TestBuild(t *testing.T) {
 	}
 	packages := l.packages(t)
 	t.Run("images", l.imagesAreSigned)
+	t.Run("finished images", l.finishedImages)
 	t.Run("EVM", l.evm)
 	t.Run("packages", l.packagesAreSigned)
 	t.Run("feed", l.feedAgrees)

@@ -157,6 +157,22 @@ func TestPythonCompiles(t *testing.T) {
 	}
 }
 
+// TestCalledFunctionsExist checks that the layer defines the functions that it calls.
+func TestCalledFunctionsExist(t *testing.T) {
+	defined := map[string]bool{}
+	for _, f := range allFunctions(t) {
+		defined[f.name] = true
+	}
+	call := regexp.MustCompile(`\b(imasign_\w+)\(`)
+	for _, file := range metadata(t) {
+		for _, m := range call.FindAllStringSubmatch(read(t, file), -1) {
+			if !defined[m[1]] {
+				t.Errorf("%s calls %s, which nothing defines", file, m[1])
+			}
+		}
+	}
+}
+
 // expansion matches text that BitBake replaces before a shell sees it.
 var expansion = regexp.MustCompile(`\$\{@.*?\}|\$\{[A-Za-z0-9_:-]+\}`)
 

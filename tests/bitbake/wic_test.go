@@ -27,29 +27,52 @@ func (l *lab) wicProject(t *testing.T) string {
 	return " wic"
 }
 
-// wic makes a disk image.
+// wic makes disk images.
 func (l *lab) wic(t *testing.T) {
 	tools := l.wicProject(t)
-	write(t, l.path("meta-test/test.wks"), "part / --source rootfs --fstype=ext4 --label root --align 1024\npart /data --fstype=ext4 --fixed-size 8M --label data\nbootloader --ptable gpt\n")
-	setup := evmOn + "TEST_FSTYPES = \"wic\"\nWKS_FILE = \"" + l.path("meta-test/test.wks") + "\"\nWKS_FILE_DEPENDS = \"\"\nASSUME_PROVIDED += \"syslinux\"\nHOSTTOOLS += \"" + wicTools + tools + "\"\n"
-	l.build(t, setup, "test-image")
+	common := evmOn + "TEST_FSTYPES = \"wic\"\nWKS_FILE = \"" + l.path("meta-test/test.wks") + "\"\nWKS_FILE_DEPENDS = \"\"\nASSUME_PROVIDED += \"syslinux\"\nHOSTTOOLS += \"" + wicTools + tools + "\"\n"
+	wks := func(text string) { write(t, l.path("meta-test/test.wks"), text) }
+	wks("part / --source rootfs --fstype=ext4 --label root --align 1024\npart /data --fstype=ext4 --fixed-size 8M --label data\nbootloader --ptable gpt\n")
+	l.build(t, common, "test-image")
+	l.mountedWic(t)
+	l.verified(t, "wic", "--partition 1:/")
+	t.Run("altered", func(t *testing.T) { l.altered(t, "wic", common) })
+	t.Run("several partitions", func(t *testing.T) {
+		const parts = "part /a --size 1 --fstype=ext4\npart / --source rootfs --fstype=erofs --exclude-path usr/share/ var/cache\npart /c --size 1 --fstype=ext4\npart /d --size 1 --fstype=ext4\npart /usr/share --source rootfs --rootfs-dir=${IMAGE_ROOTFS}/usr/share --fstype=squashfs\npart --source rootfs --fstype=ext4\n"
+		for table, want := range map[string][]string{
+			"msdos": {"--partition 2:/ --partition 6:/usr/share --exclude-path /var/cache", "--partition 7:/ --partition 6:/usr/share"},
+			"gpt":   {"--partition 2:/ --partition 5:/usr/share --exclude-path /var/cache", "--partition 6:/ --partition 5:/usr/share"},
+		} {
+			wks(parts + "bootloader --ptable " + table + "\n")
+			l.build(t, common+"IMASIGN_VERIFY_IMAGE = \"require\"\n", "test-image")
+			l.verified(t, "wic", want...)
+		}
+	})
+	t.Run("fstab", func(t *testing.T) {
+		wks("part / --source rootfs --fstype=erofs\npart /data --fstype=ext4 --size 1\n")
+		r := l.bitbake(t, common+"WIC_CREATE_EXTRA_ARGS:remove = \"--no-fstab-update\"\n", "test-image")
+		if r.Code == 0 || !strings.Contains(r.Out, "bad       etc/fstab: ") || !strings.Contains(r.Out, "etc/fstab: wic writes this file") {
+			t.Errorf("exit %d:\n%s", r.Code, tail(r.Out))
+		}
+	})
+	t.Run("other tree", func(t *testing.T) {
+		wks("part / --source rootfs --fstype=ext4\npart /srv --source rootfs --rootfs-dir=" + l.path("home") + " --fstype=ext4\n")
+		l.build(t, common, "test-image")
+		l.verified(t, "wic", "--partition 1:/")
+		r := l.bitbake(t, common+"IMASIGN_VERIFY_IMAGE = \"require\"\n", "test-image")
+		if r.Code == 0 || !strings.Contains(r.Out, "test.wks:2: "+l.path("home")+" is not from this image") {
+			t.Errorf("exit %d:\n%s", r.Code, tail(r.Out))
+		}
+		l.build(t, common+"IMASIGN_VERIFY_IMAGE = \"require\"\nIMASIGN_WIC_PARTITIONS = \"1:/\"\n", "test-image")
+	})
+}
+
+// mountedWic checks the first partition, an ext4 file system at 1 MiB, with evmctl.
+func (l *lab) mountedWic(t *testing.T) {
+	t.Helper()
 	dir := t.TempDir()
 	harness.Must(t, "mount", "-o", "loop,ro,offset=1048576", l.path(filepath.Join(images, image+".wic")), dir)
 	defer harness.Must(t, "umount", dir)
-	want := l.manifest(t)
-	if err := os.Remove(filepath.Join(dir, "lost+found")); err == nil {
-		t.Error("mounted for writing")
-	}
-	verifyTree(t, dir, l.path("keys/x509_ima.der"), want)
+	verifyTree(t, dir, l.path("keys/x509_ima.der"), l.manifest(t))
 	l.verifyEVM(t, dir, l.path("keys/x509_evm.der"))
-	t.Run("fstab without its signature", func(t *testing.T) {
-		// This is what wic does without --no-fstab-update. Here wic itself then fails, because
-		// debugfs leaves an error that its fsck corrects.
-		l.inRecipe(t, "IMAGE_CMD:wic:append () {\n\tdebugfs -w -R 'ea_rm /etc/fstab security.ima' \"$out.wic?offset=1048576\"\n}\n", func() {
-			r := l.bitbake(t, setup, "test-image")
-			if r.Code == 0 || !strings.Contains(r.Out, "was written after signing") {
-				t.Errorf("exit %d:\n%s", r.Code, tail(r.Out))
-			}
-		})
-	})
 }
