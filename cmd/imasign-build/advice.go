@@ -59,7 +59,7 @@ const (
 func causes() []cause {
 	return slices.Concat(
 		[]cause{{err: errInterrupted, kind: "interrupted"}, {err: context.Canceled, kind: "interrupted"}},
-		keyCauses(), valueCauses(), containerCauses(), packageCauses(), fileCauses())
+		keyCauses(), valueCauses(), containerCauses(), imageCauses(), packageCauses(), fileCauses())
 }
 
 // keyCauses are those of keys and certificates.

@@ -98,6 +98,7 @@ func TestBroken(t *testing.T) {
 		change            func(content)
 	}{
 		{"both headers", twoGPT, "both GPTs are broken: at the beginning: corrupt: the checksum of the header does not match; at the end: corrupt: the checksum of the entries does not match", func(c content) { c[0][512+60]++; c[size-mega][mega-512-128*128]++ }},
+		{"cut off", twoGPT, "the image is cut off: its GPT is for 16908255 sectors or more, it has 131072", func(c content) { c[0][512+51]++; seal(c) }},
 		{"no GPT", twoGPT, "a protective MBR without a GPT", func(c content) { clear(c[0][512:]); clear(c[size-mega]) }},
 		{"no protective MBR", twoGPT, "a GPT without a protective MBR, which the kernel ignores", func(c content) { clear(c[0][:512]) }},
 		{"gpt overlap", twoGPT, "partitions 1 and 2 overlap", func(c content) { number(c[0][1024+128+32:], 2049); seal(c) }},

@@ -3,6 +3,7 @@ package disk
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"unicode/utf16"
@@ -21,6 +22,9 @@ const (
 	// usual one has 16 KiB.
 	maxEntries = 1 << 20
 )
+
+// errCutOff means a GPT of an image that was longer.
+var errCutOff = errors.New("the image is cut off")
 
 // header is the header of a GPT, with its entries. Numbers of sectors are as stored.
 type header struct {
@@ -51,14 +55,17 @@ func readGPT(m *image, stated int64, protected bool) (*Table, error) {
 	m.sector = sector
 	t := &Table{Kind: GPT, SectorSize: sector}
 	h, err := m.header(1)
-	if err != nil {
+	switch {
+	case errors.Is(err, errCutOff):
+		return nil, err
+	case err != nil:
 		t.Backup = true
 		broken := err
 		if h, err = m.header(uint64(m.size/sector) - 1); err != nil {
 			return nil, filesystem.Corrupt("both GPTs are broken: at the beginning: %w; at the end: %w", broken, err)
 		}
 		t.Warnings = append(t.Warnings, fmt.Sprintf("the GPT at the beginning is broken (%v): this is the backup at the end, which the kernel uses only if its command line has the word gpt", broken))
-	} else {
+	default:
 		t.compare(m, h)
 	}
 	t.UUID = h.disk
@@ -127,7 +134,7 @@ func (m *image) header(at uint64) (*header, error) {
 		return nil, filesystem.Corrupt("a header that belongs to sector %d", h.own)
 	}
 	if _, _, ok := m.extent(h.after, 0); !ok || h.after == 0 {
-		return nil, filesystem.Corrupt("the table is for %d sectors or more, the image has %d: it is cut off", h.after, m.size/m.sector)
+		return nil, filesystem.Corrupt("%w: its GPT is for %d sectors or more, it has %d", errCutOff, h.after, m.size/m.sector)
 	}
 	return h, m.entries(h, number(raw[72:]), number32(raw[80:]), number32(raw[84:]), number32(raw[88:]))
 }
