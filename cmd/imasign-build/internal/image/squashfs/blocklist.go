@@ -15,24 +15,37 @@ type blockList struct {
 }
 
 func newBlockList(f *FileSystem, in *inode) blockList {
-	return blockList{f: f, begin: in.rest, start: int64(in.start), cursor: in.rest, at: int64(in.start)}
+	l := blockList{f: f, begin: in.rest, start: int64(in.start)}
+	l.rewind()
+	return l
 }
+
+func (l *blockList) rewind() { l.cursor, l.next, l.at = l.begin, 0, l.start }
 
 // find returns the place of a block.
 func (l *blockList) find(index int64) (stored, error) {
 	if index < l.next-1 {
-		l.cursor, l.next, l.at = l.begin, 0, l.start
+		l.rewind()
 	}
 	for l.next <= index {
-		size, err := l.cursor.uint32()
-		if err != nil {
+		if err := l.forward(); err != nil {
+			l.rewind() // so that the same is found again
 			return stored{}, err
 		}
-		if l.last, err = l.f.dataBlock(size, l.at); err != nil {
-			return stored{}, err
-		}
-		l.at += l.last.size // read compares it with the size of the image
-		l.next++
 	}
 	return l.last, nil
+}
+
+// forward reads one size.
+func (l *blockList) forward() error {
+	size, err := l.cursor.uint32()
+	if err != nil {
+		return err
+	}
+	if l.last, err = l.f.dataBlock(size, l.at); err != nil {
+		return err
+	}
+	l.at += l.last.size // read compares it with the size of the image
+	l.next++
+	return nil
 }
