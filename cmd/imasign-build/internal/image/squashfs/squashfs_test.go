@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/image/filesystem"
+	"github.com/imasign/imasign-build/tests/harness"
 )
 
 // TestTrees compares images of a tree with the tree.
@@ -229,6 +230,7 @@ func readOn(f *FileSystem, n filesystem.Node) error {
 // mksquashfs returns an image of a tree. An underscore in an option stands for a space.
 func mksquashfs(tb testing.TB, root, options string) []byte {
 	tb.Helper()
+	harness.Tool(tb, "mksquashfs")
 	out := filepath.Join(tb.TempDir(), "image")
 	arguments := []string{root, out, "-quiet", "-no-progress", "-noappend", "-processors", "1"}
 	for option := range strings.FieldsSeq(options) {
