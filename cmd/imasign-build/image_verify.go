@@ -89,12 +89,16 @@ func (v *verifier) verifyImage(ctx context.Context, command, file string, input 
 	if err != nil {
 		return err
 	}
-	v.progress.count(imageCount{src})
+	v.progress.count(imageCount{src, false})
 	return v.verify(ctx, src, v.newVerification(command, img.Name()))
 }
 
 // imageCount is what is counted of an image.
-type imageCount struct{ *image.Source }
+type imageCount struct {
+	*image.Source
+
+	files bool // only regular files, and the content of each name of a hard link
+}
 
 // count walks through the image. It ends early when stop is closed.
 func (c imageCount) count(stop <-chan struct{}) (sum amount, err error) {
@@ -102,7 +106,7 @@ func (c imageCount) count(stop <-chan struct{}) (sum amount, err error) {
 		in filesystem.Reader
 		id filesystem.ID
 	}
-	met := map[inode]bool{} // those with several names
+	met := map[inode]bool{}
 	for n, err := range c.Walk(context.Background()) {
 		select {
 		case <-stop:
@@ -112,11 +116,14 @@ func (c imageCount) count(stop <-chan struct{}) (sum amount, err error) {
 		if err != nil {
 			return amount{}, err
 		}
-		sum.items++
-		switch key := (inode{n.Reader, n.ID}); {
-		case !n.Mode.IsRegular() || met[key]:
+		regular, key := n.Mode.IsRegular(), inode{n.Reader, n.ID}
+		if regular || !c.files {
+			sum.items++
+		}
+		if !regular || met[key] {
 			continue
-		case n.Links > 1:
+		}
+		if n.Links > 1 && !c.files {
 			met[key] = true
 		}
 		sum.bytes += n.Size

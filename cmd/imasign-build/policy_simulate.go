@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/simulate"
@@ -21,6 +23,9 @@ type policySimulateOptions struct {
 	trust      trustFlags
 	evm        evmTrustFlags
 	rootfs, fs string
+	image      string
+	input      imageInputFlags
+	partition  partitionFlags
 	jobs       engineFlags
 	allowEmpty bool
 }
@@ -28,11 +33,11 @@ type policySimulateOptions struct {
 func newPolicySimulate(a *app) *cobra.Command {
 	var o policySimulateOptions
 	cmd := &cobra.Command{
-		Use:   "simulate FILE --rootfs DIR --cert FILE…",
-		Short: "Show which files of a tree the kernel would refuse under a policy",
-		Long: `Simulate applies the appraise rules of the policy in FILE to a directory tree. It shows
-which files each rule covers, and which files the kernel would refuse, with the reason.
-FILE may be -, for standard input.
+		Use:   "simulate FILE --rootfs DIR|--image FILE --cert FILE…",
+		Short: "Show which files of a tree or image the kernel would refuse under a policy",
+		Long: `Simulate applies the appraise rules of the policy in FILE to a directory tree, or to a
+file system image. It shows which files each rule covers, and which files the kernel would
+refuse, with the reason. FILE may be -, for standard input.
 
 Simulate assumes processes of root that execute all files with an execute bit, map all
 ELF programs and shared objects, load everything in lib/modules and lib/firmware, and
@@ -50,9 +55,11 @@ modprobe, with the loaders and libraries that they name.`,
 		Example: `  imasign-build policy simulate rootfs/etc/ima/ima_policy --rootfs rootfs \
       --cert x509_ima.crt --fs squashfs
   imasign-build policy simulate ima_policy --rootfs rootfs --cert keys/ \
-      --evm-cert keys/`,
+      --evm-cert keys/
+  imasign-build policy simulate ima_policy --image disk.wic --partition rootfs \
+      --cert keys/`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := o.evm.idle(cmd.Flags()); err != nil {
+			if err := o.idle(cmd.Flags()); err != nil {
 				return err
 			}
 			return runPolicySimulate(cmd.Context(), a, o, args[0])
@@ -60,7 +67,11 @@ modprobe, with the loaders and libraries that they name.`,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.rootfs, "rootfs", "", "apply the policy to the tree in `DIR`")
-	flags.StringVar(&o.fs, "fs", "", "assume that the tree is on the file system `NAME`, such as ext4")
+	flags.StringVar(&o.image, "image", "", "apply the policy to the image in `FILE`")
+	o.partition.add(flags)
+	o.input.add(flags)
+	flags.StringVar(&o.fs, "fs", "", "assume that the files are on the file system `NAME`, such as ext4")
+	annotate(flags, "fs", noteDefault, "that of the image")
 	o.trust.add(flags)
 	o.evm.add(flags)
 	o.kernel.add(flags)
@@ -69,14 +80,25 @@ modprobe, with the loaders and libraries that they name.`,
 	return cmd
 }
 
-func runPolicySimulate(ctx context.Context, a *app, o policySimulateOptions, name string) error {
-	if o.rootfs == "" {
-		return usagef("no tree was given: --rootfs DIR")
+// idle refuses flags that have no effect.
+func (o *policySimulateOptions) idle(flags *pflag.FlagSet) error {
+	switch {
+	case o.rootfs == "" && o.image == "":
+		return usagef("no tree was given: --rootfs DIR, or --image FILE")
+	case o.rootfs != "" && o.image != "":
+		return usagef("--rootfs and --image exclude each other")
+	case o.image == "":
+		if err := idle(flags, "--image", "partition", "sector", "unpack-limit"); err != nil {
+			return err
+		}
 	}
+	return o.evm.idle(flags)
+}
+
+func runPolicySimulate(ctx context.Context, a *app, o policySimulateOptions, name string) error {
 	progress := a.newProgress()
 	defer progress.close()
 	progress.entries("judged", false)
-	progress.count(treeCount{paths: []string{o.rootfs}, files: true})
 	o.evm.require = true // EVM demands a value of every file
 	engine, err := o.jobs.engine(nil, nil, progress.observer, o.evm.stages()...)
 	if err != nil {
@@ -105,16 +127,13 @@ func runPolicySimulate(ctx context.Context, a *app, o policySimulateOptions, nam
 		r.Findings = reported(finding.Group(slices.DeleteFunc(findings, func(f finding.Finding) bool { return f.Severity != finding.Refuse })))
 		return a.print(r, errWrong)
 	}
-	t, err := tree.Open(o.rootfs, tree.Options{})
+	files, closeFiles, err := o.files(ctx, a, progress)
 	if err != nil {
 		return err
 	}
-	defer t.Close() //nolint:errcheck // opened for reading
-	if err := o.learnTarget(ctx, a); err != nil {
-		return err
-	}
+	defer closeFiles()
 	rules, _ := target.Rules(p)
-	result, err := simulate.Device{Kernel: k, Trusted: ring, EVM: evm, FSName: o.fs}.Run(ctx, engine, simulate.OfDirectory(t), rules)
+	result, err := simulate.Device{Kernel: k, Trusted: ring, EVM: evm, FSName: o.fs}.Run(ctx, engine, files, rules)
 	if err != nil {
 		return err
 	}
@@ -126,9 +145,42 @@ func runPolicySimulate(ctx context.Context, a *app, o policySimulateOptions, nam
 	}
 	err = a.print(r, err)
 	if result.Files == 0 {
-		a.nothing("verify", o.rootfs, o.allowEmpty)
+		a.nothing("verify", cmp.Or(o.rootfs, o.image), o.allowEmpty)
 	}
 	return err
+}
+
+// files opens what the policy is tried on, and finds out for which kernels its security.evm
+// must be.
+func (o *policySimulateOptions) files(ctx context.Context, a *app, p *progress) (simulate.Tree, func(), error) {
+	if o.image != "" {
+		return o.filesOfImage(ctx, a, p)
+	}
+	p.count(treeCount{paths: []string{o.rootfs}, files: true})
+	t, err := tree.Open(o.rootfs, tree.Options{})
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := o.learnTarget(ctx, a); err != nil {
+		return nil, nil, errors.Join(err, t.Close())
+	}
+	return simulate.OfDirectory(t), func() { _ = t.Close() }, nil
+}
+
+func (o *policySimulateOptions) filesOfImage(ctx context.Context, a *app, p *progress) (simulate.Tree, func(), error) {
+	img, err := o.input.open(ctx, a, o.image)
+	if err != nil {
+		return nil, nil, err
+	}
+	src, err := o.partition.source(img, o.input.unpackLimit, nil)
+	if err == nil {
+		err = o.evm.learn(ctx, a, src)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, img.Close())
+	}
+	p.count(imageCount{src, true})
+	return simulate.OfImage(src), func() { _ = img.Close() }, nil
 }
 
 // learnTarget finds out for which kernels the tree's security.evm must be.

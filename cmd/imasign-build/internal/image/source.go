@@ -97,40 +97,75 @@ func (s *Source) entry(n *filesystem.Node) signing.Entry {
 	if n.Links > 1 {
 		e.Links, e.Group = n.Links, fmt.Sprintf("%d:%d", s.numbers[n.Reader], n.ID)
 	}
-	reader, id, size, name := n.Reader, n.ID, n.Size, s.name(n.Path)
+	open := s.opener(n)
 	e.Open = func(context.Context) (*signing.File, error) {
-		xattrs, err := reader.Xattrs(id)
+		f, err := open()
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", name, err)
+			return nil, err
 		}
+		xattrs, err := f.Xattrs()
+		if err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		return &signing.File{ReadCloser: f, Xattrs: xattrs}, nil
+	}
+	return e
+}
+
+// Open opens a regular file that Walk yielded. The file is for one goroutine.
+func (s *Source) Open(n *filesystem.Node) (*File, error) { return s.opener(n)() }
+
+// opener returns what opens a file, any number of times.
+func (s *Source) opener(n *filesystem.Node) func() (*File, error) {
+	reader, id, size, name := n.Reader, n.ID, n.Size, s.name(n.Path)
+	return func() (*File, error) {
 		content, err := reader.Open(id)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
-		maps.DeleteFunc(xattrs, func(x string, _ []byte) bool { return !strings.HasPrefix(x, "security.") })
-		return &signing.File{ReadCloser: &stream{content, name, 0, size}, Xattrs: xattrs}, nil
+		return &File{Content: content, reader: reader, id: id, name: name, size: size}, nil
 	}
-	return e
+}
+
+// Readlink returns the target of a symbolic link that Walk yielded.
+func (s *Source) Readlink(n *filesystem.Node) (string, error) {
+	target, err := n.Reader.Readlink(n.ID)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", s.name(n.Path), err)
+	}
+	return target, nil
 }
 
 // name returns the name of a file in errors.
 func (s *Source) name(path string) string { return s.image.name + ": " + path }
 
-// stream reads a file from its beginning to its end.
-type stream struct {
+// File is an open file. It can be read from its beginning to its end, and at offsets.
+type File struct {
 	filesystem.Content
 
+	reader   filesystem.Reader
+	id       filesystem.ID
 	name     string
 	at, size int64
 }
 
+// Xattrs returns the security.* xattrs of the file.
+func (f *File) Xattrs() (map[string][]byte, error) {
+	xattrs, err := f.reader.Xattrs(f.id)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", f.name, err)
+	}
+	maps.DeleteFunc(xattrs, func(x string, _ []byte) bool { return !strings.HasPrefix(x, "security.") })
+	return xattrs, nil
+}
+
 // Read reads the next part of the content.
-func (s *stream) Read(b []byte) (int, error) {
-	if s.at >= s.size {
+func (f *File) Read(b []byte) (int, error) {
+	if f.at >= f.size {
 		return 0, io.EOF
 	}
-	n, err := s.ReadAt(b[:min(int64(len(b)), s.size-s.at)], s.at)
-	s.at += int64(n)
+	n, err := f.ReadAt(b[:min(int64(len(b)), f.size-f.at)], f.at)
+	f.at += int64(n)
 	switch {
 	case n > 0 && errors.Is(err, io.EOF):
 		err = nil
@@ -138,7 +173,7 @@ func (s *stream) Read(b []byte) (int, error) {
 		err = io.ErrUnexpectedEOF
 	}
 	if err != nil {
-		err = fmt.Errorf("%s: %w", s.name, err)
+		err = fmt.Errorf("%s: %w", f.name, err)
 	}
 	return n, err
 }
