@@ -2,8 +2,8 @@
 // with this process.
 //
 // A program that [Run] starts has three descriptors: /dev/null to read from, and a log file
-// for its output. It does not get other descriptors that this process inherited, such as the
-// passphrase behind fd:9. The program ends with this process, however this process ends. A
+// for its output, and those that it is given. It does not get descriptors that this process
+// inherited, such as the passphrase behind fd:9. The program ends with this process, however this process ends. A
 // shell between the two reaps it. Programs that it starts may continue: they keep the lock on
 // the log file, and [Wait] returns when the last of them has ended.
 package child
@@ -38,6 +38,8 @@ type Command struct {
 	Dir string
 	// Environment is a list of "NAME=value". nil means that of this process.
 	Environment []string
+	// Files are open files that the program gets too, from descriptor 3 on.
+	Files []*os.File
 	// Log is the path of the file for the program's output. The file is created or
 	// overwritten. It is locked until the program and all programs that it started have
 	// closed it.
@@ -72,7 +74,7 @@ func Run(ctx context.Context, c Command) error {
 	}
 	defer log.Close() //nolint:errcheck // its output was read already
 	cmd := exec.CommandContext(ctx, "/bin/sh", append([]string{"-c", supervise, "sh", program}, c.Args...)...)
-	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = c.Dir, c.Environment, log, log
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = c.Dir, c.Environment, log, log, c.Files
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = patience

@@ -146,10 +146,17 @@ func TestLocked(t *testing.T) {
 	}
 }
 
-func TestDirectory(t *testing.T) {
+func TestDirectoryAndFiles(t *testing.T) {
 	dir := t.TempDir()
-	check(t, Run(t.Context(), Command{Program: "sh", Args: []string{"-c", "pwd"}, Dir: "/", Log: filepath.Join(dir, "log")}))
-	if text, err := os.ReadFile(filepath.Join(dir, "log")); err != nil || string(text) != "/\n" {
-		t.Errorf("it ran in %q, %v", text, err)
+	given, err := os.Create(filepath.Join(dir, "given"))
+	check(t, err)
+	defer given.Close()
+	check(t, Run(t.Context(), Command{
+		Program: "sh", Args: []string{"-c", "pwd; echo written >/proc/self/fd/3"}, Dir: "/", Files: []*os.File{given}, Log: filepath.Join(dir, "log"),
+	}))
+	for name, want := range map[string]string{"log": "/\n", "given": "written\n"} {
+		if text, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(text) != want {
+			t.Errorf("%s has %q, %v", name, text, err)
+		}
 	}
 }
