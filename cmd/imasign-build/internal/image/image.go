@@ -91,6 +91,18 @@ func (i *Image) Table() *disk.Table { return i.table }
 // volume if it has no partition table.
 func (i *Image) Volumes() []Volume { return i.volumes }
 
+// File returns the file that has the image's content, not compressed. The caller does not
+// close it.
+func (i *Image) File() *os.File { return i.file }
+
+// Of returns this image with the content of another file, a copy. The caller closes the
+// file.
+func (i *Image) Of(file *os.File) *Image {
+	other := *i
+	other.file, other.stamp = file, nil
+	return &other
+}
+
 // Unchanged returns an error if the image was written to since it was opened.
 func (i *Image) Unchanged() error {
 	if i.stamp == nil {

@@ -54,6 +54,15 @@ func (i *Image) Source(mounts []Mount, o filesystem.Options) (*Source, error) {
 // Root returns the file system that is mounted on the root.
 func (s *Source) Root() filesystem.Reader { return s.root }
 
+// Readers returns the file systems, in the order of the volumes that were chosen.
+func (s *Source) Readers() []filesystem.Reader {
+	list := make([]filesystem.Reader, len(s.numbers))
+	for r, k := range s.numbers {
+		list[k] = r
+	}
+	return list
+}
+
 // Walk yields every name, as [filesystem.Walk] does.
 func (s *Source) Walk(ctx context.Context) iter.Seq2[filesystem.Node, error] {
 	return func(yield func(filesystem.Node, error) bool) {

@@ -1,6 +1,10 @@
 package ext4
 
-import "github.com/imasign/imasign-build/cmd/imasign-build/internal/image/filesystem"
+import (
+	"slices"
+
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/image/filesystem"
+)
 
 // Space is the space for xattrs of an inode, in bytes as [XattrSize] counts them, by the
 // rules of libext2fs, which debugfs uses: an xattr goes into the inode if it fits there,
@@ -22,8 +26,9 @@ func XattrSize(name string, value int) int {
 	return roundUp(xattrEntry+len(name)) + roundUp(value)
 }
 
-// Space returns the space for xattrs of an inode.
-func (f *FileSystem) Space(id filesystem.ID) (Space, error) {
+// Space returns the space for xattrs of an inode, as if it did not have those that are
+// named, such as "security.ima".
+func (f *FileSystem) Space(id filesystem.ID, without ...string) (Space, error) {
 	in, err := f.file(id)
 	if err != nil {
 		return Space{}, err
@@ -36,21 +41,23 @@ func (f *FileSystem) Space(id filesystem.ID) (Space, error) {
 	if err != nil {
 		return Space{}, err
 	}
-	s := Space{Block: int(f.blockSize) - xattrHeader - 4 - occupied(block), Sharers: sharers}
+	s := Space{Block: int(f.blockSize) - xattrHeader - 4 - occupied(block, without), Sharers: sharers}
 	if f.inodeSize > minInodeSize {
 		extra := in.extra
 		if extra == 0 { // libext2fs sets it when it writes
 			extra = max(int(f.wantExtra), 4)
 		}
-		s.Inode = max(int(f.inodeSize)-minInodeSize-extra-xattrBodyHeader-4-occupied(body), 0)
+		s.Inode = max(int(f.inodeSize)-minInodeSize-extra-xattrBodyHeader-4-occupied(body, without), 0)
 	}
 	return s, nil
 }
 
-// occupied returns the bytes that xattrs occupy.
-func occupied(list []attribute) (n int) {
+// occupied returns the bytes that xattrs occupy, without some.
+func occupied(list []attribute, without []string) (n int) {
 	for _, a := range list {
-		n += XattrSize(string(a.name), len(a.value))
+		if !slices.Contains(without, prefixes[a.index]+string(a.name)) {
+			n += XattrSize(string(a.name), len(a.value))
+		}
 	}
 	return n
 }
