@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/image/ext4sign"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/initramfs"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/oci"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/repo"
@@ -148,6 +149,13 @@ func containerCauses() []cause {
 		{err: compress.ErrMemory, kind: "too_large"},
 		{err: tarball.ErrCompression, kind: "malformed", advice: again},
 		{err: tarball.ErrAmbiguous, kind: "refused"},
+		{err: ext4sign.ErrFormat, kind: "unsupported"},
+		{err: ext4sign.ErrSquashfs, kind: "unsupported", advice: "make a new image of signed files: sqfs2tar IMAGE | imasign-build tar sign - -o - | sqfstar OUT"},
+		{err: ext4sign.ErrEROFS, kind: "unsupported", advice: "sign the archive that it is made from (imasign-build tar sign), and make a new image of that: mkfs.erofs --tar=f"},
+		{err: ext4sign.ErrRoom, kind: "too_large"},
+		{err: ext4sign.ErrSealed, kind: "refused"},
+		{err: ext4sign.ErrDamaged, kind: "malformed"},
+		{err: ext4sign.ErrNoProgram, kind: "not_found"},
 		{err: oci.ErrFormat, kind: "malformed", advice: "--oci takes what `skopeo copy` writes to oci:, oci-archive: and docker-archive:", flag: "oci"},
 		{err: oci.ErrUnsupported, kind: "unsupported"},
 		{err: oci.ErrExists, kind: "exists", advice: elsewhere},

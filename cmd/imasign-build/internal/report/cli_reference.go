@@ -19,7 +19,7 @@ type Kind struct {
 // Kinds are all documents. A command that prints one of two is named with both.
 func Kinds() []Kind {
 	return []Kind{
-		{"Signing and stripping", []string{"rootfs sign", "rootfs strip", "tar sign", "tar strip", "tar create", "manifest sign", "manifest apply"}, &Change{}},
+		{"Signing and stripping", []string{"rootfs sign", "rootfs strip", "tar sign", "tar strip", "tar create", "image sign", "manifest sign", "manifest apply"}, &Change{}},
 		{"Packages", []string{"rpm sign", "rpm strip", "repo sign", "repo strip", "manifest apply"}, &PackageChange{}},
 		{"Verifying", []string{"rootfs verify", "tar verify", "image verify"}, &Verification{}},
 		{"Verifying packages", []string{"rpm verify"}, &PackageVerification{}},
