@@ -2,15 +2,12 @@ package erofs
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"io"
-	"math"
 	"sync"
 
 	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz/lzma"
 )
 
 // maxWindow is the largest window of Zstandard data, in bytes. That of the kernel is 1 MiB.
@@ -18,7 +15,7 @@ const maxWindow = 8 << 20
 
 // codecs keep decoders for the next extents.
 type codecs struct {
-	inflaters, zstds sync.Pool
+	inflaters, lzmas, zstds sync.Pool
 }
 
 // deflate decodes raw DEFLATE data until dst is full.
@@ -63,20 +60,12 @@ func (c *codecs) zstd(dst, src []byte, partial bool) error {
 	return noEOF(err)
 }
 
-// lzma decodes MicroLZMA data: LZMA whose first byte, which is always zero, is the
-// complement of the properties.
-func (c *codecs) lzma(dst, src []byte, partial bool) error {
-	header := make([]byte, 14)
-	size := max(lzma.MinDictCap, len(dst))
-	header[0] = ^src[0]
-	binary.LittleEndian.PutUint32(header[1:], uint32(size))
-	binary.LittleEndian.PutUint64(header[5:], uint64(len(dst)))
-	if partial {
-		binary.LittleEndian.PutUint64(header[5:], math.MaxUint64)
+// lzma decodes MicroLZMA data until dst is full.
+func (c *codecs) lzma(dst, src []byte) error {
+	d, ok := c.lzmas.Get().(*lzmaDecoder)
+	if !ok {
+		d = &lzmaDecoder{}
 	}
-	r, err := lzma.ReaderConfig{DictCap: size}.NewReader(io.MultiReader(bytes.NewReader(header), bytes.NewReader(src[1:])))
-	if err == nil {
-		_, err = io.ReadFull(r, dst)
-	}
-	return noEOF(err)
+	defer c.lzmas.Put(d)
+	return d.decode(dst, src)
 }

@@ -38,7 +38,7 @@ func (f *FileSystem) decode(dst []byte, e *extent, data *window) error {
 	case algLZ4:
 		err = decodeLZ4(dst, src, e.partial || f.incompat&incompatZeroPadding == 0)
 	case algLZMA:
-		err = f.codecs.lzma(dst, src, e.partial)
+		err = f.codecs.lzma(dst, src)
 	case algDeflate:
 		err = f.codecs.deflate(dst, src)
 	case algZstd:

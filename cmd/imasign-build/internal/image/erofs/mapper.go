@@ -145,7 +145,11 @@ func (m *mapper) extentAt(at int64) (extent, error) {
 			return extent{}, err
 		}
 	}
-	return m.measure(head)
+	e, err := m.measure(head)
+	if err == nil && !e.holds(at) {
+		err = filesystem.Corrupt("cluster %d is not the head of the extent at %d", head.number, at)
+	}
+	return e, err
 }
 
 // head finds the head of the extent that holds a position.
