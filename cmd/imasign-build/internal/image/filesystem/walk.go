@@ -18,6 +18,7 @@ import (
 const (
 	maxPending     = 40 << 20 // bytes of the steps of the directories that the walk is in
 	maxDirectories = 1 << 19  // directories of all file systems
+	maxNames       = 1 << 22  // names in all directories, which may share what is stored
 	maxPath        = 64 << 10 // bytes
 	maxName        = 255      // bytes; NAME_MAX of the kernel
 )
@@ -39,6 +40,8 @@ type Options struct {
 	// Lists, unless nil, reports whether the path of an empty lost+found is expected, so
 	// that it is yielded.
 	Lists func(path string) bool
+	// MaxNames limits the number of names. Zero means 4,194,304.
+	MaxNames int
 	// MaxContent limits the bytes that all regular files together may have, as stated by
 	// their inodes. Zero means no limit.
 	MaxContent int64
@@ -71,6 +74,7 @@ type walker struct {
 	levels  []level
 	pending int // bytes of the steps in levels
 	dirs    int
+	names   int
 	content int64
 	seen    map[inode]bool // directories, and files with several names
 	mounted map[string]bool
@@ -203,6 +207,9 @@ func (w *walker) list(path string, r Reader, dir ID) ([]step, error) {
 		return nil
 	}
 	err := r.ReadDir(dir, func(d Dirent) error {
+		if w.names++; w.names > cmp.Or(w.MaxNames, maxNames) {
+			return fmt.Errorf("%w: more than %d names", ErrLimit, cmp.Or(w.MaxNames, maxNames))
+		}
 		if err := check(d.Name); err != nil {
 			return err
 		}

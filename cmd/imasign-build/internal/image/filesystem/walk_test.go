@@ -114,6 +114,17 @@ func TestWalkRefuses(t *testing.T) {
 				h.add(1, fmt.Sprint(i), filesystem.ID(2+i), filesystem.Inode{})
 			}
 		}, filesystem.ErrLimit, "/"},
+		"directories with the same names": {func(h *hostile) {
+			shared := make([]filesystem.Dirent, 1000)
+			for i := range shared {
+				shared[i] = filesystem.Dirent{Name: fmt.Sprint(i), ID: 2}
+			}
+			h.inodes[2] = filesystem.Inode{}
+			for i := range filesystem.ID(700) {
+				h.add(1, fmt.Sprint(i), 3+i, directory(0o755))
+				h.dirs[3+i] = shared
+			}
+		}, filesystem.ErrLimit, "names"},
 		"too deep": {func(h *hostile) {
 			for i := range filesystem.ID(300) {
 				h.add(1+i, strings.Repeat("d", 255), 2+i, directory(0o755))
@@ -123,7 +134,7 @@ func TestWalkRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := empty("ext4")
 			c.build(h)
-			_, err := walk(h, filesystem.Options{MaxContent: mib})
+			_, err := walk(h, filesystem.Options{MaxContent: mib, MaxNames: 600_000})
 			if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.text) {
 				t.Errorf("%v; want %v with %q", err, c.want, c.text)
 			}
