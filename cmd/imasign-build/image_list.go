@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -52,8 +53,8 @@ func runImageList(ctx context.Context, a *app, input *imageInputFlags, file stri
 		v := &img.Volumes()[i]
 		p := report.NewPartition(v)
 		if err := describeVolume(ctx, img, v, &p, progress.observer); err != nil {
-			p.Detail = err.Error()
-			if !errors.Is(err, image.ErrUnreadable) && !errors.Is(err, filesystem.ErrUnsupported) {
+			p.Detail = strings.TrimPrefix(strings.TrimPrefix(err.Error(), img.Name()+": "), v.String()+": ")
+			if nothing := img.Table() == nil && v.Format.Name == ""; nothing || !errors.Is(err, image.ErrUnreadable) && !errors.Is(err, filesystem.ErrUnsupported) {
 				failed = append(failed, err)
 			}
 		}

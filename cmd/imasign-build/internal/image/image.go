@@ -13,6 +13,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/image/disk"
@@ -36,6 +37,8 @@ type Options struct {
 	// SectorSize is the number of bytes that a partition table counts in: 512 or 4096.
 	// Zero means that Open finds it out.
 	SectorSize int64
+	// Reading, unless nil, wraps the input that is unpacked.
+	Reading func(io.Reader) io.Reader
 	// UnpackLimit limits the bytes that a compressed image, or a pipe, may unpack to.
 	UnpackLimit int64
 }
@@ -59,13 +62,17 @@ func Open(ctx context.Context, path string, stdin io.Reader, o Options) (*Image,
 	if path == "-" {
 		i.name = "standard input"
 	}
-	err := i.load(ctx, path, stdin, o.UnpackLimit)
+	err := i.load(ctx, path, stdin, &o)
 	if err == nil {
 		err = i.survey(o.SectorSize)
 	}
 	if err != nil {
 		if i.file != nil {
 			err = errors.Join(err, i.file.Close())
+		}
+		var opened *fs.PathError
+		if errors.As(err, &opened) && opened.Path == path {
+			return nil, err
 		}
 		return nil, fmt.Errorf("%s: %w", i.name, err)
 	}

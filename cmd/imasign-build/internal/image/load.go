@@ -18,40 +18,40 @@ import (
 )
 
 // load opens the image's content.
-func (i *Image) load(ctx context.Context, path string, stdin io.Reader, limit int64) error {
+func (i *Image) load(ctx context.Context, path string, stdin io.Reader, o *Options) error {
 	if path == "-" {
-		return i.unpack(ctx, stdin, limit)
+		return i.unpack(ctx, stdin, o)
 	}
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
-		return unnamed(err)
+		return err
 	case info.IsDir():
-		return syscall.EISDIR
+		return &fs.PathError{Op: "open", Path: path, Err: syscall.EISDIR}
 	case info.Mode().Type() == fs.ModeDevice: // a block device
 		return i.inPlace(path)
 	}
 	opened, err := input.Open(ctx, path)
 	if err != nil {
-		return unnamed(err)
+		return err
 	}
 	if f, regular := opened.(*os.File); regular {
 		head := make([]byte, compress.HeadSize)
 		n, err := f.ReadAt(head, 0)
 		if err != nil && !errors.Is(err, io.EOF) {
-			return errors.Join(unnamed(err), f.Close())
+			return errors.Join(err, f.Close())
 		}
 		if compress.Images().Recognise(head[:n]) == compress.None {
 			return i.use(f)
 		}
 	}
-	return errors.Join(i.unpack(ctx, opened, limit), opened.Close())
+	return errors.Join(i.unpack(ctx, opened, o), opened.Close())
 }
 
 func (i *Image) inPlace(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
-		return unnamed(err)
+		return err
 	}
 	return i.use(f)
 }
@@ -61,18 +61,21 @@ func (i *Image) use(f *os.File) error {
 	i.compression, i.file = compress.None, f
 	size, err := f.Seek(0, io.SeekEnd) // the size of a block device, too
 	if err != nil {
-		return unnamed(err)
+		return err
 	}
 	stamp, err := tree.StampOf(f)
 	if err != nil {
-		return unnamed(err)
+		return err
 	}
 	i.size, i.stamp = size, &stamp
 	return nil
 }
 
 // unpack copies the content of in, decompressed, to a temporary file.
-func (i *Image) unpack(ctx context.Context, in io.Reader, limit int64) error {
+func (i *Image) unpack(ctx context.Context, in io.Reader, o *Options) error {
+	if o.Reading != nil {
+		in = o.Reading(in)
+	}
 	format, content, stop, err := compress.Images().Open(bufio.NewReaderSize(in, 1<<20))
 	if err != nil {
 		return err
@@ -82,9 +85,9 @@ func (i *Image) unpack(ctx context.Context, in io.Reader, limit int64) error {
 		content = &decompressed{content, format}
 	}
 	if i.file, err = input.Spool(""); err != nil {
-		return fmt.Errorf("make a temporary file: %w", err)
+		return fmt.Errorf("%w: %w", input.ErrSpool, err)
 	}
-	return i.spool(ctx, content, limit)
+	return i.spool(ctx, content, o.UnpackLimit)
 }
 
 // decompressed names the format in the errors of a decoder.
@@ -117,7 +120,7 @@ func (i *Image) spool(ctx context.Context, content io.Reader, limit int64) error
 		}
 		if n > 0 && !bytes.Equal(buf[:n], zeros[:n]) {
 			if _, err := i.file.WriteAt(buf[:n], i.size-int64(n)); err != nil {
-				return fmt.Errorf("write a temporary file: %w", err)
+				return fmt.Errorf("%w: %w", input.ErrSpool, err)
 			}
 		}
 		switch {
@@ -133,12 +136,3 @@ func (i *Image) spool(ctx context.Context, content io.Reader, limit int64) error
 
 // spoolBlock is the number of bytes that are written, or left out as a hole, at a time.
 const spoolBlock = 64 << 10
-
-// unnamed removes the path from an error, because Open adds the name of the image.
-func unnamed(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		return path.Err
-	}
-	return err
-}

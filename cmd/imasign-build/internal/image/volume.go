@@ -123,26 +123,30 @@ func (i *Image) only() (*Volume, error) {
 	return nil, ErrUnreadable
 }
 
-// find returns the volume with a number or label.
+// find returns the volume with a number, a name in the table, or else a label.
 func (i *Image) find(name string) (*Volume, error) {
-	var found []*Volume
 	number, err := strconv.Atoi(name)
 	for k := range i.volumes {
-		v := &i.volumes[k]
-		if err == nil && v.Number == number && v.Number > 0 {
+		if v := &i.volumes[k]; err == nil && v.Number == number && v.Number > 0 {
 			return v, nil
 		}
-		if name != "" && (v.Name == name || i.label(v) == name) {
-			found = append(found, v)
+	}
+	for _, of := range []func(*Volume) string{func(v *Volume) string { return v.Name }, i.label} {
+		var found []*Volume
+		for k := range i.volumes {
+			if v := &i.volumes[k]; name != "" && of(v) == name {
+				found = append(found, v)
+			}
 		}
+		switch len(found) {
+		case 0:
+			continue
+		case 1:
+			return found[0], nil
+		}
+		return nil, fmt.Errorf("%w have the label %s", ErrSeveral, quote.Name(name))
 	}
-	switch len(found) {
-	case 0:
-		return nil, fmt.Errorf("%w: %s", ErrNoPartition, quote.Name(name))
-	case 1:
-		return found[0], nil
-	}
-	return nil, fmt.Errorf("%w have the label %s", ErrSeveral, quote.Name(name))
+	return nil, fmt.Errorf("%w: %s", ErrNoPartition, quote.Name(name))
 }
 
 // label returns the label of a volume's file system, or "".
