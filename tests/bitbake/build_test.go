@@ -456,7 +456,7 @@ func (l *lab) refusals(t *testing.T) {
 		"literal passphrase":  {"IMASIGN_KEY_PASS = \"" + misplaced + "\"\n", "not the passphrase itself"},
 		"environment":         {"IMASIGN_KEY_PASS = \"env:PASSPHRASE\"\n", "bitbake-cookerdaemon.log"},
 		"literal PIN":         {"IMASIGN_KEY = \"pkcs11:token=t?pin-value=" + misplaced + "\"\n", "pin-source"},
-		"wrong passphrase":    {"IMASIGN_KEY_PASS = \"file:/etc/hostname\"\n", "passphrase"},
+		"wrong passphrase":    {"IMASIGN_KEY_PASS = \"file:/etc/hostname\"\nIMASIGN_HASH = \"sha384\"\n", "passphrase"}, // the hash, so that it signs
 		"cpio":                {"TEST_FSTYPES = \"tar cpio.gz\"\n", "type cpio keeps no xattrs"},
 		"vfat":                {"TEST_FSTYPES = \"vfat\"\n", "type vfat keeps no xattrs"},
 		"no EVM key":          {evmOn + "IMASIGN_EVM_KEY = \"\"\n", "there is no key for it"},
