@@ -212,7 +212,7 @@ func addRPM(t *testing.T, dir string) string {
 }
 
 // TestCertificates checks which certificates the hook loads into which keyring, and which
-// ones the kernel refuses.
+// ones the kernel refuses. Two files are signed in the image.
 func TestCertificates(t *testing.T) {
 	harness.Root(t)
 	k := built(t)
@@ -241,7 +241,7 @@ func TestCertificates(t *testing.T) {
 	spoil(t, dir)
 	certificates := trusted(t, "rsa2048", "secondary")
 	c := machine{
-		kernel: k, disk: image(t, "ext4", dir), line: "root=/dev/vda",
+		kernel: k, disk: signedImage(t, dir, keys(t)["rsa2048"], "/usr/bin/signed", "/sbin/switch_root"), line: "root=/dev/vda",
 		initramfs: bundle(t, t.TempDir(), append(flags("--cert", certificates), "--secondary", secondary, "--revoked", keys(t)["revoked"].file("crt"))...),
 	}.boot(t)
 	c.compare(t, steps, after)

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -135,6 +136,24 @@ func newTree(t *testing.T, k kernel) string {
 func sign(t *testing.T, dir string, key keySet, flags ...string) {
 	t.Helper()
 	harness.Must(t, harness.Program(t), append([]string{"rootfs", "sign", "--progress=none", "--force", "--key", key.file("key"), "--cert", key.file("crt"), dir}, flags...)...)
+}
+
+// signedImage makes an ext4 image of a signed tree. Some files are signed in the image only.
+func signedImage(t *testing.T, dir string, key keySet, paths ...string) string {
+	t.Helper()
+	var include []string
+	for _, path := range paths {
+		include = append(include, "--include", path)
+	}
+	bare := filepath.Join(t.TempDir(), "bare")
+	harness.Must(t, "cp", "-a", dir, bare)
+	harness.Must(t, harness.Program(t), append([]string{"rootfs", "strip", "--progress=none", bare}, include...)...)
+	out := image(t, "ext4", bare)
+	said := harness.Must(t, harness.Program(t), append([]string{"image", "sign", "--progress=none", "--key", key.file("key"), "--cert", key.file("crt"), out, "-o", out}, include...)...)
+	if want := fmt.Sprintf(" %d signed", len(paths)); !strings.Contains(said, want) {
+		t.Fatalf("want%s: %s", want, said)
+	}
+	return out
 }
 
 // spoil changes a tree that the sample key has signed, as the variants demand.

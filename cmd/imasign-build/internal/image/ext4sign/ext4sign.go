@@ -30,15 +30,16 @@ import (
 
 var (
 	// ErrFormat means a file system that debugfs cannot change, or not without harm.
-	ErrFormat = errors.New("cannot be signed in place")
-	// ErrSquashfs and ErrEROFS mean file systems that nothing can change.
+	ErrFormat = errors.New("its files cannot be signed")
+	// ErrSquashfs means a file system that nothing can change.
 	ErrSquashfs = errors.New("squashfs is read-only, so its files cannot be signed")
-	ErrEROFS    = errors.New("erofs is read-only, so its files cannot be signed")
+	// ErrEROFS means a file system that nothing can change.
+	ErrEROFS = errors.New("erofs is read-only, so its files cannot be signed")
 	// ErrRoom means that the file system has no room for the values.
 	ErrRoom = errors.New("no room")
 	// ErrSealed means that something has a checksum or a signature of the image, which
 	// would no longer match.
-	ErrSealed = errors.New("signing would invalidate it")
+	ErrSealed = errors.New("signing would invalidate checksums")
 	// ErrDamaged means a file system that e2fsck does not find clean.
 	ErrDamaged = errors.New("e2fsck does not find it clean")
 	// ErrNoProgram means that e2fsprogs are not installed.
