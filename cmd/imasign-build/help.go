@@ -178,7 +178,7 @@ func seeTopics(cmd *cobra.Command) (sentences []string) {
 	for _, topic := range []struct {
 		name     string
 		metavars []string
-	}{{"patterns", []string{"PATTERN"}}, {"key-uris", []string{"URI", "SOURCE"}}} {
+	}{{"patterns", []string{"PATTERN"}}, {"key-uris", []string{"URI", "SOURCE"}}, {"images", []string{"PARTITION"}}} {
 		explained := slices.DeleteFunc(topic.metavars, func(metavar string) bool { return !used[metavar] })
 		if len(explained) > 0 {
 			sentences = append(sentences, fmt.Sprintf(`"imasign-build help %s" explains %s.`, topic.name, enumerate(explained, "and")))

@@ -8,6 +8,7 @@ func newTopics() []*cobra.Command {
 		newTopic("patterns", "How --include, --exclude and --hashed choose files", patternsTopic),
 		newTopic("key-uris", "How to name keys, passphrases and PINs", keysTopic),
 		newTopic("evm", "What --evm portable does, and what it changes on a device", evmTopic),
+		newTopic("images", "How to name the partitions of an image, and what can be read", imagesTopic),
 		newTopic("environment", "The environment variables that the program reads", environmentTopic),
 	}
 }
@@ -92,6 +93,22 @@ simulate --evm-cert" names what will be refused.
 
 Packages carry no EVM signatures: rpm has no tag for them, packages name users instead of
 ids, and labels come from the device. Sign the installed tree or the image.`
+
+const imagesTopic = `An image is a file with an ext2, ext3, ext4, squashfs or EROFS file system, or with a
+partition table (MBR or GPT) and such file systems in its partitions. It may be compressed
+with gzip, xz, zstd, bzip2 or lz4. "image list" shows what is in it.
+
+--partition chooses a file system if there are several:
+
+  2          the number of the partition, as in /dev/sda2
+  rootfs     its name in a GPT, or else the label of its file system
+  3:/var     the directory on which the device mounts it
+
+The flag repeats: "--partition 2 --partition 3:/var" is one tree of two partitions, and one
+manifest is compared with all of it. One of them must be the root.
+
+Other formats, such as ubifs, jffs2, btrfs and f2fs, are named and not read: verify the
+tree that the image is made from, or mount the image and verify that tree.`
 
 const environmentTopic = `The program reads these environment variables:
 
