@@ -126,3 +126,24 @@ func attach(t *testing.T, m *mount, path string, want func(*filesystem.Node, []s
 		return errors.Join(err, w.recount(t.Context(), m), w.fsck(t.Context(), m))
 	}))
 }
+
+func TestValuesThatDebugfsCuts(t *testing.T) {
+	tree := t.TempDir()
+	check(t, os.WriteFile(filepath.Join(tree, "file"), nil, 0o644))
+	path := made(t, tree, "-t ext4 -b 4096 -O ea_inode")
+	m := opened(t, path)
+	for n, err := range filesystem.Walk(t.Context(), m, filesystem.Options{}) {
+		check(t, err)
+		for size, want := range map[int]string{maxValue: "", maxValue + 1: "debugfs cuts values at 4096"} {
+			_, err := m.takes(n.ID, []signing.Value{{Form: ima.Form{Xattr: ima.XattrIMA}, Status: signing.Signed, Bytes: make([]byte, size)}})
+			if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+				t.Errorf("%d bytes: %v", size, err)
+			}
+		}
+	}
+	c := Copy{mounts: []mount{*m}}
+	check(t, c.enough([]uint64{m.FreeBlocks()}))
+	if err := c.enough([]uint64{m.FreeBlocks() + 1}); !errors.Is(err, ErrRoom) || !strings.Contains(err.Error(), "resize2fs") {
+		t.Errorf("too few blocks: %v", err)
+	}
+}
