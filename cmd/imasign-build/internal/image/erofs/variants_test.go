@@ -22,9 +22,10 @@ type variant struct {
 var variants = []variant{
 	{"uncompressed", "", true},
 	{"LZ4", "-zlz4", true},
-	{"LZ4 in big clusters", "-zlz4hc -C65536", false},
-	{"large clusters", "-zlz4hc,3 -C262144", false}, // 1.5 does not end with 1 MiB and a large hole
-	{"tails behind the indexes", "-zlz4hc -Eztailpacking", false},
+	// lz4hc takes minutes for the large hole, and does not end with clusters of 1 MiB.
+	{"LZ4 in big clusters", "-zlz4 -C65536", false},
+	{"large clusters", "-zlz4 -C262144", false},
+	{"tails behind the indexes", "-zlz4 -Eztailpacking", false},
 	{"legacy indexes", "-zlz4 -Elegacy-compress", false},
 	{"legacy indexes and big clusters", "-zlz4 -Elegacy-compress -C65536", false},
 	{"small extents", "-zlz4 --max-extent-bytes=8192", false},
