@@ -1,7 +1,10 @@
 package squashfs
 
 import (
+	"fmt"
+
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/image/filesystem"
+	"github.com/imasign/imasign-build/internal/quote"
 )
 
 const (
@@ -12,8 +15,9 @@ const (
 	maxName = 256 // bytes
 )
 
-// ReadDir passes take the names in a directory: runs of entries, each after a header with
-// the metadata block of their inodes.
+// ReadDir passes take the names in a directory, in byte order: runs of entries, each after
+// a header with the metadata block of their inodes. It refuses directories in which the
+// kernel does not find the names, or finds other files by them.
 func (f *FileSystem) ReadDir(id filesystem.ID, take func(filesystem.Dirent) error) error {
 	in, err := f.inode(id)
 	if err != nil {
@@ -21,6 +25,9 @@ func (f *FileSystem) ReadDir(id filesystem.ID, take func(filesystem.Dirent) erro
 	}
 	if in.kind != typeDirectory {
 		return filesystem.Corrupt("not a directory")
+	}
+	if err := f.numbers.claim(in.number, id); err != nil {
+		return err
 	}
 	left := in.size - sizeOfNothing
 	if left <= 0 {
@@ -30,45 +37,82 @@ func (f *FileSystem) ReadDir(id filesystem.ID, take func(filesystem.Dirent) erro
 	if err != nil {
 		return err
 	}
-	for left > 0 {
-		n, err := c.run(take)
+	d := directory{cursor: c, indexes: indexes{cursor: in.rest, left: in.indexes}, take: take}
+	for d.size < left {
+		if err := d.run(); err != nil {
+			return err
+		}
+	}
+	if d.size > left {
+		return filesystem.Corrupt("a directory that ends in an entry")
+	}
+	return d.indexes.end()
+}
+
+// directory reads the entries of a directory.
+type directory struct {
+	cursor
+	indexes indexes
+	take    func(filesystem.Dirent) error
+	size    int64  // of what was read, in bytes
+	last    string // name
+}
+
+// run reads a header and its entries.
+func (d *directory) run() error {
+	at, block := d.size, d.position()
+	b, err := d.next(12)
+	if err != nil {
+		return err
+	}
+	count, inodes, number := u32(b), uint64(u32(b[4:])), u32(b[8:])
+	if count >= maxRun {
+		return filesystem.Corrupt("a run of %d directory entries", uint64(count)+1)
+	}
+	d.size += int64(len(b))
+	for i := range count + 1 {
+		if b, err = d.next(8); err != nil {
+			return err
+		}
+		inode, length := filesystem.ID(inodes<<16|uint64(u16(b))), int(u16(b[6:]))+1
+		n := number + uint32(int16(u16(b[2:])))
+		if length > maxName {
+			return filesystem.Corrupt("a name of %d bytes", length)
+		}
+		if b, err = d.next(length); err != nil {
+			return err
+		}
+		name := string(b)
+		if i == 0 {
+			err = d.indexes.pass(at, block-int64(d.f.directoryTable), name)
+		}
+		if err == nil {
+			err = d.entry(name, inode, n)
+		}
 		if err != nil {
 			return err
 		}
-		left -= n
-	}
-	if left < 0 {
-		return filesystem.Corrupt("a directory that ends in an entry")
+		d.size += 8 + int64(length)
 	}
 	return nil
 }
 
-// run reads a header and its entries, and returns how many bytes they are.
-func (c *cursor) run(take func(filesystem.Dirent) error) (int64, error) {
-	b, err := c.next(12)
+// entry checks an entry and takes it. The kernel's search ends at a name that is larger.
+func (d *directory) entry(name string, id filesystem.ID, number uint32) error {
+	if name <= d.last {
+		return filesystem.Corrupt("the name %s is out of order", quote.Name(name))
+	}
+	d.last = name
+	in, err := d.f.inode(id)
+	switch {
+	case err != nil:
+	case in.number != number:
+		err = filesystem.Corrupt("inode %d, which is inode %d", number, in.number)
+	default:
+		err = d.f.numbers.claim(number, id)
+	}
 	if err != nil {
-		return 0, err
+		return fmt.Errorf("%s: %w", quote.Name(name), err)
 	}
-	count, block := u32(b), uint64(u32(b[4:]))
-	if count >= maxRun {
-		return 0, filesystem.Corrupt("a run of %d directory entries", uint64(count)+1)
-	}
-	size := int64(len(b))
-	for range count + 1 {
-		if b, err = c.next(8); err != nil {
-			return 0, err
-		}
-		inode, length := block<<16|uint64(u16(b)), int(u16(b[6:]))+1
-		if length > maxName {
-			return 0, filesystem.Corrupt("a name of %d bytes", length)
-		}
-		if b, err = c.next(length); err != nil {
-			return 0, err
-		}
-		if err := take(filesystem.Dirent{Name: string(b), ID: filesystem.ID(inode)}); err != nil {
-			return 0, err
-		}
-		size += 8 + int64(length)
-	}
-	return size, nil
+	return d.take(filesystem.Dirent{Name: name, ID: id})
 }

@@ -25,6 +25,7 @@ const (
 // inode is an inode of any type.
 type inode struct {
 	kind     int // one of the types above, never an extended one
+	number   uint32
 	mode     uint32
 	uid, gid uint32
 	links    uint32
@@ -35,8 +36,9 @@ type inode struct {
 	start    uint64 // of content in the image, or of a directory's block in the directory table
 	offset   uint32 // of the tail in the fragment, or of the directory in the decoded block
 	fragment uint32 // index, or noIndex
+	indexes  int    // of a directory
 
-	rest cursor // the sizes of the data blocks, or the target of a symbolic link
+	rest cursor // the sizes of the data blocks, the target of a symbolic link, or indexes
 }
 
 // layout is the part of an inode that depends on its type: how many bytes it has, and
@@ -57,7 +59,7 @@ func layouts(kind uint16) layout {
 	case types + typeDirectory:
 		return layout{24, func(in *inode, b []byte) {
 			in.links, in.size, in.start = u32(b), int64(u32(b[4:])), uint64(u32(b[8:]))
-			in.offset, in.xattrs = uint32(u16(b[18:])), u32(b[20:])
+			in.indexes, in.offset, in.xattrs = int(u16(b[16:])), uint32(u16(b[18:])), u32(b[20:])
 		}}
 	case typeFile:
 		return layout{16, func(in *inode, b []byte) {
@@ -100,8 +102,11 @@ func (f *FileSystem) inode(id filesystem.ID) (inode, error) {
 	if l.parse == nil {
 		return inode{}, filesystem.Corrupt("an inode of type %d", kind)
 	}
-	in := inode{kind: int(kind-1)%types + 1, fragment: noIndex, xattrs: noIndex}
-	in.mode = uint32(u16(b[2:]))&0o7777 | typeBits(in.kind)
+	in := inode{kind: int(kind-1)%types + 1, number: u32(b[12:]), fragment: noIndex, xattrs: noIndex}
+	mode := uint32(u16(b[2:]))
+	if in.mode = mode | typeBits(in.kind); in.mode&^0o7777 != typeBits(in.kind) { // the kernel would mix two types
+		return inode{}, filesystem.Corrupt("mode %06o of an inode of type %d", mode, kind)
+	}
 	if in.uid, in.gid, err = f.ownersOf(u16(b[4:]), u16(b[6:])); err != nil {
 		return inode{}, err
 	}

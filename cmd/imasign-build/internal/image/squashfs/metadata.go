@@ -15,8 +15,8 @@ const (
 
 // metadataBlock is a decoded metadata block.
 type metadataBlock struct {
-	data []byte // shared: not to be changed
-	next int64  // where the next one begins
+	data     []byte // shared: not to be changed
+	at, next int64  // where it, and the next one, begin
 }
 
 // metadataAt returns the metadata block at an offset of the image.
@@ -45,11 +45,11 @@ func (f *FileSystem) readMetadata(at int64) (metadataBlock, error) {
 	stored = stored[:n]
 	next := at + 2 + int64(n)
 	if header&storedPlain != 0 {
-		return metadataBlock{stored, next}, nil
+		return metadataBlock{stored, at, next}, nil
 	}
 	data := make([]byte, metadataSize)
 	n, err := f.decode(data, stored)
-	return metadataBlock{data[:n], next}, err
+	return metadataBlock{data[:n], at, next}, err
 }
 
 // cursor is a position in a table. It reads on from one metadata block to the next, which
@@ -95,6 +95,14 @@ func (c *cursor) next(n int) ([]byte, error) {
 		}
 		c.rest = c.block.data
 	}
+}
+
+// position returns where the metadata block with the next byte begins.
+func (c *cursor) position() int64 {
+	if len(c.rest) == 0 {
+		return c.block.next
+	}
+	return c.block.at
 }
 
 // uint32 returns the next number.

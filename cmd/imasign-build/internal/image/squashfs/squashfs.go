@@ -24,6 +24,7 @@ type FileSystem struct {
 	codec    codec
 	owners   []uint32 // user and group ids, by index
 	sets     xattrSets
+	numbers  numbers
 	metadata *cache[metadataBlock]
 	fragment *cache[[]byte]
 	blocks   sync.Pool // of *[]byte with BlockSize bytes

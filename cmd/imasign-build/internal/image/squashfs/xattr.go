@@ -106,7 +106,10 @@ func (c *cursor) xattrName() (name string, known, reference bool, err error) {
 		return "", false, false, filesystem.Corrupt("an xattr is named %s", quote.Name(string(b)))
 	}
 	prefixes := [...]string{"user.", "trusted.", "security."}
-	if i := int(kind & 0xff); kind&^knownBits == 0 && i < len(prefixes) {
+	if i := int(kind & 0xff); i < len(prefixes) {
+		if kind&^knownBits != 0 { // the kernel does not list it, but finds it
+			return "", false, false, filesystem.Corrupt("the xattr %s has type %#x", quote.Name(prefixes[i]+string(b)), kind)
+		}
 		return prefixes[i] + string(b), true, kind&outOfLine != 0, nil
 	}
 	return string(b), false, false, nil
