@@ -265,7 +265,7 @@ func (a *app) advise(err error) error {
 // says reports whether the text of an error has the advice, or says itself what to do.
 func says(err error, advice string) bool {
 	text := err.Error()
-	return slices.ContainsFunc([]string{advice, ": copy it again", "; give a file that has only the certificate", "; to convert it: ", " converts it", " converts that"}, func(s string) bool { return strings.Contains(text, s) })
+	return slices.ContainsFunc([]string{advice, ": copy it again", "; give a file that has only the certificate", "; to convert it: ", "; run e2fsck ", " converts it", " converts that"}, func(s string) bool { return strings.Contains(text, s) })
 }
 
 // lines returns the errors that err shows on lines of their own, nil where it is one.

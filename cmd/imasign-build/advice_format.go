@@ -51,8 +51,11 @@ func (a *app) otherCommand(f image.Format) string {
 	case "ipk":
 		return "opkg packages are not supported: use the tree that the package is installed in"
 	case "rpm", "tar":
-		if signs {
+		switch {
+		case signs:
 			return "`" + f.Name + " sign` signs its files"
+		case a.command.Name() == "strip":
+			return "`" + f.Name + " strip` removes its signatures"
 		}
 		return "`" + f.Name + " verify` verifies it"
 	}
@@ -65,6 +68,8 @@ func (a *app) otherCommand(f image.Format) string {
 		return "--image takes it"
 	case signs:
 		return signedImage(f.Name)
+	case a.command.Name() == "strip":
+		return "signatures in images are not removed: strip the tree that it is made from"
 	}
 	return "`image verify` verifies it"
 }

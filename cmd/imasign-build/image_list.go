@@ -53,7 +53,10 @@ func runImageList(ctx context.Context, a *app, input *imageInputFlags, file stri
 		v := &img.Volumes()[i]
 		p := report.NewPartition(v)
 		if err := describeVolume(ctx, img, v, &p, progress.observer); err != nil {
-			p.Detail = strings.TrimPrefix(strings.TrimPrefix(err.Error(), img.Name()+": "), v.String()+": ")
+			p.Detail = err.Error()
+			for _, known := range []string{img.Name(), v.String(), image.ErrUnreadable.Error()} {
+				p.Detail = strings.TrimPrefix(p.Detail, known+": ")
+			}
 			if nothing := img.Table() == nil && v.Format.Name == ""; nothing || !errors.Is(err, image.ErrUnreadable) && !errors.Is(err, filesystem.ErrUnsupported) {
 				failed = append(failed, err)
 			}

@@ -3,6 +3,7 @@ package signing
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/imasign/imasign-build/internal/quote"
 )
@@ -78,6 +79,13 @@ func (e *Errors) add(err error) {
 	if e.Total++; len(e.List) < maxErrors {
 		e.List = append(e.List, err)
 	}
+}
+
+// drop removes the errors that only repeat cause, which workers that it interrupted return.
+func (e *Errors) drop(cause error) {
+	before := len(e.List)
+	e.List = slices.DeleteFunc(e.List, func(one error) bool { return errors.Is(one, cause) })
+	e.Total -= before - len(e.List)
 }
 
 // err returns nil for no error, the error itself for one, and e for more.

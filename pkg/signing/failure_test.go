@@ -135,6 +135,33 @@ func TestAListingThatFailsEndsTheRun(t *testing.T) {
 	}
 }
 
+// TestInterruptedWorkersDoNotRepeatTheError fails the listing while a worker reads a file.
+func TestInterruptedWorkersDoNotRepeatTheError(t *testing.T) {
+	k, reads := newKey(t), make(chan struct{})
+	e := file("f", "")
+	e.Open = func(ctx context.Context) (*signing.File, error) {
+		close(reads)
+		<-ctx.Done()
+		return nil, fmt.Errorf("f: %w", context.Cause(ctx))
+	}
+	src := sequence(func(yield func(signing.Entry, error) bool) {
+		if yield(e, nil) {
+			<-reads
+			yield(signing.Entry{}, errBroken)
+		}
+	})
+	err := k.engine(t, signing.Options{}).Verify(context.Background(), src, signing.Trust{Ring: ring(k)}, func(signing.Verdict) error { return nil })
+	if err == nil || err.Error() != errBroken.Error() {
+		t.Errorf("got %v", err)
+	}
+}
+
+type sequence iter.Seq2[signing.Entry, error]
+
+func (l sequence) Entries(context.Context) iter.Seq2[signing.Entry, error] {
+	return iter.Seq2[signing.Entry, error](l)
+}
+
 func TestSignersThatFail(t *testing.T) {
 	k, other := newKey(t), newKey(t)
 	for name, s := range map[string]signerFunc{

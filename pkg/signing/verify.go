@@ -107,6 +107,7 @@ func (e *Engine) Verify(ctx context.Context, src Source, t Trust, take func(Verd
 	case err == nil:
 		err = failures.err()
 	case ctx.Err() == nil:
+		failures.drop(err)
 		err = errors.Join(err, failures.err())
 	}
 	if err != nil || t.Index == nil {

@@ -1,5 +1,7 @@
 package image
 
+import "github.com/imasign/imasign-build/internal/compress"
+
 // format is a format and how it is recognised.
 type format struct {
 	Format
@@ -22,7 +24,7 @@ func magic(offset int64, texts ...string) func(*probe) bool {
 
 // Advice that several formats share.
 const (
-	mountIt   = "verify the tree that it is made from, or mount it and verify that tree"
+	mountIt   = "use the tree that it is made from, or mount it and use that tree"
 	noXattrs  = "its files have no xattrs, so they have no signatures"
 	noFiles   = "it has no files"
 	openIt    = "open it and name the device that appears"
@@ -47,7 +49,7 @@ func bundle(name, what, unpack string, is func(*probe) bool) format {
 func wrappers() []format {
 	return []format{
 		bundle("RAUC bundle", "a RAUC bundle", "`rauc extract`", isRAUC),
-		row("composefs", "a composefs image", "the content of its files is elsewhere, in a directory of objects: verify the tree that it is made from", magic(0, "\x9a\x62\x78\xd0")),
+		row("composefs", "a composefs image", "the content of its files is elsewhere, in a directory of objects: use the tree that it is made from", magic(0, "\x9a\x62\x78\xd0")),
 	}
 }
 
@@ -64,7 +66,7 @@ func readables() []format {
 // places of file systems are those of util-linux (libblkid/src/superblocks), the others
 // those of the programs that write them.
 func others() []format {
-	return append(fileSystems(), append(volumes(), append(archives(), programs()...)...)...)
+	return append(fileSystems(), append(volumes(), append(archives(), append(programs(), compressions()...)...)...)...)
 }
 
 func fileSystems() []format {
@@ -121,6 +123,18 @@ func programs() []format {
 		row("U-Boot image", "a U-Boot image", "`dumpimage` extracts its parts", magic(0, "\x27\x05\x19\x56")),
 		row("FIT", "a flattened device tree, or a FIT image", "`dumpimage` extracts the parts of a FIT image", magic(0, "\xd0\x0d\xfe\xed")),
 		row("kernel", "a Linux kernel", kernel, isKernel),
-		row("ELF", "an ELF program", kernel, magic(0, "\x7fELF")),
+		row("ELF", "an ELF program", "it is a program, and has no file system", magic(0, "\x7fELF")),
 	}
+}
+
+// compressions are the formats of compressed data. What is compressed as a whole has been
+// decompressed before.
+func compressions() (list []format) {
+	for _, name := range compress.Images().Words() {
+		c := compress.Format(name)
+		list = append(list, row(name, name+" data", "decompress it first (only a whole file is decompressed, and only once)", func(p *probe) bool {
+			return c != compress.None && compress.Images().Recognise(p.at(0, int(min(p.size, compress.HeadSize)))) == c
+		}))
+	}
+	return list
 }

@@ -15,6 +15,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"syscall"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/image/disk"
 	"github.com/imasign/imasign-build/internal/compress"
@@ -30,6 +31,12 @@ var (
 	// ErrUnreadable means a format that this package recognises and cannot read, or does
 	// not recognise.
 	ErrUnreadable = errors.New("no file system that can be read")
+	// ErrNothing means partitions none of which can be read. It wraps ErrUnreadable.
+	ErrNothing = fmt.Errorf("%w in any partition", ErrUnreadable)
+	// ErrCompression means compressed data that cannot be decompressed.
+	ErrCompression = errors.New("decompress")
+	// ErrDirectory means a directory where an image was expected. It wraps EISDIR.
+	ErrDirectory = fmt.Errorf("%w", syscall.EISDIR)
 )
 
 // Options are options of Open.

@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"syscall"
 
 	"github.com/imasign/imasign-build/internal/compress"
 	"github.com/imasign/imasign-build/internal/input"
@@ -27,7 +26,7 @@ func (i *Image) load(ctx context.Context, path string, stdin io.Reader, o *Optio
 	case err != nil:
 		return err
 	case info.IsDir():
-		return &fs.PathError{Op: "open", Path: path, Err: syscall.EISDIR}
+		return &fs.PathError{Op: "open", Path: path, Err: ErrDirectory}
 	case info.Mode().Type() == fs.ModeDevice: // a block device
 		return i.inPlace(path)
 	}
@@ -105,7 +104,7 @@ func (d *decompressed) Read(b []byte) (int, error) {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		err = fmt.Errorf("the %s data is cut short: %w", d.format, err)
 	case !errors.Is(err, compress.ErrMemory):
-		err = fmt.Errorf("decompress %s: %w", d.format, quote.Plain(err))
+		err = fmt.Errorf("%w %s: %w", ErrCompression, d.format, quote.Plain(err))
 	}
 	return n, err
 }

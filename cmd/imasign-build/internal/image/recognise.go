@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/image/disk"
@@ -125,7 +126,7 @@ func Inspect(r io.ReaderAt, size, sector int64) (Format, *disk.Table, error) {
 	if err != nil || f.exclusive() {
 		return f, nil, err
 	}
-	t, err := disk.Read(r, size, sector)
+	t, err := readTable(r, size, sector)
 	partitions := err == nil && len(t.Partitions) > 0
 	switch {
 	case f.Name == "" && errors.Is(err, disk.ErrNoTable):
@@ -138,6 +139,31 @@ func Inspect(r io.ReaderAt, size, sector int64) (Format, *disk.Table, error) {
 		return Format{}, t, nil
 	}
 	return f, nil, nil
+}
+
+// readTable reads a partition table. An MBR does not state the size of its sectors: if no
+// partition has a format that is known, those of 4096 bytes are tried.
+func readTable(r io.ReaderAt, size, sector int64) (*disk.Table, error) {
+	t, err := disk.Read(r, size, sector)
+	switch {
+	case sector != 0, err != nil && !errors.Is(err, filesystem.ErrCorrupt):
+		return t, err
+	case err == nil && (t.Kind != disk.MBR || has(t, r, func(f Format) bool { return f.Name != "" })):
+		return t, nil
+	}
+	large, failed := disk.Read(r, size, 4096)
+	if failed == nil && large.Kind == disk.MBR && has(large, r, func(f Format) bool { return f.Readable }) {
+		return large, nil
+	}
+	return t, err
+}
+
+// has reports whether a partition of a table has a format.
+func has(t *disk.Table, r io.ReaderAt, wanted func(Format) bool) bool {
+	return slices.ContainsFunc(t.Partitions, func(p disk.Partition) bool {
+		f, err := Recognise(io.NewSectionReader(r, p.Start, p.Size), p.Size)
+		return err == nil && !p.Extended && wanted(f)
+	})
 }
 
 // exclusive reports whether what looks like a table of partitions is none: the boot sector

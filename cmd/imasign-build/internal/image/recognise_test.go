@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -93,6 +94,8 @@ func TestMade(t *testing.T) {
 		{"ipk", "ipk", "", "", "echo 2.0 >debian-binary; tar -czf control.tar.gz tree; cp control.tar.gz data.tar.gz; ar -crf out debian-binary control.tar.gz data.tar.gz"},
 		{"ipk, tar", "ipk", "", "", "echo 2.0 >debian-binary; tar -czf control.tar.gz tree; tar -cf out ./debian-binary ./control.tar.gz"},
 		{"ELF", "ELF", "", "", "cp /bin/sh out"},
+		{"gzip", "gzip", "", "", "tar -cf - tree | gzip >out"},
+		{"zstd", "zstd", "", "", "tar -cf - tree | zstd -q >out"},
 		{"text", "", "", "", "echo text >out"},
 		{"empty", "", "", "", ": >out"},
 		{"disk", "", "", "", mebi + "printf 'label: gpt\\nsize=4M\\n' | sfdisk -q out"},
@@ -242,6 +245,24 @@ func TestContent(t *testing.T) {
 				t.Errorf("got %+v", table.Partitions)
 			}
 		})
+	}
+}
+
+// TestLargeSectors reads an MBR that counts in sectors of 4096 bytes.
+func TestLargeSectors(t *testing.T) {
+	t.Parallel()
+	content, err := os.ReadFile(makeImage(t, makeExt4))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := parts{8 << 20, map[int64]string{446: "\x00\x00\x00\x00\x83\x00\x00\x00\x00\x02\x00\x00\x00\x04\x00\x00", 510: "\x55\xaa"}}.bytes()
+	for _, test := range []struct{ start, sector, want int64 }{{2 << 20, 0, 4096}, {2 << 20, 512, 512}, {256 << 10, 0, 512}, {8 << 20, 0, 512}} {
+		b := slices.Clone(b)
+		copy(b[test.start:], content)
+		f, table, err := Inspect(bytes.NewReader(b), int64(len(b)), test.sector)
+		if err != nil || f.Name != "" || table.SectorSize != test.want {
+			t.Errorf("%+v: got %+v, %+v, %v", test, f, table, err)
+		}
 	}
 }
 

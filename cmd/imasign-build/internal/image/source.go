@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/image/filesystem"
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
@@ -41,12 +42,12 @@ func (i *Image) Source(mounts []Mount, o filesystem.Options) (*Source, error) {
 			s.options.Mounts[m.At] = r
 		}
 		if twice {
-			return nil, fmt.Errorf("%s: two partitions are mounted on /%s", i.name, m.At)
+			return nil, fmt.Errorf("%s: %w: %s", i.name, ErrMountedTwice, quote.Name("/"+m.At))
 		}
 		s.numbers[r] = k
 	}
 	if s.root == nil {
-		return nil, fmt.Errorf("%s: no partition is mounted on /", i.name)
+		return nil, fmt.Errorf("%s: %w", i.name, ErrNoRoot)
 	}
 	return s, nil
 }

@@ -1,6 +1,7 @@
 package image
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -61,6 +62,10 @@ var (
 	ErrSeveral = errors.New("several file systems")
 	// ErrNoPartition means that there is no such partition.
 	ErrNoPartition = errors.New("no such partition")
+	// ErrMountedTwice means two partitions for the same directory.
+	ErrMountedTwice = errors.New("two partitions are mounted on the same directory")
+	// ErrNoRoot means partitions none of which is the root.
+	ErrNoRoot = errors.New("no partition is mounted on /")
 )
 
 // Mount is a volume and where its files are on the device.
@@ -120,7 +125,7 @@ func (i *Image) only() (*Volume, error) {
 	case len(i.volumes) == 1:
 		return &i.volumes[0], nil // FileSystem says what it is
 	}
-	return nil, ErrUnreadable
+	return nil, ErrNothing
 }
 
 // find returns the volume with a number, a name in the table, or else a label.
@@ -146,7 +151,7 @@ func (i *Image) find(name string) (*Volume, error) {
 		}
 		return nil, fmt.Errorf("%w have the label %s", ErrSeveral, quote.Name(name))
 	}
-	return nil, fmt.Errorf("%w: %s", ErrNoPartition, quote.Name(name))
+	return nil, fmt.Errorf("%w: %s", ErrNoPartition, cmp.Or(quote.Name(name), `""`))
 }
 
 // label returns the label of a volume's file system, or "".

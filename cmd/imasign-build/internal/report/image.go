@@ -124,7 +124,11 @@ func (d *Partition) lines() [][2]string {
 	if f.Label != "" {
 		label = quote.Name(f.Label)
 	}
-	lines := [][2]string{{"file system", f.Type}, {"label", label}, {"uuid", f.UUID}, {"features", strings.Join(f.Features, " ")}}
+	what := "file system"
+	if f.BlockSize == 0 { // not opened
+		what = "format"
+	}
+	lines := [][2]string{{what, f.Type}, {"label", label}, {"uuid", f.UUID}, {"features", strings.Join(f.Features, " ")}}
 	if f.BlockSize > 0 {
 		lines = append(lines, [2]string{"size", fmt.Sprintf("%s bytes, in blocks of %s", Count(f.Size), Count(f.BlockSize))})
 	}

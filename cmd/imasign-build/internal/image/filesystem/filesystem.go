@@ -23,6 +23,10 @@ var (
 	ErrUnsupported = errors.New("not supported")
 	// ErrLimit means an image that needs more time or memory than the walk allows.
 	ErrLimit = errors.New("beyond the limit")
+	// ErrContent means files with more content than Options.MaxContent. It wraps ErrLimit.
+	ErrContent = fmt.Errorf("%w", ErrLimit)
+	// ErrNoMountPoint means that the root file system lacks the directory of a mount.
+	ErrNoMountPoint = errors.New("there is no directory to mount a partition on")
 )
 
 // Corrupt returns an error that wraps ErrCorrupt.

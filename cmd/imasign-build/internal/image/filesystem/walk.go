@@ -131,7 +131,7 @@ func (w *walker) walk(root Reader) error {
 	}
 	for path := range w.Mounts {
 		if !w.mounted[path] {
-			return fmt.Errorf("%s: there is no directory to mount a partition on", quote.Name(path))
+			return fmt.Errorf("%s: %w", quote.Name("/"+path), ErrNoMountPoint)
 		}
 	}
 	return nil
@@ -164,7 +164,7 @@ func (w *walker) count(s *step) error {
 		return nil
 	}
 	if w.content += s.Size; w.MaxContent > 0 && (w.content > w.MaxContent || w.content < 0) {
-		return fmt.Errorf("%w: files with more than %d bytes of content", ErrLimit, w.MaxContent)
+		return fmt.Errorf("%w: files with more than %d bytes of content", ErrContent, w.MaxContent)
 	}
 	return nil
 }
