@@ -7,6 +7,8 @@ import (
 	"io"
 	"iter"
 	"maps"
+
+	"github.com/imasign/imasign-build/internal/quote"
 )
 
 // The values of Difference.Change.
@@ -130,6 +132,9 @@ func lineFields(a, b Line) (fields []string) {
 	add(a.Mode != b.Mode, "mode", fmt.Sprintf("%04o", a.Mode), fmt.Sprintf("%04o", b.Mode))
 	add(a.UID != b.UID, "uid", a.UID, b.UID)
 	add(a.GID != b.GID, "gid", a.GID, b.GID)
+	// Manifests that earlier versions made do not state these.
+	add(a.Target != b.Target && a.Target != "" && b.Target != "", "target", quote.Name(a.Target), quote.Name(b.Target))
+	add(a.Device != b.Device && a.Device != "" && b.Device != "", "device", a.Device, b.Device)
 	add(a.KeyID != b.KeyID, "key_id", a.KeyID, b.KeyID)
 	add(a.Unsigned != b.Unsigned, "unsigned", fmt.Sprintf("%q", a.Unsigned), fmt.Sprintf("%q", b.Unsigned))
 	add(a.Same != b.Same, "same", a.Same, b.Same)

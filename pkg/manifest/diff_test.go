@@ -42,6 +42,25 @@ func TestDiffNamesEveryField(t *testing.T) {
 	}
 }
 
+// TestDiffOfTargetsAndDevices compares manifests that state them, and one that does not.
+func TestDiffOfTargetsAndDevices(t *testing.T) {
+	text := func(target, device string) string {
+		return string(render(t, container{manifest.Header{Container: "tree"}, []manifest.Line{
+			{Path: "c", Kind: "char", Device: device}, {Path: "l", Kind: "symlink", Target: target},
+		}}))
+	}
+	got, err := differences(text("a", "1:3"), text("b\n", "1:5"))
+	check(t, err)
+	if want := []string{"changed c device 1:3 -> 1:5", `changed l target a -> "b\n"`}; !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	for _, other := range []string{text("a", "1:3"), text("", "")} {
+		if got, err := differences(text("a", "1:3"), other); err != nil || got != nil {
+			t.Errorf("got %q, %v", got, err)
+		}
+	}
+}
+
 func TestDiffOfPathsAndContainers(t *testing.T) {
 	lines := func(paths ...string) (out []manifest.Line) {
 		for i, p := range paths {

@@ -15,6 +15,7 @@ func FuzzReader(f *testing.F) {
 	f.Add(render(f, packages(3)...))
 	f.Add([]byte(entries(2, lineA, lineB)))
 	f.Add([]byte(entries(1, `{"path":"a","path":"b","kind":"file","size":1e2,"mode":"0644","uid":0,"gid":0,"xattrs":{"a":"","\u0061":"00"}}`+"\n")))
+	f.Add([]byte(entries(2, `{"path":"a","kind":"char","size":0,"mode":"0644","uid":0,"gid":0,"device":"1:3"}`+"\n", `{"path":"b","kind":"symlink","size":0,"mode":"0777","uid":0,"gid":0,"target":"../x"}`+"\n")))
 	f.Add([]byte("\n{}\n\r\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		all, err := read(bytes.NewReader(text))
@@ -38,7 +39,7 @@ func FuzzReader(f *testing.F) {
 		seen := map[string]int{}
 		for _, l := range all[0].lines {
 			got, ok, err := x.Find(l.Path, seen[l.Path])
-			if err != nil || !ok || got.Size != l.Size || got.Path != l.Path {
+			if err != nil || !ok || got.Size != l.Size || got.Path != l.Path || got.Target != l.Target || got.Device != l.Device {
 				t.Fatalf("entry %d of %q: %v, %v", seen[l.Path], l.Path, ok, err)
 			}
 			seen[l.Path]++

@@ -16,10 +16,11 @@ import (
 func (l *Line) toJSON() lineJSON {
 	j := lineJSON{
 		Kind: l.Kind, Size: l.Size, Mode: fmt.Sprintf("%04o", l.Mode), UID: l.UID, GID: l.GID,
-		Covered: hexMap(l.Covered), Digest: hex.EncodeToString(l.Digest), Xattrs: hexMap(l.Xattrs),
+		Device: l.Device, Covered: hexMap(l.Covered), Digest: hex.EncodeToString(l.Digest), Xattrs: hexMap(l.Xattrs),
 		Unsigned: strings.ToValidUTF8(l.Unsigned, "\uFFFD"),
 	}
 	j.Path, j.PathB64 = text(l.Path)
+	j.Target, j.TargetB64 = text(l.Target)
 	j.Same, j.SameB64 = text(l.Same)
 	if len(l.Digest) > 0 {
 		j.Hash = l.Hash.String()
@@ -49,6 +50,9 @@ func (l *Line) check() error {
 	case len(l.Digest) > 0 && len(l.Digest) != l.Hash.Size():
 		return fmt.Errorf("digest: %d bytes, %s has %d", len(l.Digest), l.Hash, l.Hash.Size())
 	}
+	if err := l.checkSpecial(); err != nil {
+		return err
+	}
 	for _, values := range []map[string][]byte{l.Covered, l.Xattrs} {
 		for name := range maps.Keys(values) {
 			if !utf8.ValidString(name) {
@@ -77,9 +81,15 @@ func local(path string) bool {
 }
 
 func (j *lineJSON) line() (l Line, err error) {
-	l = Line{Path: j.Path, Kind: j.Kind, Size: j.Size, UID: j.UID, GID: j.GID, Unsigned: j.Unsigned, Same: j.Same}
+	l = Line{
+		Path: j.Path, Kind: j.Kind, Size: j.Size, UID: j.UID, GID: j.GID, Target: j.Target, Device: j.Device,
+		Unsigned: j.Unsigned, Same: j.Same,
+	}
 	if len(j.PathB64) > 0 {
 		l.Path = string(j.PathB64)
+	}
+	if len(j.TargetB64) > 0 {
+		l.Target = string(j.TargetB64)
 	}
 	if len(j.SameB64) > 0 {
 		l.Same = string(j.SameB64)

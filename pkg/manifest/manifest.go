@@ -60,6 +60,13 @@ type Line struct {
 	Size     int64  // of the content, in bytes
 	Mode     uint32 // permission bits: st_mode & 07777
 	UID, GID uint32
+	// Target is what a symbolic link points to, in raw bytes. It is only compared, so it may
+	// be absolute or lead out of the container. It is "" for other files, and if the manifest
+	// does not state it.
+	Target string
+	// Device is the number of a character or block device, as [Device] returns it. It is ""
+	// for other files, and if the manifest does not state it.
+	Device string
 	// Covered are the values of the entry's security.* xattrs, by name, except security.ima
 	// and security.evm. EVM signatures cover these values.
 	Covered map[string][]byte
@@ -110,21 +117,24 @@ type headerJSON struct {
 }
 
 type lineJSON struct {
-	Path     string            `json:"path,omitempty"`
-	PathB64  []byte            `json:"path_b64,omitempty"`
-	Kind     string            `json:"kind"`
-	Size     int64             `json:"size"`
-	Mode     string            `json:"mode"`
-	UID      uint32            `json:"uid"`
-	GID      uint32            `json:"gid"`
-	Covered  map[string]string `json:"covered,omitempty"`
-	Hash     string            `json:"hash,omitempty"`
-	Digest   string            `json:"digest,omitempty"`
-	Xattrs   map[string]string `json:"xattrs,omitempty"`
-	KeyID    string            `json:"key_id,omitempty"`
-	Unsigned string            `json:"unsigned,omitempty"`
-	Same     string            `json:"same,omitempty"`
-	SameB64  []byte            `json:"same_b64,omitempty"`
+	Path      string            `json:"path,omitempty"`
+	PathB64   []byte            `json:"path_b64,omitempty"`
+	Kind      string            `json:"kind"`
+	Size      int64             `json:"size"`
+	Mode      string            `json:"mode"`
+	UID       uint32            `json:"uid"`
+	GID       uint32            `json:"gid"`
+	Target    string            `json:"target,omitempty"`
+	TargetB64 []byte            `json:"target_b64,omitempty"`
+	Device    string            `json:"device,omitempty"`
+	Covered   map[string]string `json:"covered,omitempty"`
+	Hash      string            `json:"hash,omitempty"`
+	Digest    string            `json:"digest,omitempty"`
+	Xattrs    map[string]string `json:"xattrs,omitempty"`
+	KeyID     string            `json:"key_id,omitempty"`
+	Unsigned  string            `json:"unsigned,omitempty"`
+	Same      string            `json:"same,omitempty"`
+	SameB64   []byte            `json:"same_b64,omitempty"`
 }
 
 // text returns s as a string if it is UTF-8, and otherwise as bytes for base64, because

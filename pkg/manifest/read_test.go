@@ -26,6 +26,9 @@ func entries(n int, lines ...string) string {
 
 func TestReaderIsStrict(t *testing.T) {
 	replace := func(old, now string) string { return entries(1, strings.Replace(lineA, old, now, 1)) }
+	special := func(kind, keys string) string {
+		return entries(1, `{"path":"a","kind":"`+kind+`","size":0,"mode":"0644","uid":0,"gid":0,`+keys+"}\n")
+	}
 	tar := func(s string) string { return strings.Replace(s, `"tree"`, `"tar"`, 1) }
 	for _, c := range []struct{ name, text, want string }{
 		{"empty", "", "it is empty"},
@@ -76,6 +79,24 @@ func TestReaderIsStrict(t *testing.T) {
 		{"huge size", replace(`"size":1`, `"size":9223372036854775808`), "line 2"},
 		{"mode", replace("0644", "0844"), `line 2: not a valid manifest: mode "0844"`},
 		{"wide mode", replace("0644", "100644"), `line 2: not a valid manifest: mode "100644"`},
+		{"target of a file", special("file", `"target":"b"`), `line 2: not a valid manifest: target: a line of kind "file" has none`},
+		{"target of a directory", special("directory", `"target_b64":"L/8="`), `target: a line of kind "directory" has none`},
+		{"empty target", special("symlink", `"target":""`), "line 2: not a valid manifest: not in canonical form"},
+		{"target with NUL", special("symlink", `"target":"a\u0000b"`), "line 2: not a valid manifest: target: it contains a zero byte"},
+		{"target_b64 with NUL", special("symlink", `"target_b64":"/wA="`), "line 2: not a valid manifest: target: it contains a zero byte"},
+		{"target_b64 of what is UTF-8", special("symlink", `"target_b64":"YQ=="`), "line 2: not a valid manifest: not in canonical form"},
+		{"both targets", special("symlink", `"target":"a","target_b64":"L/8="`), "line 2: not a valid manifest: not in canonical form"},
+		{"target that is no string", special("symlink", `"target":1`), "line 2"},
+		{"device of a file", special("file", `"device":"1:3"`), `line 2: not a valid manifest: device: a line of kind "file" has none`},
+		{"device of a symlink", special("symlink", `"device":"1:3"`), `device: a line of kind "symlink" has none`},
+		{"device before target", special("symlink", `"device":"1:3","target":"a"`), "line 2: not a valid manifest"},
+		{"device without a minor", special("char", `"device":"1"`), `line 2: not a valid manifest: device "1": not the numbers MAJOR:MINOR`},
+		{"device of three numbers", special("block", `"device":"1:2:3"`), `device "1:2:3": not`},
+		{"device with a sign", special("char", `"device":"1:+3"`), `device "1:+3": not`},
+		{"device with a leading zero", special("char", `"device":"01:3"`), `device "01:3": not`},
+		{"device with a space", special("char", `"device":"1: 3"`), `device "1: 3": not`},
+		{"huge device", special("char", `"device":"1:4294967296"`), `device "1:4294967296": not`},
+		{"device that is no string", special("char", `"device":259`), "line 2"},
 		{"short digest", replace(`:"01`, `:"`), "line 2: not a valid manifest: digest: 31 bytes, sha256 has 32"},
 		{"odd digest", replace(`:"01`, `:"0`), "line 2: not a valid manifest: digest: encoding/hex: odd length"},
 		{"digest of another hash", replace("sha256", "sha384"), "line 2: not a valid manifest: digest: 32 bytes, sha384 has 48"},
@@ -164,4 +185,15 @@ func TestReaderPassesOnReadErrors(t *testing.T) {
 	}
 	_, err = read(iotest.OneByteReader(strings.NewReader(entries(2, lineA, lineB))))
 	check(t, err)
+}
+
+// TestReaderTakesAnyTarget checks that a target is not a path of the container.
+func TestReaderTakesAnyTarget(t *testing.T) {
+	for _, target := range []string{"/etc/passwd", "../../x", ".", "..", "a//b/", " "} {
+		text := render(t, container{manifest.Header{Container: "tree"}, []manifest.Line{{Path: "a", Kind: "symlink", Target: target}}})
+		got, err := read(bytes.NewReader(text))
+		if err != nil || got[0].lines[0].Target != target {
+			t.Errorf("%q: %v, %v", target, got, err)
+		}
+	}
 }

@@ -78,7 +78,7 @@ func full() container {
 	return container{
 		manifest.Header{
 			Tool: "tool \u2028<&>", Container: "tar", Name: "na\xffme", Hash: ima.SHA256, KeyID: 0xdeadbeef,
-			Certificate: digest(7), Entries: 3, Date: time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC),
+			Certificate: digest(7), Entries: 5, Date: time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC),
 		},
 		[]manifest.Line{
 			{
@@ -89,7 +89,9 @@ func full() container {
 				Same: "other\xfe",
 			},
 			{Path: "\xff\xfe", Kind: "directory", Mode: 0o755, Unsigned: "directory"},
-			{Path: "\xff\xff", Kind: "char", Mode: 0, Unsigned: "char"},
+			{Path: "\xff\xff", Kind: "char", Mode: 0, Device: "1:4294967295", Unsigned: "char"},
+			{Path: "\xff\xff1", Kind: "symlink", Mode: 0o777, Target: "../<&>\n/a", Unsigned: "symlink"},
+			{Path: "\xff\xff2", Kind: "symlink", Mode: 0o777, Target: "/\xff", Unsigned: "symlink"},
 		},
 	}
 }
@@ -115,10 +117,12 @@ func TestRoundTripOfEveryField(t *testing.T) {
 // TestCanonicalBytes checks that the encoding stays the same, because users store it.
 func TestCanonicalBytes(t *testing.T) {
 	got := render(t, full())
-	want := `{"imasign_manifest":1,"tool":"tool \u2028<&>","container":"tar","name_b64":"bmH/bWU=","hash":"sha256","key_id":"deadbeef","certificate_sha256":"` + strings.Repeat("07", 32) + `","entries":3,"date":"2026-02-03T04:05:06Z"}
+	want := `{"imasign_manifest":1,"tool":"tool \u2028<&>","container":"tar","name_b64":"bmH/bWU=","hash":"sha256","key_id":"deadbeef","certificate_sha256":"` + strings.Repeat("07", 32) + `","entries":5,"date":"2026-02-03T04:05:06Z"}
 {"path":"a\n\"\\\u0001 b","kind":"file","size":1152921504606846976,"mode":"6755","uid":4294967295,"gid":7,"covered":{"security.capability":"00ff","security.empty":""},"hash":"sha256","digest":"` + strings.Repeat("01", 32) + `","xattrs":{"security.evm":"05","security.ima":"0302"},"key_id":"01020304","same_b64":"b3RoZXL+"}
 {"path_b64":"//4=","kind":"directory","size":0,"mode":"0755","uid":0,"gid":0,"unsigned":"directory"}
-{"path_b64":"//8=","kind":"char","size":0,"mode":"0000","uid":0,"gid":0,"unsigned":"char"}
+{"path_b64":"//8=","kind":"char","size":0,"mode":"0000","uid":0,"gid":0,"device":"1:4294967295","unsigned":"char"}
+{"path_b64":"//8x","kind":"symlink","size":0,"mode":"0777","uid":0,"gid":0,"target":"../<&>\n/a","unsigned":"symlink"}
+{"path_b64":"//8y","kind":"symlink","size":0,"mode":"0777","uid":0,"gid":0,"target_b64":"L/8=","unsigned":"symlink"}
 `
 	if string(got) != want {
 		t.Errorf("got\n%swant\n%s", got, want)
@@ -153,6 +157,9 @@ func TestWriterRefusesWhatNoReaderTakes(t *testing.T) {
 		`kind "door"`:             {tree, with(func(l *manifest.Line) { l.Kind = "door" })},
 		"size: -1":                {tree, with(func(l *manifest.Line) { l.Size = -1 })},
 		"mode 10000":              {tree, with(func(l *manifest.Line) { l.Mode = 0o10000 })},
+		`kind "file" has none`:    {tree, with(func(l *manifest.Line) { l.Target = "b" })},
+		"a zero byte":             {tree, with(func(l *manifest.Line) { l.Kind, l.Target = "symlink", "a\x00b" })},
+		"MAJOR:MINOR":             {tree, with(func(l *manifest.Line) { l.Kind, l.Device = "block", "8" })},
 		"31 bytes, sha256 has 32": {tree, with(func(l *manifest.Line) { l.Hash, l.Digest = ima.SHA256, digest(1)[1:] })},
 		"its name is not UTF-8":   {tree, with(func(l *manifest.Line) { l.Covered = map[string][]byte{"security.\xff": nil} })},
 		"readers accept":          {tree, with(func(l *manifest.Line) { l.Covered = map[string][]byte{"security.big": make([]byte, 1<<20)} })},
@@ -193,5 +200,15 @@ func TestTextIsMadeUTF8(t *testing.T) {
 	check(t, err)
 	if got[0].header.Tool != "t\uFFFD" || got[0].lines[0].Unsigned != "excluded by \uFFFD*" {
 		t.Errorf("got %+v", got)
+	}
+}
+
+func TestDevice(t *testing.T) {
+	for mode, want := range map[fs.FileMode]string{
+		fs.ModeDevice | fs.ModeCharDevice: "4095:1048575", fs.ModeDevice: "4095:1048575", 0: "", fs.ModeDir: "", fs.ModeSymlink: "",
+	} {
+		if got := manifest.Device(mode, 4095, 1048575); got != want {
+			t.Errorf("Device(%v) = %q, want %q", mode, got, want)
+		}
 	}
 }

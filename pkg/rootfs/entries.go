@@ -3,6 +3,7 @@ package rootfs
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"iter"
 
 	"github.com/imasign/imasign-build/internal/tree"
@@ -34,11 +35,15 @@ func (t *Tree) entry(n *tree.Node) (signing.Entry, error) {
 	if err != nil {
 		return signing.Entry{Path: n.Path}, err
 	}
-	e := signing.Entry{Path: n.Path, Mode: n.Mode, UID: n.UID, GID: n.GID, Token: token}
+	e := signing.Entry{Path: n.Path, Mode: n.Mode, UID: n.UID, GID: n.GID, Device: manifest.Device(n.Mode, n.Major, n.Minor), Token: token}
 	if !n.Mode.IsRegular() {
 		e.Reason = manifest.Kind(n.Mode)
 	} else {
 		e.Size, e.Open = n.Size, t.opener(n.Path, n.Stamp)
+	}
+	if n.Mode&fs.ModeSymlink != 0 {
+		link := *n
+		e.Readlink = func() (string, error) { return t.tree.Readlink(link) }
 	}
 	switch {
 	case n.MountPoint:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -49,6 +50,33 @@ func TestSkippedWithReason(t *testing.T) {
 	}
 	if paths, _ := signed(t, dir, Options{CrossMounts: true}); !slices.Equal(paths, []string{"bound", "file", "mnt/inner"}) {
 		t.Errorf("crossing mounts signs %q", paths)
+	}
+}
+
+// TestTargetsAndDevices checks what entries state about symbolic links and devices.
+func TestTargetsAndDevices(t *testing.T) {
+	harness.Root(t)
+	dir := t.TempDir()
+	ok(t, os.Symlink("../\xff", filepath.Join(dir, "link")))
+	ok(t, unix.Mknod(filepath.Join(dir, "char"), unix.S_IFCHR|0o600, int(unix.Mkdev(1, 3))))
+	ok(t, unix.Mknod(filepath.Join(dir, "block"), unix.S_IFBLK|0o600, int(unix.Mkdev(259, 70000))))
+	write(t, dir, "file")
+	got := map[string]string{}
+	for e, err := range openTree(t, dir, Options{}).Entries(t.Context()) {
+		if ok(t, err); e.Readlink == nil {
+			got[e.Path] = e.Device
+			continue
+		}
+		got[e.Path], err = e.Readlink()
+		ok(t, err)
+		ok(t, os.Symlink("elsewhere", filepath.Join(dir, "new")))
+		ok(t, os.Rename(filepath.Join(dir, "new"), filepath.Join(dir, e.Path)))
+		if target, err := e.Readlink(); err == nil || !strings.Contains(err.Error(), filepath.Join(dir, "link")) {
+			t.Errorf("another link: %q, %v", target, err)
+		}
+	}
+	if want := map[string]string{"link": "../\xff", "char": "1:3", "block": "259:70000", "file": ""}; !maps.Equal(got, want) {
+		t.Errorf("got %q", got)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
+	"io/fs"
 	"iter"
 
 	"github.com/imasign/imasign-build/pkg/ima"
@@ -33,7 +34,10 @@ func (p *Package) Entries(ctx context.Context) iter.Seq2[signing.Entry, error] {
 
 func (p *Package) entry(i int) signing.Entry {
 	f := &p.files[i]
-	e := signing.Entry{Path: f.Path, Mode: f.Mode, Size: f.Size, Traits: f.traits}
+	e := signing.Entry{Path: f.Path, Mode: f.Mode, Size: f.Size, Device: f.Device, Traits: f.traits}
+	if f.Mode&fs.ModeSymlink != 0 {
+		e.Target = f.Link
+	}
 	if f.Digest == nil {
 		e.Reason = f.unsigned()
 		return e

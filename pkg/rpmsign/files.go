@@ -8,6 +8,7 @@ import (
 
 	"github.com/imasign/imasign-build/internal/stmode"
 	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
@@ -20,6 +21,7 @@ type file struct {
 	Link   string // target of a symbolic link
 	Hash   ima.HashID
 	Digest []byte // nil if the header states none, or zeros
+	Device string // number of a device node, "major:minor"
 	Inode  uint64 // the same for the names of one hard link; 0 if the header has none
 
 	traits signing.Traits
@@ -165,6 +167,11 @@ func readOptional(h *header, files []file) error {
 		}
 	}
 	readTraits(h, files)
+	if devices := h.numbers(tagFileRdevs); len(devices) == len(files) {
+		for i, n := range devices { // rpm stores only the low 16 bits
+			files[i].Device = manifest.Device(files[i].Mode, uint32(n>>8&0xff), uint32(n&0xff))
+		}
+	}
 	inodes, devices := h.numbers(tagFileInodes), h.numbers(tagFileDevices)
 	if len(inodes) == len(files) && len(devices) == len(files) {
 		for i := range files {

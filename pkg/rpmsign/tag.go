@@ -53,6 +53,7 @@ const (
 	tagOldFileNames      tagNumber = 1027
 	tagFileSizes         tagNumber = 1028
 	tagFileModes         tagNumber = 1030
+	tagFileRdevs         tagNumber = 1033 // device numbers of device nodes
 	tagFileDigests       tagNumber = 1035
 	tagFileLinkTos       tagNumber = 1036
 	tagFileFlags         tagNumber = 1037

@@ -3,7 +3,11 @@ package signing_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
+	"iter"
+	"slices"
 	"strings"
 	"testing"
 
@@ -66,6 +70,81 @@ func TestManifestLines(t *testing.T) {
 	}
 	if l := find("c"); l.Unsigned != "hash only" || l.KeyID != 0 || len(l.Xattrs) != 1 {
 		t.Errorf("%+v", l)
+	}
+}
+
+// special returns a symbolic link, whose target has to be read, and a device.
+func special(target, device string) (link, node signing.Entry) {
+	link = signing.Entry{Path: "l", Mode: fs.ModeSymlink | 0o777, Reason: "symlink", Readlink: func() (string, error) { return target, nil }}
+	return link, signing.Entry{Path: "n", Mode: fs.ModeDevice | fs.ModeCharDevice | 0o600, Reason: "char", Device: device}
+}
+
+// TestTargetsAndDevices checks that manifests state targets and device numbers, which are
+// compared unless the manifest lacks them.
+func TestTargetsAndDevices(t *testing.T) {
+	e := engine(t, signing.Options{})
+	link, node := special("../a\xff", "1:3")
+	p := plan(t, e, link, node)
+	for range 2 { // as it is, and signed on a machine that has only the manifest
+		x := indexOf(t, p, "tree")
+		for _, c := range []struct{ target, device, want string }{
+			{"../a\xff", "1:3", ""},
+			{"a\xff", "1:3", `l: does not match the manifest: it points to "a\xff", not "../a\xff"`},
+			{"", "1:3", `l: does not match the manifest: it points to "", not "../a\xff"`},
+			{"../a\xff", "1:5", "n: does not match the manifest: its device is 1:5, not 1:3"},
+		} {
+			now, device := special(c.target, c.device)
+			var wrong []string
+			for _, v := range verdicts(t, e, source(now, device), ring(), x) {
+				if v.Outcome.Wrong() {
+					wrong = append(wrong, fmt.Sprintf("%s: %v", v.Path, v.Err))
+				}
+			}
+			if strings.Join(wrong, "\n") != c.want {
+				t.Errorf("%q, %s: got %q", c.target, c.device, wrong)
+			}
+		}
+		stated, err := e.Plan(t.Context(), signing.Stated(manifestLines(t, text(t, p, "tree"))))
+		check(t, err)
+		t.Cleanup(func() { stated.Close() })
+		p = stated
+	}
+	link, node = special("", "")
+	x := indexOf(t, plan(t, e, link, node), "tree")
+	link, node = special("anything", "7:7")
+	for _, v := range verdicts(t, e, source(link, node), ring(), x) {
+		if v.Outcome.Wrong() {
+			t.Errorf("compared with a manifest that states nothing: %v", v.Err)
+		}
+	}
+}
+
+func manifestLines(t *testing.T, text []byte) iter.Seq2[manifest.Line, error] {
+	t.Helper()
+	r := manifest.NewReader(bytes.NewReader(text))
+	_, err := r.Next()
+	check(t, err)
+	return r.Lines()
+}
+
+// TestReadlink checks that links are read only for a manifest, and what errors do.
+func TestReadlink(t *testing.T) {
+	e := engine(t, signing.Options{})
+	link := signing.Entry{Path: "l", Mode: fs.ModeSymlink | 0o777, Reason: "symlink", Readlink: func() (string, error) { return "", errBroken }}
+	if got := outcomes(verdicts(t, e, source(link), ring(), nil)); !slices.Equal(got, []string{"l ignored"}) {
+		t.Errorf("got %q", got)
+	}
+	if _, err := e.Plan(t.Context(), source(link)); !errors.Is(err, errBroken) {
+		t.Errorf("planned: %v", err)
+	}
+	good, _ := special("a", "")
+	x := indexOf(t, plan(t, e, good), "tree")
+	err := e.Verify(t.Context(), source(link), signing.Trust{Ring: ring(), Index: x}, func(v signing.Verdict) error {
+		t.Errorf("a verdict: %+v", v)
+		return nil
+	})
+	if !errors.Is(err, errBroken) {
+		t.Errorf("verified: %v", err)
 	}
 }
 

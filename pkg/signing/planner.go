@@ -62,7 +62,7 @@ func (p *planner) run(ctx context.Context, src Source, r round[decision]) (*Plan
 	var failures Errors
 	g, gctx := errgroup.WithContext(ctx)
 	p.client = &client{ctx: gctx}
-	r.jobs, r.observe = p.engine.jobs, p.engine.observe
+	r.jobs, r.observe, r.targets = p.engine.jobs, p.engine.observe, true
 	stages := make([]chan *visit[decision], len(p.engine.stages))
 	for i := range stages {
 		stages[i] = make(chan *visit[decision], batchSize)

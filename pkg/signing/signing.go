@@ -43,6 +43,15 @@ type Entry struct {
 	UID, GID uint32
 	Size     int64 // of the content, in bytes
 
+	// Target is what a symbolic link points to, in raw bytes. If the container has to read
+	// it, Target is "" and Readlink reads it; the Engine does so for a manifest. Readlink
+	// may be called from any goroutine, and its errors name the file.
+	Target   string
+	Readlink func() (string, error) `cbor:"-"`
+	// Device is the number of a device node, as manifest.Device returns it, or "" if it
+	// is not known.
+	Device string
+
 	// Group identifies the inode of a file with several names (hard links). Every name of
 	// the inode has the same Group, selected or not. It is "" for a file with one name.
 	// The first name without a Reason is digested, and the values are attached to it, on

@@ -42,7 +42,7 @@ const hashOnlyReason = "hash only"
 func statedEntry(l *manifest.Line) Entry {
 	e := Entry{
 		Path: l.Path, Mode: l.FileMode(), UID: l.UID, GID: l.GID, Size: l.Size, Same: l.Same,
-		HashOnly: l.Unsigned == hashOnlyReason,
+		Target: l.Target, Device: l.Device, HashOnly: l.Unsigned == hashOnlyReason,
 	}
 	if len(l.Digest) > 0 {
 		e.Digests = []Digest{{l.Hash, l.Digest}}

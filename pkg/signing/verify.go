@@ -87,11 +87,12 @@ func (t *Trust) ring(xattr string) *ima.Keyring {
 // If there is a manifest (Trust.Index), the container must have exactly the manifest's
 // entries, except as Trust.Beside and Trust.MayLack allow, and each must match its line. Entries that the manifest leaves unsigned may be
 // unsigned. If a path repeats (tar), the n-th entry of the path is compared with the n-th
-// line of that path. For entries with a Reason only kind, mode and owner are compared.
+// line of that path. For entries with a Reason kind, mode, owner, the target of a symbolic link
+// and the number of a device are compared.
 func (e *Engine) Verify(ctx context.Context, src Source, t Trust, take func(Verdict) error) error {
 	v := &verifier{engine: e, Trust: t, explainer: explainer{trust: &t}, seen: map[string]int{}}
 	var failures Errors
-	err := round[found]{jobs: e.jobs, observe: e.observe, admit: v.admit, work: v.work, take: func(at *visit[found]) error {
+	err := round[found]{jobs: e.jobs, observe: e.observe, targets: t.Index != nil, admit: v.admit, work: v.work, take: func(at *visit[found]) error {
 		if at.err != nil {
 			failures.add(at.err)
 			return nil //nolint:nilerr // collected

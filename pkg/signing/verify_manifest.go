@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/internal/stmode"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/manifest"
@@ -44,7 +45,8 @@ func (v *Verdict) mismatch(what string) {
 	v.Outcome, v.Err = Bad, fmt.Errorf("%w: %s", ErrMismatch, what)
 }
 
-// differs compares the kind, mode and owner of an entry with its line of the manifest.
+// differs compares the kind, mode, owner, target and device number of an entry with its
+// line of the manifest. Manifests that earlier versions made state no targets and devices.
 func differs(e *Entry, line *manifest.Line, listed bool) error {
 	kind, mode := manifest.Kind(e.Mode), stmode.Permissions(e.Mode)
 	switch {
@@ -56,8 +58,20 @@ func differs(e *Entry, line *manifest.Line, listed bool) error {
 		return fmt.Errorf("%w: its mode is %04o, not %04o", ErrMismatch, mode, line.Mode)
 	case e.UID != line.UID || e.GID != line.GID:
 		return fmt.Errorf("%w: its owner is %d:%d, not %d:%d", ErrMismatch, e.UID, e.GID, line.UID, line.GID)
+	case line.Target != "" && e.Target != line.Target:
+		return fmt.Errorf("%w: it points to %s, not %s", ErrMismatch, targetOf(e.Target), targetOf(line.Target))
+	case line.Device != "" && e.Device != line.Device:
+		return fmt.Errorf("%w: its device is %s, not %s", ErrMismatch, e.Device, line.Device)
 	}
 	return nil
+}
+
+// targetOf returns the target of a symbolic link as errors show it.
+func targetOf(target string) string {
+	if target == "" { // only tar has such links
+		return `""`
+	}
+	return quote.Name(target)
 }
 
 // missing passes take a verdict for each path that the manifest lists more often than the

@@ -41,6 +41,7 @@ func (v *visit[R]) adopt() {
 type round[R any] struct {
 	jobs    int
 	observe Observer
+	targets bool // read the targets of symbolic links, for a manifest
 	// admit, unless nil, is called for each entry as it is listed, in order. It may set a
 	// Reason.
 	admit func(*visit[R])
@@ -61,6 +62,9 @@ func (r round[R]) run(ctx context.Context, src Source) error {
 	worker := func() func(context.Context, *visit[R]) *visit[R] {
 		d := newDigester()
 		return func(ctx context.Context, v *visit[R]) *visit[R] {
+			if v.err == nil && v.Readlink != nil && r.targets {
+				v.Target, v.err = v.Readlink()
+			}
 			if v.err == nil && v.Reason == "" && v.leader == nil {
 				r.work(ctx, d, v)
 			}

@@ -47,13 +47,14 @@ func (a *Archive) Entries(ctx context.Context) iter.Seq2[signing.Entry, error] {
 
 // linked is a file that hard links name.
 type linked struct {
-	first  string // path of its first entry
-	member *member
-	xattrs map[string][]byte
-	second map[string][]byte // see signing.Entry.Second
-	entry  signing.Entry     // for its owner and mode
-	size   int64
-	twice  bool // the path repeats, so it is unknown which entry a link means
+	first   string // path of its first entry
+	member  *member
+	xattrs  map[string][]byte
+	second  map[string][]byte // see signing.Entry.Second
+	entry   signing.Entry     // for its owner and mode
+	size    int64
+	special bool // it is neither a regular file nor a directory
+	twice   bool // the path repeats, so it is unknown which entry a link means
 }
 
 type listing struct {
@@ -77,6 +78,9 @@ func (l *listing) list(m *member, yield func(signing.Entry, error) bool) bool {
 		return true
 	}
 	second, err := l.complete(m, h, &e)
+	if err == nil {
+		err = describe(m, h, &e)
+	}
 	if err != nil {
 		return yield(e, fmt.Errorf("%s: %s: %w", l.name, e.Path, err))
 	}
@@ -154,8 +158,10 @@ func (l *listing) link(target string, e *signing.Entry) error {
 	own := hasSignature(e.Xattrs)
 	e.Size = file.size
 	switch {
-	case !known:
+	case !known, file.special && own:
 		e.Reason = fmt.Sprintf("hard link to %q, which is not a regular file before it", target)
+	case file.special:
+		special(e, &file.entry)
 	case file.twice:
 		e.Reason = fmt.Sprintf("hard link to %q, which appears twice", target)
 	case own:
@@ -181,10 +187,12 @@ func (l *listing) remember(m *member, e *signing.Entry) {
 	if !l.targets[e.Path] {
 		return
 	}
-	_, twice := l.files[e.Path]
+	before, twice := l.files[e.Path]
 	switch {
-	case twice:
+	case twice && !before.special:
 		l.files[e.Path] = linked{twice: true}
+	case !e.Mode.IsRegular() && !e.Mode.IsDir():
+		l.files[e.Path] = linked{entry: *e, special: true}
 	case e.Reason != "":
 	case e.Group != "":
 		l.files[e.Path] = l.files[e.Group]

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"iter"
 	"maps"
 	"strings"
@@ -98,7 +99,11 @@ func (s *Source) Entries(ctx context.Context) iter.Seq2[signing.Entry, error] {
 }
 
 func (s *Source) entry(n *filesystem.Node) signing.Entry {
-	e := signing.Entry{Path: n.Path, Mode: n.Mode, UID: n.UID, GID: n.GID}
+	e := signing.Entry{Path: n.Path, Mode: n.Mode, UID: n.UID, GID: n.GID, Device: manifest.Device(n.Mode, n.Major, n.Minor)}
+	if n.Mode&fs.ModeSymlink != 0 {
+		link := *n
+		e.Readlink = func() (string, error) { return s.Readlink(&link) }
+	}
 	if !n.Mode.IsRegular() {
 		e.Reason = manifest.Kind(n.Mode)
 		return e

@@ -49,6 +49,9 @@ func (op *Operation) plan(ctx context.Context, c *Opened) (*signing.Plan, error)
 	if op.Select != nil {
 		src = op.Select(src)
 	}
+	if op.Manifest == nil {
+		src = withoutTargets{src}
+	}
 	return op.Plan(ctx, c.Name, src)
 }
 

@@ -1,10 +1,12 @@
 package operate
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 
 	"github.com/imasign/imasign-build/pkg/signing"
 )
@@ -59,6 +61,22 @@ func (l *listing) add(o *Outcome) error {
 	}
 	l.listed[o.Name] = sum
 	return nil
+}
+
+// withoutTargets keeps the engine from reading the targets of symbolic links, which only a
+// manifest needs.
+type withoutTargets struct{ signing.Source }
+
+// Entries lists the entries of the source.
+func (s withoutTargets) Entries(ctx context.Context) iter.Seq2[signing.Entry, error] {
+	return func(yield func(signing.Entry, error) bool) {
+		for e, err := range s.Source.Entries(ctx) {
+			e.Readlink = nil
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
 }
 
 func (l *listing) create() error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"iter"
 	"slices"
 	"strings"
@@ -157,6 +158,29 @@ type none struct{}
 
 func (none) Entries(context.Context) iter.Seq2[signing.Entry, error] {
 	return func(func(signing.Entry, error) bool) {}
+}
+
+// links has a symbolic link that cannot be read.
+type links struct{}
+
+func (links) Entries(context.Context) iter.Seq2[signing.Entry, error] {
+	return func(yield func(signing.Entry, error) bool) {
+		yield(signing.Entry{Path: "link", Reason: "symlink", Mode: fs.ModeSymlink, Readlink: func() (string, error) { return "", errBoom }}, nil)
+	}
+}
+
+// TestLinksAreReadForAManifest: nothing else needs their targets.
+func TestLinksAreReadForAManifest(t *testing.T) {
+	w, ctx := newWorld(t)
+	op, _ := operation(t, w)
+	op.Select = func(signing.Source) signing.Source { return links{} }
+	if err := operate.Run(ctx, w.unit("a"), op, func(*operate.Outcome) error { return nil }); !errors.Is(err, errBoom) {
+		t.Errorf("with a manifest: %v", err)
+	}
+	op.Manifest = nil
+	if err := operate.Run(ctx, w.unit("a"), op, func(*operate.Outcome) error { return nil }); err != nil {
+		t.Errorf("without: %v", err)
+	}
 }
 
 func TestSkip(t *testing.T) {
