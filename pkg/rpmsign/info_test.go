@@ -1,7 +1,9 @@
 package rpmsign
 
 import (
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -70,5 +72,33 @@ func TestFiles(t *testing.T) {
 				t.Errorf("%s: %+v, rpm says %+v", name, f, e)
 			}
 		}
+	}
+}
+
+// TestTargetsAndDevices compares what entries state about symbolic links and devices with
+// what rpm lists.
+func TestTargetsAndDevices(t *testing.T) {
+	path := packages.Path(t, "rich")
+	lines := strings.Split(strings.TrimSpace(packages.Query(t, path, "[/%{FILENAMES}\t%{FILELINKTOS}\t%{FILERDEVS}\n]")), "\n")
+	links, devices := 0, 0
+	for e, err := range mustParse(t, content(t, path)).Entries(t.Context()) {
+		check(t, err)
+		device := "0"
+		if e.Device != "" {
+			devices++
+			var major, minor int
+			_, err := fmt.Sscanf(e.Device, "%d:%d", &major, &minor)
+			check(t, err)
+			device = strconv.Itoa(major<<8 | minor)
+		}
+		if e.Target != "" {
+			links++
+		}
+		if want := "//" + e.Path + "\t" + e.Target + "\t" + device; !slices.Contains(lines, want) {
+			t.Errorf("rpm does not list %q", want)
+		}
+	}
+	if links < 3 || devices != 2 {
+		t.Errorf("%d links, %d devices", links, devices)
 	}
 }

@@ -19,40 +19,63 @@ import (
 
 // change is something that is done to a tree, or by debugfs to an image.
 type change struct {
-	name, paths string // what image verify is to report
+	name, paths string // paths are what image verify is to report
 	tree        func(path func(string) string) error
 	debugfs     string // requests
+	detail      string // a part of the report
 }
 
 var changes = []change{
 	{"xattr dropped", "sizes/100",
 		func(path func(string) string) error { return unix.Lremovexattr(path("sizes/100"), "security.ima") },
-		"ea_rm sizes/100 security.ima"},
+		"ea_rm sizes/100 security.ima", "no security.ima"},
 	{"inodes exchanged", "sizes/text511 sizes/text513",
 		func(path func(string) string) error {
 			return unix.Renameat2(unix.AT_FDCWD, path("sizes/text511"), unix.AT_FDCWD, path("sizes/text513"), unix.RENAME_EXCHANGE)
 		},
-		"ln sizes/text511 x\nunlink sizes/text511\nln sizes/text513 sizes/text511\nunlink sizes/text513\nln x sizes/text513\nunlink x"},
+		"ln sizes/text511 x\nunlink sizes/text511\nln sizes/text513 sizes/text511\nunlink sizes/text513\nln x sizes/text513\nunlink x", "its content has changed"},
 	{"file added", "sizes/added",
 		func(path func(string) string) error { return os.WriteFile(path("sizes/added"), []byte("new"), 0o644) },
-		"cd sizes\nwrite /proc/self/status added"},
+		"cd sizes\nwrite /proc/self/status added", "does not list it"},
 	{"file removed", "sizes/60",
 		func(path func(string) string) error { return os.Remove(path("sizes/60")) },
-		"rm sizes/60"},
+		"rm sizes/60", "it is missing"},
 	{"mode changed", "sizes/3000",
 		func(path func(string) string) error { return os.Chmod(path("sizes/3000"), 0o755|fs.ModeSetuid) },
-		"sif sizes/3000 mode 0104755"},
+		"sif sizes/3000 mode 0104755", "its mode is 4755, not "},
 	{"owner changed", "sizes/161",
 		func(path func(string) string) error { return os.Chown(path("sizes/161"), 1, 0) },
-		"sif sizes/161 uid 1"},
+		"sif sizes/161 uid 1", "its owner is 1:0, not 0:0"},
 	{"mode of a device changed", "dev/console",
 		func(path func(string) string) error { return os.Chmod(path("dev/console"), 0o666) },
-		"sif dev/console mode 0020666"},
+		"sif dev/console mode 0020666", "its mode is 0666, not 0600"},
 	{"link to another file", "links/third",
 		func(path func(string) string) error {
 			return errors.Join(os.Remove(path("links/third")), os.Link(path("sizes/text1024"), path("links/third")))
 		},
-		"unlink links/third\nln sizes/text1024 links/third"},
+		"unlink links/third\nln sizes/text1024 links/third", "its content has changed"},
+	{"target of a symbolic link changed", "symlinks/60",
+		func(path func(string) string) error {
+			link := path("symlinks/60")
+			return errors.Join(os.Remove(link), os.Symlink("/etc/passwd", link), os.Lchown(link, 60, 70060))
+		},
+		"rm symlinks/60\nsymlink symlinks/60 /etc/passwd\nsif symlinks/60 uid 60\nsif symlinks/60 gid 70060",
+		"it points to /etc/passwd, not ../nowhere/../nowhere/"},
+	{"number of a character device changed", "dev/console",
+		func(path func(string) string) error { return remake(path("dev/console"), 5, 2) },
+		"sif dev/console block[0] 0x0502", "its device is 5:2, not 5:1"},
+	{"number of a block device changed", "dev/major256",
+		func(path func(string) string) error { return remake(path("dev/major256"), 256, 70000) },
+		"sif dev/major256 block[1] 0x11110070", "its device is 256:70000, not 256:1"},
+}
+
+// remake makes a device node with another number, and the same mode and owner.
+func remake(path string, major, minor uint32) error {
+	var was unix.Stat_t
+	if err := unix.Lstat(path, &was); err != nil {
+		return err
+	}
+	return errors.Join(os.Remove(path), unix.Mknod(path, was.Mode, int(unix.Mkdev(major, minor))), os.Chown(path, int(was.Uid), int(was.Gid)))
 }
 
 // TestUnchanged verifies images that nobody changed.
@@ -74,12 +97,12 @@ func TestChanges(t *testing.T) {
 		for _, f := range []format{plain[0], plain[1], compressed[2]} {
 			t.Run(c.name+"/"+f.name, func(t *testing.T) {
 				if f.name != "ext4" {
-					l.bad(t, l.image(t, f, tree), c.paths)
+					l.badFor(t, l.image(t, f, tree), c.paths, c.detail)
 					return
 				}
 				image := l.image(t, f, l.tree)
 				debugfs(t, image, c.debugfs)
-				l.bad(t, image, c.paths)
+				l.badFor(t, image, c.paths, c.detail)
 			})
 		}
 	}

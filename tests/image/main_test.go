@@ -124,6 +124,18 @@ func (l *lab) bad(t testing.TB, image string, paths string, flags ...string) {
 	}
 }
 
+// badFor is bad for an image whose report contains a detail.
+func (l *lab) badFor(t testing.TB, image, paths, detail string) {
+	t.Helper()
+	l.bad(t, image, paths)
+	v := l.verify(t, image)
+	for path, e := range v.entries {
+		if !strings.Contains(e.Detail, detail) {
+			t.Errorf("%s: %s: %q, want %q", filepath.Base(image), path, e.Detail, detail)
+		}
+	}
+}
+
 // format is a kind of image.
 type format struct {
 	name    string

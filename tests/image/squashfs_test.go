@@ -46,6 +46,24 @@ func TestSquashfsPipelines(t *testing.T) {
 	}
 }
 
+// TestTargetCutBySqfstar makes the image that sqfstar 4.5.1 spoils: it cuts "../" off the
+// start of long targets in pax archives.
+func TestTargetCutBySqfstar(t *testing.T) {
+	keys, dir := harness.Keys(t, "p256"), t.TempDir()
+	tree, manifest, image := filepath.Join(dir, "tree"), filepath.Join(dir, "manifest"), filepath.Join(dir, "image")
+	check(t, os.Mkdir(tree, 0o755))
+	check(t, os.WriteFile(filepath.Join(tree, "file"), []byte("x"), 0o644))
+	target := "../" + strings.Repeat("x", 150)
+	check(t, os.Symlink(target, filepath.Join(tree, "link")))
+	harness.Sign(t, keys, tree, "--manifest", manifest)
+	harness.Must(t, "bash", "-euo", "pipefail", "-c",
+		fmt.Sprintf("tar --format=pax --xattrs --xattrs-include='*' -C %s -c file link | sqfstar %s >%s.log", tree, image, image))
+	r := harness.Run(t, harness.Program(t), "image", "verify", "--cert", filepath.Join(keys, "x509_ima.crt"), "--manifest", manifest, image)
+	if want := "it points to " + target[3:] + ", not " + target; r.Code != 3 || !strings.Contains(r.Out, want) {
+		t.Errorf("exit %d, want 3 and %q\n%s%s", r.Code, want, r.Out, r.Err)
+	}
+}
+
 // listImage lists what the kernel shows of an image, without signatures.
 func listImage(t *testing.T, image string) []imagetree.File {
 	t.Helper()

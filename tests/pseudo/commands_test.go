@@ -44,14 +44,19 @@ func TestVerifyFindsWhatIsWrong(t *testing.T) {
 	b.OK(b.Pseudo(`echo tampered > rootfs/etc/shadow
 setfattr -x security.ima rootfs/bin/su
 chown 5:5 rootfs/bin/owned
-chmod 0644 rootfs/etc/zero`))
+chmod 0644 rootfs/etc/zero
+ln -sfn usr/other rootfs/lib
+rm rootfs/dev/null; mknod rootfs/dev/null c 1 5; chmod 0666 rootfs/dev/null`))
 	r := b.Pseudo(verify)
 	if r.Code != 3 || !strings.Contains(r.Out, "10 ok, 0 hashed, 1 unsigned, 1 bad") ||
 		!strings.Contains(r.Out, "unsigned  bin/su") || !strings.Contains(r.Out, "bad       etc/shadow") {
 		t.Errorf("exit %d\n%s%s", r.Code, r.Out, r.Err)
 	}
 	r = b.Pseudo(verify + " --manifest m.jsonl")
-	for _, says := range []string{"bin/owned: does not match the manifest: its owner is 5:5, not 1234:4321", "etc/zero: does not match the manifest: its mode is 0644, not 0000"} {
+	for _, says := range []string{
+		"bin/owned: does not match the manifest: its owner is 5:5, not 1234:4321", "etc/zero: does not match the manifest: its mode is 0644, not 0000",
+		"lib: does not match the manifest: it points to usr/other, not usr/lib", "dev/null: does not match the manifest: its device is 1:5, not 1:3",
+	} {
 		if !strings.Contains(r.Out, says) {
 			t.Errorf("it does not say %q:\n%s", says, r.Out)
 		}

@@ -64,6 +64,7 @@ func ambiguous() map[string]struct {
 		"hard link to nothing, in the header": {"names no target", ended(a, paxHeader(record("linkpath", "bin/a")), hdr{name: "bin/l", typeflag: "1"}.block())},
 		"symbolic link to nothing":            {"names no target", ended(a, hdr{name: "bin/l", typeflag: "2"}.block())},
 		"symbolic link, but for its record":   {"names no target", ended(a, paxHeader(record("linkpath", "\u6f22")), hdr{name: "bin/l", typeflag: "2"}.block())},
+		"device of two numbers":               {"another one", ended(paxHeader(record("SCHILY.devminor", "5")), hdr{name: "dev/a", typeflag: "3"}.block(), a)},
 		"link that is a directory":            {"mode of a directory", ended(a, hdr{name: "bin/l", typeflag: "1", link: "bin/a", mode: "0040755\x00"}.block())},
 		"file with a link's target":           {"target of a link", with(record("linkpath", "bin/b"))},
 		"file with a long link":               {"target of a link", ended(gnuLong("K", "bin/b"), a, file)},
