@@ -6,8 +6,9 @@ import (
 	"io"
 	"sync"
 
-	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/zstd"
+
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/image/inflate"
 )
 
 // maxWindow is the largest window of Zstandard data, in bytes. That of the kernel is 1 MiB.
@@ -20,16 +21,19 @@ type codecs struct {
 
 // deflate decodes raw DEFLATE data until dst is full.
 func (c *codecs) deflate(dst, src []byte) error {
-	r, ok := c.inflaters.Get().(io.Reader)
+	d, ok := c.inflaters.Get().(*inflate.Decoder)
 	if !ok {
-		r = flate.NewReader(nil)
+		d = &inflate.Decoder{}
 	}
-	defer c.inflaters.Put(r)
-	if err := r.(flate.Resetter).Reset(bytes.NewReader(src), nil); err != nil {
-		return err
+	defer c.inflaters.Put(d)
+	n, _, err := d.Decode(dst, src)
+	switch {
+	case n == len(dst) && errors.Is(err, inflate.ErrFull):
+		return nil
+	case err == nil && n < len(dst):
+		return errLength
 	}
-	_, err := io.ReadFull(r, dst)
-	return noEOF(err)
+	return err
 }
 
 var errLength = errors.New("another length than stated")

@@ -2,17 +2,19 @@ package squashfs
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/adler32"
 	"io"
 
-	"github.com/klauspost/compress/zlib"
 	"github.com/klauspost/compress/zstd"
 	"github.com/mikelolasagasti/xz"
 	"github.com/pierrec/lz4/v4"
 	"github.com/ulikunitz/xz/lzma"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/image/filesystem"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/image/inflate"
 )
 
 // decoder decodes blocks, one at a time, and keeps its buffers for the next one.
@@ -71,23 +73,24 @@ func readAll(r io.Reader, dst []byte) (int, error) {
 // broken returns the error of a decoder, which had its whole input in memory.
 func broken(err error) error { return fmt.Errorf("%w: %w", filesystem.ErrCorrupt, err) }
 
-// gzipDecoder decodes zlib streams, in spite of its name.
-type gzipDecoder struct {
-	in bytes.Reader
-	z  io.ReadCloser
-}
+// gzipDecoder decodes zlib streams (RFC 1950), in spite of its name.
+type gzipDecoder struct{ inflate.Decoder }
 
-func (d *gzipDecoder) decode(dst, src []byte) (n int, err error) {
-	d.in.Reset(src)
-	if d.z == nil {
-		d.z, err = zlib.NewReader(&d.in)
-	} else {
-		err = d.z.(zlib.Resetter).Reset(&d.in, nil)
+func (d *gzipDecoder) decode(dst, src []byte) (int, error) {
+	const header, deflate, dictionary, trailer = 2, 8, 0x20, 4
+	if len(src) < header+trailer || src[0]&0x0F != deflate || src[0]>>4 > 7 || src[1]&dictionary != 0 || binary.BigEndian.Uint16(src)%31 != 0 {
+		return 0, filesystem.Corrupt("not a zlib stream")
 	}
-	if err != nil {
+	n, used, err := d.Decode(dst, src[header:len(src)-trailer])
+	switch {
+	case errors.Is(err, inflate.ErrFull):
+		return 0, filesystem.Corrupt("more than %d bytes in a block", len(dst))
+	case err != nil:
 		return 0, broken(err)
+	case adler32.Checksum(dst[:n]) != binary.BigEndian.Uint32(src[header+used:]):
+		return 0, filesystem.Corrupt("the checksum does not match")
 	}
-	return readAll(d.z, dst)
+	return n, nil
 }
 
 // lzmaDecoder decodes LZMA1, which mksquashfs has written since before the kernel had xz.

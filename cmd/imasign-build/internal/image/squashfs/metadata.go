@@ -21,7 +21,7 @@ type metadataBlock struct {
 
 // metadataAt returns the metadata block at an offset of the image.
 func (f *FileSystem) metadataAt(at int64) (metadataBlock, error) {
-	b, err := f.metadata.get(at, func() (metadataBlock, error) { return f.readMetadata(at) })
+	b, err := f.metadata.get(at, func() (metadataBlock, error) { return f.readMetadata(at) }, nil)
 	if err != nil {
 		return b, fmt.Errorf("metadata at offset %d: %w", at, err)
 	}

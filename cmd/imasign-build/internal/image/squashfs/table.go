@@ -42,10 +42,21 @@ func (f *FileSystem) readOwners() error {
 	return nil
 }
 
-// readFragment decodes a data block that holds the tails of several files.
+// readFragment decodes a data block that holds the tails of several files. Files that are
+// read at the same time often have their tails in the same fragment. Then one goroutine
+// decodes it, and the others decode the fragments behind it instead of waiting idly.
 func (f *FileSystem) readFragment(index uint32) ([]byte, error) {
 	if index >= f.fragments {
 		return nil, filesystem.Corrupt("fragment %d of %d", index, f.fragments)
+	}
+	return f.fragmentAhead(index, f.fragment.max/2)
+}
+
+// fragmentAhead is readFragment that decodes at most ahead further fragments.
+func (f *FileSystem) fragmentAhead(index uint32, ahead int) ([]byte, error) {
+	var meanwhile func()
+	if ahead > 0 && index+1 < f.fragments {
+		meanwhile = func() { _, _ = f.fragmentAhead(index+1, ahead-1) } // an error is reported to whoever needs it
 	}
 	return f.fragment.get(int64(index), func() ([]byte, error) {
 		b, err := f.lookup(f.fragmentTable, index, 16)
@@ -62,7 +73,7 @@ func (f *FileSystem) readFragment(index uint32) ([]byte, error) {
 			return nil, fmt.Errorf("fragment %d: %w", index, err)
 		}
 		return data[:n], nil
-	})
+	}, meanwhile)
 }
 
 // checkOptions refuses options of the compressor that change its format.
