@@ -97,3 +97,16 @@ func (s *superblock) checkXattrs(block uint64, b []byte) error {
 	}
 	return nil
 }
+
+// checkIndex compares the checksum of a node of a directory's index, whose entries are at an
+// offset of block b. The checksum is behind the space for limit entries.
+func (s *superblock) checkIndex(seed uint32, b []byte, offset, limit, count int) error {
+	if !s.checksums {
+		return nil
+	}
+	tail := b[offset+limit*indexEntry:][:indexTail]
+	if checksum(seed, b[:offset+count*indexEntry], tail[:4], noBytes) != le.Uint32(tail[4:]) {
+		return filesystem.Corrupt("the checksum of the index of a directory does not match")
+	}
+	return nil
+}

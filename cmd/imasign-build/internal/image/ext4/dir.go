@@ -16,7 +16,8 @@ const (
 )
 
 // ReadDir passes take the names in a directory. It reads indexed directories as those
-// without an index: blocks of the index look as if they had no names.
+// without an index: blocks of the index look as if they had no names. It refuses names that
+// the index does not lead to, because the kernel does not find them.
 func (f *FileSystem) ReadDir(id filesystem.ID, take func(filesystem.Dirent) error) error {
 	in, err := f.file(id)
 	if err != nil {
@@ -45,6 +46,10 @@ func (f *FileSystem) readBlocks(in *inode, take func(filesystem.Dirent) error) e
 	if err != nil {
 		return err
 	}
+	index, err := f.readIndex(in, c)
+	if err != nil {
+		return err
+	}
 	b := make([]byte, f.blockSize)
 	for n := uint64(0); n < uint64(in.size/f.blockSize); {
 		r, err := c.run(n)
@@ -55,7 +60,7 @@ func (f *FileSystem) readBlocks(in *inode, take func(filesystem.Dirent) error) e
 			n = r.logical + r.blocks
 			continue
 		}
-		if err := f.readDirBlock(in, r.physical+n-r.logical, b, take); err != nil {
+		if err := f.readDirBlock(in, r.physical+n-r.logical, b, index.leaf(n), take); err != nil {
 			return err
 		}
 		n++
@@ -64,13 +69,22 @@ func (f *FileSystem) readBlocks(in *inode, take func(filesystem.Dirent) error) e
 }
 
 // readDirBlock reads one block of a directory into b. With checksums, a block without one
-// may have no names.
-func (f *FileSystem) readDirBlock(in *inode, block uint64, b []byte, take func(filesystem.Dirent) error) error {
-	// A hostile image may have many directories in the same blocks.
-	if f.dirBytes.Add(f.blockSize) > 4*int64(f.blocks)*f.blockSize+64<<20 {
-		return fmt.Errorf("%w: directories larger than the image", filesystem.ErrLimit)
+// may have no names. l is what the index has for the block, nil without an index.
+func (f *FileSystem) readDirBlock(in *inode, block uint64, b []byte, l *leaf, take func(filesystem.Dirent) error) error {
+	if err := f.readDirectory(block, b); err != nil {
+		return err
 	}
-	if err := f.readBlock(block, b); err != nil {
+	if l != nil {
+		all := take
+		take = func(d filesystem.Dirent) error {
+			if err := l.check(d.Name); err != nil {
+				return err
+			}
+			return all(d)
+		}
+	}
+	if l.node() { // it has another checksum
+		_, err := dirents(b, take)
 		return err
 	}
 	tail := b[len(b)-tailLength:]
@@ -83,6 +97,15 @@ func (f *FileSystem) readDirBlock(in *inode, block uint64, b []byte, take func(f
 		return filesystem.Corrupt("directory block %d has no checksum", block)
 	}
 	return err
+}
+
+// readDirectory reads a block of a directory. A hostile image may have many directories in
+// the same blocks.
+func (f *FileSystem) readDirectory(block uint64, b []byte) error {
+	if f.dirBytes.Add(f.blockSize) > 4*int64(f.blocks)*f.blockSize+64<<20 {
+		return fmt.Errorf("%w: directories larger than the image", filesystem.ErrLimit)
+	}
+	return f.readBlock(block, b)
 }
 
 // dirents passes take the entries in b, which fill it. It returns how many have names.

@@ -15,6 +15,7 @@ type features struct{ compat, incompat, roCompat uint32 }
 // Bits of compat that matter to the reader.
 const (
 	hasJournal   = 0x4
+	dirIndex     = 0x20
 	sparseSuper2 = 0x200
 )
 

@@ -12,6 +12,7 @@ import (
 const (
 	flagCompressed = 0x200 // of e2compr; 0x4 is only the wish to be compressed
 	flagEncrypted  = 0x800
+	flagIndex      = 0x1000
 	flagHugeFile   = 0x40000
 	flagExtents    = 0x80000
 	flagEAInode    = 0x200000

@@ -45,6 +45,8 @@ type superblock struct {
 	uuid           string
 	reservedInodes [4]uint32 // of quotas and orphans, which no directory has
 	checksums      bool
+	hashSeed       [4]uint32 // of names in directories
+	hashUnsigned   bool
 }
 
 // parse decodes the superblock b of an image of size bytes. Like the kernel, it refuses
@@ -68,6 +70,10 @@ func (s *superblock) parse(b []byte, size int64) error {
 	if s.blocks > uint64(size/s.blockSize) {
 		return filesystem.Corrupt("%d blocks of %d bytes in %d bytes: the image is cut off", s.blocks, s.blockSize, size)
 	}
+	for i := range s.hashSeed {
+		s.hashSeed[i] = le.Uint32(b[0xEC+4*i:])
+	}
+	s.hashUnsigned = le.Uint32(b[0x160:])&hashUnsigned != 0
 	s.label = string(cString(b[0x78:0x88]))
 	s.uuid = formatUUID(b[0x68:0x78])
 	return nil
