@@ -23,6 +23,9 @@ const (
 	maxName        = 255      // bytes; NAME_MAX of the kernel
 )
 
+// nobody is the number that no user or group has. The kernel shows another one in its place.
+const nobody = 1<<32 - 1
+
 // Node is one name in a walk. The root itself is not a node.
 type Node struct {
 	Path string // relative to the root, slash-separated, in raw bytes
@@ -246,8 +249,14 @@ func (w *walker) examine(path string, s *step) (err error) {
 	if w.ctx.Err() != nil {
 		return context.Cause(w.ctx)
 	}
-	if s.Inode, err = s.reader.Inode(s.ID); err != nil || !s.Mode.IsDir() {
+	if s.Inode, err = s.reader.Inode(s.ID); err != nil {
 		return err
+	}
+	if s.UID == nobody || s.GID == nobody {
+		return Corrupt("it belongs to user %d and group %d", s.UID, s.GID)
+	}
+	if !s.Mode.IsDir() {
+		return nil
 	}
 	mounted := w.Mounts[path+s.Name]
 	if mounted == nil {

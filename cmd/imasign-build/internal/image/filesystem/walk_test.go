@@ -98,6 +98,8 @@ func TestWalkRefuses(t *testing.T) {
 		"a name that repeats":   {func(h *hostile) { h.add(1, "a", 2, filesystem.Inode{}); h.add(1, "a", 3, filesystem.Inode{}) }, filesystem.ErrCorrupt, "repeats"},
 		"a directory, repeated": {func(h *hostile) { h.add(1, "a", 2, directory(0)); h.add(1, "a", 3, directory(0)) }, filesystem.ErrCorrupt, "repeats"},
 		"a missing inode":       {func(h *hostile) { h.add(1, "a", 2, filesystem.Inode{}); delete(h.inodes, 2) }, filesystem.ErrCorrupt, "a: corrupt"},
+		"no user":               {func(h *hostile) { h.add(1, "a", 2, filesystem.Inode{UID: 1<<32 - 1}) }, filesystem.ErrCorrupt, "a: corrupt: it belongs to user 4294967295"},
+		"no group":              {func(h *hostile) { h.add(1, "a", 2, filesystem.Inode{GID: 1<<32 - 1}) }, filesystem.ErrCorrupt, "group 4294967295"},
 		"a loop":                {func(h *hostile) { h.add(1, "a", 2, directory(0)); h.add(2, "b", 1, directory(0)) }, filesystem.ErrCorrupt, "a/b"},
 		"a linked directory":    {func(h *hostile) { h.add(1, "a", 2, directory(0)); h.add(1, "b", 2, directory(0)) }, filesystem.ErrCorrupt, "several names"},
 		"much content": {func(h *hostile) {
