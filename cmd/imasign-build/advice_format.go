@@ -80,7 +80,7 @@ func signedImage(name string) string {
 	case strings.HasPrefix(name, "ext"):
 		return "`image sign` signs a copy of it"
 	case name == "squashfs":
-		return "`sqfs2tar IN | imasign-build tar sign - -o - | sqfstar OUT` makes a signed one"
+		return "`sqfs2tar --no-skip IN | imasign-build tar sign - -o - | sqfstar -root-mode 0755 OUT` makes a signed one"
 	case name == "erofs":
 		return "`mkfs.erofs --tar=f` makes a signed one from an archive that `tar sign` wrote"
 	}
@@ -100,7 +100,7 @@ func formatOf(path string) image.Format {
 	}
 	defer func() { _ = file.Close() }()
 	content, size := io.ReaderAt(file), info.Size()
-	if head := unpackedHead(file); head != "" {
+	if head, packed := unpackedHead(file); packed {
 		content, size = strings.NewReader(head), int64(len(head))
 	}
 	f, table, err := image.Inspect(content, size, 0)
@@ -113,19 +113,20 @@ func formatOf(path string) image.Format {
 	return f
 }
 
-// unpackedHead returns the beginning of what a compressed file contains, "" for others.
-func unpackedHead(file io.Reader) string {
+// unpackedHead returns the beginning of what a compressed file contains, as far as it can be
+// decompressed. packed is false for other files.
+func unpackedHead(file io.Reader) (head string, packed bool) {
 	in := bufio.NewReader(file)
 	magic, _ := in.Peek(compress.HeadSize)
 	c := compress.Images().Recognise(magic)
 	if c == compress.None {
-		return ""
+		return "", false
 	}
 	content, stop, err := compress.Images().Reader(in, c)
 	if err != nil {
-		return ""
+		return "", true
 	}
 	defer stop()
-	head, _ := io.ReadAll(io.LimitReader(content, 1<<20)) // what can be read of it
-	return string(head)
+	start, _ := io.ReadAll(io.LimitReader(content, 1<<20)) // what can be read of it
+	return string(start), true
 }

@@ -22,11 +22,15 @@ type imageInputFlags struct {
 	unpackLimit int64
 }
 
-func (f *imageInputFlags) add(flags *pflag.FlagSet) {
+// filesLimited is what --unpack-limit limits, where files are read.
+const filesLimited = "a pipe, a compressed image or the files of an image unpack"
+
+// add adds the flags. limited is what --unpack-limit limits.
+func (f *imageInputFlags) add(flags *pflag.FlagSet, limited string) {
 	f.unpackLimit = image.DefaultUnpackLimit
-	flags.Var(byteCount{&f.unpackLimit}, "unpack-limit", "fail if a pipe, a compressed image or the files of an image unpack to more than `BYTES`, such as 500M or 64G")
+	flags.Var(byteCount{&f.unpackLimit}, "unpack-limit", "fail if "+limited+" to more than `BYTES`, such as 500M or 64G")
 	choiceVar(flags, &f.sector, "sector", "", "bytes in a sector of the partition table", words("512", "4096"))
-	annotate(flags, "sector", noteDefault, "as the table shows")
+	annotate(flags, "sector", noteDefault, "as the image shows")
 	once(flags, "sector")
 }
 

@@ -22,19 +22,19 @@ func newImageList(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "list IMAGE",
 		Short: "List the partitions and file systems of an image",
-		Long: `List shows the partition table of an image, and its file systems: format, label, features,
-how many files they have, and how many of these have signatures, which list does not
-verify. It mounts nothing and needs no privileges. IMAGE may be -, for standard input.
+		Long: `List shows the partition table of an image and its file systems: format, label, features,
+how many files they have, and how many of these have signatures. It does not verify the
+signatures. It mounts nothing and needs no privileges. IMAGE may be -, for standard input.
 
-Formats that cannot be read are named. Exit code 1 means that the image, or a file system
-of a format that can be read, could not be read.`,
+Formats and features that cannot be read are named, and are no error. Exit code 1 means
+that the image is damaged, or that nothing is known about its format.`,
 		Example: `  imasign-build image list disk.wic.gz
   zstdcat disk.wic.zst | imasign-build image list --json -`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runImageList(cmd.Context(), a, &input, args[0])
 		},
 	}
-	input.add(cmd.Flags())
+	input.add(cmd.Flags(), "a pipe or a compressed image unpacks")
 	return cmd
 }
 

@@ -31,7 +31,7 @@ func (o *imageSignOptions) add(flags *pflag.FlagSet) {
 	o.choice.add(flags)
 	o.choice.addHashed(flags, "attach")
 	o.choice.addSelect(flags, "sign")
-	o.input.add(flags)
+	o.input.add(flags, filesLimited)
 	o.partition.add(flags)
 	o.output.add(flags)
 	flags.StringVar(&o.manifest, "manifest", "", "write a manifest of the files to `FILE`")
@@ -43,22 +43,23 @@ func newImageSign(a *app) *cobra.Command {
 	var o imageSignOptions
 	cmd := &cobra.Command{
 		Use:   "sign IMAGE -o OUT",
-		Short: "Sign the files in an image with ext2, ext3 or ext4",
+		Short: "Sign the files in an ext2, ext3 or ext4 image",
 		Long: `Sign writes a copy of the image in which every regular file has a signature in the xattr
-security.ima, as if the tree had been signed before the image was made. IMAGE has a
-partition table, or is one ext2, ext3 or ext4 file system. Signing needs neither root nor
-a mount, but debugfs and e2fsck of e2fsprogs. The copy is compared with IMAGE file by file
-before it appears.
+security.ima, as if the tree had been signed before the image was made. IMAGE is an ext2,
+ext3 or ext4 file system, or has partitions with such file systems. Signing needs neither
+root nor a mount, but debugfs and e2fsck of e2fsprogs. The copy is compared with IMAGE file
+by file before it appears.
 
-IMAGE may be compressed, or - for standard input. The name of OUT decides whether OUT is
+IMAGE may be compressed, or - for standard input. The name of OUT decides how OUT is
 compressed: .gz, .zst, .xz, .bz2 or .lz4. OUT may be IMAGE, or - for standard output.
 
-Valid signatures by the same key are kept. An image is refused if its hash tree (dm-verity),
-its footer (AVB), a block map beside it (bmap) or the description of its bundle would no
-longer match. Images with squashfs or erofs cannot be changed. They are made again from a
+Valid signatures by the same key are kept. Sign refuses an image if its hash tree
+(dm-verity), its footer (AVB), a block map beside it (bmap) or the description of its bundle
+would no longer match. squashfs and EROFS images cannot be changed. Make a new one from a
 signed archive:
 
-  sqfs2tar IMAGE | imasign-build tar sign --key K --cert C - -o - | sqfstar OUT`,
+  sqfs2tar --no-skip IMAGE | imasign-build tar sign --key K --cert C - -o - |
+      sqfstar -root-mode 0755 OUT`,
 		Example: `  imasign-build image sign --key K --cert C rootfs.ext4 -o signed.ext4
   imasign-build image sign --key K --partition 2 disk.wic.gz -o signed.wic.gz
   imasign-build image sign --key K --partition root disk.img -o disk.img

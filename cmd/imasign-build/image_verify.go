@@ -21,29 +21,30 @@ func newImageVerify(a *app) *cobra.Command {
 	var o imageVerifyOptions
 	cmd := &cobra.Command{
 		Use:   "verify IMAGE",
-		Short: "Verify the signatures in a file system image",
+		Short: "Verify the files in an image",
 		Long: `Verify checks that every file in the image that must be signed has a signature in
 security.ima that is valid for its content and a trusted certificate. It reports each file
 that fails, with the reason. It mounts nothing and needs no privileges. IMAGE may be -, for
 standard input.
 
 --manifest also compares the image with the manifest that was written when its tree was
-signed: the same files with the same owners, modes, contents and values. This finds what
-was changed, lost or added between signing and the finished image. A file that the
-manifest does not list is an error. With --include, --exclude, --hashed or --require, such
-files count under the selection instead, as without a manifest; files that the manifest
-lists do not. --exclude-path accepts that files are missing.
+signed: files, owners, modes, contents and values must be the same. This finds whatever
+was changed, lost or added since then. A file that the manifest does not list is an error,
+unless --include, --exclude, --hashed or --require is given: then these flags decide about
+it, as they do without a manifest. They change nothing for files that the manifest lists.
+--exclude-path accepts that files are missing.
 
---partition chooses a file system if there are several. It may be repeated: a partition
-with :DIR is mounted there, and verify compares the files of all together.
+--partition chooses a file system if there are several. If it is repeated, each partition
+but the root needs :DIR, the directory that it is mounted on, and the files of all are
+verified together.
 
 Exit code 3 means that verification failed, or that there was no file to verify. Exit
 code 1 means that the image could not be read.`,
 		Example: `  imasign-build image verify --cert x509_ima.crt rootfs.ext4
-  imasign-build image verify --cert keys/ --manifest m.jsonl --partition rootfs \
-      --partition data:/var disk.wic.zst
-  imasign-build image verify --cert keys/ --manifest m.jsonl --exclude-path boot/ \
-      --partition 2 disk.wic`,
+  imasign-build image verify --cert keys/ --manifest m.jsonl \
+      --partition rootfs --partition data:/var disk.wic.zst
+  imasign-build image verify --cert keys/ --manifest m.jsonl \
+      --exclude-path boot/ --partition 2 disk.wic`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := o.evm.idle(cmd.Flags()); err != nil {
 				return err
@@ -57,7 +58,7 @@ code 1 means that the image could not be read.`,
 		},
 	}
 	o.add(cmd.Flags(), "the image")
-	o.input.add(cmd.Flags())
+	o.input.add(cmd.Flags(), filesLimited)
 	o.partition.add(cmd.Flags())
 	o.absent.add(cmd.Flags())
 	return cmd

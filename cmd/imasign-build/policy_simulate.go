@@ -69,7 +69,7 @@ modprobe, with the loaders and libraries that they name.`,
 	flags.StringVar(&o.rootfs, "rootfs", "", "apply the policy to the tree in `DIR`")
 	flags.StringVar(&o.image, "image", "", "apply the policy to the image in `FILE`")
 	o.partition.add(flags)
-	o.input.add(flags)
+	o.input.add(flags, filesLimited)
 	flags.StringVar(&o.fs, "fs", "", "assume that the files are on the file system `NAME`, such as ext4")
 	annotate(flags, "fs", noteDefault, "that of the image")
 	o.trust.add(flags)

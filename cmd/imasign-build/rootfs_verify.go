@@ -26,8 +26,8 @@ func newRootfsVerify(a *app) *cobra.Command {
 		Long: `Verify checks that every file that must be signed has a signature in security.ima that is
 valid for its content and a trusted certificate. It reports each file that fails, with
 the reason. A digest in place of a signature is accepted only for files that --hashed
-matches. An image of a file system is verified like a tree; "image verify" has more flags
-for images.
+matches. DIR may also be an image of a file system; "image verify" has more flags for
+images.
 
 --evm-cert also verifies security.evm of the files that have one; with --require-evm each
 file that must be signed needs one.

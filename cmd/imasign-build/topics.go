@@ -98,17 +98,17 @@ const imagesTopic = `An image is a file with an ext2, ext3, ext4, squashfs or ER
 partition table (MBR or GPT) and such file systems in its partitions. It may be compressed
 with gzip, xz, zstd, bzip2 or lz4. "image list" shows what is in it.
 
---partition chooses a file system if there are several:
+If there are several file systems, --partition chooses one:
 
   2          the number of the partition, as in /dev/sda2
   rootfs     its name in a GPT, or else the label of its file system
   3:/var     the directory on which the device mounts it
 
-The flag repeats: "--partition 2 --partition 3:/var" is one tree of two partitions, and one
-manifest is compared with all of it. One of them must be the root.
+The flag may be repeated. "--partition 2 --partition 3:/var" is one tree of two partitions,
+with the root in the first, and is compared with one manifest.
 
-Other formats, such as ubifs, jffs2, btrfs and f2fs, are named and not read: verify the
-tree that the image is made from, or mount the image and verify that tree.`
+Other formats, such as ubifs, jffs2, btrfs and f2fs, are named, but not read: use the tree
+that the image is made from, or mount the image and use that tree.`
 
 const environmentTopic = `The program reads these environment variables:
 
