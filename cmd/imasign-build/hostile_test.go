@@ -14,6 +14,7 @@ import (
 	"io"
 	"math/big"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -156,6 +157,21 @@ func TestHostileNamesReachNoTerminal(t *testing.T) {
 		trusted("policy", "simulate", "hostile.policy", "--rootfs", h),
 		trusted("policy", "simulate", "good.policy", "--rootfs", h),
 		trusted("policy", "simulate", "good.policy", "--rootfs", h, "--fs", h),
+		trusted("policy", "simulate", "good.policy", "--image", "hostile.img"),
+		trusted("image", "verify", "hostile.img"),
+		trusted("image", "verify", "--manifest", "hostile.jsonl", "--exclude-path", h, "hostile.img"),
+		trusted("image", "verify", "--partition", h, "--partition", h+":"+h, "hostile.img"),
+		trusted("image", "verify", "--partition", "1", "--partition", "2:/"+h, "hostile.disk"),
+		trusted("image", "verify", "hostile.disk"),
+		trusted("image", "verify", "broken.img"),
+		trusted("image", "verify", h),
+		{"image", "list", "hostile.img"},
+		{"image", "list", "hostile.disk"},
+		{"image", "list", "broken.img"},
+		{"image", "list", h + "/none"},
+		signed("image", "sign", "hostile.img", "-o", h+".img"),
+		signed("image", "sign", "hostile.img", "-o", h+"/none/x"),
+		signed("image", "sign", "--compression", h, "hostile.img", "-o", "x"),
 		trusted("initramfs", "bundle", "-o", h),
 		trusted("initramfs", "bundle", "-o", h+".cpio", "--policy", "hostile.policy"),
 		{"initramfs", "bundle", "-o", "x.cpio", "--cert", "hostile.crt"},
@@ -252,11 +268,31 @@ func hostileInputs(t *testing.T, packages string) {
 	write("hostile.tar", hostileArchive(t, "SCHILY.xattr.security.ima"))
 	write("broken.tar", append(hostileArchive(t, "LIBARCHIVE.xattr.security.ima"), hostile...))
 	hostileManifests(t)
+	hostileImages(t)
 	write("hostile.crt", hostileCertificate(t))
 	name, err := json.Marshal(hostileText)
 	must(t, err)
 	write("layout/oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`))
 	write("layout/index.json", fmt.Appendf(nil, `{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[{"mediaType":%s,"digest":%[1]s,"size":1,"annotations":{"org.opencontainers.image.ref.name":%[1]s}}]}`, name))
+}
+
+// hostileImages makes an image with hostile names, one that is damaged, and a disk that has
+// both.
+func hostileImages(t *testing.T) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "sh", "-ec", `mke2fs -q -t ext4 -L "$1" -d tree hostile.img 2M
+cp hostile.img broken.img
+debugfs -w -R "set_inode_field <13> block[0] 99999999" broken.img
+debugfs -w -R "set_inode_field <13> block[2] 99999999" broken.img
+truncate -s 6M hostile.disk
+printf 'label: gpt\n1: start=1MiB, size=2MiB\n2: size=2MiB\n' | sfdisk -q hostile.disk
+sfdisk -q --part-label hostile.disk 1 "$1"
+dd if=hostile.img of=hostile.disk bs=1M seek=1 conv=notrunc
+dd if=broken.img of=hostile.disk bs=1M seek=3 conv=notrunc`, "sh", hostile[:14])
+	cmd.Env = append(os.Environ(), "PATH=/usr/sbin:/sbin:"+os.Getenv("PATH"))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
 }
 
 // hostilePackage is a real package with control characters in the texts of its main header.
