@@ -135,7 +135,7 @@ func (d *Partition) lines() [][2]string {
 	if f.Counts != nil {
 		lines = append(lines, f.Counts.lines()...)
 	}
-	return append(lines, [2]string{"sealed by", d.Sealed}, [2]string{"not read", d.Detail})
+	return append(lines, [2]string{"followed by", d.Sealed}, [2]string{"not read", d.Detail})
 }
 
 func (c *FileCounts) lines() [][2]string {
