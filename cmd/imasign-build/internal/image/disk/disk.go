@@ -110,7 +110,7 @@ func Read(r io.ReaderAt, size, sector int64) (*Table, error) {
 	var t *Table
 	switch b, isMBR := parseBoot(boot); {
 	case !isMBR || b.protects():
-		t, err = readGPT(m, sector, isMBR)
+		t, err = readGPT(m, sector, &b, isMBR)
 	default:
 		t, err = readMBR(m, b)
 	}

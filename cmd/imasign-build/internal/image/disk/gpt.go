@@ -36,8 +36,8 @@ type header struct {
 }
 
 // readGPT reads a GPT of sectors of a size that was stated or is found. protected is
-// whether a protective MBR is before it.
-func readGPT(m *image, stated int64, protected bool) (*Table, error) {
+// whether an MBR is before it, which is b.
+func readGPT(m *image, stated int64, b *bootRecord, protected bool) (*Table, error) {
 	sector, err := findGPT(m, stated)
 	if err != nil {
 		return nil, err
@@ -51,6 +51,8 @@ func readGPT(m *image, stated int64, protected bool) (*Table, error) {
 		return nil, filesystem.Corrupt("a protective MBR without a GPT")
 	case !protected:
 		return nil, filesystem.Corrupt("a GPT without a protective MBR, which the kernel ignores")
+	case !b.leads():
+		return nil, filesystem.Corrupt("a protective MBR that does not begin at sector 1, so that the kernel ignores the GPT")
 	}
 	m.sector = sector
 	t := &Table{Kind: GPT, SectorSize: sector}
@@ -142,7 +144,7 @@ func (m *image) header(at uint64) (*header, error) {
 // entries reads count entries of size bytes at a sector.
 func (m *image) entries(h *header, at uint64, count, size, checksum uint32) error {
 	total := uint64(count) * uint64(size)
-	if size < gptEntry || size&(size-1) != 0 || total > maxEntries {
+	if size != gptEntry || total > maxEntries { // the kernel takes no larger entries
 		return filesystem.Corrupt("%d entries of %d bytes", count, size)
 	}
 	start, _, ok := m.extent(at, 0)

@@ -64,6 +64,17 @@ func (b bootRecord) protects() bool {
 	return false
 }
 
+// leads reports whether the kernel looks for the GPT (pmbr_part_valid in
+// block/partitions/efi.c). A kernel without GPT takes the other entries.
+func (b bootRecord) leads() bool {
+	for _, e := range b.entries {
+		if e.kind == protective && e.start == 1 {
+			return true
+		}
+	}
+	return false
+}
+
 // mbrReader collects the partitions of an MBR.
 type mbrReader struct {
 	*image
