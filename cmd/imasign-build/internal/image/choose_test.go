@@ -11,7 +11,7 @@ import (
 // partitioned is an image with three partitions that can be read, and two that cannot.
 func partitioned() *Image {
 	i := &Image{name: "disk.img"}
-	for n, name := range []string{"boot", "root", "data", "data", ""} {
+	for n, name := range []string{"boot", "root", "data", "data", "a:b"} {
 		v := Volume{Partition: disk.Partition{Number: n + 1, Name: name}}
 		if n > 0 && n < 4 {
 			v.Format = Format{Name: "btrfs"} // with a label that is not read
@@ -30,6 +30,9 @@ func TestChoose(t *testing.T) {
 		"a number":                 {[]string{"2"}, "[2 on /]", nil},
 		"a label":                  {[]string{"root"}, "[2 on /]", nil},
 		"several":                  {[]string{"root:/", "3:/srv/data/", "boot:boot"}, "[2 on / 3 on /srv/data 1 on /boot]", nil},
+		"paths in other forms":     {[]string{"2:./srv//data/.", "3://"}, "[2 on /srv/data 3 on /]", nil},
+		"a label with a colon":     {[]string{"a:b", "a:b:/data"}, "[5 on / 5 on /data]", nil},
+		"no label with a colon":    {[]string{"a:c:d"}, "", ErrNoPartition},
 		"a label of two":           {[]string{"data"}, "", ErrSeveral},
 		"no such number":           {[]string{"6"}, "", ErrNoPartition},
 		"the whole image":          {[]string{"0"}, "", ErrNoPartition},

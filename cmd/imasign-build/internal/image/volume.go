@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -91,20 +92,38 @@ func (i *Image) choose(names []string) (list []Mount, err error) {
 		return []Mount{{Volume: v}}, err
 	}
 	for _, name := range names {
-		name, at, _ := cutMount(name)
-		v, err := i.find(name)
+		m, err := i.mount(name)
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, Mount{v, at})
+		list = append(list, m)
 	}
 	return list, nil
 }
 
-// cutMount cuts "2:/home" into "2" and "home".
-func cutMount(name string) (volume, at string, found bool) {
-	volume, at, found = strings.Cut(name, ":")
-	return volume, strings.Trim(at, "/"), found
+// mount finds what "2:/home" or "2:./home/" means. Labels may have colons: the first colon
+// that ends the name of a volume counts.
+func (i *Image) mount(text string) (Mount, error) {
+	var failed error
+	for end := 0; end <= len(text); end++ {
+		if end < len(text) && text[end] != ':' {
+			continue
+		}
+		v, err := i.find(text[:end])
+		if err == nil {
+			return Mount{v, directory(text[end:])}, nil
+		}
+		if failed = cmp.Or(failed, err); !errors.Is(err, ErrNoPartition) {
+			return Mount{}, err
+		}
+	}
+	return Mount{}, failed
+}
+
+// directory returns a path relative to the root. text begins with a colon, or is "".
+func directory(text string) string {
+	names := strings.Split(strings.TrimPrefix(text, ":"), "/")
+	return strings.Join(slices.DeleteFunc(names, func(n string) bool { return n == "" || n == "." }), "/")
 }
 
 // only returns the only volume that can be read.
