@@ -1,6 +1,8 @@
 package erofs
 
 import (
+	"fmt"
+
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/image/filesystem"
 	"github.com/imasign/imasign-build/internal/quote"
 )
@@ -62,6 +64,7 @@ type xattrs struct {
 	fs     *FileSystem
 	filter uint32 // a bit is set if no name with this hash is there
 	found  map[string][]byte
+	size   int // of all values, in bytes
 }
 
 func (x *xattrs) read(n *node) error {
@@ -112,6 +115,9 @@ func (x *xattrs) shared(at int64) error {
 
 // add takes the entry that b begins with.
 func (x *xattrs) add(b []byte) error {
+	if x.size += int(u16(b, 2)); x.size > filesystem.MaxXattrs {
+		return fmt.Errorf("%w: xattrs with more than %d bytes", filesystem.ErrLimit, filesystem.MaxXattrs)
+	}
 	p := prefix{base: b[1]}
 	if i := int(b[1] &^ longPrefix); b[1]&longPrefix != 0 {
 		if i >= len(x.fs.prefixes) {

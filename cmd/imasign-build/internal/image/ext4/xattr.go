@@ -15,9 +15,6 @@ const (
 	xattrBodyHeader = 4  // of the xattrs in an inode
 	xattrEntry      = 16 // without the name
 	maxValue        = 64 << 10
-	// maxValues limits the values of one inode. They may lie in inodes of their own, and
-	// several may lie in the same.
-	maxValues = 4 << 20
 )
 
 // Name indexes of xattrs.
@@ -57,10 +54,10 @@ func (f *FileSystem) Xattrs(id filesystem.ID) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	values, left := map[string][]byte{}, maxValues
+	values, left := map[string][]byte{}, filesystem.MaxXattrs
 	for _, a := range append(body, block...) {
 		if left -= int(a.size); left < 0 {
-			return nil, fmt.Errorf("%w: xattrs with more than %d bytes", filesystem.ErrLimit, maxValues)
+			return nil, fmt.Errorf("%w: xattrs with more than %d bytes", filesystem.ErrLimit, filesystem.MaxXattrs)
 		}
 		if err := in.addXattr(values, &a); err != nil {
 			return nil, err

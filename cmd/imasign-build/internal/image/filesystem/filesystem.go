@@ -69,6 +69,10 @@ type Facts struct {
 	BlockSize, Size int64
 }
 
+// MaxXattrs is how many bytes the values of the xattrs of one file may have together. That
+// is much more than files of a device have, and a small image can state it for each file.
+const MaxXattrs = 1 << 20
+
 // Reader reads one file system. All methods may be called from any goroutine, and their
 // errors do not name the file: callers know its path.
 //

@@ -3,6 +3,7 @@ package squashfs
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"slices"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/image/filesystem"
@@ -15,7 +16,6 @@ const (
 
 	maxValue = 64 << 10 // bytes; XATTR_SIZE_MAX of the kernel
 	maxNames = 64 << 10 // bytes of all names of a file; XATTR_LIST_MAX of the kernel
-	maxTotal = 8 << 20  // bytes of all values of a file
 )
 
 // xattrSets is the table of the sets of xattrs: files with the same xattrs share a set.
@@ -80,8 +80,8 @@ func (c *cursor) xattrs(count uint32) (map[string][]byte, error) {
 		}
 		names, total = names+len(name)+1, total+len(value)
 		switch _, before := set[name]; {
-		case names > maxNames, total > maxTotal:
-			return nil, filesystem.Corrupt("xattrs with names of %d bytes and values of %d", names, total)
+		case names > maxNames, total > filesystem.MaxXattrs:
+			return nil, fmt.Errorf("%w: xattrs with names of %d bytes and values of %d", filesystem.ErrLimit, names, total)
 		case known && before:
 			return nil, filesystem.Corrupt("the xattr %s repeats", quote.Name(name))
 		case known:
