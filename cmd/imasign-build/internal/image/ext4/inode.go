@@ -106,6 +106,21 @@ func (in *inode) check() error {
 	case stmode.FileMode(uint32(in.mode)).IsRegular() && in.mode&typeMask != typeFile:
 		return filesystem.Corrupt("mode %06o", in.mode)
 	}
+	return in.checkPointers()
+}
+
+// checkPointers checks all direct pointers to blocks, even those behind the end of a file, as
+// ext4_ind_check_inode in fs/ext4/block_validity.c does.
+func (in *inode) checkPointers() error {
+	kind := in.mode & typeMask
+	if in.flags&(flagExtents|flagInline) != 0 || kind != typeFile && kind != typeDir && (kind != typeSymlink || in.inInode()) {
+		return nil
+	}
+	for i := range direct {
+		if block := uint64(le.Uint32(in.blockMap()[4*i:])); block != 0 && !in.fs.valid(block, 1) {
+			return filesystem.Corrupt("a pointer to block %d of %d", block, in.fs.blocks)
+		}
+	}
 	return nil
 }
 
