@@ -37,6 +37,7 @@ func (f *imageInputFlags) add(flags *pflag.FlagSet, limited string) {
 // open opens an image, or standard input for "-".
 func (f *imageInputFlags) open(ctx context.Context, a *app, file string) (*image.Image, error) {
 	sector, _ := strconv.ParseInt(f.sector, 10, 64) // 0 without the flag
+	saveMemory()
 	img, err := image.Open(ctx, file, a.stdin(ctx), image.Options{SectorSize: sector, UnpackLimit: f.unpackLimit, Reading: a.reading})
 	if err != nil {
 		if cause := context.Cause(ctx); cause != nil {
