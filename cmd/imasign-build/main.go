@@ -1,6 +1,5 @@
 // Command imasign-build signs files for Linux IMA appraisal at build time: in directory
-// trees, packages, repositories, archives, container images and finished
-// images.
+// trees, packages, repositories, archives, container images and finished images.
 package main
 
 import (
