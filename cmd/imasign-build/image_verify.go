@@ -91,7 +91,15 @@ func (v *verifier) verifyImage(ctx context.Context, command, file string, input 
 		return err
 	}
 	v.progress.count(imageCount{src, false})
-	return v.verify(ctx, src, v.newVerification(command, img.Name()))
+	r := v.newVerification(command, img.Name())
+	if err := v.container(ctx, src, r.Take); err != nil {
+		return err
+	}
+	if err := img.Unchanged(); err != nil { // the walk ends before the last files are read
+		return err
+	}
+	v.progress.close()
+	return v.finish(r, v.flags.allowEmpty)
 }
 
 // imageCount is what is counted of an image.

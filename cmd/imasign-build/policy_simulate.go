@@ -131,10 +131,9 @@ func runPolicySimulate(ctx context.Context, a *app, o policySimulateOptions, nam
 	if err != nil {
 		return err
 	}
-	defer closeFiles()
 	rules, _ := target.Rules(p)
 	result, err := simulate.Device{Kernel: k, Trusted: ring, EVM: evm, FSName: o.fs}.Run(ctx, engine, files, rules)
-	if err != nil {
+	if err := errors.Join(err, closeFiles()); err != nil {
 		return err
 	}
 	progress.close()
@@ -151,8 +150,8 @@ func runPolicySimulate(ctx context.Context, a *app, o policySimulateOptions, nam
 }
 
 // files opens what the policy is tried on, and finds out for which kernels its security.evm
-// must be.
-func (o *policySimulateOptions) files(ctx context.Context, a *app, p *progress) (simulate.Tree, func(), error) {
+// must be. Closing it is an error if an image has changed meanwhile.
+func (o *policySimulateOptions) files(ctx context.Context, a *app, p *progress) (simulate.Tree, func() error, error) {
 	if o.image != "" {
 		return o.filesOfImage(ctx, a, p)
 	}
@@ -164,10 +163,10 @@ func (o *policySimulateOptions) files(ctx context.Context, a *app, p *progress) 
 	if err := o.learnTarget(ctx, a); err != nil {
 		return nil, nil, errors.Join(err, t.Close())
 	}
-	return simulate.OfDirectory(t), func() { _ = t.Close() }, nil
+	return simulate.OfDirectory(t), t.Close, nil
 }
 
-func (o *policySimulateOptions) filesOfImage(ctx context.Context, a *app, p *progress) (simulate.Tree, func(), error) {
+func (o *policySimulateOptions) filesOfImage(ctx context.Context, a *app, p *progress) (simulate.Tree, func() error, error) {
 	img, err := o.input.open(ctx, a, o.image)
 	if err != nil {
 		return nil, nil, err
@@ -180,7 +179,7 @@ func (o *policySimulateOptions) filesOfImage(ctx context.Context, a *app, p *pro
 		return nil, nil, errors.Join(err, img.Close())
 	}
 	p.count(imageCount{src, true})
-	return simulate.OfImage(src), func() { _ = img.Close() }, nil
+	return simulate.OfImage(src), func() error { return errors.Join(img.Unchanged(), img.Close()) }, nil
 }
 
 // learnTarget finds out for which kernels the tree's security.evm must be.
