@@ -40,15 +40,15 @@ func contents(tb testing.TB) map[string][]byte {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	noise := make([]byte, 200_000)
+	noise := make([]byte, 100_000)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(noise)
-	skewed := make([]byte, 300_000) // long codes for rare bytes
+	skewed := make([]byte, 100_000) // long codes for rare bytes
 	for i, b := range noise {
 		skewed[i] = b & (b >> 3) & (b << 2)
 	}
 	return map[string][]byte{
-		"program": program[:1<<20], "text": text, "noise": noise, "zeros": make([]byte, 1<<20), "skewed": skewed,
-		"pattern": bytes.Repeat([]byte("abcdefg"), 30_000), "nothing": {}, "one byte": {7},
+		"program": program[:256<<10], "text": text, "noise": noise, "zeros": make([]byte, 256<<10), "skewed": skewed,
+		"pattern": bytes.Repeat([]byte("abcdefg"), 10_000), "nothing": {}, "one byte": {7},
 	}
 }
 
