@@ -150,7 +150,7 @@ func containerCauses() []cause {
 		{err: tarball.ErrCompression, kind: "malformed", advice: again},
 		{err: tarball.ErrAmbiguous, kind: "refused"},
 		{err: ext4sign.ErrFormat, kind: "unsupported"},
-		{err: ext4sign.ErrSquashfs, kind: "unsupported", advice: "make a new image of signed files: sqfs2tar --no-skip IMAGE | imasign-build tar sign - -o - | sqfstar -root-mode 0755 OUT"},
+		{err: ext4sign.ErrSquashfs, kind: "unsupported", advice: "make a new image of signed files: " + signSquashfs("IMAGE")},
 		{err: ext4sign.ErrEROFS, kind: "unsupported", advice: "sign the archive that it is made from (imasign-build tar sign), and make a new image of that: mkfs.erofs --tar=f"},
 		{err: ext4sign.ErrRoom, kind: "too_large"},
 		{err: ext4sign.ErrSealed, kind: "refused"},

@@ -80,11 +80,16 @@ func signedImage(name string) string {
 	case strings.HasPrefix(name, "ext"):
 		return "`image sign` signs a copy of it"
 	case name == "squashfs":
-		return "`sqfs2tar --no-skip IN | imasign-build tar sign - -o - | sqfstar -root-mode 0755 OUT` makes a signed one"
+		return "`" + signSquashfs("IN") + "` makes a signed one"
 	case name == "erofs":
 		return "`mkfs.erofs --tar=f` makes a signed one from an archive that `tar sign` wrote"
 	}
 	return "`image sign` signs ext4 file systems in it"
+}
+
+// signSquashfs returns the commands that make a signed squashfs image of another.
+func signSquashfs(image string) string {
+	return "sqfs2tar --no-skip " + image + " | imasign-build tar sign - -o - | sqfstar -root-mode 0755 OUT"
 }
 
 // formatOf recognises a regular file, compressed or not. The zero value is returned for

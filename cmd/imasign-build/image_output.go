@@ -32,30 +32,15 @@ func (f *imageOutputFlags) check(a *app, dryRun bool, manifest string) error {
 		return nil
 	case f.file == "":
 		return usagef("no output was given: -o OUT")
-	case f.file == "-" && a.json:
-		return usagef("--json and the image would both go to standard output: write the image to a file with -o OUT")
-	case f.file == "-" && a.terminal(a.out.Writer):
-		return usagef("an image is not written to a terminal: give -o OUT, or redirect standard output")
-	case f.file == "-":
-		return nil
 	}
-	probe, err := atomicfile.Create(f.file, 0o644)
-	if err != nil {
-		return err
-	}
-	probe.Abort()
-	return nil
+	return a.checkOutput(f.file, "image")
 }
 
 // choose returns the compression of the output. of is that of the input.
 func (f *imageOutputFlags) choose(of compress.Format) (compress.Format, error) {
 	switch {
 	case f.compression != "auto":
-		c, err := compress.Images().Parse(f.compression)
-		if err != nil {
-			return "", usageError{fmt.Errorf("--compression: %w", err)}
-		}
-		return c, nil
+		return compressionFlag(compress.Images(), f.compression)
 	case f.file == "-":
 		return of, nil
 	}

@@ -98,8 +98,7 @@ func (v *verifier) verifyImage(ctx context.Context, command, file string, input 
 	if err := img.Unchanged(); err != nil { // the walk ends before the last files are read
 		return err
 	}
-	v.progress.close()
-	return v.finish(r, v.flags.allowEmpty)
+	return v.conclude(r)
 }
 
 // imageCount is what is counted of an image.

@@ -10,6 +10,7 @@ import (
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/operate"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/internal/atomicfile"
+	"github.com/imasign/imasign-build/internal/compress"
 	"github.com/imasign/imasign-build/internal/input"
 )
 
@@ -108,3 +109,31 @@ func (l late) Commit() error {
 }
 
 func (l late) Abort() { _ = l.Close() } // it has no name
+
+// checkOutput refuses a file that a command could not write its archive or image to.
+// kind is "archive" or "image".
+func (a *app) checkOutput(file, kind string) error {
+	switch {
+	case file == "-" && a.json:
+		return usagef("--json and the %[1]s would both go to standard output: write the %[1]s to a file with -o OUT", kind)
+	case file == "-" && a.terminal(a.out.Writer):
+		return usagef("an %s is not written to a terminal: give -o OUT, or redirect standard output", kind)
+	case file == "-":
+		return nil
+	}
+	probe, err := atomicfile.Create(file, 0o644)
+	if err != nil {
+		return err
+	}
+	probe.Abort()
+	return nil
+}
+
+// compressionFlag returns the format that --compression names.
+func compressionFlag(p compress.Profile, word string) (compress.Format, error) {
+	c, err := p.Parse(word)
+	if err != nil {
+		return "", usageError{fmt.Errorf("--compression: %w", err)}
+	}
+	return c, nil
+}

@@ -188,6 +188,11 @@ func (v *verifier) verify(ctx context.Context, src signing.Source, r *report.Ver
 	if err := v.container(ctx, src, r.Take); err != nil {
 		return err
 	}
+	return v.conclude(r)
+}
+
+// conclude prints the report of a verification that is complete.
+func (v *verifier) conclude(r *report.Verification) error {
 	v.progress.close()
 	return v.finish(r, v.flags.allowEmpty)
 }

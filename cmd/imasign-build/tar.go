@@ -10,7 +10,6 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/operate"
-	"github.com/imasign/imasign-build/internal/atomicfile"
 	"github.com/imasign/imasign-build/internal/compress"
 	"github.com/imasign/imasign-build/internal/input"
 	"github.com/imasign/imasign-build/pkg/manifest"
@@ -131,29 +130,14 @@ func (f *tarOutputFlags) checkArchive(a *app, dryRun bool) error {
 		return nil
 	case f.file == "":
 		return usagef("no output was given: -o OUT, or -o - for standard output")
-	case f.file == "-" && a.json:
-		return usagef("--json and the archive would both go to standard output: write the archive to a file with -o OUT")
-	case f.file == "-" && a.terminal(a.out.Writer):
-		return usagef("an archive is not written to a terminal: give -o OUT, or redirect standard output")
-	case f.file == "-":
-		return nil
 	}
-	probe, err := atomicfile.Create(f.file, 0o644)
-	if err != nil {
-		return err
-	}
-	probe.Abort()
-	return nil
+	return a.checkOutput(f.file, "archive")
 }
 
 // choose returns the compression of the output. input is the compression of the input.
 func (f *tarOutputFlags) choose(input compress.Format) (compress.Format, error) {
 	if f.compression != "auto" {
-		c, err := compress.Archives().Parse(f.compression)
-		if err != nil {
-			return "", usageError{fmt.Errorf("--compression: %w", err)}
-		}
-		return c, nil
+		return compressionFlag(compress.Archives(), f.compression)
 	}
 	if c, ok := compress.Archives().ByName(strings.ToLower(f.file)); ok {
 		return c, nil
