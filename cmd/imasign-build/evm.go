@@ -122,6 +122,7 @@ func (f *evmFlags) check(a *app, content *keyFlags) error {
 	if f.key.passFlag = "--evm-key-pass"; f.key.pass == "" {
 		f.key.pass, f.key.passFlag, f.key.variable = content.pass, content.passFlag, true
 	}
+	f.key.purpose = content.purpose
 	if f.key.key != "" || content.key == "" {
 		return nil
 	}
@@ -163,15 +164,15 @@ func (f *evmFlags) stage(ctx context.Context, a *app, content *keystore.Key, eng
 	}
 	if key != nil {
 		signer.Signer, signer.Public, signer.Workers = key, key.Public, cmp.Or(key.Parallelism, engine.jobs)
-		if content != nil && content.Public.Equal(key.Public) {
+		if content != nil && content.Public.Equal(key.Public) && key.Public.Purpose() != ima.ForV3 {
 			a.note("warning: one key signs security.ima and security.evm: where a kernel trusts it for both, a file with chosen content passes for the metadata of another file")
 		}
 	}
 	if signer.From, err = replacedKey("evm-from-key-id", f.from, engine.force, signer.Public); err != nil {
 		return nil, key, err
 	}
-	stage := signing.PortableStage(signer, hash, f.target.get)
-	return &stage, key, nil
+	stage, err := engine.versioned(signing.PortableStage(signer, hash, f.target.get))
+	return &stage, key, err
 }
 
 // hashed gives every file a digest in place of a signature.
@@ -259,12 +260,12 @@ func (f *evmTrustFlags) stage() signing.Stage {
 	return stage
 }
 
-// ring returns the certificates, nil if there are none.
-func (f *evmTrustFlags) ring(ctx context.Context) (*ima.Keyring, error) {
+// ring returns the certificates, nil if there are none. purpose is the value of --key-for.
+func (f *evmTrustFlags) ring(ctx context.Context, purpose string) (*ima.Keyring, error) {
 	if len(f.certs) == 0 {
 		return nil, nil
 	}
-	return readKeyring(ctx, f.certs, evmSigner)
+	return readKeyring(ctx, f.certs, evmSigner, purpose)
 }
 
 // noEVMInPackages collects the flags for security.evm in commands for packages, which

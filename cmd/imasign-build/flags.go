@@ -24,6 +24,7 @@ type keyFlags struct {
 	name     string // name of the key in a directory; "" for x509_ima
 	variable bool   // IMASIGN_KEY_PASS stands for pass
 	passFlag string // the flag that gives pass; "" for --key-pass
+	purpose  string // of a key whose certificate does not state it; see purposes
 }
 
 func (f *keyFlags) add(flags *pflag.FlagSet) {
@@ -86,6 +87,9 @@ func (f *keyFlags) open(ctx context.Context, a *app) (*keystore.Key, error) {
 		return nil, err
 	case dir != nil && key.Public.Certificate() == nil:
 		return nil, errors.Join(noCertificate(dir.path, f.pair()), key.Close())
+	}
+	if key.Public, err = withPurpose(key.Public, f.purpose); err != nil {
+		return nil, errors.Join(err, key.Close())
 	}
 	return key, nil
 }
@@ -150,11 +154,14 @@ func (f *keyFlags) public(ctx context.Context, key *keystore.Key) (*ima.PublicKe
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.cert, err)
 	}
-	return public, nil
+	return withPurpose(public, f.purpose)
 }
 
 // trustFlags name the certificates that signatures are checked with.
-type trustFlags struct{ certs []string }
+type trustFlags struct {
+	certs   []string
+	purpose string // of certificates that do not state it; see purposes
+}
 
 func (f *trustFlags) add(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.certs, "cert", nil, "trust the certificates in `FILE`, PEM or DER; in a directory, x509_ima.crt")
@@ -169,7 +176,7 @@ func (f *trustFlags) ring(ctx context.Context, a *app) (*ima.Keyring, error) {
 	if len(files) == 0 {
 		return nil, usagef("no certificate was given to check signatures with: --cert FILE")
 	}
-	ring, err := readKeyring(ctx, files, fileSigner)
+	ring, err := readKeyring(ctx, files, fileSigner, f.purpose)
 	if err != nil {
 		return nil, err
 	}
@@ -180,8 +187,8 @@ func (f *trustFlags) ring(ctx context.Context, a *app) (*ima.Keyring, error) {
 }
 
 // readKeyring returns the keys of the certificates in files, or in directories of those
-// called name.
-func readKeyring(ctx context.Context, files []string, name string) (*ima.Keyring, error) {
+// called name. purpose is that of certificates that do not state theirs.
+func readKeyring(ctx context.Context, files []string, name, purpose string) (*ima.Keyring, error) {
 	var keys []*ima.PublicKey
 	for _, path := range files {
 		list, file, err := readCertificates(ctx, path, name)
@@ -191,6 +198,9 @@ func readKeyring(ctx context.Context, files []string, name string) (*ima.Keyring
 		for _, cert := range list {
 			key, err := ima.CertificateKey(cert)
 			if err != nil {
+				return nil, fmt.Errorf("%s: %w", file, err)
+			}
+			if key, err = withPurpose(key, purpose); err != nil {
 				return nil, fmt.Errorf("%s: %w", file, err)
 			}
 			keys = append(keys, key)
@@ -205,6 +215,7 @@ type engineFlags struct {
 	jobs  int
 	force bool
 	from  string // id of the key whose signatures are replaced
+	form  string // "v2", "v3", or "" for what the key is for
 }
 
 func (f *engineFlags) addJobs(flags *pflag.FlagSet) { jobsVar(flags, &f.jobs, "files") }
@@ -254,8 +265,12 @@ func (f *engineFlags) engine(key *keystore.Key, public *ima.PublicKey, observe s
 	if key != nil {
 		signer.Signer, signer.Public, signer.Workers = key, key.Public, cmp.Or(key.Parallelism, f.jobs)
 	}
+	content, err := f.versioned(signing.ContentStage(&signer, hash))
+	if err != nil {
+		return nil, err
+	}
 	return signing.New(signing.Options{
-		Stages: append([]signing.Stage{signing.ContentStage(&signer, hash)}, stages...), Jobs: f.jobs, Force: f.force, Observe: observe,
+		Stages: append([]signing.Stage{content}, stages...), Jobs: f.jobs, Force: f.force, Observe: observe,
 	})
 }
 

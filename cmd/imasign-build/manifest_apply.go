@@ -59,6 +59,7 @@ names the others and leaves them as they are.`,
 	}
 	flags := cmd.Flags()
 	o.trust.add(flags)
+	purposeVar(flags, &o.trust.purpose)
 	o.evm.add(flags)
 	o.engine.addJobs(flags)
 	o.engine.addForce(flags)
@@ -113,7 +114,7 @@ func runManifestApply(ctx context.Context, a *app, o manifestApplyOptions, flags
 		return err
 	}
 	o.evm.require = true // of the manifest's values, the stage applies to all
-	if trust.EVM, err = o.evm.ring(ctx); err != nil {
+	if trust.EVM, err = o.evm.ring(ctx, o.trust.purpose); err != nil {
 		return err
 	}
 	catalog, closeCatalog, err := openCatalog(ctx, file)

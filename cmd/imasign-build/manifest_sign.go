@@ -40,6 +40,8 @@ Manifests of packages and of digests have no such metadata.`,
 		RunE:    func(cmd *cobra.Command, args []string) error { return runManifestSign(cmd.Context(), a, o, args[0]) },
 	}
 	o.key.add(cmd.Flags())
+	purposeVar(cmd.Flags(), &o.key.purpose)
+	o.engine.addSignature(cmd.Flags())
 	o.engine.addJobs(cmd.Flags())
 	o.engine.addReplace(cmd.Flags())
 	o.evm.add(cmd.Flags())

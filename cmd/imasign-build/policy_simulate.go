@@ -108,11 +108,12 @@ func runPolicySimulate(ctx context.Context, a *app, o policySimulateOptions, nam
 	if err != nil {
 		return err
 	}
+	o.trust.purpose = "any" // the kernel does not know purposes
 	ring, err := o.trust.ring(ctx, a)
 	if err != nil {
 		return err
 	}
-	evm, err := o.evm.ring(ctx)
+	evm, err := o.evm.ring(ctx, o.trust.purpose)
 	if err != nil {
 		return err
 	}

@@ -37,6 +37,7 @@ something could not be read.`,
 		},
 	}
 	o.trust.add(cmd.Flags())
+	purposeVar(cmd.Flags(), &o.trust.purpose)
 	o.packages.addRead(cmd.Flags())
 	o.choice.add(cmd.Flags())
 	o.choice.addRequire(cmd.Flags())

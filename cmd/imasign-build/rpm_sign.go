@@ -20,6 +20,8 @@ type rpmSignOptions struct {
 
 func (o *rpmSignOptions) add(flags *pflag.FlagSet, signed string) {
 	o.key.add(flags)
+	purposeVar(flags, &o.key.purpose)
+	o.engine.addSignature(flags)
 	o.packages.addSign(flags)
 	o.choice.add(flags)
 	o.choice.addSelect(flags, "sign")

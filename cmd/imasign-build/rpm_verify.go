@@ -37,6 +37,7 @@ broken.`,
 		RunE:    func(cmd *cobra.Command, args []string) error { return runRPMVerify(cmd.Context(), a, o, args) },
 	}
 	o.trust.add(cmd.Flags())
+	purposeVar(cmd.Flags(), &o.trust.purpose)
 	o.packages.addRead(cmd.Flags())
 	o.choice.add(cmd.Flags())
 	o.choice.addRequire(cmd.Flags())

@@ -20,6 +20,8 @@ type signerFlags struct {
 
 func (f *signerFlags) add(flags *pflag.FlagSet) {
 	f.key.add(flags)
+	purposeVar(flags, &f.key.purpose)
+	f.engine.addSignature(flags)
 	f.engine.addHash(flags)
 	f.engine.addJobs(flags)
 	f.engine.addReplace(flags)
@@ -116,6 +118,7 @@ type verifyFlags struct {
 
 func (f *verifyFlags) add(flags *pflag.FlagSet, container string) {
 	f.trust.add(flags)
+	purposeVar(flags, &f.trust.purpose)
 	f.evm.add(flags)
 	f.evm.addRequire(flags)
 	f.engine.addJobs(flags)
@@ -145,7 +148,7 @@ func newVerifier(ctx context.Context, a *app, f *verifyFlags) (*verifier, error)
 	if v.trust.Ring, err = f.trust.ring(ctx, a); err != nil {
 		return nil, err
 	}
-	if v.trust.EVM, err = f.evm.ring(ctx); err != nil {
+	if v.trust.EVM, err = f.evm.ring(ctx, f.trust.purpose); err != nil {
 		return nil, err
 	}
 	if v.trust.Index, v.closeIndex, err = openIndex(ctx, f.manifest); err != nil {

@@ -238,7 +238,7 @@ func TestCompletion(t *testing.T) {
 		"--progress ":                                "auto bar plain none :36",
 		"policy simulate p --rootfs ":                ":16",
 		"rootfs sign --key-pass file:keys/":          "file:keys/k.key :4",
-		"key init --algorithm ":                      "rsa2048 rsa3072 rsa4096 p256 p384 :36",
+		"key init --algorithm ":                      "rsa2048 rsa3072 rsa4096 p256 p384 mldsa44 mldsa65 mldsa87 :36",
 	} {
 		words := strings.Split(line, " ")
 		if got := strings.Join(completeLine(t, words...), " "); got != want {

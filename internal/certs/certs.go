@@ -19,6 +19,7 @@ import (
 	"fmt"
 
 	"github.com/imasign/imasign-build/internal/input"
+	"github.com/imasign/imasign-build/internal/mldsa"
 	"github.com/imasign/imasign-build/internal/quote"
 )
 
@@ -82,6 +83,11 @@ func Parse(data []byte) ([]*x509.Certificate, error) {
 		return nil, fmt.Errorf("%w: it is neither PEM nor DER", ErrNoCertificate)
 	}
 	list, err := x509.ParseCertificates(data)
+	for _, cert := range list {
+		if err == nil {
+			err = mldsa.Complete(cert)
+		}
+	}
 	switch {
 	case otherCurve(err):
 		return nil, ErrCurve
@@ -108,7 +114,7 @@ func parsePEM(data []byte) ([]*x509.Certificate, error) {
 			other = otherPEM(block.Type)
 			continue
 		}
-		cert, err := x509.ParseCertificate(block.Bytes)
+		cert, err := mldsa.ParseCertificate(block.Bytes)
 		switch {
 		case otherCurve(err):
 			return nil, fmt.Errorf("certificate %d: %w", len(list)+1, ErrCurve)

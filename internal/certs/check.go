@@ -31,6 +31,7 @@ const (
 	RuleValidity       = "validity"            // the kernel checks no dates
 	RuleKeyID          = "key-id"              // equals the key id of the bare key
 	RuleShared         = "shared-key-id"       // two keys with the same key id
+	RulePurpose        = "purpose"             // a key makes one kind of signature
 )
 
 // Check checks a certificate for the .ima keyring of a kernel. It returns the reasons why the
@@ -187,6 +188,12 @@ func (c *checker) leaf(cert *x509.Certificate) {
 	severity, when := finding.Refuse, "the kernel refuses it in .ima and .evm (ENOKEY)"
 	if c.kernel.Before(6, 6) {
 		severity, when = finding.Warn, fmt.Sprintf("Linux %s does not mind, 6.6 and later refuse it in .ima and .evm", c.kernel)
+	}
+	switch purpose, err := ima.CertificatePurpose(cert); {
+	case err != nil:
+		c.add(RulePurpose, finding.Warn, "%v: the kernel does not look, this program refuses it", err)
+	case purpose == ima.ForEVM && !c.builtin, purpose == ima.ForV2 && c.builtin:
+		c.add(RulePurpose, finding.Warn, "the key is for %s", purpose)
 	}
 	if cert.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
 		c.add(RuleUsage, severity, "keyUsage lacks digitalSignature: %s", when)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/imasign/imasign-build/internal/finding"
 	"github.com/imasign/imasign-build/internal/kernel"
+	"github.com/imasign/imasign-build/internal/mldsa"
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
@@ -26,6 +27,10 @@ type Request struct {
 	Subject   pkix.Name
 	NotBefore time.Time // zero for now
 	Days      int       // zero for DefaultDays
+	// Purpose, unless ima.Unstated, is stated in a signer's certificate: in an extended key
+	// usage, or in an extension of its own.
+	Purpose     ima.Purpose
+	InExtension bool
 }
 
 // Issuer is a CA and its key. The key may be in a token.
@@ -74,12 +79,29 @@ func (i Issuer) issue(
 		return nil, wrongOption("subject %q is that of the CA", r.Subject)
 	}
 	shape(template)
+	if err := r.statePurpose(template); err != nil {
+		return nil, err
+	}
 	template.AuthorityKeyId = i.Certificate.SubjectKeyId
 	cert, err := create(template, i.Certificate, public, i.Key)
 	if err != nil {
 		return nil, err
 	}
 	return lint(cert, check(cert, []*x509.Certificate{i.Certificate}, kernel.Version{}))
+}
+
+func (r Request) statePurpose(t *x509.Certificate) error {
+	oid := r.Purpose.ExtKeyUsage()
+	switch {
+	case oid == nil:
+	case r.InExtension:
+		value, err := asn1.Marshal([]asn1.ObjectIdentifier{oid})
+		t.ExtraExtensions = append(t.ExtraExtensions, pkix.Extension{Id: ima.PurposeExtension(), Value: value})
+		return err
+	default:
+		t.UnknownExtKeyUsage = append(t.UnknownExtKeyUsage, oid)
+	}
+	return nil
 }
 
 func asCA(t *x509.Certificate) {
@@ -102,7 +124,7 @@ func (r Request) template(public crypto.PublicKey) (*x509.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	spki, err := x509.MarshalPKIXPublicKey(public)
+	spki, err := mldsa.MarshalPKIXPublicKey(public)
 	if err != nil {
 		return nil, err
 	}
@@ -147,11 +169,11 @@ func newSerial() (*big.Int, error) {
 }
 
 func create(template, parent *x509.Certificate, public crypto.PublicKey, key crypto.Signer) (*x509.Certificate, error) {
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, public, key)
+	der, err := mldsa.CreateCertificate(template, parent, public, key)
 	if err != nil {
 		return nil, fmt.Errorf("sign the certificate of %q: %w", template.Subject, err)
 	}
-	return x509.ParseCertificate(der)
+	return mldsa.ParseCertificate(der)
 }
 
 // lint returns cert unless the kernel might refuse it. It ignores dates, which the caller

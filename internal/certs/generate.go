@@ -10,11 +10,16 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/imasign/imasign-build/internal/mldsa"
 )
 
 // Algorithms lists the algorithms of GenerateKey, the default first.
-func Algorithms() []string { return []string{"rsa2048", "rsa3072", "rsa4096", "p256", "p384"} }
+func Algorithms() []string {
+	return append([]string{"rsa2048", "rsa3072", "rsa4096", "p256", "p384"}, mldsa.Names()...)
+}
 
 // GenerateKey makes a private key. The error wraps [ErrOption].
 func GenerateKey(algorithm string) (crypto.Signer, error) {
@@ -29,6 +34,9 @@ func GenerateKey(algorithm string) (crypto.Signer, error) {
 		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	case "p384":
 		return ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	}
+	if slices.Contains(mldsa.Names(), algorithm) {
+		return mldsa.Generate(algorithm, rand.Reader)
 	}
 	return nil, wrongOption("algorithm %q; there are: %s", algorithm, strings.Join(Algorithms(), ", "))
 }
@@ -48,7 +56,7 @@ func (o *InitOptions) privateKey(ctx context.Context, name string) (*Made, error
 
 // armor writes a private key as PKCS #8 in PEM, encrypted if the options say so.
 func (o *InitOptions) armor(ctx context.Context, key crypto.Signer) ([]byte, error) {
-	der, err := x509.MarshalPKCS8PrivateKey(key)
+	der, err := marshal(key)
 	if err != nil {
 		return nil, fmt.Errorf("write the private key: %w", err)
 	}
@@ -61,4 +69,12 @@ func (o *InitOptions) armor(ctx context.Context, key crypto.Signer) ([]byte, err
 		return nil, err
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: encrypted}), nil
+}
+
+// marshal returns a private key as PKCS #8 in DER.
+func marshal(key crypto.Signer) ([]byte, error) {
+	if key, ok := key.(*mldsa.PrivateKey); ok {
+		return key.MarshalPKCS8()
+	}
+	return x509.MarshalPKCS8PrivateKey(key)
 }

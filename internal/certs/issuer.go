@@ -8,6 +8,7 @@ import (
 	"errors"
 
 	"github.com/imasign/imasign-build/internal/finding"
+	"github.com/imasign/imasign-build/internal/mldsa"
 )
 
 // signature checks the algorithm by which the certificate was signed.
@@ -99,7 +100,7 @@ func signerOf(cert *x509.Certificate, cas []*x509.Certificate) *x509.Certificate
 // signedBy checks only the signature. crypto/x509 refuses SHA-1: then it compares the names,
 // and RuleSignature warns.
 func signedBy(cert, ca *x509.Certificate) bool {
-	err := ca.CheckSignature(cert.SignatureAlgorithm, cert.RawTBSCertificate, cert.Signature)
+	err := mldsa.CheckSignature(cert, ca)
 	var insecure x509.InsecureAlgorithmError
 	if errors.As(err, &insecure) {
 		return bytes.Equal(cert.RawIssuer, ca.RawSubject)

@@ -69,6 +69,8 @@ const (
 	// ErrUnsupportedKey: a key algorithm, or a size of an RSA key, that the kernel
 	// cannot verify with.
 	ErrUnsupportedKey Refusal = "unsupported key"
+	// ErrPurpose: the key is for another kind of signature; see [Purpose].
+	ErrPurpose Refusal = "wrong purpose"
 	// ErrNoSubjectKeyID: the certificate has no subject key identifier of at least
 	// four bytes, so the kernel never finds it by key id.
 	ErrNoSubjectKeyID Refusal = "no subject key id"

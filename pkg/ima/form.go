@@ -3,6 +3,7 @@ package ima
 import (
 	"crypto"
 	"fmt"
+	"hash"
 )
 
 // Form is a kind of value: the attribute that it is stored in, its type, its signature
@@ -38,6 +39,15 @@ func ContentSignature() Form { return Form{XattrIMA, TypeSignature, 2, Content} 
 // security.ima. [DigestValue] makes such a value.
 func ContentDigest() Form { return Form{XattrIMA, TypeDigestNG, 0, Content} }
 
+// V3 returns the form of the same value with a version 3 signature, which covers the type
+// byte. Linux verifies it from 7.1 on. Forms without a signature stay as they are.
+func (f Form) V3() Form {
+	if f.Version == 2 {
+		f.Version = 3
+	}
+	return f
+}
+
 // VeritySignature returns the form of a version 3 signature over an fs-verity digest,
 // in security.ima. Kernels since 5.19 verify it under rules with "digest_type=verity".
 func VeritySignature() Form { return Form{XattrIMA, TypeVerity, 3, Verity} }
@@ -72,9 +82,10 @@ type Statement struct {
 
 // messages returns the messages that this key signs for digests of one form and hash,
 // and the hash to pass to the key with them. In version 2 the message is the digest. In
-// version 3 it is the hash of a file_id. See asymmetric_verify and asymmetric_verify_v3
-// in the kernel's security/integrity/digsig_asymmetric.c. If the messages are the
-// digests, nothing is copied.
+// version 3 it is the hash of a file_id or, for a [MessageKey], the file_id itself, with
+// hash 0. See asymmetric_verify and asymmetric_verify_v3 in the kernel's
+// security/integrity/digsig_asymmetric.c. If the messages are the digests, nothing is
+// copied.
 //
 // Errors wrap [ErrUnknownHash], [ErrUnsupportedHash], [ErrDigestSize] or, for a form
 // that is not signed, [ErrUnsupportedVersion].
@@ -88,35 +99,50 @@ func (p *PublicKey) messages(f Form, h HashID, digests [][]byte) (crypto.Hash, [
 	if !ok {
 		return 0, nil, fmt.Errorf("%w: %s", ErrUnsupportedHash, h)
 	}
+	_, pure := p.key.(MessageKey)
 	switch {
-	case f.Version == 2 && (f.Type == TypeSignature || f.Type == TypeEVMPortable):
+	case f.Type == TypeVerity && h != SHA256 && h != SHA512:
+		return 0, nil, fmt.Errorf("%w: %s, fs-verity has only sha256 and sha512", ErrUnsupportedHash, h)
+	case !f.signable():
+	case f.Version == 2 && pure:
+		return 0, nil, fmt.Errorf("%w: %s key %s makes only version 3 signatures", ErrUnsupportedVersion, p.algorithm, p.id)
+	case f.Version == 2:
 		return std, digests, nil
-	case f.Version == 3 && f.Type == TypeVerity:
-		ids, err := fileIDs(f.Type, h, digests)
-		return std, ids, err
+	case pure:
+		return 0, fileIDs(f.Type, h, digests, nil), nil
+	default:
+		return std, fileIDs(f.Type, h, digests, std.New()), nil
 	}
 	return 0, nil, fmt.Errorf("%w: key %s signs no values of type %s with version %d", ErrUnsupportedVersion, p.id, f.Type, f.Version)
 }
 
-// fileIDs returns the hash h of each digest's file_id, as calc_file_id_hash of
-// security/integrity/ima/ima_appraise.c computes it.
+// signable reports whether the kernel verifies signatures of this type and version.
+func (f Form) signable() bool {
+	switch f.Type {
+	case TypeSignature, TypeEVMPortable:
+		return f.Version == 2 || f.Version == 3
+	case TypeVerity:
+		return f.Version == 3
+	}
+	return false
+}
+
+// fileIDs returns each digest's file_id, or its hash unless sum is nil, as
+// calc_file_id_hash of security/integrity/ima/ima_appraise.c computes it.
 //
 // The file_id is struct ima_file_id of security/integrity/integrity.h without its
 // unused end: the value's type (one byte), the hash id (one byte), and the digest. The
 // type is in it so that a digest of one kind cannot pass for a digest of another kind.
-// fs-verity has only SHA-256 and SHA-512. Other hashes give [ErrUnsupportedHash].
-func fileIDs(t Type, h HashID, digests [][]byte) ([][]byte, error) {
-	if h != SHA256 && h != SHA512 {
-		return nil, fmt.Errorf("%w: %s, fs-verity has only sha256 and sha512", ErrUnsupportedHash, h)
-	}
-	std, _ := h.CryptoHash()
-	sum := std.New()
-	hashes := make([][]byte, len(digests))
+func fileIDs(t Type, h HashID, digests [][]byte, sum hash.Hash) [][]byte {
+	ids := make([][]byte, len(digests))
 	for i, digest := range digests {
-		sum.Reset()
-		sum.Write([]byte{byte(t), byte(h)})
-		sum.Write(digest)
-		hashes[i] = sum.Sum(nil)
+		id := append(append(make([]byte, 0, 2+len(digest)), byte(t), byte(h)), digest...)
+		if sum != nil {
+			sum.Reset()
+			sum.Write(id)
+			id = sum.Sum(nil)
+		}
+		ids[i] = id
 	}
-	return hashes, nil
+	return ids
 }

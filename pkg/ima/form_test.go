@@ -27,6 +27,9 @@ func TestMessagesOfForms(t *testing.T) {
 		{ima.PortableSignature(), vd},
 		// printf '\6\4' | cat - <(seq 0 31 | xargs printf '%02x' | xxd -r -p) | sha256sum
 		{ima.VeritySignature(), unhex(t, "9b303486322dd28c2f7f7d80cf811cec14b75d19edd59d261cc4cf0dc644a8ee")},
+		// The same with \3\4 and \5\4.
+		{ima.ContentSignature().V3(), unhex(t, "e4393cafdcd03620aaeff5bf32448458faefb243a54d0dc14da945aa66c37785")},
+		{ima.PortableSignature().V3(), unhex(t, "ac9ef77adc02f48226a3940f09ed556a7ae947364a2e00254f8397701830a0b0")},
 	} {
 		var got [][]byte
 		s := ima.FromRaw(rawFunc(func(h crypto.Hash, messages [][]byte) ([][]byte, error) {
@@ -51,8 +54,8 @@ func TestRefusedStatements(t *testing.T) {
 		t.Error("the key was asked")
 		return nil, nil
 	}), pub)
-	version3, version1 := ima.ContentSignature(), ima.ContentSignature()
-	version3.Version, version1.Version = 3, 1
+	version4, version1 := ima.ContentSignature(), ima.ContentSignature()
+	version4.Version, version1.Version = 4, 1
 	for _, c := range []struct {
 		form   ima.Form
 		hash   ima.HashID
@@ -65,7 +68,7 @@ func TestRefusedStatements(t *testing.T) {
 		{ima.VeritySignature(), ima.SHA384, make([]byte, 48), ima.ErrUnsupportedHash},
 		{ima.VeritySignature(), ima.SHA256, make([]byte, 31), ima.ErrDigestSize},
 		{ima.ContentDigest(), ima.SHA256, make([]byte, 32), ima.ErrUnsupportedVersion},
-		{version3, ima.SHA256, make([]byte, 32), ima.ErrUnsupportedVersion},
+		{version4, ima.SHA256, make([]byte, 32), ima.ErrUnsupportedVersion},
 		{version1, ima.SHA256, make([]byte, 32), ima.ErrUnsupportedVersion},
 		{ima.Form{}, ima.SHA256, make([]byte, 32), ima.ErrUnsupportedVersion},
 	} {
@@ -135,7 +138,8 @@ func TestOtherHash(t *testing.T) {
 
 func TestSignVerity(t *testing.T) {
 	ctx, key := context.Background(), ecdsaKey(t, elliptic.P256())
-	pub := certificateKey(t, key, 1, 2, 3, 4)
+	pub, err := certificateKey(t, key, 1, 2, 3, 4).For(ima.ForAny)
+	check(t, err)
 	s := ima.FromRaw(ima.CryptoSigner(key), pub)
 	ring := ima.NewKeyring(pub)
 	for _, h := range []ima.HashID{ima.SHA256, ima.SHA512} {
@@ -156,7 +160,7 @@ func TestSignVerity(t *testing.T) {
 		refused(t, verify(ring, value, vd), ima.ErrBadSignature)
 		refused(t, verifyAs(ring, ima.VeritySignature(), value, vd), ima.ErrIMAValue)
 	}
-	_, err := ima.Sign(ctx, s, pub, ima.VeritySignature(), ima.SHA384, [][]byte{make([]byte, 48)})
+	_, err = ima.Sign(ctx, s, pub, ima.VeritySignature(), ima.SHA384, [][]byte{make([]byte, 48)})
 	refused(t, err, ima.ErrUnsupportedHash)
 	refused(t, verifyAs(ring, ima.VeritySignature(), unhex(t, "02"+sha1Hex), make([]byte, 32)), ima.ErrEVMValue)
 	refused(t, verifyAs(ring, ima.VeritySignature(), nil, make([]byte, 32)), ima.ErrTruncated)

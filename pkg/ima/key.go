@@ -17,18 +17,32 @@ import (
 // It never changes after it is made.
 type PublicKey struct {
 	id        KeyID
-	key       crypto.PublicKey // *rsa.PublicKey or *ecdsa.PublicKey
+	key       crypto.PublicKey // *rsa.PublicKey, *ecdsa.PublicKey or MessageKey
 	cert      *x509.Certificate
 	algorithm string
+	purpose   Purpose
+}
+
+// MessageKey is a public key that verifies signatures over messages themselves instead of
+// their digests: ML-DSA (FIPS 204), which this package does not implement. A caller puts one
+// into [x509.Certificate.PublicKey], which crypto/x509 leaves nil.
+type MessageKey interface {
+	Algorithm() string // mldsa44, mldsa65 or mldsa87
+	Bytes() []byte     // the public key bits; see [BareKey]
+	SignatureSize() int
+	// VerifyMessage reports whether signature is a pure one of message, with an empty
+	// context.
+	VerifyMessage(message, signature []byte) bool
+	Equal(other crypto.PublicKey) bool
 }
 
 // CertificateKey returns the key of a certificate. Its id is the one that the kernel
 // finds the key by, [KeyIDFromCertificate]. CertificateKey checks neither the issuer of
 // the certificate nor its validity dates, which the kernel ignores too.
 //
-// The key must be RSA of 2048, 3072 or 4096 bits, or ECDSA over the named curve P-256,
-// P-384 or P-521. Errors wrap [ErrUnsupportedKey], [ErrWeakKey] (RSA under 2048 bits) or
-// [ErrNoSubjectKeyID].
+// The key must be RSA of 2048, 3072 or 4096 bits, ECDSA over the named curve P-256, P-384 or
+// P-521, or a [MessageKey]. Errors wrap [ErrUnsupportedKey], [ErrWeakKey] (RSA under 2048
+// bits), [ErrNoSubjectKeyID] or [ErrPurpose].
 func CertificateKey(cert *x509.Certificate) (*PublicKey, error) {
 	if cert.PublicKey == nil {
 		return nil, fmt.Errorf("certificate of %q: %w: %s", cert.Subject, ErrUnsupportedKey, foreignAlgorithm(cert))
@@ -41,11 +55,15 @@ func CertificateKey(cert *x509.Certificate) (*PublicKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &PublicKey{id: id, key: cert.PublicKey, cert: cert, algorithm: algorithm}, nil
+	purpose, err := purposeOf(cert.PublicKey, cert)
+	if err != nil {
+		return nil, err
+	}
+	return &PublicKey{id: id, key: cert.PublicKey, cert: cert, algorithm: algorithm, purpose: purpose}, nil
 }
 
-// BareKey returns a key without a certificate. pub is a *rsa.PublicKey or
-// *ecdsa.PublicKey. The key's id is the one that evmctl computes: the last four bytes of
+// BareKey returns a key without a certificate. pub is a *rsa.PublicKey, an
+// *ecdsa.PublicKey or a [MessageKey]. The key's id is the one that evmctl computes: the last four bytes of
 // the SHA-1 over the public key bits, which are the content of the BIT STRING in its
 // SubjectPublicKeyInfo. A certificate with the usual subject key identifier (RFC 5280,
 // 4.2.1.2, method 1) gives the same id.
@@ -61,26 +79,31 @@ func BareKey(pub crypto.PublicKey) (*PublicKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &PublicKey{id: id, key: pub, algorithm: algorithm}, nil
+	purpose, err := purposeOf(pub, nil)
+	return &PublicKey{id: id, key: pub, algorithm: algorithm, purpose: purpose}, err
 }
 
 // ID returns the key id that signatures by this key carry.
 func (p *PublicKey) ID() KeyID { return p.id }
 
-// Public returns the *rsa.PublicKey or *ecdsa.PublicKey.
+// Public returns the *rsa.PublicKey, *ecdsa.PublicKey or [MessageKey].
 func (p *PublicKey) Public() crypto.PublicKey { return p.key }
 
 // Certificate returns the certificate, or nil for a bare key.
 func (p *PublicKey) Certificate() *x509.Certificate { return p.cert }
 
-// Algorithm returns the algorithm and size, such as "rsa2048" or "p256".
+// Algorithm returns the algorithm and size, such as "rsa2048", "p256" or "mldsa65".
 func (p *PublicKey) Algorithm() string { return p.algorithm }
 
 // MaxValueSize returns the maximum size in bytes of a signature value by this key, with
-// its header. All values by an RSA key have this size. ECDSA signatures vary in size.
+// its header. All values by an RSA or ML-DSA key have this size. ECDSA signatures vary in
+// size.
 func (p *PublicKey) MaxValueSize() int {
-	if pub, ok := p.key.(*rsa.PublicKey); ok {
+	switch pub := p.key.(type) {
+	case *rsa.PublicKey:
 		return headerSize + pub.Size()
+	case MessageKey:
+		return headerSize + pub.SignatureSize()
 	}
 	// DER: a sequence of two integers. An integer whose first bit is set has a zero
 	// byte in front.
@@ -93,9 +116,9 @@ func (p *PublicKey) MaxValueSize() int {
 }
 
 // Verify checks a raw signature over a statement. The signature has no header: it is
-// RSA PKCS#1 v1.5, or ECDSA in ASN.1 DER. ECDSA truncates a digest that is longer than
-// the curve's order. If an ECDSA signature (r, s) is valid, so is (r, -s), as in every
-// implementation.
+// RSA PKCS#1 v1.5, ECDSA in ASN.1 DER, or ML-DSA. ECDSA truncates a digest that is longer
+// than the curve's order. If an ECDSA signature (r, s) is valid, so is (r, -s), as in every
+// implementation. Verify does not look at the key's purpose; [Keyring.Verify] does.
 //
 // Errors wrap [ErrUnknownHash], [ErrUnsupportedHash], [ErrUnsupportedVersion],
 // [ErrDigestSize], [ErrBadSignature] or, only for RSA, [ErrDigestMismatch].
@@ -107,16 +130,22 @@ func (p *PublicKey) Verify(s Statement, sig []byte) error {
 	return p.verify(s.Form.Over, h, messages[0], sig)
 }
 
-// verify checks a raw signature over a digest of the right size. over is for errors.
-func (p *PublicKey) verify(over Over, h crypto.Hash, digest, sig []byte) error {
-	if pub, ok := p.key.(*rsa.PublicKey); ok {
-		if rsa.VerifyPKCS1v15(pub, h, digest, sig) == nil {
+// verify checks a raw signature over a message; see messages. over is for errors.
+func (p *PublicKey) verify(over Over, h crypto.Hash, message, sig []byte) error {
+	switch pub := p.key.(type) {
+	case *rsa.PublicKey:
+		if rsa.VerifyPKCS1v15(pub, h, message, sig) == nil {
 			return nil
 		}
 		id, _ := HashIDOf(h)
-		return p.explainRSA(pub, over, id, digest, sig)
+		return p.explainRSA(pub, over, id, message, sig)
+	case MessageKey:
+		if pub.VerifyMessage(message, sig) {
+			return nil
+		}
+		return p.explainPure(pub, over, sig)
 	}
-	if ecdsa.VerifyASN1(p.key.(*ecdsa.PublicKey), digest, sig) {
+	if ecdsa.VerifyASN1(p.key.(*ecdsa.PublicKey), message, sig) {
 		return nil
 	}
 	return p.explainECDSA(over, sig)
@@ -125,9 +154,9 @@ func (p *PublicKey) verify(over Over, h crypto.Hash, digest, sig []byte) error {
 // Made reports whether this key made a raw signature, without knowing the content.
 //
 // For RSA the answer is certain: only a signature by this key decrypts to a PKCS#1 v1.5
-// block with the public key. For ECDSA the content is needed to tell. Then made is true,
-// and certain is false, for every signature that some key over this curve can have made.
-// For other ECDSA signatures made is false and certain is true.
+// block with the public key. For ECDSA and ML-DSA the content is needed to tell. Then made
+// is true, and certain is false, for every signature that some key of the same algorithm and
+// size can have made. For other signatures made is false and certain is true.
 func (p *PublicKey) Made(sig []byte) (made, certain bool) {
 	switch pub := p.key.(type) {
 	case *rsa.PublicKey:
@@ -136,6 +165,9 @@ func (p *PublicKey) Made(sig []byte) (made, certain bool) {
 		}
 		_, made = recoverDigestInfo(pub, sig)
 		return made, true
+	case MessageKey:
+		made = len(sig) == pub.SignatureSize()
+		return made, !made
 	case *ecdsa.PublicKey:
 		var rs struct{ R, S *big.Int }
 		rest, err := asn1.Unmarshal(sig, &rs)
@@ -163,6 +195,14 @@ func (p *PublicKey) explainRSA(pub *rsa.PublicKey, over Over, h HashID, digest, 
 	return fmt.Errorf("%w: key %s signed %s %x, the %s has %x", ErrDigestMismatch, p.id, h, signed.digest, over, digest)
 }
 
+func (p *PublicKey) explainPure(key MessageKey, over Over, sig []byte) error {
+	if len(sig) != key.SignatureSize() {
+		return fmt.Errorf("%w: %d bytes for %s key %s", ErrBadSignature, len(sig), p.algorithm, p.id)
+	}
+	return fmt.Errorf("%w: the %s or the signature by %s key %s changed (ML-DSA cannot tell which)",
+		ErrBadSignature, over, p.algorithm, p.id)
+}
+
 func (p *PublicKey) explainECDSA(over Over, sig []byte) error {
 	var rs struct{ R, S asn1.RawValue }
 	rest, err := asn1.Unmarshal(sig, &rs)
@@ -181,6 +221,12 @@ func checkKey(pub crypto.PublicKey) (string, error) {
 		return checkRSA(pub)
 	case *ecdsa.PublicKey:
 		return checkECDSA(pub)
+	case MessageKey:
+		switch name := pub.Algorithm(); name {
+		case "mldsa44", "mldsa65", "mldsa87":
+			return name, nil
+		}
+		return "", fmt.Errorf("%w: %s", ErrUnsupportedKey, pub.Algorithm())
 	case interface{ Equal(crypto.PublicKey) bool }:
 		return "", fmt.Errorf("%w: %T", ErrUnsupportedKey, pub)
 	}

@@ -43,6 +43,9 @@ func KeyIDFromCertificate(cert *x509.Certificate) (KeyID, error) {
 
 // keyIDOf returns the id of a key without a certificate; see [BareKey].
 func keyIDOf(pub crypto.PublicKey) (KeyID, error) {
+	if pure, ok := pub.(MessageKey); ok {
+		return keyIDOfBits(pure.Bytes()), nil
+	}
 	der, err := x509.MarshalPKIXPublicKey(pub)
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrUnsupportedKey, err)
@@ -54,6 +57,10 @@ func keyIDOf(pub crypto.PublicKey) (KeyID, error) {
 	if _, err := asn1.Unmarshal(der, &info); err != nil {
 		return 0, fmt.Errorf("%w: %w", ErrUnsupportedKey, err)
 	}
-	sum := sha1.Sum(info.Bits.Bytes)
-	return KeyID(binary.BigEndian.Uint32(sum[len(sum)-4:])), nil
+	return keyIDOfBits(info.Bits.Bytes), nil
+}
+
+func keyIDOfBits(bits []byte) KeyID {
+	sum := sha1.Sum(bits)
+	return KeyID(binary.BigEndian.Uint32(sum[len(sum)-4:]))
 }

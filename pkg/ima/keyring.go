@@ -37,6 +37,7 @@ func NewKeyring(keys ...*PublicKey) *Keyring {
 //   - [ErrDigestMismatch]: the value holds the digest of other content, or an RSA
 //     signature over it
 //   - [ErrUnknownKey]: no key of the ring has the value's key id
+//   - [ErrPurpose]: the keys with this id are for other signatures
 //   - [ErrUnsupportedVersion]: the value has another version than the form
 //   - [ErrEVMValue], or one that is not exported: the value has another type than the
 //     form, or is over another hash than the digest
@@ -122,7 +123,10 @@ func (k *Keyring) verify(v *Value, s Statement) (*PublicKey, error) {
 	}
 	var refused error
 	for _, key := range keys {
-		err := key.Verify(s, v.Signature)
+		err := key.checkPurpose(s.Form)
+		if err == nil {
+			err = key.Verify(s, v.Signature)
+		}
 		if err == nil {
 			return key, nil
 		}

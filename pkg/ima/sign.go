@@ -12,8 +12,8 @@ import (
 )
 
 // Signer signs digests of one form and hash. It returns one raw signature for each
-// digest, in the same order: RSA PKCS#1 v1.5, or ECDSA in ASN.1 DER. If it returns an
-// error, it returns no signatures. It gets a batch of digests so that it can use several
+// digest, in the same order: RSA PKCS#1 v1.5, ECDSA in ASN.1 DER, or ML-DSA. If it returns
+// an error, it returns no signatures. It gets a batch of digests so that it can use several
 // cores or save round trips.
 type Signer interface {
 	Sign(ctx context.Context, f Form, h HashID, digests [][]byte) (signatures [][]byte, err error)
@@ -86,8 +86,8 @@ func CheckDigests(h crypto.Hash, messages [][]byte) error {
 // certificate and not from the private key: then a private key that does not belong to
 // its certificate is found here.
 //
-// Errors wrap [ErrSHA1], [ErrUnknownHash], [ErrUnsupportedHash], [ErrDigestSize],
-// [ErrBadSignature], the signer's error or, for a form that cannot be signed,
+// Errors wrap [ErrSHA1], [ErrPurpose], [ErrUnknownHash], [ErrUnsupportedHash],
+// [ErrDigestSize], [ErrBadSignature], the signer's error or, for a form that cannot be signed,
 // [ErrUnsupportedVersion]. If there is an error, there are no values.
 func Sign(ctx context.Context, s Signer, pub *PublicKey, f Form, h HashID, digests [][]byte) ([][]byte, error) {
 	if err := h.CheckSigns(); err != nil {
@@ -97,6 +97,9 @@ func Sign(ctx context.Context, s Signer, pub *PublicKey, f Form, h HashID, diges
 	// Signer made.
 	std, messages, err := pub.messages(f, h, digests)
 	if err != nil {
+		return nil, fmt.Errorf("sign: %w", err)
+	}
+	if err := pub.checkPurpose(f); err != nil {
 		return nil, fmt.Errorf("sign: %w", err)
 	}
 	sigs, err := s.Sign(ctx, f, h, digests)

@@ -80,7 +80,7 @@ type Generated struct {
 
 // CryptoSigner returns the key as a [crypto.Signer], for example for
 // x509.CreateCertificate. Sign obeys ctx and makes the signatures that IMA uses: PKCS #1
-// v1.5, or ECDSA in ASN.1 DER.
+// v1.5, ECDSA in ASN.1 DER, or pure ML-DSA, for which opts has hash 0.
 func (k *Key) CryptoSigner(ctx context.Context) crypto.Signer { return cryptoSigner{ctx, k} }
 
 type cryptoSigner struct {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/imasign/imasign-build/internal/mldsa"
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
@@ -63,6 +64,10 @@ func (k Key) String() string {
 func (k Key) Format(s fmt.State, _ rune) {
 	_, _ = io.WriteString(s, k.String()) // fmt reports errors of s
 }
+
+// ParseCertificate is [x509.ParseCertificate], and sets PublicKey to an [ima.MessageKey] in a
+// certificate of an ML-DSA key (RFC 9881), which crypto/x509 does not know.
+func ParseCertificate(der []byte) (*x509.Certificate, error) { return mldsa.ParseCertificate(der) }
 
 // Bind returns the public key with the key id that signatures carry: the id of cert, which
 // must belong to this key, or of the bare key if cert is nil. Errors wrap

@@ -87,7 +87,7 @@ func (d *digester) sum(ctx context.Context, e *Entry, content io.Reader, ids []i
 	if size, err = d.read(ctx, content); err != nil {
 		return size, err
 	}
-	e.evmInput = ima.MayBeEVMInput(size, d.tail)
+	e.doubleUse = ima.MayBeEVMInput(size, d.tail) || size == int64(len(d.tail)) && ima.MayBeFileID(d.tail)
 	e.Digests = make([]Digest, len(ids))
 	for i, id := range ids {
 		e.Digests[i] = Digest{id, d.active[i].Sum(nil)}
@@ -95,8 +95,9 @@ func (d *digester) sum(ctx context.Context, e *Entry, content io.Reader, ids []i
 	return size, nil
 }
 
-// tailSize is the number of bytes that ima.MayBeEVMInput needs.
-const tailSize = 24
+// tailSize is the size in bytes of the largest content that ima.MayBeFileID accepts. It is
+// more than ima.MayBeEVMInput needs.
+const tailSize = 2 + 64
 
 // keep stores the last bytes of the content, of which part is the next part.
 func (d *digester) keep(part []byte) {

@@ -26,9 +26,10 @@ var (
 	// ErrNoStage means that a manifest states a value of an xattr for which the Engine has
 	// no stage.
 	ErrNoStage = errors.New("the manifest states a value that cannot be verified")
-	// ErrEVMInput means that a file's content may be the input of an EVM digest, so that
-	// a signature of it could be used as the EVM signature of another file.
-	ErrEVMInput = errors.New("not signed: its content ends like the metadata that EVM signs, so its signature would also be valid in security.evm of another file")
+	// ErrDoubleUse means that a file's content may be what signatures of another kind are
+	// over, a file_id or the input of an EVM digest. A version 2 signature of the content
+	// could then be used as such a signature of another file.
+	ErrDoubleUse = errors.New("its content is what version 3 or EVM signatures are over, so a version 2 signature of it could also be used as the signature of another file")
 	// ErrUnsignedPlan means that a plan cannot be attached because it was made without a
 	// key.
 	ErrUnsignedPlan = errors.New("the plan was made without a key: there is nothing to attach")

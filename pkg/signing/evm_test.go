@@ -175,7 +175,7 @@ func TestEVMInput(t *testing.T) {
 		"64be": strings.Repeat("\x00", 12) + be, "32be": strings.Repeat("\x00", 8) + be,
 	} {
 		entry := file(name, value+misc)
-		if _, err := e.Plan(context.Background(), source(entry)); !errors.Is(err, signing.ErrEVMInput) {
+		if _, err := e.Plan(context.Background(), source(entry)); !errors.Is(err, signing.ErrDoubleUse) {
 			t.Errorf("%s: %v", name, err)
 		}
 		read := entry.Open
@@ -184,7 +184,7 @@ func TestEVMInput(t *testing.T) {
 			f.ReadCloser = io.NopCloser(iotest.OneByteReader(f.ReadCloser))
 			return f, err
 		}
-		if _, err := e.Plan(context.Background(), source(entry)); !errors.Is(err, signing.ErrEVMInput) {
+		if _, err := e.Plan(context.Background(), source(entry)); !errors.Is(err, signing.ErrDoubleUse) {
 			t.Errorf("%s, byte by byte: %v", name, err)
 		}
 		entry.HashOnly = true
@@ -401,5 +401,23 @@ func TestFailureBetweenTheStages(t *testing.T) {
 			t.Errorf("cancelled %v: %v", cancelled, err)
 		}
 		cancel(nil)
+	}
+}
+
+// TestFileID checks that no version 2 signature is made of a content that is a file_id, which
+// version 3 signatures are over. Version 3 signs it.
+func TestFileID(t *testing.T) {
+	k := newKey(t)
+	entry := file("f", "\x03\x04"+string(sum(ima.SHA256, "another file")))
+	if _, err := k.engine(t, signing.Options{}).Plan(context.Background(), source(entry)); !errors.Is(err, signing.ErrDoubleUse) {
+		t.Errorf("got %v", err)
+	}
+	v3, err := k.public.For(ima.ForV3)
+	check(t, err)
+	stage := signing.ContentStage(&signing.Key{Signer: k.signer(), Public: v3}, ima.SHA256).V3()
+	e, err := signing.New(signing.Options{Stages: []signing.Stage{stage}})
+	check(t, err)
+	if r := one(t, e, entry); r.Status() != signing.Signed || r.Values[0].Form != ima.ContentSignature().V3() || r.Values[0].Bytes[1] != 3 {
+		t.Errorf("got %+v", r.Values)
 	}
 }

@@ -56,7 +56,9 @@ func TestReplacingTakesForce(t *testing.T) {
 	r, otherR := sharing(t, newRSA(t)), sharing(t, newRSA(t))
 	mine, theirs := k.value(t, ima.SHA256, "x"), other.value(t, ima.SHA256, "x")
 	stale := r.value(t, ima.SHA256, "old")
-	oddVerity, err := ima.Sign(context.Background(), k.signer(), k.public, ima.VeritySignature(), ima.SHA256, [][]byte{sum(ima.SHA256, "v")})
+	whatever, err := k.public.For(ima.ForAny)
+	check(t, err)
+	oddVerity, err := ima.Sign(context.Background(), k.signer(), whatever, ima.VeritySignature(), ima.SHA256, [][]byte{sum(ima.SHA256, "v")})
 	check(t, err)
 	littleEndian := slices.Clone(mine)
 	littleEndian[7], littleEndian[8] = mine[8], mine[7]

@@ -39,8 +39,8 @@ func (s *stage) judge(e *Entry, before []Value, force bool) (value Value, c cand
 	switch {
 	case !c.form.Signs():
 		value.Status, value.Bytes = Hashed, ima.DigestValue(c.hash, c.digest)
-	case e.evmInput && c.form == ima.ContentSignature():
-		return value, c, "", refuse(e.Path, ErrEVMInput)
+	case e.doubleUse && c.form == ima.ContentSignature():
+		return value, c, "", refuse(e.Path, fmt.Errorf("not signed: %w", ErrDoubleUse))
 	case c.hash.CheckSigns() != nil:
 		return value, c, "", fmt.Errorf("%s: no signature is made over its digest: %w", e.Path, c.hash.CheckSigns())
 	default:

@@ -92,7 +92,7 @@ type Entry struct {
 	// keep it.
 	Token []byte
 
-	evmInput bool // the content, as digested, may be the input of an EVM digest
+	doubleUse bool // the content, as digested, may be a file_id or the input of an EVM digest
 }
 
 // Traits are flags for what a container states about a file, without its content.

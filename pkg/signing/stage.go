@@ -57,6 +57,16 @@ func ContentStage(key *Key, h ima.HashID) Stage {
 	}}
 }
 
+// V3 returns the stage with version 3 signatures.
+func (s Stage) V3() Stage {
+	form := s.Form
+	s.Form = func(e *Entry, before []Value) (ima.Form, bool) {
+		f, ok := form(e, before)
+		return f.V3(), ok
+	}
+	return s
+}
+
 // stage is a checked Stage with the queue of its key.
 type stage struct {
 	Stage

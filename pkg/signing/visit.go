@@ -34,7 +34,7 @@ func (v *visit[R]) adopt() {
 		v.Second = map[string][]byte{ima.XattrIMA: own} // the leader's value replaces it
 	}
 	v.Same, v.HashOnly = l.Path, l.HashOnly
-	v.Xattrs, v.Digests, v.Reason, v.evmInput, v.result = l.Xattrs, l.Digests, l.Reason, l.evmInput, l.result
+	v.Xattrs, v.Digests, v.Reason, v.doubleUse, v.result = l.Xattrs, l.Digests, l.Reason, l.doubleUse, l.result
 }
 
 // round is one pass over a Source: its functions process each entry.

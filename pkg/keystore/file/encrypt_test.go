@@ -10,9 +10,9 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// mldsa returns ML-DSA-44 keys in PKCS #8, in the formats of RFC 9881: seed, expanded key, both.
+// mldsaForms returns ML-DSA-44 keys in PKCS #8, in the formats of RFC 9881: seed, expanded key, both.
 // crypto/x509 marshals none of them.
-func mldsa(t testing.TB) map[string][]byte {
+func mldsaForms(t testing.TB) map[string][]byte {
 	t.Helper()
 	marshal := func(value any, params string) []byte {
 		der, err := asn1.MarshalWithParams(value, params)
@@ -39,7 +39,7 @@ func mldsa(t testing.TB) map[string][]byte {
 
 // TestEncrypt checks that decryption restores keys of any algorithm and length.
 func TestEncrypt(t *testing.T) {
-	keys := mldsa(t)
+	keys := mldsaForms(t)
 	for n := range 16 { // every length of padding
 		keys["of another length "+string(rune('a'+n))] = append(bytes.Clone(keys["seed"]), bytes.Repeat([]byte{' '}, n)...)
 	}
@@ -72,7 +72,7 @@ func TestEncryptIsSalted(t *testing.T) {
 	var all [2][]byte
 	for i := range all {
 		var err error
-		if all[i], err = Encrypt(t.Context(), mldsa(t)["seed"], []byte("x")); err != nil {
+		if all[i], err = Encrypt(t.Context(), mldsaForms(t)["seed"], []byte("x")); err != nil {
 			t.Fatal(err)
 		}
 	}

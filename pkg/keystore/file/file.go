@@ -125,7 +125,7 @@ func withConversion(err error, path string) error {
 func (c *contents) certificateOf(public crypto.PublicKey) (*x509.Certificate, error) {
 	var first *x509.Certificate
 	for _, der := range c.certificates {
-		cert, err := x509.ParseCertificate(der)
+		cert, err := keystore.ParseCertificate(der)
 		if err != nil {
 			return nil, fmt.Errorf("the certificate in the key's file: %w", quote.Plain(err))
 		}

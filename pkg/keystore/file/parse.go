@@ -11,6 +11,7 @@ import (
 	"math/big"
 	"strings"
 
+	"github.com/imasign/imasign-build/internal/mldsa"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
@@ -57,7 +58,14 @@ func parsePKCS8(der []byte) (crypto.Signer, error) {
 			return nil, err
 		}
 	default:
-		return nil, unsupportedKey(algorithmName(algorithm))
+		if mldsa.NameOf(info.Algorithm.Algorithm) == "" {
+			return nil, unsupportedKey(algorithmName(algorithm))
+		}
+		key, err := mldsa.ParsePKCS8(der)
+		if err != nil {
+			return nil, notAKey("its ML-DSA key is damaged: " + err.Error())
+		}
+		return key, nil
 	}
 	return asSigner(x509.ParsePKCS8PrivateKey(der))
 }
@@ -134,7 +142,7 @@ func checkCurve(parameters asn1.RawValue) error {
 }
 
 func unsupportedKey(algorithm string) error {
-	return fmt.Errorf("%w: %s; the kernel takes RSA of 2048 to 4096 bits and ECDSA over P-256, P-384 and P-521",
+	return fmt.Errorf("%w: %s; the kernel takes RSA of 2048 to 4096 bits, ECDSA over P-256, P-384 and P-521, and ML-DSA",
 		ima.ErrUnsupportedKey, algorithm)
 }
 
@@ -160,8 +168,6 @@ func algorithmName(oid string) string {
 		return "Ed448"
 	case "1.2.643.7.1.1.1.1", "1.2.643.7.1.1.1.2":
 		return "GOST R 34.10-2012"
-	case "2.16.840.1.101.3.4.3.17", "2.16.840.1.101.3.4.3.18", "2.16.840.1.101.3.4.3.19":
-		return "ML-DSA"
 	}
 	return "algorithm " + oid
 }

@@ -9,14 +9,21 @@ import (
 	"sync/atomic"
 
 	"github.com/imasign/imasign-build/internal/libcrypto"
+	"github.com/imasign/imasign-build/internal/mldsa"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
-// sign returns a Key that signs with private. libcrypto signs RSA, and verifies RSA and
-// ECDSA. If it is unavailable, Go's own packages make the same bytes; if it fails, opts.Warn
+// sign returns a Key that signs with private. CIRCL signs ML-DSA. libcrypto signs RSA, and
+// verifies RSA and ECDSA. If it is unavailable, Go's own packages make the same bytes; if it fails, opts.Warn
 // is told.
 func sign(private crypto.Signer, public *ima.PublicKey, opts keystore.Options) *keystore.Key {
+	if private, ok := private.(*mldsa.PrivateKey); ok {
+		s := &goSigner{}
+		var raw ima.RawSigner = private
+		s.raw.Store(&raw)
+		return newKey(s, public, "circl", s.Close)
+	}
 	key, err := openLibcrypto(private, public)
 	if err == nil {
 		return key

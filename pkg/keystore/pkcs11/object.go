@@ -202,7 +202,7 @@ func (v view) certificate(private p11.ObjectHandle, public crypto.PublicKey) (*x
 	}
 	var best *x509.Certificate
 	for _, object := range found {
-		cert, err := x509.ParseCertificate(v.attribute(object, p11.CKA_VALUE))
+		cert, err := keystore.ParseCertificate(v.attribute(object, p11.CKA_VALUE))
 		if err != nil {
 			return nil, fmt.Errorf("the certificate %s in %s: %w", v.describe(object), v.token, quote.Plain(err))
 		}

@@ -52,7 +52,7 @@ func parseFile(data []byte) (*contents, error) {
 			}
 			found.key = key
 		case "CERTIFICATE":
-			cert, err := x509.ParseCertificate(block.Bytes)
+			cert, err := keystore.ParseCertificate(block.Bytes)
 			if err != nil {
 				return nil, fmt.Errorf("the certificate in the key's file: %w", quote.Plain(err))
 			}

@@ -1,0 +1,76 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/pflag"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/signing"
+)
+
+// purposes are the values of --key-for.
+func purposes() []option {
+	return []option{
+		{"v3", "version 3 signatures"},
+		{"any", "all signatures, as the kernel uses keys"},
+	}
+}
+
+// purposeVar adds the flag that states what a key is for if its certificate does not.
+func purposeVar(flags *pflag.FlagSet, purpose *string) {
+	choiceVar(flags, purpose, "key-for", "", "what a key is for if its certificate does not say", purposes())
+	annotate(flags, "key-for", noteDefault, "version 2 signatures")
+	once(flags, "key-for")
+}
+
+// withPurpose returns a key with the purpose that --key-for states. A key whose certificate
+// states a purpose keeps that.
+func withPurpose(key *ima.PublicKey, word string) (*ima.PublicKey, error) {
+	switch {
+	case word == "any":
+		return key.For(ima.ForAny)
+	case word == "v3" && key.Purpose() == ima.Unstated:
+		return key.For(ima.ForV3)
+	}
+	return key, nil
+}
+
+// addSignature adds the flag that chooses the version of the signatures.
+func (f *engineFlags) addSignature(flags *pflag.FlagSet) {
+	choiceVar(flags, &f.form, "signature", "", "version of the signatures", []option{
+		{"v2", "for every kernel"}, {"v3", "for Linux 7.1 and later; the signature covers its type"},
+	})
+	annotate(flags, "signature", noteDefault, "what the key is for, otherwise v2")
+	once(flags, "signature")
+}
+
+// versioned returns the stage with signatures of the version that --signature names. Without
+// the flag, it is the version that the key is for.
+func (f *engineFlags) versioned(s signing.Stage) (signing.Stage, error) {
+	key := s.Key.Public
+	v3 := f.form == "v3" || f.form == "" && key != nil && key.Purpose() == ima.ForV3
+	form := ima.ContentSignature()
+	if s.Xattr == ima.XattrEVM {
+		form = ima.PortableSignature()
+	}
+	if v3 {
+		s, form = s.V3(), form.V3()
+	}
+	if key != nil && !key.Purpose().Allows(form) {
+		return s, &purposeError{key, form}
+	}
+	return s, nil
+}
+
+// purposeError is an [ima.ErrPurpose] that was found before anything was read.
+type purposeError struct {
+	key  *ima.PublicKey
+	form ima.Form
+}
+
+func (e *purposeError) Error() string {
+	return fmt.Sprintf("key %s is for %s, not for version %d in %s", e.key.ID(), e.key.Purpose(), e.form.Version, e.form.Xattr)
+}
+
+func (*purposeError) Unwrap() error { return ima.ErrPurpose }

@@ -1,0 +1,153 @@
+package mldsa
+
+import (
+	"crypto/sha3"
+	"crypto/subtle"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"errors"
+	"fmt"
+)
+
+// oidOf returns the object identifier of a parameter set: id-ml-dsa-44, -65 and -87 of RFC
+// 9881, section 2. It names the key's algorithm and the signature's.
+func oidOf(name string) asn1.ObjectIdentifier {
+	last := map[string]int{"mldsa44": 17, "mldsa65": 18, "mldsa87": 19}[name]
+	return asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 3, last}
+}
+
+// NameOf returns the parameter set of an object identifier, "" for any other algorithm.
+func NameOf(oid asn1.ObjectIdentifier) string {
+	for _, name := range Names() {
+		if oidOf(name).Equal(oid) {
+			return name
+		}
+	}
+	return ""
+}
+
+// algorithm returns the AlgorithmIdentifier, whose parameters must be absent.
+func algorithm(name string) pkix.AlgorithmIdentifier {
+	return pkix.AlgorithmIdentifier{Algorithm: oidOf(name)}
+}
+
+// privateKeyInfo is PKCS #8 (RFC 5958) without its attributes.
+type privateKeyInfo struct {
+	Version   int
+	Algorithm pkix.AlgorithmIdentifier
+	Key       []byte
+}
+
+// both is the third choice of ML-DSA-PrivateKey in RFC 9881, section 6.
+type both struct {
+	Seed     []byte
+	Expanded []byte
+}
+
+// errInconsistent is the error for a key whose parts do not belong together.
+var errInconsistent = errors.New("its parts do not belong together")
+
+// ParsePKCS8 reads a private key in any of the three forms of RFC 9881, section 6: the seed,
+// the expanded key, or both. It refuses keys whose parts do not belong together (section
+// 8.2). No error contains a part of the key.
+func ParsePKCS8(der []byte) (*PrivateKey, error) {
+	var info privateKeyInfo
+	if _, err := asn1.Unmarshal(der, &info); err != nil {
+		return nil, errors.New("its PKCS #8 structure is damaged")
+	}
+	defer clear(info.Key)
+	name := NameOf(info.Algorithm.Algorithm)
+	if name == "" {
+		return nil, fmt.Errorf("algorithm %s is not ML-DSA", info.Algorithm.Algorithm)
+	}
+	if len(info.Algorithm.Parameters.FullBytes) > 0 {
+		return nil, errors.New("its algorithm has parameters, and ML-DSA has none")
+	}
+	var choice asn1.RawValue
+	if rest, err := asn1.Unmarshal(info.Key, &choice); err != nil || len(rest) > 0 {
+		return nil, errors.New("its key is neither a seed nor an expanded key")
+	}
+	switch {
+	case choice.Class == asn1.ClassContextSpecific && choice.Tag == 0 && !choice.IsCompound:
+		return fromSeed(name, choice.Bytes)
+	case choice.Class == asn1.ClassUniversal && choice.Tag == asn1.TagOctetString:
+		return fromExpanded(name, choice.Bytes)
+	case choice.Class == asn1.ClassUniversal && choice.Tag == asn1.TagSequence:
+		return fromBoth(name, choice.FullBytes)
+	}
+	return nil, errors.New("its key is neither a seed nor an expanded key")
+}
+
+func fromBoth(name string, der []byte) (*PrivateKey, error) {
+	var parts both
+	if rest, err := asn1.Unmarshal(der, &parts); err != nil || len(rest) > 0 {
+		return nil, errors.New("its key is neither a seed nor an expanded key")
+	}
+	defer clear(parts.Seed)
+	defer clear(parts.Expanded)
+	key, err := fromSeed(name, parts.Seed)
+	if err != nil {
+		return nil, err
+	}
+	expanded, err := key.key.MarshalBinary()
+	if err != nil {
+		return nil, err
+	}
+	defer clear(expanded)
+	if subtle.ConstantTimeCompare(expanded, parts.Expanded) != 1 {
+		return nil, errInconsistent
+	}
+	return key, nil
+}
+
+// Where the hash of the public key is in an expanded key (skEncode, FIPS 204, algorithm 24).
+const (
+	hashOffset = 64
+	hashSize   = 64
+)
+
+func fromExpanded(name string, expanded []byte) (*PrivateKey, error) {
+	s := scheme(name)
+	if len(expanded) != s.PrivateKeySize() {
+		return nil, fmt.Errorf("an expanded key of %d bytes, %s has %d", len(expanded), s.Name(), s.PrivateKeySize())
+	}
+	secret, err := s.UnmarshalBinaryPrivateKey(expanded)
+	if err != nil {
+		return nil, errInconsistent
+	}
+	key, err := fromKey(name, secret, nil)
+	if err != nil {
+		return nil, err
+	}
+	hash := sha3.SumSHAKE256(key.public.bits, hashSize)
+	if subtle.ConstantTimeCompare(hash, expanded[hashOffset:hashOffset+hashSize]) != 1 {
+		return nil, errInconsistent
+	}
+	// What the hash does not cover shows in a signature.
+	probe, err := key.Sign(nil, nil, nil)
+	if err != nil || !key.public.VerifyMessage(nil, probe) {
+		return nil, errInconsistent
+	}
+	return key, nil
+}
+
+// MarshalPKCS8 returns the key as PKCS #8 in DER: seed and expanded key, as OpenSSL 3.5
+// writes it, or only the expanded key if that is all that is known.
+func (k *PrivateKey) MarshalPKCS8() ([]byte, error) {
+	expanded, err := k.key.MarshalBinary()
+	if err != nil {
+		return nil, err
+	}
+	defer clear(expanded)
+	var inner []byte
+	if k.seed == nil {
+		inner, err = asn1.Marshal(expanded)
+	} else {
+		inner, err = asn1.Marshal(both{k.seed, expanded})
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer clear(inner)
+	return asn1.Marshal(privateKeyInfo{Algorithm: algorithm(k.public.name), Key: inner})
+}
