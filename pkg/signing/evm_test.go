@@ -421,3 +421,28 @@ func TestFileID(t *testing.T) {
 		t.Errorf("got %+v", r.Values)
 	}
 }
+
+// TestStatedDoubleUse checks that a container that states digests is asked before a version 2
+// signature, and only then.
+func TestStatedDoubleUse(t *testing.T) {
+	k, broken := newKey(t), errors.New("broken payload")
+	entry := func(found bool, err error) signing.Entry {
+		return signing.Entry{Path: "f", Mode: 0o644, Digests: []signing.Digest{{Hash: ima.SHA256, Sum: sum(ima.SHA256, "x")}},
+			DoubleUse: func() (bool, error) { return found, err }}
+	}
+	for want, e := range map[error]signing.Entry{
+		signing.ErrDoubleUse: entry(true, nil), broken: entry(false, broken), nil: entry(false, nil),
+	} {
+		if _, err := k.engine(t, signing.Options{}).Plan(context.Background(), source(e)); !errors.Is(err, want) {
+			t.Errorf("got %v, want %v", err, want)
+		}
+	}
+	v3, err := k.public.For(ima.ForV3)
+	check(t, err)
+	stage := signing.ContentStage(&signing.Key{Signer: k.signer(), Public: v3}, ima.SHA256).V3()
+	e, err := signing.New(signing.Options{Stages: []signing.Stage{stage}})
+	check(t, err)
+	if r := one(t, e, entry(true, broken)); r.Status() != signing.Signed {
+		t.Errorf("version 3: %s", r.Status())
+	}
+}

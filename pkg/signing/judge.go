@@ -36,10 +36,16 @@ func (s *stage) judge(e *Entry, before []Value, force bool) (value Value, c cand
 			return value, c, reason, err
 		}
 	}
+	twice := false
+	if c.form == ima.ContentSignature() {
+		if twice, err = e.usedTwice(); err != nil {
+			return value, c, "", err
+		}
+	}
 	switch {
 	case !c.form.Signs():
 		value.Status, value.Bytes = Hashed, ima.DigestValue(c.hash, c.digest)
-	case e.doubleUse && c.form == ima.ContentSignature():
+	case twice:
 		return value, c, "", refuse(e.Path, fmt.Errorf("not signed: %w", ErrDoubleUse))
 	case c.hash.CheckSigns() != nil:
 		return value, c, "", fmt.Errorf("%s: no signature is made over its digest: %w", e.Path, c.hash.CheckSigns())

@@ -88,11 +88,26 @@ type Entry struct {
 	// file, except Unselected, which states a Reason. Open is nil if digests are stated.
 	Open func(ctx context.Context) (*File, error) `cbor:"-"`
 
+	// DoubleUse, for containers that state digests, reports whether the content is what
+	// signatures of another kind are over ([ErrDoubleUse]). It is called on any goroutine,
+	// and only before a version 2 signature of the content is made or accepted. Errors name
+	// the file. nil means that the container has excluded it.
+	DoubleUse func() (bool, error) `cbor:"-"`
+
 	// Token is how the container finds the file again. Only the container reads it. Plans
 	// keep it.
 	Token []byte
 
 	doubleUse bool // the content, as digested, may be a file_id or the input of an EVM digest
+}
+
+// usedTwice reports whether the content, as digested or as the container says, may be a
+// file_id or the input of an EVM digest.
+func (e *Entry) usedTwice() (bool, error) {
+	if e.DoubleUse == nil {
+		return e.doubleUse, nil
+	}
+	return e.DoubleUse()
 }
 
 // Traits are flags for what a container states about a file, without its content.
