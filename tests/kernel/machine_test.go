@@ -62,12 +62,22 @@ func built(t *testing.T) kernel {
 	return kernel{dirs[0], filepath.Join(dirs[0], "bzImage"), filepath.Join(dirs[0], "test_firmware.ko"), "6.12"}
 }
 
+// newer returns Linux 7.3 with the layer's configuration and ML-DSA. If Debian no longer has
+// its sources, it is a later one, whose directory tells its version.
+func newer(t *testing.T) kernel {
+	t.Helper()
+	dirs, err := kernels()
+	check(t, err)
+	release := dirs[1][strings.LastIndexByte(dirs[1], '-')+1:]
+	return kernel{dirs[1], filepath.Join(dirs[1], "bzImage"), filepath.Join(dirs[1], "test_firmware.ko"), release}
+}
+
 // debian returns Debian's unmodified 6.1.
 func debian(t *testing.T) kernel {
 	t.Helper()
 	dirs, err := kernels()
 	check(t, err)
-	return kernel{dirs[1], filepath.Join(dirs[1], "vmlinuz"), filepath.Join(dirs[1], "modules/crc-itu-t.ko"), "6.1"}
+	return kernel{dirs[2], filepath.Join(dirs[2], "vmlinuz"), filepath.Join(dirs[2], "modules/crc-itu-t.ko"), "6.1"}
 }
 
 // machine is a virtual machine to boot.
