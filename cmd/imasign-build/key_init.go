@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -19,6 +20,7 @@ import (
 
 type keyInitOptions struct {
 	algorithm, subject string
+	caAlgorithm        string
 	with               []string
 	days               int
 	key                keyFlags // only the source of the passphrase
@@ -54,7 +56,10 @@ With --on, --key-pass gives the PIN of the token, or an authorization value for 
 keys of the TPM.
 
 With --ca-key no CA is made. The key that it names, in a file or a device, certifies the
-new keys.`,
+new keys.
+
+ML-DSA keys (FIPS 204) make version 3 signatures, for Linux 7.2 and later. CAs and signing
+keys may differ: --ca-algorithm rsa4096 --algorithm mldsa65.`,
 		Example: `  imasign-build key init keys
   imasign-build key init --algorithm p256 --with rpm,evm --key-pass file:pass \
       --subject "/O=Acme/CN=Router" keys
@@ -65,6 +70,8 @@ new keys.`,
 	}
 	flags := cmd.Flags()
 	choiceVar(flags, &o.algorithm, "algorithm", certs.Algorithms()[0], "algorithm of the new keys", words(certs.Algorithms()...))
+	choiceVar(flags, &o.caAlgorithm, "ca-algorithm", "", "algorithm of the new CAs", words(certs.Algorithms()...))
+	annotate(flags, "ca-algorithm", noteDefault, "that of --algorithm")
 	choicesVar(flags, &o.with, "with", "also make these keys", words(certs.Extras()...))
 	flags.StringVar(&o.name, "name", "", "add keys called x509_ima_`NAME` and so on")
 	flags.IntVar(&o.days, "days", certs.DefaultDays, "make certificates that are valid for `N` days; the kernel ignores the dates")
@@ -85,6 +92,8 @@ func (o *keyInitOptions) check(dir string) error {
 	switch {
 	case o.days < 0:
 		return usagef("--days %d: must be at least 1", o.days)
+	case o.caAlgorithm != "" && o.ca.key != "" && !slices.Contains(o.with, "secondary"):
+		return usagef("--ca-algorithm has no effect: no CA is made")
 	case o.name != "" && o.ca.key == "":
 		return usagef("--name %s: there is no CA in %s: name its key and certificate with --ca-key and --ca", quote.Name(o.name), quote.Name(dir))
 	}
@@ -118,7 +127,7 @@ func runKeyInit(ctx context.Context, a *app, o keyInitOptions, dir string) error
 	if err := o.check(dir); err != nil {
 		return err
 	}
-	options := certs.InitOptions{Algorithm: o.algorithm, With: o.with, Days: o.days, OnlyCA: o.onlyCA, Name: o.name}
+	options := certs.InitOptions{Algorithm: o.algorithm, CAAlgorithm: o.caAlgorithm, With: o.with, Days: o.days, OnlyCA: o.onlyCA, Name: o.name}
 	var err error
 	if o.subject != "" {
 		if options.Subject, err = certs.ParseSubject(o.subject); err != nil {

@@ -15,6 +15,7 @@ import (
 
 	"github.com/imasign/imasign-build/internal/finding"
 	"github.com/imasign/imasign-build/internal/kernel"
+	"github.com/imasign/imasign-build/internal/mldsa"
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
@@ -23,6 +24,7 @@ const (
 	RuleSubjectKeyID   = "subject-key-id"      // there must be one: the key id is its end
 	RuleAlgorithm      = "key-algorithm"       // the kernel must support it
 	RuleECDSA          = "ecdsa"               // which kernels and configurations support it
+	RuleMLDSA          = "ml-dsa"              // likewise
 	RuleSignature      = "signature-algorithm" // how the certificate itself is signed
 	RuleUsage          = "key-usage"           // digitalSignature, and not keyCertSign
 	RuleCA             = "ca"                  // a CA does not sign files
@@ -156,6 +158,10 @@ func (c *checker) key(public crypto.PublicKey, of *x509.Certificate) {
 		return
 	case err != nil:
 		c.add(RuleAlgorithm, finding.Refuse, "the key of %q: %v: the kernel verifies nothing with it", of.Subject, err)
+		return
+	}
+	if key, is := public.(*mldsa.PublicKey); is {
+		c.mldsaKey(key, of)
 		return
 	}
 	ec, ok := public.(*ecdsa.PublicKey)

@@ -42,11 +42,15 @@ func GenerateKey(algorithm string) (crypto.Signer, error) {
 }
 
 // privateKey makes a key with Make, or if that is nil with GenerateKey.
-func (o *InitOptions) privateKey(ctx context.Context, name string) (*Made, error) {
-	if o.Make != nil {
-		return o.Make(ctx, name, o.Algorithm)
+func (o *InitOptions) privateKey(ctx context.Context, r role) (*Made, error) {
+	algorithm := o.Algorithm
+	if r.isCA {
+		algorithm = o.CAAlgorithm
 	}
-	key, err := GenerateKey(o.Algorithm)
+	if o.Make != nil {
+		return o.Make(ctx, o.fileName(r), algorithm)
+	}
+	key, err := GenerateKey(algorithm)
 	if err != nil {
 		return nil, err
 	}

@@ -117,7 +117,7 @@ func (o *InitOptions) pairs(dir string) []KeyPair {
 func (w *work) make(ctx context.Context, p *KeyPair) error {
 	o := w.options
 	r := roles()[slices.IndexFunc(roles(), func(r role) bool { return o.fileName(r) == p.Name })]
-	made, err := o.privateKey(ctx, p.Name)
+	made, err := o.privateKey(ctx, r)
 	if err != nil {
 		return err
 	}

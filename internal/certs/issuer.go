@@ -3,8 +3,6 @@ package certs
 import (
 	"bytes"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/asn1"
 	"errors"
 
 	"github.com/imasign/imasign-build/internal/finding"
@@ -20,30 +18,28 @@ func (c *checker) signature(cert *x509.Certificate) {
 	case x509.SHA1WithRSA, x509.ECDSAWithSHA1:
 		c.add(RuleSignature, finding.Warn, "signed with %s: kernels from 6.7 on may refuse SHA-1 certificates", cert.SignatureAlgorithm)
 	case x509.UnknownSignatureAlgorithm:
-		if signatureOID(cert) == rsaPSS { // crypto/x509 recognises only the usual parameters
-			c.add(RuleSignature, finding.Refuse, "signed with RSA-PSS: the kernel verifies RSA PKCS #1 v1.5 and ECDSA signatures of certificates only")
-			return
-		}
-		c.add(RuleSignature, finding.Warn, "signed with algorithm %s, which is not judged here", signatureOID(cert))
+		c.otherSignature(cert)
 	default:
-		c.add(RuleSignature, finding.Refuse, "signed with %s: the kernel verifies RSA PKCS #1 v1.5 and ECDSA signatures of certificates only", cert.SignatureAlgorithm)
+		c.add(RuleSignature, finding.Refuse, "signed with %s: %s", cert.SignatureAlgorithm, signatureAlgorithms)
+	}
+}
+
+const signatureAlgorithms = "the kernel verifies RSA PKCS #1 v1.5, ECDSA and ML-DSA signatures of certificates only"
+
+// otherSignature checks an algorithm that crypto/x509 does not recognise.
+func (c *checker) otherSignature(cert *x509.Certificate) {
+	switch oid := mldsa.SignatureAlgorithm(cert); {
+	case mldsa.NameOf(oid) != "":
+		c.mldsaSignature(cert, mldsa.NameOf(oid))
+	case oid.String() == rsaPSS: // crypto/x509 recognises only the usual parameters
+		c.add(RuleSignature, finding.Refuse, "signed with RSA-PSS: %s", signatureAlgorithms)
+	default:
+		c.add(RuleSignature, finding.Warn, "signed with algorithm %s, which is not judged here", oid)
 	}
 }
 
 // rsaPSS is id-RSASSA-PSS (RFC 4055).
 const rsaPSS = "1.2.840.113549.1.1.10"
-
-func signatureOID(cert *x509.Certificate) string {
-	var outer struct {
-		TBS       asn1.RawValue
-		Algorithm pkix.AlgorithmIdentifier
-		Signature asn1.BitString
-	}
-	if _, err := asn1.Unmarshal(cert.Raw, &outer); err != nil {
-		return "(unreadable)"
-	}
-	return outer.Algorithm.Algorithm.String()
-}
 
 // issuer finds the CA as restrict_link_by_signature does: by the authority key identifier, or
 // by name if there is none. Then it verifies the signature.

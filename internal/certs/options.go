@@ -15,6 +15,8 @@ import (
 type InitOptions struct {
 	// Algorithm is one of Algorithms; "" means the first.
 	Algorithm string
+	// CAAlgorithm is the algorithm of the CAs; "" means Algorithm.
+	CAAlgorithm string
 	// With names further key pairs; see Extras.
 	With []string
 	// Name is added to the names of the keys that CA certifies: x509_ima becomes
@@ -40,17 +42,18 @@ type role struct {
 	extra  string // its name in With, "" if it is always made
 	file   string
 	suffix string // of the common name
+	isCA   bool
 	issue  func(Issuer, crypto.PublicKey, Request) (*x509.Certificate, error)
 }
 
 // roles returns all roles. The first is the system CA, which certifies the others.
 func roles() []role {
 	return []role{
-		{"", "system_trusted_key", "system CA", nil},
-		{"", "x509_ima", "IMA signing", Issuer.Signer},
-		{"rpm", "x509_ima_rpm", "RPM IMA signing", Issuer.Signer},
-		{"evm", "x509_evm", "EVM signing", Issuer.Signer},
-		{"secondary", "x509_secondary", "secondary CA", Issuer.SecondaryCA},
+		{"", "system_trusted_key", "system CA", true, nil},
+		{"", "x509_ima", "IMA signing", false, Issuer.Signer},
+		{"rpm", "x509_ima_rpm", "RPM IMA signing", false, Issuer.Signer},
+		{"evm", "x509_evm", "EVM signing", false, Issuer.Signer},
+		{"secondary", "x509_secondary", "secondary CA", true, Issuer.SecondaryCA},
 	}
 }
 
@@ -70,8 +73,13 @@ func (o *InitOptions) complete() error {
 	if o.Algorithm == "" {
 		o.Algorithm = Algorithms()[0]
 	}
-	if !slices.Contains(Algorithms(), o.Algorithm) {
-		return wrongOption("algorithm %q; there are: %s", o.Algorithm, strings.Join(Algorithms(), ", "))
+	if o.CAAlgorithm == "" {
+		o.CAAlgorithm = o.Algorithm
+	}
+	for _, algorithm := range []string{o.Algorithm, o.CAAlgorithm} {
+		if !slices.Contains(Algorithms(), algorithm) {
+			return wrongOption("algorithm %q; there are: %s", algorithm, strings.Join(Algorithms(), ", "))
+		}
 	}
 	for _, name := range o.With {
 		if !slices.Contains(Extras(), name) {

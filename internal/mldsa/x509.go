@@ -96,8 +96,45 @@ func (p *PublicKey) check(der []byte) error {
 	if rest, err := asn1.Unmarshal(der, &outer); err != nil || len(rest) > 0 {
 		return ErrSignature
 	}
-	if NameOf(outer.Algorithm.Algorithm) != p.name || !p.VerifyMessage(outer.Content.FullBytes, outer.Signature.RightAlign()) {
+	if err := outer.checkFormat(); err != nil {
+		return err
+	}
+	if NameOf(outer.Algorithm.Algorithm) != p.name || !p.VerifyMessage(outer.Content.FullBytes, outer.Signature.Bytes) {
 		return ErrSignature
+	}
+	return nil
+}
+
+// SignatureAlgorithm returns the object identifier of the algorithm that cert is signed with,
+// which crypto/x509 does not tell if it does not know it.
+func SignatureAlgorithm(cert *x509.Certificate) asn1.ObjectIdentifier {
+	var outer signed
+	if _, err := asn1.Unmarshal(cert.Raw, &outer); err != nil {
+		return nil // crypto/x509 has read it
+	}
+	return outer.Algorithm.Algorithm
+}
+
+// CheckSignatureFormat checks the encoding of a certificate's ML-DSA signature, without its
+// issuer.
+func CheckSignatureFormat(cert *x509.Certificate) error {
+	var outer signed
+	if _, err := asn1.Unmarshal(cert.Raw, &outer); err != nil {
+		return ErrSignature
+	}
+	return outer.checkFormat()
+}
+
+// checkFormat checks what RFC 9881, sections 2 and 3, says of every ML-DSA signature.
+func (s *signed) checkFormat() error {
+	scheme := scheme(NameOf(s.Algorithm.Algorithm))
+	switch {
+	case scheme == nil:
+		return ErrSignature
+	case len(s.Algorithm.Parameters.FullBytes) > 0:
+		return errors.New("the algorithm of the signature has parameters, and ML-DSA has none")
+	case s.Signature.BitLength != 8*scheme.SignatureSize():
+		return fmt.Errorf("a signature of %d bits, %s has %d", s.Signature.BitLength, scheme.Name(), 8*scheme.SignatureSize())
 	}
 	return nil
 }
