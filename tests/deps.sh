@@ -28,6 +28,7 @@ packages="
 	fdisk
 	fish
 	flex
+	fsverity
 	gcc
 	gdisk
 	git
