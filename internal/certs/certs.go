@@ -3,7 +3,8 @@
 //
 // [Read] and [Parse] read PEM and DER. [NewCA] and [Issuer] make certificates for the kernel's
 // system keyring and for its .ima and .evm keyrings; any [crypto.Signer] signs them. [Check]
-// reports, for each rule, what a given kernel would refuse. [Init] makes a set of keys and
+// reports, for each rule, what a given kernel would refuse, and [CheckPurposes] keys with two
+// purposes. [Init] makes a set of keys and
 // certificates with the file names that Yocto layers expect.
 //
 // The rules are the kernel's, not those of the web: no dates, no revocation, no path length.

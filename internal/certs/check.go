@@ -195,12 +195,7 @@ func (c *checker) leaf(cert *x509.Certificate) {
 	if c.kernel.Before(6, 6) {
 		severity, when = finding.Warn, fmt.Sprintf("Linux %s does not mind, 6.6 and later refuse it in .ima and .evm", c.kernel)
 	}
-	switch purpose, err := ima.CertificatePurpose(cert); {
-	case err != nil:
-		c.add(RulePurpose, finding.Warn, "%v: the kernel does not look, this program refuses it", err)
-	case purpose == ima.ForEVM && !c.builtin, purpose == ima.ForV2 && c.builtin:
-		c.add(RulePurpose, finding.Warn, "the key is for %s", purpose)
-	}
+	c.purpose(cert)
 	if cert.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
 		c.add(RuleUsage, severity, "keyUsage lacks digitalSignature: %s", when)
 	}
@@ -209,6 +204,20 @@ func (c *checker) leaf(cert *x509.Certificate) {
 	}
 	if cert.BasicConstraintsValid && cert.IsCA {
 		c.add(RuleCA, severity, "it is a CA certificate: %s; sign files with a key of their own", when)
+	}
+}
+
+// purpose checks what the certificate says that its key is for.
+func (c *checker) purpose(cert *x509.Certificate) {
+	key, err := ima.CertificateKey(cert)
+	switch {
+	case errors.Is(err, ima.ErrPurpose):
+		c.add(RulePurpose, finding.Warn, "%v: the kernel does not look, this program refuses it", err)
+	case err != nil: // other rules report it
+	case key.Purpose() == ima.ForEVM && !c.builtin:
+		c.add(RulePurpose, finding.Warn, "the key is for %s, and the keyring for security.ima", ima.ForEVM)
+	case key.Purpose() == ima.ForV2 && c.builtin:
+		c.add(RulePurpose, finding.Warn, "the key is for %s, and the keyring for security.evm", ima.ForV2)
 	}
 }
 

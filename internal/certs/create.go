@@ -176,11 +176,11 @@ func create(template, parent *x509.Certificate, public crypto.PublicKey, key cry
 	return mldsa.ParseCertificate(der)
 }
 
-// lint returns cert unless the kernel might refuse it. It ignores dates, which the caller
-// chose.
+// lint returns cert unless the kernel might refuse it. It ignores dates and purposes, which
+// the caller chose.
 func lint(cert *x509.Certificate, findings []finding.Finding) (*x509.Certificate, error) {
 	for _, f := range findings {
-		if f.Severity != finding.Note && f.Rule != RuleValidity {
+		if f.Severity != finding.Note && f.Rule != RuleValidity && f.Rule != RulePurpose {
 			return nil, fmt.Errorf("certificate of %q: %w: %s: %s", cert.Subject, ErrRefused, f.Rule, f.Detail)
 		}
 	}
