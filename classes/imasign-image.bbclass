@@ -182,7 +182,9 @@ def imasign_evm_trust(d):
 
 def imasign_evm_required(d):
     """Return the flags of a command that checks security.evm of every file."""
-    return [*imasign_evm_trust(d), '--require-evm'] if imasign_evm(d) else []
+    # imasign_sign_image warns of one key for both.
+    one_key = d.getVar('IMASIGN_EVM_CERT') == d.getVar('IMASIGN_ROOTFS_CERT')
+    return [*imasign_evm_trust(d), '--require-evm', *(['--key-for', 'any'] if one_key else [])] if imasign_evm(d) else []
 
 def imasign_verify_tree(d, rootfs, manifest):
     """Read everything back as the image types will read it, and compare it with the manifest."""

@@ -164,8 +164,8 @@ func (f *evmFlags) stage(ctx context.Context, a *app, content *keystore.Key, eng
 	}
 	if key != nil {
 		signer.Signer, signer.Public, signer.Workers = key, key.Public, cmp.Or(key.Parallelism, engine.jobs)
-		if content != nil && content.Public.Equal(key.Public) && key.Public.Purpose() != ima.ForV3 {
-			a.note("warning: one key signs security.ima and security.evm: where a kernel trusts it for both, a file with chosen content passes for the metadata of another file")
+		if content != nil && ima.NewKeyring(content.Public).CheckApart(ima.NewKeyring(key.Public)) != nil {
+			a.note("warning: one key signs security.ima and security.evm: where a kernel trusts it for both, a file with chosen content passes for the metadata of another file; verification refuses that without --key-for any")
 		}
 	}
 	if signer.From, err = replacedKey("evm-from-key-id", f.from, engine.force, signer.Public); err != nil {

@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/spf13/pflag"
 
@@ -45,10 +47,42 @@ func (f *engineFlags) addSignature(flags *pflag.FlagSet) {
 	once(flags, "signature")
 }
 
+// addAccept adds the flag that chooses which versions of signatures a verification accepts.
+func addAccept(flags *pflag.FlagSet, version *string) {
+	choiceVar(flags, version, "signature", "", "accept only this version of signatures", []option{
+		{"v3", "as appraise_type=sigv3 and bit 3 of EVM do"},
+	})
+	annotate(flags, "signature", noteDefault, "both, each by a key that is for it")
+	once(flags, "signature")
+}
+
+// purposeHint finds version 3 signatures that --key-for would have accepted.
+type purposeHint struct{ files atomic.Int64 }
+
+// watch returns take, which also notes such signatures.
+func (h *purposeHint) watch(take func(signing.Verdict) error) func(signing.Verdict) error {
+	return func(v signing.Verdict) error {
+		if errors.Is(v.Err, ima.ErrPurpose) && v.Form.Version == 3 {
+			h.files.Add(1)
+		}
+		return take(v)
+	}
+}
+
+// tell says what can be done. purpose is the value of --key-for.
+func (h *purposeHint) tell(a *app, purpose string) {
+	if n := h.files.Load(); n > 0 && purpose == "" {
+		a.note("%d files have a version 3 signature by a key whose certificate does not say that it is for version 3: --key-for v3 says it", n)
+	}
+}
+
 // versioned returns the stage with signatures of the version that --signature names. Without
-// the flag, it is the version that the key is for.
+// the flag, it is the version that the key is for. A stage that only verifies has no key.
 func (f *engineFlags) versioned(s signing.Stage) (signing.Stage, error) {
-	key := s.Key.Public
+	var key *ima.PublicKey
+	if s.Key != nil {
+		key = s.Key.Public
+	}
 	v3 := f.form == "v3" || f.form == "" && key != nil && key.Purpose() == ima.ForV3
 	form := ima.ContentSignature()
 	if s.Xattr == ima.XattrEVM {

@@ -38,6 +38,7 @@ something could not be read.`,
 	}
 	o.trust.add(cmd.Flags())
 	purposeVar(cmd.Flags(), &o.trust.purpose)
+	addAccept(cmd.Flags(), &o.version)
 	o.packages.addRead(cmd.Flags())
 	o.choice.add(cmd.Flags())
 	o.choice.addRequire(cmd.Flags())

@@ -23,6 +23,8 @@ type packageVerifier struct {
 	ring     *ima.Keyring
 	level    rpmsign.Level
 	choice   *packageSelectFlags
+	purpose  string // the value of --key-for
+	hint     purposeHint
 	jobs     int
 	result   *report.PackageVerification
 	errs     []error
@@ -30,7 +32,7 @@ type packageVerifier struct {
 
 // start checks the flags and reads the certificates. The findings go to result.
 func (o *rpmVerifyOptions) start(ctx context.Context, a *app, result *report.PackageVerification) (*packageVerifier, error) {
-	v := &packageVerifier{app: a, choice: &o.choice, jobs: o.packages.jobs, result: result}
+	v := &packageVerifier{app: a, choice: &o.choice, purpose: o.trust.purpose, jobs: o.packages.jobs, result: result}
 	var err error
 	if v.level, err = o.packages.level(); err != nil {
 		return nil, err
@@ -40,7 +42,8 @@ func (o *rpmVerifyOptions) start(ctx context.Context, a *app, result *report.Pac
 	}
 	v.progress = a.newProgress()
 	if err = v.choice.compile(v.progress.observer); err == nil {
-		v.engine, err = signing.New(signing.Options{Jobs: 1, Observe: v.progress.observer})
+		engine := engineFlags{jobs: 1, form: o.version}
+		v.engine, err = engine.engine(nil, nil, v.progress.observer)
 	}
 	if err != nil {
 		v.progress.close()
@@ -59,6 +62,7 @@ func (v *packageVerifier) run(ctx context.Context, units []rpmfiles.Unit) error 
 	})
 	v.progress.close()
 	v.choice.warn(v.app, "any package")
+	v.hint.tell(v.app, v.purpose)
 	return err
 }
 
@@ -77,7 +81,7 @@ func (v *packageVerifier) verify(ctx context.Context, u rpmfiles.Unit) report.Pa
 	if f.Source = p.Source(); f.Source {
 		return f
 	}
-	f.Err = v.engine.Verify(ctx, v.choice.wrap(p), signing.Trust{Ring: v.ring}, f.Files.Take)
+	f.Err = v.engine.Verify(ctx, v.choice.wrap(p), signing.Trust{Ring: v.ring}, v.hint.watch(f.Files.Take))
 	return f
 }
 

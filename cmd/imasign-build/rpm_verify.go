@@ -13,6 +13,7 @@ type rpmVerifyOptions struct {
 	trust    trustFlags
 	packages packageFlags
 	choice   packageSelectFlags
+	version  string // of the signatures that are accepted; "" for both
 
 	allowEmpty bool
 }
@@ -38,6 +39,7 @@ broken.`,
 	}
 	o.trust.add(cmd.Flags())
 	purposeVar(cmd.Flags(), &o.trust.purpose)
+	addAccept(cmd.Flags(), &o.version)
 	o.packages.addRead(cmd.Flags())
 	o.choice.add(cmd.Flags())
 	o.choice.addRequire(cmd.Flags())

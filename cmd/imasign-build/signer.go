@@ -121,6 +121,7 @@ func (f *verifyFlags) add(flags *pflag.FlagSet, container string) {
 	purposeVar(flags, &f.trust.purpose)
 	f.evm.add(flags)
 	f.evm.addRequire(flags)
+	addAccept(flags, &f.engine.form)
 	f.engine.addJobs(flags)
 	f.choice.add(flags)
 	f.choice.addHashed(flags, "accept")
@@ -137,6 +138,7 @@ type verifier struct {
 
 	flags      *verifyFlags
 	trust      signing.Trust
+	hint       purposeHint
 	closeIndex func()
 	progress   *progress
 }
@@ -157,7 +159,13 @@ func newVerifier(ctx context.Context, a *app, f *verifyFlags) (*verifier, error)
 	v.trust.Beside = f.choice.given()
 	v.progress = a.newProgress()
 	v.progress.entries("verified", !f.choice.given())
-	v.Engine, err = f.engine.engine(nil, nil, v.progress.observer, f.evm.stages()...)
+	stages := f.evm.stages()
+	for i := range stages {
+		if f.engine.form == "v3" {
+			stages[i] = stages[i].V3()
+		}
+	}
+	v.Engine, err = f.engine.engine(nil, nil, v.progress.observer, stages...)
 	if err == nil {
 		err = f.choice.compile(v.progress.observer)
 	}
@@ -183,7 +191,7 @@ func (v *verifier) container(ctx context.Context, src signing.Source, take func(
 	} else {
 		src = v.flags.choice.wrap(src)
 	}
-	return v.Verify(ctx, src, v.trust, take)
+	return v.Verify(ctx, src, v.trust, v.hint.watch(take))
 }
 
 // verify verifies src, collects every verdict in the report, and prints it.
@@ -197,5 +205,6 @@ func (v *verifier) verify(ctx context.Context, src signing.Source, r *report.Ver
 // conclude prints the report of a verification that is complete.
 func (v *verifier) conclude(r *report.Verification) error {
 	v.progress.close()
+	v.hint.tell(v.app, v.flags.trust.purpose)
 	return v.finish(r, v.flags.allowEmpty)
 }

@@ -71,6 +71,9 @@ const (
 	ErrUnsupportedKey Refusal = "unsupported key"
 	// ErrPurpose: the key is for another kind of signature; see [Purpose].
 	ErrPurpose Refusal = "wrong purpose"
+	// ErrBothXattrs: one key is trusted for version 2 signatures in security.ima and in
+	// security.evm, which do not cover which of the two they are.
+	ErrBothXattrs Refusal = "one key for both xattrs"
 	// ErrNoSubjectKeyID: the certificate has no subject key identifier of at least
 	// four bytes, so the kernel never finds it by key id.
 	ErrNoSubjectKeyID Refusal = "no subject key id"

@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -93,6 +94,31 @@ func (k *Keyring) Shared() []KeyID {
 	}
 	slices.Sort(ids)
 	return ids
+}
+
+// CheckApart returns an error that wraps [ErrBothXattrs] if one key is trusted both in k for
+// version 2 signatures in security.ima, and in evm for those in security.evm. A version 2
+// signature does not cover its type byte, so the signature of one file's content may pass for
+// that of another file's metadata. Keys that are [ForAny] in either ring are accepted. evm may
+// be nil.
+func (k *Keyring) CheckApart(evm *Keyring) error {
+	if evm == nil {
+		return nil
+	}
+	doubles := func(own, other *PublicKey) bool {
+		return own.purpose != ForAny && other.purpose != ForAny && own.Equal(other) &&
+			own.purpose.Allows(ContentSignature()) && other.purpose.Allows(PortableSignature())
+	}
+	for _, id := range slices.Sorted(maps.Keys(k.keys)) {
+		for _, own := range k.keys[id] {
+			for _, others := range evm.keys { // the same key may have several ids
+				if slices.ContainsFunc(others, func(other *PublicKey) bool { return doubles(own, other) }) {
+					return fmt.Errorf("%w: key %s is trusted for version 2 signatures in security.ima and in security.evm, but they do not cover which of the two they are", ErrBothXattrs, id)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // Equal reports whether p and o are the same key. Their certificates may differ.

@@ -21,6 +21,9 @@ import (
 // that path. In a manifest of digests ([manifest.Digests]) entries are looked up by the
 // digest that the container states, and each must be found.
 func (e *Engine) Apply(ctx context.Context, src Source, t Trust) (*Plan, error) {
+	if err := t.check(); err != nil {
+		return nil, err
+	}
 	a := &applier{Trust: t, explainer: explainer{trust: &t}, engine: e, seen: map[string]pathCount{}}
 	plan, err := e.newPlanner().run(ctx, src, round[decision]{admit: a.admit, work: a.work, linked: a.linked})
 	if err != nil {
@@ -195,7 +198,7 @@ func (a *applier) check(v *visit[decision], s *stage, value []byte) (c candidate
 	if err != nil {
 		return c, nil, err
 	}
-	c.form, c.signed = parsed.Form(s.Xattr), s.signed(&v.Entry, v.result.values)
+	c.form, c.signed = parsed.Form(s.Xattr), accepted(s.signed(&v.Entry, v.result.values), &parsed)
 	c.hash = parsed.Hash
 	if c.digest, err = s.over(c.signed, c.hash, &v.Entry, v.result.values); err != nil {
 		return c, nil, err
@@ -206,7 +209,7 @@ func (a *applier) check(v *visit[decision], s *stage, value []byte) (c candidate
 	case s.Digest == nil && parsed.Type == ima.TypeDigestNG && bytes.Equal(parsed.Digest, c.digest):
 		return c, nil, nil
 	}
-	key, err = a.ring(s.Xattr).Verify(value, ima.Statement{Form: c.signed, Hash: c.hash, Digest: c.digest})
+	key, err = a.signature(&v.Entry, value, ima.Statement{Form: c.signed, Hash: c.hash, Digest: c.digest})
 	return c, key, a.explain(s, value, &v.Entry, v.result.values, err)
 }
 

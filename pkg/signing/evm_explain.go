@@ -25,6 +25,7 @@ func (x *explainer) explain(s *stage, raw []byte, e *Entry, before []Value, err 
 	}
 	value, _ := ima.Parse(raw) // err is not about its form
 	form, _ := s.Form(e, before)
+	form = accepted(form, &value)
 	why := s.explain(value.Hash, e, before, func(digest []byte) bool {
 		_, err := x.trust.ring(s.Xattr).Verify(raw, ima.Statement{Form: form, Hash: value.Hash, Digest: digest})
 		return err == nil

@@ -51,38 +51,15 @@ type Verdict struct {
 	Values []Judged
 }
 
-// Trust is what entries are verified against.
-type Trust struct {
-	// Ring has the trusted keys.
-	Ring *ima.Keyring
-	// EVM has the trusted keys for security.evm, because a kernel has a keyring of its own
-	// for them. nil trusts none.
-	EVM *ima.Keyring
-	// Index, unless nil, is a manifest that the container must match.
-	Index *manifest.Index
-	// Beside judges entries whose path the manifest does not list as if there were no
-	// manifest. Without it they are Bad.
-	Beside bool
-	// MayLack, unless nil, reports whether the container may lack a path that the manifest
-	// lists.
-	MayLack func(path string) bool
-}
-
-// ring returns the keys that are trusted for an xattr.
-func (t *Trust) ring(xattr string) *ima.Keyring {
-	switch {
-	case xattr != ima.XattrEVM:
-		return t.Ring
-	case t.EVM == nil:
-		return ima.NewKeyring()
-	}
-	return t.EVM
-}
-
 // Verify checks the entries in the container's order, and calls take with each verdict. A
 // file that cannot be read makes Verify fail and has no verdict. Errors of single files
 // are collected ([Errors]). If the container states digests, the values are checked
 // against these, and a value over another hash algorithm is Bad ([ErrOtherHash]).
+//
+// A stage for version 2 accepts signatures of version 2 and 3, and a stage for version 3
+// ([Stage.V3]) only those, as a kernel does under a rule with "appraise_type=sigv3" and, for
+// security.evm, with bit 3 of EVM set. In either case the purpose of the key must allow it
+// ([ima.ErrPurpose]).
 //
 // If there is a manifest (Trust.Index), the container must have exactly the manifest's
 // entries, except as Trust.Beside and Trust.MayLack allow, and each must match its line. Entries that the manifest leaves unsigned may be
@@ -90,6 +67,9 @@ func (t *Trust) ring(xattr string) *ima.Keyring {
 // line of that path. For entries with a Reason kind, mode, owner, the target of a symbolic link
 // and the number of a device are compared.
 func (e *Engine) Verify(ctx context.Context, src Source, t Trust, take func(Verdict) error) error {
+	if err := t.check(); err != nil {
+		return err
+	}
 	v := &verifier{engine: e, Trust: t, explainer: explainer{trust: &t}, seen: map[string]int{}}
 	var failures Errors
 	err := round[found]{jobs: e.jobs, observe: e.observe, targets: t.Index != nil, admit: v.admit, work: v.work, take: func(at *visit[found]) error {
@@ -211,7 +191,7 @@ func (v *verifier) judge(e *Entry, stated bool) (list []Judged) {
 // portable signature in security.evm covers it. Kernels since 5.14 accept it, too
 // (xattr_verify in security/integrity/ima/ima_appraise.c).
 func coverDigest(list []Judged) {
-	covered := slices.ContainsFunc(list, func(j Judged) bool { return j.Form == ima.PortableSignature() && j.Outcome == OK })
+	covered := slices.ContainsFunc(list, func(j Judged) bool { return j.Form.Type == ima.TypeEVMPortable && j.Outcome == OK })
 	for i := range list {
 		if j := &list[i]; covered && j.Form.Xattr == ima.XattrIMA && errors.Is(j.Err, ima.ErrHashOnly) {
 			j.Outcome, j.Err = HashedOK, nil
@@ -232,6 +212,7 @@ func (v *verifier) value(s *stage, c *candidate, e *Entry, before []Value, state
 		return j
 	}
 	j.Form = value.Form(s.Xattr)
+	c.signed = accepted(c.signed, &value)
 	if c.digest, j.Err = s.over(c.signed, value.Hash, e, before); j.Err != nil {
 		return j
 	}
@@ -244,7 +225,7 @@ func (v *verifier) value(s *stage, c *candidate, e *Entry, before []Value, state
 		j.Outcome, j.Err = judgeDigest(&value, c)
 	default:
 		j.KeyID = value.KeyID
-		if j.Key, j.Err = v.ring(s.Xattr).Verify(raw, ima.Statement{Form: c.signed, Hash: value.Hash, Digest: c.digest}); j.Err == nil {
+		if j.Key, j.Err = v.signature(e, raw, ima.Statement{Form: c.signed, Hash: value.Hash, Digest: c.digest}); j.Err == nil {
 			j.Outcome = OK
 		} else {
 			j.Err = v.explain(s, raw, e, before, j.Err)

@@ -193,7 +193,7 @@ func anotherKey(t *testing.T, h handOver, evm bool) {
 
 // The older class signs both values with one key, so --evm-key names it here.
 const (
-	verifyEVMWith = `rootfs verify --cert "$CERT" --evm-cert "$CERT" --require-evm`
+	verifyEVMWith = `rootfs verify --cert "$CERT" --evm-cert "$CERT" --key-for any --require-evm`
 	signEVMWith   = signWith + ` --evm portable --evm-key "$KEY" --evm-cert "$CERT"`
 )
 

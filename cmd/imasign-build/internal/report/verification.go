@@ -2,6 +2,7 @@ package report
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/signing"
@@ -10,16 +11,20 @@ import (
 // Verdicts are the numbers of files by verdict.
 type Verdicts struct {
 	OK       int64 `json:"ok"`
+	OKv3     int64 `json:"ok_version_3,omitempty"`
 	Unsigned int64 `json:"unsigned"`
 	Bad      int64 `json:"bad"`
 	Hashed   int64 `json:"hashed"`
 	Ignored  int64 `json:"ignored"`
 }
 
-func (n *Verdicts) count(o signing.Outcome) {
-	switch o {
+func (n *Verdicts) count(j signing.Judged) {
+	switch j.Outcome {
 	case signing.OK:
 		n.OK++
+		if j.Form.Version == 3 {
+			n.OKv3++
+		}
 	case signing.HashedOK:
 		n.Hashed++
 	case signing.Unsigned:
@@ -33,10 +38,22 @@ func (n *Verdicts) count(o signing.Outcome) {
 
 func (n *Verdicts) sum(o Verdicts) {
 	n.OK += o.OK
+	n.OKv3 += o.OKv3
 	n.Unsigned += o.Unsigned
 	n.Bad += o.Bad
 	n.Hashed += o.Hashed
 	n.Ignored += o.Ignored
+}
+
+// ok returns the number of files whose signature holds, and how many of them have version 3.
+func (n *Verdicts) ok() string {
+	switch n.OKv3 {
+	case 0:
+		return Count(n.OK) + " ok"
+	case n.OK:
+		return Count(n.OK) + " ok (version 3)"
+	}
+	return fmt.Sprintf("%s ok (%s of them version 3)", Count(n.OK), Count(n.OKv3))
 }
 
 // Judged is the number of files that were verified.
@@ -62,11 +79,13 @@ type Verdict struct {
 	Reason string `json:"reason,omitempty"`
 	Detail string `json:"detail,omitempty"`
 	KeyID  string `json:"key_id,omitempty"`
+
+	SignatureVersion uint8 `json:"signature_version,omitempty"`
 }
 
 // Take adds a verdict. The error is always nil; [signing.Engine] requires the result.
 func (r *Verification) Take(v signing.Verdict) error {
-	r.count(v.Outcome)
+	r.count(v.Judged)
 	if r.Verbose || v.Outcome.Wrong() {
 		r.Entries = append(r.Entries, verdict(v))
 	}
@@ -79,7 +98,7 @@ func verdict(v signing.Verdict) Verdict {
 		e.Reason, e.Detail = reason(v.Err), v.Err.Error()
 	}
 	if v.KeyID != 0 {
-		e.KeyID = v.KeyID.String()
+		e.KeyID, e.SignatureVersion = v.KeyID.String(), v.Form.Version
 	}
 	return e
 }
@@ -93,6 +112,8 @@ func reason(err error) string {
 		return "manifest mismatch"
 	case errors.Is(err, signing.ErrOtherHash):
 		return "other hash"
+	case errors.Is(err, signing.ErrDoubleUse):
+		return "double use"
 	}
 	return ima.Reason(err)
 }
@@ -106,7 +127,11 @@ func (r *Verification) prepare(bool) error {
 
 func (r *Verification) text(p *printer) {
 	for _, e := range r.Entries {
-		p.entry(e.Status, e.raw, e.Detail)
+		detail := e.Detail
+		if detail == "" && e.SignatureVersion == 3 {
+			detail = "version 3"
+		}
+		p.entry(e.Status, e.raw, detail)
 	}
-	p.summary(r.Wrong(), "%s: %s ok, %s hashed, %s unsigned, %s bad\n", r.Of, Count(r.OK), Count(r.Hashed), Count(r.Unsigned), Count(r.Bad))
+	p.summary(r.Wrong(), "%s: %s, %s hashed, %s unsigned, %s bad\n", r.Of, r.ok(), Count(r.Hashed), Count(r.Unsigned), Count(r.Bad))
 }

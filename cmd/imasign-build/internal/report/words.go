@@ -36,10 +36,12 @@ func words() map[string]string {
 		"entries_written":      "entries of the archive",
 		"signed_before":        "entries that carry a signature from the tree",
 
-		"ok":       "files whose signature holds",
-		"unsigned": "files that lack a signature",
-		"bad":      "files whose signature does not hold",
-		"ignored":  "files that need no signature: not selected, or nothing that is signed",
+		"ok":                "files whose signature holds",
+		"ok_version_3":      "of ok, those whose signature is version 3",
+		"signature_version": "version of the signature, 2 or 3",
+		"unsigned":          "files that lack a signature",
+		"bad":               "files whose signature does not hold",
+		"ignored":           "files that need no signature: not selected, or nothing that is signed",
 
 		"total":          "packages that were found",
 		"changed":        "packages that were written, or would be",

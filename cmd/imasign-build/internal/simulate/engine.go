@@ -18,7 +18,7 @@ func (s *simulation) judgeAll(ctx context.Context, engine *signing.Engine) error
 	for _, sub := range s.subjects {
 		byPath[sub.node.Path] = sub
 	}
-	return engine.Verify(ctx, source{s}, signing.Trust{Ring: s.Trusted, EVM: s.EVM}, func(v signing.Verdict) error {
+	return engine.Verify(ctx, source{s}, signing.Trust{Ring: s.Trusted, EVM: s.EVM, AsKernel: true}, func(v signing.Verdict) error {
 		sub := byPath[v.Path]
 		if len(sub.verdicts) == 0 {
 			return nil
@@ -90,6 +90,15 @@ type found struct {
 	evm     metadata
 }
 
+// tooNew returns an error for a signature of version 3 that the kernel does not verify. (It
+// verifies those over fs-verity digests longer, and the engine does not verify them.)
+func (s *simulation) tooNew(f ima.Form) error {
+	if f.Version == 3 && f.Type != ima.TypeVerity && s.Kernel.Version.Before(7, 1) {
+		return fmt.Errorf("%w: 3 in a value of type %s, which Linux verifies since 7.1", ima.ErrUnsupportedVersion, f.Type)
+	}
+	return nil
+}
+
 // valueOf picks what the engine says about security.ima.
 func (s *simulation) valueOf(v signing.Verdict) (found, error) {
 	raw := v.Xattrs[ima.XattrIMA]
@@ -112,6 +121,8 @@ func (s *simulation) valueOf(v signing.Verdict) (found, error) {
 	f.hash = value.Hash
 	_, computable := value.Hash.CryptoHash()
 	switch {
+	case s.tooNew(judged.Form) != nil:
+		f.err = s.tooNew(judged.Form)
 	case !computable:
 		f.err = ima.ErrUnsupportedHash
 	case judged.Key != nil:

@@ -36,6 +36,9 @@ func (s *simulation) metadataOf(v signing.Verdict) (m metadata) {
 		return m
 	}
 	m.kind = ima.Type(raw[0])
+	if err := s.tooNew(v.Values[i].Form); err != nil {
+		m.err = err
+	}
 	if value, err := ima.Parse(raw); err == nil {
 		m.hash = value.Hash
 	}
