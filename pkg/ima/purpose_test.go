@@ -97,3 +97,25 @@ func TestMayBeFileID(t *testing.T) {
 		}
 	}
 }
+
+// TestAmbiguousSize compares the sizes with contents that have them.
+func TestAmbiguousSize(t *testing.T) {
+	const misc = 24
+	sizes := map[int64]bool{}
+	for h := ima.HashID(0); h.Size() > 0; h++ {
+		id := append([]byte{3, byte(h)}, make([]byte, h.Size())...)
+		if sizes[int64(len(id))] = true; !ima.MayBeFileID(id) {
+			t.Errorf("a file_id with %s", h)
+		}
+		for _, value := range []int{1 + h.Size(), 2 + h.Size()} {
+			for _, capability := range []int{0, 12, 20, 24} {
+				sizes[int64(value+capability+misc-4)], sizes[int64(value+capability+misc)] = true, true
+			}
+		}
+	}
+	for n := int64(-1); n < 1000; n++ {
+		if got := ima.AmbiguousSize(n); got != sizes[n] {
+			t.Errorf("%d bytes: %v", n, got)
+		}
+	}
+}

@@ -18,14 +18,20 @@ var _ signing.Source = (*Package)(nil)
 // Entries lists the package's files in the order of the header. Files without a digest
 // (directories, symbolic links, devices, %ghost) have a Reason. Owners are left out, because
 // a package has only their names. Traits tell which files are ELF files if the header does.
+//
+// Of the contents, only those that could be signed twice are read (signing.ErrDoubleUse),
+// from the payload. A payload that cannot be read is an error of these entries.
 func (p *Package) Entries(ctx context.Context) iter.Seq2[signing.Entry, error] {
 	return func(yield func(signing.Entry, error) bool) {
+		doubles := &doubleUses{ctx: ctx, of: p}
 		for i := range p.files {
 			if ctx.Err() != nil {
 				yield(signing.Entry{}, context.Cause(ctx))
 				return
 			}
-			if !yield(p.entry(i), nil) {
+			e := p.entry(i)
+			e.DoubleUse = doubles.file(&p.files[i])
+			if !yield(e, nil) {
 				return
 			}
 		}

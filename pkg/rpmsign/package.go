@@ -63,6 +63,7 @@ type Package struct {
 	payload int64
 	files   []file
 	values  fileSignatures
+	doubles map[string]bool // what doubleUses finds, if Check has read the payload's files
 }
 
 // Open opens the package at path, which must be a regular file, and checks the structure

@@ -16,11 +16,26 @@ import (
 
 	"github.com/imasign/imasign-build/internal/compress"
 	"github.com/imasign/imasign-build/internal/quote"
+	"github.com/imasign/imasign-build/pkg/ima"
 )
 
 // checkFiles unpacks the payload as a stream and compares the digest of every file with the
 // one in the main header. The error names the files that differ.
 func (p *Package) checkFiles(ctx context.Context) error {
+	c := newFileCheck(p.files)
+	if err := p.unpack(ctx, c.sizes, c.next); err != nil {
+		return err
+	}
+	err := c.result()
+	if err == nil {
+		p.doubles = c.doubles
+	}
+	return err
+}
+
+// unpack calls next for the entries of the payload until it is done. sizes has the bytes of
+// content by file.
+func (p *Package) unpack(ctx context.Context, sizes []int64, next func(*cpio.Reader) (done bool, err error)) error {
 	if format := p.main.text(tagPayloadFormat); format != "" && format != "cpio" {
 		return fmt.Errorf("%w: a payload of format %q cannot be unpacked", ErrMalformed, format)
 	}
@@ -29,14 +44,13 @@ func (p *Package) checkFiles(ctx context.Context) error {
 		return fmt.Errorf("unpack the payload: %w", undecodable(unexpected(err)))
 	}
 	defer closer()
-	c := newFileCheck(p.files)
-	reader := cpio.NewReaderWithSizes(&screen{in: bufio.NewReaderSize(&contextReader{ctx, content}, 64<<10), sizes: c.sizes}, c.sizes)
+	reader := cpio.NewReaderWithSizes(&screen{in: bufio.NewReaderSize(&contextReader{ctx, content}, 64<<10), sizes: sizes}, sizes)
 	for {
-		switch done, err := c.next(reader); {
-		case err != nil:
-			return fmt.Errorf("unpack the payload: %w", err)
-		case done:
-			return c.result()
+		if done, err := next(reader); err != nil || done {
+			if err != nil {
+				err = fmt.Errorf("unpack the payload: %w", err)
+			}
+			return err
 		}
 	}
 }
@@ -87,15 +101,17 @@ type fileCheck struct {
 	links  [][]int // by file that has content: the files that share it, including itself
 	byName map[string]int
 	met    []bool
-	buf    []byte
 	wrong  []string
 	number int
+
+	content *contentReader
+	doubles map[string]bool // by digest of ambiguous size; see doubleUses
 }
 
 func newFileCheck(files []file) *fileCheck {
 	c := &fileCheck{
 		files: files, sizes: make([]int64, len(files)), links: make([][]int, len(files)), byName: make(map[string]int, len(files)),
-		met: make([]bool, len(files)), buf: make([]byte, 64<<10),
+		met: make([]bool, len(files)), content: newContentReader(), doubles: map[string]bool{},
 	}
 	groups := map[uint64][]int{}
 	for i := range files {
@@ -148,24 +164,19 @@ func (c *fileCheck) next(r *cpio.Reader) (done bool, err error) {
 	return false, c.compare(r, i)
 }
 
-// compare compares the digest of an entry's content. It reads the content to its end,
-// because the reader would hold in memory whatever it has to skip.
+// compare compares the digest of an entry's content.
 func (c *fileCheck) compare(r io.Reader, i int) error {
 	var sum hash.Hash
+	to := io.Discard
 	if id, ok := c.files[i].Hash.CryptoHash(); ok && id.Available() {
 		sum = id.New()
+		to = sum
 	}
-	for {
-		n, err := r.Read(c.buf)
-		if sum != nil {
-			sum.Write(c.buf[:n])
-		}
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return err
-		}
+	if err := c.content.read(r, to); err != nil {
+		return err
+	}
+	if sum != nil && ima.AmbiguousSize(c.content.size) {
+		c.doubles[string(sum.Sum(nil))] = c.content.double()
 	}
 	for _, name := range c.links[i] {
 		f := &c.files[name]

@@ -38,6 +38,7 @@ func recipes() map[string]recipe {
 		"bzip2": "w9.bzdio", "lzma": "w2.lzdio", "uncompressed": "w.ufdio",
 	} {
 		all[name] = recipe{spec: "plain", defines: []string{"_binary_payload " + io}}
+		all["ambiguous-"+name] = recipe{spec: "ambiguous", defines: []string{"_binary_payload " + io}}
 	}
 	// The numbers are those of OpenPGP (RFC 4880, section 9.4), as in tag 5011.
 	for name, id := range map[string]int{"md5": 1, "sha1": 2, "sha256": 8, "sha384": 9, "sha512": 10, "sha224": 11} {
