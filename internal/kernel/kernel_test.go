@@ -24,6 +24,9 @@ func TestParseVersion(t *testing.T) {
 	if got := (Version{}).String() + " " + (Version{6, 12}).String(); got != "newest 6.12" {
 		t.Error(got)
 	}
+	if got := Oldest().String() + " " + Newest().String(); got != "6.1 7.3" {
+		t.Error(got)
+	}
 }
 
 func TestBefore(t *testing.T) {

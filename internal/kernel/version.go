@@ -15,7 +15,7 @@ var ErrVersion = errors.New("not a kernel version like 6.1 or 6.12.30")
 type Version struct{ Major, Minor int }
 
 // Newest returns the newest release from whose source the rules of this program are taken.
-func Newest() Version { return Version{6, 12} }
+func Newest() Version { return Version{7, 3} }
 
 // Oldest returns the oldest such release.
 func Oldest() Version { return Version{6, 1} }

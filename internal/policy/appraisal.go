@@ -13,10 +13,12 @@ func (c *compiler) setAppraisal(word Token, key, value string) *refusal {
 	switch key {
 	case "digest_type":
 		if c.set&flagSignature != 0 {
-			return refuse(word, RuleOrder, "digest_type= comes after appraise_type=: the kernel accepts it only before")
+			if r := c.needsWay(word, RuleOrder, digestTypeLast); r != nil {
+				return r
+			}
 		}
 		if value != "verity" {
-			return refuse(word, RuleValue, "digest_type=%s: must be verity, or left out", value)
+			return refuseNow(word, RuleValue, "digest_type=%s: must be verity, or left out", value)
 		}
 		c.rule.Verity = true
 		c.mark(flagVerity, word)
@@ -30,43 +32,60 @@ func (c *compiler) setAppraisal(word Token, key, value string) *refusal {
 	return nil
 }
 
+// setType adds a type to those of the rule. The kernel has a bit for each: a later imasig
+// changes nothing.
 func (c *compiler) setType(word Token, value string) *refusal {
-	kind := AppraiseType(value)
-	verity := c.set&flagVerity != 0
-	switch kind {
-	case SigV3:
-		if !verity {
-			return refuse(word, RuleOrder, "appraise_type=sigv3 needs digest_type=verity before it")
-		}
-	case IMASig, IMASigOrModsig:
-		if kind == IMASigOrModsig {
-			if r := c.needs(word, "CONFIG_IMA_APPRAISE_MODSIG"); r != nil {
-				return r
-			}
-		}
-		if verity {
-			return refuse(word, RuleValue, "appraise_type=%s with digest_type=verity: fs-verity signatures need appraise_type=sigv3", value)
-		}
-	default:
-		return refuse(word, RuleValue, "appraise_type=%s: must be imasig, imasig|modsig or sigv3", value)
+	since, known := history.values[word.Text]
+	if !known {
+		return refuseNow(word, RuleValue, "appraise_type=%s: must be imasig, imasig|modsig or sigv3", value)
 	}
-	if kind == IMASigOrModsig {
-		c.mark(flagModsig, word)
+	r := c.needsRelease(word, RuleNewer, word.Text, since)
+	if r == nil {
+		r = c.joins(word, AppraiseType(value))
 	}
-	if c.rule.AppraiseType != IMASigOrModsig { // a later imasig does not remove modsig
+	if r != nil {
+		return r
+	}
+	before := c.rule.AppraiseType
+	switch kind := AppraiseType(value); {
+	case kind == SigV3 && before.Modsig():
+		c.rule.AppraiseType = SigV3OrModsig
+	case kind != IMASig || before == AnyValue:
 		c.rule.AppraiseType = kind
+	}
+	if c.rule.AppraiseType == IMASigOrModsig {
+		c.mark(flagModsig, word)
 	}
 	c.mark(flagSignature, word)
 	return nil
 }
 
-// impliedBlacklist reports whether the kernel checks the blacklist for every appraisal by
-// signature, and ignores appraise_flag=.
-func (c *compiler) impliedBlacklist() bool { return !c.target.Version.Before(6, 6) }
+// joins checks a type against the words before it.
+func (c *compiler) joins(word Token, kind AppraiseType) *refusal {
+	verity := c.set&flagVerity != 0
+	if kind == SigV3 {
+		if verity {
+			return nil
+		}
+		return c.needsWay(word, RuleOrder, sigV3OfContent)
+	}
+	if kind == IMASigOrModsig {
+		if r := c.needs(word, "CONFIG_IMA_APPRAISE_MODSIG"); r != nil {
+			return r
+		}
+	}
+	switch {
+	case verity:
+		return refuseNow(word, RuleValue, "%s after digest_type=verity: fs-verity signatures need appraise_type=sigv3", word.Text)
+	case kind == IMASigOrModsig && c.rule.AppraiseType.V3():
+		return refuseNow(word, RuleOrder, "%s after appraise_type=sigv3: the kernel accepts it only before", word.Text)
+	}
+	return nil
+}
 
 func (c *compiler) setFlag(word Token, value string) *refusal {
-	if c.impliedBlacklist() {
-		c.remark(word, RuleDeprecated, finding.Note, "appraise_flag= has no effect since Linux 6.6: every appraisal by signature checks the blacklist")
+	if c.target.has(blacklistAlways) {
+		c.remark(word, RuleDeprecated, finding.Note, "appraise_flag= has no effect since Linux %s: every appraisal by signature checks the blacklist", history.ways[blacklistAlways])
 		return nil
 	}
 	if r := c.needs(word, "CONFIG_IMA_APPRAISE_MODSIG"); r != nil {
@@ -90,11 +109,13 @@ func (c *compiler) setAlgorithms(word Token, value string) *refusal {
 		case name == "":
 			return refuse(word, RuleValue, "appraise_algos=%s: a name is empty", value)
 		case err != nil || name != hash.String():
-			return refuse(word, RuleValue, "appraise_algos=%s: the kernel has no hash algorithm %s", value, strconv.Quote(name))
-		case hash >= ima.SHA3_256 && c.target.Version.Before(6, 7):
-			return refuse(word, RuleNewer, "appraise_algos=%s: %s needs Linux 6.7", value, name)
+			return refuseNow(word, RuleValue, "appraise_algos=%s: the kernel has no hash algorithm %s", value, strconv.Quote(name))
 		}
-		if r := c.algorithm(word, hash); r != nil {
+		r := c.needsRelease(word, RuleNewer, "appraise_algos="+name, history.values["appraise_algos="+name])
+		if r == nil {
+			r = c.algorithm(word, hash)
+		}
+		if r != nil {
 			return r
 		}
 		c.rule.Algorithms = append(c.rule.Algorithms, hash)

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/imasign/imasign-build/internal/finding"
@@ -18,9 +19,9 @@ const maxRules = 1000
 // contradictions and risks.
 func Check(p *Policy, t Target) []finding.Finding {
 	rules, findings := t.Rules(p)
-	findings = append(findings, t.file(p, len(rules) > 0 || finding.Refused(findings))...)
+	findings = append(findings, t.file(p)...)
 	findings = append(findings, t.signedOnly()...)
-	findings = append(findings, release(t)...)
+	findings = append(findings, unknownRelease(t)...)
 	if len(rules) > maxRules { // each rule is compared with each other rule
 		findings = append(findings, newFinding(RuleTooMany, finding.Warn, rules[maxRules].Line, 0,
 			"more than %d rules: from here on, rules are not checked for contradictions and risks", maxRules))
@@ -33,7 +34,8 @@ func Check(p *Policy, t Target) []finding.Finding {
 }
 
 // Rules returns the rules of the lines that the kernel accepts, and the findings about single
-// lines.
+// lines. If the kernel is newer than the known ones, lines that it may accept have findings,
+// but no rule.
 func (t Target) Rules(p *Policy) ([]*Rule, []finding.Finding) {
 	var rules []*Rule
 	var findings []finding.Finding
@@ -52,9 +54,9 @@ func (t Target) Rules(p *Policy) ([]*Rule, []finding.Finding) {
 }
 
 // file checks what is not about single rules, after ima_read_policy and ima_write_policy.
-func (t Target) file(p *Policy, rules bool) []finding.Finding {
+func (t Target) file(p *Policy) []finding.Finding {
 	var findings []finding.Finding
-	if !rules {
+	if !slices.ContainsFunc(p.Lines, func(l Line) bool { return len(l.Words) > 0 }) {
 		findings = append(findings, newFinding(RuleEmpty, finding.Refuse, 0, 0, "no rules: the kernel drops the update"))
 	}
 	for i, line := range p.Lines {
@@ -74,15 +76,15 @@ func (t Target) file(p *Policy, rules bool) []finding.Finding {
 	return findings
 }
 
-// release reports if the rules for a release are not known exactly.
-func release(t Target) []finding.Finding {
+// unknownRelease reports if the rules for a release are not known exactly.
+func unknownRelease(t Target) []finding.Finding {
 	v := t.Version
 	switch {
 	case v.Major == 0:
 	case v.Older(kernel.Oldest()):
 		return []finding.Finding{newFinding(RuleKernel, finding.Note, 0, 0, "Linux %s is checked by the rules of %s, and by the release that introduced each word; releases before 5.9 accept combinations that are refused here", v, kernel.Oldest())}
 	case kernel.Newest().Older(v):
-		return []finding.Finding{newFinding(RuleKernel, finding.Note, 0, 0, "Linux %s is checked by the rules of %s, the newest that this program knows", v, kernel.Newest())}
+		return []finding.Finding{newFinding(RuleKernel, finding.Note, 0, 0, "Linux %s is checked by the rules of %s, the newest that this program knows; what those refuse is a warning if a later kernel may accept it", v, kernel.Newest())}
 	}
 	return nil
 }

@@ -36,7 +36,7 @@ const (
 	noPseudo = "dont_appraise fsmagic=0x9fa0\ndont_appraise fsmagic=0x62656572\ndont_appraise fsmagic=0x64626720\ndont_appraise fsmagic=0x01021994\n" +
 		"dont_appraise fsmagic=0x858458f6\ndont_appraise fsmagic=0x1cd1\ndont_appraise fsmagic=0x42494e4d\ndont_appraise fsmagic=0x73636673\n" +
 		"dont_appraise fsmagic=0xf97cff8c\ndont_appraise fsmagic=0x43415d53\ndont_appraise fsmagic=0x6e736673\ndont_appraise fsmagic=0xde5e81e4\n" +
-		"dont_appraise fsmagic=0x27e0eb\ndont_appraise fsmagic=0x63677270\n"
+		"dont_appraise fsmagic=0x27e0eb\ndont_appraise fsmagic=0x63677270\ndont_appraise fsmagic=0x62656570\n"
 )
 
 // TestFindings checks for each contradiction and risk a policy that has it, and a similar one
@@ -65,6 +65,11 @@ func TestFindings(t *testing.T) {
 		{rule: RuleFirstMatch, severity: finding.Warn, line: 2, bad: "measure uid=0\ndont_measure fsmagic=0x9fa0\n", good: "dont_measure fsmagic=0x9fa0\nmeasure uid=0\n"},
 		{rule: RuleVerityMixed, severity: finding.Error, line: 2, bad: "measure func=BPRM_CHECK digest_type=verity\nappraise func=BPRM_CHECK" + imasig, good: "measure func=BPRM_CHECK digest_type=verity\nappraise func=MMAP_CHECK" + imasig},
 		{rule: RuleSecondAlgos, severity: finding.Error, line: 2, bad: "appraise func=SETXATTR_CHECK appraise_algos=sha256\nappraise func=SETXATTR_CHECK appraise_algos=sha1\n", good: "appraise func=SETXATTR_CHECK appraise_algos=sha256\n"},
+		{rule: RuleShadowed, severity: finding.Error, line: 2, bad: "dont_audit fsname=fuse\naudit fsname=fuse fs_subtype=x\n", good: "dont_audit fs_subtype=x\naudit fs_subtype=y\n", kernel: "7.3"},
+		{rule: RuleSigV3Stays, severity: finding.Note, line: 2, bad: "appraise func=BPRM_CHECK euid=0 appraise_type=sigv3\nappraise func=MMAP_CHECK" + imasig, good: "appraise func=BPRM_CHECK appraise_type=sigv3\nappraise func=MODULE_CHECK" + imasig, kernel: "7.1"},
+		{rule: RuleSigV3Stays, severity: finding.Note, line: 1, bad: "appraise func=MODULE_CHECK uid=0 appraise_type=imasig\nappraise func=MODULE_CHECK uid>0 appraise_type=sigv3\n", good: "appraise func=MODULE_CHECK fowner=0 appraise_type=imasig\nappraise func=MODULE_CHECK fowner>0 appraise_type=sigv3\n", kernel: "7.1"},
+		{rule: RuleSigV3Stays, severity: finding.Note, line: 2, bad: "appraise func=FILE_CHECK mask=MAY_READ uid>0 appraise_type=sigv3\nappraise func=FIRMWARE_CHECK" + imasig, good: "appraise func=FILE_CHECK mask=MAY_READ fsname=ext4 appraise_type=sigv3\nappraise func=FIRMWARE_CHECK fsname=squashfs" + imasig, kernel: "7.3"},
+		{rule: RuleSigV3Stays, severity: finding.Note, line: 2, bad: "appraise func=BPRM_CHECK mask=MAY_EXEC appraise_type=sigv3\nappraise func=BPRM_CHECK fowner=0" + imasig, good: "appraise func=BPRM_CHECK digest_type=verity appraise_type=sigv3\nappraise func=BPRM_CHECK" + imasig, kernel: "7.3"},
 
 		{rule: RuleEventLog, severity: finding.Warn, line: 1, bad: "measure func=BPRM_CHECK\n", good: "measure func=BPRM_CHECK fowner=0\n"},
 		{rule: RuleEventLog, severity: finding.Warn, line: 1, bad: "measure func=FILE_CHECK mask=MAY_READ\n", good: "measure func=FILE_CHECK mask=MAY_READ uid=0\n"},
@@ -75,9 +80,9 @@ func TestFindings(t *testing.T) {
 		{rule: RulePolicyCheck, severity: finding.Note, bad: "appraise func=BPRM_CHECK" + imasig, good: "measure func=BPRM_CHECK\n", config: "6.12"},
 		{rule: RulePolicyCheck, severity: finding.Error, bad: "appraise func=BPRM_CHECK" + imasig, good: "appraise func=POLICY_CHECK" + imasig, config: "+CONFIG_IMA_WRITE_POLICY"},
 		{rule: RulePseudo, severity: finding.Error, line: 1, bad: "appraise fowner=0\n", good: noPseudo + "appraise fowner=0\n"},
-		{rule: RulePseudo, severity: finding.Error, line: 14, bad: strings.Replace(noPseudo, "dont_appraise fsmagic=0x9fa0\n", "", 1) + "appraise" + imasig, good: noPseudo + "appraise" + imasig},
-		{rule: RulePseudo, severity: finding.Error, line: 15, bad: strings.Replace(noPseudo, "=0x9fa0", "=0x9fa0 fowner=7", 1) + "appraise" + imasig, good: strings.Replace(noPseudo, "fsmagic=0x9fa0", "fsname=proc", 1) + "appraise" + imasig},
-		{rule: RulePseudo, severity: finding.Error, line: 15, bad: strings.Replace(noPseudo, "=0x9fa0", "=0x9fa0 mask=MAY_READ", 1) + "appraise" + imasig, good: strings.Replace(noPseudo, "=0x9fa0", "=0x9fa0 func=FILE_CHECK", 1) + "appraise" + imasig},
+		{rule: RulePseudo, severity: finding.Error, line: 15, bad: strings.Replace(noPseudo, "dont_appraise fsmagic=0x9fa0\n", "", 1) + "appraise" + imasig, good: noPseudo + "appraise" + imasig},
+		{rule: RulePseudo, severity: finding.Error, line: 16, bad: strings.Replace(noPseudo, "=0x9fa0", "=0x9fa0 fowner=7", 1) + "appraise" + imasig, good: strings.Replace(noPseudo, "fsmagic=0x9fa0", "fsname=proc", 1) + "appraise" + imasig},
+		{rule: RulePseudo, severity: finding.Error, line: 16, bad: strings.Replace(noPseudo, "=0x9fa0", "=0x9fa0 mask=MAY_READ", 1) + "appraise" + imasig, good: strings.Replace(noPseudo, "=0x9fa0", "=0x9fa0 func=FILE_CHECK", 1) + "appraise" + imasig},
 		{rule: RulePseudo, severity: finding.Error, line: 1, bad: "appraise func=FILE_CHECK" + imasig, good: "appraise func=BPRM_CHECK" + imasig},
 		{rule: RulePseudo, severity: finding.Warn, line: 1, bad: "measure func=FILE_CHECK\n", good: "measure func=FILE_CHECK fsuuid=8bcbe394-4f13-4144-be8e-5aa9ea2ce2f6\n"},
 		{rule: RuleDropsXattr, severity: finding.Error, line: 1, bad: "dont_appraise func=FILE_CHECK\n", good: "dont_appraise fsmagic=0x9fa0\n", kernel: "5.15"},
@@ -115,6 +120,10 @@ func TestFindings(t *testing.T) {
 		{rule: RuleLabel, severity: finding.Refuse, line: 1, bad: "measure obj_type=bin_t\n", good: "measure subj_role=x\n", config: "-CONFIG_SECURITY_SELINUX", goodSev: true},
 		{rule: RuleLabel, severity: finding.Refuse, line: 1, bad: "measure subj_role=x\n", good: "measure uid=0\n", config: "-CONFIG_IMA_LSM_RULES"},
 		{rule: RuleAppraisalOff, severity: finding.Error, line: 1, bad: "appraise" + imasig, good: "measure\n", config: "-CONFIG_IMA_APPRAISE"},
+		{rule: RuleNoSignatures, severity: finding.Error, line: 1, bad: "appraise" + imasig, good: "appraise uid=0\n", config: "-CONFIG_INTEGRITY_ASYMMETRIC_KEYS"},
+		{rule: RuleSigV3EVM, severity: finding.Note, line: 1, bad: "appraise func=BPRM_CHECK appraise_type=sigv3\n", good: "appraise func=BPRM_CHECK digest_type=verity appraise_type=sigv3\n", kernel: "7.1"},
+		{rule: RuleMLDSA, severity: finding.Note, line: 1, bad: "appraise func=BPRM_CHECK appraise_type=sigv3\n", good: "appraise func=BPRM_CHECK" + imasig, kernel: "7.1"},
+		{rule: RuleMLDSA, severity: finding.Note, line: 1, bad: "appraise func=BPRM_CHECK appraise_type=sigv3\n", good: "appraise func=BPRM_CHECK" + imasig, kernel: "7.3", config: "6.12"},
 		{rule: RuleAppraisalOff, severity: finding.Error, bad: "measure\n", config: "-CONFIG_IMA"},
 		{rule: RuleOneLoad, severity: finding.Note, bad: "measure\n", config: "6.12"},
 		{rule: RuleRequired, severity: finding.Note, bad: "measure\n", config: "+CONFIG_IMA_APPRAISE_REQUIRE_MODULE_SIGS"},
@@ -132,7 +141,11 @@ func TestFindings(t *testing.T) {
 		{rule: RuleLength, severity: finding.Warn, line: 1, bad: "#" + strings.Repeat("x", 4095) + "\nmeasure\n", good: "#" + strings.Repeat("x", 4094) + "\nmeasure\n"},
 		{rule: RuleTooMany, severity: finding.Warn, line: 1001, bad: strings.Repeat("audit\n", 1001), good: strings.Repeat("audit\n", 1000)},
 		{rule: RuleKernel, severity: finding.Note, bad: "measure\n", kernel: "5.15"},
-		{rule: RuleKernel, severity: finding.Note, bad: "measure\n", kernel: "6.18"},
+		{rule: RuleKernel, severity: finding.Note, bad: "measure\n", kernel: "7.4"},
+		{rule: RuleNewer, severity: finding.Refuse, line: 1, bad: "dont_audit uid=0\n", good: "audit uid=0\n", kernel: "6.18"},
+		{rule: RuleNewer, severity: finding.Refuse, line: 1, bad: "audit uid=0 # x\n", good: "# x\naudit uid=0\n", kernel: "6.13"},
+		{rule: RuleOrder, severity: finding.Refuse, line: 1, bad: "appraise appraise_type=sigv3\n", good: "appraise digest_type=verity appraise_type=sigv3\n", kernel: "7.0"},
+		{rule: RuleOrder, severity: finding.Refuse, line: 1, bad: "appraise appraise_type=sigv3 digest_type=verity\n", good: "appraise digest_type=verity appraise_type=sigv3\n", kernel: "7.0"},
 		{rule: RuleNewer, severity: finding.Refuse, line: 1, bad: "measure gid=0\n", good: "measure uid=0\n", kernel: "5.15"},
 		{rule: RuleNewer, severity: finding.Refuse, line: 1, bad: "measure template=ima-ngv2\n", good: "measure template=ima-ng\n", kernel: "5.15"},
 		{rule: RuleNewer, severity: finding.Refuse, line: 1, bad: "appraise appraise_algos=sha3-256\n", good: "appraise appraise_algos=sha256\n", kernel: "6.6"},

@@ -3,9 +3,12 @@ package policy
 import (
 	"fmt"
 	"math/bits"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/imasign/imasign-build/internal/finding"
+	"github.com/imasign/imasign-build/internal/kernel"
 )
 
 // flag is a bit that ima_parse_rule sets in a rule's flags and that ima_validate_rule checks.
@@ -16,6 +19,7 @@ const (
 	flagMask
 	flagFSMagic
 	flagFSName
+	flagFSSubtype
 	flagFSUUID
 	flagUID
 	flagEUID
@@ -34,7 +38,7 @@ const (
 	flagDirectIO
 	flagSubjObj // a security module's label; the kernel does not store it in its flags
 
-	flags = 21
+	flags = 22
 )
 
 // compiler turns one line into a rule, word by word, and stops at the word at which
@@ -47,6 +51,7 @@ type compiler struct {
 	at     [flags]Token // the word that set each flag
 	action Token
 	aside  []finding.Finding // findings that do not refuse the line
+	unsure bool              // only a newer kernel than the known ones may accept the line
 }
 
 // refusal is the reason why the kernel refuses a line.
@@ -55,22 +60,41 @@ type refusal struct {
 	rule   string
 	detail string
 	alike  string
+	now    bool // a newer kernel than the known ones may accept the line
 }
 
 func refuse(word Token, rule, format string, args ...any) *refusal {
-	return &refusal{word, rule, fmt.Sprintf(format, args...), finding.Impersonal(word.Text, format, args)}
+	return &refusal{word, rule, fmt.Sprintf(format, args...), finding.Impersonal(word.Text, format, args), false}
 }
 
-// compile returns the rule of a line, or nil if the kernel refuses it, and the findings about
-// the line.
+// refuseNow refuses what releases to come may accept: words, values and combinations that the
+// kernel does not have yet.
+func refuseNow(word Token, rule, format string, args ...any) *refusal {
+	r := refuse(word, rule, format, args...)
+	r.now = true
+	return r
+}
+
+// compile returns the rule of a line, and the findings about the line. The rule is nil if the
+// kernel refuses the line, or if only a newer kernel than the known ones may accept it.
 func (t Target) compile(line *Line) (*Rule, []finding.Finding) {
-	words, carriage := withoutCarriageReturn(line.Words)
-	c, r := t.try(line.Number, line.Words)
-	if carriage {
-		r = c.carriageReturn(r, line.Words, words)
+	words := line.Words
+	comment := slices.IndexFunc(words, func(w Token) bool { return strings.HasPrefix(w.Text, "#") })
+	if comment > 0 && t.has(trailingComment) {
+		words = words[:comment]
+	}
+	c, r := t.try(line.Number, words)
+	if meant, carriage := withoutCarriageReturn(words); carriage {
+		r = c.carriageReturn(r, words, meant)
+	}
+	if r == nil && len(words) < len(line.Words) {
+		r = c.needsWay(line.Words[comment], RuleNewer, trailingComment)
 	}
 	if r != nil {
 		return nil, []finding.Finding{{Rule: r.rule, Severity: finding.Refuse, Line: line.Number, Column: r.word.Column, Detail: r.detail, Alike: r.alike}}
+	}
+	if c.unsure {
+		return nil, c.aside
 	}
 	return &c.rule, c.aside
 }
@@ -78,19 +102,51 @@ func (t Target) compile(line *Line) (*Rule, []finding.Finding) {
 func (t Target) try(line int, words []Token) (*compiler, *refusal) {
 	c := &compiler{target: t, line: line, rule: Rule{Line: line}}
 	r := c.words(words)
-	if r == nil {
-		r = c.validate(words[0])
+	if r == nil && !c.unsure {
+		if r = c.validate(words[0]); c.laterAccepts(r) {
+			r = nil
+		}
 	}
 	return c, r
 }
 
 func (c *compiler) words(words []Token) *refusal {
 	for _, word := range words {
-		if r := c.word(word); r != nil {
+		if strings.HasPrefix(word.Text, "#") {
+			return c.needsWay(word, RuleNewer, trailingComment)
+		}
+		if r := c.word(word); r != nil && !c.laterAccepts(r) {
 			return r
 		}
 	}
 	return nil
+}
+
+// laterAccepts reports whether the target is a newer kernel than the known ones and may
+// accept the line in spite of r. Then there is a warning instead of the refusal.
+func (c *compiler) laterAccepts(r *refusal) bool {
+	if r == nil || !r.now || !kernel.Newest().Older(c.target.Version) {
+		return false
+	}
+	c.unsure = true
+	c.remark(r.word, r.rule, finding.Warn, "%s; that is so up to Linux %s, and Linux %s may accept the line", r.detail, kernel.Newest(), c.target.Version)
+	return true
+}
+
+// needsRelease refuses what the kernel got in a later release than the target. If the target
+// may be any kernel, it warns of releases that are newer than the oldest one of interest.
+func (c *compiler) needsRelease(word Token, rule, what string, since kernel.Version) *refusal {
+	switch {
+	case c.target.Version.Older(since):
+		return refuse(word, rule, "%s needs Linux %s", what, since)
+	case c.target.Version == (kernel.Version{}) && kernel.Oldest().Older(since):
+		c.remark(word, RuleNewer, finding.Warn, "%s needs Linux %s: an older kernel refuses the policy", what, since)
+	}
+	return nil
+}
+
+func (c *compiler) needsWay(word Token, rule string, w way) *refusal {
+	return c.needsRelease(word, rule, string(w), history.ways[w])
 }
 
 func (c *compiler) mark(f flag, word Token) {
@@ -110,8 +166,8 @@ func (c *compiler) word(word Token) *refusal {
 	if name == nil {
 		return unknown(word)
 	}
-	if c.target.Version.Older(name.since) {
-		return refuse(word, RuleNewer, "%s needs Linux %s", strings.TrimSuffix(name.text, "="), name.since)
+	if r := c.needsRelease(word, RuleNewer, strings.TrimSuffix(name.text, "="), name.since); r != nil {
+		return r
 	}
 	if !name.value && name.text != "permit_directio" {
 		return c.setAction(word)
@@ -121,7 +177,7 @@ func (c *compiler) word(word Token) *refusal {
 		return c.setFunc(word, value)
 	case "mask":
 		return c.setMask(word, value)
-	case "fsmagic", "fsname", "fsuuid":
+	case "fsmagic", "fsname", "fs_subtype", "fsuuid":
 		return c.setFileSystem(word, key, value)
 	case "uid", "euid", "gid", "egid", "fowner", "fgroup":
 		return c.setID(word, key, name.text[len(key)], value)
@@ -142,30 +198,15 @@ func (c *compiler) word(word Token) *refusal {
 	}
 }
 
-// lookup returns the element of the language and the value of a word, or nil if it is unknown.
-func lookup(text string) (*element, string) {
-	for i := range words {
-		value, ok := strings.CutPrefix(text, words[i].text)
-		if ok && words[i].value == (value != "") {
-			return &words[i], value
-		}
-	}
-	return nil, ""
-}
-
 // unknown returns the most helpful refusal of an unknown word.
 func unknown(word Token) *refusal {
 	text := word.Text
 	switch {
-	case strings.HasPrefix(text, "#"):
-		return refuse(word, RuleWord, "%q: a comment needs its own line", text)
-	case strings.HasPrefix(text, "fs_subtype="):
-		return refuse(word, RuleNewer, "%q: needs a release after Linux 6.12", text)
 	case strings.HasPrefix(text, "/"):
 		return refuse(word, RuleWord, "%q: a path is not a rule: write it to the policy file of securityfs", text)
 	}
 	key := strings.TrimRight(text, "=<>")
-	for _, w := range words {
+	for _, w := range history.words {
 		name := strings.TrimRight(w.text, "=<>")
 		switch {
 		case w.value && key == name:
@@ -176,8 +217,15 @@ func unknown(word Token) *refusal {
 			return refuse(word, RuleWord, "%q: %s does not support this operator", text, name)
 		}
 	}
-	return refuse(word, RuleWord, "%q: not an action, condition or option", text)
+	const what = "%q: not an action, condition or option"
+	if !wordToCome.MatchString(text) {
+		return refuse(word, RuleWord, what, text)
+	}
+	return refuseNow(word, RuleWord, what, text)
 }
+
+// wordToCome matches what a word of a later release may look like.
+var wordToCome = regexp.MustCompile(`^[a-z][a-z0-9_]*([=<>][^\r]+)?$`)
 
 // leading returns a word's name, up to its operator.
 func leading(text string) string {
@@ -203,8 +251,8 @@ func (c *compiler) setFunc(word Token, value string) *refusal {
 		if f.text != value {
 			continue
 		}
-		if c.target.Version.Older(f.since) {
-			return refuse(word, RuleNewer, "func=%s needs Linux %s", value, f.since)
+		if r := c.needsRelease(word, RuleNewer, word.Text, history.values[word.Text]); r != nil {
+			return r
 		}
 		if f.hook == KeyCheck {
 			if r := c.needs(word, "CONFIG_IMA_MEASURE_ASYMMETRIC_KEYS"); r != nil {
@@ -215,13 +263,12 @@ func (c *compiler) setFunc(word Token, value string) *refusal {
 		c.mark(flagFunc, word)
 		return nil
 	}
-	hint := ""
 	for _, f := range funcWords {
 		if strings.EqualFold(f.text, value) {
-			hint = "; it is written " + f.text
+			return refuse(word, RuleValue, "func=%s: there is no such func; it is written %s", value, f.text)
 		}
 	}
-	return refuse(word, RuleValue, "func=%s: there is no such func%s", value, hint)
+	return refuseNow(word, RuleValue, "func=%s: there is no such func", value)
 }
 
 func (c *compiler) setMask(word Token, value string) *refusal {
@@ -231,14 +278,16 @@ func (c *compiler) setMask(word Token, value string) *refusal {
 	name, anyOf := strings.CutPrefix(value, "^")
 	switch m := Mask(name); m {
 	case MayExec, MayWrite, MayRead, MayAppend:
-		if anyOf && c.target.Version.Before(4, 2) {
-			return refuse(word, RuleNewer, "^ in mask= needs Linux 4.2")
+		if anyOf {
+			if r := c.needsWay(word, RuleNewer, anyOfMask); r != nil {
+				return r
+			}
 		}
 		c.rule.Mask, c.rule.AnyOf = m, anyOf
 		c.mark(flagMask, word)
 		return nil
 	}
-	return refuse(word, RuleValue, "mask=%s: must be MAY_EXEC, MAY_WRITE, MAY_READ or MAY_APPEND, with or without ^ before it", value)
+	return refuseNow(word, RuleValue, "mask=%s: must be MAY_EXEC, MAY_WRITE, MAY_READ or MAY_APPEND, with or without ^ before it", value)
 }
 
 // needs checks a symbol of the configuration. Without it, the kernel refuses the rule.

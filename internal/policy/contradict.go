@@ -28,6 +28,7 @@ func contradictions(rules []*Rule) []finding.Finding {
 		default:
 			findings = append(findings, against(rule, when, rules[:i], at)...)
 			findings = append(findings, mixed(rule, when, rules)...)
+			findings = append(findings, stays(rule, rules)...)
 		}
 	}
 	return findings

@@ -6,7 +6,7 @@ import "slices"
 // ignores func and mask, which moments compares.
 func (r *Rule) covers(o *Rule) bool {
 	return coversValue(r.FSMagic, o.FSMagic) && coversValue(r.FSUUID, o.FSUUID) &&
-		(r.FSName == "" || r.FSName == o.FSName) &&
+		(r.FSName == "" || r.FSName == o.FSName) && (r.FSSubtype == "" || r.FSSubtype == o.FSSubtype) &&
 		r.UID.covers(o.UID) && r.GID.covers(o.GID) && r.FOwner.covers(o.FOwner) && r.FGroup.covers(o.FGroup) &&
 		r.coversLabels(o) && coversList(r.Keyrings, o.Keyrings) && coversList(r.Data, o.Data)
 }
@@ -41,16 +41,23 @@ func (i *ID) covers(o *ID) bool {
 
 // meets reports whether a file and a process can meet the conditions of both rules.
 func (r *Rule) meets(o *Rule) bool {
+	return r.meetsFile(o) && r.UID.meets(o.UID) && r.GID.meets(o.GID) && r.meetsLabels(o, SubjUser, SubjRole, SubjType)
+}
+
+// meetsFile reports whether a file can meet the conditions of both rules, with any processes.
+func (r *Rule) meetsFile(o *Rule) bool {
 	return meetsValue(r.FSMagic, o.FSMagic) && meetsValue(r.FSUUID, o.FSUUID) &&
 		(r.FSName == "" || o.FSName == "" || r.FSName == o.FSName) &&
-		r.UID.meets(o.UID) && r.GID.meets(o.GID) && r.FOwner.meets(o.FOwner) && r.FGroup.meets(o.FGroup) && r.meetsLabels(o)
+		(r.FSSubtype == "" || o.FSSubtype == "" || r.FSSubtype == o.FSSubtype) &&
+		r.FOwner.meets(o.FOwner) && r.FGroup.meets(o.FGroup) && r.meetsLabels(o, ObjUser, ObjRole, ObjType)
 }
 
 func meetsValue[T comparable](r, o *T) bool { return r == nil || o == nil || *r == *o }
 
-func (r *Rule) meetsLabels(o *Rule) bool {
-	for label, value := range r.Labels {
-		if other, ok := o.Labels[label]; ok && other != value {
+func (r *Rule) meetsLabels(o *Rule, labels ...Label) bool {
+	for _, label := range labels {
+		value, ok := r.Labels[label]
+		if other, both := o.Labels[label]; ok && both && other != value {
 			return false
 		}
 	}

@@ -13,7 +13,7 @@ type fileSystem struct {
 // device needs to boot.
 func pseudo() (all []fileSystem, vital []string) {
 	return []fileSystem{
-		{"proc", 0x9fa0}, {"sysfs", 0x62656572}, {"debugfs", 0x64626720}, {"tmpfs", 0x01021994}, {"ramfs", 0x858458f6},
+		{"proc", 0x9fa0}, {"sysfs", 0x62656572}, {"debugfs", 0x64626720}, {"configfs", 0x62656570}, {"tmpfs", 0x01021994}, {"ramfs", 0x858458f6},
 		{"devpts", 0x1cd1}, {"binfmt_misc", 0x42494e4d}, {"securityfs", 0x73636673}, {"selinuxfs", 0xf97cff8c}, {"smackfs", 0x43415d53},
 		{"nsfs", 0x6e736673}, {"efivarfs", 0xde5e81e4}, {"cgroup", 0x27e0eb}, {"cgroup2", 0x63677270},
 	}, []string{"proc", "sysfs", "tmpfs", "ramfs", "securityfs"}
@@ -43,5 +43,5 @@ func (r *Rule) onReadOnly() bool {
 
 // anywhere reports whether a rule has no condition on the file system, nor on labels.
 func (r *Rule) anywhere() bool {
-	return r.FSName == "" && r.FSMagic == nil && r.FSUUID == nil && len(r.Labels) == 0
+	return r.FSName == "" && r.FSSubtype == "" && r.FSMagic == nil && r.FSUUID == nil && len(r.Labels) == 0
 }

@@ -38,6 +38,7 @@ const (
 	RuleVerityMixed = "verity-mixed"   // options of one rule also apply to another
 	RuleTooMany     = "too-many-rules" // too many rules to compare
 	RuleSecondAlgos = "setxattr-twice" // a second SETXATTR_CHECK rule
+	RuleSigV3Stays  = "sigv3-stays"    // the demand of one rule for version 3 also applies at another
 )
 
 // Names of findings about risks.
@@ -62,4 +63,7 @@ const (
 	RuleAppraisalOff  = "appraisal-off"  // the kernel cannot appraise
 	RuleOneLoad       = "one-load"       // the kernel accepts only one policy
 	RuleRequired      = "required"       // the kernel is built with its own rules
+	RuleSigV3EVM      = "sigv3-evm"      // a portable EVM signature of version 2 satisfies sigv3
+	RuleMLDSA         = "mldsa"          // the kernel verifies no ML-DSA signatures
+	RuleNoSignatures  = "no-signatures"  // the kernel verifies no signatures at all
 )

@@ -85,6 +85,10 @@ func (j *judge) configuration() {
 	if r := j.first(Appraise, ^moments(0)); r != nil && !c.Builtin("CONFIG_IMA_APPRAISE") {
 		j.add(r, RuleAppraisalOff, finding.Error, "the kernel is built without CONFIG_IMA_APPRAISE: it accepts appraise rules, but ignores them")
 	}
+	const asymmetric = "CONFIG_INTEGRITY_ASYMMETRIC_KEYS"
+	if r := j.firstSigned(); r != nil && !c.Builtin(asymmetric) {
+		j.add(r, RuleNoSignatures, finding.Error, "the kernel is built without %s: it verifies no signature, and refuses every file that the rule matches", asymmetric)
+	}
 	if verity >= 0 && !c.Builtin("CONFIG_FS_VERITY") {
 		j.add(j.rules[verity], RuleConfig, finding.Error, "digest_type=verity needs CONFIG_FS_VERITY, but the kernel is built without it: the rule is accepted, but no file has such a digest")
 	}

@@ -1,6 +1,9 @@
 package policy
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // Access is an access to a file by a process of root, for which the kernel searches its
 // policy (ima_match_policy).
@@ -40,10 +43,22 @@ func (r *Rule) MatchesRoot() bool { return r.UID.has(0) && r.GID.has(0) }
 // CanMatch reports whether the rule can match any access of one of the hooks.
 func (r *Rule) CanMatch(hooks ...Func) bool { return r.moments()&asks(hooks...) != 0 }
 
-// OnFileSystem says whether files on a file system of this name meet the rule's fsname= and
-// fsmagic=. If the name is "", it is not known, and the file system is assumed to be on a
+// OnFileSystem says whether files on a file system of this name meet the rule's fsname=,
+// fsmagic= and fs_subtype=. If the name is "", it is not known, and the file system is assumed to be on a
 // disk: file systems whose files the kernel makes have no signatures.
 func (r *Rule) OnFileSystem(name string) Answer {
+	on := r.onKind(name)
+	switch {
+	case on == No || r.FSSubtype == "":
+		return on
+	case name == "" || strings.HasPrefix(name, "fuse"):
+		return Maybe
+	}
+	return No // only FUSE sets a subtype
+}
+
+// onKind is OnFileSystem without fs_subtype=.
+func (r *Rule) onKind(name string) Answer {
 	if r.FSName == "" && r.FSMagic == nil {
 		return Yes
 	}

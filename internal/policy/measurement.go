@@ -55,7 +55,7 @@ func (c *compiler) setTemplate(word Token, value string) *refusal {
 		return refuse(word, RuleOrder, "template= comes before the action: the kernel accepts it only after measure")
 	}
 	if c.rule.Action != Measure {
-		return refuse(word, RuleNotForAction, "template= is for measure, not for %s", c.rule.Action)
+		return refuseNow(word, RuleNotForAction, "template= is for measure, not for %s", c.rule.Action)
 	}
 	name := ""
 	for _, t := range templates {
@@ -67,14 +67,10 @@ func (c *compiler) setTemplate(word Token, value string) *refusal {
 	case value == "ima-sigv3":
 		return refuse(word, RuleValue, "template=ima-sigv3: no kernel has it, although the kernel's documentation names it: use ima-sigv2")
 	case name == "":
-		return refuse(word, RuleValue, "template=%s: the kernel has no such template", value)
-	case (name == "ima-ngv2" || name == "ima-sigv2") && c.target.Version.Before(5, 19):
-		return refuse(word, RuleNewer, "template=%s needs Linux 5.19", value)
-	case name == "evm-sig" && c.target.Version.Before(5, 14):
-		return refuse(word, RuleNewer, "template=%s needs Linux 5.14", value)
+		return refuseNow(word, RuleValue, "template=%s: the kernel has no such template", value)
 	case c.rule.Template != "":
 		return refuse(word, RuleRepeated, "template= is given twice")
 	}
 	c.rule.Template = name
-	return nil
+	return c.needsRelease(word, RuleNewer, word.Text, history.values["template="+name])
 }

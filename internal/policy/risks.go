@@ -26,6 +26,7 @@ func risks(rules []*Rule, t Target) []finding.Finding {
 	j.gaps()
 	j.measurements()
 	j.configuration()
+	j.versionThree()
 	return j.findings
 }
 
@@ -182,8 +183,10 @@ func (j *judge) pseudo(r *Rule, earlier []*Rule) {
 	list := strings.Join(missing, ", ")
 	switch {
 	case missing == nil:
-	case r.Action == Appraise:
+	case severity == finding.Error:
 		j.add(r, RulePseudo, severity, "no %s before it for %s: their files have no security.ima and get EACCES, and the device does not boot", except, list)
+	case r.Action == Appraise:
+		j.add(r, RulePseudo, severity, "no %s before it for %s: their files have no security.ima and get EACCES", except, list)
 	default:
 		j.add(r, RulePseudo, severity, "no %s before it for %s: their files change all the time, and each new content is an entry in kernel memory", except, list)
 	}

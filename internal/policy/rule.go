@@ -20,6 +20,8 @@ type Rule struct {
 	FSMagic *uint64   // statfs f_type
 	FSName  string    // as in /proc/filesystems
 	FSUUID  *[16]byte // of the superblock, in the order of its text
+	// FSSubtype is what /proc/mounts has after "fuse.", such as sshfs.
+	FSSubtype string
 
 	UID    *ID // of the process; for a process that may change its ids, an effective id also matches the saved and real ids
 	GID    *ID
@@ -69,7 +71,7 @@ func (i *ID) has(id uint32) bool {
 }
 
 // String returns the text of the rule, with its words in the order in which the kernel prints
-// them. The kernel also accepts that order: digest_type comes before appraise_type.
+// them, as far as the kernel also accepts that order.
 func (r *Rule) String() string {
 	words := []string{string(r.Action)}
 	add := func(format string, args ...any) { words = append(words, fmt.Sprintf(format, args...)) }
@@ -84,6 +86,9 @@ func (r *Rule) String() string {
 	}
 	if r.FSName != "" {
 		add("fsname=%s", r.FSName)
+	}
+	if r.FSSubtype != "" {
+		add("fs_subtype=%s", r.FSSubtype)
 	}
 	if r.Keyrings != nil {
 		add("keyrings=%s", strings.Join(r.Keyrings, "|"))
@@ -136,12 +141,7 @@ func (r *Rule) options() []string {
 	if r.Template != "" {
 		words = append(words, "template="+r.Template)
 	}
-	if r.Verity {
-		words = append(words, "digest_type=verity")
-	}
-	if r.AppraiseType != AnyValue {
-		words = append(words, "appraise_type="+string(r.AppraiseType))
-	}
+	words = append(words, r.appraisal()...)
 	if r.CheckBlacklist {
 		words = append(words, "appraise_flag=check_blacklist")
 	}
@@ -149,4 +149,24 @@ func (r *Rule) options() []string {
 		words = append(words, "permit_directio")
 	}
 	return words
+}
+
+// appraisal returns digest_type= and appraise_type=. No kernel accepts imasig after verity,
+// and old ones accept sigv3 only there.
+func (r *Rule) appraisal() []string {
+	var words []string
+	switch r.AppraiseType {
+	case AnyValue:
+	case SigV3OrModsig:
+		words = []string{"appraise_type=" + string(IMASigOrModsig), "appraise_type=" + string(SigV3)}
+	default:
+		words = []string{"appraise_type=" + string(r.AppraiseType)}
+	}
+	switch {
+	case !r.Verity:
+		return words
+	case r.AppraiseType == SigV3:
+		return []string{"digest_type=verity", words[0]}
+	}
+	return append(words, "digest_type=verity")
 }

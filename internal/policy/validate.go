@@ -10,7 +10,7 @@ import (
 // The flags that ima_validate_rule allows for each func.
 const (
 	flagsOwner   = flagUID | flagGID | flagFOwner | flagFGroup | flagEUID | flagEGID
-	flagsFS      = flagFSMagic | flagFSName | flagFSUUID
+	flagsFS      = flagFSMagic | flagFSName | flagFSSubtype | flagFSUUID
 	flagsFile    = flagFunc | flagMask | flagsFS | flagsOwner | flagPCR | flagSignature | flagDirectIO | flagAlgorithms | flagSubjObj | flagVerity
 	flagsImage   = flagsFile&^flagVerity | flagModsig | flagBlacklist
 	flagsCmdline = flagFunc | flagsFS | flagsOwner | flagPCR | flagSubjObj
@@ -39,27 +39,27 @@ func (c *compiler) allowed() flag {
 // validate checks the combination of words, as ima_validate_rule does.
 func (c *compiler) validate(first Token) *refusal {
 	if c.rule.Action == "" {
-		return refuse(first, RuleNoAction, "no action: a rule starts with measure, dont_measure, appraise, dont_appraise, audit, hash or dont_hash")
+		return refuse(first, RuleNoAction, "no action: a rule starts with measure, appraise, audit, hash, or one of them after dont_")
 	}
 	if c.set&flagPCR != 0 && c.rule.Action != Measure {
-		return refuse(c.wordOf(flagPCR), RuleNotForAction, "pcr= is for measure, not for %s", c.rule.Action)
+		return refuseNow(c.wordOf(flagPCR), RuleNotForAction, "pcr= is for measure, not for %s", c.rule.Action)
 	}
 	if f := c.set & (flagSignature | flagModsig | flagBlacklist | flagAlgorithms); f != 0 && c.rule.Action != Appraise {
 		word := c.wordOf(f)
-		return refuse(word, RuleNotForAction, "%s is for appraise, not for %s", leading(word.Text), c.rule.Action)
+		return refuseNow(word, RuleNotForAction, "%s is for appraise, not for %s", leading(word.Text), c.rule.Action)
 	}
 	if r := c.validateAction(); r != nil {
 		return r
 	}
 	if f := c.set &^ c.allowed(); f != 0 {
 		word := c.wordOf(f)
-		return refuse(word, RuleNotForFunc, "%s is not allowed with %s%s", word.Text, c.funcName(), c.instead(f))
+		return refuseNow(word, RuleNotForFunc, "%s is not allowed with %s%s", word.Text, c.funcName(), c.instead(f))
 	}
 	if c.set&flagBlacklist != 0 && c.set&flagModsig == 0 {
 		return refuse(c.wordOf(flagBlacklist), RuleMissing, "appraise_flag=check_blacklist needs appraise_type=imasig|modsig before Linux 6.6")
 	}
 	if c.rule.Action == Appraise && c.set&flagVerity != 0 && c.set&flagSignature == 0 {
-		return refuse(c.wordOf(flagVerity), RuleMissing, "appraise with digest_type=verity needs appraise_type=sigv3")
+		return refuseNow(c.wordOf(flagVerity), RuleMissing, "appraise with digest_type=verity needs appraise_type=sigv3")
 	}
 	c.ignored()
 	return nil
@@ -70,14 +70,14 @@ func (c *compiler) validateAction() *refusal {
 	switch c.rule.Func {
 	case KexecCmdline, KeyCheck, CriticalData:
 		if c.rule.Action.Class() != Measure {
-			return refuse(c.action, RuleNotForFunc, "func=%s is for measure and dont_measure, not for %s", c.rule.Func, c.rule.Action)
+			return refuseNow(c.action, RuleNotForFunc, "func=%s is for measure and dont_measure, not for %s", c.rule.Func, c.rule.Action)
 		}
 	case SetxattrCheck:
 		if c.rule.Action != Appraise {
-			return refuse(c.action, RuleNotForFunc, "func=SETXATTR_CHECK is for appraise, not for %s", c.rule.Action)
+			return refuseNow(c.action, RuleNotForFunc, "func=SETXATTR_CHECK is for appraise, not for %s", c.rule.Action)
 		}
 		if c.set&flagAlgorithms == 0 {
-			return refuse(c.wordOf(flagFunc), RuleMissing, "func=SETXATTR_CHECK needs appraise_algos=")
+			return refuseNow(c.wordOf(flagFunc), RuleMissing, "func=SETXATTR_CHECK needs appraise_algos=")
 		}
 	}
 	return nil

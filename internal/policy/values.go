@@ -39,6 +39,12 @@ func (c *compiler) setFileSystem(word Token, key, value string) *refusal {
 		}
 		c.rule.FSName = value
 		c.mark(flagFSName, word)
+	case "fs_subtype":
+		if c.rule.FSSubtype != "" {
+			return refuse(word, RuleRepeated, "fs_subtype= is given twice")
+		}
+		c.rule.FSSubtype = value
+		c.mark(flagFSSubtype, word)
 	default:
 		return c.setUUID(word, value)
 	}

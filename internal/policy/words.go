@@ -1,7 +1,5 @@
 package policy
 
-import "github.com/imasign/imasign-build/internal/kernel"
-
 // Action is the first word of a rule.
 type Action string
 
@@ -12,6 +10,7 @@ const (
 	Appraise     Action = "appraise"      // refuse the file unless security.ima is valid for it
 	DontAppraise Action = "dont_appraise" // exempt the file from later appraise rules
 	Audit        Action = "audit"         // write the file's digest to the audit log
+	DontAudit    Action = "dont_audit"    // exempt the file from later audit rules
 	Hash         Action = "hash"          // keep a digest in security.ima
 	DontHash     Action = "dont_hash"     // exempt the file from later hash rules
 )
@@ -24,6 +23,8 @@ func (a Action) Class() Action {
 		return Measure
 	case DontAppraise:
 		return Appraise
+	case DontAudit:
+		return Audit
 	case DontHash:
 		return Hash
 	}
@@ -66,16 +67,24 @@ const (
 	MayAppend Mask = "MAY_APPEND"
 )
 
-// AppraiseType is the kind of value that an appraised file must have.
+// AppraiseType is the kind of value that an appraised file must have: the values of a rule's
+// appraise_type= words, which the kernel adds up.
 type AppraiseType string
 
 // The types. The zero value, [AnyValue], stands for a rule without appraise_type=.
 const (
-	AnyValue       AppraiseType = ""       // a digest is enough
-	IMASig         AppraiseType = "imasig" // a signature in security.ima
-	IMASigOrModsig AppraiseType = "imasig|modsig"
-	SigV3          AppraiseType = "sigv3" // a signature over the fs-verity digest
+	AnyValue       AppraiseType = ""              // a digest is enough
+	IMASig         AppraiseType = "imasig"        // a signature in security.ima
+	IMASigOrModsig AppraiseType = "imasig|modsig" // that, or one that is appended to the file
+	SigV3          AppraiseType = "sigv3"         // a signature of version 3 in security.ima
+	SigV3OrModsig  AppraiseType = "sigv3|modsig"  // that, or an appended one; written as two words
 )
+
+// V3 reports whether a signature in security.ima must be of version 3.
+func (t AppraiseType) V3() bool { return t == SigV3 || t == SigV3OrModsig }
+
+// Modsig reports whether an appended signature is accepted.
+func (t AppraiseType) Modsig() bool { return t == IMASigOrModsig || t == SigV3OrModsig }
 
 // Label is a condition on a security module's label.
 type Label string
@@ -93,74 +102,14 @@ const (
 // labels returns the labels in the order of the kernel's enum lsm_rule_types.
 func labels() []Label { return []Label{ObjUser, ObjRole, ObjType, SubjUser, SubjRole, SubjType} }
 
-// element is an action, condition or option of the language.
-type element struct {
-	text  string         // as written in a policy, with the operator, but without the value: "uid>"
-	value bool           // a value follows
-	since kernel.Version // the release that introduced it
-}
-
-// words is the whole language: policy_tokens of the kernel. Nothing writes to it.
-var words = language()
-
-func language() []element {
-	var words []element
-	for _, a := range []struct {
-		action       Action
-		major, minor int
-	}{
-		{Measure, 2, 6}, {DontMeasure, 2, 6}, {Appraise, 3, 7}, {DontAppraise, 3, 7}, {Audit, 3, 9}, {Hash, 4, 15}, {DontHash, 4, 15},
-	} {
-		words = append(words, element{string(a.action), false, kernel.Version{Major: a.major, Minor: a.minor}})
-	}
-	for _, label := range labels() {
-		words = append(words, element{string(label) + "=", true, kernel.Version{Major: 2, Minor: 6}})
-	}
-	for _, c := range []struct {
-		name         string
-		major, minor int
-		ordered      bool // also with < and >, since 4.13 or its introduction
-	}{
-		{"func", 2, 6, false}, {"mask", 2, 6, false}, {"fsmagic", 2, 6, false}, {"fsname", 4, 17, false}, {"fsuuid", 3, 9, false},
-		{"uid", 2, 6, true}, {"euid", 4, 2, true}, {"gid", 5, 16, true}, {"egid", 5, 16, true}, {"fowner", 3, 7, true}, {"fgroup", 5, 16, true},
-		{"digest_type", 5, 19, false}, {"appraise_type", 3, 9, false}, {"appraise_flag", 5, 5, false}, {"appraise_algos", 5, 15, false},
-		{"pcr", 4, 8, false}, {"template", 5, 3, false}, {"keyrings", 5, 6, false}, {"label", 5, 12, false},
-	} {
-		since := kernel.Version{Major: c.major, Minor: c.minor}
-		words = append(words, element{c.name + "=", true, since})
-		if c.ordered {
-			if since.Before(4, 13) {
-				since = kernel.Version{Major: 4, Minor: 13}
-			}
-			words = append(words, element{c.name + ">", true, since}, element{c.name + "<", true, since})
-		}
-	}
-	return append(words, element{"permit_directio", false, kernel.Version{Major: 4, Minor: 17}})
-}
-
-// funcWord is a value of func=.
-type funcWord struct {
-	text  string // as written in a policy
-	hook  Func   // its meaning
-	since kernel.Version
-}
-
 // funcWords are the values of func=, old names included. Nothing writes to it.
-var funcWords = []funcWord{
-	{"FILE_CHECK", FileCheck, kernel.Version{Major: 2, Minor: 6}},
-	{"PATH_CHECK", FileCheck, kernel.Version{Major: 2, Minor: 6}},
-	{"MMAP_CHECK", MmapCheck, kernel.Version{Major: 3, Minor: 9}},
-	{"FILE_MMAP", MmapCheck, kernel.Version{Major: 2, Minor: 6}},
-	{"MMAP_CHECK_REQPROT", MmapCheckReqProt, kernel.Version{Major: 6, Minor: 3}},
-	{"BPRM_CHECK", BprmCheck, kernel.Version{Major: 2, Minor: 6}},
-	{"CREDS_CHECK", CredsCheck, kernel.Version{Major: 4, Minor: 17}},
-	{"MODULE_CHECK", ModuleCheck, kernel.Version{Major: 3, Minor: 8}},
-	{"FIRMWARE_CHECK", FirmwareCheck, kernel.Version{Major: 3, Minor: 17}},
-	{"POLICY_CHECK", PolicyCheck, kernel.Version{Major: 4, Minor: 6}},
-	{"KEXEC_KERNEL_CHECK", KexecKernelCheck, kernel.Version{Major: 4, Minor: 6}},
-	{"KEXEC_INITRAMFS_CHECK", KexecInitramfsCheck, kernel.Version{Major: 4, Minor: 6}},
-	{"KEXEC_CMDLINE", KexecCmdline, kernel.Version{Major: 5, Minor: 3}},
-	{"KEY_CHECK", KeyCheck, kernel.Version{Major: 5, Minor: 6}},
-	{"CRITICAL_DATA", CriticalData, kernel.Version{Major: 5, Minor: 12}},
-	{"SETXATTR_CHECK", SetxattrCheck, kernel.Version{Major: 5, Minor: 15}},
+var funcWords = [...]struct {
+	text string // as written in a policy
+	hook Func   // its meaning
+}{
+	{"FILE_CHECK", FileCheck}, {"PATH_CHECK", FileCheck}, {"MMAP_CHECK", MmapCheck}, {"FILE_MMAP", MmapCheck},
+	{"MMAP_CHECK_REQPROT", MmapCheckReqProt}, {"BPRM_CHECK", BprmCheck}, {"CREDS_CHECK", CredsCheck}, {"MODULE_CHECK", ModuleCheck},
+	{"FIRMWARE_CHECK", FirmwareCheck}, {"POLICY_CHECK", PolicyCheck}, {"KEXEC_KERNEL_CHECK", KexecKernelCheck},
+	{"KEXEC_INITRAMFS_CHECK", KexecInitramfsCheck}, {"KEXEC_CMDLINE", KexecCmdline}, {"KEY_CHECK", KeyCheck}, {"CRITICAL_DATA", CriticalData},
+	{"SETXATTR_CHECK", SetxattrCheck},
 }

@@ -1,41 +1,41 @@
 #!/bin/sh
-# Boots Debian's kernels 6.1 and 6.12 in QEMU, gives them every rule of
-# internal/policy/testdata/{corpus,random}.tsv, and records their verdicts and the relevant part of
-# their configurations. Run it for a new rule or a new kernel; every run of tests/kernel compares
-# the same rules with the kernels that it boots. It needs qemu-system-x86, cpio, a Debian 12 with
-# its security archive, 250 MB in $1 and a minute, but no root.
+# Boots Debian's own kernels in QEMU, gives them every rule of
+# internal/policy/testdata/{corpus,random}.tsv, and records their verdicts and the relevant part
+# of their configurations: 6.1 and 6.12 as columns of these files, the newer releases as the
+# changes from one to the next, in later.tsv. Run it for a new rule or a new kernel; tests/kernel
+# compares the same rules with the kernels that it boots. It needs qemu-system-x86, cpio, a
+# Debian 12, 500 MB in $1 and some minutes, but no root.
 #
-#	tests/policy/freeze.sh /tmp/policy-freeze
+#	tests/policy/freeze.sh /tmp/policy-freeze [RELEASE…]    all releases, or these
+#
+# Releases that are already frozen stay as they are if the mirror no longer has them.
 set -eu
 work=$1
+shift
 here=$(cd "$(dirname "$0")" && pwd)
 data=$here/../../internal/policy/testdata
 mkdir -p "$work"
 cd "$here"
 CGO_ENABLED=0 go build -o "$work/init" ../kernel/guest
 go build -o "$work/freeze" ./freeze
+[ "$#" -gt 0 ] || set -- 6.1 6.12 $(./stock.sh newer)
 cd "$work"
 
-column=0
-for version in 6.1 6.12; do
-	# The newest image of the release.
-	package=$(apt-cache search --names-only "^linux-image-$version\\.[0-9.+debu-]*-cloud-amd64\$" | sort -V | tail -n 1 | cut -d' ' -f1)
-	[ -e "$package" ] || { apt-get download -q "$package" && dpkg-deb -x "${package}"_*.deb "$package"; }
-	release=${package#linux-image-}
+for version; do
+	"$here/stock.sh" "$version" "$work/$version"
 	{
-		echo "# What decides about IMA policies in the configuration of Debian's $release."
-		grep -E '^CONFIG_(IMA|INTEGRITY|AUDIT|FS_VERITY|MODULE_SIG|SECURITY_(SELINUX|SMACK|APPARMOR)|CRYPTO_(ECDSA|MD4|MD5|SHA|RMD|WP512|SM3|STREEBOG))' \
-			"$package/boot/config-$release"
+		echo "# What decides about IMA policies in the configuration of Debian's $(cat "$version/release")."
+		grep -E '^CONFIG_(IMA|INTEGRITY|EVM|AUDIT|FS_VERITY|MODULE_SIG|SECURITY_(SELINUX|SMACK|APPARMOR)|CRYPTO_(ECDSA|MLDSA|MD4|MD5|SHA|RMD|WP512|SM3|STREEBOG))' \
+			"$version/config"
 	} >"$data/config-$version"
 	for table in corpus random; do
 		rm -rf root && mkdir root && cp init root/
 		./freeze lines "$data/$table.tsv" >root/rules
 		printf 'verdicts\t/rules\n' >root/plan
 		(cd root && find . | cpio --quiet -o -H newc | gzip -1) >initrd
-		timeout 300 qemu-system-x86_64 -accel tcg -machine pc -cpu max -m 512 -no-reboot -display none -monitor none -serial null -serial stdio \
-			-kernel "$package/boot/vmlinuz-$release" -initrd initrd -append "console=ttyS0 quiet loglevel=1 panic=-1" \
-			</dev/null >report
-		./freeze verdicts "$data/$table.tsv" "$column" <report
+		timeout 300 qemu-system-x86_64 -accel tcg -machine pc -cpu max -m 512 -no-reboot -net none -display none -monitor none \
+			-serial null -serial stdio -kernel "$version/vmlinuz" -initrd initrd \
+			-append "console=ttyS0 quiet loglevel=1 panic=-1" </dev/null >report
+		./freeze verdicts "$data/$table.tsv" "$data/later.tsv" "$version" <report
 	done
-	column=$((column + 1))
 done

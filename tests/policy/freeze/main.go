@@ -1,8 +1,10 @@
-// Freeze takes lines out of a frozen file for the guest, and puts the guest's
-// verdicts into it.
+// Freeze takes rules out of a frozen table for the guest, and records the guest's verdicts.
 //
-//	freeze lines FILE            prints the rules, quoted, one a line
-//	freeze verdicts FILE COLUMN  reads the guest's report, replaces the column (from 0)
+//	freeze lines TABLE                    prints the rules, quoted, one a line
+//	freeze verdicts TABLE LATER RELEASE   reads the guest's report
+//
+// The verdicts of a release that TABLE has a column for go there. Those of any other release go
+// to LATER, as far as they differ from the release before.
 package main
 
 import (
@@ -11,7 +13,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
+	"slices"
 	"strings"
 )
 
@@ -23,43 +25,75 @@ func main() {
 }
 
 func run(args []string) error {
-	if len(args) < 2 {
-		return errors.New("lines FILE | verdicts FILE COLUMN")
+	if len(args) != 2 && len(args) != 4 {
+		return errors.New("want lines TABLE, or verdicts TABLE LATER RELEASE")
 	}
-	data, err := os.ReadFile(args[1])
+	t, err := readTable(args[1])
 	if err != nil {
 		return err
 	}
-	lines := strings.Split(strings.TrimSuffix(string(data), "\n"), "\n")
-	if args[0] == "lines" {
-		for _, line := range rows(lines) {
-			fields := strings.Split(lines[line], "\t")
-			fmt.Println(fields[len(fields)-1])
+	if len(args) == 2 {
+		for _, row := range t.rows {
+			fmt.Println(row[len(row)-1])
 		}
 		return nil
-	}
-	column, err := strconv.Atoi(args[2])
-	if err != nil {
-		return err
 	}
 	verdicts, err := read(os.Stdin)
 	if err != nil {
 		return err
 	}
-	return replace(args[1], lines, column, verdicts)
-}
-
-// rows are the numbers of the lines that are no comments.
-func rows(lines []string) []int {
-	var numbers []int
-	for i, line := range lines {
-		if !strings.HasPrefix(line, "#") {
-			numbers = append(numbers, i)
+	for n, row := range t.rows {
+		if verdicts[n] == "" {
+			return fmt.Errorf("no verdict on %s", row[len(row)-1])
 		}
 	}
-	return numbers
+	if column := slices.Index(t.columns, args[3]); column >= 0 {
+		for n, row := range t.rows {
+			row[column] = verdicts[n]
+		}
+		return t.write(args[1])
+	}
+	return later(args[2], t, args[3], verdicts)
 }
 
+// table is a file of rows of fields, separated by tabs, after comments. The last comment names
+// the columns.
+type table struct {
+	comments []string
+	columns  []string
+	rows     [][]string
+}
+
+func readTable(name string) (*table, error) {
+	data, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	t := &table{}
+	for line := range strings.Lines(string(data)) {
+		line = strings.TrimSuffix(line, "\n")
+		if comment, ok := strings.CutPrefix(line, "# "); ok {
+			t.comments = append(t.comments, line)
+			t.columns = strings.Split(comment, "\t")
+			continue
+		}
+		t.rows = append(t.rows, strings.Split(line, "\t"))
+	}
+	return t, nil
+}
+
+func (t *table) write(name string) error {
+	var b strings.Builder
+	for _, comment := range t.comments {
+		fmt.Fprintln(&b, comment)
+	}
+	for _, row := range t.rows {
+		fmt.Fprintln(&b, strings.Join(row, "\t"))
+	}
+	return os.WriteFile(name, []byte(b.String()), 0o644)
+}
+
+// read reads the guest's report.
 func read(console io.Reader) (map[int]string, error) {
 	verdicts := map[int]string{}
 	done := false
@@ -77,17 +111,4 @@ func read(console io.Reader) (map[int]string, error) {
 		return nil, errors.New("the guest did not say DONE")
 	}
 	return verdicts, lines.Err()
-}
-
-func replace(file string, lines []string, column int, verdicts map[int]string) error {
-	for n, i := range rows(lines) {
-		verdict, ok := verdicts[n]
-		if !ok {
-			return fmt.Errorf("no verdict on line %d of %s", i+1, file)
-		}
-		fields := strings.Split(lines[i], "\t")
-		fields[column] = verdict
-		lines[i] = strings.Join(fields, "\t")
-	}
-	return os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o644)
 }
