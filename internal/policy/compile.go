@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/imasign/imasign-build/internal/finding"
-	"github.com/imasign/imasign-build/internal/kernel"
 )
 
 // flag is a bit that ima_parse_rule sets in a rule's flags and that ima_validate_rule checks.
@@ -122,33 +121,6 @@ func (c *compiler) words(words []Token) *refusal {
 	return nil
 }
 
-// laterAccepts reports whether the target is a newer kernel than the known ones and may
-// accept the line in spite of r. Then there is a warning instead of the refusal.
-func (c *compiler) laterAccepts(r *refusal) bool {
-	if r == nil || !r.now || !kernel.Newest().Older(c.target.Version) {
-		return false
-	}
-	c.unsure = true
-	c.remark(r.word, r.rule, finding.Warn, "%s; that is so up to Linux %s, and Linux %s may accept the line", r.detail, kernel.Newest(), c.target.Version)
-	return true
-}
-
-// needsRelease refuses what the kernel got in a later release than the target. If the target
-// may be any kernel, it warns of releases that are newer than the oldest one of interest.
-func (c *compiler) needsRelease(word Token, rule, what string, since kernel.Version) *refusal {
-	switch {
-	case c.target.Version.Older(since):
-		return refuse(word, rule, "%s needs Linux %s", what, since)
-	case c.target.Version == (kernel.Version{}) && kernel.Oldest().Older(since):
-		c.remark(word, RuleNewer, finding.Warn, "%s needs Linux %s: an older kernel refuses the policy", what, since)
-	}
-	return nil
-}
-
-func (c *compiler) needsWay(word Token, rule string, w way) *refusal {
-	return c.needsRelease(word, rule, string(w), history.ways[w])
-}
-
 func (c *compiler) mark(f flag, word Token) {
 	c.set |= f
 	c.at[bits.TrailingZeros32(uint32(f))] = word
@@ -201,8 +173,7 @@ func (c *compiler) word(word Token) *refusal {
 // unknown returns the most helpful refusal of an unknown word.
 func unknown(word Token) *refusal {
 	text := word.Text
-	switch {
-	case strings.HasPrefix(text, "/"):
+	if strings.HasPrefix(text, "/") {
 		return refuse(word, RuleWord, "%q: a path is not a rule: write it to the policy file of securityfs", text)
 	}
 	key := strings.TrimRight(text, "=<>")

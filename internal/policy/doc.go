@@ -6,9 +6,10 @@
 // returns EINVAL, then rules that contradict each other, then risks. [Generate] writes
 // policies for common cases.
 //
-// The rules of the language are from security/integrity/ima/ima_policy.c in Linux 6.1 and
-// 6.12 (ima_parse_add_rule, ima_parse_rule, ima_validate_rule, ima_match_rules). If
-// Documentation/ABI/testing/ima_policy differs, the code counts. If a [Target] has the
+// The rules of the language are from security/integrity/ima/ima_policy.c in Linux 6.1, 6.12
+// and 7.3 (ima_parse_add_rule, ima_parse_rule, ima_validate_rule, ima_match_rules). since.go
+// says since when the kernel has each word. If Documentation/ABI/testing/ima_policy differs,
+// the code counts. If a [Target] has the
 // kernel's configuration, Check uses it. Otherwise findings name the symbols that matter.
 //
 // Everything works on bytes in memory. Only the device knows which LSM labels exist, who is

@@ -3,6 +3,7 @@ package policy
 import (
 	"strings"
 
+	"github.com/imasign/imasign-build/internal/finding"
 	"github.com/imasign/imasign-build/internal/kernel"
 )
 
@@ -101,3 +102,30 @@ func lookup(text string) (*element, string) {
 
 // has reports whether the kernel has a way of writing rules.
 func (t Target) has(w way) bool { return !t.Version.Older(history.ways[w]) }
+
+// laterAccepts reports whether the target is a newer kernel than the known ones and may
+// accept the line in spite of r. Then there is a warning instead of the refusal.
+func (c *compiler) laterAccepts(r *refusal) bool {
+	if r == nil || !r.now || !kernel.Newest().Older(c.target.Version) {
+		return false
+	}
+	c.unsure = true
+	c.remark(r.word, r.rule, finding.Warn, "%s; that is so up to Linux %s, and Linux %s may accept the line", r.detail, kernel.Newest(), c.target.Version)
+	return true
+}
+
+// needsRelease refuses what the kernel got in a later release than the target. If the target
+// may be any kernel, it warns of releases that are newer than the oldest one of interest.
+func (c *compiler) needsRelease(word Token, rule, what string, since kernel.Version) *refusal {
+	switch {
+	case c.target.Version.Older(since):
+		return refuse(word, rule, "%s needs Linux %s", what, since)
+	case c.target.Version == (kernel.Version{}) && kernel.Oldest().Older(since):
+		c.remark(word, RuleNewer, finding.Warn, "%s needs Linux %s: an older kernel refuses the policy", what, since)
+	}
+	return nil
+}
+
+func (c *compiler) needsWay(word Token, rule string, w way) *refusal {
+	return c.needsRelease(word, rule, string(w), history.ways[w])
+}

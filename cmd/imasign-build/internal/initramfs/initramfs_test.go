@@ -129,7 +129,7 @@ func config(t testing.TB, symbols ...string) *kernel.Config {
 	var text strings.Builder
 	for _, symbol := range []string{
 		"IMA", "IMA_APPRAISE", "BLK_DEV_INITRD", "SECURITYFS", "PROC_FS", "SYSFS", "KEYS", "BINFMT_SCRIPT", "BINFMT_ELF", "DEVTMPFS", "TMPFS",
-		"IMA_BLACKLIST_KEYRING", "SECONDARY_TRUSTED_KEYRING", "RD_GZIP", "CRYPTO_ECDSA", "IMA_LOAD_X509",
+		"IMA_BLACKLIST_KEYRING", "SECONDARY_TRUSTED_KEYRING", "INTEGRITY_ASYMMETRIC_KEYS", "RD_GZIP", "CRYPTO_ECDSA", "IMA_LOAD_X509",
 	} {
 		if !slices.Contains(symbols, "-"+symbol) {
 			fmt.Fprintf(&text, "CONFIG_%s=y\n", symbol)
