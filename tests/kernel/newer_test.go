@@ -1,0 +1,158 @@
+package kernel
+
+import (
+	"cmp"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/tests/harness"
+)
+
+// Owners of files, by which the policy of a bench distinguishes them.
+const (
+	ordinary = 0 // appraise_type=imasig
+	strict   = 3 // appraise_type=sigv3
+	verity   = 6 // digest_type=verity appraise_type=sigv3
+	sticky   = 7 // imasig, but sigv3 when the file is read
+)
+
+// benchPolicy is the policy of a bench. Linux 6.12 has only the last part.
+const (
+	benchPolicy3 = `appraise func=BPRM_CHECK fowner=3 appraise_type=sigv3
+appraise func=MMAP_CHECK mask=MAY_EXEC fowner=3 appraise_type=sigv3
+appraise func=MODULE_CHECK fowner=3 appraise_type=sigv3
+appraise func=FIRMWARE_CHECK fowner=3 appraise_type=sigv3
+appraise func=FILE_CHECK mask=MAY_READ fowner=7 appraise_type=sigv3
+appraise func=BPRM_CHECK fowner=6 digest_type=verity appraise_type=sigv3
+appraise func=MMAP_CHECK mask=MAY_EXEC fowner=6 digest_type=verity appraise_type=sigv3
+`
+	benchPolicy = `appraise func=BPRM_CHECK appraise_type=imasig
+appraise func=MMAP_CHECK mask=MAY_EXEC appraise_type=imasig
+appraise func=MODULE_CHECK appraise_type=imasig
+appraise func=FIRMWARE_CHECK appraise_type=imasig
+`
+)
+
+// bench is a disk with files whose values are made one by one, and the steps that try them.
+// It boots without the hook, so that only the kernel judges.
+type bench struct {
+	t       *testing.T
+	kernel  kernel
+	dir     string
+	program []byte
+	signers []signer
+	steps   []step
+
+	refusedKeys map[string]string // why the kernel does not load certificates, by name
+}
+
+func newBench(t *testing.T, k kernel, chains []chain) *bench {
+	t.Helper()
+	harness.Root(t)
+	b := &bench{t: t, kernel: k, dir: t.TempDir(), signers: newSigners(t, k, chains)}
+	// ML-DSA's signatures are too large for xattrs of most file systems, but not for tmpfs's.
+	check(t, unix.Mount("tmpfs", b.dir, "tmpfs", 0, "size=256m,mode=0755"))
+	t.Cleanup(func() { check(t, unix.Unmount(b.dir, 0)) })
+	made := filepath.Join(t.TempDir(), "program")
+	program(t, "program", made)
+	var err error
+	b.program, err = os.ReadFile(made)
+	check(t, err)
+	return b
+}
+
+// signer returns the signer with a key of the algorithm.
+func (b *bench) signer(name string) signer {
+	return b.signers[slices.IndexFunc(b.signers, func(s signer) bool { return s.name == name })]
+}
+
+// file makes a file of the disk with the given xattrs, each a name and a value.
+func (b *bench) file(path string, owner int, mode os.FileMode, content []byte, xattrs map[string][]byte) {
+	b.t.Helper()
+	full := filepath.Join(b.dir, path)
+	check(b.t, os.MkdirAll(filepath.Dir(full), 0o755))
+	check(b.t, os.WriteFile(full, content, mode))
+	check(b.t, os.Chown(full, owner, 0))
+	check(b.t, os.Chmod(full, mode))
+	for name, value := range xattrs {
+		if value != nil {
+			set(b.t, full, name, value)
+		}
+	}
+}
+
+// named returns the content of a program that differs from all others.
+func (b *bench) named(path string) []byte {
+	return append(slices.Clone(b.program), "\n"+path+"\n"...)
+}
+
+// exec adds a program with a value of security.ima, and a step that runs it. cause is why
+// the kernel refuses it, "" if it runs.
+func (b *bench) exec(path string, owner int, value []byte, cause string) {
+	b.t.Helper()
+	b.file(path, owner, 0o755, b.named(path), map[string][]byte{ima.XattrIMA: value})
+	b.try("exec\t/mnt/"+path, cause)
+}
+
+// try adds a step.
+func (b *bench) try(do, cause string) {
+	if cause == "" {
+		b.does(do, "ok")
+	} else {
+		b.steps = append(b.steps, step{do, "", "EACCES", cause, false})
+	}
+}
+
+// does adds a step whose result has nothing to do with a signature.
+func (b *bench) does(do, result string) {
+	b.steps = append(b.steps, step{do, "", result, "", false})
+}
+
+// image makes the image of the disk.
+func (b *bench) image(fs string) string {
+	b.t.Helper()
+	if fs != "ext4" {
+		return image(b.t, fs, b.dir)
+	}
+	out := filepath.Join(b.t.TempDir(), "image")
+	// Large values have inodes of their own. mkfs.ext4 -d writes a wrong number of blocks into
+	// the inodes of their files, and e2fsck has to correct it: exit code 1.
+	harness.Must(b.t, harness.Tool(b.t, "mkfs.ext4"), "-q", "-b", "4096", "-I", "256", "-N", "4096", "-O", "ea_inode,verity", "-d", b.dir, out, "128M")
+	if r := harness.Run(b.t, harness.Tool(b.t, "e2fsck"), "-fy", out); r.Code > 1 {
+		b.t.Fatalf("e2fsck: exit %d:\n%s%s", r.Code, r.Out, r.Err)
+	}
+	return out
+}
+
+// boot boots the kernel with all certificates in the keyrings .ima and .evm, and compares the
+// results of the steps.
+func (b *bench) boot(fs, policy string) {
+	b.t.Helper()
+	root := b.t.TempDir()
+	program(b.t, "guest", filepath.Join(root, "init"))
+	write(b.t, filepath.Join(root, "policy"), policy)
+	check(b.t, os.Mkdir(filepath.Join(root, "lib"), 0o755))
+	check(b.t, os.Symlink("/mnt/lib/firmware", filepath.Join(root, "lib/firmware")))
+	setup := []step{}
+	for _, ring := range []string{".ima", ".evm"} {
+		for _, s := range b.signers {
+			copyTo(b.t, s.set.file("der"), filepath.Join(root, "certs", s.name+".der"))
+			setup = append(setup, step{do: "key\t" + ring + "\t/certs/" + s.name + ".der", after: cmp.Or(b.refusedKeys[s.name], "ok")})
+		}
+	}
+	setup = append(setup, step{do: "mount\t" + fs + "\t/dev/vda\t/mnt", after: "ok"}, step{do: "policy\t/policy", after: "ok"})
+	steps := slices.Concat(setup, b.steps)
+	plan(b.t, root, steps, "")
+	c := machine{kernel: b.kernel, disk: b.image(fs), initramfs: cpio(b.t, root)}.boot(b.t)
+	for i, r := range c.refusals { // step.path has the name by which firmware is requested
+		c.refusals[i].path = strings.Replace(r.path, "/mnt/lib/firmware/", "/lib/firmware/", 1)
+	}
+	c.compare(b.t, steps, after)
+	b.t.Logf("%d steps on Linux %s", len(b.steps), b.kernel.release)
+}
