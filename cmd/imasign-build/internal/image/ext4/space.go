@@ -4,26 +4,22 @@ import (
 	"slices"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/image/filesystem"
+	"github.com/imasign/imasign-build/internal/xattrspace"
 )
 
-// Space is the space for xattrs of an inode, in bytes as [XattrSize] counts them, by the
-// rules of libext2fs, which debugfs uses: an xattr goes into the inode if it fits there,
-// else into the xattr block.
+// Space is the space for xattrs of an inode.
 type Space struct {
-	// Inode is free in the inode itself.
-	Inode int
-	// Block is free in the inode's xattr block. Without such a block it is the space in a
-	// new one.
-	Block int
+	// Room is what is free. Without an xattr block, it has the space in a new one.
+	xattrspace.Room
+
 	// Sharers is the number of inodes that share the xattr block, zero without a block. A
 	// change needs a free block (a cluster, with bigalloc) unless it is 1.
 	Sharers uint32
 }
 
-// XattrSize returns the bytes that an xattr needs in an inode or xattr block. name is
-// without its prefix: "ima" for security.ima.
-func XattrSize(name string, value int) int {
-	return roundUp(xattrEntry+len(name)) + roundUp(value)
+// Layout returns what decides where xattrs are stored.
+func (f *FileSystem) Layout() xattrspace.Ext {
+	return xattrspace.Ext{Block: int(f.blockSize), Inode: int(f.inodeSize), EAInode: f.features.incompat&eaInodes != 0}
 }
 
 // Space returns the space for xattrs of an inode, as if it did not have those that are
@@ -41,22 +37,21 @@ func (f *FileSystem) Space(id filesystem.ID, without ...string) (Space, error) {
 	if err != nil {
 		return Space{}, err
 	}
-	s := Space{Block: int(f.blockSize) - xattrHeader - 4 - occupied(block, without), Sharers: sharers}
-	if f.inodeSize > minInodeSize {
-		extra := in.extra
-		if extra == 0 { // libext2fs sets it when it writes
-			extra = max(int(f.wantExtra), 4)
-		}
-		s.Inode = max(int(f.inodeSize)-minInodeSize-extra-xattrBodyHeader-4-occupied(body, without), 0)
+	extra := in.extra
+	if extra == 0 { // libext2fs sets it when it writes
+		extra = max(int(f.wantExtra), 4)
 	}
-	return s, nil
+	room := f.Layout().New()
+	room.Inode = max(f.Layout().InInode(extra)-occupied(body, without), 0)
+	room.Block -= occupied(block, without)
+	return Space{room, sharers}, nil
 }
 
 // occupied returns the bytes that xattrs occupy, without some.
 func occupied(list []attribute, without []string) (n int) {
 	for _, a := range list {
 		if !slices.Contains(without, prefixes[a.index]+string(a.name)) {
-			n += XattrSize(string(a.name), len(a.value))
+			n += xattrspace.Value{Name: string(a.name), Size: len(a.value)}.Bytes()
 		}
 	}
 	return n
@@ -65,5 +60,8 @@ func occupied(list []attribute, without []string) (n int) {
 // FreeBlocks returns how many blocks are free, as the superblock states.
 func (f *FileSystem) FreeBlocks() uint64 { return f.freeBlocks }
 
-// InodeSize returns the size of an inode in bytes.
-func (f *FileSystem) InodeSize() int { return int(f.inodeSize) }
+// FreeInodes returns how many inodes are free, as the superblock states.
+func (f *FileSystem) FreeInodes() uint64 { return uint64(f.freeInodes) }
+
+// Inodes returns how many inodes there are.
+func (f *FileSystem) Inodes() uint64 { return uint64(f.inodes) }

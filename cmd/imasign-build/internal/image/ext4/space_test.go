@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/image/filesystem"
+	"github.com/imasign/imasign-build/internal/xattrspace"
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
@@ -49,7 +50,7 @@ func setXattr(t *testing.T, image []byte, id filesystem.ID, size int, can bool) 
 	dir := t.TempDir()
 	path, value := filepath.Join(dir, "image"), filepath.Join(dir, "value")
 	check(t, os.WriteFile(path, image, 0o600))
-	n := size - XattrSize("x", 0)
+	n := size - xattrspace.Value{Name: "x"}.Bytes()
 	check(t, os.WriteFile(value, make([]byte, n), 0o600))
 	harness.Must(t, "debugfs", "-w", "-R", fmt.Sprintf("ea_set -f %s <%d> user.x", value, id), path)
 	changed, err := os.ReadFile(path)

@@ -30,6 +30,7 @@ type superblock struct {
 	firstBlock     uint32 // that of group 0: 1 if blocks have 1 KiB, else 0
 	blocksPerGroup uint32
 	inodes         uint32
+	freeInodes     uint32
 	inodesPerGroup uint32
 	firstInode     uint32 // the first one that is not reserved
 	inodeSize      int64
@@ -121,6 +122,7 @@ func (s *superblock) parseInodes(b []byte) error {
 	if s.firstInode < firstOldInode {
 		return filesystem.Corrupt("the first inode is %d", s.firstInode)
 	}
+	s.freeInodes = le.Uint32(b[0x10:])
 	s.wantExtra = le.Uint16(b[0x15E:])
 	for i, at := range []int{0x240, 0x244, 0x26C, 0x280} { // users, groups, projects, orphans
 		s.reservedInodes[i] = le.Uint32(b[at:])

@@ -104,7 +104,7 @@ func (c *Copy) requests(ctx context.Context, plan *signing.Plan, w *workshop) ([
 	defer r.close()
 	for p, err := range c.placed(ctx, plan) {
 		if err == nil && p.record.Pending() {
-			err = r.add(p.mount, &p.node, &p.record)
+			err = r.add(p.mount, &p.node, &p.record, c.mounts[p.mount].Layout().Block)
 		}
 		if err != nil {
 			return nil, err
@@ -123,7 +123,9 @@ type requests struct {
 	values int
 }
 
-func (r *requests) add(mount int, n *filesystem.Node, record *signing.Record) error {
+// add adds the values of a record to the request for a file system with blocks of so many
+// bytes.
+func (r *requests) add(mount int, n *filesystem.Node, record *signing.Record, block int) error {
 	if r.files[mount] == nil {
 		r.names[mount] = "request" + strconv.Itoa(mount)
 		f, err := os.OpenFile(r.path(r.names[mount]), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -138,8 +140,7 @@ func (r *requests) add(mount int, n *filesystem.Node, record *signing.Record) er
 		if err := os.WriteFile(r.path(name), v.Bytes, 0o600); err != nil {
 			return err
 		}
-		line := fmt.Sprintf("ea_set -f %s <%d> %s\n", name, n.ID, v.Form.Xattr)
-		if _, err := r.files[mount].WriteString(line); err != nil {
+		if _, err := r.files[mount].WriteString(request(name, n.ID, &v, block)); err != nil {
 			return err
 		}
 	}

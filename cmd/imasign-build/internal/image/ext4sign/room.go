@@ -4,21 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
-	"github.com/imasign/imasign-build/cmd/imasign-build/internal/image/ext4"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/image/filesystem"
 	"github.com/imasign/imasign-build/internal/quote"
+	"github.com/imasign/imasign-build/internal/xattrspace"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
-// maxValue is the number of bytes after which debugfs cuts values off (do_set_xattr in
-// debugfs/xattrs.c).
-const maxValue = 4096
-
 // fits checks that there is room for the values of a plan.
 func (c *Copy) fits(ctx context.Context, plan *signing.Plan) error {
-	blocks := make([]uint64, len(c.mounts)) // needed
+	needs := make([]need, len(c.mounts))
 	var first error
 	more := 0
 	for p, err := range c.placed(ctx, plan) {
@@ -29,7 +26,7 @@ func (c *Copy) fits(ctx context.Context, plan *signing.Plan) error {
 			continue
 		}
 		n, err := c.mounts[p.mount].takes(p.node.ID, p.record.Changes())
-		blocks[p.mount] += n
+		needs[p.mount].add(n)
 		switch {
 		case err == nil:
 		case first == nil && errors.Is(err, ErrRoom):
@@ -46,67 +43,88 @@ func (c *Copy) fits(ctx context.Context, plan *signing.Plan) error {
 	if first != nil {
 		return first
 	}
-	return c.enough(blocks)
+	return c.enough(needs)
 }
 
-// enough checks that there are enough free blocks.
-func (c *Copy) enough(blocks []uint64) error {
-	for k, needed := range blocks {
-		if free := c.mounts[k].FreeBlocks(); needed > free {
-			size := c.mounts[k].Facts().BlockSize
-			return fmt.Errorf("%w: the values need %d free blocks of %d bytes, and %s has %d: make it larger (resize2fs), or its inodes (mkfs.ext4 -I 512)", ErrRoom, needed, size, c.mounts[k].Volume, free)
+// need is what values take of a file system.
+type need struct {
+	blocks uint64 // free ones
+	inodes uint64 // free ones
+}
+
+func (n *need) add(more need) {
+	n.blocks += more.blocks
+	n.inodes += more.inodes
+}
+
+// enough checks that there are enough free blocks and inodes.
+func (c *Copy) enough(needs []need) error {
+	for k, n := range needs {
+		m := &c.mounts[k]
+		if free := m.FreeBlocks(); n.blocks > free {
+			size := m.Facts().BlockSize
+			return fmt.Errorf("%w: the values need %d free blocks of %d bytes, and %s has %d: make it larger (resize2fs), or its inodes (mkfs.ext4 -I 512)", ErrRoom, n.blocks, size, m.Volume, free)
+		}
+		if free := m.FreeInodes(); n.inodes > free {
+			return fmt.Errorf("%w: %d values need an inode each, and %s has %d free ones: make the image with more (mkfs.ext4 -N %d), or larger (resize2fs)", ErrRoom, n.inodes, m.Volume, free, m.Inodes()-free+n.inodes)
 		}
 	}
 	return nil
 }
 
-// takes returns how many free blocks the new values of a file need. The error wraps ErrRoom
-// if they fit nowhere. The rules are those of xattr_array_update in lib/ext2fs/ext_attr.c
-// of e2fsprogs.
-func (m *mount) takes(id filesystem.ID, values []signing.Value) (blocks uint64, err error) {
+// takes returns what the new values of a file need. The error wraps ErrRoom if they fit
+// nowhere.
+func (m *mount) takes(id filesystem.ID, values []signing.Value) (need, error) {
 	names := make([]string, len(values))
+	sizes := make([]xattrspace.Value, len(values))
 	for i, v := range values {
 		names[i] = v.Form.Xattr
+		sizes[i] = xattrspace.Value{Name: strings.TrimPrefix(v.Form.Xattr, "security."), Size: len(v.Bytes)}
+		if len(request("", id, &v, m.Layout().Block)) > maxLine {
+			return need{}, fmt.Errorf("%w: %s of %d bytes, but debugfs reads lines of %d: use a key with shorter signatures, or sign the tree before the image is made", ErrRoom, v.Form.Xattr, len(v.Bytes), maxLine)
+		}
 	}
 	space, err := m.Space(id, names...)
 	if err != nil {
-		return 0, err
+		return need{}, err
 	}
-	inodes := m.has("ea_inode")
-	block := false
-	for _, v := range values {
-		if len(v.Bytes) > maxValue {
-			return 0, fmt.Errorf("%w: %s of %d bytes, but debugfs cuts values at %d: use a key with shorter signatures, or sign the tree before the image is made", ErrRoom, v.Form.Xattr, len(v.Bytes), maxValue)
-		}
-		size := ext4.XattrSize(strings.TrimPrefix(v.Form.Xattr, "security."), len(v.Bytes))
-		apart := ext4.XattrSize(strings.TrimPrefix(v.Form.Xattr, "security."), 0)
-		if inodes && (len(v.Bytes) > m.large() || size > max(space.Inode, space.Block)) {
-			blocks += (uint64(len(v.Bytes)) + uint64(m.Facts().BlockSize) - 1) / uint64(m.Facts().BlockSize)
-			size = apart
-		}
-		switch {
-		case size <= space.Inode:
-			space.Inode -= size
-		case size <= space.Block:
-			space.Block -= size
-			block = true
-		default:
-			return blocks, m.full(&v)
-		}
+	taken, err := m.Layout().Place(space.Room, sizes...)
+	var full *xattrspace.FullError
+	if errors.As(err, &full) {
+		return need{}, m.full(id, full.Value, names, sizes)
 	}
-	if block && space.Sharers != 1 {
-		blocks++
+	n := need{uint64(taken.Blocks), uint64(taken.Inodes)}
+	if taken.Block && space.Sharers != 1 {
+		n.blocks++
 	}
-	return blocks, nil
+	return n, nil
 }
 
-// large returns the number of bytes up to which a value is not in an inode of its own
-// (EXT4_XATTR_MIN_LARGE_EA_SIZE).
-func (m *mount) large() int {
-	const header, end = 32, 4
-	return int(m.Facts().BlockSize) - ext4.XattrSize("ima", 0) - header - end
-}
-
-func (m *mount) full(v *signing.Value) error {
-	return fmt.Errorf("%w for %s of %d bytes in its inode and its xattr block: use a key with shorter signatures (P-256), or make the image with larger inodes (mkfs.ext4 -I 512) or with -O ea_inode", ErrRoom, v.Form.Xattr, len(v.Bytes))
+// full is the error that there is no room for one of the new values of a file. names are
+// the full names of the xattrs.
+func (m *mount) full(id filesystem.ID, v xattrspace.Value, names []string, values []xattrspace.Value) error {
+	old, err := m.Xattrs(id)
+	if err != nil {
+		return err
+	}
+	for name, value := range old {
+		if !slices.Contains(names, name) {
+			_, short, _ := strings.Cut(name, ".")
+			values = append(values, xattrspace.Value{Name: short, Size: len(value)})
+		}
+	}
+	l := m.Layout()
+	var remedies, made []string
+	for _, option := range l.Remedies(values...) {
+		if option == "-O ea_inode" {
+			remedies = append(remedies, "turn on ea_inode (tune2fs -O ea_inode)")
+		} else {
+			made = append(made, option)
+		}
+	}
+	if len(made) > 0 {
+		remedies = append(remedies, "make the image with mkfs.ext4 "+strings.Join(made, " or "))
+	}
+	remedies = append(remedies, "use a key with shorter signatures, such as P-256")
+	return fmt.Errorf("%w for security.%s of %d bytes in its inode (%d bytes) and its xattr block (%d bytes): %s", ErrRoom, v.Name, v.Size, l.Inode, l.Block, strings.Join(remedies, ", or "))
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -72,19 +73,22 @@ func TestRoomIsWhatDebugfsFinds(t *testing.T) {
 
 func compareRoom(t *testing.T, path string) {
 	before := opened(t, path)
-	fits, blocks := map[string]bool{}, uint64(0)
+	fits, needed := map[string]bool{}, need{}
 	attach(t, before, path, func(n *filesystem.Node, values []signing.Value) bool {
 		taken, err := before.takes(n.ID, values)
 		if err != nil && !errors.Is(err, ErrRoom) {
 			t.Fatal(err)
 		}
-		blocks += taken
+		needed.add(taken)
 		fits[n.Path] = err == nil
 		return err == nil
 	}, 0)
 	after := opened(t, path)
-	if used := before.FreeBlocks() - after.FreeBlocks(); used > blocks || used == 0 {
-		t.Errorf("debugfs took %d blocks, expected %d", used, blocks)
+	if used := before.FreeBlocks() - after.FreeBlocks(); used > needed.blocks || used == 0 {
+		t.Errorf("debugfs took %d blocks, expected %d", used, needed.blocks)
+	}
+	if used := before.FreeInodes() - after.FreeInodes(); used != needed.inodes {
+		t.Errorf("debugfs took %d inodes, expected %d", used, needed.inodes)
 	}
 	lacking := 0
 	for _, fit := range fits {
@@ -112,7 +116,7 @@ func attach(t *testing.T, m *mount, path string, want func(*filesystem.Node, []s
 				{Form: ima.Form{Xattr: ima.XattrEVM}, Status: signing.Signed, Bytes: bytes.Repeat([]byte{8}, 30+i*17%300)},
 			}}
 			if want(&n, record.Values) {
-				check(t, r.add(0, &n, &record))
+				check(t, r.add(0, &n, &record, m.Layout().Block))
 			}
 		}
 		check(t, r.flush())
@@ -127,23 +131,73 @@ func attach(t *testing.T, m *mount, path string, want func(*filesystem.Node, []s
 	}))
 }
 
-func TestValuesThatDebugfsCuts(t *testing.T) {
+// TestLargeValues has values that debugfs cuts off when it reads them from a file, in blocks
+// of 1 KiB too, and those that are too long for a line.
+func TestLargeValues(t *testing.T) {
 	tree := t.TempDir()
 	check(t, os.WriteFile(filepath.Join(tree, "file"), nil, 0o644))
-	path := made(t, tree, "-t ext4 -b 4096 -O ea_inode")
-	m := opened(t, path)
-	for n, err := range filesystem.Walk(t.Context(), m, filesystem.Options{}) {
-		check(t, err)
-		for size, want := range map[int]string{maxValue: "", maxValue + 1: "debugfs cuts values at 4096"} {
-			_, err := m.takes(n.ID, []signing.Value{{Form: ima.Form{Xattr: ima.XattrIMA}, Status: signing.Signed, Bytes: make([]byte, size)}})
-			if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
-				t.Errorf("%d bytes: %v", size, err)
+	random := make([]byte, 6000)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(random) // all bytes occur in it
+	for _, options := range []string{"-t ext4 -b 4096 -O ea_inode", "-t ext4 -b 1024 -O ea_inode", "-t ext4 -b 1024 -I 128 -O ea_inode"} {
+		path := made(t, tree, options)
+		m := opened(t, path)
+		var id filesystem.ID
+		for n, err := range filesystem.Walk(t.Context(), m, filesystem.Options{}) {
+			check(t, err)
+			if n.Path == "file" {
+				id = n.ID
 			}
 		}
+		record := signing.Record{Values: []signing.Value{
+			{Form: ima.Form{Xattr: ima.XattrIMA}, Status: signing.Signed, Bytes: random[:4636]},
+			{Form: ima.Form{Xattr: ima.XattrEVM}, Status: signing.Signed, Bytes: random},
+		}}
+		needed, err := m.takes(id, record.Changes())
+		check(t, err)
+		file, err := os.OpenFile(path, os.O_RDWR, 0)
+		check(t, err)
+		check(t, (&Copy{}).inWorkshop(file, func(w *workshop) error {
+			r := requests{workshop: w, names: make([]string, 1), files: make([]*bufio.Writer, 1)}
+			check(t, r.add(0, &filesystem.Node{ID: id}, &record, m.Layout().Block))
+			check(t, r.flush())
+			said, err := w.debugfs(t.Context(), m, r.names[0])
+			if len(said) > 0 {
+				t.Errorf("debugfs says %q", said)
+			}
+			return errors.Join(err, w.recount(t.Context(), m), w.fsck(t.Context(), m))
+		}))
+		check(t, file.Close())
+		after := opened(t, path)
+		values, err := after.Xattrs(id)
+		check(t, err)
+		for _, v := range record.Values {
+			if !bytes.Equal(values[v.Form.Xattr], v.Bytes) {
+				t.Errorf("%s: %s has %d bytes, or others", options, v.Form.Xattr, len(values[v.Form.Xattr]))
+			}
+		}
+		if used := (need{m.FreeBlocks() - after.FreeBlocks(), m.FreeInodes() - after.FreeInodes()}); used != needed {
+			t.Errorf("%s: debugfs took %+v, expected %+v", options, used, needed)
+		}
+		record.Values[0].Bytes = make([]byte, 4000) // each byte needs four
+		_, err = m.takes(id, record.Values)
+		if cut := m.Layout().Block < 4000; cut != errors.Is(err, ErrRoom) || cut && !strings.Contains(err.Error(), "debugfs reads lines of 8191") {
+			t.Errorf("%s: a line that is too long: %v", options, err)
+		}
 	}
+}
+
+func TestNotEnough(t *testing.T) {
+	tree := t.TempDir()
+	check(t, os.WriteFile(filepath.Join(tree, "file"), nil, 0o644))
+	m := opened(t, made(t, tree, "-t ext4 -b 4096 -O ea_inode"))
 	c := Copy{mounts: []mount{*m}}
-	check(t, c.enough([]uint64{m.FreeBlocks()}))
-	if err := c.enough([]uint64{m.FreeBlocks() + 1}); !errors.Is(err, ErrRoom) || !strings.Contains(err.Error(), "resize2fs") {
-		t.Errorf("too few blocks: %v", err)
+	check(t, c.enough([]need{{m.FreeBlocks(), m.FreeInodes()}}))
+	for _, test := range []struct {
+		need need
+		want string
+	}{{need{m.FreeBlocks() + 1, 0}, "resize2fs"}, {need{0, m.FreeInodes() + 1}, fmt.Sprintf("mkfs.ext4 -N %d", m.Inodes()+1)}} {
+		if err := c.enough([]need{test.need}); !errors.Is(err, ErrRoom) || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%+v: %v, want %q", test.need, err, test.want)
+		}
 	}
 }

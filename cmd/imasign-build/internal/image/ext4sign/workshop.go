@@ -1,11 +1,13 @@
 package ext4sign
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -60,27 +62,21 @@ func locate(program string) (string, error) {
 	return filepath.Abs(path)
 }
 
-// run runs a program on a file system of the image and returns the lines that it prints.
-func (w *workshop) run(ctx context.Context, m *mount, program string, args ...string) ([]string, error) {
+// run runs a program on a file system of the image. What it prints is in the file log.
+func (w *workshop) run(ctx context.Context, m *mount, program string, args ...string) error {
 	path, err := locate(program)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	now, err := m.lastChange(w.image)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	log := w.path("log")
-	err = child.Run(ctx, child.Command{
-		Program: path, Args: append(args, "image?offset="+strconv.FormatInt(m.Volume.Start, 10)), Dir: w.dir, Log: log, Files: []*os.File{w.image},
+	return child.Run(ctx, child.Command{
+		Program: path, Args: append(args, "image?offset="+strconv.FormatInt(m.Volume.Start, 10)), Dir: w.dir, Log: w.path("log"), Files: []*os.File{w.image},
 		// By the first of the clocks that a version of a program knows.
 		Environment: append(slices.Clone(w.environment), "LC_ALL=C", "E2FSCK_CONFIG=/dev/null", "E2FSCK_TIME="+now, "E2FSPROGS_FAKE_TIME="+now, "SOURCE_DATE_EPOCH="+now),
 	})
-	if err != nil {
-		return nil, err
-	}
-	text, err := os.ReadFile(log)
-	return strings.Split(string(bytes.TrimSpace(text)), "\n"), err
 }
 
 // lastChange returns the time of the last change that the superblock states, in decimal
@@ -97,7 +93,7 @@ func (m *mount) lastChange(file *os.File) (string, error) {
 
 // fsck checks that the file system is clean. It changes nothing.
 func (w *workshop) fsck(ctx context.Context, m *mount) error {
-	_, err := w.run(ctx, m, "e2fsck", "-fn")
+	err := w.run(ctx, m, "e2fsck", "-fn")
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		return fmt.Errorf("%w: %w", ErrDamaged, err)
@@ -140,17 +136,28 @@ func (w *workshop) recount(ctx context.Context, m *mount) error {
 // debugfs executes a request and returns what debugfs says about it: errors. It prints the
 // name of its version and each line of the request too.
 func (w *workshop) debugfs(ctx context.Context, m *mount, request string) (said []string, err error) {
-	lines, err := w.run(ctx, m, "debugfs", "-w", "-f", request)
-	if err != nil {
+	if err := w.run(ctx, m, "debugfs", "-w", "-f", request); err != nil {
 		return nil, fmt.Errorf("%w: %w", errAttach, err)
 	}
-	for k, line := range lines {
+	log, err := os.Open(w.path("log"))
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close() //nolint:errcheck // only read
+	lines := bufio.NewReader(log)
+	for k := 0; ; k++ {
+		line, err := lines.ReadString('\n')
+		line = strings.TrimSuffix(line, "\n")
 		version := k == 0 && strings.HasPrefix(line, "debugfs 1.")
-		if !version && !strings.HasPrefix(line, "debugfs: ea_set -f ") && !strings.HasPrefix(line, "debugfs: set_inode_field ") {
+		if line != "" && !version && !strings.HasPrefix(line, "debugfs: ea_set ") && !strings.HasPrefix(line, "debugfs: set_inode_field ") {
 			said = append(said, line)
 		}
+		if errors.Is(err, io.EOF) {
+			return said, nil
+		} else if err != nil {
+			return nil, err
+		}
 	}
-	return said, nil
 }
 
 // complaint is the error that debugfs has said something.
