@@ -423,24 +423,36 @@ func TestFileID(t *testing.T) {
 }
 
 // TestStatedDoubleUse checks that a container that states digests is asked before a version 2
-// signature, and only then.
+// signature is made or accepted, and only then.
 func TestStatedDoubleUse(t *testing.T) {
 	k, broken := newKey(t), errors.New("broken payload")
-	entry := func(found bool, err error) signing.Entry {
-		return signing.Entry{Path: "f", Mode: 0o644, Digests: []signing.Digest{{Hash: ima.SHA256, Sum: sum(ima.SHA256, "x")}},
+	digest := signing.Digest{Hash: ima.SHA256, Sum: sum(ima.SHA256, "x")}
+	entry := func(found bool, err error, ima ...[]byte) signing.Entry {
+		return signing.Entry{Path: "f", Mode: 0o644, Digests: []signing.Digest{digest}, Xattrs: xattrs(ima...),
 			DoubleUse: func() (bool, error) { return found, err }}
 	}
-	for want, e := range map[error]signing.Entry{
-		signing.ErrDoubleUse: entry(true, nil), broken: entry(false, broken), nil: entry(false, nil),
-	} {
-		if _, err := k.engine(t, signing.Options{}).Plan(context.Background(), source(e)); !errors.Is(err, want) {
-			t.Errorf("got %v, want %v", err, want)
+	e := k.engine(t, signing.Options{})
+	signed := k.value(t, ima.SHA256, "x")
+	for _, c := range []struct {
+		found     bool
+		err, want error
+	}{{true, nil, signing.ErrDoubleUse}, {false, broken, broken}, {false, nil, nil}} {
+		for _, old := range [][][]byte{nil, {signed}} {
+			if _, err := e.Plan(context.Background(), source(entry(c.found, c.err, old...))); !errors.Is(err, c.want) {
+				t.Errorf("got %v, want %v", err, c.want)
+			}
 		}
+		check(t, e.Verify(context.Background(), source(entry(c.found, c.err, signed)), signing.Trust{Ring: ima.NewKeyring(k.public)}, func(v signing.Verdict) error {
+			if !errors.Is(v.Err, c.want) || v.Outcome.Wrong() != (c.want != nil) {
+				t.Errorf("%s: %v, want %v", v.Outcome, v.Err, c.want)
+			}
+			return nil
+		}))
 	}
 	v3, err := k.public.For(ima.ForV3)
 	check(t, err)
 	stage := signing.ContentStage(&signing.Key{Signer: k.signer(), Public: v3}, ima.SHA256).V3()
-	e, err := signing.New(signing.Options{Stages: []signing.Stage{stage}})
+	e, err = signing.New(signing.Options{Stages: []signing.Stage{stage}})
 	check(t, err)
 	if r := one(t, e, entry(true, broken)); r.Status() != signing.Signed {
 		t.Errorf("version 3: %s", r.Status())

@@ -26,7 +26,10 @@ func (s *stage) judge(e *Entry, before []Value, force bool) (value Value, c cand
 	switch {
 	case now.unchanged:
 		value.Status, value.Bytes = Unchanged, old
-		return value, c, "", nil
+		if err = e.checkDoubleUse(c.form); err != nil {
+			err = refuse(e.Path, fmt.Errorf("the signature that it has: %w", err))
+		}
+		return value, c, "", err
 	case now.refusal != nil && !force:
 		return value, c, "", refuse(e.Path, now.refusal)
 	}
@@ -36,23 +39,18 @@ func (s *stage) judge(e *Entry, before []Value, force bool) (value Value, c cand
 			return value, c, reason, err
 		}
 	}
-	twice := false
-	if c.form == ima.ContentSignature() {
-		if twice, err = e.usedTwice(); err != nil {
-			return value, c, "", err
-		}
-	}
 	switch {
 	case !c.form.Signs():
 		value.Status, value.Bytes = Hashed, ima.DigestValue(c.hash, c.digest)
-	case twice:
-		return value, c, "", refuse(e.Path, fmt.Errorf("not signed: %w", ErrDoubleUse))
 	case c.hash.CheckSigns() != nil:
 		return value, c, "", fmt.Errorf("%s: no signature is made over its digest: %w", e.Path, c.hash.CheckSigns())
 	default:
 		value.Status = Signed
+		if err = e.checkDoubleUse(c.form); err != nil {
+			err = refuse(e.Path, fmt.Errorf("not signed: %w", err))
+		}
 	}
-	return value, c, "", nil
+	return value, c, "", err
 }
 
 // candidate returns the value that the stage would give an entry. It has no digest if the

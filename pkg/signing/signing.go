@@ -101,13 +101,20 @@ type Entry struct {
 	doubleUse bool // the content, as digested, may be a file_id or the input of an EVM digest
 }
 
-// usedTwice reports whether the content, as digested or as the container says, may be a
-// file_id or the input of an EVM digest.
-func (e *Entry) usedTwice() (bool, error) {
-	if e.DoubleUse == nil {
-		return e.doubleUse, nil
+// checkDoubleUse returns [ErrDoubleUse] if a signature of form f over the content could also
+// be used as the signature of another file.
+func (e *Entry) checkDoubleUse(f ima.Form) error {
+	if f != ima.ContentSignature() {
+		return nil
 	}
-	return e.DoubleUse()
+	twice, err := e.doubleUse, error(nil)
+	if e.DoubleUse != nil {
+		twice, err = e.DoubleUse()
+	}
+	if err == nil && twice {
+		err = ErrDoubleUse
+	}
+	return err
 }
 
 // Traits are flags for what a container states about a file, without its content.

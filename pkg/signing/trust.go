@@ -49,10 +49,13 @@ func (t *Trust) ring(xattr string) *ima.Keyring {
 // signature verifies a signature, and returns the key that made it.
 func (t *Trust) signature(e *Entry, raw []byte, s ima.Statement) (*ima.PublicKey, error) {
 	key, err := t.ring(s.Form.Xattr).Verify(raw, s)
-	if err == nil && e.doubleUse && s.Form == ima.ContentSignature() && !t.AsKernel {
-		return nil, ErrDoubleUse
+	if err == nil && !t.AsKernel {
+		err = e.checkDoubleUse(s.Form)
 	}
-	return key, err
+	if err != nil {
+		return nil, err
+	}
+	return key, nil
 }
 
 // accepted returns the form that a value is verified as: that of the stage's signatures, or
