@@ -3,19 +3,18 @@ package main
 import (
 	"context"
 	"crypto/x509"
-	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/internal/certs"
 	"github.com/imasign/imasign-build/internal/finding"
-	"github.com/imasign/imasign-build/internal/kernel"
 )
 
 type keyCheckOptions struct {
-	cas             []string
-	kernel, keyring string
+	cas     []string
+	kernel  kernelFlags
+	keyring string
 }
 
 func newKeyCheck(a *app) *cobra.Command {
@@ -34,7 +33,11 @@ With --ca, which names the CAs that are compiled into the kernel, the issuer is 
 too. Exit code 3 means that the kernel refuses a certificate.
 
 --keyring .evm checks a certificate for security.evm. The kernel loads it before its
-secondary keyring has any CA, so the issuer must be compiled into the kernel.`,
+secondary keyring has any CA, so the issuer must be compiled into the kernel.
+
+The certificates in CERT are taken to be in one keyring. Check warns if keys for version 2
+and version 3 signatures meet there. Algorithms that a kernel may lack are a note, unless
+--kernel-config names its configuration.`,
 		Example: `  imasign-build key check --ca keys/system_trusted_key.crt --kernel 6.12 \
       keys/x509_ima.crt
   imasign-build key check --keyring .evm --ca keys/system_trusted_key.crt \
@@ -45,7 +48,7 @@ secondary keyring has any CA, so the issuer must be compiled into the kernel.`,
 	choiceVar(cmd.Flags(), &o.keyring, "keyring", imaKeyring, "the keyring that the certificate is for", []option{
 		{imaKeyring, "security.ima"}, {evmKeyring, "security.evm"},
 	})
-	kernelVar(cmd.Flags(), &o.kernel)
+	o.kernel.add(cmd.Flags())
 	return cmd
 }
 
@@ -56,16 +59,14 @@ const (
 )
 
 func runKeyCheck(ctx context.Context, a *app, o keyCheckOptions, file string) error {
-	var version kernel.Version
-	var err error
-	if o.kernel != "" {
-		if version, err = kernel.ParseVersion(o.kernel); err != nil {
-			return usageError{fmt.Errorf("--kernel: %w", err)}
-		}
+	k, err := o.kernel.kernel(ctx)
+	if err != nil {
+		return err
 	}
-	pair, check := fileSigner, certs.Check
+	pair, check, purposes := fileSigner, certs.Check, certs.CheckPurposes
 	if o.keyring == evmKeyring {
 		pair, check = evmSigner, certs.CheckEVM
+		purposes = func(list, _ []*x509.Certificate) []finding.Finding { return certs.CheckPurposes(nil, list) }
 	}
 	list, file, err := readCertificates(ctx, file, pair)
 	if err != nil {
@@ -79,22 +80,33 @@ func runKeyCheck(ctx context.Context, a *app, o keyCheckOptions, file string) er
 		}
 		cas = append(cas, more...)
 	}
-	r := &report.KeyCheck{Head: report.Head{Command: "key check"}, Kernel: kernelName(version), Keyring: o.keyring, Of: file}
+	r := &report.KeyCheck{Head: report.Head{Command: "key check"}, Kernel: kernelName(k.Version), Keyring: o.keyring, Of: file}
 	add := func(number int, findings []finding.Finding) {
 		for _, f := range reported(findings) {
 			r.Add(number, f)
 		}
 	}
 	add(0, certs.CheckShared(list))
+	add(0, purposes(list, nil))
+	add(0, mixedVersions(list))
 	for i, cert := range list {
 		number := i + 1
 		if len(list) == 1 {
 			number = 0
 		}
-		add(number, check(cert, cas, version))
+		add(number, certs.Configured(check(cert, cas, k.Version), cert, k.Config))
 	}
 	if r.Refused() {
 		return a.print(r, errWrong)
 	}
 	return a.print(r, nil)
+}
+
+// mixedVersions returns warnings about keys for version 2 beside keys for version 3, because
+// whoever makes the latter is about to demand version 3.
+func mixedVersions(list []*x509.Certificate) []finding.Finding {
+	if findings := certs.CheckVersion3(list); len(findings) < len(list) {
+		return findings
+	}
+	return nil
 }

@@ -21,6 +21,7 @@ import (
 type keyInitOptions struct {
 	algorithm, subject string
 	caAlgorithm        string
+	stated             statedFlags
 	with               []string
 	days               int
 	key                keyFlags // only the source of the passphrase
@@ -59,7 +60,12 @@ With --ca-key no CA is made. The key that it names, in a file or a device, certi
 new keys.
 
 ML-DSA keys (FIPS 204) make version 3 signatures, for Linux 7.2 and later. CAs and signing
-keys may differ: --ca-algorithm rsa4096 --algorithm mldsa65.`,
+keys may differ: --ca-algorithm rsa4096 --algorithm mldsa65.
+
+A key should make one kind of signature. --for v3 states in the certificates that the keys
+make version 3 signatures, --for v2 that x509_ima makes version 2 signatures and x509_evm
+those in security.evm, --for evm only the latter. This program refuses other signatures by
+these keys; the kernel does not look. A key without a purpose makes version 2 signatures.`,
 		Example: `  imasign-build key init keys
   imasign-build key init --algorithm p256 --with rpm,evm --key-pass file:pass \
       --subject "/O=Acme/CN=Router" keys
@@ -72,6 +78,7 @@ keys may differ: --ca-algorithm rsa4096 --algorithm mldsa65.`,
 	choiceVar(flags, &o.algorithm, "algorithm", certs.Algorithms()[0], "algorithm of the new keys", words(certs.Algorithms()...))
 	choiceVar(flags, &o.caAlgorithm, "ca-algorithm", "", "algorithm of the new CAs", words(certs.Algorithms()...))
 	annotate(flags, "ca-algorithm", noteDefault, "that of --algorithm")
+	o.stated.add(flags, "state in the certificates what the keys are for")
 	choicesVar(flags, &o.with, "with", "also make these keys", words(certs.Extras()...))
 	flags.StringVar(&o.name, "name", "", "add keys called x509_ima_`NAME` and so on")
 	flags.IntVar(&o.days, "days", certs.DefaultDays, "make certificates that are valid for `N` days; the kernel ignores the dates")
@@ -94,6 +101,10 @@ func (o *keyInitOptions) check(dir string) error {
 		return usagef("--days %d: must be at least 1", o.days)
 	case o.caAlgorithm != "" && o.ca.key != "" && !slices.Contains(o.with, "secondary"):
 		return usagef("--ca-algorithm has no effect: no CA is made")
+	case o.stated.purpose != "" && o.stated.purpose != "v3" && strings.HasPrefix(o.algorithm, "mldsa"):
+		return usagef("--for %s: %s makes only version 3 signatures", o.stated.purpose, o.algorithm)
+	case o.stated.purpose == "evm" && !slices.Contains(o.with, "evm"):
+		return usagef("--for evm is about x509_evm: add --with evm")
 	case o.name != "" && o.ca.key == "":
 		return usagef("--name %s: there is no CA in %s: name its key and certificate with --ca-key and --ca", quote.Name(o.name), quote.Name(dir))
 	}
@@ -127,7 +138,8 @@ func runKeyInit(ctx context.Context, a *app, o keyInitOptions, dir string) error
 	if err := o.check(dir); err != nil {
 		return err
 	}
-	options := certs.InitOptions{Algorithm: o.algorithm, CAAlgorithm: o.caAlgorithm, With: o.with, Days: o.days, OnlyCA: o.onlyCA, Name: o.name}
+	options := certs.InitOptions{Algorithm: o.algorithm, CAAlgorithm: o.caAlgorithm, With: o.with, Days: o.days, OnlyCA: o.onlyCA, Name: o.name,
+		Purpose: o.stated.stated(), InExtension: o.stated.in == inExtension}
 	var err error
 	if o.subject != "" {
 		if options.Subject, err = certs.ParseSubject(o.subject); err != nil {

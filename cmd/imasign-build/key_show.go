@@ -67,14 +67,21 @@ func describeKeys(ctx context.Context, a *app, flags keyFlags, uri string) ([]re
 }
 
 func certificateKey(cert *x509.Certificate) report.Key {
-	algorithm := cert.PublicKeyAlgorithm.String()
+	algorithm, purpose := cert.PublicKeyAlgorithm.String(), ""
 	if public, err := ima.CertificateKey(cert); err == nil {
 		algorithm = public.Algorithm()
+		purpose = purposeWord(public.Purpose())
+	} else if errors.Is(err, ima.ErrPurpose) {
+		purpose = report.SeveralPurposes
+	}
+	if cert.IsCA {
+		purpose = ""
 	}
 	return report.Key{
 		Kind: "certificate", Algorithm: algorithm, KeyID: keyID(cert), SubjectKeyID: fmt.Sprintf("%x", cert.SubjectKeyId),
 		Subject: cert.Subject.String(), Issuer: cert.Issuer.String(), Serial: fmt.Sprintf("%x", cert.SerialNumber),
 		NotBefore: cert.NotBefore.UTC().Format(time.RFC3339), NotAfter: cert.NotAfter.UTC().Format(time.RFC3339), CA: cert.IsCA,
+		Purpose: purpose,
 	}
 }
 

@@ -26,6 +26,49 @@ func purposeVar(flags *pflag.FlagSet, purpose *string) {
 	once(flags, "key-for")
 }
 
+// statedFlags choose what certificates state that their keys are for.
+type statedFlags struct{ purpose, in string }
+
+func (f *statedFlags) add(flags *pflag.FlagSet, usage string) {
+	choiceVar(flags, &f.purpose, "for", "", usage, []option{
+		{"v2", "version 2 signatures"}, {"v3", "version 3 signatures"}, {"evm", "version 2 signatures in security.evm"},
+	})
+	annotate(flags, "for", noteDefault, "v3 for ML-DSA keys, nothing for others")
+	choiceVar(flags, &f.in, "for-in", inUsage, "where the certificate states it", []option{
+		{inUsage, "the extended key usage"}, {inExtension, "an extension of this program, for CAs that issue no usages of others"},
+	})
+	once(flags, "for", "for-in")
+}
+
+// The places in which a certificate states its purpose.
+const (
+	inUsage     = "eku"
+	inExtension = "extension"
+)
+
+func (f *statedFlags) stated() ima.Purpose {
+	for _, purpose := range []ima.Purpose{ima.ForV2, ima.ForV3, ima.ForEVM} {
+		if f.purpose == purposeWord(purpose) {
+			return purpose
+		}
+	}
+	return ima.Unstated
+}
+
+// purposeWord returns the word for a purpose that a certificate states: v2, v3 or evm. It is
+// "unstated" for one that states none.
+func purposeWord(p ima.Purpose) string {
+	switch p {
+	case ima.ForV2:
+		return "v2"
+	case ima.ForV3:
+		return "v3"
+	case ima.ForEVM:
+		return "evm"
+	}
+	return "unstated"
+}
+
 // withPurpose returns a key with the purpose that --key-for states. A key whose certificate
 // states a purpose keeps that.
 func withPurpose(key *ima.PublicKey, word string) (*ima.PublicKey, error) {

@@ -122,7 +122,7 @@ func (w *work) make(ctx context.Context, p *KeyPair) error {
 		return err
 	}
 	w.made = append(w.made, made)
-	request := Request{Subject: o.subject(r), NotBefore: o.NotBefore, Days: o.Days}
+	request := Request{Subject: o.subject(r), NotBefore: o.NotBefore, Days: o.Days, Purpose: o.purpose(r), InExtension: o.InExtension}
 	if r.issue == nil {
 		p.Certificate, err = NewCA(made.Key, request)
 		w.ca = Issuer{p.Certificate, made.Key}

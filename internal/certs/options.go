@@ -8,6 +8,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/imasign/imasign-build/internal/mldsa"
+	"github.com/imasign/imasign-build/pkg/ima"
 )
 
 // InitOptions are the options of Init. The zero value makes RSA-2048 keys in clear for a
@@ -22,6 +25,12 @@ type InitOptions struct {
 	// Name is added to the names of the keys that CA certifies: x509_ima becomes
 	// x509_ima_NAME. Other sets in the same directory or token have other names.
 	Name string
+	// Purpose is what the certificates of signing keys state; ima.Unstated states nothing,
+	// except for ML-DSA, whose keys are for version 3. With ima.ForV2, x509_evm is for
+	// security.evm. With ima.ForEVM, only x509_evm states its purpose.
+	Purpose ima.Purpose
+	// InExtension states it in an extension of its own, instead of an extended key usage.
+	InExtension bool
 	// Subject is the subject of every certificate. The role of the key is appended to the
 	// common name.
 	Subject   pkix.Name
@@ -86,6 +95,9 @@ func (o *InitOptions) complete() error {
 			return wrongOption("no key pair is called %q; there are: %s", name, strings.Join(Extras(), ", "))
 		}
 	}
+	if o.Purpose != ima.Unstated && o.Purpose != ima.ForV3 && slices.Contains(mldsa.Names(), o.Algorithm) {
+		return wrongOption("purpose: %s makes only version 3 signatures", o.Algorithm)
+	}
 	if o.OnlyCA && (o.CA != nil || len(o.With) > 0) {
 		return wrongOption("only a CA was requested, but there is one already or other keys were requested too")
 	}
@@ -105,6 +117,22 @@ func (o *InitOptions) complete() error {
 	}
 	_, _, err := Request{NotBefore: o.NotBefore, Days: o.Days}.validity()
 	return err
+}
+
+// purpose returns what the certificate of a role states.
+func (o *InitOptions) purpose(r role) ima.Purpose {
+	isEVM := r.extra == "evm"
+	switch {
+	case r.isCA:
+		return ima.Unstated
+	case slices.Contains(mldsa.Names(), o.Algorithm):
+		return ima.ForV3
+	case isEVM && o.Purpose == ima.ForV2:
+		return ima.ForEVM
+	case !isEVM && o.Purpose == ima.ForEVM:
+		return ima.Unstated
+	}
+	return o.Purpose
 }
 
 // fileName returns the name of a role's files, which is also the key's label in a token.

@@ -77,7 +77,7 @@ func MarshalPKIXPublicKey(public crypto.PublicKey) ([]byte, error) {
 	return asn1.Marshal(subjectPublicKeyInfo{Algorithm: algorithm(key.name), Bits: bits})
 }
 
-// ErrSignature: a signature does not belong to the key.
+// ErrSignature means that a signature does not belong to the key.
 var ErrSignature = errors.New("the signature is not valid")
 
 // CheckSignature checks that the key of ca signed cert, by any algorithm. It checks nothing

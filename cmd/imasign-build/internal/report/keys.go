@@ -20,8 +20,23 @@ type Key struct {
 	Serial       string `json:"serial,omitempty"`
 	NotBefore    string `json:"not_before,omitempty"`
 	NotAfter     string `json:"not_after,omitempty"`
+	Purpose      string `json:"purpose,omitempty"` // a word of purposes
 	CA           bool   `json:"ca,omitempty"`
 	Provider     string `json:"provider,omitempty"`
+}
+
+// SeveralPurposes is the Purpose of a certificate that contradicts itself.
+const SeveralPurposes = "several"
+
+// purposes returns what the words for purposes mean.
+func purposes() map[string]string {
+	return map[string]string{
+		"unstated":      "version 2 signatures, as the certificate does not say",
+		"v2":            "version 2 signatures in security.ima",
+		"v3":            "version 3 signatures",
+		"evm":           "version 2 signatures in security.evm",
+		SeveralPurposes: "nothing, as the certificate contradicts itself",
+	}
 }
 
 func (k *Keys) text(p *printer) {
@@ -37,7 +52,7 @@ func (k *Key) text(p *printer) {
 	}
 	for _, line := range [][2]string{
 		{k.Kind, k.Algorithm}, {"key id", k.KeyID}, {"subject key id", k.SubjectKeyID}, {"subject", k.Subject}, {"issuer", k.Issuer},
-		{"serial", k.Serial}, {"valid from", k.NotBefore}, {"valid until", k.NotAfter}, {"signs by", k.Provider}, {"ca", ca},
+		{"serial", k.Serial}, {"valid from", k.NotBefore}, {"valid until", k.NotAfter}, {"signs by", k.Provider}, {"ca", ca}, {"for", purposes()[k.Purpose]},
 	} {
 		if line[1] != "" {
 			p.printf("%-15s %s\n", line[0], line[1])

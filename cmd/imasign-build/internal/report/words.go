@@ -133,6 +133,7 @@ func words() map[string]string {
 		"not_before":     "the begin of its validity, RFC 3339",
 		"not_after":      "the end of its validity, RFC 3339",
 		"ca":             "it signs certificates, not files",
+		"purpose":        "what a certificate says that the key is for: `v2`, `v3` or `evm` (docs/keys.md), `unstated` or, if it contradicts itself, `several`",
 		"provider":       "what makes the key's signatures",
 
 		"compression": "how the image is compressed",
