@@ -137,6 +137,7 @@ func containerCauses() []cause {
 		{err: rootfs.ErrNoEVM, kind: "unsupported", advice: toTar, on: "manifest apply"},
 		{err: rootfs.ErrNoEVM, kind: "unsupported"},
 		{err: rootfs.ErrLinksSplit, kind: "unsupported"},
+		{err: rootfs.ErrNoRoom, kind: "too_large"},
 		{err: tree.ErrPreload, kind: "unsupported"},
 		{err: tree.ErrLocked, kind: "busy", advice: "wait until it has ended"},
 		{err: rootfs.ErrChanged, kind: "changed", advice: "run it again when nothing else writes there"},

@@ -10,7 +10,10 @@
 // that Linux allows, which is 65,536 bytes. Reading file systems is left to others.
 package xattrspace
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 const (
 	oldInode    = 128 // bytes of an inode without the space behind it
@@ -128,4 +131,20 @@ func (e Ext) Remedies(values ...Value) []string {
 		try(Ext{e.Block, e.Inode, true}, "-O ea_inode")
 	}
 	return options
+}
+
+// Advice says what makes room for the values of a file, as the end of an error.
+func (e Ext) Advice(values ...Value) string {
+	var remedies, made []string
+	for _, option := range e.Remedies(values...) {
+		if option == "-O ea_inode" {
+			remedies = append(remedies, "turn on ea_inode (tune2fs -O ea_inode)")
+		} else {
+			made = append(made, option)
+		}
+	}
+	if len(made) > 0 {
+		remedies = append(remedies, "make the file system with mkfs.ext4 "+strings.Join(made, " or "))
+	}
+	return strings.Join(append(remedies, "use a key with shorter signatures, such as P-256"), ", or ")
 }

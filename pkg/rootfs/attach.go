@@ -18,7 +18,8 @@ import (
 )
 
 // Prepare returns the change that attaches the plan. It changes nothing. If the
-// plan's xattrs cannot be set in the tree, it returns the error of [Tree.Probe].
+// plan's xattrs cannot be set in the tree, it returns the error of [Tree.Probe]. If the
+// largest of them have no room in their file system, the error wraps [ErrNoRoom].
 //
 // Commit sets the plan's xattrs. Each file must be in the same state as when it was
 // planned, with the same owner, times and content. If there is an error, or ctx is
@@ -30,6 +31,9 @@ func (t *Tree) Prepare(ctx context.Context, plan *signing.Plan) (*signing.Change
 	}
 	if plan.Attachable() == nil {
 		if err := t.probeFor(ctx, plan); err != nil {
+			return nil, err
+		}
+		if err := t.hasRoom(plan); err != nil {
 			return nil, err
 		}
 	}
@@ -203,7 +207,7 @@ func advise(err error) error {
 		return err
 	}
 	switch {
-	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.E2BIG), errors.Is(err, unix.ERANGE):
+	case lacksRoom(err):
 		return fmt.Errorf("%w: there is no room for its %d bytes: use smaller signatures (P-256), larger inodes (mkfs.ext4 -I 512) or mkfs.ext4 -O ea_inode", err, failed.Size)
 	case errors.Is(err, unix.EPERM):
 		return fmt.Errorf("%w: is the file immutable (lsattr)?", err)

@@ -42,7 +42,12 @@ func TestNoSpaceForSecondValue(t *testing.T) {
 			t.Errorf("the plan changes %s", got)
 		}
 		was := snapshot(t, dir, false)
-		if err := attach(t.Context(), tr, plan); !errors.Is(err, unix.ENOSPC) || !errors.Is(err, errRestored) {
+		if _, err := tr.Prepare(t.Context(), plan); !errors.Is(err, ErrNoRoom) {
+			t.Errorf("%s: prepared: %v", name, err)
+		} else {
+			mentions(t, err, filepath.Join(dir, name), "security.ima of 521 bytes", "mkfs.ext4 -b 4096")
+		}
+		if err := tr.commit(t.Context(), plan); !errors.Is(err, unix.ENOSPC) || !errors.Is(err, errRestored) {
 			t.Errorf("%s: %v", name, err)
 		} else {
 			mentions(t, err, "security.ima of "+filepath.Join(dir, name), "521 bytes")

@@ -30,6 +30,8 @@ var (
 	ErrChanged = tree.ErrChanged
 	// ErrReadOnly means that the file system is mounted read-only.
 	ErrReadOnly = errors.New("the file system is read-only")
+	// ErrNoRoom means that the file system has no room for the xattrs of a file.
+	ErrNoRoom = errors.New("no room")
 	// ErrLinksSplit means that the file system separated one name of a hard link from the
 	// others when its xattr was set, so that the other names stayed unsigned.
 	ErrLinksSplit = errors.New("the file system separates hard links when a file is changed (overlayfs)")

@@ -120,7 +120,7 @@ func TestRefusedImages(t *testing.T) {
 	check(t, os.Rename(tree, l.path("tree")))
 	for _, test := range []struct{ name, script, want string }{
 		{"no room", "mke2fs -q -F -t ext4 -b 1024 -I 128 -d tree image 8M", "full: no room for security.ima of "},
-		{"a way out", "mke2fs -q -F -t ext4 -b 1024 -I 128 -d tree image 8M", "(tune2fs -O ea_inode), or make the image with mkfs.ext4 -b 4096 or -I 512, or use a key"},
+		{"a way out", "mke2fs -q -F -t ext4 -b 1024 -I 128 -d tree image 8M", "(tune2fs -O ea_inode), or make the file system with mkfs.ext4 -b 4096 or -I 512, or use a key"},
 		{"no xattrs", "mke2fs -q -F -t ext4 -O ^ext_attr image 8M", "tune2fs -O ext_attr"},
 		{"quotas", "mke2fs -q -F -t ext4 -O quota -d tree image 8M", "without the feature quota"},
 		{"mmp", "mke2fs -q -F -t ext4 -O mmp -d tree image 8M", "tune2fs -O ^mmp"},

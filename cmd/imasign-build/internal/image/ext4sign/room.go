@@ -114,17 +114,5 @@ func (m *mount) full(id filesystem.ID, v xattrspace.Value, names []string, value
 		}
 	}
 	l := m.Layout()
-	var remedies, made []string
-	for _, option := range l.Remedies(values...) {
-		if option == "-O ea_inode" {
-			remedies = append(remedies, "turn on ea_inode (tune2fs -O ea_inode)")
-		} else {
-			made = append(made, option)
-		}
-	}
-	if len(made) > 0 {
-		remedies = append(remedies, "make the image with mkfs.ext4 "+strings.Join(made, " or "))
-	}
-	remedies = append(remedies, "use a key with shorter signatures, such as P-256")
-	return fmt.Errorf("%w for security.%s of %d bytes in its inode (%d bytes) and its xattr block (%d bytes): %s", ErrRoom, v.Name, v.Size, l.Inode, l.Block, strings.Join(remedies, ", or "))
+	return fmt.Errorf("%w for security.%s of %d bytes in its inode (%d bytes) and its xattr block (%d bytes): %s", ErrRoom, v.Name, v.Size, l.Inode, l.Block, l.Advice(values...))
 }
