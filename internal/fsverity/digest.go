@@ -65,12 +65,12 @@ func (d *Digest) Write(content []byte) (int, error) {
 	return n, nil
 }
 
-// Sum returns the digest of the file. After Sum, the only use of d is Reset.
-func (d *Digest) Sum() []byte {
+// Sum appends the digest of the file to b. After Sum, the only use of d is Reset.
+func (d *Digest) Sum(b []byte) []byte {
 	descriptor := d.descriptor(d.root())
 	d.hash.Reset()
 	d.hash.Write(descriptor[:])
-	return d.hash.Sum(nil)
+	return d.hash.Sum(b)
 }
 
 // level returns a level, which it adds to the tree if necessary.

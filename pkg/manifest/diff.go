@@ -138,6 +138,7 @@ func lineFields(a, b Line) (fields []string) {
 	add(a.KeyID != b.KeyID, "key_id", a.KeyID, b.KeyID)
 	add(a.Unsigned != b.Unsigned, "unsigned", fmt.Sprintf("%q", a.Unsigned), fmt.Sprintf("%q", b.Unsigned))
 	add(a.Same != b.Same, "same", a.Same, b.Same)
+	add(a.Verity != b.Verity && (a.Verity == nil || b.Verity == nil || !a.Verity.Equal(*b.Verity)), "verity", verityOf(a), verityOf(b))
 	if a.Hash != b.Hash || !bytes.Equal(a.Digest, b.Digest) {
 		fields = append(fields, "digest")
 	}
@@ -148,4 +149,12 @@ func lineFields(a, b Line) (fields []string) {
 		fields = append(fields, "covered")
 	}
 	return fields
+}
+
+// verityOf returns what the digest of a line is of, as differences show it.
+func verityOf(l Line) string {
+	if l.Verity == nil {
+		return "none"
+	}
+	return l.Verity.String()
 }

@@ -31,11 +31,13 @@ func TestDiffNamesEveryField(t *testing.T) {
 	l.Kind, l.Size, l.Mode, l.UID, l.GID = "fifo", 2, 0o600, 3, 4
 	l.Digest, l.KeyID, l.Unsigned, l.Same = digest(2), 5, "why", ""
 	l.Xattrs, l.Covered = nil, nil
+	now.lines[5].Verity = nil
 	got, err := differences(string(render(t, old)), string(render(t, now)))
 	check(t, err)
 	want := []string{
 		"changed  tool tool \u2028<&> -> u; hash sha256 -> sha512; key_id deadbeef -> 00000001; certificate_sha256 " + fmt.Sprintf("%x", digest(7)) + " -> ; date 2026-02-03 04:05:06 +0000 UTC -> 0001-01-01 00:00:00 +0000 UTC",
 		"changed a\n\"\\\x01 b kind file -> fifo; size 1152921504606846976 -> 2; mode 6755 -> 0600; uid 4294967295 -> 3; gid 7 -> 4; key_id 01020304 -> 00000005; unsigned \"\" -> \"why\"; same other\xfe -> ; digest; xattrs; covered",
+		"changed \xff\xff3 verity blocks of 65536 bytes and the salt 0001 -> none",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %q\nwant %q", got, want)

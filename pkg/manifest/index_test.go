@@ -28,7 +28,7 @@ func TestIndexFindsEveryEntry(t *testing.T) {
 	if !reflect.DeepEqual(x.Header, want.header) {
 		t.Errorf("header %+v", x.Header)
 	}
-	if got := x.Paths(); !slices.Equal(got, []string{want.lines[0].Path, "\xff\xfe", "\xff\xff", "\xff\xff1", "\xff\xff2"}) {
+	if got := x.Paths(); !slices.Equal(got, []string{want.lines[0].Path, "\xff\xfe", "\xff\xff", "\xff\xff1", "\xff\xff2", "\xff\xff3"}) {
 		t.Errorf("paths %q", got)
 	}
 	for i, l := range want.lines {

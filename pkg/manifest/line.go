@@ -17,7 +17,7 @@ func (l *Line) toJSON() lineJSON {
 	j := lineJSON{
 		Kind: l.Kind, Size: l.Size, Mode: fmt.Sprintf("%04o", l.Mode), UID: l.UID, GID: l.GID,
 		Device: l.Device, Covered: hexMap(l.Covered), Digest: hex.EncodeToString(l.Digest), Xattrs: hexMap(l.Xattrs),
-		Unsigned: strings.ToValidUTF8(l.Unsigned, "\uFFFD"),
+		Unsigned: strings.ToValidUTF8(l.Unsigned, "\uFFFD"), Verity: l.Verity.toJSON(),
 	}
 	j.Path, j.PathB64 = text(l.Path)
 	j.Target, j.TargetB64 = text(l.Target)
@@ -51,6 +51,9 @@ func (l *Line) check() error {
 		return fmt.Errorf("digest: %d bytes, %s has %d", len(l.Digest), l.Hash, l.Hash.Size())
 	}
 	if err := l.checkSpecial(); err != nil {
+		return err
+	}
+	if err := l.checkVerity(); err != nil {
 		return err
 	}
 	for _, values := range []map[string][]byte{l.Covered, l.Xattrs} {
@@ -106,6 +109,9 @@ func (j *lineJSON) line() (l Line, err error) {
 		if l.Hash, err = ima.ParseHash(j.Hash); err != nil {
 			return Line{}, err
 		}
+	}
+	if l.Verity, err = j.Verity.verity(); err != nil {
+		return Line{}, err
 	}
 	if l.KeyID, err = parseKeyID(j.KeyID); err != nil {
 		return Line{}, err

@@ -72,6 +72,9 @@ type Line struct {
 	Covered map[string][]byte
 	Hash    ima.HashID // algorithm of Digest; no meaning without Digest
 	Digest  []byte     // nil if the entry has no content or was not digested
+	// Verity, unless nil, says that Digest is the fs-verity digest with these parameters. If
+	// it is nil, Digest is the digest of the content.
+	Verity *Verity
 	// Xattrs are the values of the xattrs to attach, by name.
 	Xattrs map[string][]byte
 	KeyID  ima.KeyID // of the signature in Xattrs; zero if there is none
@@ -130,6 +133,7 @@ type lineJSON struct {
 	Covered   map[string]string `json:"covered,omitempty"`
 	Hash      string            `json:"hash,omitempty"`
 	Digest    string            `json:"digest,omitempty"`
+	Verity    *verityJSON       `json:"verity,omitempty"`
 	Xattrs    map[string]string `json:"xattrs,omitempty"`
 	KeyID     string            `json:"key_id,omitempty"`
 	Unsigned  string            `json:"unsigned,omitempty"`

@@ -24,6 +24,11 @@ func entries(n int, lines ...string) string {
 	return fmt.Sprintf(head, n) + strings.Join(lines, "")
 }
 
+// withVerity returns lineA with the parameters of an fs-verity digest.
+func withVerity(parameters string) string {
+	return strings.TrimSuffix(lineA, "}\n") + `,"verity":` + parameters + "}\n"
+}
+
 func TestReaderIsStrict(t *testing.T) {
 	replace := func(old, now string) string { return entries(1, strings.Replace(lineA, old, now, 1)) }
 	special := func(kind, keys string) string {
@@ -101,6 +106,15 @@ func TestReaderIsStrict(t *testing.T) {
 		{"odd digest", replace(`:"01`, `:"0`), "line 2: not a valid manifest: digest: encoding/hex: odd length"},
 		{"digest of another hash", replace("sha256", "sha384"), "line 2: not a valid manifest: digest: 32 bytes, sha384 has 48"},
 		{"digest without a hash", replace(`"hash":"sha256",`, ""), "line 2: not a valid manifest: digest: 32 bytes, md4 has 16"},
+		{"verity of a directory", entries(1, strings.Replace(withVerity(`{"block_size":4096}`), "file", "directory", 1)), `line 2: not a valid manifest: verity: a line of kind "directory" has none`},
+		{"verity without a digest", special("file", `"verity":{"block_size":4096}`), "line 2: not a valid manifest: verity: the line has no digest"},
+		{"block size", entries(1, withVerity(`{"block_size":4097}`)), "line 2: not a valid manifest: verity: block size 4097: not valid for fs-verity"},
+		{"no block size", entries(1, withVerity(`{}`)), "line 2: not a valid manifest: verity: block size 0"},
+		{"unknown key in verity", entries(1, withVerity(`{"block_size":4096,"hash":"sha256"}`)), "line 2: not a valid manifest: unknown field"},
+		{"salt", entries(1, withVerity(`{"block_size":4096,"salt":"0"}`)), "line 2: not a valid manifest: verity: salt"},
+		{"long salt", entries(1, withVerity(`{"block_size":4096,"salt":"`+strings.Repeat("00", 33)+`"}`)), "line 2: not a valid manifest: verity: salt of 33 bytes"},
+		{"empty salt", entries(1, withVerity(`{"block_size":4096,"salt":""}`)), "line 2: not a valid manifest: not in canonical form"},
+		{"verity by sha384", entries(1, strings.NewReplacer("sha256", "sha384", `"digest":"`, `"digest":"`+strings.Repeat("00", 16)).Replace(withVerity(`{"block_size":4096}`))), "line 2: not a valid manifest: verity: hash SHA-384"},
 		{"key id", replace("}\n", `,"key_id":"12"}`+"\n"), "line 2: not a valid manifest: malformed key id"},
 		{"xattr", replace("}\n", `,"xattrs":{"security.ima":"0x"}}`+"\n"), "line 2: not a valid manifest: security.ima"},
 		{"order", entries(2, lineB, lineA), `line 3: not a valid manifest: "a" comes after "b"`},

@@ -78,7 +78,7 @@ func full() container {
 	return container{
 		manifest.Header{
 			Tool: "tool \u2028<&>", Container: "tar", Name: "na\xffme", Hash: ima.SHA256, KeyID: 0xdeadbeef,
-			Certificate: digest(7), Entries: 5, Date: time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC),
+			Certificate: digest(7), Entries: 6, Date: time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC),
 		},
 		[]manifest.Line{
 			{
@@ -92,6 +92,7 @@ func full() container {
 			{Path: "\xff\xff", Kind: "char", Mode: 0, Device: "1:4294967295", Unsigned: "char"},
 			{Path: "\xff\xff1", Kind: "symlink", Mode: 0o777, Target: "../<&>\n/a", Unsigned: "symlink"},
 			{Path: "\xff\xff2", Kind: "symlink", Mode: 0o777, Target: "/\xff", Unsigned: "symlink"},
+			{Path: "\xff\xff3", Kind: "file", Hash: ima.SHA256, Digest: digest(2), Verity: &manifest.Verity{BlockSize: 65536, Salt: []byte{0, 1}}},
 		},
 	}
 }
@@ -117,12 +118,13 @@ func TestRoundTripOfEveryField(t *testing.T) {
 // TestCanonicalBytes checks that the encoding stays the same, because users store it.
 func TestCanonicalBytes(t *testing.T) {
 	got := render(t, full())
-	want := `{"imasign_manifest":1,"tool":"tool \u2028<&>","container":"tar","name_b64":"bmH/bWU=","hash":"sha256","key_id":"deadbeef","certificate_sha256":"` + strings.Repeat("07", 32) + `","entries":5,"date":"2026-02-03T04:05:06Z"}
+	want := `{"imasign_manifest":1,"tool":"tool \u2028<&>","container":"tar","name_b64":"bmH/bWU=","hash":"sha256","key_id":"deadbeef","certificate_sha256":"` + strings.Repeat("07", 32) + `","entries":6,"date":"2026-02-03T04:05:06Z"}
 {"path":"a\n\"\\\u0001 b","kind":"file","size":1152921504606846976,"mode":"6755","uid":4294967295,"gid":7,"covered":{"security.capability":"00ff","security.empty":""},"hash":"sha256","digest":"` + strings.Repeat("01", 32) + `","xattrs":{"security.evm":"05","security.ima":"0302"},"key_id":"01020304","same_b64":"b3RoZXL+"}
 {"path_b64":"//4=","kind":"directory","size":0,"mode":"0755","uid":0,"gid":0,"unsigned":"directory"}
 {"path_b64":"//8=","kind":"char","size":0,"mode":"0000","uid":0,"gid":0,"device":"1:4294967295","unsigned":"char"}
 {"path_b64":"//8x","kind":"symlink","size":0,"mode":"0777","uid":0,"gid":0,"target":"../<&>\n/a","unsigned":"symlink"}
 {"path_b64":"//8y","kind":"symlink","size":0,"mode":"0777","uid":0,"gid":0,"target_b64":"L/8=","unsigned":"symlink"}
+{"path_b64":"//8z","kind":"file","size":0,"mode":"0000","uid":0,"gid":0,"hash":"sha256","digest":"` + strings.Repeat("02", 32) + `","verity":{"block_size":65536,"salt":"0001"}}
 `
 	if string(got) != want {
 		t.Errorf("got\n%swant\n%s", got, want)

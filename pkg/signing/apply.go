@@ -90,8 +90,9 @@ func (a *applier) work(ctx context.Context, d *digester, v *visit[decision]) {
 	if v.err = err; err != nil {
 		return
 	}
+	v.Verity = line.Verity
 	if len(v.Digests) == 0 {
-		if v.bytes, v.err = d.digest(ctx, &v.Entry, []ima.HashID{line.Hash}); v.err != nil || v.Reason != "" {
+		if v.bytes, v.err = d.digest(ctx, &v.Entry, []Digest{statedDigest(&line)}); v.err != nil || v.Reason != "" {
 			return
 		}
 	}
@@ -127,10 +128,11 @@ func (a *applier) line(v *visit[decision]) (manifest.Line, error) {
 
 // matches compares the entry's digest with the one in the manifest.
 func matches(e *Entry, line *manifest.Line) error {
-	digest := e.digest(line.Hash)
+	want := statedDigest(line)
+	digest := e.digest(line.Hash, want.over())
 	switch {
 	case digest == nil:
-		return fmt.Errorf("%s: %w: it has a %s digest, but the manifest states a %s digest", e.Path, ErrMismatch, e.first().Hash, line.Hash)
+		return fmt.Errorf("%s: %w: %w", e.Path, ErrMismatch, otherDigest(e, line))
 	case !bytes.Equal(digest, line.Digest):
 		return fmt.Errorf("%s: %w: its content has changed since the manifest was made", e.Path, ErrMismatch)
 	}
@@ -206,11 +208,11 @@ func (a *applier) check(v *visit[decision], s *stage, value []byte) (c candidate
 	switch {
 	case c.digest == nil:
 		return c, nil, fmt.Errorf("the value is over %s, but the stated digest is %s", parsed.Hash, v.first().Hash)
-	case s.Digest == nil && parsed.Type == ima.TypeDigestNG && bytes.Equal(parsed.Digest, c.digest):
+	case c.signed.Over == ima.Content && parsed.Type == ima.TypeDigestNG && bytes.Equal(parsed.Digest, c.digest):
 		return c, nil, nil
 	}
 	key, err = a.signature(&v.Entry, value, ima.Statement{Form: c.signed, Hash: c.hash, Digest: c.digest})
-	return c, key, a.explain(s, value, &v.Entry, v.result.values, err)
+	return c, key, assumed(&v.Entry, c.signed, a.explain(s, value, &v.Entry, v.result.values, err))
 }
 
 // compare is stage.compare for a new value that key made elsewhere. If the old signature

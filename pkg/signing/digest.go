@@ -14,8 +14,15 @@ import (
 type digester struct {
 	buf    []byte
 	hashes map[ima.HashID]hash.Hash
-	active []hash.Hash // for the content that is being read
-	tail   []byte      // the last bytes of that content
+	verity verityDigest
+	active []summer // for the content that is being read
+	tail   []byte   // the last bytes of that content
+}
+
+// summer computes a digest of what is written to it.
+type summer interface {
+	io.Writer
+	Sum(b []byte) []byte
 }
 
 func newDigester() *digester {
@@ -63,22 +70,23 @@ func (e *Entry) open(ctx context.Context) (*File, error) {
 	return f, nil
 }
 
-// digest opens the entry and digests its content with all of ids, which must differ. It
-// returns the number of bytes read.
-func (d *digester) digest(ctx context.Context, e *Entry, ids []ima.HashID) (int64, error) {
+// digest opens the entry and computes the wanted digests of its content. It returns the
+// number of bytes read.
+func (d *digester) digest(ctx context.Context, e *Entry, wanted []Digest) (int64, error) {
 	f, err := e.open(ctx)
 	if err != nil || f == nil {
 		return 0, err
 	}
-	n, err := d.sum(ctx, e, f, ids)
+	n, err := d.sum(ctx, e, f, wanted)
 	return n, errors.Join(err, f.Close())
 }
 
-// sum reads the content once and adds its digests to the entry.
-func (d *digester) sum(ctx context.Context, e *Entry, content io.Reader, ids []ima.HashID) (size int64, err error) {
+// sum reads the content once and stores the wanted digests in the entry. They must differ,
+// and at most one of them may be an fs-verity digest.
+func (d *digester) sum(ctx context.Context, e *Entry, content io.Reader, wanted []Digest) (size int64, err error) {
 	d.active = d.active[:0]
-	for _, id := range ids {
-		h, err := d.hash(id)
+	for _, w := range wanted {
+		h, err := d.summer(w)
 		if err != nil {
 			return 0, fmt.Errorf("%s: %w", e.Path, err)
 		}
@@ -88,11 +96,18 @@ func (d *digester) sum(ctx context.Context, e *Entry, content io.Reader, ids []i
 		return size, err
 	}
 	e.doubleUse = ima.MayBeEVMInput(size, d.tail) || size == int64(len(d.tail)) && ima.MayBeFileID(d.tail)
-	e.Digests = make([]Digest, len(ids))
-	for i, id := range ids {
-		e.Digests[i] = Digest{id, d.active[i].Sum(nil)}
+	for i := range wanted {
+		wanted[i].Sum = d.active[i].Sum(nil)
 	}
+	e.Digests = wanted
 	return size, nil
+}
+
+func (d *digester) summer(w Digest) (summer, error) {
+	if w.Verity != nil {
+		return d.verity.reset(w.Hash, w.Verity)
+	}
+	return d.hash(w.Hash)
 }
 
 // tailSize is the size in bytes of the largest content that ima.MayBeFileID accepts. It is

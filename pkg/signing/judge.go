@@ -1,6 +1,7 @@
 package signing
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -61,10 +62,14 @@ func (s *stage) candidate(e *Entry, before []Value) (c candidate, err error) {
 		return c, nil
 	}
 	c.form, c.signed = form, s.signed(e, before)
-	if c.hash = s.Hash; form.Over == ima.Content && e.digest(c.hash) == nil { // the container states another hash
+	if c.hash = s.Hash; form.Over != ima.Metadata && e.digest(c.hash, form.Over) == nil { // the container states another hash
 		c.hash = e.first().Hash
 	}
-	if c.digest, err = s.over(form, c.hash, e, before); err != nil {
+	c.digest, err = s.over(form, c.hash, e, before)
+	if err == nil && form.Over == ima.Verity && c.digest == nil {
+		err = errors.New("the container states no fs-verity digest")
+	}
+	if err != nil {
 		return c, fmt.Errorf("%s: %w", e.Path, err)
 	}
 	return c, nil

@@ -81,7 +81,7 @@ func line(r *Record) manifest.Line {
 	digest := r.first()
 	l := manifest.Line{
 		Path: r.Path, Kind: manifest.Kind(r.Mode), Size: r.Size, Mode: stmode.Permissions(r.Mode), UID: r.UID, GID: r.GID,
-		Target: r.Target, Device: r.Device, Hash: digest.Hash, Digest: digest.Sum, Unsigned: r.Reason,
+		Target: r.Target, Device: r.Device, Hash: digest.Hash, Digest: digest.Sum, Verity: digest.Verity, Unsigned: r.Reason,
 	}
 	if !r.leads() {
 		l.Same = r.Same

@@ -21,6 +21,7 @@ import (
 	"iter"
 
 	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/manifest"
 )
 
 // Source lists a container's entries in the container's order, which is the same every
@@ -68,6 +69,10 @@ type Entry struct {
 	Reason string
 	// HashOnly asks for a digest without a signature in security.ima.
 	HashOnly bool
+	// Verity, unless nil, asks for a signature over the fs-verity digest with these
+	// parameters in security.ima, in place of one over the content's digest. HashOnly has
+	// precedence.
+	Verity *manifest.Verity `cbor:",omitempty"`
 	// Traits are what the container states about the file.
 	Traits Traits
 
@@ -126,10 +131,12 @@ const (
 	ELF                         // this file is one
 )
 
-// Digest is a digest of an entry's content.
+// Digest is a digest of an entry's content, or its fs-verity digest.
 type Digest struct {
 	Hash ima.HashID
 	Sum  []byte
+	// Verity are the parameters of an fs-verity digest, nil for a digest of the content.
+	Verity *manifest.Verity `cbor:",omitempty"`
 }
 
 // File is the open content of an entry.
@@ -147,14 +154,34 @@ type Unselected struct{ Reason string } //nolint:errname // a Reason rather than
 // Error returns the reason.
 func (u Unselected) Error() string { return u.Reason }
 
-// digest returns the digest of the content by h, or nil if there is none.
-func (e *Entry) digest(h ima.HashID) []byte {
+// digest returns the digest by h of the content or of fs-verity, or nil if there is none.
+func (e *Entry) digest(h ima.HashID, over ima.Over) []byte {
 	for _, d := range e.Digests {
-		if d.Hash == h {
+		if d.Hash == h && d.over() == over {
 			return d.Sum
 		}
 	}
 	return nil
+}
+
+func (d *Digest) over() ima.Over {
+	if d.Verity != nil {
+		return ima.Verity
+	}
+	return ima.Content
+}
+
+// wanted returns the digest that the entry is signed with: that of fs-verity if it asks for
+// it, otherwise those of the content. Each file is hashed once in either case.
+func (e *Entry) wanted(hashes []ima.HashID) []Digest {
+	if e.Verity != nil && !e.HashOnly {
+		return []Digest{{Hash: hashes[0], Verity: e.Verity}}
+	}
+	list := make([]Digest, len(hashes))
+	for i, h := range hashes {
+		list[i].Hash = h
+	}
+	return list
 }
 
 // first returns the digest that a manifest states: the one that the first stage asked

@@ -46,12 +46,15 @@ type Stage struct {
 }
 
 // ContentStage returns the stage for security.ima. Its value is a version 2 signature by
-// key over the digest of the content, or the digest itself for a HashOnly entry. h is the
-// stage's Hash.
+// key over the digest of the content, or the digest itself for a HashOnly entry, or a
+// version 3 signature over the fs-verity digest for a Verity entry. h is the stage's Hash.
 func ContentStage(key *Key, h ima.HashID) Stage {
 	return Stage{Xattr: ima.XattrIMA, Key: key, Hash: h, Form: func(e *Entry, _ []Value) (ima.Form, bool) {
-		if e.HashOnly {
+		switch {
+		case e.HashOnly:
 			return ima.ContentDigest(), true
+		case e.Verity != nil:
+			return ima.VeritySignature(), true
 		}
 		return ima.ContentSignature(), true
 	}}
@@ -120,7 +123,7 @@ func (s *stage) over(f ima.Form, h ima.HashID, e *Entry, before []Value) ([]byte
 	if s.Digest != nil && f.Over != ima.Content {
 		return s.Digest(h, e, before)
 	}
-	return e.digest(h), nil
+	return e.digest(h, f.Over), nil
 }
 
 // hashes returns the algorithms that contents are digested with, in the order of the

@@ -45,7 +45,8 @@ func statedEntry(l *manifest.Line) Entry {
 		Target: l.Target, Device: l.Device, HashOnly: l.Unsigned == hashOnlyReason,
 	}
 	if len(l.Digest) > 0 {
-		e.Digests = []Digest{{l.Hash, l.Digest}}
+		e.Digests = []Digest{{l.Hash, l.Digest, l.Verity}}
+		e.Verity = l.Verity
 	}
 	if len(l.Covered)+len(l.Xattrs) > 0 {
 		e.Xattrs = make(map[string][]byte, len(l.Covered)+len(l.Xattrs))
@@ -53,7 +54,7 @@ func statedEntry(l *manifest.Line) Entry {
 		maps.Copy(e.Xattrs, l.Xattrs)
 	}
 	switch {
-	case l.Unsigned != "" && !e.HashOnly:
+	case l.Unsigned != "" && (!e.HashOnly || l.Verity != nil):
 		e.Reason = l.Unsigned
 	case len(l.Digest) == 0:
 		e.Reason = "the manifest states no digest"

@@ -24,6 +24,9 @@ type Trust struct {
 	// xattrs ([ima.ErrBothXattrs]), and such signatures of contents that are refused with
 	// [ErrDoubleUse] otherwise.
 	AsKernel bool
+	// Verity are the parameters of fs-verity digests where a manifest does not state them.
+	// nil means [manifest.DefaultVerity].
+	Verity *manifest.Verity
 }
 
 // check returns an error if one key is trusted for version 2 signatures in both xattrs. The

@@ -131,8 +131,8 @@ func (v *verifier) work(ctx context.Context, d *digester, at *visit[found]) {
 		if at.err = err; err != nil || f == nil {
 			return
 		}
-		if ids := v.wanted(at); len(ids) > 0 {
-			at.bytes, err = d.sum(ctx, &at.Entry, f, ids)
+		if list := v.wanted(at); len(list) > 0 {
+			at.bytes, err = d.sum(ctx, &at.Entry, f, list)
 		}
 		if at.err = errors.Join(err, f.Close()); at.err != nil {
 			return
@@ -150,20 +150,32 @@ func (v *verifier) find(at *visit[found]) (err error) {
 	return err
 }
 
-// wanted returns the hashes that the content must be digested with: those of the values
-// and that of the manifest. They may differ.
-func (v *verifier) wanted(at *visit[found]) (ids []ima.HashID) {
+// wanted returns the digests to compute: those that the values are over and that of the
+// manifest. They may differ.
+func (v *verifier) wanted(at *visit[found]) (list []Digest) {
+	add := func(d Digest) {
+		same := func(o Digest) bool { return o.Hash == d.Hash && o.over() == d.over() }
+		if !slices.ContainsFunc(list, same) {
+			list = append(list, d)
+		}
+	}
+	line := &at.result.line
 	for i := range v.engine.stages {
 		s := &v.engine.stages[i]
 		value, err := ima.Parse(at.Xattrs[s.Xattr])
-		if err == nil && s.Digest == nil && computable(value.Hash) && !slices.Contains(ids, value.Hash) {
-			ids = append(ids, value.Hash)
+		if err != nil || s.Digest != nil || !computable(value.Hash) {
+			continue
 		}
+		d := Digest{Hash: value.Hash}
+		if value.Type == ima.TypeVerity && checkVerityHash(value.Hash) == nil {
+			d.Verity = v.parameters(line)
+		}
+		add(d)
 	}
-	if line := &at.result.line; len(line.Digest) > 0 && !slices.Contains(ids, line.Hash) {
-		ids = append(ids, line.Hash)
+	if len(line.Digest) > 0 {
+		add(Digest{Hash: line.Hash, Verity: line.Verity})
 	}
-	return ids
+	return list
 }
 
 // judge judges each of the entry's values.
@@ -212,7 +224,7 @@ func (v *verifier) value(s *stage, c *candidate, e *Entry, before []Value, state
 		return j
 	}
 	j.Form = value.Form(s.Xattr)
-	c.signed = accepted(c.signed, &value)
+	c.signed = accepted(withVerity(c.signed, &value, e), &value)
 	if c.digest, j.Err = s.over(c.signed, value.Hash, e, before); j.Err != nil {
 		return j
 	}
@@ -228,7 +240,7 @@ func (v *verifier) value(s *stage, c *candidate, e *Entry, before []Value, state
 		if j.Key, j.Err = v.signature(e, raw, ima.Statement{Form: c.signed, Hash: value.Hash, Digest: c.digest}); j.Err == nil {
 			j.Outcome = OK
 		} else {
-			j.Err = v.explain(s, raw, e, before, j.Err)
+			j.Err = assumed(e, c.signed, v.explain(s, raw, e, before, j.Err))
 		}
 	}
 	return j

@@ -14,11 +14,12 @@ import (
 // compare compares the entry's content and the exact bytes of its values with its line of
 // the manifest.
 func (v *Verdict) compare(line *manifest.Line) {
-	digest := v.digest(line.Hash)
+	listed := statedDigest(line)
+	digest := v.digest(line.Hash, listed.over())
 	switch {
 	case len(line.Digest) == 0:
 	case digest == nil:
-		v.mismatch(fmt.Sprintf("it has a %s digest, but the manifest states a %s digest", v.first().Hash, line.Hash))
+		v.mismatch(otherDigest(&v.Entry, line).Error())
 		return
 	case !bytes.Equal(digest, line.Digest):
 		v.mismatch("its content has changed")

@@ -33,7 +33,7 @@ func (v *visit[R]) adopt() {
 	if own := v.Xattrs[ima.XattrIMA]; len(own) > 0 && !isDigest(own) && !bytes.Equal(own, l.Xattrs[ima.XattrIMA]) {
 		v.Second = map[string][]byte{ima.XattrIMA: own} // the leader's value replaces it
 	}
-	v.Same, v.HashOnly = l.Path, l.HashOnly
+	v.Same, v.HashOnly, v.Verity = l.Path, l.HashOnly, l.Verity
 	v.Xattrs, v.Digests, v.Reason, v.doubleUse, v.result = l.Xattrs, l.Digests, l.Reason, l.doubleUse, l.result
 }
 
