@@ -216,6 +216,8 @@ type engineFlags struct {
 	force bool
 	from  string // id of the key whose signatures are replaced
 	form  string // "v2", "v3", or "" for what the key is for
+
+	verity bool // some files get signatures over their fs-verity digests
 }
 
 func (f *engineFlags) addJobs(flags *pflag.FlagSet) { jobsVar(flags, &f.jobs, "files") }
@@ -268,6 +270,9 @@ func (f *engineFlags) engine(key *keystore.Key, public *ima.PublicKey, observe s
 	content, err := f.versioned(signing.ContentStage(&signer, hash))
 	if err != nil {
 		return nil, err
+	}
+	if form := ima.VeritySignature(); f.verity && signer.Public != nil && !signer.Public.Purpose().Allows(form) {
+		return nil, &purposeError{signer.Public, form}
 	}
 	return signing.New(signing.Options{
 		Stages: append([]signing.Stage{content}, stages...), Jobs: f.jobs, Force: f.force, Observe: observe,

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"os"
 
@@ -30,6 +31,7 @@ func (o *imageSignOptions) add(flags *pflag.FlagSet) {
 	o.evm.add(flags)
 	o.choice.add(flags)
 	o.choice.addHashed(flags, "attach")
+	o.choice.verity.add(flags)
 	o.choice.addSelect(flags, "sign")
 	o.input.add(flags, filesLimited)
 	o.partition.add(flags)
@@ -65,7 +67,7 @@ signed archive:
   imasign-build image sign --key K --partition root disk.img -o disk.img
   imasign-build image sign --dry-run --manifest M rootfs.ext4`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := o.evm.idle(cmd.Flags()); err != nil {
+			if err := cmp.Or(o.evm.idle(cmd.Flags()), o.choice.verity.idle(cmd.Flags())); err != nil {
 				return err
 			}
 			return runImageSign(cmd.Context(), a, o, args[0])
@@ -76,7 +78,7 @@ signed archive:
 }
 
 func runImageSign(ctx context.Context, a *app, o imageSignOptions, file string) error {
-	if err := o.check(a, o.dryRun); err != nil {
+	if err := o.check(a, o.dryRun, &o.choice.verity); err != nil {
 		return err
 	}
 	if err := o.output.check(a, o.dryRun, o.manifest); err != nil {

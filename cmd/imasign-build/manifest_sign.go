@@ -51,7 +51,7 @@ Manifests of packages and of digests have no such metadata.`,
 }
 
 func runManifestSign(ctx context.Context, a *app, o manifestSignOptions, file string) error {
-	if err := o.check(a, false); err != nil {
+	if err := o.check(a, false, nil); err != nil {
 		return err
 	}
 	if o.output == "-" && a.json {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"io"
 
@@ -26,6 +27,7 @@ func (o *rootfsSignOptions) add(flags *pflag.FlagSet) {
 	o.evm.add(flags)
 	o.choice.add(flags)
 	o.choice.addHashed(flags, "attach")
+	o.choice.verity.add(flags)
 	o.choice.addSelect(flags, "sign")
 	addCrossMounts(flags, &o.crossMounts)
 	choiceVar(flags, &o.output, "output", "xattr", "where to write the signatures", []option{
@@ -63,7 +65,7 @@ key of its own (x509_evm). See "imasign-build help evm".`,
 					return err
 				}
 			}
-			if err := o.evm.idle(cmd.Flags()); err != nil {
+			if err := cmp.Or(o.evm.idle(cmd.Flags()), o.choice.verity.idle(cmd.Flags())); err != nil {
 				return err
 			}
 			return runRootfsSign(cmd.Context(), a, o, args[0])
@@ -74,7 +76,7 @@ key of its own (x509_evm). See "imasign-build help evm".`,
 }
 
 func (o *rootfsSignOptions) check(a *app) error {
-	if err := o.signerFlags.check(a, o.dryRun); err != nil {
+	if err := o.signerFlags.check(a, o.dryRun, &o.choice.verity); err != nil {
 		return err
 	}
 	switch {

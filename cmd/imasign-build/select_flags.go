@@ -14,6 +14,7 @@ import (
 // selectFlags select entries of a container.
 type selectFlags struct {
 	include, exclude, hashed []string
+	verity                   verityFlags
 	files                    string
 
 	rules *selection.Rules // once compiled
@@ -59,9 +60,14 @@ func (f *selectFlags) given() bool {
 }
 
 // compile compiles the rules of a run.
-func (f *selectFlags) compile(observe signing.Observer) (err error) {
+func (f *selectFlags) compile(observe signing.Observer) error {
+	params, err := f.verity.get()
+	if err != nil {
+		return err
+	}
 	f.rules, err = selection.Compile(selection.Options{
 		Include: f.include, Exclude: f.exclude, Hashed: f.hashed, Files: selection.Files(f.files), Observe: observe,
+		Verity: f.verity.patterns, Parameters: params,
 	})
 	var pattern *selection.PatternError
 	if errors.As(err, &pattern) {
@@ -91,13 +97,18 @@ type packageSelectFlags struct{ selectFlags }
 
 func (f *packageSelectFlags) add(flags *pflag.FlagSet) {
 	f.selectFlags.add(flags)
-	flags.StringArrayVar(&f.hashed, "hashed", nil, "")
-	_ = flags.MarkHidden("hashed") // which fails only if there is no such flag
+	for name, patterns := range map[string]*[]string{"hashed": &f.hashed, "verity": &f.verity.patterns} {
+		flags.StringArrayVar(patterns, name, nil, "")
+		_ = flags.MarkHidden(name) // which fails only if there is no such flag
+	}
 }
 
 func (f *packageSelectFlags) compile(observe signing.Observer) error {
 	if len(f.hashed) > 0 {
 		return usagef("--hashed: a package has no digest-only values: rpm sets no security.ima without a signature")
+	}
+	if f.verity.on() {
+		return usagef("--verity: a package states digests of the contents and no fs-verity digests: sign the installed tree or the image (rootfs sign --verity)")
 	}
 	return f.selectFlags.compile(observe)
 }

@@ -28,12 +28,16 @@ func (f *signerFlags) add(flags *pflag.FlagSet) {
 }
 
 // check completes the flags from the environment. In a dry run there need not be a key.
-func (f *signerFlags) check(a *app, dryRun bool) error {
+// verity is nil for commands without --verity.
+func (f *signerFlags) check(a *app, dryRun bool, verity *verityFlags) error {
 	f.key.fromEnvironment(a)
 	if f.key.key == "" && !dryRun && (!f.evm.digestOnly() || f.evm.key.key == "") {
 		return usagef("no key was given: --key URI, or --dry-run to compute only digests")
 	}
-	return f.evm.check(a, &f.key)
+	if err := f.evm.check(a, &f.key); err != nil || verity == nil {
+		return err
+	}
+	return verity.check(a, f)
 }
 
 // signer is an engine with its opened keys.
@@ -110,6 +114,7 @@ func (s *signer) close() {
 type verifyFlags struct {
 	trust      trustFlags
 	evm        evmTrustFlags
+	verity     verityParameters
 	engine     engineFlags
 	choice     selectFlags
 	manifest   string
@@ -122,6 +127,7 @@ func (f *verifyFlags) add(flags *pflag.FlagSet, container string) {
 	f.evm.add(flags)
 	f.evm.addRequire(flags)
 	addAccept(flags, &f.engine.form)
+	f.verity.add(flags)
 	f.engine.addJobs(flags)
 	f.choice.add(flags)
 	f.choice.addHashed(flags, "accept")
@@ -153,6 +159,11 @@ func newVerifier(ctx context.Context, a *app, f *verifyFlags) (*verifier, error)
 	if v.trust.EVM, err = f.evm.ring(ctx, f.trust.purpose); err != nil {
 		return nil, err
 	}
+	verity, err := f.verity.get()
+	if err != nil {
+		return nil, err
+	}
+	v.trust.Verity = &verity
 	if v.trust.Index, v.closeIndex, err = openIndex(ctx, f.manifest); err != nil {
 		return nil, err
 	}

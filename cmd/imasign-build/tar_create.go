@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -35,6 +36,7 @@ func (o *tarCreateOptions) add(flags *pflag.FlagSet) {
 	o.evm.add(flags)
 	o.choice.add(flags)
 	o.choice.addHashed(flags, "attach")
+	o.choice.verity.add(flags)
 	o.choice.addSelect(flags, "sign")
 	addCrossMounts(flags, &o.crossMounts)
 	o.output.add(flags)
@@ -45,7 +47,7 @@ func (o *tarCreateOptions) add(flags *pflag.FlagSet) {
 
 // signingFlags returns the flags that have no effect without --sign.
 func signingFlags() []string {
-	return []string{"key", "cert", "key-pass", "hash", "force", "from-key-id", "include", "exclude", "hashed", "select", "evm", "manifest", "dry-run"}
+	return []string{"key", "cert", "key-pass", "hash", "force", "from-key-id", "include", "exclude", "hashed", "verity", "select", "evm", "manifest", "dry-run"}
 }
 
 func newTarCreate(a *app) *cobra.Command {
@@ -74,7 +76,7 @@ appears when it is complete.`,
 					return err
 				}
 			}
-			if err := o.evm.idle(cmd.Flags()); err != nil {
+			if err := cmp.Or(o.evm.idle(cmd.Flags()), o.choice.verity.idle(cmd.Flags())); err != nil {
 				return err
 			}
 			return runTarCreate(cmd.Context(), a, o, args[0])
@@ -86,7 +88,7 @@ appears when it is complete.`,
 
 func runTarCreate(ctx context.Context, a *app, o tarCreateOptions, dir string) error {
 	if o.sign {
-		if err := o.check(a, o.dryRun); err != nil {
+		if err := o.check(a, o.dryRun, &o.choice.verity); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 
 	"github.com/spf13/cobra"
@@ -16,6 +17,7 @@ func (o *tarSignOptions) add(flags *pflag.FlagSet) {
 	o.signerFlags.add(flags)
 	o.evm.add(flags)
 	o.choice.addHashed(flags, "attach")
+	o.choice.verity.add(flags)
 	o.tarChange.add(flags, "sign", "write no archive; without --key, only compute digests")
 }
 
@@ -38,7 +40,7 @@ in a record for security.evm. See "imasign-build help evm".
   gunzip <rootfs.tar.gz | imasign-build tar sign --key K --cert C - -o - >signed.tar
   tar -x --xattrs --xattrs-include='security.*' -f signed.tar.zst   # as root`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := o.evm.idle(cmd.Flags()); err != nil {
+			if err := cmp.Or(o.evm.idle(cmd.Flags()), o.choice.verity.idle(cmd.Flags())); err != nil {
 				return err
 			}
 			return runTarSign(cmd.Context(), a, o, args[0])
@@ -49,7 +51,7 @@ in a record for security.evm. See "imasign-build help evm".
 }
 
 func runTarSign(ctx context.Context, a *app, o tarSignOptions, file string) error {
-	if err := o.check(a, o.dryRun); err != nil {
+	if err := o.check(a, o.dryRun, &o.choice.verity); err != nil {
 		return err
 	}
 	if err := o.output.check(a, o.dryRun, o.oci, file, o.manifest); err != nil {

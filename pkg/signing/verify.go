@@ -125,6 +125,7 @@ func (v *verifier) work(ctx context.Context, d *digester, at *visit[found]) {
 	if at.err = v.find(at); at.err != nil {
 		return
 	}
+	at.Verity = nil // the values say what they are over
 	stated := len(at.Digests) > 0
 	if !stated {
 		f, err := at.open(ctx)

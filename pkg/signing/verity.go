@@ -89,7 +89,7 @@ func assumed(e *Entry, f ima.Form, err error) error {
 	}
 	for _, d := range e.Digests {
 		if d.Verity != nil {
-			return fmt.Errorf("%w (of an fs-verity digest with %s)", err, d.Verity)
+			return fmt.Errorf("%w (for %s)", err, d.Verity)
 		}
 	}
 	return err

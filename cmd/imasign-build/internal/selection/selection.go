@@ -12,8 +12,10 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"sync/atomic"
 
+	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
@@ -49,7 +51,7 @@ func ParseFiles(word string) (Files, error) {
 	return "", fmt.Errorf("selection %q: %w", word, ErrFiles)
 }
 
-// List is one of the three lists of patterns.
+// List is one of the lists of patterns.
 type List string
 
 // The lists of Options.
@@ -57,6 +59,7 @@ const (
 	Include List = "include"
 	Exclude List = "exclude"
 	Hashed  List = "hashed"
+	Verity  List = "verity"
 )
 
 // Pattern is a pattern as it was written.
@@ -81,9 +84,13 @@ type Options struct {
 	// leaves out entries that it matches. Entries that Hashed matches get a digest instead
 	// of a signature.
 	Include, Exclude, Hashed []string
-	Files                    Files // "" means All
-	// Observe is warned about hard links of which Hashed matches some names and not
-	// others.
+	// Verity, unless empty, asks for fs-verity signatures with Parameters for entries that it
+	// matches and Hashed does not.
+	Verity     []string
+	Parameters manifest.Verity
+	Files      Files // "" means All
+	// Observe is warned about hard links of which Hashed or Verity matches some names and
+	// not others.
 	Observe signing.Observer
 }
 
@@ -91,15 +98,16 @@ type Options struct {
 // may match nothing in one package and something in another. They are safe for concurrent
 // use. nil selects everything.
 type Rules struct {
-	include, exclude, hashed patterns
-	executable               bool
-	observe                  signing.Observer
-	listed, cut              atomic.Bool // a listing was complete; a listing ended early
+	include, exclude, hashed, verity patterns
+	parameters                       manifest.Verity
+	executable                       bool
+	observe                          signing.Observer
+	listed, cut                      atomic.Bool // a listing was complete; a listing ended early
 }
 
 // Compile compiles the patterns. Errors are a *PatternError, or wrap ErrFiles.
 func Compile(o Options) (*Rules, error) {
-	r := &Rules{executable: o.Files == Executable, observe: o.Observe}
+	r := &Rules{executable: o.Files == Executable, parameters: o.Parameters, observe: o.Observe}
 	if o.Files != "" {
 		if _, err := ParseFiles(string(o.Files)); err != nil {
 			return nil, err
@@ -109,7 +117,7 @@ func Compile(o Options) (*Rules, error) {
 		name  List
 		texts []string
 		into  *patterns
-	}{{Include, o.Include, &r.include}, {Exclude, o.Exclude, &r.exclude}, {Hashed, o.Hashed, &r.hashed}} {
+	}{{Include, o.Include, &r.include}, {Exclude, o.Exclude, &r.exclude}, {Hashed, o.Hashed, &r.hashed}, {Verity, o.Verity, &r.verity}} {
 		var err error
 		if *list.into, err = compile(list.name, list.texts); err != nil {
 			return nil, err
@@ -118,7 +126,7 @@ func Compile(o Options) (*Rules, error) {
 	return r, nil
 }
 
-func (r *Rules) lists() []patterns { return []patterns{r.include, r.exclude, r.hashed} }
+func (r *Rules) lists() []patterns { return []patterns{r.include, r.exclude, r.hashed, r.verity} }
 
 // Unmatched returns the patterns that matched no entry of any container of the run, in
 // the order in which they were given. It returns none if nothing was listed or a listing
@@ -144,12 +152,12 @@ func (r *Rules) Missed() {
 	}
 }
 
-// New returns src with a Reason for each entry that the rules leave out, and HashOnly for
-// entries that get a digest. Errors of single entries come from src. If only the content
+// New returns src with a Reason for each entry that the rules leave out, and HashOnly or
+// Verity for entries that get a digest or an fs-verity signature. Errors of single entries come from src. If only the content
 // of a file can tell whether it is selected, and the container has only its digest, the
 // listing ends with ErrUnknown.
 func New(src signing.Source, r *Rules) signing.Source {
-	if r == nil || !r.executable && len(r.include)+len(r.exclude)+len(r.hashed) == 0 {
+	if r == nil || !r.executable && len(slices.Concat(r.lists()...)) == 0 {
 		return src
 	}
 	return &selected{src: src, rules: r}
@@ -174,7 +182,7 @@ type selected struct {
 // Entries lists the entries of the source.
 func (s *selected) Entries(ctx context.Context) iter.Seq2[signing.Entry, error] {
 	return func(yield func(signing.Entry, error) bool) {
-		l := listing{Rules: s.rules, beside: s.listed, trail: newTrail(s.rules.lists()...), hashOnly: map[string]bool{}}
+		l := listing{Rules: s.rules, beside: s.listed, trail: newTrail(s.rules.lists()...), first: map[string]value{}}
 		for e, err := range s.src.Entries(ctx) {
 			if err == nil {
 				err = l.judge(ctx, &e)
@@ -196,16 +204,19 @@ func (s *selected) Entries(ctx context.Context) iter.Seq2[signing.Entry, error] 
 // listing is one pass over a container.
 type listing struct {
 	*Rules
-	beside   func(path string) bool // reports what the rules are not for; nil for nothing
-	trail    *trail
-	hashOnly map[string]bool // by group, whether its first name is HashOnly
+	beside func(path string) bool // reports what the rules are not for; nil for nothing
+	trail  *trail
+	first  map[string]value // by group, of its first name
 }
 
-// judge gives the entry its Reason, or HashOnly.
+// value is what an entry gets.
+type value struct{ hashOnly, verity bool }
+
+// judge gives the entry its Reason, or HashOnly or Verity.
 func (l *listing) judge(ctx context.Context, e *signing.Entry) error {
 	l.trail.follow(e.Path)
 	included := len(l.include) == 0 || l.include.decide(l.trail) != nil
-	excluded, hashed := l.exclude.decide(l.trail), l.hashed.decide(l.trail)
+	excluded, hashed, verity := l.exclude.decide(l.trail), l.hashed.decide(l.trail), l.verity.decide(l.trail)
 	switch {
 	case e.Reason != "", l.beside != nil && l.beside(e.Path): // from the container, or not for the rules
 		return nil
@@ -222,6 +233,9 @@ func (l *listing) judge(ctx context.Context, e *signing.Entry) error {
 		}
 	}
 	e.HashOnly = e.HashOnly || hashed != nil
+	if verity != nil && !e.HashOnly {
+		e.Verity = &l.parameters
+	}
 	l.link(e)
 	return nil
 }
@@ -229,12 +243,13 @@ func (l *listing) judge(ctx context.Context, e *signing.Entry) error {
 // link warns of a further name of a hard link for which the patterns decide differently.
 // The Engine treats all names like the first one, which the value is attached to.
 func (l *listing) link(e *signing.Entry) {
-	if e.Group == "" || len(l.hashed) == 0 {
+	if e.Group == "" || len(l.hashed)+len(l.verity) == 0 {
 		return
 	}
-	if first, known := l.hashOnly[e.Group]; !known {
-		l.hashOnly[e.Group] = e.HashOnly
-	} else if first != e.HashOnly {
+	now := value{e.HashOnly, e.Verity != nil}
+	if first, known := l.first[e.Group]; !known {
+		l.first[e.Group] = now
+	} else if first != now {
 		l.observe.Warn(e.Path, "is a hard link of a name that the patterns treat otherwise: the first one decides")
 	}
 }
