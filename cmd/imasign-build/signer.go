@@ -145,6 +145,7 @@ type verifier struct {
 	flags      *verifyFlags
 	trust      signing.Trust
 	hint       purposeHint
+	verity     verityNote
 	closeIndex func()
 	progress   *progress
 }
@@ -202,7 +203,7 @@ func (v *verifier) container(ctx context.Context, src signing.Source, take func(
 	} else {
 		src = v.flags.choice.wrap(src)
 	}
-	return v.Verify(ctx, src, v.trust, v.hint.watch(take))
+	return v.Verify(ctx, src, v.trust, v.verity.watch(v.hint.watch(take)))
 }
 
 // verify verifies src, collects every verdict in the report, and prints it.
@@ -217,5 +218,6 @@ func (v *verifier) verify(ctx context.Context, src signing.Source, r *report.Ver
 func (v *verifier) conclude(r *report.Verification) error {
 	v.progress.close()
 	v.hint.tell(v.app, v.flags.trust.purpose)
+	v.verity.tell(v.app, &v.trust)
 	return v.finish(r, v.flags.allowEmpty)
 }

@@ -8,9 +8,11 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/internal/fsverity"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/manifest"
+	"github.com/imasign/imasign-build/pkg/signing"
 )
 
 // verityParameters are the flags for the parameters of fs-verity digests.
@@ -86,4 +88,32 @@ func (f *verityFlags) check(a *app, signer *signerFlags) error {
 	a.note("warning: --verity: a signature does not enable fs-verity: the device accepts these files only where `fsverity enable --hash-alg=%s --block-size=%d%s FILE` has run, under rules with digest_type=verity", signer.engine.hash, params.BlockSize, salt)
 	signer.engine.verity = true
 	return nil
+}
+
+// verityNote counts the valid signatures over fs-verity digests.
+type verityNote struct{ files int64 }
+
+// watch counts what it passes to take.
+func (n *verityNote) watch(take func(signing.Verdict) error) func(signing.Verdict) error {
+	return func(v signing.Verdict) error {
+		if v.Outcome == signing.OK && v.Form == ima.VeritySignature() {
+			n.files++
+		}
+		return take(v)
+	}
+}
+
+// tell says what these signatures need on a device.
+func (n *verityNote) tell(a *app, trust *signing.Trust) {
+	if n.files == 0 {
+		return
+	}
+	signatures, parameters := "file has a signature over its fs-verity digest, which a device accepts", trust.Verity.String()
+	if n.files > 1 {
+		signatures = "files have signatures over their fs-verity digests, which a device accepts"
+	}
+	if trust.Index != nil {
+		parameters = "the parameters in the manifest"
+	}
+	a.note("%s %s only where fs-verity is enabled with %s", report.Count(n.files), signatures, parameters)
 }

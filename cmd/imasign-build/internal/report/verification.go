@@ -80,7 +80,8 @@ type Verdict struct {
 	Detail string `json:"detail,omitempty"`
 	KeyID  string `json:"key_id,omitempty"`
 
-	SignatureVersion uint8 `json:"signature_version,omitempty"`
+	SignatureVersion uint8  `json:"signature_version,omitempty"`
+	SignatureOver    string `json:"signature_over,omitempty"`
 }
 
 // Take adds a verdict. The error is always nil; [signing.Engine] requires the result.
@@ -99,6 +100,9 @@ func verdict(v signing.Verdict) Verdict {
 	}
 	if v.KeyID != 0 {
 		e.KeyID, e.SignatureVersion = v.KeyID.String(), v.Form.Version
+		if v.Form.Over == ima.Verity {
+			e.SignatureOver = v.Form.Over.String()
+		}
 	}
 	return e
 }
@@ -130,6 +134,9 @@ func (r *Verification) text(p *printer) {
 		detail := e.Detail
 		if detail == "" && e.SignatureVersion == 3 {
 			detail = "version 3"
+			if e.SignatureOver != "" {
+				detail += " over the " + e.SignatureOver
+			}
 		}
 		p.entry(e.Status, e.raw, detail)
 	}

@@ -39,6 +39,7 @@ func words() map[string]string {
 		"ok":                "files whose signature holds",
 		"ok_version_3":      "of ok, those whose signature is version 3",
 		"signature_version": "version of the signature, 2 or 3",
+		"signature_over":    "`fs-verity digest` if the signature is over that; absent if it is over the content",
 		"unsigned":          "files that lack a signature",
 		"bad":               "files whose signature does not hold",
 		"ignored":           "files that need no signature: not selected, or nothing that is signed",
