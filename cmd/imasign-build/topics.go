@@ -5,7 +5,7 @@ import "github.com/spf13/cobra"
 // newTopics are the texts about what several commands have in common.
 func newTopics() []*cobra.Command {
 	return []*cobra.Command{
-		newTopic("patterns", "How --include, --exclude and --hashed choose files", patternsTopic),
+		newTopic("patterns", "How --include, --exclude, --hashed and --verity choose files", patternsTopic),
 		newTopic("key-uris", "How to name keys, passphrases and PINs", keysTopic),
 		newTopic("evm", "What --evm portable does, and what it changes on a device", evmTopic),
 		newTopic("images", "How to name the partitions of an image, and what can be read", imagesTopic),
@@ -13,8 +13,8 @@ func newTopics() []*cobra.Command {
 	}
 }
 
-const patternsTopic = `--include, --exclude and --hashed take patterns like those of a .gitignore file. Each
-flag may be repeated.
+const patternsTopic = `--include, --exclude, --hashed and --verity take patterns like those of a .gitignore
+file. Each flag may be repeated.
 
   *.conf       files and directories with such a name, at any depth
   /etc         a path from the root of the tree, archive or package, and everything below it
@@ -32,7 +32,8 @@ that the shell does not replace them by names of files:
 
 Without --include, all files are selected. --exclude then leaves out some of them.
 --select executable leaves out all files that are not executable. A file that --hashed
-matches gets a digest in place of a signature.
+matches gets a digest in place of a signature, and one that --verity matches gets a
+signature over its fs-verity digest.
 
 Symbolic links are not followed. In a tree with a merged /usr, the files of /lib are
 in usr/lib. If a pattern matches nothing, a warning says so.`

@@ -134,7 +134,7 @@ func (d *digester) read(ctx context.Context, content io.Reader) (size int64, err
 	for {
 		n, err := content.Read(d.buf)
 		for _, h := range d.active {
-			h.Write(d.buf[:n])
+			_, _ = h.Write(d.buf[:n]) // which never fails
 		}
 		d.keep(d.buf[:n])
 		size += int64(n)

@@ -139,5 +139,5 @@ func verityDigest(t *testing.T, h crypto.Hash, content []byte) []byte {
 	check(t, err)
 	_, err = digest.Write(content)
 	check(t, err)
-	return digest.Sum()
+	return digest.Sum(nil)
 }
