@@ -24,7 +24,7 @@ func (f *verityParameters) add(flags *pflag.FlagSet) {
 		sizes = append(sizes, strconv.Itoa(n))
 	}
 	choiceVar(flags, &f.block, "verity-block-size", strconv.Itoa(fsverity.DefaultBlockSize), "block size of fs-verity, in bytes", words(sizes...))
-	flags.StringVar(&f.salt, "verity-salt", "", "salt of fs-verity, in `HEX`adecimal")
+	flags.StringVar(&f.salt, "verity-salt", "", "salt of fs-verity, as `HEX` digits")
 	once(flags, "verity-block-size", "verity-salt")
 }
 
