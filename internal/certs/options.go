@@ -96,7 +96,7 @@ func (o *InitOptions) complete() error {
 		}
 	}
 	if o.Purpose != ima.Unstated && o.Purpose != ima.ForV3 && slices.Contains(mldsa.Names(), o.Algorithm) {
-		return wrongOption("purpose: %s makes only version 3 signatures", o.Algorithm)
+		return wrongOption("%s makes only version 3 signatures", o.Algorithm)
 	}
 	if o.OnlyCA && (o.CA != nil || len(o.With) > 0) {
 		return wrongOption("only a CA was requested, but there is one already or other keys were requested too")

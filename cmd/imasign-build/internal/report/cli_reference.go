@@ -32,6 +32,7 @@ func Kinds() []Kind {
 		{"Private keys in a tree", []string{"rootfs scan"}, &Scan{}},
 		{"Manifests", []string{"manifest diff"}, &Diff{}},
 		{"New keys", []string{"key init"}, &NewKeys{}},
+		{"A certificate request", []string{"key request"}, &Request{}},
 		{"Keys and certificates", []string{"key show"}, &Keys{}},
 		{"Rules for certificates", []string{"key check"}, &KeyCheck{}},
 		{"Rules for policies", []string{"policy check"}, &PolicyCheck{}},

@@ -82,3 +82,15 @@ func (k *NewKeys) text(p *printer) {
 		}
 	}
 }
+
+// Request is a certificate request that was written.
+type Request struct {
+	Head
+	Path
+	Algorithm string `json:"algorithm"`
+	KeyID     string `json:"key_id"` // with the subject key identifier that is asked for
+}
+
+func (r *Request) text(p *printer) {
+	p.summary(false, "%s: request for key %s (%s)\n", r.name(), r.KeyID, r.Algorithm)
+}

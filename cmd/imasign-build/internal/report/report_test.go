@@ -19,7 +19,7 @@ func TestNoListIsNull(t *testing.T) {
 	infos.Add("a.rpm", rpmsign.Info{})
 	for _, d := range []Document{
 		infos, &PackageInfos{}, &Verification{}, &PackageVerification{}, &RepositoryVerification{}, &Scan{}, &Diff{},
-		&KeyCheck{}, &PolicyCheck{}, &Simulation{}, &Bundle{Files: []Bundled{}}, &Change{}, &PackageChange{},
+		&KeyCheck{}, &Request{}, &PolicyCheck{}, &Simulation{}, &Bundle{Files: []Bundled{}}, &Change{}, &PackageChange{},
 	} {
 		var b bytes.Buffer
 		if err := JSON(&b, d, true); err != nil || strings.Contains(b.String(), "null") {
