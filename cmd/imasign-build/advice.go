@@ -53,6 +53,7 @@ const (
 	spoolIt   = "TMPDIR chooses where"
 	again     = "copy or build it again"
 	elsewhere = "remove it or name another place"
+	fewer     = "--exclude and --select sign fewer files, RSA and P-256 keys make shorter signatures than ML-DSA ones (RSA-2048: 265 bytes, P-256: 81), and a package can be built as several"
 )
 
 // causes returns all causes. The first one that an error wraps decides about the kind, and
@@ -173,7 +174,9 @@ func containerCauses() []cause {
 func packageCauses() []cause {
 	return []cause{
 		{err: rpmsign.ErrOutside, kind: "refused", advice: "name the file or its directory as well, or write to --output-dir", flag: "output-dir"},
-		{err: rpmsign.ErrHeaderLimit, kind: "too_large", advice: "--rpm-max-header sets the limit, P-256 signatures are shorter than RSA ones", flag: "rpm-max-header"},
+		{err: rpmsign.ErrHeaderLimit, kind: "too_large", advice: "--rpm-max-header sets the limit, and " + fewer, flag: "select", given: "rpm-max-header"},
+		{err: rpmsign.ErrHeaderLimit, kind: "too_large", advice: fewer, flag: "select"},
+		{err: rpmsign.ErrHeaderLimit, kind: "too_large", advice: "--rpm-max-header sets the limit", flag: "rpm-max-header", given: "rpm-max-header"},
 		{err: rpmsign.ErrHeaderTooLarge, kind: "too_large"},
 		{err: rpmsign.ErrDigest, kind: "mismatch", advice: again},
 		{err: rpmsign.ErrNotRPM, kind: "malformed", advice: "name *.rpm files, or directories that contain them"},

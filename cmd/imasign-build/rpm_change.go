@@ -31,8 +31,7 @@ type packageChange struct {
 	options  rpmsign.Options     // for every package, without Output and Outside
 	level    rpmsign.Level       // what is checked first
 	strips   bool                // signatures are removed
-	signs    bool                // all files get signatures, so check early that they fit
-	longest  int                 // size of the longest signature in bytes
+	longest  int                 // size in bytes of the longest signature that a file may get; 0 if not known
 	resume   bool                // outputs may be left over from an interrupted run
 	apart    bool                // outputs are not part of an existing repository
 	empty    error               // the error if no package has a file to change; nil for none
@@ -76,10 +75,7 @@ func (c *packageChange) signsWith(key *ima.PublicKey) {
 	if key == nil {
 		return
 	}
-	c.result.KeyID = key.ID().String()
-	if !c.choice.given() { // with a selection, the number of signatures is not known yet
-		c.signs, c.longest = true, key.MaxValueSize()
-	}
+	c.result.KeyID, c.longest = key.ID().String(), key.MaxValueSize()
 }
 
 // paths changes the packages at paths.
@@ -211,8 +207,8 @@ func (c *packageChange) opened(ctx context.Context, p *rpmsign.Package, err erro
 	case err != nil:
 	case p.Source():
 		o.Skip = rpmsign.ErrSource.Error()
-	case c.signs:
-		err = p.Signable(c.longest)
+	case c.longest > 0: // before anything is signed
+		err = p.Signable(ctx, c.longest, c.kept)
 	}
 	if err != nil {
 		err = errors.Join(err, p.Close())

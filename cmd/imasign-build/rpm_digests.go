@@ -128,7 +128,7 @@ func (d *packageDigests) read(ctx context.Context, level rpmsign.Level) error {
 		}
 		d.digests = append(d.digests, e.Digests...)
 	}
-	return p.Signable(0)
+	return p.Signable(ctx, 0, nil)
 }
 
 func (s *digestSet) take(p packageDigests) error {

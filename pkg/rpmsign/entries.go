@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/hex"
-	"fmt"
 	"io/fs"
 	"iter"
 
@@ -64,44 +63,6 @@ func (f *file) unsigned() string {
 		return "ghost"
 	}
 	return "no digest"
-}
-
-// Signable returns nil if the package can be signed with security.ima values of at most
-// longest bytes. With 0 it does not check the size. Errors wrap ErrSource, ErrWeakDigest or
-// ErrHeaderTooLarge.
-func (p *Package) Signable(longest int) error {
-	err := p.signable(longest)
-	if err != nil {
-		return fmt.Errorf("sign %s: %w", p.path, err)
-	}
-	return nil
-}
-
-func (p *Package) signable(longest int) error {
-	if p.Source() {
-		return ErrSource
-	}
-	signed := 0
-	for i := range p.files {
-		if p.files[i].Digest != nil {
-			signed++
-		}
-	}
-	if signed == 0 {
-		return nil
-	}
-	if err := p.hash().CheckSigns(); err != nil {
-		return fmt.Errorf("%w: %w; rebuild the package with %%_binary_filedigest_algorithm 8 (SHA-256)", ErrWeakDigest, err)
-	}
-	text := make([]byte, len(p.files)+2*longest*signed) // never written to, so it takes no memory
-	own := []value{
-		{tagFileSignatures, typeStringArray, uint32(len(p.files)), text},
-		{tagFileSignatureLength, typeInt32, 1, make([]byte, 4)},
-	}
-	if base, pad := p.peculiar(); base != nil {
-		return base.checkInserted(withPadding(own, pad), p.options.MaxHeader)
-	}
-	return checkLimit(p.sig.withReserve(p.sig.kept(fileSignatureTags()...), own, p.sig.having(fileSignatureTags()...)), p.options.MaxHeader)
 }
 
 func fileSignatureTags() []tagNumber { return []tagNumber{tagFileSignatures, tagFileSignatureLength} }

@@ -188,7 +188,7 @@ func TestSourceRefused(t *testing.T) {
 	p, err := Open(path, Options{})
 	check(t, err)
 	defer p.Close()
-	if err := p.Signable(100); !errors.Is(err, ErrSource) {
+	if err := p.Signable(t.Context(), 100, nil); !errors.Is(err, ErrSource) {
 		t.Error(err)
 	}
 	if r := run(t, signer(t, "p256"), path); !r.Source || r.Changed || !bytes.Equal(before, content(t, path)) {
@@ -329,7 +329,7 @@ func TestSmallestLimit(t *testing.T) {
 	for files, want := range map[int]error{7: nil, 8: ErrHeaderTooLarge} {
 		p := mustParse(t, large(t, files))
 		p.options.MaxHeader = limit8K
-		if err := p.Signable(265); !errors.Is(err, want) {
+		if err := p.Signable(t.Context(), 265, nil); !errors.Is(err, want) {
 			t.Errorf("%d files: %v", files, err)
 		}
 	}

@@ -36,7 +36,7 @@ func FuzzPackage(f *testing.F) {
 		if len(info.Tags) != len(p.sig.entries) || info.Signed > len(p.files) {
 			t.Fatalf("%+v", info)
 		}
-		_ = p.Signable(265)
+		_ = p.Signable(t.Context(), 265, nil)
 		_ = p.checkFiles(t.Context())
 		if err := rereads(t, p, b); err != nil {
 			t.Fatal(err)

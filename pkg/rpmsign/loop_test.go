@@ -90,7 +90,7 @@ func (l *loop) plan(ctx context.Context, p *Package) (*signing.Plan, error) {
 		return new(signing.Plan), err
 	}
 	if l.Longest > 0 {
-		if err := p.Signable(l.Longest); err != nil {
+		if err := p.Signable(ctx, l.Longest, l.Kept); err != nil {
 			return nil, err
 		}
 	}
