@@ -53,7 +53,7 @@ const (
 	spoolIt   = "TMPDIR chooses where"
 	again     = "copy or build it again"
 	elsewhere = "remove it or name another place"
-	fewer     = "--exclude and --select sign fewer files, RSA and P-256 keys make shorter signatures than ML-DSA ones (RSA-2048: 265 bytes, P-256: 81), and a package can be built as several"
+	fewer     = "--exclude and --select sign fewer files, other keys make shorter signatures (RSA-2048: 265 bytes, P-256: 81), and the files can be built as several packages"
 )
 
 // causes returns all causes. The first one that an error wraps decides about the kind, and
@@ -174,7 +174,7 @@ func containerCauses() []cause {
 func packageCauses() []cause {
 	return []cause{
 		{err: rpmsign.ErrOutside, kind: "refused", advice: "name the file or its directory as well, or write to --output-dir", flag: "output-dir"},
-		{err: rpmsign.ErrHeaderLimit, kind: "too_large", advice: "--rpm-max-header sets the limit, and " + fewer, flag: "select", given: "rpm-max-header"},
+		{err: rpmsign.ErrHeaderLimit, kind: "too_large", advice: "--rpm-max-header sets the limit, " + fewer, flag: "select", given: "rpm-max-header"},
 		{err: rpmsign.ErrHeaderLimit, kind: "too_large", advice: fewer, flag: "select"},
 		{err: rpmsign.ErrHeaderLimit, kind: "too_large", advice: "--rpm-max-header sets the limit", flag: "rpm-max-header", given: "rpm-max-header"},
 		{err: rpmsign.ErrHeaderTooLarge, kind: "too_large"},

@@ -151,6 +151,7 @@ func applyToPackages(ctx context.Context, a *app, o manifestApplyOptions, trust 
 		return err
 	}
 	defer c.progress.close()
+	c.warnOfRoom(trust.Ring.MaxValueSize())
 	engine, err := o.engine.engine(nil, nil, c.progress.observer)
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/operate"
@@ -14,6 +15,7 @@ import (
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/rpmfiles"
 	"github.com/imasign/imasign-build/internal/quote"
+	"github.com/imasign/imasign-build/internal/xattrspace"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/rpmsign"
@@ -76,6 +78,16 @@ func (c *packageChange) signsWith(key *ima.PublicKey) {
 		return
 	}
 	c.result.KeyID, c.longest = key.ID().String(), key.MaxValueSize()
+	c.warnOfRoom(c.longest)
+}
+
+// warnOfRoom warns of signatures that a small ext4 on the devices has no room for. There
+// rpm's plugin fails to set them, and rpm to install the package.
+func (c *packageChange) warnOfRoom(size int) {
+	small, value := xattrspace.Ext{Block: 1024, Inode: 256}, xattrspace.Value{Name: "ima", Size: size} // mkfs.ext4's default below 512 MiB
+	if _, err := small.Place(small.New(), value); err != nil {
+		c.note("warning: signatures of %d bytes: rpm does not install a package where the file system has no room for them; ext4 has room if it was made with mkfs.ext4 %s", size, strings.Join(small.Remedies(value), " or "))
+	}
 }
 
 // paths changes the packages at paths.

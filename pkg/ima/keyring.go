@@ -26,6 +26,17 @@ func NewKeyring(keys ...*PublicKey) *Keyring {
 	return k
 }
 
+// MaxValueSize returns the maximum size in bytes of a signature value by a key of the ring,
+// 0 if there is none; see [PublicKey.MaxValueSize].
+func (k *Keyring) MaxValueSize() (size int) {
+	for _, keys := range k.keys {
+		for _, key := range keys {
+			size = max(size, key.MaxValueSize())
+		}
+	}
+	return size
+}
+
 // Verify checks that value is a trusted key's signature over a statement, and returns
 // that key. The value must have the type and version of the statement's form. The form
 // constructors, such as [ContentSignature], return for each type the version that the

@@ -38,6 +38,7 @@ type Info struct {
 	Signed     int       // files with a signature
 	Length     int       // FILESIGNATURELENGTH: bytes of the longest signature
 	KeyIDs     []string  // of the file signatures, distinct and sorted: eight hex digits each
+	Versions   []int     // of the file signatures, distinct and sorted: 2 and 3; 1 in legacy ones
 	// In is the header with the file signatures: "signature", "main" (written by rpm before
 	// 4.14), "both" (rpm refuses the package), or "" if there are none.
 	In      string
@@ -64,7 +65,7 @@ func (p *Package) Info() Info {
 	info := Info{
 		Name: p.Name(), Format: p.format(), Source: p.Source(), Size: p.size, Signature: len(p.sig.raw), Reserve: max(0, reserve-1),
 		Main: len(p.main.raw), Payload: p.size - p.payload, Compressor: p.main.text(tagPayloadCompressor), Files: len(p.files),
-		KeyIDs: []string{}, OpenPGP: p.signers(), Verity: p.sig.has(tagVeritySignatures), Defects: append([]Defect{}, p.values.defects...),
+		KeyIDs: []string{}, Versions: []int{}, OpenPGP: p.signers(), Verity: p.sig.has(tagVeritySignatures), Defects: append([]Defect{}, p.values.defects...),
 		In: p.signaturesIn(),
 	}
 	if tag == 0 {
@@ -104,7 +105,7 @@ func (h *header) line(t tagNumber) string {
 }
 
 func (p *Package) count(info *Info) {
-	ids := map[string]bool{}
+	ids, versions := map[string]bool{}, map[int]bool{}
 	for i := range p.files {
 		if p.files[i].Digest != nil {
 			info.Digests++
@@ -114,10 +115,11 @@ func (p *Package) count(info *Info) {
 		}
 		info.Signed++
 		if v, err := ima.Parse(p.values.values[i]); err == nil && v.IsSignature() {
-			ids[v.KeyID.String()] = true
+			ids[v.KeyID.String()], versions[int(v.Version)] = true, true
 		}
 	}
 	info.KeyIDs = append(info.KeyIDs, slices.Sorted(maps.Keys(ids))...)
+	info.Versions = append(info.Versions, slices.Sorted(maps.Keys(versions))...)
 }
 
 // Defects returns the faults in the package's file signatures.

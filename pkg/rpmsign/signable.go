@@ -37,9 +37,12 @@ func (p *Package) signable(ctx context.Context, longest int, selected func(signi
 	fixed, limit := len(p.files)+2*kept, int(p.options.MaxHeader)
 	zeros := make([]byte, min(fixed+2*longest*signed, limit)) // never written to, so they take no memory
 	fits := func(n, size int) error {
-		text := fixed + 2*size*n
-		entries, data := p.predict(zeros[:min(text, len(zeros))])
-		return checkSize(entries, data+text-min(text, len(zeros)), p.options.MaxHeader)
+		text, over := fixed+2*size*n, 0
+		if text > len(zeros) {
+			over = (text - len(zeros) + 7) &^ 7 // which keeps the alignment of what follows
+		}
+		entries, data := p.predict(zeros[:text-over])
+		return checkSize(entries, data+over, p.options.MaxHeader)
 	}
 	err := fits(signed, longest)
 	if errors.Is(err, ErrHeaderLimit) && longest > 0 {

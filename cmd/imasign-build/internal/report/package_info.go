@@ -38,6 +38,7 @@ type PackageInfo struct {
 	Signed     int       `json:"signed"`
 	Length     int       `json:"length"`
 	KeyIDs     []string  `json:"key_ids"`
+	Versions   []int     `json:"signature_versions"`
 	In         string    `json:"file_signatures_in,omitempty"`
 	OpenPGP    []OpenPGP `json:"openpgp"`
 	Verity     bool      `json:"fsverity"`
@@ -67,12 +68,12 @@ func packageInfo(path string, i rpmsign.Info) PackageInfo {
 		Path: PathOf(path), Name: i.Name, Summary: i.Summary, Vendor: i.Vendor, License: i.License, Built: i.Built, Format: i.Format,
 		Source: i.Source, Size: i.Size, Signature: i.Signature, Reserve: i.Reserve, Main: i.Main, Payload: i.Payload,
 		Compressor: i.Compressor, Tags: list(i.Tags), Hash: i.Hash, Files: i.Files, Digests: i.Digests, Signed: i.Signed, Length: i.Length,
-		KeyIDs: list(i.KeyIDs), In: i.In, OpenPGP: openpgp, Verity: i.Verity, Defects: defects(i.Defects),
+		KeyIDs: list(i.KeyIDs), Versions: list(i.Versions), In: i.In, OpenPGP: openpgp, Verity: i.Verity, Defects: defects(i.Defects),
 	}
 }
 
 // list returns a list that is [] in JSON if it is empty, not null.
-func list(names []string) []string { return append([]string{}, names...) }
+func list[T any](items []T) []T { return append([]T{}, items...) }
 
 func (r *PackageInfos) prepare(bool) error {
 	if r.Packages == nil {
@@ -125,5 +126,9 @@ func (i *PackageInfo) fileSignatures() string {
 	case "both":
 		where = ", in both headers"
 	}
-	return fmt.Sprintf("key id %s, at most %d bytes%s", join(i.KeyIDs, "none"), i.Length, where)
+	versions := make([]string, len(i.Versions))
+	for n, v := range i.Versions {
+		versions[n] = fmt.Sprint("version ", v)
+	}
+	return fmt.Sprintf("%s, key id %s, at most %d bytes%s", join(versions, "no version"), join(i.KeyIDs, "none"), i.Length, where)
 }

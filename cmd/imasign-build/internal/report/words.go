@@ -79,6 +79,7 @@ func words() map[string]string {
 		"file_count":            "regular files of the package or file system, each inode once",
 		"digests":               "files of the package that have a digest, and so can be signed",
 		"length":                "bytes of the longest file signature",
+		"signature_versions":    "versions of the file signatures: 2, 3, or both",
 		"file_signatures_in":    "the header that has the file signatures: signature, main or both",
 		"openpgp":               "signatures of the package itself",
 		"fsverity":              "there are fs-verity signatures",
