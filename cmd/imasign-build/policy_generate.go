@@ -14,7 +14,9 @@ import (
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/internal/atomicfile"
+	"github.com/imasign/imasign-build/internal/finding"
 	"github.com/imasign/imasign-build/internal/policy"
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/internal/tree"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/rootfs"
@@ -25,6 +27,7 @@ type policyGenerateOptions struct {
 	profile, output string
 	sign            bool
 	restoreFile     string
+	kernel          kernelFlags
 	key             keyFlags
 	engine          engineFlags
 }
@@ -43,15 +46,21 @@ func newPolicyGenerate(a *app) *cobra.Command {
 		Long: `Generate writes a policy with one of these profiles:
 
 ` + list.String() + `
+Rules for signatures say appraise_type=imasig, which accepts version 2 and version 3.
+--signature v3 makes them say sigv3, which accepts only version 3. It needs --kernel with 7.1
+or later, because older kernels refuse the policy. With --kernel, generate checks the policy
+for that kernel, as "policy check" does.
+
 --sign signs the file, as "rootfs sign" does. If the active policy has a rule for
 func=POLICY_CHECK, the kernel accepts only signed policies. If security.ima cannot be set
 here, --restore-file writes the signature to a file for "setfattr --restore" instead.`,
 		Example: `  imasign-build policy generate --profile strict
   imasign-build policy generate -o rootfs/etc/ima/ima_policy --sign \
-      --key x509_ima.key --cert x509_ima.crt`,
+      --key x509_ima.key --cert x509_ima.crt
+  imasign-build policy generate --signature v3 --kernel 7.2`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !o.sign {
-				if err := idle(cmd.Flags(), "--sign", "restore-file", "key", "cert", "key-pass", "hash"); err != nil {
+				if err := idle(cmd.Flags(), "--sign", "restore-file", "key", "cert", "key-pass", "key-for", "hash"); err != nil {
 					return err
 				}
 			}
@@ -63,9 +72,16 @@ here, --restore-file writes the signature to a file for "setfattr --restore" ins
 	flags.StringVarP(&o.output, "output", "o", "-", "write the policy to `OUT`, or to standard output with -")
 	flags.BoolVar(&o.sign, "sign", false, "sign the file")
 	flags.StringVar(&o.restoreFile, "restore-file", "", "write the signature to `FILE` for setfattr --restore, not to security.ima")
+	choiceVar(flags, &o.engine.form, "signature", "", "version of the signatures that the rules demand, and of --sign", []option{
+		{"v2", "rules accept v3, too"}, {"v3", "for Linux 7.1 and later"},
+	})
+	annotate(flags, "signature", noteDefault, "v2; --sign makes what the key is for")
+	o.kernel.add(flags)
+	annotate(flags, "kernel", noteDefault, "no check")
 	o.key.add(flags)
+	purposeVar(flags, &o.key.purpose)
 	o.engine.addHash(flags)
-	once(flags, "output", "restore-file")
+	once(flags, "output", "restore-file", "signature")
 	return cmd
 }
 
@@ -74,6 +90,10 @@ func (o *policyGenerateOptions) check(a *app) error {
 	switch {
 	case o.output == "-" && a.json:
 		return usagef("--json and the policy would both go to standard output: write the policy to a file with -o OUT")
+	case o.engine.form == "v3" && o.kernel.version == "":
+		return usagef("--signature v3: kernels before 7.1 refuse the policy: name the device's kernel with --kernel VERSION")
+	case o.kernel.version == "" && o.kernel.config != "":
+		return usagef("--kernel-config works only with --kernel")
 	case !o.sign:
 		return nil
 	case o.output == "-":
@@ -88,9 +108,9 @@ func runPolicyGenerate(ctx context.Context, a *app, o policyGenerateOptions) err
 	if err := o.check(a); err != nil {
 		return err
 	}
-	text, err := policy.Generate(o.profile)
+	text, err := o.text(ctx)
 	if err != nil {
-		return usageError{fmt.Errorf("--profile: %w", err)}
+		return err
 	}
 	if o.output == "-" {
 		return a.printFile(text)
@@ -110,6 +130,41 @@ func runPolicyGenerate(ctx context.Context, a *app, o policyGenerateOptions) err
 		return err
 	}
 	return a.print(r, nil)
+}
+
+// text returns the policy. If a kernel was named, that kernel must accept it.
+func (o *policyGenerateOptions) text(ctx context.Context) ([]byte, error) {
+	signed := policy.IMASig
+	if o.engine.form == "v3" {
+		signed = policy.SigV3
+	}
+	text, err := policy.Generate(o.profile, signed)
+	switch {
+	case errors.Is(err, policy.ErrNoSignatures):
+		return nil, usageError{fmt.Errorf("--signature v3: %w", err)}
+	case err != nil:
+		return nil, usageError{fmt.Errorf("--profile: %w", err)}
+	case o.kernel.version == "":
+		return text, nil
+	}
+	k, err := o.kernel.kernel(ctx)
+	if err != nil {
+		return nil, err
+	}
+	p, err := policy.Parse(text)
+	if err != nil {
+		return nil, err
+	}
+	var reasons []string
+	for _, f := range finding.Group(policy.Check(p, policy.Target{Profile: k})) {
+		if f.Severity == finding.Refuse || f.Severity == finding.Error {
+			reasons = append(reasons, fmt.Sprintf("line %d: %s: %s", f.Line, f.Rule, f.Detail))
+		}
+	}
+	if len(reasons) > 0 {
+		return nil, quote.Below(fmt.Errorf("profile %s is not for Linux %s: nothing was written", o.profile, k.Version), reasons...)
+	}
+	return text, nil
 }
 
 // signed writes the policy and its signature. It makes the signature first, so that a wrong

@@ -11,7 +11,7 @@ import (
 // and that an accepted rule is also accepted in its canonical form.
 func FuzzParse(f *testing.F) {
 	for _, profile := range Profiles() {
-		text, err := Generate(profile.Name)
+		text, err := Generate(profile.Name, IMASig)
 		if err != nil {
 			f.Fatal(err)
 		}

@@ -1,13 +1,17 @@
 package policy
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strings"
 )
 
-// errUnknownProfile means that a name is not one of [Profiles].
-var errUnknownProfile = errors.New("no such profile")
+// Errors of [Generate].
+var (
+	ErrUnknownProfile = errors.New("no such profile")
+	ErrNoSignatures   = errors.New("its rules demand no signatures")
+)
 
 // Profile is a policy for a common case.
 type Profile struct {
@@ -29,26 +33,42 @@ func Profiles() []Profile {
 	}
 }
 
-// Generate returns the policy of a profile, with a comment for each rule. It returns an error
-// only for a name that is not one of [Profiles].
-func Generate(name string) ([]byte, error) {
+// Generate returns the policy of a profile, with a comment for each rule. Its rules demand
+// signatures as signed says: [IMASig] or, for Linux 7.1 and later, [SigV3]. The error wraps
+// [ErrUnknownProfile] for a name that is not one of [Profiles], and [ErrNoSignatures] if SigV3
+// would change nothing.
+func Generate(name string, signed AppraiseType) ([]byte, error) {
 	for _, p := range Profiles() {
-		if p.Name == name {
-			return p.bytes(), nil
+		if p.Name != name {
+			continue
 		}
+		text := p.bytes(signed)
+		if demand := []byte(" appraise_type=" + signed); signed == SigV3 && !bytes.Contains(text, demand) {
+			return nil, fmt.Errorf("profile %s: %w", name, ErrNoSignatures)
+		}
+		return text, nil
 	}
-	return nil, fmt.Errorf("%q: %w", name, errUnknownProfile)
+	return nil, fmt.Errorf("%q: %w", name, ErrUnknownProfile)
 }
 
-func (p Profile) bytes() []byte {
+// versionThree is the comment of a policy whose rules demand version 3.
+const versionThree = `# All signatures must be of version 3, for Linux 7.1 and later. Where EVM is enabled, a file
+# with a digest and a version 2 signature in security.evm passes too, unless 8 is added to the
+# value that is written to /sys/kernel/security/evm.
+`
+
+func (p Profile) bytes(signed AppraiseType) []byte {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# IMA policy, profile %s:\n# %s.\n", p.Name, p.Summary)
+	if signed == SigV3 {
+		b.WriteString(versionThree)
+	}
 	b.WriteString("# The kernel takes the first rule that matches, for each kind of action.\n")
 	for _, part := range p.parts {
 		if part.why != "" { // otherwise the comment of the rule before applies
 			b.WriteString("\n# " + strings.ReplaceAll(part.why, "\n", "\n# ") + "\n")
 		}
-		b.WriteString(part.rule + "\n")
+		b.WriteString(strings.Replace(part.rule, "appraise_type="+string(IMASig), "appraise_type="+string(signed), 1) + "\n")
 	}
 	return []byte(b.String())
 }

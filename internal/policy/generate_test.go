@@ -13,7 +13,7 @@ import (
 // kernel that has their words, and that every rule has a comment.
 func TestProfilesAreAccepted(t *testing.T) {
 	for _, profile := range Profiles() {
-		text, err := Generate(profile.Name)
+		text, err := Generate(profile.Name, IMASig)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -42,7 +42,35 @@ func TestProfilesAreAccepted(t *testing.T) {
 }
 
 func TestUnknownProfile(t *testing.T) {
-	if _, err := Generate("Default"); !errors.Is(err, errUnknownProfile) {
+	if _, err := Generate("Default", IMASig); !errors.Is(err, ErrUnknownProfile) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// TestVersion3 checks that the profiles demand version 3 on request, that Linux 7.1 accepts them
+// without a warning, and that 7.0 does not.
+func TestVersion3(t *testing.T) {
+	for _, profile := range Profiles() {
+		text, err := Generate(profile.Name, SigV3)
+		if profile.Name == "measure" || profile.Name == "audit" {
+			if !errors.Is(err, ErrNoSignatures) {
+				t.Errorf("%s: error %v", profile.Name, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), "imasig") || !strings.Contains(string(text), versionThree) {
+			t.Errorf("%s:\n%s", profile.Name, text)
+		}
+		for _, f := range Check(parse(t, string(text)), Target{Profile: kernel.Profile{Version: version(t, "7.1"), Config: config(t, "7.1")}}) {
+			if f.Severity != finding.Note {
+				t.Errorf("%s on Linux 7.1: %+v", profile.Name, f)
+			}
+		}
+		if !finding.Refused(Check(parse(t, string(text)), Target{Profile: kernel.Profile{Version: version(t, "7.0")}})) {
+			t.Errorf("Linux 7.0 accepts %s", profile.Name)
+		}
 	}
 }

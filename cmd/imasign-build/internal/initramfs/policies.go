@@ -16,7 +16,7 @@ const (
 )
 
 func (b *builder) policies() error {
-	text, err := policy.Generate("default")
+	text, err := policy.Generate("default", policy.IMASig)
 	if err != nil {
 		return err
 	}
