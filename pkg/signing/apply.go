@@ -201,7 +201,7 @@ func (a *applier) check(v *visit[decision], s *stage, value []byte) (c candidate
 		return c, nil, err
 	}
 	c.form, c.signed = parsed.Form(s.Xattr), accepted(s.signed(&v.Entry, v.result.values), &parsed)
-	c.hash = parsed.Hash
+	c.hash, c.was = parsed.Hash, s.was(c.signed, &v.Entry)
 	if c.digest, err = s.over(c.signed, c.hash, &v.Entry, v.result.values); err != nil {
 		return c, nil, err
 	}
@@ -234,13 +234,10 @@ func (a *applier) compare(old []byte, c *candidate, key *ima.PublicKey) prior {
 	if err := c.ownForm(&v, key); err != nil {
 		return prior{refusal: err}
 	}
-	if by, err := a.ring(c.signed.Xattr).Verify(old, ima.Statement{Form: c.signed, Hash: c.hash, Digest: c.digest}); err == nil {
-		if by != key && !key.Equal(by) {
-			return prior{refusal: fmt.Errorf("%w, of the same key id (%s)", ErrOtherKey, v)}
-		}
-		return prior{replaced: stale} // another signature of the same content
+	if by, err := a.ring(c.signed.Xattr).Verify(old, c.stated(&v)); err == nil && by != key && !key.Equal(by) {
+		return prior{refusal: fmt.Errorf("%w, of the same key id (%s)", ErrOtherKey, v)}
 	}
-	return madeBy(key, &v, c.hash)
+	return c.madeBy(key, &v)
 }
 
 // missing returns an error for each path that has more values in the manifest than

@@ -10,11 +10,12 @@ import (
 type replacing uint8
 
 const (
-	nothing   replacing = iota // no value, or a digest without a signature
-	otherHash                  // this key's signature, or a digest, over another hash
-	stale                      // this key's signature of other content
-	maybeOurs                  // an ECDSA signature of other content that has this key's id
-	notOurs                    // a value that only Options.Force replaces
+	nothing      replacing = iota // no value, or a digest without a signature
+	otherVersion                  // this key's signature of another version
+	otherHash                     // this key's signature, or a digest, over another hash
+	stale                         // this key's signature of other content
+	maybeOurs                     // an ECDSA or ML-DSA signature of other content that has this key's id
+	notOurs                       // a value that only Options.Force replaces
 )
 
 // candidate is the value that a stage would give an entry, before the value is made.
@@ -23,6 +24,9 @@ type candidate struct {
 	signed ima.Form // the form of the stage's signatures; form, unless that is a digest
 	hash   ima.HashID
 	digest []byte
+	// was returns the digest by h of the entry as it is, nil if it is not known. A valid
+	// signature that the entry has is over it.
+	was func(h ima.HashID) []byte
 }
 
 // prior describes the value that an xattr has before the run.
@@ -34,7 +38,7 @@ type prior struct {
 
 // compare judges the value that an entry has. A value is replaced without force only if
 // it cannot be a signature by somebody else: it is empty, a digest, or a signature of the
-// same form by this stage's key.
+// same type by this stage's key.
 func (s *stage) compare(old []byte, c *candidate) prior {
 	key := s.key()
 	switch {
@@ -49,7 +53,7 @@ func (s *stage) compare(old []byte, c *candidate) prior {
 	if err != nil {
 		return c.unreadable(old, err)
 	}
-	if key.From != 0 && v.KeyID == key.From && ofForm(&v, c.signed) {
+	if key.From != 0 && v.KeyID == key.From && v.Type == c.signed.Type {
 		return prior{}
 	}
 	if err := c.ownForm(&v, key.Public); err != nil {
@@ -60,10 +64,10 @@ func (s *stage) compare(old []byte, c *candidate) prior {
 
 // compareOwn judges a signature that has the key id of key.
 func (c *candidate) compareOwn(v *ima.Value, key *ima.PublicKey) prior {
-	if v.Hash == c.hash && key.Verify(ima.Statement{Form: c.signed, Hash: c.hash, Digest: c.digest}, v.Signature) == nil {
+	if v.Version == c.signed.Version && v.Hash == c.hash && key.Verify(ima.Statement{Form: c.signed, Hash: c.hash, Digest: c.digest}, v.Signature) == nil {
 		return prior{unchanged: c.form.Signs(), replaced: stale}
 	}
-	return madeBy(key, v, c.hash)
+	return c.madeBy(key, v)
 }
 
 // isDigest reports whether a security.ima value has the type of a digest, well-formed or
@@ -86,34 +90,54 @@ func (c *candidate) compareDigest(old []byte) prior {
 	return prior{}
 }
 
-// ownForm returns an error unless v is a signature of the stage's form with the key id of
+// ownForm returns an error unless v is a signature of the stage's type with the key id of
 // key. Version 1 signatures have another kind of key id, and this program never made one.
 func (c *candidate) ownForm(v *ima.Value, key *ima.PublicKey) error {
 	switch {
 	case v.IsSignature() && (v.Version == 1 || v.KeyID != key.ID()):
 		return fmt.Errorf("%w (%s)", ErrOtherKey, v)
-	case !ofForm(v, c.signed):
+	case v.Type != c.signed.Type:
 		return fmt.Errorf("its %s %w (%s)", c.signed.Xattr, ErrNotOurs, v)
 	}
 	return nil
 }
 
-// ofForm reports whether a value has the type and version of a form.
-func ofForm(v *ima.Value, f ima.Form) bool { return v.Type == f.Type && v.Version == f.Version }
-
-// madeBy distinguishes a signature by key, over other content or another hash than h,
-// from a signature by another key that has the same id.
-func madeBy(key *ima.PublicKey, v *ima.Value, h ima.HashID) prior {
+// madeBy distinguishes a signature by key, over other content, another hash or in another
+// version than the candidate, from a signature by another key that has the same id.
+func (c *candidate) madeBy(key *ima.PublicKey, v *ima.Value) prior {
 	made, certain := key.Made(v.Signature)
+	certain = certain || made && c.valid(key, v)
+	other := v.Version != c.signed.Version
 	switch {
 	case !made:
 		return prior{refusal: fmt.Errorf("%w, of the same key id, or damaged (%s)", ErrOtherKey, v)}
-	case v.Hash != h:
+	case other && !certain:
+		return prior{refusal: fmt.Errorf("its %s %w (%s)", c.signed.Xattr, ErrNotOurs, v)}
+	case other && v.Version == 3 && key.Purpose() == ima.Unstated:
+		return prior{refusal: fmt.Errorf("%w: its %s is a version 3 signature by this key, which then is not for version 2 (%s)", ima.ErrPurpose, c.signed.Xattr, v)}
+	case other:
+		return prior{replaced: otherVersion}
+	case v.Hash != c.hash:
 		return prior{replaced: otherHash}
 	case !certain:
 		return prior{replaced: maybeOurs}
 	}
 	return prior{replaced: stale}
+}
+
+// valid reports whether a signature that the entry has is valid by key, for the entry as it
+// is. security.ima may be about to change, so the candidate's digest for security.evm may be
+// another one.
+func (c *candidate) valid(key *ima.PublicKey, v *ima.Value) bool {
+	return key.Verify(c.stated(v), v.Signature) == nil
+}
+
+// stated returns what a valid signature that the entry has, of the stage's type, states. It
+// has no digest if that is not known.
+func (c *candidate) stated(v *ima.Value) ima.Statement {
+	form := c.signed
+	form.Version = v.Version
+	return ima.Statement{Form: form, Hash: v.Hash, Digest: c.was(v.Hash)}
 }
 
 func (c *candidate) unreadable(value []byte, err error) prior {

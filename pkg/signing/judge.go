@@ -65,6 +65,7 @@ func (s *stage) candidate(e *Entry, before []Value) (c candidate, err error) {
 	if c.hash = s.Hash; form.Over != ima.Metadata && e.digest(c.hash, form.Over) == nil { // the container states another hash
 		c.hash = e.first().Hash
 	}
+	c.was = s.was(c.signed, e)
 	c.digest, err = s.over(form, c.hash, e, before)
 	if err == nil && form.Over == ima.Verity && c.digest == nil {
 		err = errors.New("the container states no fs-verity digest")
@@ -73,6 +74,17 @@ func (s *stage) candidate(e *Entry, before []Value) (c candidate, err error) {
 		return c, fmt.Errorf("%s: %w", e.Path, err)
 	}
 	return c, nil
+}
+
+// was returns candidate.was of a form.
+func (s *stage) was(f ima.Form, e *Entry) func(ima.HashID) []byte {
+	return func(h ima.HashID) []byte {
+		digest, err := s.over(f, h, e, nil)
+		if err != nil {
+			return nil
+		}
+		return digest
+	}
 }
 
 // signed returns the form of the stage's signatures, even for a HashOnly entry.
@@ -96,6 +108,8 @@ func (s *stage) rotates(path string, old []byte, value *Value, c *candidate) (re
 		return "", fmt.Errorf("%s: replace signatures of key %s: %w", path, from, err)
 	case !v.IsSignature():
 		return "it has a digest and no signature to replace", nil
+	case value.replaced == otherVersion:
+		return "", fmt.Errorf("%s: replace signatures of key %s: it has a version %d signature of key %s instead of version %d", path, from, v.Version, v.KeyID, c.signed.Version)
 	case value.replaced == otherHash:
 		return "", fmt.Errorf("%s: replace signatures of key %s: it has a signature of key %s over %s instead of %s", path, from, v.KeyID, v.Hash, c.hash)
 	case v.KeyID != from: // this key's, or any other key's if this key is not known
@@ -117,7 +131,7 @@ func (d *decided) planOnly(s *stage, e *Entry, force bool) error {
 	if !ok {
 		return nil
 	}
-	now := s.compare(e.Xattrs[s.Xattr], &candidate{form: form, signed: form, hash: s.Hash})
+	now := s.compare(e.Xattrs[s.Xattr], &candidate{form: form, signed: form, hash: s.Hash, was: s.was(form, e)})
 	if now.refusal != nil && !force {
 		return refuse(e.Path, now.refusal)
 	}

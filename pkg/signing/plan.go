@@ -30,10 +30,11 @@ type Counts struct {
 	Links                                        int64 // further names of inodes that are counted above
 	Bytes                                        int64 // bytes of content digested
 
-	// Rehashed and Forced are parts of Signed and Hashed. Rehashed counts values that
-	// replace a digest, or a signature by the same key, over another hash. Forced counts
-	// values that replace one that only Options.Force replaces.
-	Rehashed, Forced int64
+	// OtherVersion, Rehashed and Forced are parts of Signed and Hashed. OtherVersion counts
+	// values that replace a signature by the same key of another version. Rehashed counts
+	// values that replace a digest, or a signature by the same key, over another hash. Forced
+	// counts values that replace one that only Options.Force replaces.
+	OtherVersion, Rehashed, Forced int64
 }
 
 func (c *Counts) add(r *Record, bytes int64) {
@@ -58,6 +59,8 @@ func (c *Counts) add(r *Record, bytes int64) {
 	switch {
 	case r.replaced(notOurs):
 		c.Forced++
+	case r.replaced(otherVersion):
+		c.OtherVersion++
 	case r.replaced(otherHash):
 		c.Rehashed++
 	}
@@ -72,6 +75,7 @@ func (c *Counts) Add(o Counts) {
 	c.Stripped += o.Stripped
 	c.Links += o.Links
 	c.Bytes += o.Bytes
+	c.OtherVersion += o.OtherVersion
 	c.Rehashed += o.Rehashed
 	c.Forced += o.Forced
 }

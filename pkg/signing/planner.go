@@ -271,6 +271,6 @@ func (p *planner) warn() {
 		p.engine.observe.Warn("", fmt.Sprintf("%d files have a security.evm that covers their old security.ima: a kernel with EVM refuses them until they get a new security.evm", p.evm))
 	}
 	if p.maybe > 0 {
-		p.engine.observe.Warn("", fmt.Sprintf("%d files have a signature with this key's id that is not valid for their content or metadata, and get a new one: either the files have changed, or another key has the same id (an ECDSA signature does not tell which)", p.maybe))
+		p.engine.observe.Warn("", fmt.Sprintf("%d files have a signature with this key's id that is not valid for their content or metadata, and get a new one: either the files have changed, or another key has the same id (an ECDSA or ML-DSA signature does not tell which)", p.maybe))
 	}
 }

@@ -41,7 +41,12 @@ func newKey(t testing.TB) key {
 	return key{private, public}
 }
 
-func (k key) signer() ima.Signer { return ima.FromRaw(ima.CryptoSigner(k.private), k.public) }
+func (k key) signer() ima.Signer {
+	if raw, is := k.private.(ima.RawSigner); is { // ML-DSA
+		return ima.FromRaw(raw, k.public)
+	}
+	return ima.FromRaw(ima.CryptoSigner(k.private), k.public)
+}
 
 func (k key) value(t testing.TB, h ima.HashID, content string) []byte {
 	t.Helper()

@@ -8,15 +8,16 @@ import (
 
 // Counts are the files that a run signed, stripped or left as they were.
 type Counts struct {
-	Signed    int64 `json:"signed"`
-	Hashed    int64 `json:"hashed"`
-	Unchanged int64 `json:"unchanged"`
-	Skipped   int64 `json:"skipped"`
-	Cached    int64 `json:"cached"`
-	Stripped  int64 `json:"stripped,omitempty"`
-	Rehashed  int64 `json:"rehashed,omitempty"`
-	Forced    int64 `json:"forced,omitempty"`
-	Links     int64 `json:"links,omitempty"`
+	Signed       int64 `json:"signed"`
+	Hashed       int64 `json:"hashed"`
+	Unchanged    int64 `json:"unchanged"`
+	Skipped      int64 `json:"skipped"`
+	Cached       int64 `json:"cached"`
+	Stripped     int64 `json:"stripped,omitempty"`
+	OtherVersion int64 `json:"other_version,omitempty"`
+	Rehashed     int64 `json:"rehashed,omitempty"`
+	Forced       int64 `json:"forced,omitempty"`
+	Links        int64 `json:"links,omitempty"`
 
 	sum signing.Counts
 }
@@ -25,6 +26,7 @@ type Counts struct {
 func (c *Counts) Add(n signing.Counts) {
 	c.sum.Add(n)
 	c.Signed, c.Hashed, c.Unchanged, c.Skipped = c.sum.Signed, c.sum.Hashed, c.sum.Unchanged, c.sum.Skipped
+	c.OtherVersion = c.sum.OtherVersion
 	c.Stripped, c.Rehashed, c.Forced, c.Links = c.sum.Stripped, c.sum.Rehashed, c.sum.Forced, c.sum.Links
 }
 
@@ -33,7 +35,7 @@ func (c *Counts) Done() int64 { return c.Signed + c.Hashed + c.Stripped + c.Unch
 
 // replaced says how many of the new values replace another value.
 func (c *Counts) replaced() []string {
-	return parts(part{c.Rehashed, "of them over another hash before"}, part{c.Forced, "of them replaced with --force"})
+	return parts(part{c.OtherVersion, "of them in another version before"}, part{c.Rehashed, "of them over another hash before"}, part{c.Forced, "of them replaced with --force"})
 }
 
 // Change is the result of changing a tree, an archive, an image or a manifest.
