@@ -116,6 +116,7 @@ func headerFields(a, b Header) (fields []string) {
 	add(a.Tool != b.Tool, "tool", a.Tool, b.Tool)
 	add(a.Hash != b.Hash, "hash", a.Hash, b.Hash)
 	add(a.KeyID != b.KeyID, "key_id", a.KeyID, b.KeyID)
+	add(a.KeyFor != b.KeyFor, "key_for", fmt.Sprintf("%q", purposes()[a.KeyFor]), fmt.Sprintf("%q", purposes()[b.KeyFor]))
 	add(!bytes.Equal(a.Certificate, b.Certificate), "certificate_sha256", fmt.Sprintf("%x", a.Certificate), fmt.Sprintf("%x", b.Certificate))
 	add(!a.Date.Equal(b.Date), "date", a.Date, b.Date)
 	return fields
@@ -136,6 +137,7 @@ func lineFields(a, b Line) (fields []string) {
 	add(a.Target != b.Target && a.Target != "" && b.Target != "", "target", quote.Name(a.Target), quote.Name(b.Target))
 	add(a.Device != b.Device && a.Device != "" && b.Device != "", "device", a.Device, b.Device)
 	add(a.KeyID != b.KeyID, "key_id", a.KeyID, b.KeyID)
+	add(a.version() != b.version() && a.version() != 0 && b.version() != 0, "signature_version", a.version(), b.version())
 	add(a.Unsigned != b.Unsigned, "unsigned", fmt.Sprintf("%q", a.Unsigned), fmt.Sprintf("%q", b.Unsigned))
 	add(a.Same != b.Same, "same", a.Same, b.Same)
 	add(a.Verity != b.Verity && (a.Verity == nil || b.Verity == nil || !a.Verity.Equal(*b.Verity)), "verity", verityOf(a), verityOf(b))

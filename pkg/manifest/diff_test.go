@@ -44,6 +44,24 @@ func TestDiffNamesEveryField(t *testing.T) {
 	}
 }
 
+// TestDiffOfVersions compares manifests of signatures of both versions.
+func TestDiffOfVersions(t *testing.T) {
+	text := func(version byte, purpose ima.Purpose) string {
+		value := []byte{3, version, 4, 1, 2, 3, 4, 0, 1, 0xff}
+		return string(render(t, container{manifest.Header{Container: "tree", KeyFor: purpose}, []manifest.Line{
+			{Path: "f", Kind: "file", Xattrs: map[string][]byte{ima.XattrIMA: value}, KeyID: 0x01020304},
+		}}))
+	}
+	got, err := differences(text(2, ima.Unstated), text(3, ima.ForV3))
+	check(t, err)
+	if want := []string{`changed  key_for "" -> "v3"`, "changed f signature_version 2 -> 3; xattrs"}; !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	if old := text(2, ima.Unstated); strings.Contains(old, "version\":2") || strings.Contains(old, "key_for") {
+		t.Errorf("version 2: %s", old)
+	}
+}
+
 // TestDiffOfTargetsAndDevices compares manifests that state them, and one that does not.
 func TestDiffOfTargetsAndDevices(t *testing.T) {
 	text := func(target, device string) string {

@@ -17,6 +17,7 @@ func FuzzReader(f *testing.F) {
 	f.Add([]byte(entries(1, `{"path":"a","path":"b","kind":"file","size":1e2,"mode":"0644","uid":0,"gid":0,"xattrs":{"a":"","\u0061":"00"}}`+"\n")))
 	f.Add([]byte(entries(2, `{"path":"a","kind":"char","size":0,"mode":"0644","uid":0,"gid":0,"device":"1:3"}`+"\n", `{"path":"b","kind":"symlink","size":0,"mode":"0777","uid":0,"gid":0,"target":"../x"}`+"\n")))
 	f.Add([]byte(entries(1, withVerity(`{"block_size":1024,"salt":"00"}`))))
+	f.Add([]byte(entries(1, `{"path":"a","kind":"file","size":0,"mode":"0644","uid":0,"gid":0,"xattrs":{"security.evm":"050304010203040001ff"},"signature_version":3}`+"\n")))
 	f.Add([]byte("\n{}\n\r\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		all, err := read(bytes.NewReader(text))

@@ -22,6 +22,7 @@ func (h *Header) toJSON() headerJSON {
 	if h.KeyID != 0 {
 		j.KeyID = h.KeyID.String()
 	}
+	j.KeyFor = purposes()[h.KeyFor]
 	if !h.Date.IsZero() {
 		j.Date = h.Date.UTC().Format(time.RFC3339)
 	}
@@ -37,12 +38,19 @@ func (h *Header) check() error {
 		return fmt.Errorf("entries: %d is negative", h.Entries)
 	case h.Hash.Size() == 0:
 		return fmt.Errorf("hash: %w: %s", ima.ErrUnknownHash, h.Hash)
+	case h.KeyFor != ima.Unstated && purposes()[h.KeyFor] == "":
+		return fmt.Errorf("key_for: purpose %d", h.KeyFor)
 	case len(h.Certificate) != 0 && len(h.Certificate) != 32:
 		return fmt.Errorf("certificate_sha256: %d bytes, not 32", len(h.Certificate))
 	case !h.Date.IsZero() && (h.Date.UTC().Year() < 1 || h.Date.UTC().Year() > 9999):
 		return fmt.Errorf("date: year %d", h.Date.UTC().Year())
 	}
 	return nil
+}
+
+// purposes are the words for the purposes of keys.
+func purposes() map[ima.Purpose]string {
+	return map[ima.Purpose]string{ima.ForV2: "v2", ima.ForV3: "v3", ima.ForEVM: "evm", ima.ForAny: "any"}
 }
 
 func (j *headerJSON) header() (h Header, err error) {
@@ -60,6 +68,14 @@ func (j *headerJSON) header() (h Header, err error) {
 	}
 	if h.KeyID, err = parseKeyID(j.KeyID); err != nil {
 		return Header{}, err
+	}
+	for purpose, word := range purposes() {
+		if j.KeyFor == word {
+			h.KeyFor = purpose
+		}
+	}
+	if j.KeyFor != "" && h.KeyFor == ima.Unstated {
+		return Header{}, fmt.Errorf("key_for %q: not one of any, evm, v2, v3", j.KeyFor)
 	}
 	if h.Certificate, err = parseHex(j.Certificate); err != nil {
 		return Header{}, fmt.Errorf("certificate_sha256: %w", err)

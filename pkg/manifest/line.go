@@ -28,7 +28,21 @@ func (l *Line) toJSON() lineJSON {
 	if l.KeyID != 0 {
 		j.KeyID = l.KeyID.String()
 	}
+	if v := l.version(); v == 3 { // lines with version 2 are as before there was version 3
+		j.Version = v
+	}
 	return j
+}
+
+// version returns the version of the signature in security.ima or, if that has none, of the
+// one in security.evm. It is 0 if there is no signature.
+func (l *Line) version() uint8 {
+	for _, name := range []string{ima.XattrIMA, ima.XattrEVM} {
+		if v, err := ima.Parse(l.Xattrs[name]); err == nil && v.IsSignature() {
+			return v.Version
+		}
+	}
+	return 0
 }
 
 // check returns an error for a line that must be neither written nor read.

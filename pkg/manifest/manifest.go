@@ -42,6 +42,9 @@ type Header struct {
 	Hash ima.HashID
 	// KeyID is the id of the signing key. It is zero if there is no signing key.
 	KeyID ima.KeyID
+	// KeyFor is the purpose that was stated for the signing key, because its certificate does
+	// not state it. It is ima.Unstated if none was.
+	KeyFor ima.Purpose
 	// Certificate is the SHA-256 digest of the signing certificate in DER, or nil.
 	Certificate []byte
 	// Entries is the number of entry lines that follow. It shows if a manifest was cut.
@@ -114,6 +117,7 @@ type headerJSON struct {
 	NameB64     []byte `json:"name_b64,omitempty"`
 	Hash        string `json:"hash,omitempty"`
 	KeyID       string `json:"key_id,omitempty"`
+	KeyFor      string `json:"key_for,omitempty"`
 	Certificate string `json:"certificate_sha256,omitempty"`
 	Entries     int64  `json:"entries"`
 	Date        string `json:"date,omitempty"`
@@ -136,6 +140,7 @@ type lineJSON struct {
 	Verity    *verityJSON       `json:"verity,omitempty"`
 	Xattrs    map[string]string `json:"xattrs,omitempty"`
 	KeyID     string            `json:"key_id,omitempty"`
+	Version   uint8             `json:"signature_version,omitempty"` // 3, which is in the value too
 	Unsigned  string            `json:"unsigned,omitempty"`
 	Same      string            `json:"same,omitempty"`
 	SameB64   []byte            `json:"same_b64,omitempty"`

@@ -77,7 +77,7 @@ func digest(fill byte) []byte { return bytes.Repeat([]byte{fill}, 32) }
 func full() container {
 	return container{
 		manifest.Header{
-			Tool: "tool \u2028<&>", Container: "tar", Name: "na\xffme", Hash: ima.SHA256, KeyID: 0xdeadbeef,
+			Tool: "tool \u2028<&>", Container: "tar", Name: "na\xffme", Hash: ima.SHA256, KeyID: 0xdeadbeef, KeyFor: ima.ForAny,
 			Certificate: digest(7), Entries: 6, Date: time.Date(2026, 2, 3, 4, 5, 6, 0, time.UTC),
 		},
 		[]manifest.Line{
@@ -118,7 +118,7 @@ func TestRoundTripOfEveryField(t *testing.T) {
 // TestCanonicalBytes checks that the encoding stays the same, because users store it.
 func TestCanonicalBytes(t *testing.T) {
 	got := render(t, full())
-	want := `{"imasign_manifest":1,"tool":"tool \u2028<&>","container":"tar","name_b64":"bmH/bWU=","hash":"sha256","key_id":"deadbeef","certificate_sha256":"` + strings.Repeat("07", 32) + `","entries":6,"date":"2026-02-03T04:05:06Z"}
+	want := `{"imasign_manifest":1,"tool":"tool \u2028<&>","container":"tar","name_b64":"bmH/bWU=","hash":"sha256","key_id":"deadbeef","key_for":"any","certificate_sha256":"` + strings.Repeat("07", 32) + `","entries":6,"date":"2026-02-03T04:05:06Z"}
 {"path":"a\n\"\\\u0001 b","kind":"file","size":1152921504606846976,"mode":"6755","uid":4294967295,"gid":7,"covered":{"security.capability":"00ff","security.empty":""},"hash":"sha256","digest":"` + strings.Repeat("01", 32) + `","xattrs":{"security.evm":"05","security.ima":"0302"},"key_id":"01020304","same_b64":"b3RoZXL+"}
 {"path_b64":"//4=","kind":"directory","size":0,"mode":"0755","uid":0,"gid":0,"unsigned":"directory"}
 {"path_b64":"//8=","kind":"char","size":0,"mode":"0000","uid":0,"gid":0,"device":"1:4294967295","unsigned":"char"}

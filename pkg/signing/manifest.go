@@ -34,6 +34,7 @@ func (p *Plan) WriteManifest(w io.Writer, d Description) error {
 			sum := sha256.Sum256(cert.Raw)
 			header.Certificate = sum[:]
 		}
+		header.KeyFor = statedPurpose(p.public)
 	}
 	if err := mw.Header(header); err != nil {
 		return err
@@ -47,6 +48,19 @@ func (p *Plan) WriteManifest(w io.Writer, d Description) error {
 		}
 	}
 	return mw.Flush()
+}
+
+// statedPurpose returns the purpose that was stated for a key, or Unstated if its certificate or its
+// algorithm states the same.
+func statedPurpose(key *ima.PublicKey) ima.Purpose {
+	own, err := ima.BareKey(key.Public())
+	if cert := key.Certificate(); cert != nil {
+		own, err = ima.CertificateKey(cert)
+	}
+	if err == nil && own.Purpose() == key.Purpose() {
+		return ima.Unstated
+	}
+	return key.Purpose()
 }
 
 // byPath yields the records sorted by path. Trees are sorted already. For other containers

@@ -162,3 +162,28 @@ func TestManifestWriteErrors(t *testing.T) {
 type brokenWriter struct{}
 
 func (brokenWriter) Write([]byte) (int, error) { return 0, errBroken }
+
+// TestManifestStatesThePurpose checks that a manifest has the purpose that was stated for a
+// key, and not the one that its certificate or its algorithm states.
+func TestManifestStatesThePurpose(t *testing.T) {
+	silent, pure := newKey(t), newMLDSA(t, "mldsa44")
+	for _, c := range []struct {
+		key  key
+		want string
+	}{
+		{silent, ""}, {silent.purposed(t, ima.ForV3), `"key_for":"v3",`}, {silent.purposed(t, ima.ForAny), `"key_for":"any",`},
+		{pure, ""}, {pure.purposed(t, ima.ForAny), `"key_for":"any",`},
+	} {
+		e := c.key.versioned(t, 3, 0)
+		if c.key == silent {
+			e = c.key.versioned(t, 2, 0)
+		}
+		got := string(text(t, plan(t, e, file("f", "x")), "tree"))
+		if header, _, _ := strings.Cut(got, "\n"); c.want != "" && !strings.Contains(header, c.want) || c.want == "" && strings.Contains(header, "key_for") {
+			t.Errorf("%s, %s: %s", c.key.public.Algorithm(), c.key.public.Purpose(), header)
+		}
+		if has := strings.Contains(got, `"signature_version":3`); has != (c.key != silent) {
+			t.Errorf("%s, %s: %s", c.key.public.Algorithm(), c.key.public.Purpose(), got)
+		}
+	}
+}
