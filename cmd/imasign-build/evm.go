@@ -87,8 +87,15 @@ func (f *evmFlags) add(flags *pflag.FlagSet) {
 	once(flags, "evm", "evm-key", "evm-key-pass", "evm-cert", "ima", "evm-from-key-id")
 }
 
-// digestWarning says what --ima digest gives up.
-const digestWarning = "--ima digest: the files are refused where EVM is off, and by kernels before 5.14; without EVM's bit 3 they also pass appraise_type=sigv3, although their EVM signature is version 2"
+// digestWarning returns what --ima digest gives up. version is that of the signature in
+// security.evm.
+func digestWarning(version uint8) string {
+	text := "--ima digest: the files are refused where EVM is off, and by kernels before 5.14"
+	if version == 2 {
+		text += "; without EVM's bit 3 they also pass appraise_type=sigv3, although their EVM signature is version 2"
+	}
+	return text
+}
 
 func (f *evmFlags) on() bool { return f.kind != "" }
 
@@ -115,9 +122,6 @@ func (f *evmFlags) idle(flags *pflag.FlagSet) error {
 func (f *evmFlags) check(a *app, content *keyFlags) error {
 	if !f.on() {
 		return nil
-	}
-	if f.digestOnly() {
-		a.note("warning: %s", digestWarning)
 	}
 	if f.key.passFlag = "--evm-key-pass"; f.key.pass == "" {
 		f.key.pass, f.key.passFlag, f.key.variable = content.pass, content.passFlag, true
@@ -170,6 +174,9 @@ func (f *evmFlags) stage(ctx context.Context, a *app, content *keystore.Key, eng
 	}
 	if signer.From, err = replacedKey("evm-from-key-id", f.from, engine.force, signer.Public); err != nil {
 		return nil, key, err
+	}
+	if f.digestOnly() {
+		a.note("warning: %s", digestWarning(engine.version(signer.Public)))
 	}
 	stage, err := engine.versioned(signing.PortableStage(signer, hash, f.target.get))
 	return &stage, key, err

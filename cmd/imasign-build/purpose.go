@@ -126,7 +126,7 @@ func (f *engineFlags) versioned(s signing.Stage) (signing.Stage, error) {
 	if s.Key != nil {
 		key = s.Key.Public
 	}
-	v3 := f.form == "v3" || f.form == "" && key != nil && key.Purpose() == ima.ForV3
+	v3 := f.version(key) == 3
 	form := ima.ContentSignature()
 	if s.Xattr == ima.XattrEVM {
 		form = ima.PortableSignature()
@@ -138,6 +138,14 @@ func (f *engineFlags) versioned(s signing.Stage) (signing.Stage, error) {
 		return s, &purposeError{key, form}
 	}
 	return s, nil
+}
+
+// version returns the version of the signatures by a key, which may be nil.
+func (f *engineFlags) version(key *ima.PublicKey) uint8 {
+	if f.form == "v3" || f.form == "" && key != nil && key.Purpose() == ima.ForV3 {
+		return 3
+	}
+	return 2
 }
 
 // purposeError is an [ima.ErrPurpose] that was found before anything was read.

@@ -36,10 +36,13 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Condition: func(name string) (bool, error) {
-			if name != "cgo" {
-				return false, fmt.Errorf("unknown condition %q", name)
+			switch name {
+			case "cgo":
+				return builtWithCgo(), nil
+			case "nightly":
+				return os.Getenv("IMASIGN_NIGHTLY") == "1", nil
 			}
-			return builtWithCgo(), nil
+			return false, fmt.Errorf("unknown condition %q", name)
 		},
 		Setup: func(env *testscript.Env) error {
 			packages, err := filepath.Abs("../../pkg/rpmsign/testdata/rpmsign-ima")
