@@ -15,8 +15,8 @@ import (
 // or of version 3 only.
 var modes = []string{"2", "10"}
 
-// metadata is what EVM protects of an ordinary program.
-var metadata = ima.EVMMetadata{Portable: true, Mode: unix.S_IFREG | 0o755}
+// metadata is what EVM protects of a program under appraise_type=sigv3.
+var metadata = ima.EVMMetadata{Portable: true, UID: strict, Mode: unix.S_IFREG | 0o755}
 
 // values5 are values of security.evm of a program whose security.ima is given, and why the
 // kernel refuses it in each of the modes; "" if it runs.
@@ -92,7 +92,7 @@ func (b *bench) addEVM() {
 				if mode != modes[0] {
 					cause = v.v3
 				}
-				b.file(path, ordinary, 0o755, b.named(path), xattrs)
+				b.file(path, strict, 0o755, b.named(path), xattrs)
 				b.try("exec\t/mnt/"+path, cause)
 			}
 		}
@@ -110,6 +110,7 @@ func (b *bench) addConfusions() {
 		path := "confusion/" + name + "-v2-as-v3"
 		value := b.harmless(s, name+"-v2-as-v3", fileID(ima.TypeSignature, ima.SHA256, sum(ima.SHA256, b.named(path))))
 		b.exec(path, strict, s.edit(value, func(v *ima.Value) { v.Version = 3 }), "")
+		b.forged = append(b.forged, path)
 		// A program that was signed with version 3 makes the kernel load such a firmware.
 		path = "confusion/" + name + "-v3-as-v2"
 		value = s.v3(ima.SHA256, b.named(path))
@@ -117,21 +118,24 @@ func (b *bench) addConfusions() {
 		b.file("lib/firmware/"+name+"-v3-as-v2", ordinary, 0o644, fileID(ima.TypeSignature, ima.SHA256, sum(ima.SHA256, b.named(path))),
 			map[string][]byte{ima.XattrIMA: s.edit(value, func(v *ima.Value) { v.Version = 2 })})
 		b.try("firmware\t"+name+"-v3-as-v2", "")
+		b.forged = append(b.forged, "lib/firmware/"+name+"-v3-as-v2")
 		// The same with fs-verity.
 		path = "confusion/" + name + "-v2-as-verity"
 		value = b.harmless(s, name+"-v2-as-verity", fileID(ima.TypeVerity, ima.SHA256, verityDigest(b.t, crypto.SHA256, b.named(path))))
 		b.does("verity\t/mnt/"+path+"\t1", "ok")
 		b.exec(path, verity, s.edit(value, func(v *ima.Value) { v.Version, v.Type = 3, ima.TypeVerity }), "")
+		b.forged = append(b.forged, path)
 	}
 }
 
-// harmless adds a firmware with that content, which is signed with version 2, and returns its
+// harmless adds a firmware with that content, which is signed with version 2, and returns the
 // signature.
 func (b *bench) harmless(s signer, name string, content []byte) []byte {
 	b.t.Helper()
 	value := s.v2(content)
 	b.file("lib/firmware/"+name, ordinary, 0o644, content, map[string][]byte{ima.XattrIMA: value})
 	b.try("firmware\t"+name, "")
+	b.ambiguous = append(b.ambiguous, "lib/firmware/"+name)
 	return value
 }
 
@@ -150,6 +154,7 @@ func (b *bench) addEVMConfusions(mode string) {
 		}
 		xattrs := map[string][]byte{ima.XattrIMA: digestOnly(s, b.named(path))}
 		misc := make([]byte, 24) // struct h_misc
+		binary.LittleEndian.PutUint32(misc[12:], metadata.UID)
 		binary.LittleEndian.PutUint16(misc[20:], metadata.Mode)
 		content := slices.Concat(xattrs[ima.XattrIMA], misc)
 		digest, err := ima.EVMDigest(ima.SHA256, metadata, xattrs)
@@ -160,8 +165,11 @@ func (b *bench) addEVMConfusions(mode string) {
 		if version == 3 {
 			content = fileID(ima.TypeEVMPortable, ima.SHA256, digest)
 		}
-		xattrs[ima.XattrEVM] = s.edit(s.v2(content), func(v *ima.Value) { v.Type, v.Version = ima.TypeEVMPortable, version })
-		b.file(path, ordinary, 0o755, b.named(path), xattrs)
+		value := s.v2(content)
+		b.file(path+".input", strict, 0o644, content, map[string][]byte{ima.XattrIMA: value})
+		b.ambiguous = append(b.ambiguous, path+".input")
+		xattrs[ima.XattrEVM] = s.edit(value, func(v *ima.Value) { v.Type, v.Version = ima.TypeEVMPortable, version })
+		b.file(path, strict, 0o755, b.named(path), xattrs)
 		b.try("exec\t/mnt/"+path, cause)
 	}
 }

@@ -50,6 +50,8 @@ type bench struct {
 	steps   []step
 
 	refusedKeys map[string]string // why the kernel does not load certificates, by name
+	ambiguous   []string          // files whose version 2 signatures are those of other files
+	forged      []string          // files with such a signature
 }
 
 func newBench(t *testing.T, k kernel, chains []chain) *bench {

@@ -123,7 +123,7 @@ func (b *bench) addKernelFiles() {
 		if s.pure() {
 			v2 = badSignature
 		}
-		path := "modules/" + s.name
+		path := "lib/modules/" + s.name
 		file(path+"/"+name, strict, module, s.v3(ima.SHA256, module), "module\t/mnt/"+path+"/"+name, "")
 		file(path+"-v2/"+name, strict, module, s.v2(module), "module\t/mnt/"+path+"-v2/"+name, notV3)
 		file(path+"-imasig/"+name, ordinary, module, s.v2(module), "module\t/mnt/"+path+"-imasig/"+name, v2)
@@ -201,6 +201,8 @@ func TestVersion3(t *testing.T) {
 				b.addEVM()
 			}
 			b.boot(fs, benchPolicy3+benchPolicy)
+			b.simulate(fs, benchPolicy3+benchPolicy)
+			b.protects()
 		})
 	}
 }
@@ -212,4 +214,5 @@ func TestVersion3OnOlderKernel(t *testing.T) {
 	b.refusedKeys = map[string]string{"mldsa65": "ENOPKG"}
 	b.addValues("rsa2048")
 	b.boot("ext4", benchPolicy)
+	b.simulate("ext4", benchPolicy)
 }
