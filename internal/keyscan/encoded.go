@@ -20,7 +20,7 @@ type encodedKey struct {
 func encodedKeys() []encodedKey {
 	var list []encodedKey
 	for _, version := range []string{"\x02\x01\x00\x30", "\x02\x01\x01\x30"} {
-		// Lengths of algorithms: X25519 and similar, RSA-PSS, RSA, EC by curve, EC and DSA
+		// Lengths of algorithms: X25519 and similar, RSA-PSS and ML-DSA, RSA, EC by curve, EC and DSA
 		// with their parameters.
 		for _, length := range []string{"\x05\x06", "\x0b\x06", "\x0d\x06", "\x10\x06", "\x13\x06", "\x14\x06", "\x41\x06", "\x82\x01\x03", "\x81", "\x82\x01", "\x82\x02"} {
 			if length == "\x81" {
@@ -252,7 +252,7 @@ func pemInUTF16(data []byte, at int) (int, int) {
 var (
 	// A plus is a character of base64, unless it joins two strings.
 	lineBreak = regexp.MustCompile(`^(?:["'][ \t\r\n]*\+[ \t\r\n]*["']|[ \t\r\n"',#>;*|]|` + escapes + `)*`)
-	labelled  = regexp.MustCompile(`^(?:-----BEGIN (?:[A-Z0-9]+ )*)?PRIVATE KEY(?: BLOCK)?-----` + breaks + headers + body)
+	labelled  = regexp.MustCompile(`^(?:-----BEGIN (?:[A-Z0-9-]+ )*)?PRIVATE KEY(?: BLOCK)?-----` + breaks + headers + body)
 	jwkNumber = regexp.MustCompile(`\\?"(?:d|p|q|dp|dq|priv)\\?"\s*:\s*\\?"[A-Za-z0-9_-]{40}`)
 	wireGuard = regexp.MustCompile(`^[pP]rivate[-_]?[kK]ey(?:\s*=\s*['"]?|\s+['"])([A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=)`)
 )

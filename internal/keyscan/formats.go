@@ -92,7 +92,7 @@ const (
 
 var (
 	escape     = regexp.MustCompile(escapes)
-	pemKey     = regexp.MustCompile(`^-----BEGIN` + space + `(?:[A-Z0-9]+` + space + `)*PRIVATE` + space + `KEY(?:` + space + `BLOCK)?-----` + breaks + headers + body)
+	pemKey     = regexp.MustCompile(`^-----BEGIN` + space + `(?:[A-Z0-9-]+` + space + `)*PRIVATE` + space + `KEY(?:` + space + `BLOCK)?-----` + breaks + headers + body)
 	ssh2Key    = regexp.MustCompile(`^---- BEGIN SSH2 (?:ENCRYPTED )?PRIVATE KEY ----` + breaks + headers + body)
 	puttyKey   = regexp.MustCompile(`^PuTTY-User-Key-File-[1-9]: [a-z0-9-]+\r?\nEncryption: `)
 	ageKey     = regexp.MustCompile(`^AGE-SECRET-KEY-1[A-Z0-9]{58}`)

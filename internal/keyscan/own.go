@@ -12,6 +12,8 @@ import (
 	"math/big"
 	"slices"
 	"strings"
+
+	"github.com/imasign/imasign-build/internal/mldsa"
 )
 
 // Own is a key that a Scanner recognises in any encoding.
@@ -48,6 +50,9 @@ func (o *Own) isDER(der []byte) bool {
 
 // publicOf returns the public part of a private key in DER, nil if der is anything else.
 func publicOf(der []byte) crypto.PublicKey {
+	if key, err := mldsa.ParsePKCS8(der); err == nil {
+		return key.Public()
+	}
 	var key any
 	var err error
 	if key, err = x509.ParsePKCS8PrivateKey(der); err != nil {
@@ -65,7 +70,7 @@ func publicOf(der []byte) crypto.PublicKey {
 }
 
 // numbers returns the secret numbers, big-endian. They have no leading zeros, because only
-// some encodings have them.
+// some encodings have them. The parts of ML-DSA keys are strings of bytes.
 func (o *Own) numbers() [][]byte {
 	switch key := o.Private.(type) {
 	case *ecdsa.PrivateKey:
@@ -80,6 +85,8 @@ func (o *Own) numbers() [][]byte {
 			list = append(list, prime.Bytes())
 		}
 		return list
+	case *mldsa.PrivateKey:
+		return key.Secrets()
 	}
 	return nil
 }

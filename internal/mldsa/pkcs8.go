@@ -7,6 +7,7 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // oidOf returns the object identifier of a parameter set: id-ml-dsa-44, -65 and -87 of RFC
@@ -150,4 +151,20 @@ func (k *PrivateKey) MarshalPKCS8() ([]byte, error) {
 	}
 	defer clear(inner)
 	return asn1.Marshal(privateKeyInfo{Algorithm: algorithm(k.public.name), Key: inner})
+}
+
+// Secrets returns parts of the key that show it wherever it is written: the seed, if it is
+// known, and of the expanded key what follows its public beginning (skEncode, FIPS 204,
+// algorithm 24), K and the first 32 bytes of s1.
+func (k *PrivateKey) Secrets() [][]byte {
+	expanded, err := k.key.MarshalBinary()
+	if err != nil {
+		return nil
+	}
+	defer clear(expanded)
+	list := [][]byte{slices.Clone(expanded[32:64]), slices.Clone(expanded[128:160])}
+	if k.seed != nil {
+		list = append(list, slices.Clone(k.seed))
+	}
+	return list
 }
