@@ -9,6 +9,7 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"strings"
 
 	p11 "github.com/miekg/pkcs11"
 
@@ -20,6 +21,9 @@ func (s *store) generate(ctx context.Context, uri string, r keystore.Request, op
 	l, err := parseURI(uri)
 	if err != nil {
 		return nil, err
+	}
+	if _, _, err := keyPair(r.Algorithm); err != nil { // before the PIN is asked for
+		return nil, fmt.Errorf("make key %s: %w", l, err)
 	}
 	if l.object == "" {
 		l.object = r.Name
@@ -99,6 +103,10 @@ func (m *maker) privately() []*p11.Attribute {
 		p11.NewAttribute(p11.CKA_UNWRAP, false))
 }
 
+// errMLDSA refuses ML-DSA until the constants of PKCS #11 3.2 are in the modules and headers
+// that this package is used with.
+var errMLDSA = fmt.Errorf("%w: ML-DSA, which modules of PKCS #11 3.2 have, is supported in files only", keystore.ErrUnsupportedKey)
+
 // keyPair returns the mechanism that makes a key, and the attributes of its public part that
 // depend on the algorithm.
 func keyPair(algorithm string) (mechanism uint, public []*p11.Attribute, err error) {
@@ -111,7 +119,10 @@ func keyPair(algorithm string) (mechanism uint, public []*p11.Attribute, err err
 			p11.NewAttribute(p11.CKA_MODULUS_BITS, bits), p11.NewAttribute(p11.CKA_PUBLIC_EXPONENT, []byte{1, 0, 1})), nil
 	}
 	oid := map[string]asn1.ObjectIdentifier{"p256": {1, 2, 840, 10045, 3, 1, 7}, "p384": {1, 3, 132, 0, 34}}[algorithm]
-	if oid == nil {
+	switch {
+	case strings.HasPrefix(algorithm, "mldsa"):
+		return 0, nil, errMLDSA
+	case oid == nil:
 		return 0, nil, fmt.Errorf("%w: algorithm %q", keystore.ErrUnsupportedKey, algorithm)
 	}
 	params, err := asn1.Marshal(oid)

@@ -120,8 +120,8 @@ func (v view) publicKey(private p11.ObjectHandle) (crypto.PublicKey, error) {
 	if !known {
 		return nil, fmt.Errorf("%w: the token tells no key type of it (CKA_KEY_TYPE)", keystore.ErrUnsupportedKey)
 	}
-	if kind != p11.CKK_RSA && kind != p11.CKK_EC {
-		return nil, fmt.Errorf("%w: key type %#x; IMA takes RSA and ECDSA", keystore.ErrUnsupportedKey, kind)
+	if err := checkKind(kind); err != nil {
+		return nil, err
 	}
 	var candidates []p11.ObjectHandle
 	if id := v.attribute(private, p11.CKA_ID); len(id) > 0 {
@@ -138,6 +138,18 @@ func (v view) publicKey(private p11.ObjectHandle) (crypto.PublicKey, error) {
 		}
 	}
 	return nil, nil
+}
+
+// checkKind refuses key types that this package does not support.
+func checkKind(kind uint64) error {
+	const ckkMLDSA = 0x4a // CKK_ML_DSA of PKCS #11 3.2
+	switch kind {
+	case p11.CKK_RSA, p11.CKK_EC:
+		return nil
+	case ckkMLDSA:
+		return errMLDSA
+	}
+	return fmt.Errorf("%w: key type %#x; tokens may have RSA and ECDSA keys for IMA", keystore.ErrUnsupportedKey, kind)
 }
 
 // readPublic returns nil if the object lacks the attributes.

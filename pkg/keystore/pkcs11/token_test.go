@@ -5,6 +5,7 @@ package pkcs11
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	p11 "github.com/miekg/pkcs11"
@@ -66,6 +67,15 @@ func TestParsePointRefuses(t *testing.T) {
 	} {
 		if _, err := parsePoint(c.params, c.point); !errors.Is(err, keystore.ErrUnsupportedKey) {
 			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+func TestKindsOfKeys(t *testing.T) {
+	for kind, says := range map[uint64]string{0: "", 3: "", 0x4a: "ML-DSA", 0x40: "key type 0x40"} {
+		err := checkKind(kind)
+		if (err == nil) != (says == "") || err != nil && (!errors.Is(err, keystore.ErrUnsupportedKey) || !strings.Contains(err.Error(), says)) {
+			t.Errorf("%#x: %v", kind, err)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	keyfile "github.com/foxboron/go-tpm-keyfiles"
 	"github.com/google/go-tpm/tpm2"
@@ -20,6 +21,9 @@ func (s *store) generate(ctx context.Context, uri string, r keystore.Request, op
 	}
 	if l.handle != 0 || l.path != "" {
 		return nil, fmt.Errorf("%w: a new key is made by tpm2:?device=…, its file is named after it", ErrURI)
+	}
+	if _, err := template(r.Algorithm); err != nil { // before an authorization value is asked for
+		return nil, fmt.Errorf("make key %s: %w", r.Name, err)
 	}
 	k := &key{store: s, where: &location{path: r.Name, device: l.device, auth: l.auth, owner: l.owner}}
 	if err := k.generate(ctx, r.Algorithm, opts); err != nil {
@@ -97,7 +101,10 @@ func template(algorithm string) (*tpm2.TPMTPublic, error) {
 		return t, nil
 	}
 	curve := map[string]tpm2.TPMECCCurve{"p256": tpm2.TPMECCNistP256, "p384": tpm2.TPMECCNistP384}[algorithm]
-	if curve == 0 {
+	switch {
+	case strings.HasPrefix(algorithm, "mldsa"):
+		return nil, fmt.Errorf("%w: ML-DSA, which TPMs have since version 1.85 of the TPM 2.0 library, is supported in files only", keystore.ErrUnsupportedKey)
+	case curve == 0:
 		return nil, fmt.Errorf("%w: algorithm %q", keystore.ErrUnsupportedKey, algorithm)
 	}
 	t.Type = tpm2.TPMAlgECC

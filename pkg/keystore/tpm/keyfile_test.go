@@ -79,7 +79,9 @@ func TestTemplates(t *testing.T) {
 			t.Errorf("%s: bound to %#x, %v", algorithm, bound, err)
 		}
 	}
-	if _, err := template("p521"); !errors.Is(err, keystore.ErrUnsupportedKey) {
-		t.Errorf("p521: %v", err)
+	for _, algorithm := range []string{"p521", "mldsa65"} {
+		if _, err := template(algorithm); !errors.Is(err, keystore.ErrUnsupportedKey) {
+			t.Errorf("%s: %v", algorithm, err)
+		}
 	}
 }

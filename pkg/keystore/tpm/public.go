@@ -29,7 +29,7 @@ func usable(p *tpm2.TPMTPublic) (tpm2.TPMAlgID, error) {
 	case tpm2.TPMAlgECC:
 		return eccScheme(p)
 	}
-	return 0, fmt.Errorf("%w: object type %#x; IMA takes RSA and ECDSA", keystore.ErrUnsupportedKey, p.Type)
+	return 0, fmt.Errorf("%w: object type %#x; TPMs may have RSA and ECDSA keys for IMA", keystore.ErrUnsupportedKey, p.Type)
 }
 
 func rsaScheme(p *tpm2.TPMTPublic) (tpm2.TPMAlgID, error) {
