@@ -162,7 +162,7 @@ func completionOf(flag *pflag.Flag) cobra.CompletionFunc {
 	case "KEY":
 		return schemes(option{"gpg:", "key of gpg or its agent"})
 	case "VERSION":
-		return fixed([]option{{kernel.Newest().String(), "newest known"}, {"6.6", ""}, {kernel.Oldest().String(), "oldest known"}})
+		return fixed([]option{{kernel.Newest().String(), "newest known"}, {"6.18", ""}, {"6.12", ""}, {"6.6", ""}, {kernel.Oldest().String(), "oldest known"}})
 	case "FILE":
 		return withEndings(endings(kindOfFile(flag.Name)))
 	case "PATH", "OUT":

@@ -222,7 +222,7 @@ func TestCompletion(t *testing.T) {
 		"rpm sign --openpgp-key g":                   "gpg: :6",
 		"tar create ":                                ":16",
 		"key check ":                                 "crt pem der cer :8",
-		"key check --kernel ":                        "7.3 6.6 6.1 :36",
+		"key check --kernel ":                        "7.3 6.18 6.12 6.6 6.1 :36",
 		"key init --with rpm,":                       "rpm,evm rpm,secondary :4",
 		"manifest diff a ":                           "jsonl :8",
 		"completion ":                                "bash zsh fish :4",

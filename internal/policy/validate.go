@@ -131,6 +131,9 @@ func (c *compiler) ignored() {
 	if (r.Action.Class() != Appraise || r.Action == DontAppraise) && r.DirectIO {
 		c.remark(c.wordOf(flagDirectIO), RuleDirectIO, finding.Warn, "permit_directio of this rule applies to every appraise rule that matches the same file")
 	}
+	if r.Verity && r.AppraiseType == IMASig {
+		c.remark(c.wordOf(flagSignature), RuleIgnored, finding.Note, "appraise_type=imasig before digest_type=verity demands an fs-verity signature, as digest_type=verity appraise_type=sigv3 does, which older kernels accept, too")
+	}
 	if r.Verity && strings.HasPrefix(string(r.Action), "dont_") {
 		c.remark(c.wordOf(flagVerity), RuleIgnored, finding.Warn, "digest_type=verity is not a condition: %s also exempts files without fs-verity", r.Action)
 	}
