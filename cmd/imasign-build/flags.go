@@ -169,6 +169,15 @@ func (f *trustFlags) add(flags *pflag.FlagSet) {
 }
 
 func (f *trustFlags) ring(ctx context.Context, a *app) (*ima.Keyring, error) {
+	keys, err := f.keys(ctx, a)
+	if err != nil {
+		return nil, err
+	}
+	return a.keyring(keys), nil
+}
+
+// keys returns the keys of the certificates, at least one.
+func (f *trustFlags) keys(ctx context.Context, a *app) ([]*ima.PublicKey, error) {
 	files := f.certs
 	if value, set := a.getenv("IMASIGN_CERT"); len(files) == 0 && set && value != "" {
 		files = []string{value}
@@ -176,20 +185,30 @@ func (f *trustFlags) ring(ctx context.Context, a *app) (*ima.Keyring, error) {
 	if len(files) == 0 {
 		return nil, usagef("no certificate was given to check signatures with: --cert FILE")
 	}
-	ring, err := readKeyring(ctx, files, fileSigner, f.purpose)
-	if err != nil {
-		return nil, err
-	}
+	return readKeys(ctx, files, fileSigner, f.purpose)
+}
+
+// keyring returns a keyring, and warns if it has several keys of one id.
+func (a *app) keyring(keys []*ima.PublicKey) *ima.Keyring {
+	ring := ima.NewKeyring(keys...)
 	for _, id := range ring.Shared() {
 		a.note("warning: different certificates have the key id %s: the kernel finds keys by this id alone and tries only one of them, so it may refuse what the other one signed", id)
 	}
-	return ring, nil
+	return ring
 }
 
-// readKeyring returns the keys of the certificates in files, or in directories of those
-// called name. purpose is that of certificates that do not state theirs.
+// readKeyring returns the keyring of what readKeys returns.
 func readKeyring(ctx context.Context, files []string, name, purpose string) (*ima.Keyring, error) {
-	var keys []*ima.PublicKey
+	keys, err := readKeys(ctx, files, name, purpose)
+	if err != nil {
+		return nil, err
+	}
+	return ima.NewKeyring(keys...), nil
+}
+
+// readKeys returns the keys of the certificates in files, or in directories of those
+// called name. purpose is that of certificates that do not state theirs.
+func readKeys(ctx context.Context, files []string, name, purpose string) (keys []*ima.PublicKey, err error) {
 	for _, path := range files {
 		list, file, err := readCertificates(ctx, path, name)
 		if err != nil {
@@ -206,7 +225,7 @@ func readKeyring(ctx context.Context, files []string, name, purpose string) (*im
 			keys = append(keys, key)
 		}
 	}
-	return ima.NewKeyring(keys...), nil
+	return keys, nil
 }
 
 // engineFlags say how files are digested and which signatures are replaced.
@@ -217,7 +236,8 @@ type engineFlags struct {
 	from  string // id of the key whose signatures are replaced
 	form  string // "v2", "v3", or "" for what the key is for
 
-	verity bool // some files get signatures over their fs-verity digests
+	verity bool        // some files get signatures over their fs-verity digests
+	kernel kernelFlags // that will verify the signatures
 }
 
 func (f *engineFlags) addJobs(flags *pflag.FlagSet) { jobsVar(flags, &f.jobs, "files") }

@@ -26,7 +26,7 @@ type initramfsBundleOptions struct {
 	policy, busybox, hook         string
 	switchRoot                    string
 	kernel                        kernelFlags
-	allowOff                      bool
+	allowOff, evmVersion3         bool
 	shellElsewhere, labelsKnown   bool
 }
 
@@ -56,6 +56,10 @@ more certificates, --secondary and --revoked, the initramfs needs keyctl.
 
 --evm-cert adds a certificate for security.evm. The hook then enables EVM before it loads
 the policy, and stops if it cannot. Every file that the policy covers needs a security.evm.
+With --evm-v3, it must be a version 3 signature.
+
+The kernel does not know what keys are for. Bundle warns of keys for version 2 that are
+trusted where version 3 is demanded, and of keys that are trusted for two purposes.
 
 --kernel-config compares the configuration of the kernel with what the policy, the hook,
 the compression and busybox need.`,
@@ -69,6 +73,7 @@ the compression and busybox need.`,
 	flags.StringVarP(&o.output, "output", "o", "", "write the archive or directory `OUT`")
 	flags.StringArrayVar(&o.certs, "cert", nil, "add the certificate in `FILE`, PEM or DER, to the keyring .ima")
 	flags.StringArrayVar(&o.evm, "evm-cert", nil, "add the certificate in `FILE`, PEM or DER, to the keyring .evm, and enable EVM")
+	flags.BoolVar(&o.evmVersion3, "evm-v3", false, "the hook makes EVM demand version 3 signatures (bit 3), for Linux 7.1 and later")
 	flags.StringArrayVar(&o.secondary, "secondary", nil, "add the CA in `FILE`, PEM or DER, to the keyring .secondary_trusted_keys")
 	flags.StringArrayVar(&o.revoked, "revoked", nil, "add the certificate in `FILE`, PEM or DER, to the keyring .ima_blacklist")
 	flags.StringArrayVar(&o.ca, "ca", nil, "check issuers with the kernel's CAs in `FILE`, PEM or DER")
@@ -96,6 +101,8 @@ func (o *initramfsBundleOptions) compression() (c compress.Format, archive bool,
 	switch {
 	case o.output == "":
 		return c, archive, usagef("no output was given: -o FILE.cpio, FILE.cpio.gz and so on, or -o DIR")
+	case o.evmVersion3 && len(o.evm) == 0:
+		return c, archive, usagef("--evm-v3 works only with --evm-cert")
 	case len(o.certs) == 0:
 		return c, archive, usagef("no certificate was given: --cert FILE names that of the key that signs the root file system")
 	case archive && o.hook == string(initramfs.Dracut):
@@ -115,6 +122,7 @@ func (o *initramfsBundleOptions) read(ctx context.Context) (initramfs.Options, e
 	if p.Kernel, err = o.kernel.kernel(ctx); err != nil {
 		return p, err
 	}
+	p.EVMVersion3 = o.evmVersion3
 	p.AllowOff, p.SwitchRoot, p.ShellElsewhere, p.LabelsKnown = o.allowOff, o.switchRoot, o.shellElsewhere, o.labelsKnown
 	for _, list := range []struct {
 		files  []string

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"slices"
 
@@ -11,23 +12,27 @@ import (
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/simulate"
+	"github.com/imasign/imasign-build/internal/certs"
 	"github.com/imasign/imasign-build/internal/finding"
 	"github.com/imasign/imasign-build/internal/policy"
 	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/internal/tree"
+	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/rootfs"
 )
 
 type policySimulateOptions struct {
-	kernel     kernelFlags
-	trust      trustFlags
-	evm        evmTrustFlags
-	rootfs, fs string
-	image      string
-	input      imageInputFlags
-	partition  partitionFlags
-	jobs       engineFlags
-	allowEmpty bool
+	kernel      kernelFlags
+	verity      verityParameters
+	trust       trustFlags
+	evm         evmTrustFlags
+	rootfs, fs  string
+	evmVersion3 bool
+	image       string
+	input       imageInputFlags
+	partition   partitionFlags
+	jobs        engineFlags
+	allowEmpty  bool
 }
 
 func newPolicySimulate(a *app) *cobra.Command {
@@ -49,6 +54,10 @@ what could not be decided.
 
 With --evm-cert, simulate assumes a kernel that has EVM enabled, and also judges
 security.evm. The report ends with what EVM changes on the device.
+
+The kernel does not know what keys are for, so simulate uses every key for all signatures.
+It warns of keys for version 2 that are trusted where version 3 is demanded, and of keys
+that are trusted for two purposes.
 
 The report marks refused files that the device needs to boot: init, the shell and
 modprobe, with the loaders and libraries that they name.`,
@@ -74,6 +83,8 @@ modprobe, with the loaders and libraries that they name.`,
 	annotate(flags, "fs", noteDefault, "that of the image")
 	o.trust.add(flags)
 	o.evm.add(flags)
+	flags.BoolVar(&o.evmVersion3, "evm-v3", false, "assume that EVM demands version 3 signatures (bit 3)")
+	o.verity.add(flags)
 	o.kernel.add(flags)
 	o.jobs.addJobs(flags)
 	addAllowEmpty(flags, &o.allowEmpty, "verify")
@@ -92,6 +103,11 @@ func (o *policySimulateOptions) idle(flags *pflag.FlagSet) error {
 			return err
 		}
 	}
+	if len(o.evm.certs) == 0 {
+		if err := idle(flags, "--evm-cert", "evm-v3"); err != nil {
+			return err
+		}
+	}
 	return o.evm.idle(flags)
 }
 
@@ -104,16 +120,7 @@ func runPolicySimulate(ctx context.Context, a *app, o policySimulateOptions, nam
 	if err != nil {
 		return err
 	}
-	k, err := o.kernel.kernel(ctx)
-	if err != nil {
-		return err
-	}
-	o.trust.purpose = "any" // the kernel does not know purposes
-	ring, err := o.trust.ring(ctx, a)
-	if err != nil {
-		return err
-	}
-	evm, err := o.evm.ring(ctx, o.trust.purpose)
+	device, trusted, err := o.device(ctx, a)
 	if err != nil {
 		return err
 	}
@@ -121,8 +128,8 @@ func runPolicySimulate(ctx context.Context, a *app, o policySimulateOptions, nam
 	if err != nil {
 		return err
 	}
-	r := &report.Simulation{Head: report.Head{Command: "policy simulate"}, Path: report.PathOf(name), Kernel: kernelName(k.Version), Loads: true}
-	target := policy.Target{Profile: k}
+	r := &report.Simulation{Head: report.Head{Command: "policy simulate"}, Path: report.PathOf(name), Kernel: kernelName(device.Kernel.Version), Loads: true}
+	target := policy.Target{Profile: device.Kernel}
 	if findings := policy.Check(p, target); finding.Refused(findings) { // the policy would not load, and so would not appraise any file
 		r.Loads = false
 		r.Findings = reported(finding.Group(slices.DeleteFunc(findings, func(f finding.Finding) bool { return f.Severity != finding.Refuse })))
@@ -133,12 +140,13 @@ func runPolicySimulate(ctx context.Context, a *app, o policySimulateOptions, nam
 		return err
 	}
 	rules, _ := target.Rules(p)
-	result, err := simulate.Device{Kernel: k, Trusted: ring, EVM: evm, FSName: o.fs}.Run(ctx, engine, files, rules)
+	result, err := device.Run(ctx, engine, files, rules)
 	if err := errors.Join(err, closeFiles()); err != nil {
 		return err
 	}
 	progress.close()
 	simulated(r, result)
+	r.Findings = reported(trusted.check(rules, o.evmVersion3))
 	err = nil
 	if result.Wrong() || result.Files == 0 && !o.allowEmpty {
 		err = errWrong
@@ -148,6 +156,49 @@ func runPolicySimulate(ctx context.Context, a *app, o policySimulateOptions, nam
 		a.nothing("verify", cmp.Or(o.rootfs, o.image), o.allowEmpty)
 	}
 	return err
+}
+
+// device reads what the flags say about the device.
+func (o *policySimulateOptions) device(ctx context.Context, a *app) (d simulate.Device, trusted trustedKeys, err error) {
+	d.EVMVersion3, d.FSName = o.evmVersion3, o.fs
+	if d.Kernel, err = o.kernel.kernel(ctx); err != nil {
+		return d, trusted, err
+	}
+	verity, err := o.verity.get()
+	if err != nil {
+		return d, trusted, err
+	}
+	d.Verity = &verity
+	if o.evmVersion3 && d.Kernel.Version.Before(7, 1) {
+		return d, trusted, usagef("--evm-v3: EVM has bit 3 since Linux 7.1")
+	}
+	o.trust.purpose = "any" // the kernel does not know purposes
+	if trusted.ima, err = o.trust.keys(ctx, a); err != nil {
+		return d, trusted, err
+	}
+	d.Trusted = a.keyring(trusted.ima)
+	if trusted.evm, err = readKeys(ctx, o.evm.certs, evmSigner, o.trust.purpose); len(trusted.evm) > 0 {
+		d.EVM = ima.NewKeyring(trusted.evm...)
+	}
+	return d, trusted, err
+}
+
+// trustedKeys are the keys in a device's keyrings.
+type trustedKeys struct{ ima, evm []*ima.PublicKey }
+
+// check warns of keys that are trusted for more than they are for.
+func (t *trustedKeys) check(rules []*policy.Rule, evmVersion3 bool) []finding.Finding {
+	return certs.CheckTrusted(certificatesOf(t.ima), certificatesOf(t.evm), certs.Demands{
+		IMA: slices.ContainsFunc(rules, func(r *policy.Rule) bool { return r.Action == policy.Appraise && r.AppraiseType.V3() }),
+		EVM: evmVersion3,
+	})
+}
+
+func certificatesOf(keys []*ima.PublicKey) (list []*x509.Certificate) {
+	for _, key := range keys {
+		list = append(list, key.Certificate())
+	}
+	return list
 }
 
 // files opens what the policy is tried on, and finds out for which kernels its security.evm
@@ -199,7 +250,7 @@ func simulated(r *report.Simulation, result *simulate.Result) {
 		r.Rules = append(r.Rules, report.SimulatedRule{Line: t.Rule.Line, Text: t.Rule.String(), Passed: t.Passed, Refusals: t.Refused, Possible: t.Possible})
 	}
 	for _, v := range result.Refused {
-		f := report.SimulatedFile{Path: report.PathOf(v.Path), Func: string(v.Func), Line: v.Line, Reason: v.Reason, Certain: v.Certain, Boot: v.Boot}
+		f := report.SimulatedFile{Path: report.PathOf(v.Path), Func: string(v.Func), Line: v.Line, Reason: v.Reason, Cause: v.Cause, Certain: v.Certain, Boot: v.Boot}
 		if v.NeededBy != "" {
 			f.NeededBy = quote.Name(v.NeededBy)
 		}

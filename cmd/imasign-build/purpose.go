@@ -81,13 +81,15 @@ func withPurpose(key *ima.PublicKey, word string) (*ima.PublicKey, error) {
 	return key, nil
 }
 
-// addSignature adds the flag that chooses the version of the signatures.
+// addSignature adds the flags that choose the version of the signatures, and that name the
+// kernel that will verify them.
 func (f *engineFlags) addSignature(flags *pflag.FlagSet) {
 	choiceVar(flags, &f.form, "signature", "", "version of the signatures", []option{
 		{"v2", "for every kernel"}, {"v3", "for Linux 7.1 and later; the signature covers its type"},
 	})
 	annotate(flags, "signature", noteDefault, "what the key is for, otherwise v2")
 	once(flags, "signature")
+	f.kernel.addWarnings(flags)
 }
 
 // addAccept adds the flag that chooses which versions of signatures a verification accepts.
@@ -119,6 +121,18 @@ func (h *purposeHint) tell(a *app, purpose string) {
 	}
 }
 
+// signature returns the form of the signatures in an xattr, by a key that may be nil.
+func (f *engineFlags) signature(xattr string, key *ima.PublicKey) ima.Form {
+	form := ima.ContentSignature()
+	if xattr == ima.XattrEVM {
+		form = ima.PortableSignature()
+	}
+	if f.version(key) == 3 {
+		return form.V3()
+	}
+	return form
+}
+
 // versioned returns the stage with signatures of the version that --signature names. Without
 // the flag, it is the version that the key is for. A stage that only verifies has no key.
 func (f *engineFlags) versioned(s signing.Stage) (signing.Stage, error) {
@@ -126,13 +140,9 @@ func (f *engineFlags) versioned(s signing.Stage) (signing.Stage, error) {
 	if s.Key != nil {
 		key = s.Key.Public
 	}
-	v3 := f.version(key) == 3
-	form := ima.ContentSignature()
-	if s.Xattr == ima.XattrEVM {
-		form = ima.PortableSignature()
-	}
-	if v3 {
-		s, form = s.V3(), form.V3()
+	form := f.signature(s.Xattr, key)
+	if form.Version == 3 {
+		s = s.V3()
 	}
 	if key != nil && !key.Purpose().Allows(form) {
 		return s, &purposeError{key, form}

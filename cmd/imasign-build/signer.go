@@ -70,6 +70,16 @@ func (s *signer) open(ctx context.Context, a *app, key *keyFlags, engine *engine
 	if s.public, err = key.public(ctx, s.key); err != nil {
 		return err
 	}
+	warnings, err := newKernelWarnings(ctx, a, &engine.kernel)
+	if err != nil {
+		return err
+	}
+	if s.evm == nil || !s.evm.digestOnly() {
+		warnings.of(engine.signature(ima.XattrIMA, s.public), s.public, engine.hash)
+	}
+	if engine.verity {
+		warnings.of(ima.VeritySignature(), s.public, engine.hash)
+	}
 	var stages []signing.Stage
 	if s.evm != nil && s.evm.on() {
 		var stage *signing.Stage
@@ -77,6 +87,7 @@ func (s *signer) open(ctx context.Context, a *app, key *keyFlags, engine *engine
 			return err
 		}
 		stages = append(stages, *stage)
+		warnings.of(engine.signature(ima.XattrEVM, stage.Key.Public), stage.Key.Public, engine.hash)
 		if s.public == nil && s.evmKey != nil {
 			s.public = s.evmKey.Public // whose signatures may be replaced
 		}

@@ -111,16 +111,19 @@ func (p Profile) defaultHash(f ima.Form, h ima.HashID) []Lack {
 		return nil
 	}
 	const cause = "invalid-signature"
-	const limit = "early releases of Linux 7.1 (7.1.3 does, 7.1.7 does not) refuse version 3 signatures that are not over the kernel's default hash"
-	switch {
-	case p.Config == nil && h == ima.SHA256:
-		return []Lack{{limit + " (CONFIG_IMA_DEFAULT_HASH, ima_hash=), here sha256", cause, Assumed}}
-	case p.Config == nil:
-		return []Lack{{fmt.Sprintf("%s (CONFIG_IMA_DEFAULT_HASH, ima_hash=), if that is not %s", limit, h), cause, Sometimes}}
-	case p.Config.Value("CONFIG_IMA_DEFAULT_HASH") == h.String():
+	const limit = "early releases of Linux 7.1 (7.1.3, not 7.1.7) verify version 3 signatures of files only over the kernel's default hash (CONFIG_IMA_DEFAULT_HASH, ima_hash=)"
+	if p.Config == nil {
+		when := Sometimes
+		if h == ima.SHA256 {
+			when = Assumed
+		}
+		return []Lack{{fmt.Sprintf("%s, which must be %s", limit, h), cause, when}}
+	}
+	usual := p.Config.Value("CONFIG_IMA_DEFAULT_HASH")
+	if usual == h.String() {
 		return nil
 	}
-	return []Lack{{fmt.Sprintf("%s: that is %s, not %s (CONFIG_IMA_DEFAULT_HASH)", limit, p.Config.Value("CONFIG_IMA_DEFAULT_HASH"), h), cause, Sometimes}}
+	return []Lack{{fmt.Sprintf("%s, which is %s, not %s", limit, usual, h), cause, Sometimes}}
 }
 
 // hash says whether the kernel has the digest algorithm. Without it, the kernel computes no

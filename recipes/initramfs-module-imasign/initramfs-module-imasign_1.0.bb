@@ -15,6 +15,8 @@ INHIBIT_DEFAULT_DEPS = "1"
 IMASIGN_MODULE_NUMBER ?= "95"
 # "1" lets ima_appraise=off on the kernel's command line skip the policy.
 IMASIGN_ALLOW_OFF ?= "0"
+# "1" makes EVM demand version 3 signatures, where the initramfs has x509_evm.der.
+IMASIGN_EVM_V3 ?= "0"
 
 do_configure[noexec] = "1"
 do_compile[noexec] = "1"
@@ -22,7 +24,8 @@ do_compile[noexec] = "1"
 do_install () {
     install -d ${D}/init.d
     cat ${S}/body.sh ${S}/framework.sh | sed -e 's,@SWITCH_ROOT@,${base_sbindir}/switch_root.static,' \
-        -e 's,@ALLOW_OFF@,${@'yes' if bb.utils.to_boolean(d.getVar('IMASIGN_ALLOW_OFF')) else 'no'},' > ${D}/init.d/${IMASIGN_MODULE_NUMBER}-imasign
+        -e 's,@ALLOW_OFF@,${@'yes' if bb.utils.to_boolean(d.getVar('IMASIGN_ALLOW_OFF')) else 'no'},' \
+        -e 's,@EVM_V3@,${@'yes' if bb.utils.to_boolean(d.getVar('IMASIGN_EVM_V3')) else 'no'},' > ${D}/init.d/${IMASIGN_MODULE_NUMBER}-imasign
     chmod 0755 ${D}/init.d/${IMASIGN_MODULE_NUMBER}-imasign
 }
 

@@ -24,6 +24,7 @@ func moduleText(t *testing.T) string {
 	for variable, value := range map[string]string{
 		"${D}": dir, "${S}": filepath.Join(root, "cmd/imasign-build/internal/initramfs/hooks"), "${base_sbindir}": "/sbin", "${IMASIGN_MODULE_NUMBER}": "95",
 		"${@'yes' if bb.utils.to_boolean(d.getVar('IMASIGN_ALLOW_OFF')) else 'no'}": "no",
+		"${@'yes' if bb.utils.to_boolean(d.getVar('IMASIGN_EVM_V3')) else 'no'}":    "no",
 	} {
 		script = strings.ReplaceAll(script, variable, value)
 	}

@@ -42,6 +42,7 @@ func (b *builder) certificates() error {
 	}
 	b.note(b.options.Certificates[0].Name, certs.CheckShared(certificatesOf(trusted))...)
 	b.keyctl(slices.Concat(b.byHook(trusted, "CONFIG_IMA_LOAD_X509"), b.byHook(evm, "CONFIG_EVM_LOAD_X509"), secondary, revoked))
+	b.inIMA, b.inEVM = certificatesOf(trusted), certificatesOf(evm)
 	if err := b.judge(trusted, secondary, revoked, evm); err != nil {
 		return err
 	}
@@ -126,10 +127,21 @@ func stillTrusted(revoked entry, trusted []entry) error {
 	return nil
 }
 
+// purposes warns of keys that are trusted for more than they are for.
+func (b *builder) purposes() error {
+	d := certs.Demands{IMA: b.version3, EVM: b.options.EVMVersion3}
+	b.note(b.options.Certificates[0].Name, certs.CheckTrusted(b.inIMA, b.inEVM, d)...)
+	return nil
+}
+
 // forOnePurpose refuses a key that is trusted for security.ima and for security.evm: a
 // signature of a file with chosen content would be valid for the metadata of another file.
+// Version 3 signatures cover what they are of.
 func forOnePurpose(evm entry, trusted []entry) error {
 	for _, e := range trusted {
+		if certs.OnlyVersion3(evm.cert) && certs.OnlyVersion3(e.cert) {
+			continue
+		}
 		if key, ok := e.cert.PublicKey.(interface{ Equal(crypto.PublicKey) bool }); ok && key.Equal(evm.cert.PublicKey) {
 			return quote.Below(fmt.Errorf("%s: %w", evm.input, ErrUseless),
 				fmt.Sprintf("it has the same key as %s: a key for both keyrings would let a file with chosen content pass for the metadata of another file", e.input))

@@ -54,11 +54,10 @@ func (o *Options) script(kind string) ([]byte, error) {
 		}
 		text = append(text, part...)
 	}
-	off := "no"
-	if o.AllowOff {
-		off = "yes"
-	}
-	return []byte(strings.NewReplacer("@SWITCH_ROOT@", o.SwitchRoot, "@ALLOW_OFF@", off).Replace(string(text))), nil
+	word := map[bool]string{true: "yes", false: "no"}
+	return []byte(strings.NewReplacer(
+		"@SWITCH_ROOT@", o.SwitchRoot, "@ALLOW_OFF@", word[o.AllowOff], "@EVM_V3@", word[o.EVMVersion3],
+	).Replace(string(text))), nil
 }
 
 func (b *builder) hook() error {

@@ -82,6 +82,9 @@ type Options struct {
 	// EVM are certificates for the kernel's .evm keyring. The first becomes
 	// /etc/keys/x509_evm.der. If there is one, the hook enables EVM, and stops if it cannot.
 	EVM []Input
+	// EVMVersion3 makes the hook tell EVM to demand version 3 signatures (bit 3), which takes
+	// Linux 7.1.
+	EVMVersion3 bool
 	// CAs are those in the kernel's builtin keyring. If there are none, issuers are not
 	// checked.
 	CAs []*x509.Certificate
@@ -135,7 +138,7 @@ func New(o Options) (*Bundle, error) {
 	if o.Hook == Dracut {
 		b.prefix = dracutModule + "/"
 	}
-	for _, step := range []func() error{b.certificates, b.policies, b.configured, b.hook, b.busybox} {
+	for _, step := range []func() error{b.certificates, b.policies, b.purposes, b.configured, b.hook, b.busybox} {
 		if err := step(); err != nil {
 			return nil, err
 		}
@@ -154,6 +157,10 @@ func (o *Options) check() error {
 		return wrongOption("a certificate is needed, of the key that signs the root file system")
 	case !plainPath.MatchString(o.SwitchRoot) || path.Clean(o.SwitchRoot) != o.SwitchRoot:
 		return wrongOption("switch_root %q: an absolute path of letters, digits and ._+- is needed", o.SwitchRoot)
+	case o.EVMVersion3 && len(o.EVM) == 0:
+		return wrongOption("EVM demands version 3 signatures only where it has a certificate")
+	case o.EVMVersion3 && o.Kernel.Version.Before(7, 1):
+		return refused("version 3 signatures demanded of EVM", []string{fmt.Sprintf("EVM has bit 3 since Linux 7.1: on Linux %s the hook would stop", o.Kernel.Version)})
 	case (o.Busybox != nil || o.ShellElsewhere) && o.Hook != Standalone:
 		return wrongOption("busybox is for the standalone hook; the initramfs of %s has a shell", o.Hook)
 	case o.Busybox != nil && o.ShellElsewhere:
@@ -167,6 +174,9 @@ type builder struct {
 	prefix   string
 	files    map[string]File
 	findings []finding.Finding
+
+	inIMA, inEVM []*x509.Certificate // what the keyrings will have
+	version3     bool                // a policy demands version 3 signatures
 }
 
 // add adds a regular file, unless it contains a private key. of is the name of the input

@@ -2,6 +2,7 @@ package initramfs
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/imasign/imasign-build/internal/finding"
 	"github.com/imasign/imasign-build/internal/keyscan"
@@ -54,6 +55,8 @@ func (b *builder) policy(name string, in Input) error {
 	if len(reasons) > 0 {
 		return quote.Below(fmt.Errorf("%s: %w", in.Name, why), reasons...)
 	}
+	rules, _ := target.Rules(p)
+	b.version3 = b.version3 || slices.ContainsFunc(rules, func(r *policy.Rule) bool { return r.Action == policy.Appraise && r.AppraiseType.V3() })
 	return b.add(b.prefix+"etc/ima/"+name, 0o644, in.Data, in.Name)
 }
 

@@ -21,7 +21,8 @@ func (r *Policy) text(p *printer) {
 }
 
 // Simulation is the effect of a policy on the files of a tree. If the kernel refuses the
-// policy itself, Findings say why, and nothing else is reported.
+// policy itself, Findings say why, and nothing else is reported. Otherwise they are about
+// the certificates.
 type Simulation struct {
 	Head
 	Path                     // of the policy
@@ -48,6 +49,7 @@ type SimulatedFile struct {
 	Func     string `json:"func"`
 	Line     int    `json:"line"`
 	Reason   string `json:"reason"`
+	Cause    string `json:"cause,omitempty"`
 	Certain  bool   `json:"certain"`
 	Boot     bool   `json:"boot,omitempty"`
 	NeededBy string `json:"needed_by,omitempty"` // as it can be printed
@@ -77,6 +79,9 @@ func (s *Simulation) text(p *printer) {
 	}
 	for _, f := range s.Refused {
 		f.text(p)
+	}
+	for _, f := range s.Findings {
+		p.printf("%-9s %s: %s\n", f.Severity, f.Rule, quote.Name(f.Detail))
 	}
 	for _, r := range s.Rules {
 		p.summary(false, "%s:%d: %s: %s pass, %s refused, %s depend\n", s.name(), r.Line, quote.Name(r.Text), Count(r.Passed), Count(r.Refusals), Count(r.Possible))

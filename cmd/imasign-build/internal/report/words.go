@@ -110,6 +110,7 @@ func words() map[string]string {
 		"possible":   "files that the rule may have the kernel refuse",
 		"refused":    "one object for each file that the kernel would refuse, or might",
 		"func":       "the hook of the kernel, as policies name it",
+		"cause":      "the kernel's word for the refusal, as in its audit record; absent if it writes none",
 		"certain":    "false if the refusal depends on something unknown",
 		"boot":       "the device does not boot without the file",
 		"needed_by":  "the program that needs the file",

@@ -4,134 +4,237 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/imasign/imasign-build/internal/kernel"
 	"github.com/imasign/imasign-build/internal/policy"
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
+// refusal says why a kernel would not let a file pass.
+type refusal struct {
+	reason  string // "" if the file passes
+	cause   string // cause= of the kernel's audit record; "" if it writes none
+	certain bool
+}
+
+// refused is a refusal that is certain. Reasons continue "the kernel refuses it:".
+func refused(cause, format string, args ...any) refusal {
+	return refusal{fmt.Sprintf(format, args...), cause, true}
+}
+
+// depends is a refusal in a case that is not known here.
+func depends(cause, format string, args ...any) refusal {
+	return refusal{fmt.Sprintf(format, args...), cause, false}
+}
+
+// pass lets a file pass.
+func pass() refusal { return refusal{certain: true} }
+
+func (r *refusal) passes() bool { return r.reason == "" }
+
+// String returns the reason with the kernel's word for it.
+func (r *refusal) String() string {
+	if r.cause == "" {
+		return r.reason
+	}
+	return r.reason + " (" + r.cause + ")"
+}
+
+// question is a rule that appraises a file, and when.
+type question struct {
+	rule    *policy.Rule
+	hook    policy.Func
+	demands demands
+	sub     *subject
+	found   *found
+}
+
 // judge completes the verdicts of the rules that cover a file.
 func (s *simulation) judge(sub *subject, f found) {
 	for i := range sub.verdicts {
 		v := &sub.verdicts[i]
-		reason, certain := s.refusal(v.rule, v.hook, sub, &f)
-		v.reason, v.certain = reason, v.certain && certain
+		q := question{v.rule, v.hook, demandsOf(v.rule), sub, &f}
+		v.refusal = s.refusal(&q)
+		s.remembered(&q, v)
+		v.certain = v.certain && v.refusal.certain
 	}
 }
 
-// refusal says why a rule would not let a file pass, "" if it would, and whether
-// that is certain.
-func (s *simulation) refusal(r *policy.Rule, hook policy.Func, sub *subject, f *found) (reason string, certain bool) {
-	if hook == policy.ModuleCheck && sub.kind.compressed != "" && r.Func == policy.ModuleCheck {
-		if reason, certain = s.unpacked(sub.kind.compressed); reason != "" && certain {
-			return reason, true
+// refusal says why a rule would not let a file pass.
+func (s *simulation) refusal(q *question) refusal {
+	var unpacked refusal
+	if k := &q.sub.kind; q.hook == policy.ModuleCheck && k.compressed != "" && q.rule.Func == policy.ModuleCheck {
+		if unpacked = s.unpacked(k.compressed); !unpacked.passes() && unpacked.certain {
+			return unpacked
 		}
 	}
-	other, sure := s.value(r, hook, sub, f)
-	if other != "" {
-		return other, sure
+	if r := s.value(q); !r.passes() || unpacked.passes() {
+		return r
 	}
-	return reason, certain
+	return unpacked
 }
 
-// unpacked judges modules that modprobe unpacks itself and loads by init_module. The
-// kernel refuses this call if it must appraise modules.
-func (s *simulation) unpacked(compression string) (reason string, certain bool) {
-	const refused = "modprobe unpacks it and calls init_module, which gets EACCES"
-	symbol := "CONFIG_MODULE_COMPRESS_" + strings.ToUpper(compression)
-	c := s.Kernel.Config
+// value judges the xattrs of a file, as ima_appraise_measurement does.
+func (s *simulation) value(q *question) refusal {
+	f, d := q.found, q.demands
+	appended := d.modsig && q.sub.kind.modsig &&
+		(q.hook == policy.ModuleCheck || q.hook == policy.KexecKernelCheck || q.hook == policy.KexecInitramfsCheck)
 	switch {
-	case s.Kernel.Version.Before(5, 17):
-		return refused + "; kernels unpack modules since Linux 5.17", true
-	case c == nil:
-		return refused + ", unless the kernel has CONFIG_MODULE_DECOMPRESS and " + symbol, false
-	case c.Builtin("CONFIG_MODULE_SIG_FORCE"), c.Builtin("CONFIG_MODULE_DECOMPRESS") && c.Builtin(symbol):
-		return "", true
-	}
-	return refused + ": the kernel is built without CONFIG_MODULE_DECOMPRESS or " + symbol, true
-}
-
-// value judges security.ima, as ima_appraise_measurement and xattr_verify do.
-func (s *simulation) value(r *policy.Rule, hook policy.Func, sub *subject, f *found) (reason string, certain bool) {
-	appended := r.AppraiseType == policy.IMASigOrModsig && sub.kind.modsig &&
-		(hook == policy.ModuleCheck || hook == policy.KexecKernelCheck || hook == policy.KexecInitramfsCheck)
-	switch {
-	case r.Verity && f.kind != ima.TypeVerity:
-		return "no fs-verity signature in security.ima (verity-signature-required)", true
-	case r.Verity:
-		return "its fs-verity signature is not checked here", false
 	case appended && (!f.has || f.kind == ima.TypeDigestNG || errors.Is(f.err, ima.ErrUnknownKey)):
-		return "", true // counted as not checked
-	case !f.has && r.AppraiseType == policy.AnyValue:
-		return "no security.ima (missing-hash)", true
+		return pass() // counted as not checked
+	case !f.has && d.signature && d.verity:
+		return refused(causeVerity, "no security.ima")
+	case !f.has && d.signature:
+		return refused(causeSignature, "no security.ima")
 	case !f.has:
-		return "no security.ima (IMA-signature-required)", true
+		return refused("missing-hash", "no security.ima")
 	}
-	if reason, certain = s.protected(&f.evm); reason != "" {
-		return reason, certain
+	if r := s.protected(&f.evm); !r.passes() {
+		return r
 	}
-	return s.content(r, f)
+	r := s.content(q)
+	if h, known := s.digestedWith(f); r.passes() && known && q.rule.Algorithms != nil && !slices.Contains(q.rule.Algorithms, h) {
+		return refused("denied-hash-algorithm", "%s is not among appraise_algos", h)
+	}
+	return r
 }
+
+// Causes that several functions give.
+const (
+	causeSignature = "IMA-signature-required"
+	causeVerity    = "verity-signature-required"
+	causeVersion   = "invalid-signature-version"
+)
 
 // content judges a security.ima that EVM lets pass, as xattr_verify does.
-func (s *simulation) content(r *policy.Rule, f *found) (reason string, certain bool) {
+func (s *simulation) content(q *question) refusal {
+	switch q.found.kind {
+	case ima.TypeDigest, ima.TypeDigestNG:
+		return s.digest(q)
+	case ima.TypeSignature:
+		return s.signature(q)
+	case ima.TypeVerity:
+		return s.verity(q)
+	}
+	return refused("unknown-ima-data", "%s", reasonOf(q.found.err))
+}
+
+// digest judges a digest without a signature. A portable signature in security.evm makes
+// it as good as a signature, of any version.
+func (s *simulation) digest(q *question) refusal {
+	f, d := q.found, q.demands
+	since := digestsUnderEVM()
+	immutable := f.evm.judged && f.evm.kind == ima.TypeEVMPortable
 	switch {
-	case f.covered:
-		if reason = s.covered(r); reason != "" {
-			return reason, true
-		}
-	case errors.Is(f.err, ima.ErrHashOnly) && r.AppraiseType == policy.AnyValue:
-	case errors.Is(f.err, ima.ErrHashOnly):
-		return "a digest and no signature (IMA-signature-required)", true
+	case d.signature && d.verity && !immutable:
+		return refused(causeVerity, "a digest and no signature")
+	case d.signature && !immutable:
+		return refused(causeSignature, "a digest and no signature")
+	case d.signature && s.Kernel.Version.Older(since):
+		return refused(causeSignature, "a digest and no signature: one in security.evm counts since Linux %s", since)
+	case d.verity:
+		return refused("invalid-hash", "a digest of the content, not of fs-verity")
 	case errors.Is(f.err, ima.ErrUnsupportedHash):
-		return fmt.Sprintf("its %s digest cannot be computed here", f.hash), false
+		return depends("invalid-hash", "its %s digest cannot be computed here", f.hash)
+	case f.err != nil && !errors.Is(f.err, ima.ErrHashOnly):
+		return refused("invalid-hash", "%v", f.err)
+	}
+	return s.verifiable(ima.ContentDigest(), "", f.hash)
+}
+
+// signature judges a signature of the content.
+func (s *simulation) signature(q *question) refusal {
+	f, d := q.found, q.demands
+	tooNew := s.unknownForm(ima.ContentSignature().V3(), causeVersion)
+	switch {
+	case d.signature && d.verity:
+		return refused(causeVerity, "a signature of the content, not of an fs-verity digest")
+	case f.version > 3:
+		return refused(causeVersion, "%s", reasonOf(f.err))
+	case f.version == 3 && tooNew != "":
+		return refused(causeVersion, "%s", tooNew)
+	case d.version3 && f.version != 3:
+		return refused("IMA-sigv3-required", "a version %d signature, where version 3 is demanded", f.version)
+	case f.version == 0:
+		return refused("unknown", "%s", reasonOf(f.err))
+	case errors.Is(f.err, ima.ErrUnsupportedHash):
+		return depends("invalid-signature", "its %s digest cannot be computed here", f.hash)
 	case f.err != nil:
-		return f.err.Error(), true
+		return refused("invalid-signature", "%v", f.err)
 	}
-	if r.Algorithms != nil && !slices.Contains(r.Algorithms, f.hash) {
-		return fmt.Sprintf("%s is not among appraise_algos (denied-hash-algorithm)", f.hash), true
-	}
-	reason, certain = s.verifiable(f.by)
-	if other, sure := s.hashable(f.hash); reason == "" || other != "" && sure && !certain {
-		return other, sure
-	}
-	return reason, certain
+	return s.verifiable(f.form, f.by, f.hash)
 }
 
-// verifiable says whether the kernel has the algorithm of a key. It also loads
-// certificates whose algorithm it does not have.
-func (s *simulation) verifiable(by string) (reason string, certain bool) {
-	if !strings.HasPrefix(by, "p") {
-		return "", true
+// verity judges a signature of an fs-verity digest. Whether fs-verity is enabled for the
+// file on the device, and with which parameters, is not known.
+func (s *simulation) verity(q *question) refusal {
+	f, d := q.found, q.demands
+	const unknown, invalid = "unknown-ima-data", "invalid-verity-signature"
+	tooNew := s.unknownForm(ima.VeritySignature(), unknown)
+	switch {
+	case tooNew != "":
+		return refused(unknown, "%s", tooNew)
+	case d.signature && !d.verity:
+		return refused(causeSignature, "a signature of an fs-verity digest, not of the content")
+	case f.version != 3:
+		return refused(causeVersion, "%s", reasonOf(f.err))
+	case !d.verity:
+		return refused(invalid, "a signature of an fs-verity digest, under a rule without digest_type=verity")
+	case errors.Is(f.err, ima.ErrBadSignature), errors.Is(f.err, ima.ErrDigestMismatch):
+		return depends(invalid, "%v", f.err) // other parameters may be right
+	case f.err != nil:
+		return refused(invalid, "%v", f.err)
 	}
-	since := kernel.Version{Major: 5, Minor: 13}
-	if by == "p521" {
-		since = kernel.Version{Major: 6, Minor: 10}
-	}
-	const symbol = "CONFIG_CRYPTO_ECDSA"
-	switch c := s.Kernel.Config; {
-	case s.Kernel.Version.Older(since):
-		return fmt.Sprintf("signatures by %s keys are verified since Linux %s", by, since), true
-	case c == nil, c.Builtin(symbol):
-		return "", true
-	case c.Value(symbol) == "m":
-		return fmt.Sprintf("ECDSA is a module of the kernel (%s=m), which must be loaded by then", symbol), false
-	}
-	return fmt.Sprintf("the kernel is built without ECDSA (%s)", symbol), true
+	s.assume("signatures over fs-verity digests need fs-verity enabled for the files on the device (no-verity-digest)")
+	return s.verifiable(f.form, f.by, f.hash)
 }
 
-// hashable says whether the kernel has the digest algorithm.
-func (s *simulation) hashable(h ima.HashID) (reason string, certain bool) {
-	c, symbol := s.Kernel.Config, kernel.HashSymbol(h)
-	if c == nil || h == ima.SHA1 || symbol == "" {
-		return "", true
+// reasonOf returns the reason of an error, and a reason if there is none because this program
+// accepts what the kernel refuses.
+func reasonOf(err error) string {
+	if err == nil {
+		return "a form that the kernel does not accept here"
 	}
-	switch c.Provided(symbol) {
-	case "y":
-		return "", true
-	case "m":
-		return fmt.Sprintf("%s is a module of the kernel (%s=m), which must be loaded by then", h, symbol), false
+	return err.Error()
+}
+
+// unknownForm says why the kernel does not know a form of signatures, which it then refuses
+// with a cause of its own; "" if it knows the form.
+func (s *simulation) unknownForm(f ima.Form, cause string) string {
+	for _, lack := range s.Kernel.Lacks(f, "", ima.SHA256) {
+		if lack.Cause == cause && lack.When == kernel.Always {
+			return lack.Reason
+		}
 	}
-	return fmt.Sprintf("the kernel is built without %s (%s)", h, symbol), true
+	return ""
+}
+
+// digestedWith returns the hash by which the kernel digests a file, and which it compares with
+// appraise_algos (ima_get_hash_algo). It is not known if it is the kernel's default.
+func (s *simulation) digestedWith(f *found) (h ima.HashID, known bool) {
+	early := s.Kernel.Version == kernel.Version{Major: 7, Minor: 1} && f.kind == ima.TypeSignature && f.version == 3
+	return f.hash, f.parsed && !early
+}
+
+// verifiable says whether the kernel has what it takes to verify a value that is right.
+func (s *simulation) verifiable(form ima.Form, by string, h ima.HashID) refusal {
+	r := pass()
+	for _, lack := range s.Kernel.Lacks(form, by, h) {
+		switch {
+		case lack.When == kernel.Always:
+			return refused(lack.Cause, "%s", lack.Reason)
+		case lack.When == kernel.Sometimes && r.passes():
+			r = depends(lack.Cause, "%s", lack.Reason)
+		case lack.When == kernel.Assumed:
+			s.assume(lack.Reason)
+		}
+	}
+	return r
+}
+
+// assume notes that a verdict depends on something usual.
+func (s *simulation) assume(reason string) {
+	if !slices.Contains(s.assumed, reason) {
+		s.assumed = append(s.assumed, reason)
+	}
 }

@@ -39,6 +39,9 @@ func newDevice(t *testing.T) *device {
 		t.Fatal(err)
 	}
 	public, err := ima.BareKey(&key.PublicKey)
+	if err == nil {
+		public, err = public.For(ima.ForAny)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

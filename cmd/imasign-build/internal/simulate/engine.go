@@ -18,7 +18,7 @@ func (s *simulation) judgeAll(ctx context.Context, engine *signing.Engine) error
 	for _, sub := range s.subjects {
 		byPath[sub.node.Path] = sub
 	}
-	return engine.Verify(ctx, source{s}, signing.Trust{Ring: s.Trusted, EVM: s.EVM, AsKernel: true}, func(v signing.Verdict) error {
+	return engine.Verify(ctx, source{s}, signing.Trust{Ring: s.Trusted, EVM: s.EVM, AsKernel: true, Verity: s.Verity}, func(v signing.Verdict) error {
 		sub := byPath[v.Path]
 		if len(sub.verdicts) == 0 {
 			return nil
@@ -82,21 +82,12 @@ func (s *simulation) examine(sub *subject, f Content) (xattrs map[string][]byte,
 type found struct {
 	has  bool
 	kind ima.Type
-	hash ima.HashID
-	by   string // algorithm of the key of a valid signature
-	err  error  // nil for a valid signature
+	header
+	by  string // algorithm of the key of a valid signature
+	err error  // nil for a valid signature
 	// covered says that it is the right digest and that a signature in security.evm covers it.
 	covered bool
 	evm     metadata
-}
-
-// tooNew returns an error for a signature of version 3 that the kernel does not verify. (It
-// verifies those over fs-verity digests longer, and the engine does not verify them.)
-func (s *simulation) tooNew(f ima.Form) error {
-	if f.Version == 3 && f.Type != ima.TypeVerity && s.Kernel.Version.Before(7, 1) {
-		return fmt.Errorf("%w: 3 in a value of type %s, which Linux verifies since 7.1", ima.ErrUnsupportedVersion, f.Type)
-	}
-	return nil
 }
 
 // valueOf picks what the engine says about security.ima.
@@ -111,22 +102,37 @@ func (s *simulation) valueOf(v signing.Verdict) (found, error) {
 	}
 	judged := v.Values[i]
 	f := found{
-		has: true, kind: ima.Type(raw[0]), err: judged.Err, evm: s.metadataOf(v),
+		has: true, kind: ima.Type(raw[0]), header: headerOf(raw, ima.XattrIMA), err: judged.Err, evm: s.metadataOf(v),
 		covered: judged.Err == nil && judged.Outcome == signing.HashedOK,
 	}
-	value, err := ima.Parse(raw)
-	if err != nil {
-		return f, nil //nolint:nilerr // it is the engine's verdict, too
-	}
-	f.hash = value.Hash
-	_, computable := value.Hash.CryptoHash()
-	switch {
-	case s.tooNew(judged.Form) != nil:
-		f.err = s.tooNew(judged.Form)
-	case !computable:
+	if _, computable := f.hash.CryptoHash(); f.parsed && !computable {
 		f.err = ima.ErrUnsupportedHash
-	case judged.Key != nil:
+	}
+	if judged.Key != nil {
 		f.by = judged.Key.Algorithm()
 	}
 	return f, nil
+}
+
+// header is what a value says about itself.
+type header struct {
+	version uint8 // of a signature
+	parsed  bool  // the kernel can read all of it; otherwise hash and form are zero
+	hash    ima.HashID
+	form    ima.Form
+}
+
+// headerOf reads the value of an xattr. The kernel looks at the version of signatures that
+// it cannot read.
+func headerOf(raw []byte, xattr string) (h header) {
+	switch ima.Type(raw[0]) {
+	case ima.TypeSignature, ima.TypeVerity, ima.TypeEVMPortable:
+		if h.version = 2; len(raw) > 1 {
+			h.version = raw[1]
+		}
+	}
+	if value, err := ima.Parse(raw); err == nil {
+		h.parsed, h.hash, h.form = true, value.Hash, value.Form(xattr)
+	}
+	return h
 }

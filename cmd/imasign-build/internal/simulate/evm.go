@@ -1,7 +1,6 @@
 package simulate
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/imasign/imasign-build/internal/kernel"
@@ -14,8 +13,9 @@ import (
 type metadata struct {
 	judged bool // EVM is enabled, and the file has a security.ima
 	has    bool
+	size   int // of the value, in bytes
 	kind   ima.Type
-	hash   ima.HashID
+	header header
 	by     string // algorithm of the key of a valid signature
 	err    error  // nil for a valid signature
 }
@@ -35,52 +35,52 @@ func (s *simulation) metadataOf(v signing.Verdict) (m metadata) {
 	if m.has = len(raw) > 0; !m.has {
 		return m
 	}
-	m.kind = ima.Type(raw[0])
-	if err := s.tooNew(v.Values[i].Form); err != nil {
-		m.err = err
-	}
-	if value, err := ima.Parse(raw); err == nil {
-		m.hash = value.Hash
-	}
+	m.size, m.kind, m.header = len(raw), ima.Type(raw[0]), headerOf(raw, ima.XattrEVM)
 	if key := v.Values[i].Key; key != nil {
 		m.by = key.Algorithm()
 	}
 	return m
 }
 
-// protected judges security.evm, as evm_verifyxattr does for ima_appraise_measurement.
-func (s *simulation) protected(m *metadata) (reason string, certain bool) {
+// signatureHeader is the size of struct signature_v2_hdr of the kernel's
+// security/integrity/integrity.h.
+const signatureHeader = 9
+
+// protected judges security.evm, as evm_verify_hmac (security/integrity/evm/evm_main.c) does
+// for ima_appraise_measurement.
+func (s *simulation) protected(m *metadata) refusal {
+	const mutable, immutable = "invalid-HMAC", "invalid-fail-immutable"
+	tooNew := ""
+	if m.kind == ima.TypeEVMPortable && m.header.version == 3 {
+		tooNew = s.unknownForm(ima.PortableSignature().V3(), immutable)
+	}
+	signed := m.kind == ima.TypeSignature || m.kind == ima.TypeEVMPortable
 	switch {
 	case !m.judged:
-		return "", true
+		return pass()
 	case !m.has:
-		return "no security.evm (missing-HMAC)", true
+		return refused("missing-HMAC", "no security.evm")
 	case m.kind == typeHMAC:
-		return "security.evm is an HMAC, which only the device that made it can check", false
+		return depends(mutable, "security.evm is an HMAC, which only the device that made it can check")
+	case signed && m.size <= signatureHeader:
+		return refused(mutable, "%s", reasonOf(m.err))
+	case signed && s.EVMVersion3 && m.header.version != 3:
+		return refused(mutable, "a version %d signature in security.evm, where EVM demands version 3", m.header.version)
 	case m.kind == ima.TypeSignature:
-		return "security.evm is not portable: it is valid for one inode of one file system", false
+		return depends(mutable, "security.evm is not portable: it is valid for one inode of one file system")
+	case tooNew != "":
+		return refused(immutable, "%s", tooNew)
 	case m.err != nil && m.kind == ima.TypeEVMPortable:
-		return fmt.Sprintf("%v (invalid-fail-immutable)", m.err), true
+		return refused(immutable, "%v", m.err)
 	case m.err != nil:
-		return fmt.Sprintf("%v (invalid-HMAC)", m.err), true
+		return refused(mutable, "%v", m.err)
 	}
-	if reason, certain = s.verifiable(m.by); reason != "" {
-		return reason, certain
-	}
-	return s.hashable(m.hash)
+	return s.verifiable(m.header.form, m.by, m.header.hash)
 }
 
 // digestsUnderEVM is the first version in which a digest under a portable signature
 // satisfies rules that demand a signature.
 func digestsUnderEVM() kernel.Version { return kernel.Version{Major: 5, Minor: 14} }
-
-// covered judges a digest in security.ima that a portable signature covers.
-func (s *simulation) covered(r *policy.Rule) (reason string) {
-	if since := digestsUnderEVM(); r.AppraiseType != policy.AnyValue && s.Kernel.Version.Older(since) {
-		return fmt.Sprintf("a digest and no signature (IMA-signature-required): one in security.evm counts since Linux %s", since)
-	}
-	return ""
-}
 
 // limits names what EVM changes on the device, and what is not known about it here.
 func (s *simulation) limits() []string {
@@ -103,8 +103,8 @@ func (s *simulation) limits() []string {
 	if digests {
 		list = append(list, "a boot with ima_appraise=fix can replace digests in security.ima, and so make security.evm invalid")
 	}
-	sigv3 := slices.ContainsFunc(s.rules, func(r *policy.Rule) bool { return r.AppraiseType == policy.SigV3 && !r.Verity })
-	if digests && sigv3 {
+	sigv3 := slices.ContainsFunc(s.rules, func(r *policy.Rule) bool { return r.Action == policy.Appraise && r.AppraiseType.V3() && !r.Verity })
+	if digests && sigv3 && !s.EVMVersion3 {
 		list = append(list, "appraise_type=sigv3 accepts a digest under a version 2 signature in security.evm, unless EVM is told to demand version 3")
 	}
 	return list

@@ -17,6 +17,11 @@ import (
 // protect signs the metadata of a file in security.evm.
 func (d *device) protect(path string) {
 	d.t.Helper()
+	d.protectAs(path, ima.PortableSignature())
+}
+
+func (d *device) protectAs(path string, form ima.Form) {
+	d.t.Helper()
 	full := filepath.Join(d.dir, path)
 	var stat unix.Stat_t
 	if err := unix.Stat(full, &stat); err != nil {
@@ -33,7 +38,7 @@ func (d *device) protect(path string) {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	values, err := ima.Sign(d.t.Context(), ima.FromRaw(ima.CryptoSigner(d.key), d.public), d.public, ima.PortableSignature(), ima.SHA256, [][]byte{digest})
+	values, err := ima.Sign(d.t.Context(), ima.FromRaw(ima.CryptoSigner(d.key), d.public), d.public, form, ima.SHA256, [][]byte{digest})
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -73,6 +78,9 @@ func TestEVM(t *testing.T) {
 			}
 		}
 	}
+	version3 := func(_ *testing.T, d *device) { d.protectAs("bin/tool", ima.PortableSignature().V3()) }
+	bit3 := Device{EVMVersion3: true}
+	const sigv3 = rule + " appraise_type=sigv3\n"
 	tool := func(d *device) string { return filepath.Join(d.dir, "bin/tool") }
 	for name, c := range map[string]struct {
 		ima     string // state of security.ima
@@ -108,9 +116,19 @@ func TestEVM(t *testing.T) {
 		"not portable": {ima: "signed", prepare: func(_ *testing.T, d *device) { d.setEVM("bin/tool", []byte{3, 2, 4, 1, 2, 3, 4, 0, 1, 9}) },
 			want: "?security.evm is not portable"},
 		"version 3": {ima: "signed", prepare: func(_ *testing.T, d *device) { d.setEVM("bin/tool", []byte{5, 3, 4, 1, 2, 3, 4, 0, 1, 9}) },
-			kernel: release(7, 0), want: "unsupported version: 3 in a value"},
-		"damaged":  {ima: "signed", prepare: func(_ *testing.T, d *device) { d.setEVM("bin/tool", []byte{5, 2}) }, want: "security.evm: truncated"},
-		"no ECDSA": {ima: "signed", prepare: portable(nil), kernel: built(t, ""), want: "without ECDSA"},
+			kernel: release(7, 0), want: "version 3 signatures in security.evm are verified since Linux 7.1"},
+		"damaged":                        {ima: "signed", prepare: func(_ *testing.T, d *device) { d.setEVM("bin/tool", []byte{5, 2}) }, want: "security.evm: truncated"},
+		"version 3, Linux 7.1":           {ima: "signed", prepare: version3, kernel: release(7, 1)},
+		"version 3, Linux 7.0":           {ima: "signed", prepare: version3, kernel: release(7, 0), want: "since Linux 7.1 (invalid-fail-immutable)"},
+		"version 3 demanded":             {ima: "signed", prepare: version3, kernel: bit3},
+		"version 2, version 3 demanded":  {ima: "signed", prepare: portable(nil), kernel: bit3, want: "EVM demands version 3 (invalid-HMAC)"},
+		"digest under version 2, sigv3":  {ima: "digest", prepare: portable(nil), policy: sigv3},
+		"digest under version 2, bit 3":  {ima: "digest", prepare: portable(nil), kernel: bit3, policy: sigv3, want: "(invalid-HMAC)"},
+		"digest under version 3, bit 3":  {ima: "digest", prepare: version3, kernel: bit3, policy: sigv3},
+		"signature of version 2, sigv3":  {ima: "signed", prepare: version3, policy: sigv3, want: "(IMA-sigv3-required)"},
+		"fs-verity demanded of a digest": {ima: "digest", prepare: portable(nil), policy: rule + " digest_type=verity appraise_type=sigv3\n", want: "(invalid-hash)"},
+		"no signature at all, bit 3":     {ima: "signed", kernel: bit3, prepare: func(_ *testing.T, d *device) { d.setEVM("bin/tool", []byte{5, 3, 4, 1, 2, 3, 4, 0, 0}) }, want: "(invalid-HMAC)"},
+		"no ECDSA":                       {ima: "signed", prepare: portable(nil), kernel: built(t, ""), want: "without ECDSA"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDevice(t)
@@ -188,10 +206,10 @@ func TestEVMNotes(t *testing.T) {
 // TestEVMNotesSigV3 checks the note about rules that no kernel up to 6.12 takes.
 func TestEVMNotesSigV3(t *testing.T) {
 	for name, c := range map[string]struct {
-		covered, verity, want bool
-	}{"digest": {covered: true, want: true}, "signature": {}, "fs-verity": {covered: true, verity: true}} {
+		covered, verity, bit3, want bool
+	}{"digest": {covered: true, want: true}, "signature": {}, "fs-verity": {covered: true, verity: true}, "bit 3": {covered: true, bit3: true}} {
 		s := simulation{
-			Device: Device{EVM: ima.NewKeyring()}, subjects: []*subject{{covered: c.covered}},
+			Device: Device{EVM: ima.NewKeyring(), EVMVersion3: c.bit3}, subjects: []*subject{{covered: c.covered}},
 			rules: []*policy.Rule{{Action: policy.Appraise, AppraiseType: policy.SigV3, Verity: c.verity}},
 		}
 		said := slices.ContainsFunc(s.limits(), func(s string) bool { return strings.HasPrefix(s, "appraise_type=sigv3 accepts a digest") })

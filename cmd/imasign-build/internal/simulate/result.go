@@ -23,7 +23,7 @@ func (r *Result) tally(rules []*policy.Rule, subjects []*subject) {
 		for _, v := range sub.verdicts {
 			t := &r.Rules[at[v.rule]]
 			switch {
-			case v.reason == "":
+			case v.refusal.passes():
 				t.Passed++
 			case v.certain:
 				t.Refused++
@@ -39,13 +39,13 @@ func (r *Result) refusals(subjects []*subject, l *linker) {
 	boot := l.boot()
 	for _, sub := range subjects {
 		for _, v := range sub.verdicts {
-			if v.reason == "" {
+			if v.refusal.passes() {
 				continue
 			}
 			_, early := boot[sub]
 			early = early && v.rule.CanMatch(policy.BprmCheck, policy.MmapCheck, policy.MmapCheckReqProt, policy.CredsCheck)
 			r.Refused = append(r.Refused, Refusal{
-				Path: sub.node.Path, Func: v.hook, Line: v.rule.Line, Reason: v.reason, Certain: v.certain, Boot: early, NeededBy: l.neededBy[sub],
+				Path: sub.node.Path, Func: v.hook, Line: v.rule.Line, Reason: v.refusal.String(), Cause: v.refusal.cause, Certain: v.certain, Boot: early, NeededBy: l.neededBy[sub],
 			})
 		}
 	}
@@ -63,12 +63,15 @@ func (r *Result) unknown(s *simulation, l *linker) {
 		if sub.evm {
 			evm++
 		}
-		if sub.kind.modsig && slices.ContainsFunc(sub.verdicts, func(v verdict) bool { return v.rule.AppraiseType == policy.IMASigOrModsig }) {
+		if sub.kind.modsig && slices.ContainsFunc(sub.verdicts, func(v verdict) bool { return v.rule.AppraiseType.Modsig() }) {
 			appended++
 		}
 	}
 	if appended > 0 {
 		say("the appended signatures of %d modules or kernels are not checked", appended)
+	}
+	for _, what := range s.assumed {
+		say("%s, as is assumed here", what)
 	}
 	r.Unknown = append(r.Unknown, s.limits()...)
 	if evm > 0 && s.EVM == nil {

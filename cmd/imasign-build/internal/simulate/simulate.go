@@ -16,6 +16,7 @@ import (
 	"github.com/imasign/imasign-build/internal/kernel"
 	"github.com/imasign/imasign-build/internal/policy"
 	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
@@ -24,6 +25,10 @@ type Device struct {
 	Kernel  kernel.Profile
 	Trusted *ima.Keyring // what the .ima keyring will have
 	EVM     *ima.Keyring // what the .evm keyring will have; nil if EVM is not enabled
+	// EVMVersion3 says that EVM demands version 3 signatures: bit 3 of securityfs's evm is set.
+	EVMVersion3 bool
+	// Verity are the parameters with which fs-verity is enabled; nil for the usual ones.
+	Verity *manifest.Verity
 	// FSName is the type of the file system that the tree will be on, as in /proc/filesystems.
 	// "" means that of each file (Node.FSName).
 	FSName string
@@ -50,10 +55,11 @@ type Refusal struct {
 	Path     string
 	Func     policy.Func // when
 	Line     int         // of the rule
-	Reason   string
-	Certain  bool   // not only in a case that is not known here
-	Boot     bool   // init, the shell or modprobe needs it: without it the device does not boot
-	NeededBy string // a program that loads it; "" if none was found
+	Reason   string      // why, with Cause
+	Cause    string      // cause= of the kernel's audit record; "" if it writes none
+	Certain  bool        // not only in a case that is not known here
+	Boot     bool        // init, the shell or modprobe needs it: without it the device does not boot
+	NeededBy string      // a program that loads it; "" if none was found
 }
 
 // Wrong reports whether a refusal is certain.
@@ -75,8 +81,8 @@ type subject struct {
 type verdict struct {
 	rule    *policy.Rule
 	hook    policy.Func
-	reason  string // "" if the file passes
-	certain bool
+	refusal refusal
+	certain bool // the rule certainly decides about the file, and so
 }
 
 // simulation is one run.
@@ -88,6 +94,7 @@ type simulation struct {
 	subjects []*subject // by path
 	files    int        // regular ones among them
 	mounts   int        // mount points that were not entered
+	assumed  []string   // what the kernel must have, each once
 }
 
 // Run tries the rules, as [policy.Target.Rules] returns them, on every regular file of

@@ -184,16 +184,25 @@ func TestValues(t *testing.T) {
 	if err := unix.Setxattr(filepath.Join(d.dir, "bin/evm"), ima.XattrEVM, []byte{2}, 0); err != nil {
 		t.Fatal(err)
 	}
-	result := d.run(Device{}, "appraise func=BPRM_CHECK"+imasig)
-	want := map[string]string{"damaged": "truncated", "unknown": "unknown type", "sm3": "its sm3 digest cannot be computed here", "changed": "digest mismatch", "evm": "evm value"}
-	for _, r := range result.Refused {
-		name := strings.TrimPrefix(r.Path, "bin/")
-		if want[name] == "" || !strings.Contains(r.Reason, want[name]) || r.Certain == (name == "sm3") {
-			t.Errorf("%+v, want %s", r, want[name])
+	var result *Result
+	for options, want := range map[string]map[string]string{
+		imasig: {
+			"damaged": "truncated", "unknown": "unknown type", "sm3": "IMA-signature-required", "changed": "IMA-signature-required", "evm": "evm value",
+		},
+		"\n": {
+			"damaged": "invalid-signature", "unknown": "unknown-ima-data", "sm3": "its sm3 digest cannot be computed here", "changed": "digest mismatch", "evm": "unknown-ima-data",
+		},
+	} {
+		result = d.run(Device{}, "appraise func=BPRM_CHECK"+options)
+		for _, r := range result.Refused {
+			name := strings.TrimPrefix(r.Path, "bin/")
+			if want[name] == "" || !strings.Contains(r.Reason, want[name]) || r.Certain == (name == "sm3" && options != imasig) {
+				t.Errorf("%+v, want %s", r, want[name])
+			}
 		}
-	}
-	if len(result.Refused) != len(want) {
-		t.Errorf("%+v", result.Refused)
+		if len(result.Refused) != len(want) {
+			t.Errorf("%+v", result.Refused)
+		}
 	}
 	if !slices.ContainsFunc(result.Unknown, func(s string) bool { return strings.HasPrefix(s, "security.evm of 1 files is not checked") }) {
 		t.Errorf("%q", result.Unknown)

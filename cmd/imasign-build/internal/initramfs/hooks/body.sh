@@ -12,6 +12,7 @@
 
 IMASIGN_SWITCH_ROOT=@SWITCH_ROOT@
 IMASIGN_ALLOW_OFF=@ALLOW_OFF@
+IMASIGN_EVM_V3=@EVM_V3@
 IMASIGN_KEYS=/etc/keys
 IMASIGN_POLICIES=/etc/ima
 IMASIGN_SECURITYFS=/sys/kernel/security
@@ -204,20 +205,24 @@ imasign_load_evm_certificates() {
 		imasign_stop "the keyring $imasign_keyring is empty: the kernel refused $IMASIGN_KEYS/x509_evm.der, whose issuer must be compiled in (CONFIG_SYSTEM_TRUSTED_KEYS)"
 }
 
-# Enables EVM (bit 1), and closes it against changes until the next boot (bit 31). This must
-# happen before the policy is loaded, because the kernel keeps the results of earlier
+# Enables EVM (bit 1), makes it demand version 3 signatures if that was asked for (bit 3),
+# and closes it against changes until the next boot (bit 31). This must happen before the policy is loaded, because the kernel keeps the results of earlier
 # appraisals. The kernel accepts the value even if it has no key. It does not show bit 31
 # to readers.
 imasign_enable_evm() {
 	[ "$imasign_evm" = yes ] || return 0
-	printf 0x80000002 >"$imasign_root$IMASIGN_SECURITYFS/evm" ||
-		imasign_stop "the kernel refused to enable EVM: something in the initramfs has closed it already"
+	imasign_bits=0x80000002 imasign_states="2 or 3" imasign_why=
+	[ "$IMASIGN_EVM_V3" != yes ] ||
+		imasign_bits=0x8000000a imasign_states="10 or 11" imasign_why=", or the kernel is older than 7.1, and cannot demand version 3 signatures"
+	printf "$imasign_bits" >"$imasign_root$IMASIGN_SECURITYFS/evm" ||
+		imasign_stop "the kernel refused to enable EVM: something in the initramfs has closed it already$imasign_why"
 	imasign_value=
 	read -r imasign_value <"$imasign_root$IMASIGN_SECURITYFS/evm" || [ -n "$imasign_value" ] ||
 		imasign_stop "cannot read the state of EVM"
-	case $imasign_value in
-	2 | 3) imasign_say "EVM is enabled" ;;
-	*) imasign_stop "EVM is not enabled as it must be: its state is $imasign_value, not 2 or 3" ;;
+	case $imasign_states:$imasign_value in
+	2*:[23]) imasign_say "EVM is enabled" ;;
+	10*:1[01]) imasign_say "EVM is enabled, and demands version 3 signatures" ;;
+	*) imasign_stop "EVM is not enabled as it must be: its state is $imasign_value, not $imasign_states" ;;
 	esac
 }
 
