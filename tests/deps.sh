@@ -16,6 +16,7 @@ packages="
 	createrepo-c
 	cryptsetup-bin
 	dash
+	debian-archive-keyring
 	debootstrap
 	dnf
 	dosfstools
