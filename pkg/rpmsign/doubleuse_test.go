@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/signing"
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
@@ -167,6 +168,43 @@ func TestDoubleUseRefused(t *testing.T) {
 				t.Error("the damaged package has changed")
 			}
 		})
+	}
+}
+
+// TestDoubleUseNotAccepted verifies version 2 signatures that a tool made from the digests
+// alone.
+func TestDoubleUseNotAccepted(t *testing.T) {
+	key := keys["p256"]()
+	public := publicKey(t, key)
+	path := packages.Copy(t, "ambiguous-zstd", t.TempDir())
+	p, err := Open(path, Options{})
+	check(t, err)
+	defer p.Close()
+	values := make([][]byte, len(p.files))
+	for i, f := range p.files {
+		if f.Digest != nil {
+			made, err := ima.Sign(t.Context(), ima.FromRaw(ima.CryptoSigner(key), public), public, ima.ContentSignature(), f.Hash, [][]byte{f.Digest})
+			check(t, err)
+			values[i] = made[0]
+		}
+	}
+	h, err := p.rebuilt(fileSignatureValues(values), fileSignatureTags())
+	check(t, errors.Join(err, p.change(h, 0).Commit(t.Context())))
+	signed, err := Open(path, Options{})
+	check(t, err)
+	defer signed.Close()
+	bad, good := 0, 0
+	check(t, engine(t, key).Verify(t.Context(), signed, signing.Trust{Ring: ima.NewKeyring(public)}, func(v signing.Verdict) error {
+		switch {
+		case errors.Is(v.Err, signing.ErrDoubleUse) && v.Outcome == signing.Bad:
+			bad++
+		case v.Outcome == signing.OK:
+			good++
+		}
+		return nil
+	}))
+	if bad != 3 || good != 3 {
+		t.Errorf("%d refused, and %d accepted", bad, good)
 	}
 }
 
