@@ -148,6 +148,20 @@ func (k *PrivateKey) Sign(_ io.Reader, message []byte, opts crypto.SignerOpts) (
 	if opts != nil && opts.HashFunc() != 0 {
 		return nil, errPrehashed
 	}
+	if k.seed == nil {
+		return k.signExpanded(message)
+	}
+	return k.key.Scheme().Sign(k.key, message, nil), nil
+}
+
+// signExpanded is for keys that were not derived here. CIRCL panics after 576 attempts to
+// make a signature, which no key takes whose parts belong together.
+func (k *PrivateKey) signExpanded(message []byte) (signature []byte, err error) {
+	defer func() {
+		if recover() != nil {
+			signature, err = nil, errInconsistent
+		}
+	}()
 	return k.key.Scheme().Sign(k.key, message, nil), nil
 }
 

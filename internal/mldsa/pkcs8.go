@@ -101,16 +101,14 @@ func fromBoth(name string, der []byte) (*PrivateKey, error) {
 	return key, nil
 }
 
-// Where the hash of the public key is in an expanded key (skEncode, FIPS 204, algorithm 24).
-const (
-	hashOffset = 64
-	hashSize   = 64
-)
-
+// fromExpanded checks what it can without the seed. circl itself checks nothing.
 func fromExpanded(name string, expanded []byte) (*PrivateKey, error) {
 	s := scheme(name)
 	if len(expanded) != s.PrivateKeySize() {
 		return nil, fmt.Errorf("an expanded key of %d bytes, %s has %d", len(expanded), s.Name(), s.PrivateKeySize())
+	}
+	if !areShort(name, expanded) {
+		return nil, errInconsistent
 	}
 	secret, err := s.UnmarshalBinaryPrivateKey(expanded)
 	if err != nil {
@@ -120,8 +118,8 @@ func fromExpanded(name string, expanded []byte) (*PrivateKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	hash := sha3.SumSHAKE256(key.public.bits, hashSize)
-	if subtle.ConstantTimeCompare(hash, expanded[hashOffset:hashOffset+hashSize]) != 1 {
+	hash := sha3.SumSHAKE256(key.public.bits, 64)
+	if subtle.ConstantTimeCompare(hash, expanded[64:128]) != 1 {
 		return nil, errInconsistent
 	}
 	// What the hash does not cover shows in a signature.
@@ -130,6 +128,26 @@ func fromExpanded(name string, expanded []byte) (*PrivateKey, error) {
 		return nil, errInconsistent
 	}
 	return key, nil
+}
+
+// areShort reports whether the coefficients of s1 and s2 are in their range (skDecode, FIPS
+// 204, algorithm 25). An expanded key is rho, K, tr, s1 and s2, and t0 of 416 bytes a
+// polynomial. Coefficients of s1 and s2 are from 0 to twice eta, in 3 or 4 bits.
+func areShort(name string, expanded []byte) bool {
+	bits, most, rows := 3, 4, map[string]int{"mldsa44": 4, "mldsa65": 6, "mldsa87": 8}[name]
+	if name == "mldsa65" {
+		bits, most = 4, 8
+	}
+	short := true
+	packed := expanded[128 : len(expanded)-416*rows]
+	for at := 0; at < 8*len(packed); at += bits {
+		word := int(packed[at/8])
+		if at/8+1 < len(packed) {
+			word |= int(packed[at/8+1]) << 8
+		}
+		short = short && word>>(at%8)&(1<<bits-1) <= most
+	}
+	return short
 }
 
 // MarshalPKCS8 returns the key as PKCS #8 in DER: seed and expanded key, as OpenSSL 3.5
