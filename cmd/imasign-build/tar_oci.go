@@ -223,8 +223,7 @@ func (v *verifier) verifyImages(ctx context.Context, o tarVerifyOptions, file st
 		}
 		return err
 	}
-	v.progress.close()
-	return v.finish(result, o.allowEmpty)
+	return v.conclude(result)
 }
 
 // inputName returns the name of an input in errors. "-" is standard input.

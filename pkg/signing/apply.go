@@ -92,7 +92,7 @@ func (a *applier) work(ctx context.Context, d *digester, v *visit[decision]) {
 	}
 	v.Verity = line.Verity
 	if len(v.Digests) == 0 {
-		if v.bytes, v.err = d.digest(ctx, &v.Entry, []Digest{statedDigest(&line)}); v.err != nil || v.Reason != "" {
+		if v.bytes, v.err = d.digest(ctx, &v.Entry, []ima.HashID{line.Hash}); v.err != nil || v.Reason != "" {
 			return
 		}
 	}
@@ -201,7 +201,7 @@ func (a *applier) check(v *visit[decision], s *stage, value []byte) (c candidate
 		return c, nil, err
 	}
 	c.form, c.signed = parsed.Form(s.Xattr), accepted(s.signed(&v.Entry, v.result.values), &parsed)
-	c.hash, c.was = parsed.Hash, s.was(c.signed, &v.Entry)
+	c.hash, c.was = parsed.Hash, s.was(&v.Entry)
 	if c.digest, err = s.over(c.signed, c.hash, &v.Entry, v.result.values); err != nil {
 		return c, nil, err
 	}

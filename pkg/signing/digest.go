@@ -70,14 +70,14 @@ func (e *Entry) open(ctx context.Context) (*File, error) {
 	return f, nil
 }
 
-// digest opens the entry and computes the wanted digests of its content. It returns the
-// number of bytes read.
-func (d *digester) digest(ctx context.Context, e *Entry, wanted []Digest) (int64, error) {
+// digest opens the entry and computes its digests by hashes, which must differ. It returns
+// the number of bytes read.
+func (d *digester) digest(ctx context.Context, e *Entry, hashes []ima.HashID) (int64, error) {
 	f, err := e.open(ctx)
 	if err != nil || f == nil {
 		return 0, err
 	}
-	n, err := d.sum(ctx, e, f, wanted)
+	n, err := d.sum(ctx, e, f, e.wanted(hashes))
 	return n, errors.Join(err, f.Close())
 }
 

@@ -98,7 +98,7 @@ func (e *Engine) Plan(ctx context.Context, src Source) (*Plan, error) {
 			if len(v.Digests) > 0 {
 				v.err = checkStated(&v.Entry)
 			} else {
-				v.bytes, v.err = d.digest(ctx, &v.Entry, v.wanted(hashes))
+				v.bytes, v.err = d.digest(ctx, &v.Entry, hashes)
 			}
 			if v.err == nil && v.Reason == "" {
 				v.err = p.advance(v)

@@ -24,9 +24,9 @@ type candidate struct {
 	signed ima.Form // the form of the stage's signatures; form, unless that is a digest
 	hash   ima.HashID
 	digest []byte
-	// was returns the digest by h of the entry as it is, nil if it is not known. A valid
-	// signature that the entry has is over it.
-	was func(h ima.HashID) []byte
+	// was returns the digest by h, for values of form f, of the entry as it is, nil if it is
+	// not known. A valid signature that the entry has is over it.
+	was func(f ima.Form, h ima.HashID) []byte
 }
 
 // prior describes the value that an xattr has before the run.
@@ -38,7 +38,7 @@ type prior struct {
 
 // compare judges the value that an entry has. A value is replaced without force only if
 // it cannot be a signature by somebody else: it is empty, a digest, or a signature of the
-// same type by this stage's key.
+// same type by this stage's key, or of fs-verity in place of the content or the reverse.
 func (s *stage) compare(old []byte, c *candidate) prior {
 	key := s.key()
 	switch {
@@ -53,7 +53,7 @@ func (s *stage) compare(old []byte, c *candidate) prior {
 	if err != nil {
 		return c.unreadable(old, err)
 	}
-	if key.From != 0 && v.KeyID == key.From && v.Type == c.signed.Type {
+	if key.From != 0 && v.KeyID == key.From && c.replaces(&v) {
 		return prior{}
 	}
 	if err := c.ownForm(&v, key.Public); err != nil {
@@ -64,7 +64,7 @@ func (s *stage) compare(old []byte, c *candidate) prior {
 
 // compareOwn judges a signature that has the key id of key.
 func (c *candidate) compareOwn(v *ima.Value, key *ima.PublicKey) prior {
-	if v.Version == c.signed.Version && v.Hash == c.hash && key.Verify(ima.Statement{Form: c.signed, Hash: c.hash, Digest: c.digest}, v.Signature) == nil {
+	if ofForm(v, c.signed) && v.Hash == c.hash && key.Verify(ima.Statement{Form: c.signed, Hash: c.hash, Digest: c.digest}, v.Signature) == nil {
 		return prior{unchanged: c.form.Signs(), replaced: stale}
 	}
 	return c.madeBy(key, v)
@@ -90,24 +90,34 @@ func (c *candidate) compareDigest(old []byte) prior {
 	return prior{}
 }
 
-// ownForm returns an error unless v is a signature of the stage's type with the key id of
-// key. Version 1 signatures have another kind of key id, and this program never made one.
+// ofForm reports whether a value has the type and version of a form.
+func ofForm(v *ima.Value, f ima.Form) bool { return v.Type == f.Type && v.Version == f.Version }
+
+// replaces reports whether the stage's signatures are of the value's type, or both are
+// signatures for security.ima, of the content or of fs-verity.
+func (c *candidate) replaces(v *ima.Value) bool {
+	other := map[ima.Type]ima.Type{ima.TypeSignature: ima.TypeVerity, ima.TypeVerity: ima.TypeSignature}
+	return v.Type == c.signed.Type || c.signed.Xattr == ima.XattrIMA && v.IsSignature() && v.Type == other[c.signed.Type]
+}
+
+// ownForm returns an error unless v is a signature of such a type with the key id of key.
+// Version 1 signatures have another kind of key id, and this program never made one.
 func (c *candidate) ownForm(v *ima.Value, key *ima.PublicKey) error {
 	switch {
 	case v.IsSignature() && (v.Version == 1 || v.KeyID != key.ID()):
 		return fmt.Errorf("%w (%s)", ErrOtherKey, v)
-	case v.Type != c.signed.Type:
+	case !c.replaces(v):
 		return fmt.Errorf("its %s %w (%s)", c.signed.Xattr, ErrNotOurs, v)
 	}
 	return nil
 }
 
 // madeBy distinguishes a signature by key, over other content, another hash or in another
-// version than the candidate, from a signature by another key that has the same id.
+// form than the candidate, from a signature by another key that has the same id.
 func (c *candidate) madeBy(key *ima.PublicKey, v *ima.Value) prior {
 	made, certain := key.Made(v.Signature)
 	certain = certain || made && c.valid(key, v)
-	other := v.Version != c.signed.Version
+	other := !ofForm(v, c.signed)
 	switch {
 	case !made:
 		return prior{refusal: fmt.Errorf("%w, of the same key id, or damaged (%s)", ErrOtherKey, v)}
@@ -115,7 +125,7 @@ func (c *candidate) madeBy(key *ima.PublicKey, v *ima.Value) prior {
 		return prior{refusal: fmt.Errorf("its %s %w (%s)", c.signed.Xattr, ErrNotOurs, v)}
 	case other && v.Version == 3 && key.Purpose() == ima.Unstated:
 		return prior{refusal: fmt.Errorf("%w: its %s is a version 3 signature by this key, which then is not for version 2 (%s)", ima.ErrPurpose, c.signed.Xattr, v)}
-	case other:
+	case v.Version != c.signed.Version:
 		return prior{replaced: otherVersion}
 	case v.Hash != c.hash:
 		return prior{replaced: otherHash}
@@ -132,12 +142,11 @@ func (c *candidate) valid(key *ima.PublicKey, v *ima.Value) bool {
 	return key.Verify(c.stated(v), v.Signature) == nil
 }
 
-// stated returns what a valid signature that the entry has, of the stage's type, states. It
-// has no digest if that is not known.
+// stated returns what a valid signature that the entry has states. It has no digest if that
+// is not known.
 func (c *candidate) stated(v *ima.Value) ima.Statement {
-	form := c.signed
-	form.Version = v.Version
-	return ima.Statement{Form: form, Hash: v.Hash, Digest: c.was(v.Hash)}
+	form := v.Form(c.signed.Xattr)
+	return ima.Statement{Form: form, Hash: v.Hash, Digest: c.was(form, v.Hash)}
 }
 
 func (c *candidate) unreadable(value []byte, err error) prior {

@@ -65,7 +65,7 @@ func (s *stage) candidate(e *Entry, before []Value) (c candidate, err error) {
 	if c.hash = s.Hash; form.Over != ima.Metadata && e.digest(c.hash, form.Over) == nil { // the container states another hash
 		c.hash = e.first().Hash
 	}
-	c.was = s.was(c.signed, e)
+	c.was = s.was(e)
 	c.digest, err = s.over(form, c.hash, e, before)
 	if err == nil && form.Over == ima.Verity && c.digest == nil {
 		err = errors.New("the container states no fs-verity digest")
@@ -76,9 +76,9 @@ func (s *stage) candidate(e *Entry, before []Value) (c candidate, err error) {
 	return c, nil
 }
 
-// was returns candidate.was of a form.
-func (s *stage) was(f ima.Form, e *Entry) func(ima.HashID) []byte {
-	return func(h ima.HashID) []byte {
+// was returns candidate.was of an entry.
+func (s *stage) was(e *Entry) func(ima.Form, ima.HashID) []byte {
+	return func(f ima.Form, h ima.HashID) []byte {
 		digest, err := s.over(f, h, e, nil)
 		if err != nil {
 			return nil
@@ -131,7 +131,7 @@ func (d *decided) planOnly(s *stage, e *Entry, force bool) error {
 	if !ok {
 		return nil
 	}
-	now := s.compare(e.Xattrs[s.Xattr], &candidate{form: form, signed: form, hash: s.Hash, was: s.was(form, e)})
+	now := s.compare(e.Xattrs[s.Xattr], &candidate{form: form, signed: form, hash: s.Hash, was: s.was(e)})
 	if now.refusal != nil && !force {
 		return refuse(e.Path, now.refusal)
 	}

@@ -171,19 +171,6 @@ func (d *Digest) over() ima.Over {
 	return ima.Content
 }
 
-// wanted returns the digest that the entry is signed with: that of fs-verity if it asks for
-// it, otherwise those of the content. Each file is hashed once in either case.
-func (e *Entry) wanted(hashes []ima.HashID) []Digest {
-	if e.Verity != nil && !e.HashOnly {
-		return []Digest{{Hash: hashes[0], Verity: e.Verity}}
-	}
-	list := make([]Digest, len(hashes))
-	for i, h := range hashes {
-		list[i].Hash = h
-	}
-	return list
-}
-
 // first returns the digest that a manifest states: the one that the first stage asked
 // for, or the first that the container states.
 func (e *Entry) first() Digest {

@@ -94,3 +94,29 @@ func assumed(e *Entry, f ima.Form, err error) error {
 	}
 	return err
 }
+
+// wanted returns the digests to compute of an open entry. The first ones are signed: that of
+// fs-verity if the entry asks for it, otherwise those of the content by hashes. A signature
+// that the entry has may be over the other kind, whose digest then tells whether it is valid.
+func (e *Entry) wanted(hashes []ima.HashID) (list []Digest) {
+	verity := e.Verity
+	if e.HashOnly {
+		verity = nil
+	}
+	for _, h := range hashes {
+		list = append(list, Digest{Hash: h, Verity: verity})
+		if verity != nil {
+			break
+		}
+	}
+	old, err := ima.Parse(e.Xattrs[ima.XattrIMA])
+	switch {
+	case err != nil || !old.IsSignature():
+	case verity != nil && old.Type == ima.TypeSignature && computable(old.Hash):
+		list = append(list, Digest{Hash: old.Hash})
+	case verity == nil && old.Type == ima.TypeVerity && checkVerityHash(old.Hash) == nil:
+		params := manifest.DefaultVerity()
+		list = append(list, Digest{Hash: old.Hash, Verity: &params})
+	}
+	return list
+}

@@ -213,3 +213,52 @@ func TestVerityRefusals(t *testing.T) {
 		}
 	}
 }
+
+// TestVerityReplaces signs the fs-verity digest of files whose content the same key signed,
+// and the reverse, without force exactly when the old signature is certainly its own.
+func TestVerityReplaces(t *testing.T) {
+	content, verity := ima.ContentSignature().V3(), ima.VeritySignature()
+	params, other := manifest.DefaultVerity(), manifest.Verity{BlockSize: 1024}
+	digest := func(content string, params *manifest.Verity) []byte {
+		e := file("f", content)
+		e.Verity = params
+		return one(t, engine(t, signing.Options{}), e).Digests[0].Sum
+	}
+	for name, k := range map[string]key{"RSA": bare(t, newRSA(t)).purposed(t, ima.ForV3), "ECDSA": newKey(t).purposed(t, ima.ForV3), "ML-DSA": newMLDSA(t, "mldsa44")} {
+		var unsure error
+		if name != "RSA" { // whose signatures tell what they are over
+			unsure = signing.ErrNotOurs
+		}
+		for _, c := range []struct {
+			name   string
+			have   []byte
+			verity *manifest.Verity // that is asked for
+			want   error
+		}{
+			{"content to verity", k.made(t, content, sum(ima.SHA256, "x")), &params, nil},
+			{"old content to verity", k.made(t, content, sum(ima.SHA256, "old")), &params, unsure},
+			{"verity to content", k.made(t, verity, digest("x", &params)), nil, nil},
+			{"verity of other parameters to content", k.made(t, verity, digest("x", &other)), nil, unsure},
+			{"a stranger's", newKey(t).purposed(t, ima.ForV3).made(t, content, sum(ima.SHA256, "x")), &params, signing.ErrOtherKey},
+		} {
+			e := file("f", "x", c.have)
+			e.Verity = c.verity
+			p, err := k.versioned(t, 3, 0).Plan(context.Background(), source(e))
+			refuses(t, name+", "+c.name, err, c.want)
+			if err != nil {
+				continue
+			}
+			r := records(t, p)[0]
+			if r.Status() != signing.Signed || (r.Values[0].Form == verity) != (c.verity != nil) || (r.Digests[0].Verity != nil) != (c.verity != nil) {
+				t.Errorf("%s, %s: %s, %+v, %+v", name, c.name, r.Status(), r.Values[0].Form, r.Digests)
+			}
+			x := indexOf(t, p, manifest.Tree)
+			check(t, p.Close())
+			applied, err := engine(t, signing.Options{}).Apply(context.Background(), source(file("f", "x", c.have)), signing.Trust{Ring: ring(k), Index: x})
+			refuses(t, name+", "+c.name+", applied", err, c.want)
+			if err == nil {
+				check(t, applied.Close())
+			}
+		}
+	}
+}
