@@ -18,6 +18,7 @@ mkdir -p "$work"
 cd "$here"
 CGO_ENABLED=0 go build -o "$work/init" ../kernel/guest
 go build -o "$work/freeze" ./freeze
+# shellcheck disable=SC2046 # a list of words
 [ "$#" -gt 0 ] || set -- 6.1 6.12 $(./stock.sh newer)
 cd "$work"
 

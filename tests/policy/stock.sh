@@ -66,7 +66,9 @@ done
 mkdir "$work/kernel"
 find "$work/root" -type f \( -name vmlinuz -o -name 'vmlinuz-*' \) -exec mv {} "$work/kernel/vmlinuz" \;
 find "$work/root" -type f \( -name config -o -name 'config-*' \) -path '*cloud-amd64*' -exec mv {} "$work/kernel/config" \;
-[ -e "$work/kernel/vmlinuz" ] && [ -e "$work/kernel/config" ] || fail "$release: no vmlinuz or config in its packages"
+for file in vmlinuz config; do
+	[ -e "$work/kernel/$file" ] || fail "$release: no $file in its packages"
+done
 echo "${package#linux-*-}" >"$work/kernel/release"
 rm -rf "$dir"
 mv "$work/kernel" "$dir"
