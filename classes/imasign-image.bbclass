@@ -40,9 +40,17 @@ IMASIGN_FSTYPES ?= "btrfs erofs erofs-lz4 erofs-lz4hc ext2 ext3 ext4 jffs2 squas
 IMASIGN_FSTYPES_WITHOUT_XATTRS ?= "cpio cramfs f2fs hddimg iso vfat"
 IMASIGN_FSTYPES_UNSIGNED ?= ""
 
-# Room for the signatures of one file in the file system, in KiB. If they do not fit into the
-# inode (256 bytes by default), ext4 stores them in a block. security.ima and security.evm share it.
-IMASIGN_SPACE_PER_FILE ?= "4"
+# Room for the signatures of one file in the file system, in KiB. "auto": what the largest ones
+# need in ext4. If they do not fit into the inode (256 bytes by default), they are in a block, and
+# those that do not fit there are in inodes of their own.
+IMASIGN_SPACE_PER_FILE ?= "auto"
+
+# What mkfs needs for the signatures. set_image_size sets the two, because the size of the
+# signatures is not known earlier.
+EXTRA_IMAGECMD:append:ext2 = "${@imasign_mkfs(d, 'EXT')}"
+EXTRA_IMAGECMD:append:ext3 = "${@imasign_mkfs(d, 'EXT')}"
+EXTRA_IMAGECMD:append:ext4 = "${@imasign_mkfs(d, 'EXT')}"
+EXTRA_IMAGECMD:append:btrfs = "${@imasign_mkfs(d, 'BTRFS')}"
 
 # tar drops xattrs by default. The quotes are for the shell.
 IMAGE_CMD_TAR:append = "${@" --xattrs --xattrs-include='security.*'" if imasign_signs_image(d) else ''}"
@@ -71,6 +79,10 @@ def imasign_is_initramfs(d):
     types = set((d.getVar('IMAGE_FSTYPES') or '').split())
     return d.getVar('PN') == d.getVar('INITRAMFS_IMAGE') or (types and types <= set((d.getVar('INITRAMFS_FSTYPES') or '').split()))
 
+def imasign_mkfs(d, kind):
+    """Return a reference to the options that imasign_reserve_space sets."""
+    return ' ${IMASIGN_MKFS_%s}' % kind if imasign_signs_image(d) else ''
+
 def imasign_signs_image(d):
     return bb.utils.to_boolean(d.getVar('IMASIGN_IMAGE'))
 
@@ -95,6 +107,7 @@ python () {
     if not imasign_signs_image(d):
         return
     imasign_check_key(d, 'IMASIGN_ROOTFS')
+    imasign_version(d)
     imasign_check_fstypes(d)
     # After every IMAGE_PREPROCESS_COMMAND, and still under pseudo.
     d.appendVarFlag('do_image', 'postfuncs', ' imasign_check_image imasign_sign_image')
@@ -110,12 +123,9 @@ python () {
 
 def imasign_check_evm(d):
     """Stop with a clear message if the variables about EVM cannot work."""
-    def one_of(variable, *values):
-        if d.getVar(variable) not in values:
-            bb.fatal('%s: %s is %s: set it to %s or %s' % (d.getVar('PN'), variable, d.getVar(variable), ', '.join(values[:-1]), values[-1]))
-    one_of('IMASIGN_IMA', 'signature', 'digest')
+    imasign_one_of(d, 'IMASIGN_IMA', 'signature', 'digest')
     if imasign_evm(d):
-        one_of('IMASIGN_EVM_TARGET', '64le', '32le', '64be', '32be')
+        imasign_one_of(d, 'IMASIGN_EVM_TARGET', '64le', '32le', '64be', '32be')
         imasign_check_key(d, 'IMASIGN_EVM')
     elif d.getVar('IMASIGN_IMA') == 'digest':
         bb.fatal('%s: IMASIGN_IMA is digest, but without EVM nothing would be signed: set IMASIGN_EVM = "portable"' % d.getVar('PN'))
@@ -143,7 +153,7 @@ python imasign_sign_image () {
     rootfs, manifest, report = (d.getVar(v) for v in ('IMAGE_ROOTFS', 'IMASIGN_MANIFEST', 'IMASIGN_REPORT'))
     for old in glob.glob(os.path.join(d.getVar('IMGDEPLOYDIR'), '*.imasign.json*')):
         os.unlink(old)
-    choice = ['--hash', d.getVar('IMASIGN_ROOTFS_HASH'), '--select', d.getVar('IMASIGN_SELECT'), *imasign_patterns(d)]
+    choice = ['--hash', d.getVar('IMASIGN_ROOTFS_HASH'), '--select', d.getVar('IMASIGN_SELECT'), *imasign_patterns(d), *imasign_version(d)]
     if imasign_evm(d):
         choice += ['--evm', 'portable', '--evm-target', d.getVar('IMASIGN_EVM_TARGET'), '--ima', d.getVar('IMASIGN_IMA')]
     imasign_forget_other_choice(d, rootfs, choice)
@@ -159,7 +169,7 @@ python imasign_sign_image () {
     for path in (manifest, report):
         imasign_link(d, path)
 }
-imasign_sign_image[vardeps] += "IMASIGN_ROOTFS_HASH IMASIGN_SELECT IMASIGN_INCLUDE IMASIGN_EXCLUDE IMASIGN_HASHED IMASIGN_EVM IMASIGN_EVM_TARGET IMASIGN_IMA"
+imasign_sign_image[vardeps] += "IMASIGN_ROOTFS_HASH IMASIGN_SELECT IMASIGN_INCLUDE IMASIGN_EXCLUDE IMASIGN_HASHED IMASIGN_EVM IMASIGN_EVM_TARGET IMASIGN_IMA IMASIGN_SIGNATURE IMASIGN_KEY_FOR"
 imasign_check_image[vardeps] += "IMASIGN_ALLOW_PRIVATE_KEYS"
 
 def imasign_forget_other_choice(d, rootfs, choice):
@@ -188,7 +198,7 @@ def imasign_evm_required(d):
 
 def imasign_verify_tree(d, rootfs, manifest):
     """Read everything back as the image types will read it, and compare it with the manifest."""
-    imasign_run(d, ['rootfs', 'verify', '--cert', d.getVar('IMASIGN_ROOTFS_CERT'), *imasign_evm_required(d), '--manifest', manifest, *imasign_common_flags(d), rootfs])
+    imasign_run(d, ['rootfs', 'verify', '--cert', d.getVar('IMASIGN_ROOTFS_CERT'), *imasign_versions(d), *imasign_evm_required(d), '--manifest', manifest, *imasign_common_flags(d), rootfs])
 
 python imasign_simulate_image () {
     # The certificates that recipes/imasign-key-store gives to the initramfs.
@@ -220,11 +230,35 @@ python set_image_size:prepend () {
 
 def imasign_reserve_space(d):
     import json
-    each = int(d.getVar('IMASIGN_SPACE_PER_FILE') or 0)
-    report = imasign_deployed(d, '.imasign.json')
-    if not each or not imasign_signs_image(d) or not report:
-        return
-    with open(report) as f:
-        done = json.load(f)
-    files = done.get('signed', 0) + done.get('hashed', 0) + done.get('unchanged', 0)
-    d.appendVar('IMAGE_ROOTFS_EXTRA_SPACE', ' + %d' % (files * each))
+    report, manifest = (imasign_deployed(d, suffix) for suffix in ('.imasign.json', '.imasign.jsonl'))
+    if not imasign_signs_image(d) or not report or not manifest:
+        needs = {'kib': 0, 'ext': '', 'btrfs': ''}
+        files = 0
+    else:
+        needs = imasign_needs(manifest, ' '.join(d.getVar('EXTRA_IMAGECMD:' + t) or '' for t in ('ext2', 'ext3', 'ext4')))
+        with open(report) as f:
+            done = json.load(f)
+        files = done.get('signed', 0) + done.get('hashed', 0) + done.get('unchanged', 0)
+    for name in ('ext', 'btrfs'):
+        d.setVar('IMASIGN_MKFS_' + name.upper(), needs[name])
+    each = d.getVar('IMASIGN_SPACE_PER_FILE') or '0'
+    each = needs['kib'] if each == 'auto' else int(each)
+    if files and each:
+        d.appendVar('IMAGE_ROOTFS_EXTRA_SPACE', ' + %d' % (files * each))
+
+def imasign_needs(manifest, given):
+    """Return what the values in a manifest need: KiB for each file, and options of mkfs.ext4 and
+    mkfs.btrfs. given are the options that mkfs.ext4 has already. docs/image.md has the sizes."""
+    import json
+    most, total = [], 0
+    with open(manifest) as f:
+        for line in f:
+            values = [len(value) // 2 for value in json.loads(line).get('xattrs', {}).values()]
+            # An entry has 16 bytes, a name of three, and the value, rounded up.
+            if sum(20 + (n + 3) // 4 * 4 for n in values) > total:
+                most, total = values, sum(20 + (n + 3) // 4 * 4 for n in values)
+    # 988 and 4,060 bytes are in a block. A label may need room, too.
+    large, huge = total > 900, total > 3960
+    ext = (['-b 4096'] if large and '-b ' not in given else []) + (['-O ea_inode'] if huge and 'ea_inode' not in given else [])
+    kib = 4 * sum((n + 4095) // 4096 for n in most) if huge else 4
+    return {'kib': kib, 'ext': ' '.join(ext), 'btrfs': '-n 16384' if max(most, default=0) > 3900 else ''}

@@ -1,5 +1,6 @@
 # Configures a kernel for appraisal: adds recipes/linux/files/imasign.cfg (with IMASIGN_EVM also
-# imasign-evm.cfg), and builds in the certificates of IMASIGN_SYSTEM_CERT.
+# imasign-evm.cfg, from Linux 7.2 on also imasign-mldsa.cfg), and builds in the certificates of
+# IMASIGN_SYSTEM_CERT.
 #
 #   KERNEL_CLASSES += "imasign-kernel"
 #
@@ -10,6 +11,16 @@ inherit imasign
 
 SRC_URI += "file://${IMASIGN_LAYERDIR}/recipes/linux/files/imasign.cfg"
 SRC_URI += "${@'file://' + d.getVar('IMASIGN_LAYERDIR') + '/recipes/linux/files/imasign-evm.cfg' if imasign_evm(d) else ''}"
+SRC_URI += "${@'file://' + d.getVar('IMASIGN_LAYERDIR') + '/recipes/linux/files/imasign-mldsa.cfg' if bb.utils.to_boolean(d.getVar('IMASIGN_KERNEL_MLDSA')) else ''}"
+
+# "1": the kernel has ML-DSA, and gets it. Its version is in LINUX_VERSION (linux-yocto) or PV.
+IMASIGN_KERNEL_MLDSA ?= "${@'1' if imasign_kernel_has_mldsa(d.getVar('LINUX_VERSION') or d.getVar('PV')) else '0'}"
+
+def imasign_kernel_has_mldsa(version):
+    """Return whether a kernel, such as 7.2.1 or 6.12.30+git, has CRYPTO_MLDSA."""
+    import re
+    numbers = re.match(r'(\d+)\.(\d+)', version or '')
+    return bool(numbers) and (int(numbers[1]), int(numbers[2])) >= (7, 2)
 
 do_configure[file-checksums] += "${@imasign_checksums(d, 'IMASIGN_SYSTEM_CERT')}"
 

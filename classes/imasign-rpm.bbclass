@@ -31,6 +31,7 @@ python () {
     if bb.utils.to_boolean(d.getVar('RPM_SIGN_FILES')) or d.getVar('RPM_FSK_PATH'):
         bb.fatal('%s: RPM_SIGN_FILES or RPM_FSK_PATH is set, so rpmsign would sign files as well: unset both, because imasign-rpm replaces it' % d.getVar('PN'))
     imasign_check_key(d, 'IMASIGN_RPM')
+    imasign_version(d)
     # sign_rpm runs inside the task, and sstate packs after the task's postfuncs.
     d.appendVarFlag('do_package_write_rpm', 'postfuncs', ' imasign_sign_rpms')
     d.appendVarFlag('do_package_write_rpm', 'depends', ' imasign-build-native:do_populate_sysroot')
@@ -42,7 +43,8 @@ python imasign_sign_rpms () {
     # pseudo does not track files that are deployed, so the program runs without it.
     directory = d.getVar('PKGWRITEDIRRPM')
     if glob.glob(os.path.join(directory, '*', '*.rpm')):
-        imasign_run(d, ['rpm', 'sign', *imasign_common_flags(d), directory], key='IMASIGN_RPM', unload=True)
+        imasign_run(d, ['rpm', 'sign', *imasign_version(d), *imasign_common_flags(d), directory], key='IMASIGN_RPM', unload=True)
         # A recipe may have only packages without files.
-        imasign_run(d, ['rpm', 'verify', '--allow-empty', '--cert', d.getVar('IMASIGN_RPM_CERT'), *imasign_common_flags(d), directory], unload=True)
+        imasign_run(d, ['rpm', 'verify', '--allow-empty', '--cert', d.getVar('IMASIGN_RPM_CERT'), *imasign_versions(d), *imasign_common_flags(d), directory], unload=True)
 }
+imasign_sign_rpms[vardeps] += "IMASIGN_SIGNATURE IMASIGN_KEY_FOR"

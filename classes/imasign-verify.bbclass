@@ -69,7 +69,7 @@ imasign_verify_finished[vardepsexclude] += "IMAGE_NAME"
 def imasign_verify_file(d, kind, file, flags):
     """Compare an image with the manifest. kind is a command of imasign-build: image or tar."""
     advice = {'etc/fstab': 'wic writes this file unless WIC_CREATE_EXTRA_ARGS has --no-fstab-update. Keep this flag, and put the final fstab into base-files'}
-    trust = ['--cert', d.getVar('IMASIGN_ROOTFS_CERT'), *imasign_evm_required(d), '--manifest', imasign_deployed(d, '.imasign.jsonl')]
+    trust = ['--cert', d.getVar('IMASIGN_ROOTFS_CERT'), *imasign_versions(d), *imasign_evm_required(d), '--manifest', imasign_deployed(d, '.imasign.jsonl')]
     # Images are ordinary files. pseudo does not track them.
     bb.note(imasign_run(d, [kind, 'verify', *trust, *imasign_common_flags(d), *flags, file], unload=True, advice=advice))
 

@@ -37,6 +37,11 @@ IMASIGN_EVM_CERT ?= "${@imasign_in_keys_dir(d, 'x509_evm.crt')}"
 
 # Digest algorithm of signatures on files.
 IMASIGN_HASH ?= "sha256"
+# Version of the signatures: v2, or v3 for Linux 7.1 and later. Empty: what the key is for,
+# otherwise v2.
+IMASIGN_SIGNATURE ?= ""
+# "v3": what the keys are for whose certificates do not say it.
+IMASIGN_KEY_FOR ?= ""
 # Number of files to process at a time; empty: one per core.
 IMASIGN_JOBS ?= ""
 
@@ -54,6 +59,28 @@ def imasign_evm(d):
     if kind not in ('', 'portable'):
         bb.fatal('%s: IMASIGN_EVM is %s: set it to portable, or leave it empty' % (d.getVar('PN'), kind))
     return kind == 'portable'
+
+def imasign_one_of(d, variable, *values):
+    """Stop unless the variable has one of the values."""
+    value = d.getVar(variable) or ''
+    if value not in values:
+        words = [v or 'nothing' for v in values]
+        bb.fatal('%s: %s is %s: set it to %s or %s' % (d.getVar('PN'), variable, value, ', '.join(words[:-1]), words[-1]))
+
+def imasign_purpose(d):
+    """Return the flag that says what a key is for."""
+    imasign_one_of(d, 'IMASIGN_KEY_FOR', '', 'v3')
+    return ['--key-for', d.getVar('IMASIGN_KEY_FOR')] if d.getVar('IMASIGN_KEY_FOR') else []
+
+def imasign_version(d):
+    """Return the flags of a command that signs: the version of signatures, and what the key is for."""
+    imasign_one_of(d, 'IMASIGN_SIGNATURE', '', 'v2', 'v3')
+    version = d.getVar('IMASIGN_SIGNATURE')
+    return (['--signature', version] if version else []) + imasign_purpose(d)
+
+def imasign_versions(d):
+    """Return the flags of a command that verifies: version 3 is demanded if it was asked for."""
+    return (['--signature', 'v3'] if d.getVar('IMASIGN_SIGNATURE') == 'v3' else []) + imasign_purpose(d)
 
 def imasign_key_file(uri):
     """Return the path if a key URI names a file, else None."""

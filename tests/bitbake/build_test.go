@@ -59,6 +59,7 @@ func TestBuild(t *testing.T) {
 	t.Run("initramfs", l.initramfs)
 	t.Run("wic", l.wic)
 	t.Run("simulation", l.simulation)
+	t.Run("ML-DSA", l.mldsa)
 	t.Run("older class", l.olderClass)
 	t.Run("secrets", l.noSecrets)
 	t.Run("pseudo", l.noComplaints)
@@ -163,7 +164,7 @@ func verifyTree(t *testing.T, dir, cert string, want map[string][]byte) {
 }
 
 func getxattr(file, name string) ([]byte, error) {
-	value := make([]byte, 4096)
+	value := make([]byte, 65536)
 	n, err := syscall.Getxattr(file, name, value)
 	return value[:max(n, 0)], err
 }
