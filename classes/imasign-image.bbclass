@@ -22,6 +22,8 @@ IMASIGN_SELECT ?= "all"
 IMASIGN_INCLUDE ?= ""
 IMASIGN_EXCLUDE ?= ""
 IMASIGN_HASHED ?= ""
+# Files whose fs-verity digest is signed in place of the content's, in version 3.
+IMASIGN_VERITY ?= ""
 
 # The kernel that security.evm is for (IMASIGN_EVM): 64le, 32le, 64be or 32be. Set it if a 64-bit
 # kernel runs 32-bit programs.
@@ -139,7 +141,7 @@ imasign_policy[vardepsexclude] += "IMASIGN_POLICY"
 def imasign_patterns(d):
     """Return the flags that select files."""
     flags = []
-    for flag in ('include', 'exclude', 'hashed'):
+    for flag in ('include', 'exclude', 'hashed', 'verity'):
         for pattern in (d.getVar('IMASIGN_' + flag.upper()) or '').split():
             flags += ['--' + flag, pattern]
     return flags
@@ -169,7 +171,7 @@ python imasign_sign_image () {
     for path in (manifest, report):
         imasign_link(d, path)
 }
-imasign_sign_image[vardeps] += "IMASIGN_ROOTFS_HASH IMASIGN_SELECT IMASIGN_INCLUDE IMASIGN_EXCLUDE IMASIGN_HASHED IMASIGN_EVM IMASIGN_EVM_TARGET IMASIGN_IMA IMASIGN_SIGNATURE IMASIGN_KEY_FOR"
+imasign_sign_image[vardeps] += "IMASIGN_ROOTFS_HASH IMASIGN_SELECT IMASIGN_INCLUDE IMASIGN_EXCLUDE IMASIGN_HASHED IMASIGN_EVM IMASIGN_EVM_TARGET IMASIGN_IMA IMASIGN_SIGNATURE IMASIGN_KEY_FOR IMASIGN_VERITY"
 imasign_check_image[vardeps] += "IMASIGN_ALLOW_PRIVATE_KEYS"
 
 def imasign_forget_other_choice(d, rootfs, choice):
