@@ -160,17 +160,22 @@ static int put(const struct file *f, const char *name, char *out, size_t size, s
 	uint32_t lengths[2] = {strlen(name), 0};
 	size_t head = sizeof lengths + lengths[0];
 	char *value = out + *used + head;
+	size_t room;
 	ssize_t n;
 
 	if (size - *used <= head) { // a call with no room would ask for the size
 		errno = ERANGE;
 		return -1;
 	}
+	room = size - *used - head;
 	errno = 0;
-	n = f->fd >= 0 ? fgetxattr(f->fd, name, value, size - *used - head)
-		       : lgetxattr(f->path, name, value, size - *used - head);
+	n = f->fd >= 0 ? fgetxattr(f->fd, name, value, room) : lgetxattr(f->path, name, value, room);
 	if (n < 0)
 		return errno == ENODATA ? 0 : -1; // removed since it was listed
+	if ((size_t)n > room) { // pseudo cuts a value off and returns its whole length
+		errno = ERANGE;
+		return -1;
+	}
 	lengths[1] = n;
 	memcpy(out + *used, lengths, sizeof lengths);
 	memcpy(out + *used + sizeof lengths, name, lengths[0]);
@@ -187,6 +192,10 @@ static size_t read_xattrs(const struct file *f, const char *prefix, char *list, 
 
 	errno = 0;
 	n = f->fd >= 0 ? flistxattr(f->fd, list, list_size - 1) : llistxattr(f->path, list, list_size - 1);
+	if (n >= 0 && (size_t)n >= list_size) { // as for values
+		errno = ERANGE;
+		n = -1;
+	}
 	if (n < 0) {
 		if (reason() != EOPNOTSUPP) // a file system without xattrs has none
 			stop(result, IL_LIST);
