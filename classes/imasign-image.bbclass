@@ -56,10 +56,29 @@ EXTRA_IMAGECMD:append:btrfs = "${@imasign_mkfs(d, 'BTRFS')}"
 
 # tar drops xattrs by default. The quotes are for the shell.
 IMAGE_CMD_TAR:append = "${@" --xattrs --xattrs-include='security.*'" if imasign_signs_image(d) else ''}"
+IMAGE_CMD_TAR:prepend = "${@'imasign_tar ' if imasign_signs_image(d) else ''}"
 # So does mkfs.jffs2.
 EXTRA_IMAGECMD:append:jffs2 = "${@' --with-xattr' if imasign_signs_image(d) else ''}"
 # wic writes a new /etc/fstab, without its signature, into the finished file system.
 WIC_CREATE_EXTRA_ARGS:append = "${@' --no-fstab-update' if imasign_signs_image(d) else ''}"
+
+# GNU tar reads xattrs into a buffer of 1,024 bytes first. pseudo cuts off a value that is larger,
+# returns its whole length, and tar stores whatever follows in memory.
+imasign_tar () {
+    if [ "${IMASIGN_LARGE_XATTRS}" = 0 ]; then
+        "$@"
+        return
+    fi
+    while [ $# -gt 0 ]; do
+        case $1 in
+        -cf) imasign_tar_file=$2 ;;
+        -C) imasign_tar_tree=$2 ;;
+        esac
+        shift
+    done
+    # 1 means for the caller that a file has changed.
+    imasign-build tar create --progress=none --compression none -o "$imasign_tar_file" "$imasign_tar_tree" || return 2
+}
 
 IMASIGN_MANIFEST = "${IMGDEPLOYDIR}/${IMAGE_NAME}.imasign.jsonl"
 IMASIGN_REPORT = "${IMGDEPLOYDIR}/${IMAGE_NAME}.imasign.json"
@@ -234,23 +253,23 @@ def imasign_reserve_space(d):
     import json
     report, manifest = (imasign_deployed(d, suffix) for suffix in ('.imasign.json', '.imasign.jsonl'))
     if not imasign_signs_image(d) or not report or not manifest:
-        needs = {'kib': 0, 'ext': '', 'btrfs': ''}
+        needs = {'kib': 0, 'ext': '', 'btrfs': '', 'large': 0}
         files = 0
     else:
         needs = imasign_needs(manifest, ' '.join(d.getVar('EXTRA_IMAGECMD:' + t) or '' for t in ('ext2', 'ext3', 'ext4')))
         with open(report) as f:
             done = json.load(f)
         files = done.get('signed', 0) + done.get('hashed', 0) + done.get('unchanged', 0)
-    for name in ('ext', 'btrfs'):
-        d.setVar('IMASIGN_MKFS_' + name.upper(), needs[name])
+    for variable, need in (('IMASIGN_MKFS_EXT', 'ext'), ('IMASIGN_MKFS_BTRFS', 'btrfs'), ('IMASIGN_LARGE_XATTRS', 'large')):
+        d.setVar(variable, str(needs[need]))
     each = d.getVar('IMASIGN_SPACE_PER_FILE') or '0'
     each = needs['kib'] if each == 'auto' else int(each)
     if files and each:
         d.appendVar('IMAGE_ROOTFS_EXTRA_SPACE', ' + %d' % (files * each))
 
 def imasign_needs(manifest, given):
-    """Return what the values in a manifest need: KiB for each file, and options of mkfs.ext4 and
-    mkfs.btrfs. given are the options that mkfs.ext4 has already. docs/image.md has the sizes."""
+    """Return what the values in a manifest need: KiB for each file, options of mkfs.ext4 and
+    mkfs.btrfs, and whether GNU tar cannot read them. given are the options that mkfs.ext4 has already. docs/image.md has the sizes."""
     import json
     most, total = [], 0
     with open(manifest) as f:
@@ -263,4 +282,4 @@ def imasign_needs(manifest, given):
     large, huge = total > 900, total > 3960
     ext = (['-b 4096'] if large and '-b ' not in given else []) + (['-O ea_inode'] if huge and 'ea_inode' not in given else [])
     kib = 4 * sum((n + 4095) // 4096 for n in most) if huge else 4
-    return {'kib': kib, 'ext': ' '.join(ext), 'btrfs': '-n 16384' if max(most, default=0) > 3900 else ''}
+    return {'kib': kib, 'ext': ' '.join(ext), 'btrfs': '-n 16384' if max(most, default=0) > 3900 else '', 'large': int(max(most, default=0) > 1000)}

@@ -41,6 +41,7 @@ def flags(variables):
 type needs struct {
 	KiB        int
 	Ext, Btrfs string
+	Large      int
 }
 
 // TestSpaceOfSignatures checks that the options that the class gives to mkfs.ext4 make room
@@ -52,16 +53,16 @@ func TestSpaceOfSignatures(t *testing.T) {
 		given  string
 		want   needs
 	}{
-		{nil, "", needs{4, "", ""}},
-		{[]int{80}, "", needs{4, "", ""}},
-		{[]int{265, 265}, "", needs{4, "", ""}},
-		{[]int{521, 521}, "", needs{4, "-b 4096", ""}},
-		{[]int{2429}, "", needs{4, "-b 4096", ""}},
-		{[]int{3318}, "-i 4096 -b 4096", needs{4, "", ""}},
-		{[]int{2429, 2429}, "", needs{8, "-b 4096 -O ea_inode", ""}},
-		{[]int{3318, 3318}, "-O ea_inode", needs{8, "-b 4096", ""}},
-		{[]int{4636}, "", needs{8, "-b 4096 -O ea_inode", "-n 16384"}},
-		{[]int{4636, 4636}, "", needs{16, "-b 4096 -O ea_inode", "-n 16384"}},
+		{nil, "", needs{4, "", "", 0}},
+		{[]int{80}, "", needs{4, "", "", 0}},
+		{[]int{265, 265}, "", needs{4, "", "", 0}},
+		{[]int{521, 521}, "", needs{4, "-b 4096", "", 0}},
+		{[]int{2429}, "", needs{4, "-b 4096", "", 1}},
+		{[]int{3318}, "-i 4096 -b 4096", needs{4, "", "", 1}},
+		{[]int{2429, 2429}, "", needs{8, "-b 4096 -O ea_inode", "", 1}},
+		{[]int{3318, 3318}, "-O ea_inode", needs{8, "-b 4096", "", 1}},
+		{[]int{4636}, "", needs{8, "-b 4096 -O ea_inode", "-n 16384", 1}},
+		{[]int{4636, 4636}, "", needs{16, "-b 4096 -O ea_inode", "-n 16384", 1}},
 	} {
 		t.Run(fmt.Sprint(c.values, c.given), func(t *testing.T) {
 			xattrs := map[string]string{}
