@@ -65,7 +65,8 @@ WIC_CREATE_EXTRA_ARGS:append = "${@' --no-fstab-update' if imasign_signs_image(d
 # GNU tar reads xattrs into a buffer of 1,024 bytes first. pseudo cuts off a value that is larger,
 # returns its whole length, and tar stores whatever follows in memory.
 imasign_tar () {
-    if [ "${IMASIGN_LARGE_XATTRS}" = 0 ]; then
+    imasign_large=${IMASIGN_LARGE_XATTRS}
+    if [ "$imasign_large" = 0 ]; then
         "$@"
         return
     fi

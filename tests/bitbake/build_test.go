@@ -110,6 +110,7 @@ func (l *lab) eachImage(t *testing.T, check func(t *testing.T, dir string)) {
 			dir := t.TempDir()
 			file := l.path(filepath.Join(images, image+"."+fstype))
 			if fstype == "tar" {
+				dir = harness.LargeXattrs(t)
 				harness.Must(t, "tar", "-C", dir, "--xattrs", "--xattrs-include=*", "-xpf", file)
 			} else {
 				harness.Must(t, "mount", "-t", fstype, "-o", "loop,ro", file, dir)
