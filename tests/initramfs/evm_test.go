@@ -45,6 +45,32 @@ func TestEVM(t *testing.T) {
 	})
 }
 
+// TestEVMVersion3 checks that the hook makes EVM demand version 3 signatures, and stops if the
+// kernel does not.
+func TestEVMVersion3(t *testing.T) {
+	everyShell(t, func(t *testing.T, shell string) {
+		for _, state := range []string{"10\n", "11"} {
+			b := newEVMDevice(t, shell, state, "--evm-v3").boot()
+			b.switched(t, "/sysroot /sbin/init")
+			if want := "EVM 0x8000000a\n" + rules(defaultPolicy(t)); b.policy != want {
+				t.Errorf("written:\n%s", b.policy)
+			}
+			if b.Err != "imasign: EVM is enabled, and demands version 3 signatures\n" {
+				t.Error(b.Err)
+			}
+		}
+		b := newEVMDevice(t, shell, "2\n", "--evm-v3").boot()
+		if b.Code == 0 || !strings.Contains(b.Err, "its state is 2, not 10 or 11") || b.policy != "EVM 0x8000000a\n" {
+			t.Errorf("exit %d: %s%s", b.Code, b.policy, b.Err)
+		}
+		d := newEVMDevice(t, shell, "", "--evm-v3")
+		d.node("fake/securityfs/evm", syscall.S_IFCHR, 1<<8|7) // refuses
+		if b := d.boot(); b.Code == 0 || !strings.Contains(b.Err, "or the kernel is older than 7.1, and cannot demand version 3 signatures") {
+			t.Errorf("exit %d: %s", b.Code, b.Err)
+		}
+	})
+}
+
 // TestNoEVM checks that the hook leaves EVM alone if the initramfs has no certificate for
 // it, or if ima_appraise=off keeps the policy away.
 func TestNoEVM(t *testing.T) {
@@ -118,6 +144,7 @@ func TestEVMFailures(t *testing.T) {
 		"not enabled":        {"0\n", nil, "its state is 0, not 2 or 3"},
 		"only HMAC":          {"1\n", nil, "its state is 1, not 2 or 3"},
 		"open":               {"6\n", nil, "its state is 6, not 2 or 3"},
+		"version 3":          {"10\n", nil, "its state is 10, not 2 or 3"},
 		"unreadable":         {"", nil, "cannot read the state of EVM"},
 		"refused":            {"", func(d *device) { d.node("fake/securityfs/evm", syscall.S_IFCHR, 1<<8|7) }, "the kernel refused to enable EVM"},
 		"kernel without EVM": {"", func(d *device) { d.remove("fake/securityfs/evm") }, "the kernel has no EVM: is CONFIG_EVM set"},

@@ -214,7 +214,7 @@ imasign_enable_evm() {
 	imasign_bits=0x80000002 imasign_states="2 or 3" imasign_why=
 	[ "$IMASIGN_EVM_V3" != yes ] ||
 		imasign_bits=0x8000000a imasign_states="10 or 11" imasign_why=", or the kernel is older than 7.1, and cannot demand version 3 signatures"
-	printf "$imasign_bits" >"$imasign_root$IMASIGN_SECURITYFS/evm" ||
+	printf %s "$imasign_bits" >"$imasign_root$IMASIGN_SECURITYFS/evm" ||
 		imasign_stop "the kernel refused to enable EVM: something in the initramfs has closed it already$imasign_why"
 	imasign_value=
 	read -r imasign_value <"$imasign_root$IMASIGN_SECURITYFS/evm" || [ -n "$imasign_value" ] ||
