@@ -187,12 +187,13 @@ func (c *console) outcome(p phase, i int) string {
 }
 
 // simulated is the part of the report of `policy simulate --json` that is compared.
-type simulated struct {
-	Refused []struct {
-		Path    string
-		Func    string
-		Certain bool
-	}
+type simulated struct{ Refused []simulatedFile }
+
+type simulatedFile struct {
+	Path    string
+	Func    string
+	Cause   string
+	Certain bool
 }
 
 // needsModule matches programs whose digest algorithm is a module of Debian's kernel. It

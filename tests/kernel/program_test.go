@@ -9,13 +9,65 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// simulate compares the verdicts of policy simulate with the results of the steps that depend
-// only on the disk. EVM is off, and fs-verity is not enabled yet.
+// simulate compares the verdicts of policy simulate, and their causes, with the results of the
+// steps that depend only on the disk: first without EVM, then with EVM in each of the modes.
 func (b *bench) simulate(fs, policy string) {
+	b.t.Helper()
+	compared := b.compare(fs, policy, func(path string) bool { return !strings.HasPrefix(path, "/evm-") })
+	for _, mode := range modes {
+		if b.kernel.release == "6.12" { // the disk has no such files
+			break
+		}
+		var flags []string
+		for _, s := range b.signers {
+			flags = append(flags, "--evm-cert", s.set.file("crt"))
+		}
+		if mode != modes[0] {
+			flags = append(flags, "--evm-v3")
+		}
+		compared += b.compare(fs, policy, func(path string) bool { return strings.HasPrefix(path, "/evm-"+mode+"/") }, append(flags, "--evm-target", "64le")...)
+	}
+	b.t.Logf("policy simulate agrees on %d files", compared)
+}
+
+// elsewhere are files whose verdict depends on more than the disk: on whether, and how,
+// fs-verity is enabled.
+var elsewhere = []string{"/verity/disabled", "/verity/otherhash"}
+
+// compare runs policy simulate once, and compares the files of a part of the disk. It returns
+// their number. Under a rule that another rule's demand stays with, the verdict depends on what
+// happened before.
+func (b *bench) compare(fs, policy string, part func(path string) bool, flags ...string) (compared int) {
+	b.t.Helper()
+	said := b.simulated(fs, policy, flags...)
+	funcs := map[string]string{"exec": "BPRM_CHECK", "module": "MODULE_CHECK", "firmware": "FIRMWARE_CHECK"}
+	for _, s := range b.steps {
+		word, _, _ := strings.Cut(s.do, "\t")
+		path := strings.TrimPrefix(strings.TrimSuffix(s.path(), "\tstay"), "/mnt")
+		if funcs[word] == "" || !part(path) || slices.Contains(elsewhere, path) {
+			continue
+		}
+		f, refused := said[funcs[word]+" "+path]
+		depends := strings.HasPrefix(path, "/sticky/") && refused
+		switch {
+		case refused != (s.after != "ok") && !depends:
+			b.t.Errorf("policy simulate, %s: refused is %v, the kernel said %s", s.do, refused, s.after)
+		case s.cause != "" && f.Cause != s.cause:
+			b.t.Errorf("policy simulate, %s: the cause is %q, the kernel said %s", s.do, f.Cause, s.cause)
+		case refused && f.Certain == depends:
+			b.t.Errorf("policy simulate, %s: certain is %v", s.do, f.Certain)
+		}
+		compared++
+	}
+	return compared
+}
+
+// simulated returns the refusals of policy simulate, by func and path.
+func (b *bench) simulated(fs, policy string, flags ...string) map[string]simulatedFile {
 	b.t.Helper()
 	file := filepath.Join(b.t.TempDir(), "policy")
 	write(b.t, file, policy)
-	args := []string{"policy", "simulate", file, "--rootfs", b.dir, "--fs", fs, "--kernel", b.kernel.release, "--kernel-config", b.kernel.config(), "--json"}
+	args := append([]string{"policy", "simulate", file, "--rootfs", b.dir, "--fs", fs, "--kernel", b.kernel.release, "--kernel-config", b.kernel.config(), "--json"}, flags...)
 	for _, s := range b.signers {
 		args = append(args, "--cert", s.set.file("crt"))
 	}
@@ -25,26 +77,11 @@ func (b *bench) simulate(fs, policy string) {
 	}
 	var report simulated
 	check(b.t, json.Unmarshal([]byte(r.Out), &report))
-	refused := map[string]bool{}
+	said := map[string]simulatedFile{}
 	for _, f := range report.Refused {
-		if !f.Certain && !strings.Contains(f.Path, "verity") {
-			b.t.Errorf("policy simulate is not certain of %s", f.Path)
-		}
-		refused[f.Func+" /"+f.Path] = true
+		said[f.Func+" /"+f.Path] = f
 	}
-	funcs, compared := map[string]string{"exec": "BPRM_CHECK", "module": "MODULE_CHECK", "firmware": "FIRMWARE_CHECK"}, 0
-	for _, s := range b.steps {
-		word, _, _ := strings.Cut(s.do, "\t")
-		path := strings.TrimPrefix(strings.TrimSuffix(s.path(), "\tstay"), "/mnt")
-		if funcs[word] == "" || slices.ContainsFunc([]string{"/evm", "/verity", "/sticky", "verity"}, func(part string) bool { return strings.Contains(path, part) }) {
-			continue
-		}
-		if said := refused[funcs[word]+" "+path]; said != (s.after != "ok") {
-			b.t.Errorf("policy simulate, %s: refused is %v, the kernel said %s", s.do, said, s.after)
-		}
-		compared++
-	}
-	b.t.Logf("policy simulate agrees on %d files", compared)
+	return said
 }
 
 // protects checks that the program does not make the signatures that the kernel takes for

@@ -201,6 +201,7 @@ func TestVersion3(t *testing.T) {
 				b.addEVM()
 			}
 			b.boot(fs, benchPolicy3+benchPolicy)
+			b.simulate(fs, benchPolicy3+benchPolicy)
 			b.protects()
 		})
 	}
