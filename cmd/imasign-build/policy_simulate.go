@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -14,6 +15,7 @@ import (
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/simulate"
 	"github.com/imasign/imasign-build/internal/certs"
 	"github.com/imasign/imasign-build/internal/finding"
+	"github.com/imasign/imasign-build/internal/kernel"
 	"github.com/imasign/imasign-build/internal/policy"
 	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/internal/tree"
@@ -146,6 +148,7 @@ func runPolicySimulate(ctx context.Context, a *app, o policySimulateOptions, nam
 	}
 	progress.close()
 	simulated(r, result)
+	r.Unknown = append(r.Unknown, unmodelled(p, rules)...)
 	r.Findings = reported(trusted.check(rules, o.evmVersion3))
 	err = nil
 	if result.Wrong() || result.Files == 0 && !o.allowEmpty {
@@ -156,6 +159,19 @@ func runPolicySimulate(ctx context.Context, a *app, o policySimulateOptions, nam
 		a.nothing("verify", cmp.Or(o.rootfs, o.image), o.allowEmpty)
 	}
 	return err
+}
+
+// unmodelled names the lines of a policy that only a newer kernel than the known ones may accept.
+// rules are the other ones.
+func unmodelled(p *policy.Policy, rules []*policy.Rule) []string {
+	var list []string
+	for _, line := range p.Lines {
+		known := slices.ContainsFunc(rules, func(r *policy.Rule) bool { return r.Line == line.Number })
+		if len(line.Words) > 0 && !known {
+			list = append(list, fmt.Sprintf("line %d: what Linux up to %s does not accept, a later release may (policy check has the details)", line.Number, kernel.Newest()))
+		}
+	}
+	return list
 }
 
 // device reads what the flags say about the device.
