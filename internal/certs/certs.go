@@ -92,6 +92,8 @@ func Parse(data []byte) ([]*x509.Certificate, error) {
 	switch {
 	case otherCurve(err):
 		return nil, ErrCurve
+	case errors.Is(err, mldsa.ErrMalformed):
+		return nil, err
 	case err != nil:
 		return nil, fmt.Errorf("%w: its DER is of something else, or damaged: %w", ErrNoCertificate, quote.Plain(err))
 	}
@@ -119,6 +121,8 @@ func parsePEM(data []byte) ([]*x509.Certificate, error) {
 		switch {
 		case otherCurve(err):
 			return nil, fmt.Errorf("certificate %d: %w", len(list)+1, ErrCurve)
+		case errors.Is(err, mldsa.ErrMalformed):
+			return nil, fmt.Errorf("certificate %d: %w", len(list)+1, err)
 		case err != nil:
 			return nil, fmt.Errorf("certificate %d is damaged (%w): copy it again", len(list)+1, quote.Plain(err))
 		}

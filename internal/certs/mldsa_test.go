@@ -1,8 +1,12 @@
 package certs_test
 
 import (
+	"bytes"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"strings"
 	"testing"
 
 	"github.com/imasign/imasign-build/internal/certs"
@@ -62,4 +66,21 @@ func TestMLDSAByAnotherCA(t *testing.T) {
 	check(t, pairs[0].Certificate.CheckSignatureFrom(ca))
 	has(t, certs.Check(pairs[0].Certificate, []*x509.Certificate{ca}, kernel.Version{}), "ml-dsa note")
 	has(t, certs.Check(pairs[0].Certificate, []*x509.Certificate{ca}, kernel.Version{Major: 6, Minor: 12}), "ml-dsa refuse")
+}
+
+// TestMalformedMLDSA reads a certificate whose key is one bit shorter, in PEM and in DER.
+func TestMalformedMLDSA(t *testing.T) {
+	pairs, err := certs.Init(t.Context(), t.TempDir(), certs.InitOptions{Algorithm: "mldsa44"})
+	check(t, err)
+	cert := pairs[1].Certificate
+	key := cert.PublicKey.(*mldsa.PublicKey).Bytes()
+	der := bytes.Clone(cert.Raw)
+	at := bytes.Index(der, key)
+	der[at-1] = 1 // unused bits
+	der[at+len(key)-1] &^= 1
+	for form, data := range map[string][]byte{"DER": der, "PEM": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})} {
+		if _, err := certs.Parse(data); !errors.Is(err, mldsa.ErrMalformed) || !strings.Contains(err.Error(), "10495 bits") {
+			t.Errorf("%s: %v", form, err)
+		}
+	}
 }

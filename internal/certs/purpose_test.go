@@ -84,6 +84,17 @@ func TestCheckPurpose(t *testing.T) {
 	}
 }
 
+// TestVersion3OfOldKernels checks a certificate for signatures that the kernel does not know.
+func TestVersion3OfOldKernels(t *testing.T) {
+	ca, err := certs.NewCA(rsaKey(), named("CA"))
+	check(t, err)
+	cert, err := certs.Issuer{Certificate: ca, Key: rsaKey()}.Signer(rsaKey().Public(), certs.Request{Subject: pkix.Name{CommonName: "x"}, Purpose: ima.ForV3})
+	check(t, err)
+	cas := []*x509.Certificate{ca}
+	has(t, certs.Check(cert, cas, kernel.Version{Major: 7, Minor: 0}), "purpose warn")
+	has(t, certs.Check(cert, cas, kernel.Version{Major: 7, Minor: 1}))
+}
+
 func TestConfigured(t *testing.T) {
 	read := func(lines string) *kernel.Config {
 		config, err := kernel.ReadConfig(strings.NewReader("CONFIG_IMA=y\n" + lines))

@@ -42,13 +42,16 @@ func Complete(cert *x509.Certificate) error {
 	}
 	key, err := ParsePKIXPublicKey(cert.RawSubjectPublicKeyInfo)
 	if err != nil {
-		return fmt.Errorf("its ML-DSA key: %w", err)
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	if key != nil {
 		cert.PublicKey = key
 	}
 	return nil
 }
+
+// ErrMalformed means that the public key of a certificate is not encoded as RFC 9881 demands.
+var ErrMalformed = errors.New("its ML-DSA key is malformed")
 
 // ParsePKIXPublicKey reads a SubjectPublicKeyInfo. It returns nil without an error if its
 // algorithm is not ML-DSA.
@@ -59,8 +62,10 @@ func ParsePKIXPublicKey(der []byte) (*PublicKey, error) {
 	switch {
 	case err != nil || name == "":
 		return nil, nil //nolint:nilerr // crypto/x509 judges what is not ML-DSA
-	case len(rest) > 0 || info.Bits.BitLength%8 != 0:
-		return nil, errors.New("its structure is damaged")
+	case len(rest) > 0:
+		return nil, errors.New("other data follow")
+	case info.Bits.BitLength%8 != 0:
+		return nil, fmt.Errorf("a public key of %d bits, which are not whole bytes", info.Bits.BitLength)
 	case len(info.Algorithm.Parameters.FullBytes) > 0:
 		return nil, errors.New("its algorithm has parameters, and ML-DSA has none")
 	}
