@@ -14,8 +14,7 @@ const (
 )
 
 // Parse reads a value of security.ima or security.evm. It accepts every type and version
-// that the kernel defines, and so some that are never valid: version 1 signatures, and
-// version 3 with type 0x03. Integers are big-endian, except the timestamp in version 1.
+// that the kernel defines, and so one that is never valid: version 1. Integers are big-endian, except the timestamp in version 1.
 // Lengths must match exactly.
 //
 // The result aliases b. Errors wrap a [Refusal]: [ErrTruncated], [ErrByteOrder],

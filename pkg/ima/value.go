@@ -48,7 +48,7 @@ type Value struct {
 	// Legacy is set in version 1 signatures only.
 	Legacy LegacyHeader
 
-	// Signature is raw RSA PKCS#1 v1.5, or ECDSA in ASN.1 DER. It is nil if the
+	// Signature is raw RSA PKCS#1 v1.5, ECDSA in ASN.1 DER, or ML-DSA. It is nil if the
 	// value is not a signature. After [Parse] it aliases the parsed bytes.
 	Signature []byte
 
