@@ -88,9 +88,11 @@ func (f *keyFlags) open(ctx context.Context, a *app) (*keystore.Key, error) {
 	case dir != nil && key.Public.Certificate() == nil:
 		return nil, errors.Join(noCertificate(dir.path, f.pair()), key.Close())
 	}
-	if key.Public, err = withPurpose(key.Public, f.purpose); err != nil {
+	public, err := signsAs(key.Public, f.purpose)
+	if err != nil {
 		return nil, errors.Join(err, key.Close())
 	}
+	key.Public = public
 	return key, nil
 }
 
@@ -154,7 +156,7 @@ func (f *keyFlags) public(ctx context.Context, key *keystore.Key) (*ima.PublicKe
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", f.cert, err)
 	}
-	return withPurpose(public, f.purpose)
+	return signsAs(public, f.purpose)
 }
 
 // trustFlags name the certificates that signatures are checked with.

@@ -12,6 +12,7 @@ import (
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/operate"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/internal/input"
+	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
@@ -72,7 +73,7 @@ func runManifestSign(ctx context.Context, a *app, o manifestSignOptions, file st
 	defer in.Close() //nolint:errcheck // opened for reading
 	run := newOperation(a, "manifest sign", o.output, progress, s.public, s.Plan, false)
 	run.writes(o.output)
-	if err := signManifest(ctx, run, manifest.NewReader(in), o.output, o.evm.on()); err != nil {
+	if err := signManifest(ctx, run, manifest.NewReader(in), o.output, o.admit(a, s)); err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
 	progress.close()
@@ -80,9 +81,25 @@ func runManifestSign(ctx context.Context, a *app, o manifestSignOptions, file st
 	return run.printTo(run.summary, &report.Manifest{Change: run.result}, nil)
 }
 
-// signManifest signs a manifest container by container. evm says that security.evm gets
-// signatures, too.
-func signManifest(ctx context.Context, run *operation, in *manifest.Reader, output string, evm bool) error {
+// admit returns a function that refuses containers without metadata if security.evm gets
+// signatures, and warns once of contents that nobody looked at. Dry runs refuse contents
+// that may be signed twice ([signing.ErrDoubleUse]), but a list of digests has none of them.
+func (o *manifestSignOptions) admit(a *app, s *signer) func(manifest.Container) error {
+	blind := s.public != nil && s.public.Purpose() == ima.Unstated && o.engine.version(s.public) == 2
+	return func(kind manifest.Container) error {
+		if kind == manifest.Digests && blind && !o.evm.on() {
+			blind = false
+			a.note("warning: the manifest has digests of contents that were not looked at: where a kernel trusts key %s for version 3 or EVM signatures too, a version 2 signature of some contents is also one of another file; the certificate of a key from `key init --for v2` rules that out", s.public.ID())
+		}
+		if o.evm.on() && (kind == manifest.Package || kind == manifest.Digests) {
+			return errNoEVMInPackages
+		}
+		return nil
+	}
+}
+
+// signManifest signs a manifest container by container, if admit accepts them.
+func signManifest(ctx context.Context, run *operation, in *manifest.Reader, output string, admit func(manifest.Container) error) error {
 	date, err := run.date()
 	if err != nil {
 		return err
@@ -104,12 +121,11 @@ func signManifest(ctx context.Context, run *operation, in *manifest.Reader, outp
 		if err != nil {
 			return err
 		}
+		if err := admit(header.Container); err != nil {
+			return err
+		}
 		switch header.Container {
-		case manifest.Package, manifest.Digests:
-			if evm {
-				return errNoEVMInPackages
-			}
-		case manifest.Layer: // there may be more of them
+		case manifest.Package, manifest.Digests, manifest.Layer: // there may be more of them
 		default:
 			run.progress.observer.Tell(signing.Event{Kind: signing.Listed, Entries: header.Entries})
 		}

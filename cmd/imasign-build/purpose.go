@@ -81,6 +81,15 @@ func withPurpose(key *ima.PublicKey, word string) (*ima.PublicKey, error) {
 	return key, nil
 }
 
+// signsAs returns a key that signs with the purpose that --key-for states. It is an error
+// if its certificate states another one.
+func signsAs(key *ima.PublicKey, word string) (*ima.PublicKey, error) {
+	if word == "v3" {
+		return key.For(ima.ForV3)
+	}
+	return withPurpose(key, word)
+}
+
 // addSignature adds the flags that choose the version of the signatures, and that name the
 // kernel that will verify them.
 func (f *engineFlags) addSignature(flags *pflag.FlagSet) {
