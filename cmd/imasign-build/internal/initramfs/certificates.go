@@ -154,6 +154,7 @@ func forOnePurpose(evm entry, trusted []entry) error {
 // other findings.
 func (b *builder) refuse(e entry, findings []finding.Finding) error {
 	var reasons []string
+	findings = certs.Configured(findings, e.cert, b.options.Kernel.Config)
 	for _, f := range findings {
 		if f.Severity == finding.Refuse {
 			reasons = append(reasons, f.Rule+": "+f.Detail)
@@ -161,9 +162,6 @@ func (b *builder) refuse(e entry, findings []finding.Finding) error {
 	}
 	if len(reasons) > 0 {
 		return refused(e.input, reasons)
-	}
-	if c := b.options.Kernel.Config; c != nil && e.cert.PublicKeyAlgorithm == x509.ECDSA && c.Value("CONFIG_CRYPTO_ECDSA") == "" {
-		return refused(e.input, []string{"ecdsa: CONFIG_CRYPTO_ECDSA is not set: the kernel does not support ECDSA keys"})
 	}
 	b.note(e.input, findings...)
 	return nil

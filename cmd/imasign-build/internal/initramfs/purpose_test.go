@@ -82,3 +82,26 @@ func TestPurposes(t *testing.T) {
 		}
 	}
 }
+
+// TestMLDSA checks that a kernel without ML-DSA gets no bundle for ML-DSA keys.
+func TestMLDSA(t *testing.T) {
+	a := newAuthority(t)
+	key, err := certs.GenerateKey("mldsa44")
+	check(t, err)
+	cert, err := a.issuer.Signer(key.Public(), certs.Request{Subject: pkix.Name{CommonName: "signer"}})
+	check(t, err)
+	for _, c := range []struct {
+		kernel kernel.Profile
+		says   string // "" if the bundle is made
+	}{
+		{kernel.Profile{Version: kernel.Version{Major: 7, Minor: 1}}, "has mldsa44 since 7.2"},
+		{kernel.Profile{Config: config(t, "ARM64")}, "ml-dsa: CONFIG_CRYPTO_MLDSA is not set"},
+		{kernel.Profile{Config: config(t, "ARM64", "CRYPTO_MLDSA")}, ""},
+		{kernel.Profile{}, ""},
+	} {
+		_, err := initramfs.New(initramfs.Options{Hook: initramfs.Framework, Kernel: c.kernel, Certificates: []initramfs.Input{der("ima.der", cert)}})
+		if c.says == "" && err != nil || c.says != "" && (!errors.Is(err, initramfs.ErrRefused) || !strings.Contains(err.Error(), c.says)) {
+			t.Errorf("%s: got %v", c.says, err)
+		}
+	}
+}
