@@ -52,13 +52,17 @@ Sign changes nothing before it has signed the digest of every file. If it fails 
 xattr, it restores the previous values.
 
 --evm portable also signs owner, mode and labels of each file, in security.evm, with a
-key of its own (x509_evm). See "imasign-build help evm".`,
+key of its own (x509_evm). See "imasign-build help evm".
+
+--verity signs the fs-verity digest of some files in place of the content. The device must
+enable fs-verity on these files, and its policy must ask for such signatures.`,
 		Example: `  imasign-build rootfs sign --key x509_ima.key --cert x509_ima.crt rootfs/
   imasign-build rootfs sign --select executable --hashed /etc rootfs/
   imasign-build rootfs sign --output restore --restore-file sigs rootfs/
   cd rootfs && setfattr -h --restore=../sigs   # as root
   imasign-build rootfs sign --dry-run --manifest digests.jsonl rootfs/
-  imasign-build rootfs sign --key keys/ --evm portable rootfs/`,
+  imasign-build rootfs sign --key keys/ --evm portable rootfs/
+  imasign-build rootfs sign --key keys/ --key-for v3 --verity /usr rootfs/`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.output != "restore" {
 				if err := idle(cmd.Flags(), "--output restore", "restore-file"); err != nil {
