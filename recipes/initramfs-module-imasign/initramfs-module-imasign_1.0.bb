@@ -16,7 +16,7 @@ IMASIGN_MODULE_NUMBER ?= "95"
 # "1" lets ima_appraise=off on the kernel's command line skip the policy.
 IMASIGN_ALLOW_OFF ?= "0"
 # "1" makes EVM demand version 3 signatures, where the initramfs has x509_evm.der.
-IMASIGN_EVM_V3 ?= "0"
+IMASIGN_EVM_V3 ?= "${@'1' if d.getVar('IMASIGN_SIGNATURE') == 'v3' else '0'}"
 
 do_configure[noexec] = "1"
 do_compile[noexec] = "1"
