@@ -45,14 +45,16 @@ write_list() {
 	mv "$cache/new.list" "$cache/sources.list"
 }
 
-# apt runs apt-get or apt-cache on the private lists. Its own user could not read them.
+# apt runs apt-get or apt-cache on the private lists. Its own user could not read them. The
+# signatures of the lists are verified, but a mirror may be a snapshot of an earlier day, whose
+# lists have expired.
 apt() {
 	command=$1
 	shift
 	"$command" -o Dir::Etc::sourcelist="$cache/sources.list" -o Dir::Etc::sourceparts="$cache/none" \
 		-o Dir::Etc::preferences="$cache/none/none" -o Dir::Etc::preferencesparts="$cache/none" \
 		-o Dir::State="$cache/state" -o Dir::State::status="$cache/state/status" -o Dir::Cache="$cache/cache" \
-		-o Acquire::AllowInsecureRepositories=false -o Acquire::AllowWeakRepositories=false \
+		-o Acquire::Check-Valid-Until=false -o Acquire::AllowInsecureRepositories=false -o Acquire::AllowWeakRepositories=false \
 		-o APT::Get::AllowUnauthenticated=false -o APT::Sandbox::User="$(id -un)" "$@"
 }
 
