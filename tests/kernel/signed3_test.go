@@ -123,13 +123,16 @@ func TestSignedVersion3(t *testing.T) {
 				check(t, os.Chown(filepath.Join(dir, "usr/bin/verity"), verity, 0))
 				steps = append(steps, step{"verity\t/usr/bin/verity\t1", "", "ok", "", false}, step{"exec\t/usr/bin/verity", "", "ok", "", false})
 			}
+			if d.evm {
+				steps = append(steps, step{"sh\tgrep -qxE '10|11' /sys/kernel/security/evm", "", "ok", "", false})
+			}
 			plan(t, dir, steps, "")
 			policy := policy3(t)
 			args := []string{"rootfs", "sign", "--progress=none", "--key", string(set), "--verity", "/usr/bin/verity", dir}
 			further := []string{}
 			if d.evm {
 				args = append(args, "--evm", "portable", "--evm-target", "64le")
-				further = append(further, "--evm-cert", filepath.Join(string(set), "x509_evm.crt"))
+				further = append(further, "--evm-cert", filepath.Join(string(set), "x509_evm.crt"), "--evm-v3")
 			}
 			harness.Must(t, harness.Program(t), args...)
 			d.spoil(t, dir, set)
