@@ -49,7 +49,7 @@ func TestEVM(t *testing.T) {
 // kernel does not.
 func TestEVMVersion3(t *testing.T) {
 	everyShell(t, func(t *testing.T, shell string) {
-		for _, state := range []string{"10\n", "11"} {
+		for _, state := range []string{"10\n", "11", "1"} { // 1 if the shell reads single bytes
 			b := newEVMDevice(t, shell, state, "--evm-v3").boot()
 			b.switched(t, "/sysroot /sbin/init")
 			if want := "EVM 0x8000000a\n" + rules(defaultPolicy(t)); b.policy != want {

@@ -206,9 +206,11 @@ imasign_load_evm_certificates() {
 }
 
 # Enables EVM (bit 1), makes it demand version 3 signatures if that was asked for (bit 3),
-# and closes it against changes until the next boot (bit 31). This must happen before the policy is loaded, because the kernel keeps the results of earlier
-# appraisals. The kernel accepts the value even if it has no key. It does not show bit 31
-# to readers.
+# and closes it against changes until the next boot (bit 31). This must happen before the
+# policy is loaded, because the kernel keeps the results of earlier appraisals. The kernel
+# accepts the value even if it has no key. It does not show bit 31 to readers, and the second
+# digit only to those that read both at once. Some shells read single bytes, and see 1 for 10:
+# the write would have failed if bit 3 were not set.
 imasign_enable_evm() {
 	[ "$imasign_evm" = yes ] || return 0
 	imasign_bits=0x80000002 imasign_states="2 or 3" imasign_why=
@@ -221,7 +223,7 @@ imasign_enable_evm() {
 		imasign_stop "cannot read the state of EVM"
 	case $imasign_states:$imasign_value in
 	2*:[23]) imasign_say "EVM is enabled" ;;
-	10*:1[01]) imasign_say "EVM is enabled, and demands version 3 signatures" ;;
+	10*:1 | 10*:1[01]) imasign_say "EVM is enabled, and demands version 3 signatures" ;;
 	*) imasign_stop "EVM is not enabled as it must be: its state is $imasign_value, not $imasign_states" ;;
 	esac
 }
