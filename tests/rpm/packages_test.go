@@ -31,7 +31,7 @@ func claims() map[string]string {
 func TestPackages(t *testing.T) {
 	format := claims()[""]
 	for _, name := range packages.Names() {
-		want := claims()[name]
+		want := claims()[strings.TrimPrefix(name, "ambiguous-")] // which are compressed as the others
 		if strings.HasPrefix(name, "openpgp-") {
 			continue
 		}
