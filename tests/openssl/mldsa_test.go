@@ -22,20 +22,15 @@ import (
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
-// openssl35 is openssl of OpenSSL 3.5, which has ML-DSA.
-func openssl35(t testing.TB, dir string, args ...string) harness.Result {
+// must35 is openssl of OpenSSL 3.5, which has ML-DSA.
+func must35(t testing.TB, dir string, args ...string) string {
 	t.Helper()
 	cmd := harness.OpenSSL35(t, args...)
 	cmd.Dir = dir
 	cmd.Env = append(cmd.Env, "PASS="+passphrase)
-	return harness.RunCommand(t, cmd)
-}
-
-func must35(t testing.TB, dir, args string) string {
-	t.Helper()
-	r := openssl35(t, dir, strings.Fields(args)...)
+	r := harness.RunCommand(t, cmd)
 	if r.Code != 0 {
-		t.Fatalf("openssl %s: exit %d\n%s%s", args, r.Code, r.Out, r.Err)
+		t.Fatalf("openssl %s: exit %d\n%s%s", strings.Join(args, " "), r.Code, r.Out, r.Err)
 	}
 	return r.Out
 }
@@ -51,7 +46,7 @@ func TestMLDSAKeysThatOpenSSLMakes(t *testing.T) {
 			t.Run(name+" "+form, func(t *testing.T) {
 				t.Parallel()
 				dir := t.TempDir()
-				must35(t, dir, "genpkey -algorithm ML-DSA-"+name+" -provparam ml-dsa.output_formats="+form+" -out key")
+				must35(t, dir, strings.Fields("genpkey -algorithm ML-DSA-"+name+" -provparam ml-dsa.output_formats="+form+" -out key")...)
 				key := opened(t, dir, "key")
 				verifiedByOpenSSL35(t, dir, "key", key)
 				same := func(name string) {
@@ -59,9 +54,9 @@ func TestMLDSAKeysThatOpenSSLMakes(t *testing.T) {
 						t.Error("another key")
 					}
 				}
-				must35(t, dir, "pkcs8 -topk8 -in key -v2 aes-256-cbc -passout env:PASS -provparam ml-dsa.output_formats="+form+" -out encrypted")
+				must35(t, dir, strings.Fields("pkcs8 -topk8 -in key -v2 aes-256-cbc -passout env:PASS -provparam ml-dsa.output_formats="+form+" -out encrypted")...)
 				same("encrypted")
-				must35(t, dir, "pkey -in key -outform DER -provparam ml-dsa.output_formats="+form+" -out der")
+				must35(t, dir, strings.Fields("pkey -in key -outform DER -provparam ml-dsa.output_formats="+form+" -out der")...)
 				same("der")
 			})
 			if !nightly() {
@@ -70,10 +65,10 @@ func TestMLDSAKeysThatOpenSSLMakes(t *testing.T) {
 		}
 	}
 	dir := t.TempDir()
-	must35(t, dir, "genpkey -algorithm ML-DSA-87 -aes-256-cbc -pass env:PASS -out key")
+	must35(t, dir, strings.Fields("genpkey -algorithm ML-DSA-87 -aes-256-cbc -pass env:PASS -out key")...)
 	opened(t, dir, "key")
 	for _, form := range []string{"bare-seed", "bare-priv", "oqskeypair"} { // of drafts of the RFC
-		must35(t, dir, "genpkey -algorithm ML-DSA-44 -provparam ml-dsa.output_formats="+form+" -out "+form)
+		must35(t, dir, strings.Fields("genpkey -algorithm ML-DSA-44 -provparam ml-dsa.output_formats="+form+" -out "+form)...)
 		check(t, os.Chmod(filepath.Join(dir, form), 0o600))
 		if _, err := open(filepath.Join(dir, form), nil); !errors.Is(err, keystore.ErrNotAKey) {
 			t.Errorf("%s: %v", form, err)
@@ -100,8 +95,8 @@ func verifiedByOpenSSL35(t *testing.T, dir, path string, key ima.Signer) {
 	check(t, err)
 	check(t, os.WriteFile(filepath.Join(dir, "message"), message, 0o600))
 	check(t, os.WriteFile(filepath.Join(dir, "sig"), signatures[0], 0o600))
-	must35(t, dir, "pkeyutl -verify -inkey "+path+" -passin env:PASS -rawin -in message -sigfile sig")
-	must35(t, dir, "pkeyutl -sign -inkey "+path+" -passin env:PASS -rawin -in message -pkeyopt deterministic:1 -out theirs")
+	must35(t, dir, strings.Fields("pkeyutl -verify -inkey "+path+" -passin env:PASS -rawin -in message -sigfile sig")...)
+	must35(t, dir, strings.Fields("pkeyutl -sign -inkey "+path+" -passin env:PASS -rawin -in message -pkeyopt deterministic:1 -out theirs")...)
 	theirs, err := os.ReadFile(filepath.Join(dir, "theirs"))
 	check(t, err)
 	if !bytes.Equal(theirs, signatures[0]) {
@@ -129,9 +124,9 @@ func TestMLDSAKeysForOpenSSL(t *testing.T) {
 			pairs, err := certs.Init(t.Context(), dir, options)
 			check(t, err)
 			for _, p := range pairs {
-				must35(t, dir, "verify -CAfile system_trusted_key.crt "+p.Name+".crt")
-				public := must35(t, dir, "pkey -passin env:PASS -pubout -in "+p.Name+".key")
-				if public != must35(t, dir, "x509 -noout -pubkey -in "+p.Name+".crt") {
+				must35(t, dir, strings.Fields("verify -CAfile system_trusted_key.crt "+p.Name+".crt")...)
+				public := must35(t, dir, strings.Fields("pkey -passin env:PASS -pubout -in "+p.Name+".key")...)
+				if public != must35(t, dir, strings.Fields("x509 -noout -pubkey -in "+p.Name+".crt")...) {
 					t.Errorf("%s: another key", p.Name)
 				}
 			}
@@ -150,8 +145,8 @@ func requested(t *testing.T, dir string, key *keystore.Key, ca *x509.Certificate
 	der, err := certs.NewRequest(key.CryptoSigner(t.Context()), certs.Request{Subject: pkix.Name{CommonName: "requested"}}, nil)
 	check(t, err)
 	check(t, os.WriteFile(filepath.Join(dir, "csr"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}), 0o600))
-	must35(t, dir, "req -verify -noout -in csr")
-	must35(t, dir, "x509 -req -in csr -CA system_trusted_key.crt -CAkey system_trusted_key.key -passin env:PASS -copy_extensions copyall -days 1000 -out issued.crt")
+	must35(t, dir, strings.Fields("req -verify -noout -in csr")...)
+	must35(t, dir, strings.Fields("x509 -req -in csr -CA system_trusted_key.crt -CAkey system_trusted_key.key -passin env:PASS -copy_extensions copyall -days 1000 -out issued.crt")...)
 	acceptable(t, dir, "issued.crt", ca)
 }
 
@@ -174,20 +169,20 @@ func acceptable(t *testing.T, dir, name string, ca *x509.Certificate) {
 // TestMLDSAChainsOfOpenSSL reads and verifies certificates and requests that OpenSSL makes.
 func TestMLDSAChainsOfOpenSSL(t *testing.T) {
 	dir := t.TempDir()
-	must35(t, dir, "req -x509 -newkey ML-DSA-87 -noenc -keyout ca.key -out ca.crt -days 1000 -subj /CN=CA")
+	must35(t, dir, strings.Fields("req -x509 -newkey ML-DSA-87 -noenc -keyout ca.key -out ca.crt -days 1000 -subj /CN=CA")...)
 	list, err := certs.Read(t.Context(), filepath.Join(dir, "ca.crt"))
 	check(t, err)
 	check(t, mldsa.CheckSignature(list[0], list[0]))
 	if findings := certs.CheckCA(list[0], nil, kernel.Version{}); finding.Refused(findings) {
 		t.Error(findings)
 	}
-	must35(t, dir, "req -new -newkey ML-DSA-65 -noenc -keyout key -out csr -subj /CN=leaf -addext keyUsage=critical,digitalSignature -addext extendedKeyUsage=2.25.322073434.1.3")
+	must35(t, dir, strings.Fields("req -new -newkey ML-DSA-65 -noenc -keyout key -out csr -subj /CN=leaf -addext keyUsage=critical,digitalSignature -addext extendedKeyUsage=2.25.322073434.1.3")...)
 	data, err := os.ReadFile(filepath.Join(dir, "csr"))
 	check(t, err)
 	block, _ := pem.Decode(data)
 	request, err := x509.ParseCertificateRequest(block.Bytes)
 	check(t, err)
 	check(t, mldsa.CheckRequestSignature(request))
-	must35(t, dir, "x509 -req -in csr -CA ca.crt -CAkey ca.key -copy_extensions copyall -days 1000 -out leaf.crt")
+	must35(t, dir, strings.Fields("x509 -req -in csr -CA ca.crt -CAkey ca.key -copy_extensions copyall -days 1000 -out leaf.crt")...)
 	acceptable(t, dir, "leaf.crt", list[0])
 }
