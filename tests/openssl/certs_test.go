@@ -26,14 +26,19 @@ func keySet(t *testing.T, o certs.InitOptions) (string, []certs.KeyPair) {
 	return dir, pairs
 }
 
+// opensslFor returns the openssl that has an algorithm.
+func opensslFor(algorithm string) func(t testing.TB, dir string, args ...string) string {
+	if strings.HasPrefix(algorithm, "mldsa") {
+		return must35
+	}
+	return openssl
+}
+
 func TestCertificatesThatOpenSSLTakes(t *testing.T) {
 	for _, algorithm := range certs.Algorithms() {
 		t.Run(algorithm, func(t *testing.T) {
 			t.Parallel()
-			openssl := openssl
-			if strings.HasPrefix(algorithm, "mldsa") {
-				openssl = must35
-			}
+			openssl := opensslFor(algorithm)
 			subject, err := certs.ParseSubject("/C=DE/O=Acme GmbH/CN=Gerät 7")
 			check(t, err)
 			dir, pairs := keySet(t, certs.InitOptions{Algorithm: algorithm, With: certs.Extras(), Subject: subject, Days: 30})
@@ -97,10 +102,11 @@ func TestEncryptedKeysOpenInBoth(t *testing.T) {
 	for _, algorithm := range certs.Algorithms() {
 		t.Run(algorithm, func(t *testing.T) {
 			t.Parallel()
+			openssl := opensslFor(algorithm)
 			dir, pairs := keySet(t, certs.InitOptions{Algorithm: algorithm, Encrypt: encrypt, OnlyCA: true})
 			for _, p := range pairs {
 				openssl(t, dir, "pkey", "-in", p.Key, "-passin", "env:PASS", "-check", "-noout")
-				if public := publicOf(t, p.Key); !public.(interface{ Equal(crypto.PublicKey) bool }).Equal(p.Certificate.PublicKey) {
+				if public := publicBy(t, openssl, p.Key); !public.(interface{ Equal(crypto.PublicKey) bool }).Equal(p.Certificate.PublicKey) {
 					t.Errorf("openssl finds another key in %s", p.Key)
 				}
 				if r := run(t, dir, "pkey", "-in", p.Key, "-passin", "env:WRONG", "-noout"); r.Code == 0 {

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/imasign/imasign-build/internal/mldsa"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/keystore"
 	"github.com/imasign/imasign-build/pkg/keystore/file"
@@ -116,11 +117,20 @@ func (f form) write(t *testing.T) string {
 // publicOf returns the public key that openssl reads from the key file.
 func publicOf(t *testing.T, path string) crypto.PublicKey {
 	t.Helper()
+	return publicBy(t, openssl, path)
+}
+
+func publicBy(t *testing.T, openssl func(t testing.TB, dir string, args ...string) string, path string) crypto.PublicKey {
+	t.Helper()
 	args := []string{"pkey", "-in", path, "-passin", "env:PASS", "-pubout"}
 	if strings.Contains(t.Name(), "compressed") {
 		args = append(args, "-ec_conv_form", "uncompressed") // crypto/x509 reads no other form
 	}
 	block, _ := pem.Decode([]byte(openssl(t, filepath.Dir(path), args...)))
+	if key, err := mldsa.ParsePKIXPublicKey(block.Bytes); key != nil || err != nil {
+		check(t, err)
+		return key
+	}
 	public, err := x509.ParsePKIXPublicKey(block.Bytes)
 	check(t, err)
 	return public
