@@ -119,7 +119,7 @@ func (f *evmFlags) idle(flags *pflag.FlagSet) error {
 }
 
 // check completes the flags. content is the key for security.ima.
-func (f *evmFlags) check(a *app, content *keyFlags) error {
+func (f *evmFlags) check(content *keyFlags) error {
 	if !f.on() {
 		return nil
 	}

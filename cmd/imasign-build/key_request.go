@@ -32,8 +32,9 @@ identifier. --for also asks it to state what the key is for. A CA that issues no
 key usages of others may take --for-in extension. "key check" tells whether the CA has
 done all this.
 
-If a device or a file has a certificate of the key, the request asks for the same subject
-key identifier, with which signatures stay valid.`,
+If a device, a directory or the file of the key has its certificate, the request asks for
+the same subject key identifier, with which signatures stay valid, and for the same purpose,
+unless --for names another one.`,
 		Example: `  imasign-build key request --subject "/O=Acme/CN=Router IMA signing" --for v3 \
       -o router.csr keys/x509_ima.key
   openssl x509 -req -in router.csr -CA ca.crt -CAkey ca.key -copy_extensions copyall \
@@ -85,11 +86,12 @@ func runKeyRequest(ctx context.Context, a *app, o keyRequestOptions, uri string)
 // request opens the key and returns it with its request.
 func (o *keyRequestOptions) request(ctx context.Context, a *app, uri string, r certs.Request) (*ima.PublicKey, []byte, error) {
 	o.key.key = uri
-	if dir := directoryOf(uri); dir != nil { // a certificate is not needed there
+	if dir := directoryOf(uri); dir != nil {
 		var err error
 		if o.key.key, err = dir.key(fileSigner); err != nil {
 			return nil, nil, err
 		}
+		o.key.cert, _ = certificateIn(dir.path, fileSigner) // none is needed
 	}
 	key, err := o.key.open(ctx, a)
 	if err != nil {
@@ -98,8 +100,21 @@ func (o *keyRequestOptions) request(ctx context.Context, a *app, uri string, r c
 	defer key.Close() //nolint:errcheck // nothing is left to be lost
 	var skid []byte
 	if cert := key.Public.Certificate(); cert != nil {
-		skid = cert.SubjectKeyId
+		skid, r.Purpose = cert.SubjectKeyId, keptPurpose(a, key.Public, r.Purpose)
 	}
 	der, err := certs.NewRequest(key.CryptoSigner(ctx), r, skid)
 	return key.Public, der, err
+}
+
+// keptPurpose returns what the request states that the key is for: stated, or else what the
+// key's certificate states.
+func keptPurpose(a *app, key *ima.PublicKey, stated ima.Purpose) ima.Purpose {
+	now := key.Purpose()
+	if stated == ima.Unstated {
+		return now
+	}
+	if now != ima.Unstated && now != stated {
+		a.note("warning: the certificate of key %s says that it is for %s, the request for %s: a key should make one kind of signature", key.ID(), now, stated)
+	}
+	return stated
 }

@@ -63,7 +63,11 @@ func describeKeys(ctx context.Context, a *app, flags keyFlags, uri string) ([]re
 		return nil, fmt.Errorf("neither a certificate nor a key: %w", keyErr)
 	}
 	defer key.Close() //nolint:errcheck // nothing is left to be lost
-	return []report.Key{{Kind: "private key", Algorithm: key.Public.Algorithm(), KeyID: key.Public.ID().String(), Provider: key.Provider}}, nil
+	shown := report.Key{Kind: "private key", Algorithm: key.Public.Algorithm(), KeyID: key.Public.ID().String(), Provider: key.Provider}
+	if cert := key.Public.Certificate(); cert != nil && !cert.IsCA {
+		shown.Purpose = purposeWord(key.Public.Purpose())
+	}
+	return []report.Key{shown}, nil
 }
 
 func certificateKey(cert *x509.Certificate) report.Key {

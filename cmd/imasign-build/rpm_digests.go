@@ -57,6 +57,7 @@ type digestSet struct {
 type packageDigests struct {
 	path    string
 	digests []signing.Digest // one for each file
+	doubles []string         // names of files that are refused in version 2 ([signing.ErrDoubleUse])
 	defects []rpmsign.Defect
 	err     error
 }
@@ -127,6 +128,16 @@ func (d *packageDigests) read(ctx context.Context, level rpmsign.Level) error {
 			return err
 		}
 		d.digests = append(d.digests, e.Digests...)
+		if e.DoubleUse == nil {
+			continue
+		}
+		twice, err := e.DoubleUse()
+		if err != nil {
+			return err
+		}
+		if twice {
+			d.doubles = append(d.doubles, e.Path)
+		}
 	}
 	return p.Signable(ctx, 0, nil)
 }
@@ -141,6 +152,9 @@ func (s *digestSet) take(p packageDigests) error {
 		if defect.Flaw == rpmsign.FlawMain || defect.Flaw == rpmsign.FlawBoth { // no signature can be added
 			s.app.warnOfEach(string(defect.Flaw), "%s: %s: %s", quote.Name(p.path), defect.Flaw, defect.Detail)
 		}
+	}
+	for _, name := range p.doubles { // the machine with the key cannot look at contents
+		s.app.warnOfEach("a content that only version 3 may sign", "%s: %s: %s: give the list only to a key for version 3", quote.Name(p.path), quote.Name(name), signing.ErrDoubleUse)
 	}
 	for _, d := range p.digests {
 		path := manifest.DigestPath(d.Hash, d.Sum)

@@ -34,7 +34,7 @@ func (f *signerFlags) check(a *app, dryRun bool, verity *verityFlags) error {
 	if f.key.key == "" && !dryRun && (!f.evm.digestOnly() || f.evm.key.key == "") {
 		return usagef("no key was given: --key URI, or --dry-run to compute only digests")
 	}
-	if err := f.evm.check(a, &f.key); err != nil || verity == nil {
+	if err := f.evm.check(&f.key); err != nil || verity == nil {
 		return err
 	}
 	return verity.check(a, f)

@@ -80,9 +80,13 @@ portable makes signatures there that are valid on every device:
   --ima digest           security.ima gets a digest, covered by the one signature
   --evm-from-key-id      replace only the EVM signatures of one key
 
-Use different keys for security.ima and security.evm: a signature does not say which of
-the two it was made for, so a file with chosen content could pass for the metadata of
-another file.
+Use different keys for security.ima and security.evm: a version 2 signature does not say
+which of the two it was made for, so a file with chosen content could pass for the
+metadata of another file.
+
+Keys for version 3 (of "key init --for v3", or ML-DSA) make version 3 signatures in both
+xattrs. These say which xattr they are for. Kernels before 7.1 refuse them. The hook of
+"initramfs bundle --evm-v3" makes EVM refuse version 2 (bit 3).
 
 --ima digest gives up safety. Such files are refused where EVM is off, and by kernels
 before 5.14. Without EVM's bit 3 they also pass appraise_type=sigv3, although their EVM

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"errors"
 	"testing"
 
 	"github.com/imasign/imasign-build/pkg/ima"
@@ -118,4 +119,28 @@ func TestAmbiguousSize(t *testing.T) {
 			t.Errorf("%d bytes: %v", n, got)
 		}
 	}
+}
+
+// TestCheckApart puts one key into the rings of both xattrs, with each pair of purposes.
+func TestCheckApart(t *testing.T) {
+	unstated, other := certificateKey(t, ecdsaKey(t, elliptic.P256()), 1, 2, 3, 4), certificateKey(t, ecdsaKey(t, elliptic.P256()), 5, 6, 7, 8)
+	key := func(p ima.Purpose) *ima.PublicKey {
+		if p == ima.Unstated {
+			return unstated
+		}
+		pub, err := unstated.For(p)
+		check(t, err)
+		return pub
+	}
+	for _, inIMA := range []ima.Purpose{ima.Unstated, ima.ForV2, ima.ForV3, ima.ForEVM, ima.ForAny} {
+		for _, inEVM := range []ima.Purpose{ima.Unstated, ima.ForV2, ima.ForV3, ima.ForEVM, ima.ForAny} {
+			want := (inIMA == ima.Unstated || inIMA == ima.ForV2) && (inEVM == ima.Unstated || inEVM == ima.ForEVM)
+			err := ima.NewKeyring(other, key(inIMA)).CheckApart(ima.NewKeyring(key(inEVM)))
+			if errors.Is(err, ima.ErrBothXattrs) != want || err != nil && !want {
+				t.Errorf("%s in security.ima, %s in security.evm: %v", inIMA, inEVM, err)
+			}
+		}
+	}
+	check(t, ima.NewKeyring(unstated).CheckApart(nil))
+	check(t, ima.NewKeyring(unstated).CheckApart(ima.NewKeyring(other)))
 }
