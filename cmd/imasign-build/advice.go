@@ -116,7 +116,7 @@ func valueCauses() []cause {
 		{err: manifest.ErrNotListed, kind: "mismatch"},
 		{err: manifest.ErrFormat, kind: "malformed", advice: "--manifest and `rpm digests` write manifests"},
 		{err: ima.ErrBothXattrs, kind: "key", advice: "sign security.evm with a key of its own (`key init --with evm`), or in version 3 (--key-for v3); --key-for any accepts the key all the same", flag: "key-for"},
-		{err: ima.ErrPurpose, kind: "key", advice: "--key-for states what a key is for if its certificate does not, and `key init --for` makes keys that say it", flag: "key-for"},
+		{err: ima.ErrPurpose, kind: "key", advice: "--key-for states what a key is for if its certificate does not, and `key init --for` makes certificates that do", flag: "key-for"},
 		{err: ima.ErrUnsupportedHash, kind: "unsupported"},
 		{err: ima.ErrUnsupportedKey, kind: "unsupported"},
 		{err: ima.ErrWeakKey, kind: "key", advice: "`key init` makes a stronger one"},

@@ -248,8 +248,8 @@ func newRootCommand(a *app) *cobra.Command {
 		Use:   "imasign-build",
 		Short: "Sign files for Linux IMA appraisal",
 		Long: `imasign-build signs the files of device images for Linux IMA appraisal and verifies the
-signatures. It works on directory trees, RPM packages, repositories, tar archives and
-container images. It also makes the keys, certificates, policies and initramfs hooks
+signatures. It works on directory trees, RPM packages, repositories, tar archives, container
+images and finished images. It also makes the keys, certificates, policies and initramfs hooks
 that appraisal needs.
 
 Exit codes:

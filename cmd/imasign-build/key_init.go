@@ -65,7 +65,7 @@ keys may differ: --ca-algorithm rsa4096 --algorithm mldsa65.
 A key should make one kind of signature. --for v3 states in the certificates that the keys
 make version 3 signatures, --for v2 that x509_ima makes version 2 signatures and x509_evm
 those in security.evm, --for evm only the latter. This program refuses other signatures by
-these keys; the kernel does not look. A key without a purpose makes version 2 signatures.`,
+these keys; the kernel ignores purposes. A key without one makes version 2 signatures.`,
 		Example: `  imasign-build key init keys
   imasign-build key init --algorithm p256 --with rpm,evm --key-pass file:pass \
       --subject "/O=Acme/CN=Router" keys

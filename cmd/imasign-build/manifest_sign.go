@@ -82,14 +82,15 @@ func runManifestSign(ctx context.Context, a *app, o manifestSignOptions, file st
 }
 
 // admit returns a function that refuses containers without metadata if security.evm gets
-// signatures, and warns once of contents that nobody looked at. Dry runs refuse contents
-// that may be signed twice ([signing.ErrDoubleUse]), but a list of digests has none of them.
+// signatures, and warns once of contents that are not known. Trees, archives and packages
+// are checked for contents that have a double use ([signing.ErrDoubleUse]), but a list of
+// digests cannot be.
 func (o *manifestSignOptions) admit(a *app, s *signer) func(manifest.Container) error {
 	blind := s.public != nil && s.public.Purpose() == ima.Unstated && o.engine.version(s.public) == 2
 	return func(kind manifest.Container) error {
 		if kind == manifest.Digests && blind && !o.evm.on() {
 			blind = false
-			a.note("warning: the manifest has digests of contents that were not looked at: where a kernel trusts key %s for version 3 or EVM signatures too, a version 2 signature of some contents is also one of another file; the certificate of a key from `key init --for v2` rules that out", s.public.ID())
+			a.note("warning: the contents behind the digests cannot be checked: if a kernel trusts key %s for version 3 or EVM signatures, too, a version 2 signature of certain contents passes for the signature of another file; a certificate of `key init --for v2` states that the key has no such use", s.public.ID())
 		}
 		if o.evm.on() && (kind == manifest.Package || kind == manifest.Digests) {
 			return errNoEVMInPackages

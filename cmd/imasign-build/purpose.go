@@ -15,7 +15,7 @@ import (
 func purposes() []option {
 	return []option{
 		{"v3", "version 3 signatures"},
-		{"any", "all signatures, as the kernel uses keys"},
+		{"any", "every signature, although some can pass for others"},
 	}
 }
 
@@ -35,7 +35,7 @@ func (f *statedFlags) add(flags *pflag.FlagSet, usage string) {
 	})
 	annotate(flags, "for", noteDefault, "v3 for ML-DSA keys, nothing for others")
 	choiceVar(flags, &f.in, "for-in", inUsage, "where the certificate states it", []option{
-		{inUsage, "the extended key usage"}, {inExtension, "an extension of this program, for CAs that issue no usages of others"},
+		{inUsage, "the extended key usage"}, {inExtension, "a separate extension, for CAs that issue no unknown usages"},
 	})
 	once(flags, "for", "for-in")
 }
@@ -126,7 +126,7 @@ func (h *purposeHint) watch(take func(signing.Verdict) error) func(signing.Verdi
 // tell says what can be done. purpose is the value of --key-for.
 func (h *purposeHint) tell(a *app, purpose string) {
 	if n := h.files.Load(); n > 0 && purpose == "" {
-		a.note("%d files have a version 3 signature by a key whose certificate does not say that it is for version 3: --key-for v3 says it", n)
+		a.note("%d files have a version 3 signature by a key whose certificate does not state version 3: --key-for v3 accepts them", n)
 	}
 }
 

@@ -213,14 +213,14 @@ func (c *checker) purpose(cert *x509.Certificate) {
 	key, err := ima.CertificateKey(cert)
 	switch {
 	case errors.Is(err, ima.ErrPurpose):
-		c.add(RulePurpose, finding.Warn, "%v: the kernel does not look, this program refuses it", err)
+		c.add(RulePurpose, finding.Warn, "%v: the kernel ignores it, this program refuses it", err)
 	case err != nil: // other rules report it
 	case key.Purpose() == ima.ForV3 && c.kernel.Before(7, 1) && !strings.HasPrefix(key.Algorithm(), "mldsa"):
-		c.add(RulePurpose, finding.Warn, "the key is for %s, which the kernel verifies since 7.1, before only those of fs-verity digests", ima.ForV3)
+		c.add(RulePurpose, finding.Warn, "the key is for %s: kernels before 7.1 verify only those of fs-verity digests", ima.ForV3)
 	case key.Purpose() == ima.ForEVM && !c.builtin:
-		c.add(RulePurpose, finding.Warn, "the key is for %s, and the keyring for security.ima", ima.ForEVM)
+		c.add(RulePurpose, finding.Warn, "the key is for %s, but the keyring for security.ima", ima.ForEVM)
 	case key.Purpose() == ima.ForV2 && c.builtin:
-		c.add(RulePurpose, finding.Warn, "the key is for %s, and the keyring for security.evm", ima.ForV2)
+		c.add(RulePurpose, finding.Warn, "the key is for %s, but the keyring for security.evm", ima.ForV2)
 	}
 }
 

@@ -63,7 +63,7 @@ func ParsePKIXPublicKey(der []byte) (*PublicKey, error) {
 	case err != nil || name == "":
 		return nil, nil //nolint:nilerr // crypto/x509 judges what is not ML-DSA
 	case len(rest) > 0:
-		return nil, errors.New("other data follow")
+		return nil, errors.New("trailing data")
 	case info.Bits.BitLength%8 != 0:
 		return nil, fmt.Errorf("a public key of %d bits, which are not whole bytes", info.Bits.BitLength)
 	case len(info.Algorithm.Parameters.FullBytes) > 0:

@@ -2,11 +2,12 @@ package ima
 
 import "slices"
 
-// MayBeFileID reports whether content, a whole file, is what version 3 signatures are over: a
-// file_id, which is a type, a hash id, and a digest of that hash.
+// MayBeFileID reports whether content, a whole file, has the form of a file_id, which version
+// 3 signatures are made over: a type, a hash id, and a digest of that size (struct ima_file_id
+// in the kernel's security/integrity/integrity.h).
 //
-// A version 2 signature of such a content is a valid version 3 signature of another file, if
-// the kernel trusts the key for both.
+// If the kernel trusts one key for both versions, a version 2 signature of such a file is a
+// valid version 3 signature of another one.
 func MayBeFileID(content []byte) bool {
 	if len(content) < 2 {
 		return false
@@ -15,10 +16,10 @@ func MayBeFileID(content []byte) bool {
 	return h.known() && len(content) == 2+h.Size() && (t == TypeSignature || t == TypeEVMPortable || t == TypeVerity)
 }
 
-// AmbiguousSize reports whether a content of size bytes may be a file_id, or the input of a
+// AmbiguousSize reports whether a file of size bytes may be a file_id, or the input of a
 // portable EVM digest of a file that has a digest in security.ima and no label. Where reading
-// contents is expensive, only those of such a size have to be read for [MayBeFileID] and
-// [MayBeEVMInput]. Inputs of EVM digests with labels or signatures have almost any size.
+// files is expensive, only those of such a size have to be read for [MayBeFileID] and
+// [MayBeEVMInput]. Inputs of EVM digests with labels or signatures can have almost any size.
 func AmbiguousSize(size int64) bool {
 	if size > maxAmbiguous {
 		return false

@@ -106,7 +106,7 @@ const (
 	maxMisc = 24
 )
 
-// MayBeEVMInput reports whether a content of size bytes, whose last bytes are tail, may be
+// MayBeEVMInput reports whether a file of size bytes, whose last bytes are tail, may be
 // the input of a portable EVM digest: it ends like struct h_misc of a regular file, with
 // inode number and generation 0. tail has at least the last 24 bytes, or the whole content.
 //

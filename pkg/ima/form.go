@@ -128,7 +128,7 @@ func (f Form) signable() bool {
 }
 
 // fileIDs returns each digest's file_id, or its hash unless sum is nil, as
-// calc_file_id_hash of security/integrity/ima/ima_appraise.c computes it.
+// calc_file_id_hash of the kernel's security/integrity computes it.
 //
 // The file_id is struct ima_file_id of security/integrity/integrity.h without its
 // unused end: the value's type (one byte), the hash id (one byte), and the digest. The

@@ -8,9 +8,9 @@ import (
 )
 
 // Purpose is the kind of signature that a key makes. A key has one purpose, because a
-// version 2 signature does not cover its type byte: a version 3 signature, or one in
-// security.evm, is also a valid version 2 signature of a file whose content is what was
-// signed.
+// version 2 signature does not cover its type byte: a signature of version 3 or in
+// security.evm is also the version 2 signature of a file whose content is the input of the
+// digest that was signed.
 type Purpose uint8
 
 // The purposes.
@@ -45,9 +45,9 @@ func (p Purpose) Allows(f Form) bool {
 	return f.Version == 2
 }
 
-// arc is the object identifier under which this project's identifiers are: a random number
-// of 31 bits below 2.25 (ITU-T X.667), because crypto/x509 refuses certificates with numbers
-// of 128 bits.
+// arc returns an object identifier of this project. They start with a random number of 31
+// bits below 2.25 (ITU-T X.667), because crypto/x509 refuses certificates with numbers of
+// 128 bits.
 func arc(more ...int) asn1.ObjectIdentifier {
 	return append(asn1.ObjectIdentifier{2, 25, 322073434}, more...)
 }
@@ -72,7 +72,8 @@ func (p Purpose) ExtKeyUsage() asn1.ObjectIdentifier {
 func PurposeExtension() asn1.ObjectIdentifier { return arc(2) }
 
 // CertificatePurpose returns the purpose that a certificate states in an extended key usage
-// or in the extension [PurposeExtension]. The error wraps [ErrPurpose] if it states several.
+// or in the extension [PurposeExtension]. The error wraps [ErrPurpose] if it states several,
+// or if the extension is damaged.
 func CertificatePurpose(cert *x509.Certificate) (Purpose, error) {
 	stated := slices.Clone(cert.UnknownExtKeyUsage)
 	for _, e := range cert.Extensions {
@@ -138,7 +139,7 @@ func (p *PublicKey) checkPurpose(f Form) error {
 	}
 	what := fmt.Sprintf("version %d signatures in %s", f.Version, f.Xattr)
 	if p.purpose == Unstated {
-		return fmt.Errorf("%w: key %s does not say what it is for, so it is for %s, not for %s", ErrPurpose, p.id, p.purpose, what)
+		return fmt.Errorf("%w: no certificate states what key %s is for, so it is for %s, not for %s", ErrPurpose, p.id, p.purpose, what)
 	}
 	return fmt.Errorf("%w: key %s is for %s, not for %s", ErrPurpose, p.id, p.purpose, what)
 }

@@ -29,7 +29,7 @@ var (
 	// ErrDoubleUse means that a file's content may be what signatures of another kind are
 	// over, a file_id or the input of an EVM digest. A version 2 signature of the content
 	// could then be used as such a signature of another file.
-	ErrDoubleUse = errors.New("its content is what version 3 or EVM signatures are over, so a version 2 signature of it could also be used as the signature of another file")
+	ErrDoubleUse = errors.New("its content may be the input of a version 3 or EVM signature, so a version 2 signature of it could pass for the signature of another file")
 	// ErrUnsignedPlan means that a plan cannot be attached because it was made without a
 	// key.
 	ErrUnsignedPlan = errors.New("the plan was made without a key: there is nothing to attach")

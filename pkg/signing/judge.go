@@ -28,7 +28,7 @@ func (s *stage) judge(e *Entry, before []Value, force bool) (value Value, c cand
 	case now.unchanged:
 		value.Status, value.Bytes = Unchanged, old
 		if err = e.checkDoubleUse(c.form); err != nil {
-			err = refuse(e.Path, fmt.Errorf("the signature that it has: %w", err))
+			err = refuse(e.Path, fmt.Errorf("existing signature: %w", err))
 		}
 		return value, c, "", err
 	case now.refusal != nil && !force:

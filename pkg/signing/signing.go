@@ -93,8 +93,8 @@ type Entry struct {
 	// file, except Unselected, which states a Reason. Open is nil if digests are stated.
 	Open func(ctx context.Context) (*File, error) `cbor:"-"`
 
-	// DoubleUse, for containers that state digests, reports whether the content is what
-	// signatures of another kind are over ([ErrDoubleUse]). It is called on any goroutine,
+	// DoubleUse, for containers that state digests, reports whether the content may be the
+	// input of another kind of signature ([ErrDoubleUse]). It is called on any goroutine,
 	// and only before a version 2 signature of the content is made or accepted. Errors name
 	// the file. nil means that the container has excluded it.
 	DoubleUse func() (bool, error) `cbor:"-"`

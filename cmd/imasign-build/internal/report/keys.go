@@ -31,7 +31,7 @@ const SeveralPurposes = "several"
 // purposes returns what the words for purposes mean.
 func purposes() map[string]string {
 	return map[string]string{
-		"unstated":      "version 2 signatures, as the certificate does not say",
+		"unstated":      "version 2 signatures, as the certificate states none",
 		"v2":            "version 2 signatures in security.ima",
 		"v3":            "version 3 signatures",
 		"evm":           "version 2 signatures in security.evm",

@@ -45,7 +45,7 @@ func (n *Verdicts) sum(o Verdicts) {
 	n.Ignored += o.Ignored
 }
 
-// ok returns the number of files whose signature holds, and how many of them have version 3.
+// ok returns the number of files whose signature is valid, and how many of them have version 3.
 func (n *Verdicts) ok() string {
 	switch n.OKv3 {
 	case 0:

@@ -37,12 +37,12 @@ func words() map[string]string {
 		"entries_written":      "entries of the archive",
 		"signed_before":        "entries that carry a signature from the tree",
 
-		"ok":                "files whose signature holds",
+		"ok":                "files whose signature is valid",
 		"ok_version_3":      "of ok, those whose signature is version 3",
 		"signature_version": "version of the signature, 2 or 3",
-		"signature_over":    "`fs-verity digest` if the signature is over that; absent if it is over the content",
+		"signature_over":    "`fs-verity digest` if that is signed; absent if the digest of the content is",
 		"unsigned":          "files that lack a signature",
-		"bad":               "files whose signature does not hold",
+		"bad":               "files whose signature is not valid",
 		"ignored":           "files that need no signature: not selected, or nothing that is signed",
 
 		"total":          "packages that were found",
