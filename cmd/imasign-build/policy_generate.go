@@ -179,6 +179,11 @@ func (o *policyGenerateOptions) signed(ctx context.Context, a *app, text []byte)
 	if err != nil {
 		return "", err
 	}
+	warnings, err := newKernelWarnings(ctx, a, &o.kernel)
+	if err != nil {
+		return "", err
+	}
+	warnings.of(o.engine.signature(ima.XattrIMA, key.Public), key.Public, o.engine.hash)
 	dir, name := filepath.Split(o.output)
 	plan, err := engine.Plan(ctx, content{name, text})
 	if err != nil {
