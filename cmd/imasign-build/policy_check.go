@@ -65,6 +65,12 @@ func runPolicyCheck(ctx context.Context, a *app, o policyCheckOptions, name stri
 		Head: report.Head{Command: "policy check"}, Path: report.PathOf(name), Kernel: kernelName(k.Version), Rules: len(rules),
 		Loads: !finding.Refused(findings), Findings: reported(findings),
 	}
+	for _, line := range p.Lines {
+		if len(line.Words) > 0 {
+			r.Unknown++
+		}
+	}
+	r.Unknown -= r.Rules
 	if finding.Wrong(findings) {
 		return a.print(r, errWrong)
 	}

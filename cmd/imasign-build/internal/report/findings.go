@@ -131,6 +131,7 @@ type PolicyCheck struct {
 	Path               // of the policy
 	Kernel   string    `json:"kernel"`
 	Rules    int       `json:"rule_count"`
+	Unknown  int       `json:"-"` // lines that the kernel may take or refuse, if it loads the policy
 	Loads    bool      `json:"loads"`
 	Findings []Finding `json:"findings"`
 }
@@ -144,6 +145,9 @@ func (c *PolicyCheck) prepare(bool) error {
 
 func (c *PolicyCheck) text(p *printer) {
 	verdict := fmt.Sprintf("takes its %d rules", c.Rules)
+	if c.Unknown > 0 {
+		verdict = fmt.Sprintf("takes %d of its %d rules, and may refuse the others", c.Rules, c.Rules+c.Unknown)
+	}
 	if !c.Loads {
 		verdict = fmt.Sprintf("refuses it (%d refusals)", severe(c.Findings, "refuse"))
 	}
