@@ -91,7 +91,7 @@ func (b *bench) protects() {
 	if len(b.forged) == 0 {
 		return
 	}
-	const why = "could also be used as the signature of another file"
+	const why = "could pass for the signature of another file"
 	for _, path := range b.ambiguous {
 		dir := b.t.TempDir()
 		copyTo(b.t, filepath.Join(b.dir, path), filepath.Join(dir, "content"))
