@@ -116,7 +116,7 @@ type purposeHint struct{ files atomic.Int64 }
 // watch returns take, which also notes such signatures.
 func (h *purposeHint) watch(take func(signing.Verdict) error) func(signing.Verdict) error {
 	return func(v signing.Verdict) error {
-		if errors.Is(v.Err, ima.ErrPurpose) && v.Form.Version == 3 {
+		if errors.Is(v.Err, ima.ErrUnstated) {
 			h.files.Add(1)
 		}
 		return take(v)
@@ -178,3 +178,8 @@ func (e *purposeError) Error() string {
 }
 
 func (*purposeError) Unwrap() error { return ima.ErrPurpose }
+
+// Is tells a key that could be for the form, if it were stated.
+func (e *purposeError) Is(target error) bool {
+	return target == ima.ErrUnstated && e.key.Purpose() == ima.Unstated && e.form.Version == 3
+}

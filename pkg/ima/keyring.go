@@ -107,29 +107,51 @@ func (k *Keyring) Shared() []KeyID {
 	return ids
 }
 
-// CheckApart returns an error that wraps [ErrBothXattrs] if one key is trusted both in k for
-// version 2 signatures in security.ima, and in evm for those in security.evm. A version 2
-// signature does not cover its type byte, so the signature of one file's content may pass for
-// that of another file's metadata. Keys that are [ForAny] in either ring are accepted. evm may
-// be nil.
+// CheckApart returns an error if one key is trusted for two purposes, in k for security.ima
+// or in evm for security.evm, even if two certificates state them. What the key signs for one
+// purpose may pass for the other; see [Purpose]. A key that is [Unstated] is for version 2 in
+// the xattr of its ring. Keys that are [ForAny] are accepted. evm may be nil.
+//
+// The error wraps [ErrBothXattrs] if both purposes are version 2, otherwise [ErrPurpose].
 func (k *Keyring) CheckApart(evm *Keyring) error {
-	if evm == nil {
-		return nil
+	uses := k.uses(ForV2)
+	if evm != nil {
+		uses = append(uses, evm.uses(ForEVM)...)
 	}
-	doubles := func(own, other *PublicKey) bool {
-		return own.purpose != ForAny && other.purpose != ForAny && own.Equal(other) &&
-			own.purpose.Allows(ContentSignature()) && other.purpose.Allows(PortableSignature())
-	}
-	for _, id := range slices.Sorted(maps.Keys(k.keys)) {
-		for _, own := range k.keys[id] {
-			for _, others := range evm.keys { // the same key may have several ids
-				if slices.ContainsFunc(others, func(other *PublicKey) bool { return doubles(own, other) }) {
-					return fmt.Errorf("%w: key %s is trusted for version 2 signatures in security.ima and in security.evm, but they do not cover which of the two they are", ErrBothXattrs, id)
-				}
+	for i, one := range uses {
+		for _, two := range uses[:i] { // the same key may have several ids
+			if one.purpose == two.purpose || !one.key.Equal(two.key) {
+				continue
 			}
+			if one.purpose == ForV3 || two.purpose == ForV3 {
+				return fmt.Errorf("%w: key %s is trusted for %s and for %s, but a signature of one kind may pass for one of the other", ErrPurpose, two.key.id, two.purpose, one.purpose)
+			}
+			return fmt.Errorf("%w: key %s is trusted for version 2 signatures in security.ima and in security.evm, but they do not cover which of the two they are", ErrBothXattrs, two.key.id)
 		}
 	}
 	return nil
+}
+
+// use is a key of a ring, and what it is for.
+type use struct {
+	key     *PublicKey
+	purpose Purpose
+}
+
+// uses returns the keys of the ring that have one purpose. unstated is that of the others.
+func (k *Keyring) uses(unstated Purpose) (list []use) {
+	for _, id := range slices.Sorted(maps.Keys(k.keys)) {
+		for _, key := range k.keys[id] {
+			switch key.purpose {
+			case ForAny:
+			case Unstated:
+				list = append(list, use{key, unstated})
+			default:
+				list = append(list, use{key, key.purpose})
+			}
+		}
+	}
+	return list
 }
 
 // Equal reports whether p and o are the same key. Their certificates may differ.

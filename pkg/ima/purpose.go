@@ -3,6 +3,7 @@ package ima
 import (
 	"crypto/x509"
 	"encoding/asn1"
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -132,6 +133,10 @@ func (p *PublicKey) For(purpose Purpose) (*PublicKey, error) {
 	return &other, nil
 }
 
+// ErrUnstated comes with [ErrPurpose] if the key could make such signatures, but its
+// certificate does not state it. [PublicKey.For] does.
+var ErrUnstated = errors.New("no certificate states")
+
 // checkPurpose returns an error unless the key makes signatures of form f.
 func (p *PublicKey) checkPurpose(f Form) error {
 	if p.purpose.Allows(f) {
@@ -139,7 +144,7 @@ func (p *PublicKey) checkPurpose(f Form) error {
 	}
 	what := fmt.Sprintf("version %d signatures in %s", f.Version, f.Xattr)
 	if p.purpose == Unstated {
-		return fmt.Errorf("%w: no certificate states what key %s is for, so it is for %s, not for %s", ErrPurpose, p.id, p.purpose, what)
+		return fmt.Errorf("%w: %w what key %s is for, so it is for %s, not for %s", ErrPurpose, ErrUnstated, p.id, p.purpose, what)
 	}
 	return fmt.Errorf("%w: key %s is for %s, not for %s", ErrPurpose, p.id, p.purpose, what)
 }

@@ -134,10 +134,24 @@ func TestCheckApart(t *testing.T) {
 	}
 	for _, inIMA := range []ima.Purpose{ima.Unstated, ima.ForV2, ima.ForV3, ima.ForEVM, ima.ForAny} {
 		for _, inEVM := range []ima.Purpose{ima.Unstated, ima.ForV2, ima.ForV3, ima.ForEVM, ima.ForAny} {
-			want := (inIMA == ima.Unstated || inIMA == ima.ForV2) && (inEVM == ima.Unstated || inEVM == ima.ForEVM)
+			one, two := inIMA, inEVM
+			if one == ima.Unstated {
+				one = ima.ForV2
+			}
+			if two == ima.Unstated {
+				two = ima.ForEVM
+			}
+			var want error
+			switch {
+			case one == two || one == ima.ForAny || two == ima.ForAny:
+			case one == ima.ForV3 || two == ima.ForV3:
+				want = ima.ErrPurpose
+			default:
+				want = ima.ErrBothXattrs
+			}
 			err := ima.NewKeyring(other, key(inIMA)).CheckApart(ima.NewKeyring(key(inEVM)))
-			if errors.Is(err, ima.ErrBothXattrs) != want || err != nil && !want {
-				t.Errorf("%s in security.ima, %s in security.evm: %v", inIMA, inEVM, err)
+			if !errors.Is(err, want) {
+				t.Errorf("%s in security.ima, %s in security.evm: %v, want %v", inIMA, inEVM, err, want)
 			}
 		}
 	}

@@ -22,11 +22,27 @@ import (
 // with "appraise_type=imasig".
 //
 // The sizes are those that the header states. A package whose header lies about a size fails
-// Check with CheckFiles, and rpm does not install it.
+// Check with CheckFiles, and rpm does not install it, unless the file is a hard link: rpm
+// knows only the size of the link's last name. So all names of a link count as one.
+//
+// Nothing but Check with CheckFiles keeps a package that nobody could install from getting a
+// signature of a digest whose content was never seen.
 
-// mayDouble reports whether the payload has to be read for the file.
-func (f *file) mayDouble() bool {
-	return f.Digest != nil && f.Mode.IsRegular() && ima.AmbiguousSize(f.Size)
+// mayDouble returns, by file, whether the payload has to be read for it.
+func mayDouble(files []file) []bool {
+	may, linked := make([]bool, len(files)), map[uint64]bool{}
+	for i := range files {
+		f := &files[i]
+		may[i] = f.Digest != nil && f.Mode.IsRegular() && ima.AmbiguousSize(f.Size)
+		if may[i] && f.Inode != 0 {
+			linked[f.Inode] = true
+		}
+	}
+	for i := range files {
+		f := &files[i]
+		may[i] = may[i] || f.Digest != nil && f.Mode.IsRegular() && linked[f.Inode]
+	}
+	return may
 }
 
 // doubleUses finds files with such contents. The payload is read when the first file is
@@ -45,12 +61,8 @@ func (d *doubleUses) read() {
 	}
 }
 
-// file returns the function for an entry (signing.Entry.DoubleUse), nil if the size of the
-// file excludes it.
+// file returns the function for an entry (signing.Entry.DoubleUse) that [mayDouble] names.
 func (d *doubleUses) file(f *file) func() (bool, error) {
-	if !f.mayDouble() {
-		return nil
-	}
 	if f.Flags&fileGhost != 0 {
 		return func() (bool, error) { return true, nil } // it may be: no payload has its content
 	}
@@ -72,8 +84,8 @@ func (d *doubleUses) file(f *file) func() (bool, error) {
 // If there is an error, the result is what was found before.
 func (p *Package) readDoubleUses(ctx context.Context) (map[string]bool, error) {
 	left, found := map[string]bool{}, map[string]bool{} // by digest
-	for i := range p.files {
-		if f := &p.files[i]; f.mayDouble() && f.Flags&fileGhost == 0 {
+	for i, may := range mayDouble(p.files) {
+		if f := &p.files[i]; may && f.Flags&fileGhost == 0 {
 			left[string(f.Digest)] = true
 		}
 	}

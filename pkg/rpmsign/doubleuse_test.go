@@ -44,6 +44,8 @@ func doubles(t testing.TB, payload []byte, files ...file) (found []bool, err err
 func TestDoubleUse(t *testing.T) {
 	id, evm, none, text := regular("id", fileID), regular("evm", evmInput), regular("none", harmless), regular("text", "some text")
 	one, two := linked(regular("one", fileID), 7), linked(regular("two", fileID), 7)
+	long := linked(regular("one", fileID), 7)
+	long.Size = 1000 // rpm takes the size of the last name
 	ghost, dir := regular("ghost", harmless), file{Path: "d", Mode: os.ModeDir, Size: 34}
 	ghost.Flags = fileGhost
 	lied := regular("lied", fileID)
@@ -63,6 +65,7 @@ func TestDoubleUse(t *testing.T) {
 		"indexed":           {join(strippedEntry(1, fileID), strippedEntry(0, "some text"), strippedEntry(2, evmInput)), []file{text, id, evm}, []bool{false, true, true}, nil},
 		"hard link":         {join(newc("./one", ""), newc("./two", fileID)), []file{one, two}, []bool{true, true}, nil},
 		"indexed hard link": {join(strippedEntry(0, ""), strippedEntry(1, fileID)), []file{one, two}, []bool{true, true}, nil},
+		"lying hard link":   {join(newc("./one", ""), newc("./two", fileID)), []file{long, two}, []bool{true, true}, nil},
 		"same content":      {join(newc("./one", fileID), newc("./two", fileID)), []file{regular("one", fileID), regular("two", fileID)}, []bool{true, true}, nil},
 		"compressed":        {packed.Bytes(), []file{text, id}, []bool{false, true}, nil},
 		"ghost":             {join(newc("./none", harmless)), []file{none, ghost}, []bool{false, true}, nil},

@@ -22,14 +22,16 @@ var _ signing.Source = (*Package)(nil)
 // from the payload. A payload that cannot be read is an error of these entries.
 func (p *Package) Entries(ctx context.Context) iter.Seq2[signing.Entry, error] {
 	return func(yield func(signing.Entry, error) bool) {
-		doubles := &doubleUses{ctx: ctx, of: p}
+		doubles, may := &doubleUses{ctx: ctx, of: p}, mayDouble(p.files)
 		for i := range p.files {
 			if ctx.Err() != nil {
 				yield(signing.Entry{}, context.Cause(ctx))
 				return
 			}
 			e := p.entry(i)
-			e.DoubleUse = doubles.file(&p.files[i])
+			if may[i] {
+				e.DoubleUse = doubles.file(&p.files[i])
+			}
 			if !yield(e, nil) {
 				return
 			}

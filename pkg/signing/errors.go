@@ -16,6 +16,9 @@ var (
 	// another key may have made: a signature of another form or version, a damaged value,
 	// or a value of an unknown type.
 	ErrNotOurs = errors.New("may have been made by another key")
+	// ErrSignedV3 comes with [ima.ErrPurpose]: a value is a version 3 signature by the key that
+	// signs, which does not say what it is for and is to make one of version 2.
+	ErrSignedV3 = errors.New("is a version 3 signature by this key, so the key is not for version 2")
 	// ErrUnsigned means that an entry does not have the xattr.
 	ErrUnsigned = errors.New("unsigned")
 	// ErrMismatch means that an entry differs from its line in a manifest.

@@ -124,7 +124,7 @@ func (c *candidate) madeBy(key *ima.PublicKey, v *ima.Value) prior {
 	case other && !certain:
 		return prior{refusal: fmt.Errorf("its %s %w (%s)", c.signed.Xattr, ErrNotOurs, v)}
 	case other && v.Version == 3 && key.Purpose() == ima.Unstated:
-		return prior{refusal: fmt.Errorf("%w: its %s is a version 3 signature by this key, so the key is not for version 2 (%s)", ima.ErrPurpose, c.signed.Xattr, v)}
+		return prior{refusal: fmt.Errorf("%w: its %s %w (%s)", ima.ErrPurpose, c.signed.Xattr, ErrSignedV3, v)}
 	case v.Version != c.signed.Version:
 		return prior{replaced: otherVersion}
 	case v.Hash != c.hash:

@@ -20,8 +20,8 @@ type Trust struct {
 	// MayLack, unless nil, reports whether the container may lack a path that the manifest
 	// lists.
 	MayLack func(path string) bool
-	// AsKernel accepts what a kernel accepts: also one key for version 2 signatures in both
-	// xattrs ([ima.ErrBothXattrs]), and such signatures of contents that are refused with
+	// AsKernel accepts what a kernel accepts: also one key for two purposes
+	// ([ima.Keyring.CheckApart]), and version 2 signatures of contents that are refused with
 	// [ErrDoubleUse] otherwise.
 	AsKernel bool
 	// Verity are the parameters of fs-verity digests where a manifest does not state them.
@@ -29,8 +29,8 @@ type Trust struct {
 	Verity *manifest.Verity
 }
 
-// check returns an error if one key is trusted for version 2 signatures in both xattrs. The
-// error wraps [ima.ErrBothXattrs].
+// check returns an error if one key is trusted for two purposes. The error wraps
+// [ima.ErrBothXattrs] or [ima.ErrPurpose].
 func (t *Trust) check() error {
 	if t.Ring == nil || t.AsKernel {
 		return nil

@@ -129,7 +129,8 @@ func TestDoubleUse(t *testing.T) {
 	}
 }
 
-// TestOneKeyForBoth refuses a key that is trusted for version 2 signatures in both xattrs.
+// TestOneKeyForBoth refuses a key that is trusted for two purposes, in both xattrs or in one,
+// where two certificates state them.
 func TestOneKeyForBoth(t *testing.T) {
 	k, other := newKey(t), newKey(t)
 	e := engine(t, signing.Options{})
@@ -139,7 +140,10 @@ func TestOneKeyForBoth(t *testing.T) {
 	}{
 		{k, k, ima.ErrBothXattrs},
 		{k.purposed(t, ima.ForV2), k.purposed(t, ima.ForEVM), ima.ErrBothXattrs},
-		{k, k.purposed(t, ima.ForV3), nil},
+		{k, k.purposed(t, ima.ForV3), ima.ErrPurpose},
+		{k.purposed(t, ima.ForV3), k, ima.ErrPurpose},
+		{k.purposed(t, ima.ForV2), k.purposed(t, ima.ForV2), nil}, // no signature in security.evm is accepted
+		{k, k.purposed(t, ima.ForAny), nil},
 		{k, other, nil},
 		{k.purposed(t, ima.ForV3), k.purposed(t, ima.ForV3), nil},
 		{k.purposed(t, ima.ForAny), k.purposed(t, ima.ForAny), nil},
@@ -155,6 +159,31 @@ func TestOneKeyForBoth(t *testing.T) {
 			if _, err := e.Apply(context.Background(), source(), trust); !errors.Is(err, c.want) {
 				t.Errorf("apply: %s and %s: %v", c.content.public.Purpose(), c.metadata.public.Purpose(), err)
 			}
+		}
+	}
+}
+
+// TestTwoCertificates refuses two certificates of one key in one ring, if they state two
+// purposes: each version would be accepted by one of them.
+func TestTwoCertificates(t *testing.T) {
+	k, other := newKey(t), newKey(t)
+	for _, c := range []struct {
+		one, two key
+		want     error
+	}{
+		{k.purposed(t, ima.ForV2), k.purposed(t, ima.ForV3), ima.ErrPurpose},
+		{k, k.purposed(t, ima.ForV3), ima.ErrPurpose},
+		{k.purposed(t, ima.ForEVM), k.purposed(t, ima.ForV3), ima.ErrPurpose},
+		{k.purposed(t, ima.ForV2), k.purposed(t, ima.ForEVM), ima.ErrBothXattrs},
+		{k, k.purposed(t, ima.ForV2), nil}, // the second one is newer
+		{k.purposed(t, ima.ForV2), other.purposed(t, ima.ForV3), nil},
+	} {
+		for _, trust := range []signing.Trust{{Ring: ring(c.one, c.two)}, {Ring: ring(c.two, c.one)}} {
+			if err := engine(t, signing.Options{}).Verify(context.Background(), source(), trust, nil); !errors.Is(err, c.want) {
+				t.Errorf("%s and %s: %v", c.one.public.Purpose(), c.two.public.Purpose(), err)
+			}
+			trust.AsKernel = true
+			check(t, engine(t, signing.Options{}).Verify(context.Background(), source(), trust, nil))
 		}
 	}
 }
