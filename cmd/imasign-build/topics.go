@@ -85,7 +85,7 @@ which of the two it was made for, so a file with chosen content could pass for t
 metadata of another file.
 
 Keys for version 3 (of "key init --for v3", or ML-DSA) make version 3 signatures in both
-xattrs. These say which xattr they are for. Kernels before 7.1 refuse them. The hook of
+xattrs, which kernels before 7.1 refuse. Use different keys for these, too. The hook of
 "initramfs bundle --evm-v3" makes EVM refuse version 2 (bit 3).
 
 --ima digest gives up safety. Such files are refused where EVM is off, and by kernels

@@ -27,7 +27,7 @@ func CheckPurposes(inIMA, inEVM []*x509.Certificate) []finding.Finding {
 	}
 	for i, cert := range all {
 		for j, other := range all[:i] {
-			both := j < len(inIMA) && i >= len(inIMA) && purpose(i) != ima.ForV3
+			both := j < len(inIMA) && i >= len(inIMA)
 			if len(cert.SubjectKeyId) == 0 || !bytes.Equal(cert.SubjectKeyId, other.SubjectKeyId) || purpose(i) == purpose(j) && !both {
 				continue
 			}
@@ -39,6 +39,11 @@ func CheckPurposes(inIMA, inEVM []*x509.Certificate) []finding.Finding {
 }
 
 func (c *checker) twoPurposes(one, two *x509.Certificate, first, second ima.Purpose) {
+	if first == second && second == ima.ForV3 { // evm_verify_hmac in Linux 7.3 takes type 0x03, too
+		c.add(RulePurpose, finding.Warn, "the key of %q, for %s, is trusted for security.ima and for security.evm: a signature of a file with chosen content passes for one of the metadata of a single inode",
+			two.Subject, second)
+		return
+	}
 	if first == second { // in two keyrings
 		c.add(RulePurpose, finding.Warn, "the key of %q, for %s, is trusted for security.ima and for security.evm: a signature of a file with chosen content passes for one of another file's metadata",
 			two.Subject, second)

@@ -39,7 +39,7 @@ func TestCheckPurposes(t *testing.T) {
 		{"v2 in both keyrings", list{v2}, list{v2}, []string{"purpose warn"}},
 		{"silent in both keyrings", list{silent}, list{silent}, []string{"purpose warn"}},
 		{"v2 and EVM", list{different, v2}, list{evm}, []string{"purpose warn"}},
-		{"v3 in both keyrings", list{v3}, list{v3}, nil},
+		{"v3 in both keyrings", list{v3}, list{v3}, []string{"purpose warn"}},
 		{"v3 and v2 EVM", list{v3}, list{evm}, []string{"purpose warn"}},
 	} {
 		t.Run(c.name, func(t *testing.T) { has(t, certs.CheckPurposes(c.inIMA, c.evm), c.want...) })

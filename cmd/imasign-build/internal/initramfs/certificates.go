@@ -136,7 +136,7 @@ func (b *builder) purposes() error {
 
 // forOnePurpose refuses a key that is trusted for security.ima and for security.evm: a
 // signature of a file with chosen content would be valid for the metadata of another file.
-// Version 3 signatures cover what they are of.
+// If it is for version 3, CheckTrusted warns of it.
 func forOnePurpose(evm entry, trusted []entry) error {
 	for _, e := range trusted {
 		if certs.OnlyVersion3(evm.cert) && certs.OnlyVersion3(e.cert) {
