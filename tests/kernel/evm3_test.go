@@ -97,6 +97,8 @@ func (b *bench) addEVM() {
 			}
 		}
 		b.addEVMConfusions(mode)
+		b.addInode(mode, "rsa2048")
+		b.addInode(mode, "p256")
 	}
 }
 

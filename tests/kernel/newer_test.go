@@ -52,6 +52,7 @@ type bench struct {
 	refusedKeys map[string]string // why the kernel does not load certificates, by name
 	ambiguous   []string          // files whose version 2 signatures are those of other files
 	forged      []string          // files with such a signature
+	inode       []inodeProgram    // programs whose security.evm is for one inode
 }
 
 func newBench(t *testing.T, k kernel, chains []chain) *bench {
@@ -146,7 +147,9 @@ func (b *bench) boot(fs, policy string) {
 	if fs == "ext4" {
 		kind = "large"
 	}
-	c := machine{kernel: b.kernel, disk: image(b.t, kind, b.dir), initramfs: cpio(b.t, root)}.boot(b.t)
+	disk := image(b.t, kind, b.dir)
+	b.inodes(disk)
+	c := machine{kernel: b.kernel, disk: disk, initramfs: cpio(b.t, root)}.boot(b.t)
 	for i, r := range c.refusals { // step.path has the name by which firmware is requested
 		c.refusals[i].path = strings.Replace(r.path, "/mnt/lib/firmware/", "/lib/firmware/", 1)
 	}
