@@ -12,7 +12,10 @@ import (
 
 // CheckPurposes returns a warning for every key that is trusted for two kinds of signatures,
 // of which one can pass for the other. inIMA are the certificates in the .ima keyring, inEVM
-// those in .evm. As in the kernel, keys are the same if their subject key identifiers are.
+// those in .evm. A key in both is one of these even if it makes only version 3 signatures:
+// type 03 in security.evm is a signature of the metadata of one inode (evm_verify_hmac in the
+// kernel's security/integrity/evm/evm_main.c). As in the kernel, keys are the same if their
+// subject key identifiers are.
 func CheckPurposes(inIMA, inEVM []*x509.Certificate) []finding.Finding {
 	c := &checker{}
 	all := slices.Concat(inIMA, inEVM)
