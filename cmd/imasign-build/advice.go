@@ -118,7 +118,7 @@ func valueCauses() []cause {
 		{err: errNothingToApply, kind: "mismatch", advice: "check that it is signed and belongs to this target; --allow-empty accepts it"},
 		{err: manifest.ErrNotListed, kind: "mismatch"},
 		{err: manifest.ErrFormat, kind: "malformed", advice: "--manifest and `rpm digests` write manifests"},
-		{err: ima.ErrBothXattrs, kind: "key", advice: "sign security.evm with a key of its own (`key init --with evm`), or in version 3 (--key-for v3); --key-for any accepts the key all the same", flag: "key-for"},
+		{err: ima.ErrBothXattrs, kind: "key", advice: "sign security.evm with a key of its own (`key init --with evm`); --key-for any accepts the key all the same", flag: "key-for"},
 		{err: ima.ErrUnsupportedHash, kind: "unsupported"},
 		{err: ima.ErrUnsupportedKey, kind: "unsupported"},
 		{err: ima.ErrWeakKey, kind: "key", advice: "`key init` makes a stronger one"},

@@ -97,6 +97,23 @@ func digestWarning(version uint8) string {
 	return text
 }
 
+// oneKeyWarning returns what is risked if one key signs security.ima, which content may be nil
+// for, and security.evm; "" if it is not one, or if its user insists.
+//
+// Version 3 covers the type of a signature, but kernels also take type 03 in security.evm, over the
+// metadata of one inode (evm_verify_hmac in security/integrity/evm/evm_main.c).
+func oneKeyWarning(content, evm *keystore.Key) string {
+	const text = "one key signs security.ima and security.evm: where a kernel trusts it for both, a file with chosen content passes for the metadata of "
+	switch {
+	case content == nil:
+	case ima.NewKeyring(content.Public).CheckApart(ima.NewKeyring(evm.Public)) != nil:
+		return text + "another file; verification refuses that without --key-for any"
+	case content.Public.Purpose() == ima.ForV3 && content.Public.Equal(evm.Public):
+		return text + "one inode, as type 03 in security.evm"
+	}
+	return ""
+}
+
 func (f *evmFlags) on() bool { return f.kind != "" }
 
 // xattrs returns the names of the xattrs that signing sets.
@@ -168,8 +185,8 @@ func (f *evmFlags) stage(ctx context.Context, a *app, content *keystore.Key, eng
 	}
 	if key != nil {
 		signer.Signer, signer.Public, signer.Workers = key, key.Public, cmp.Or(key.Parallelism, engine.jobs)
-		if content != nil && ima.NewKeyring(content.Public).CheckApart(ima.NewKeyring(key.Public)) != nil {
-			a.note("warning: one key signs security.ima and security.evm: where a kernel trusts it for both, a file with chosen content passes for the metadata of another file; verification refuses that without --key-for any")
+		if text := oneKeyWarning(content, key); text != "" {
+			a.note("warning: %s", text)
 		}
 	}
 	if signer.From, err = replacedKey("evm-from-key-id", f.from, engine.force, signer.Public); err != nil {

@@ -89,7 +89,9 @@ func (s *signer) open(ctx context.Context, a *app, key *keyFlags, engine *engine
 		stages = append(stages, *stage)
 		warnings.of(engine.signature(ima.XattrEVM, stage.Key.Public), stage.Key.Public, engine.hash)
 		if s.public == nil && s.evmKey != nil {
-			s.public = s.evmKey.Public // whose signatures may be replaced
+			if s.public = s.evmKey.Public; s.public.Purpose() == ima.ForEVM { // whose signatures may be replaced
+				s.public, _ = s.public.For(ima.ForAny) // which always is possible; it signs nothing here
+			}
 		}
 	}
 	s.Engine, err = engine.engine(s.key, s.public, observe, stages...)
