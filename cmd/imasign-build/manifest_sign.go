@@ -82,13 +82,12 @@ func runManifestSign(ctx context.Context, a *app, o manifestSignOptions, file st
 }
 
 // admit returns a function that refuses containers without metadata if security.evm gets
-// signatures, and warns once of contents that are not known. Trees, archives and packages
-// are checked for contents that have a double use ([signing.ErrDoubleUse]), but a list of
-// digests cannot be.
+// signatures, and warns once of contents that are not known: whoever wrote the manifest may
+// have left out the check for contents that have a double use ([signing.ErrDoubleUse]).
 func (o *manifestSignOptions) admit(a *app, s *signer) func(manifest.Container) error {
 	blind := s.public != nil && s.public.Purpose() == ima.Unstated && o.engine.version(s.public) == 2
 	return func(kind manifest.Container) error {
-		if kind == manifest.Digests && blind && !o.evm.on() {
+		if blind {
 			blind = false
 			a.note("warning: the contents behind the digests cannot be checked: if a kernel trusts key %s for version 3 or EVM signatures, too, a version 2 signature of certain contents passes for the signature of another file; a certificate of `key init --for v2` states that the key has no such use", s.public.ID())
 		}

@@ -5,7 +5,6 @@ import (
 	"slices"
 
 	"github.com/imasign/imasign-build/internal/finding"
-	"github.com/imasign/imasign-build/pkg/ima"
 )
 
 // Demands say where a device accepts only version 3 signatures.
@@ -32,7 +31,3 @@ func CheckTrusted(inIMA, inEVM []*x509.Certificate, d Demands) []finding.Finding
 	}
 	return once
 }
-
-// OnlyVersion3 reports whether a key makes only version 3 signatures, by what its certificate
-// states or by its algorithm.
-func OnlyVersion3(cert *x509.Certificate) bool { return purposeOf(cert) == ima.ForV3 }

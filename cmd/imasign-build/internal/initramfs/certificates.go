@@ -136,12 +136,9 @@ func (b *builder) purposes() error {
 
 // forOnePurpose refuses a key that is trusted for security.ima and for security.evm: a
 // signature of a file with chosen content would be valid for the metadata of another file.
-// If it is for version 3, CheckTrusted warns of it.
+// In version 3 that is so, too, for a single inode.
 func forOnePurpose(evm entry, trusted []entry) error {
 	for _, e := range trusted {
-		if certs.OnlyVersion3(evm.cert) && certs.OnlyVersion3(e.cert) {
-			continue
-		}
 		if key, ok := e.cert.PublicKey.(interface{ Equal(crypto.PublicKey) bool }); ok && key.Equal(evm.cert.PublicKey) {
 			return quote.Below(fmt.Errorf("%s: %w", evm.input, ErrUseless),
 				fmt.Sprintf("it has the same key as %s: a key for both keyrings would let a file with chosen content pass for the metadata of another file", e.input))

@@ -45,7 +45,7 @@ func TestPurposes(t *testing.T) {
 		"two purposes":                    {inIMA: []*x509.Certificate{of(ima.ForV2, true), of(ima.ForV3, true)}, policy: content, warnings: 1},
 		"version 2 of EVM demanded":       {inIMA: []*x509.Certificate{of(ima.ForV2, false)}, inEVM: []*x509.Certificate{of(ima.ForEVM, false)}, policy: content, demanded: true, warnings: 1},
 		"version 3 of EVM demanded":       {inIMA: []*x509.Certificate{of(ima.ForV2, false)}, inEVM: []*x509.Certificate{of(ima.ForV3, false)}, policy: content, demanded: true},
-		"version 3 in both keyrings":      {inIMA: []*x509.Certificate{of(ima.ForV3, true)}, inEVM: []*x509.Certificate{of(ima.ForV3, true)}, policy: sigv3, demanded: true, warnings: 1},
+		"version 3 in both keyrings":      {inIMA: []*x509.Certificate{of(ima.ForV3, true)}, inEVM: []*x509.Certificate{of(ima.ForV3, true)}, policy: sigv3, demanded: true, err: initramfs.ErrUseless},
 		"versions 2 and 3 in both":        {inIMA: []*x509.Certificate{of(ima.ForV2, true)}, inEVM: []*x509.Certificate{of(ima.ForV3, true)}, policy: content, err: initramfs.ErrUseless},
 		"version 2 in both":               {inIMA: []*x509.Certificate{of(ima.Unstated, true)}, inEVM: []*x509.Certificate{of(ima.Unstated, true)}, policy: content, err: initramfs.ErrUseless},
 		"demanded of EVM, without EVM":    {inIMA: []*x509.Certificate{of(ima.ForV3, false)}, policy: content, demanded: true, err: initramfs.ErrOption},
