@@ -104,10 +104,14 @@ func newRealTree(t *testing.T, names int) *realTree {
 func TestEveryInodeOfARealTree(t *testing.T) {
 	harness.Root(t)
 	harness.Tool(t, "evmctl")
-	large := newRealTree(t, 10_000)
-	small, first, others := large, 1, 10
+	files, first, others := 10_000, 1, 10
 	if os.Getenv("IMASIGN_NIGHTLY") != "1" {
-		small, first, others = newRealTree(t, 1500), 10, 50
+		files, first, others = 5000, 10, 50
+	}
+	large := newRealTree(t, files)
+	small := large
+	if os.Getenv("IMASIGN_NIGHTLY") != "1" {
+		small = newRealTree(t, 1500)
 	}
 	for _, c := range []struct {
 		algorithm, hash string
@@ -356,7 +360,7 @@ func evmKeys(t *testing.T, algorithm string) string {
 // IMASIGN_NIGHTLY=1 does it more often.
 func TestKilled(t *testing.T) {
 	harness.Root(t)
-	rounds := 20
+	rounds := 12
 	if os.Getenv("IMASIGN_NIGHTLY") == "1" {
 		rounds = 60
 	}

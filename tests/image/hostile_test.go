@@ -16,11 +16,11 @@ import (
 // image: 64 MiB, and what it has with any image.
 const maxMemory = 96 << 20
 
-// TestMutations verifies damaged images: 50 of each format, or 500 with IMASIGN_NIGHTLY=1.
+// TestMutations verifies damaged images: 25 of each format, or 500 with IMASIGN_NIGHTLY=1.
 // The program must end with a verdict or an error, soon, and without much memory.
 func TestMutations(t *testing.T) {
 	l := newLab(t, kept...)
-	count := uint64(50)
+	count := uint64(25)
 	if imagetree.Full() {
 		count = 500
 	}

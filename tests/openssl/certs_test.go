@@ -35,7 +35,7 @@ func opensslFor(algorithm string) func(t testing.TB, dir string, args ...string)
 }
 
 func TestCertificatesThatOpenSSLTakes(t *testing.T) {
-	for _, algorithm := range certs.Algorithms() {
+	for _, algorithm := range algorithms() {
 		t.Run(algorithm, func(t *testing.T) {
 			t.Parallel()
 			openssl := opensslFor(algorithm)
@@ -99,7 +99,7 @@ func TestEncryptedKeysOpenInBoth(t *testing.T) {
 	encrypt := func(ctx context.Context, der []byte) ([]byte, error) {
 		return file.Encrypt(ctx, der, []byte(passphrase))
 	}
-	for _, algorithm := range certs.Algorithms() {
+	for _, algorithm := range algorithms() {
 		t.Run(algorithm, func(t *testing.T) {
 			t.Parallel()
 			openssl := opensslFor(algorithm)

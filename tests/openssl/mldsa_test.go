@@ -35,8 +35,16 @@ func must35(t testing.TB, dir string, args ...string) string {
 	return r.Out
 }
 
-// nightly keeps one algorithm of each kind for every run.
+// nightly reports whether all algorithms are tested, not only some of each kind.
 func nightly() bool { return os.Getenv("IMASIGN_NIGHTLY") != "" }
+
+// algorithms are those to make keys of.
+func algorithms() []string {
+	if nightly() {
+		return certs.Algorithms()
+	}
+	return []string{"rsa2048", "p256", "p384", "mldsa65"}
+}
 
 // TestMLDSAKeysThatOpenSSLMakes opens keys in the three forms of RFC 9881, by the names of
 // OpenSSL's option, encrypted and not, and has OpenSSL verify a signature.
