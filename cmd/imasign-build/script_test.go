@@ -40,7 +40,7 @@ func TestScripts(t *testing.T) {
 			case "cgo":
 				return builtWithCgo(), nil
 			case "nightly":
-				return os.Getenv("IMASIGN_NIGHTLY") == "1", nil
+				return harness.Nightly(), nil
 			}
 			return false, fmt.Errorf("unknown condition %q", name)
 		},

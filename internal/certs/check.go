@@ -11,7 +11,6 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/imasign/imasign-build/internal/finding"
@@ -211,11 +210,12 @@ func (c *checker) leaf(cert *x509.Certificate) {
 // purpose checks what the certificate says that its key is for.
 func (c *checker) purpose(cert *x509.Certificate) {
 	key, err := ima.CertificateKey(cert)
+	_, isMLDSA := cert.PublicKey.(*mldsa.PublicKey) // mldsaKey knows its kernels
 	switch {
 	case errors.Is(err, ima.ErrPurpose):
 		c.add(RulePurpose, finding.Warn, "%v: the kernel ignores it, this program refuses it", err)
 	case err != nil: // other rules report it
-	case key.Purpose() == ima.ForV3 && c.kernel.Before(7, 1) && !strings.HasPrefix(key.Algorithm(), "mldsa"):
+	case key.Purpose() == ima.ForV3 && c.kernel.Before(7, 1) && !isMLDSA:
 		c.add(RulePurpose, finding.Warn, "the key is for %s: kernels before 7.1 verify only those of fs-verity digests", ima.ForV3)
 	case key.Purpose() == ima.ForEVM && !c.builtin:
 		c.add(RulePurpose, finding.Warn, "the key is for %s, but the keyring for security.ima", ima.ForEVM)

@@ -9,10 +9,10 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"errors"
-	"os"
 	"testing"
 
 	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/tests/harness"
 )
 
 func TestECDSA(t *testing.T) {
@@ -35,7 +35,7 @@ func testCurve(t *testing.T, curve elliptic.Curve) {
 		t.Fatal(err)
 	}
 	hashes := []crypto.Hash{crypto.SHA256, crypto.SHA384, crypto.SHA224, crypto.SHA512, crypto.SHA3_256}
-	if curve != elliptic.P256() && os.Getenv("IMASIGN_NIGHTLY") != "1" { // the others are slow
+	if curve != elliptic.P256() && !harness.Nightly() { // the others are slow
 		hashes = hashes[:2]
 	}
 	for _, h := range hashes {

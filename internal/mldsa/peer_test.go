@@ -4,11 +4,12 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
-	"os"
 	"testing"
 
 	peer "filippo.io/mldsa"
 	peerx509 "filippo.io/mldsa/x509"
+
+	"github.com/imasign/imasign-build/tests/harness"
 )
 
 // peerOf returns a parameter set of filippo.io/mldsa, another implementation.
@@ -26,7 +27,7 @@ func peerOf(name string) peer.Parameters {
 // compares the bytes, and has each verify the other's.
 func TestPeerAgrees(t *testing.T) {
 	count := uint32(8)
-	if os.Getenv("IMASIGN_NIGHTLY") != "" {
+	if harness.Nightly() {
 		count = 500
 	}
 	for _, name := range Names() {

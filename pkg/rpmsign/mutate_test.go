@@ -11,6 +11,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/imasign/imasign-build/tests/harness"
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
@@ -60,7 +61,7 @@ func TestMutants(t *testing.T) {
 	r, s, dir := rand.New(rand.NewPCG(3, 4)), signer(t, "p256"), memory(t)
 	var signed []string
 	failures, mutants := 0, 500
-	if os.Getenv("IMASIGN_NIGHTLY") == "1" {
+	if harness.Nightly() {
 		mutants = 2000
 	}
 	for _, name := range []string{"zstd", "no-reserve", "openpgp-rsa", "rich", "signed"} {

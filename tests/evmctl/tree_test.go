@@ -105,12 +105,12 @@ func TestEveryInodeOfARealTree(t *testing.T) {
 	harness.Root(t)
 	harness.Tool(t, "evmctl")
 	files, first, others := 10_000, 1, 10
-	if os.Getenv("IMASIGN_NIGHTLY") != "1" {
+	if !harness.Nightly() {
 		files, first, others = 5000, 10, 50
 	}
 	large := newRealTree(t, files)
 	small := large
-	if os.Getenv("IMASIGN_NIGHTLY") != "1" {
+	if !harness.Nightly() {
 		small = newRealTree(t, 1500)
 	}
 	for _, c := range []struct {
@@ -361,7 +361,7 @@ func evmKeys(t *testing.T, algorithm string) string {
 func TestKilled(t *testing.T) {
 	harness.Root(t)
 	rounds := 12
-	if os.Getenv("IMASIGN_NIGHTLY") == "1" {
+	if harness.Nightly() {
 		rounds = 60
 	}
 	keys, tree := evmKeys(t, "p256"), t.TempDir()

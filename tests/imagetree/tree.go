@@ -40,7 +40,7 @@ const (
 
 // Full reports whether the tree is the large one: more than 5,000 files with a hole of 900
 // MB. IMASIGN_NIGHTLY=1 selects it. The other one has some 800 files in 30 MB.
-func Full() bool { return os.Getenv("IMASIGN_NIGHTLY") == "1" }
+func Full() bool { return harness.Nightly() }
 
 // maker writes the tree. Methods end the test if something fails.
 type maker struct {

@@ -11,6 +11,7 @@ import (
 	"github.com/imasign/imasign-build/internal/finding"
 	versions "github.com/imasign/imasign-build/internal/kernel"
 	"github.com/imasign/imasign-build/internal/policy"
+	"github.com/imasign/imasign-build/tests/harness"
 )
 
 const frozen = "../../internal/policy/testdata"
@@ -56,7 +57,7 @@ func early() []string {
 func TestPolicyCheck(t *testing.T) {
 	list := slices.Concat(rules(t, "corpus.tsv"), rules(t, "random.tsv"), early())
 	kernels := map[string]func(*testing.T) kernel{"built": built, "newer": newer, "debian": debian}
-	if os.Getenv("IMASIGN_NIGHTLY") == "1" {
+	if harness.Nightly() {
 		addStock(t, kernels)
 	}
 	for name, find := range kernels {

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/tests/harness"
 )
 
 // modes of EVM, by the number that is written to securityfs: signatures of version 2 and 3,
@@ -79,7 +80,7 @@ func (b *bench) addEVM() {
 		b.does("write\t/sys/kernel/security/evm\t"+mode, "ok")
 		for _, s := range b.signers {
 			for i, v := range values5 {
-				if s.pure() && (v.name == "v2" || v.name == "digest-v2") || i > 0 && !long() && s.name != "p256" && s.name != "mldsa44" {
+				if s.pure() && (v.name == "v2" || v.name == "digest-v2") || i > 0 && !harness.Nightly() && s.name != "p256" && s.name != "mldsa44" {
 					continue
 				}
 				path := "evm-" + mode + "/" + s.name + "-" + v.name

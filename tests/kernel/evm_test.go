@@ -168,7 +168,7 @@ func evmDevices() []evmDevice {
 		{name: "ext4", kernel: built, fs: "ext4", enabled: true, double: true, updates: true},
 		{name: "ext4 without EVM", kernel: built, fs: "ext4"},
 	}
-	if os.Getenv("IMASIGN_NIGHTLY") == "1" {
+	if harness.Nightly() {
 		devices = append(devices,
 			evmDevice{name: "debian", kernel: debian, fs: "ext4", enabled: true},
 			evmDevice{name: "squashfs", kernel: built, fs: "squashfs", enabled: true, sign: throughArchive("tar", "--xattrs", "--xattrs-include=*")},
@@ -336,7 +336,7 @@ type emulatedBuild struct{ emulator, fs, command string }
 // some.
 func emulatedBuilds() []emulatedBuild {
 	builds := []emulatedBuild{{"pseudo", "ext4", "mkfs.ext4 -q -d root image 128M"}}
-	if os.Getenv("IMASIGN_NIGHTLY") == "1" {
+	if harness.Nightly() {
 		builds = append(builds,
 			emulatedBuild{"fakeroot", "squashfs", "mksquashfs root image -quiet -no-progress -comp gzip"},
 			emulatedBuild{"fakeroot", "ext4", "mkfs.ext4 -q -d root image 128M"},

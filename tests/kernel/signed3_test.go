@@ -23,7 +23,7 @@ type device3 struct {
 // devices3 returns the devices of TestSignedVersion3.
 func devices3() []device3 {
 	devices := []device3{{"mldsa65", "mldsa65", "large", true}}
-	if long() {
+	if harness.Nightly() {
 		devices = append(devices,
 			device3{"mldsa44", "rsa2048", "large", false}, device3{"mldsa87", "p384", "large", true}, device3{"rsa2048", "mldsa65", "ext4", true},
 			device3{"p256", "rsa2048", "squashfs", false}, device3{"mldsa87", "mldsa65", "erofs", true},

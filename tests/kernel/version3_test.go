@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/tests/harness"
 )
 
 // chain is the algorithm of a key of a bench, and that of the CA that certifies it.
@@ -77,16 +78,13 @@ var values3 = []struct {
 	}},
 }
 
-// long reports whether the tests of the night are to be run.
-func long() bool { return os.Getenv("IMASIGN_NIGHTLY") == "1" }
-
 // addValues adds programs with values3 of all keys, under both rules. In a normal run, keys
 // that are not in thorough have good values only.
 func (b *bench) addValues(thorough ...string) {
 	b.t.Helper()
 	for _, s := range b.signers {
 		for i, v := range values3 {
-			if i > 0 && !long() && !slices.Contains(thorough, s.name) {
+			if i > 0 && !harness.Nightly() && !slices.Contains(thorough, s.name) {
 				continue
 			}
 			imasig, path := v.imasig, s.name+"-"+v.name
@@ -186,7 +184,7 @@ func (b *bench) addSticky() {
 // and fs-verity. IMASIGN_NIGHTLY=1 adds file systems that are only read.
 func TestVersion3(t *testing.T) {
 	systems := []string{"ext4"}
-	if long() {
+	if harness.Nightly() {
 		systems = append(systems, "squashfs", "erofs")
 	}
 	for _, fs := range systems {

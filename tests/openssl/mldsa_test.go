@@ -35,12 +35,9 @@ func must35(t testing.TB, dir string, args ...string) string {
 	return r.Out
 }
 
-// nightly reports whether all algorithms are tested, not only some of each kind.
-func nightly() bool { return os.Getenv("IMASIGN_NIGHTLY") != "" }
-
 // algorithms are those to make keys of.
 func algorithms() []string {
-	if nightly() {
+	if harness.Nightly() {
 		return certs.Algorithms()
 	}
 	return []string{"rsa2048", "p256", "p384", "mldsa65"}
@@ -67,7 +64,7 @@ func TestMLDSAKeysThatOpenSSLMakes(t *testing.T) {
 				must35(t, dir, strings.Fields("pkey -in key -outform DER -provparam ml-dsa.output_formats="+form+" -out der")...)
 				same("der")
 			})
-			if !nightly() {
+			if !harness.Nightly() {
 				break
 			}
 		}
@@ -116,7 +113,7 @@ func verifiedByOpenSSL35(t *testing.T, dir, path string, key ima.Signer) {
 // and requests, in mixes of CA and leaf.
 func TestMLDSAKeysForOpenSSL(t *testing.T) {
 	chains := [][2]string{{"rsa2048", "mldsa65"}, {"mldsa44", "p256"}, {"mldsa87", "mldsa44"}}
-	if nightly() {
+	if harness.Nightly() {
 		chains = append(chains, [][2]string{{"mldsa44", "mldsa65"}, {"mldsa65", "mldsa87"}, {"p384", "mldsa44"}, {"mldsa65", "rsa2048"}}...)
 	}
 	for _, c := range chains {

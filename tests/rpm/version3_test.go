@@ -17,13 +17,11 @@ import (
 // algorithms are those that packages are signed with in version 3. IMASIGN_NIGHTLY=1 adds
 // the others.
 func algorithms() []string {
-	if nightly() {
+	if harness.Nightly() {
 		return []string{"rsa2048", "p256", "p384", "mldsa44", "mldsa65", "mldsa87"}
 	}
 	return []string{"rsa2048", "p256", "mldsa65"}
 }
-
-func nightly() bool { return os.Getenv("IMASIGN_NIGHTLY") == "1" }
 
 // version3 returns the arguments of a command that makes version 3 signatures.
 func version3(keys string, command ...string) []string {
@@ -103,7 +101,7 @@ func openssl(t *testing.T, certificate, path string) {
 		if err := run(verify...); err != nil {
 			t.Errorf("%s: %v", e.Path, err)
 		}
-		if verified++; verified == 5 && !nightly() {
+		if verified++; verified == 5 && !harness.Nightly() {
 			break
 		}
 	}
@@ -201,7 +199,7 @@ func TestHeaderFull(t *testing.T) {
 			t.Errorf("exit %d: %s%s", r.Code, r.Out, r.Err)
 		}
 	}
-	if !nightly() {
+	if !harness.Nightly() {
 		return
 	}
 	names := packages.Files(t, path)

@@ -26,7 +26,7 @@ import (
 // archives returns how many archives TestDifferential tries: one of everyOf that are made
 // by hand, and a number of mutations.
 func archives() (everyOf, mutations int) {
-	if os.Getenv("IMASIGN_NIGHTLY") == "1" {
+	if harness.Nightly() {
 		return 1, 50_000
 	}
 	return 8, 500

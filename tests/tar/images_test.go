@@ -359,7 +359,7 @@ func unpacked(t *testing.T, text string) string {
 // longer.
 func TestMutatedImages(t *testing.T) {
 	keys, n := newKeys(t), 20
-	if os.Getenv("IMASIGN_NIGHTLY") == "1" {
+	if harness.Nightly() {
 		n = 1000
 	}
 	random := rand.New(rand.NewPCG(1, 2))

@@ -2,7 +2,6 @@ package tar
 
 import (
 	"encoding/json"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -152,7 +151,7 @@ func TestEveryCompression(t *testing.T) {
 // checks that nothing else changes.
 func TestRealTree(t *testing.T) {
 	files := 5_000
-	if os.Getenv("IMASIGN_NIGHTLY") == "1" {
+	if harness.Nightly() {
 		files = 18_000
 	}
 	keys, tree, dir := newKeys(t), t.TempDir(), t.TempDir()
