@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"iter"
 	"path/filepath"
@@ -184,7 +183,7 @@ func (f *evmFlags) stage(ctx context.Context, a *app, content *keystore.Key, eng
 		return nil, key, err
 	}
 	if key != nil {
-		signer.Signer, signer.Public, signer.Workers = key, key.Public, cmp.Or(key.Parallelism, engine.jobs)
+		engine.signWith(signer, key)
 		if text := oneKeyWarning(content, key); text != "" {
 			a.note("warning: %s", text)
 		}

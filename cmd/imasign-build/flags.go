@@ -216,7 +216,7 @@ func (f *engineFlags) engine(key *keystore.Key, public *ima.PublicKey, observe s
 		}
 	}
 	if key != nil {
-		signer.Signer, signer.Public, signer.Workers = key, key.Public, cmp.Or(key.Parallelism, f.jobs)
+		f.signWith(&signer, key)
 	}
 	content, err := f.versioned(signing.ContentStage(&signer, hash))
 	if err != nil {
@@ -228,6 +228,12 @@ func (f *engineFlags) engine(key *keystore.Key, public *ima.PublicKey, observe s
 	return signing.New(signing.Options{
 		Stages: append([]signing.Stage{content}, stages...), Jobs: f.jobs, Force: f.force, Observe: observe,
 	})
+}
+
+// signWith completes the key of a stage.
+func (f *engineFlags) signWith(signer *signing.Key, key *keystore.Key) {
+	signer.Signer, signer.Public, signer.Workers = key, key.Public, cmp.Or(key.Parallelism, f.jobs)
+	signer.Batch, signer.Whole = key.Batch, key.Whole
 }
 
 // replacedKey reads the value of a flag that limits a run to the signatures of one key.

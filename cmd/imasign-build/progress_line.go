@@ -51,6 +51,8 @@ func (t *tally) take(e signing.Event) {
 		attached, total = "archived", t.counted
 	}
 	switch e.Kind {
+	case signing.Needed, signing.Made:
+		return
 	case signing.Listed:
 		t.step = step{verb: t.verb, unit: t.noun, total: t.read(amount{e.Entries, e.Bytes})}
 		return

@@ -20,6 +20,14 @@ type Key struct {
 	Public *ima.PublicKey
 	// Parallelism is how many batches to sign at a time; 0 means one per core.
 	Parallelism int
+	// Slow says that a device or another machine signs, so that a signature is worth keeping
+	// and counting.
+	Slow bool
+	// Batch is how many digests to sign at a time; 0 leaves that to the caller.
+	Batch int
+	// Whole says that a batch takes about as long as one digest. The key does not take them
+	// one after the other.
+	Whole bool
 	// Provider names what computes the signatures.
 	Provider string
 	// Release frees the backend's resources; it may be nil.

@@ -16,6 +16,7 @@ type Engine struct {
 	force   bool
 	spool   string
 	observe Observer
+	archive *archive // of manifests; nil for none
 }
 
 // Options are the options of [New]. The zero value digests with SHA-256 on every core and
@@ -53,7 +54,7 @@ func New(o Options) (*Engine, error) {
 		}
 		if key := s.key(); key.Signer != nil {
 			if queues[key] == nil {
-				queues[key] = newQueue(key)
+				queues[key] = newQueue(key, o.Jobs, o.Observe)
 			}
 			s.queue = queues[key]
 		}

@@ -30,6 +30,10 @@ type Counts struct {
 	Links                                        int64 // further names of inodes that are counted above
 	Bytes                                        int64 // bytes of content digested
 
+	// Cached is the part of Signed whose signatures all came from a cache or from the
+	// manifest of an earlier run.
+	Cached int64
+
 	// OtherVersion, Rehashed and Forced are parts of Signed and Hashed. OtherVersion counts
 	// values that replace a signature by the same key of another version. Rehashed counts
 	// values that replace a digest, or a signature by the same key, over another hash. Forced
@@ -49,6 +53,9 @@ func (c *Counts) add(r *Record, bytes int64) {
 		return
 	case status == Signed:
 		c.Signed++
+		if r.cached() {
+			c.Cached++
+		}
 	case status == Hashed:
 		c.Hashed++
 	case status == Unchanged:
@@ -75,6 +82,7 @@ func (c *Counts) Add(o Counts) {
 	c.Stripped += o.Stripped
 	c.Links += o.Links
 	c.Bytes += o.Bytes
+	c.Cached += o.Cached
 	c.OtherVersion += o.OtherVersion
 	c.Rehashed += o.Rehashed
 	c.Forced += o.Forced

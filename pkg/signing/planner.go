@@ -163,7 +163,7 @@ func (p *planner) advance(v *visit[decision]) error {
 func (p *planner) settle(ctx context.Context, in <-chan *visit[decision], next func(*visit[decision]) error) error {
 	limit := 8 * batchSize
 	for _, q := range p.engine.queues() {
-		limit = max(limit, 2*(q.workers+1)*batchSize)
+		limit = max(limit, 2*(q.workers+1)*q.size)
 	}
 	var coming []*visit[decision]
 	for open := true; open || len(coming) > 0; {
@@ -213,11 +213,11 @@ func (p *planner) complete(v *visit[decision]) error {
 		if s == nil {
 			continue
 		}
-		bytes, err := p.engine.stage(d.values[i].Form.Xattr).queue.wait(p.client, s)
+		signed, err := p.engine.stage(d.values[i].Form.Xattr).queue.wait(p.client, s)
 		if err != nil {
 			return err
 		}
-		d.values[i].Bytes, d.slots[i] = bytes, nil
+		d.values[i].Bytes, d.values[i].cached, d.slots[i] = signed.value, signed.cached, nil
 	}
 	return nil
 }

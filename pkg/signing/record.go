@@ -2,6 +2,7 @@ package signing
 
 import (
 	"context"
+	"slices"
 
 	"github.com/imasign/imasign-build/pkg/ima"
 )
@@ -35,6 +36,7 @@ type Value struct {
 	Bytes []byte
 
 	replaced replacing // the kind of value that this one replaces; not spooled
+	cached   bool      // a cache or a manifest had the signature; not spooled
 }
 
 // Record is one line of a plan: an entry, and its values in the order of the stages.
@@ -97,6 +99,11 @@ func (r *Record) replaced(what replacing) bool {
 		}
 	}
 	return false
+}
+
+// cached reports whether no signature of the record had to be made.
+func (r *Record) cached() bool {
+	return !slices.ContainsFunc(r.Values, func(v Value) bool { return v.Status == Signed && !v.cached })
 }
 
 // Change is a prepared attachment of a plan. Everything that can be refused was checked,

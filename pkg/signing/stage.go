@@ -18,6 +18,15 @@ type Key struct {
 	// Workers is the number of batches that are signed at the same time. Zero means one
 	// per core.
 	Workers int
+	// Batch is the number of digests that Signer gets at a time. Zero means 128.
+	Batch int
+	// Whole says that Signer takes about as long for a batch as for one digest, as a key of
+	// another machine does. Batches are then made as large as the waiting plans allow, and not
+	// divided among the Workers.
+	Whole bool
+	// Caches are asked for a signature, one after the other, before Signer is. They store the
+	// signatures that it makes.
+	Caches []Cache
 	// From, unless it is zero, makes Plan a rotation: it replaces only signatures of the
 	// key with this id. Unsigned files stay unsigned. The old signatures are not verified,
 	// because that takes the old certificate. Verify them first.

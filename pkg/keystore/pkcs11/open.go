@@ -71,7 +71,8 @@ func (k *signer) open(ctx context.Context, opts keystore.Options) (*keystore.Key
 	k.fill(first.key, n)
 	model := strings.TrimSpace(k.info.ManufacturerID + " " + k.info.Model)
 	opened := keystore.NewKey(k, public)
-	opened.Parallelism, opened.Release = k.total, k.close
+	opened.Slow, opened.Parallelism, opened.Batch = true, k.total, 16 // few, so that no session is left with the last ones
+	opened.Release = k.close
 	opened.Provider = fmt.Sprintf("PKCS#11 token %q (%s)", k.info.Label, model)
 	return opened, nil
 }

@@ -64,7 +64,8 @@ func (k *key) open(ctx context.Context, opts keystore.Options) (_ *keystore.Key,
 		return nil, err
 	}
 	opened := keystore.NewKey(k, public)
-	opened.Parallelism, opened.Provider, opened.Release = 1, "TPM 2.0 at "+k.where.device, k.close
+	opened.Slow, opened.Parallelism, opened.Batch = true, 1, 4 // few, because a TPM takes seconds for them
+	opened.Provider, opened.Release = "TPM 2.0 at "+k.where.device, k.close
 	return opened, nil
 }
 

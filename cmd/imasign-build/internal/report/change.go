@@ -26,7 +26,7 @@ type Counts struct {
 func (c *Counts) Add(n signing.Counts) {
 	c.sum.Add(n)
 	c.Signed, c.Hashed, c.Unchanged, c.Skipped = c.sum.Signed, c.sum.Hashed, c.sum.Unchanged, c.sum.Skipped
-	c.OtherVersion = c.sum.OtherVersion
+	c.OtherVersion, c.Cached = c.sum.OtherVersion, c.sum.Cached
 	c.Stripped, c.Rehashed, c.Forced, c.Links = c.sum.Stripped, c.sum.Rehashed, c.sum.Forced, c.sum.Links
 }
 

@@ -1,0 +1,178 @@
+package signing
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/imasign/imasign-build/pkg/ima"
+)
+
+// start starts a goroutine for each batch, up to the numbers that work at the same time. The
+// caller holds q.mu.
+func (q *queue) start() {
+	for left := len(q.unasked); q.asking < q.askers && q.asks(left); left -= batchSize {
+		q.asking++
+		go q.ask()
+	}
+	for left := len(q.pending); q.running < q.workers && q.signs(left, q.running); left -= q.size {
+		q.running++
+		go q.work()
+	}
+}
+
+// asks reports whether n digests make a batch to look for.
+func (q *queue) asks(n int) bool { return n >= batchSize || n > 0 && q.waiting > 0 }
+
+// signs reports whether n digests make a batch to sign, while others goroutines sign. Less
+// than a full batch is signed only if a plan waits, and if no cache can add to it.
+func (q *queue) signs(n, others int) bool {
+	if n >= q.size {
+		return true
+	}
+	searched := len(q.unasked) == 0 && q.asking == 0
+	return n > 0 && q.waiting > 0 && searched && (others == 0 || !q.key.Whole)
+}
+
+func (q *queue) askAll() {
+	for {
+		q.mu.Lock()
+		if !q.asks(len(q.unasked)) {
+			q.asking--
+			q.start()
+			q.mu.Unlock()
+			return
+		}
+		batch := take(&q.unasked, q.share(len(q.unasked), batchSize, q.askers-q.asking+1))
+		q.mu.Unlock()
+		q.found(batch, q.recall(batch))
+	}
+}
+
+// found moves the slots of a batch that no cache had to those that must be signed.
+func (q *queue) found(batch, missing []*slot) {
+	clients := make([]*client, len(batch))
+	for i, s := range batch {
+		clients[i] = s.client
+	}
+	q.mu.Lock()
+	var needed []*slot
+	for _, s := range missing {
+		if s.err = context.Cause(s.client.ctx); s.err != nil { // it has left, or will leave
+			close(s.done)
+			continue
+		}
+		needed = append(needed, s)
+	}
+	if needed != nil {
+		q.need(needed...)
+		q.start()
+	}
+	q.mu.Unlock()
+	for i, c := range clients {
+		if batch[i].cached {
+			batch[i].client = nil // otherwise the memo would keep the client alive
+		}
+		c.batches.Done()
+	}
+}
+
+func (q *queue) signAll() {
+	for {
+		q.mu.Lock()
+		if !q.signs(len(q.pending), q.running-1) {
+			q.running--
+			q.mu.Unlock()
+			return
+		}
+		idle := q.workers - q.running + 1
+		if q.key.Whole {
+			idle = 1
+		}
+		batch := take(&q.pending, q.share(len(q.pending), q.size, idle))
+		q.mu.Unlock()
+		q.sign(batch)
+	}
+}
+
+// share returns the size of the next batch of n digests. If there is less than a full batch,
+// the digests are divided among the idle goroutines, so that one goroutine does not work on
+// them all.
+func (q *queue) share(n, full, idle int) int {
+	if n >= full {
+		return full
+	}
+	return (n + idle - 1) / idle
+}
+
+// take removes a batch of up to n digests of one form and hash from a list and returns it.
+func take(list *[]*slot, n int) (batch []*slot) {
+	first, rest := (*list)[0], (*list)[:0]
+	for _, s := range *list {
+		if len(batch) < n && s.form == first.form && s.hash == first.hash {
+			s.client.batches.Add(1)
+			batch = append(batch, s)
+		} else {
+			rest = append(rest, s)
+		}
+	}
+	clear((*list)[len(rest):])
+	*list = rest
+	return batch
+}
+
+func (q *queue) sign(slots []*slot) {
+	ctx, stop := wanted(slots)
+	defer stop()
+	b := q.batchOf(slots)
+	values, err := ima.Sign(ctx, q.key.Signer, b.Key, b.Form, b.Hash, b.Digests)
+	if err != nil {
+		err = fmt.Errorf("make signatures: %w", err)
+	} else {
+		for i, s := range slots {
+			s.value = values[i]
+		}
+		q.store(ctx, q.caches, slots)
+		q.observe.Tell(Event{Kind: Made, Entries: int64(len(slots))})
+	}
+	for _, s := range slots {
+		c := s.client
+		if s.err = err; err == nil {
+			s.client, s.refused = nil, nil // otherwise the memo would keep the client alive
+		}
+		close(s.done)
+		c.batches.Done()
+	}
+}
+
+// wanted returns a context that ends when the contexts of all plans with digests in the
+// batch have ended.
+func wanted(batch []*slot) (context.Context, func()) {
+	clients := map[*client]bool{}
+	for _, s := range batch {
+		clients[s.client] = true
+	}
+	if len(clients) == 1 {
+		return batch[0].client.ctx, func() {}
+	}
+	ctx, cancel := context.WithCancelCause(context.WithoutCancel(batch[0].client.ctx))
+	left := make(chan struct{}, len(clients)) // a token for each client except the last to end
+	for range len(clients) - 1 {
+		left <- struct{}{}
+	}
+	var stops []func() bool
+	for c := range clients {
+		stops = append(stops, context.AfterFunc(c.ctx, func() {
+			select {
+			case <-left:
+			default:
+				cancel(context.Cause(c.ctx))
+			}
+		}))
+	}
+	return ctx, func() {
+		for _, stop := range stops {
+			stop()
+		}
+		cancel(nil)
+	}
+}

@@ -1,0 +1,145 @@
+package signing
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"iter"
+	"os"
+
+	"github.com/imasign/imasign-build/internal/input"
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/manifest"
+)
+
+// Reuse reads the signatures of an earlier run from the lines of a manifest, and returns how
+// many of them have the id of a key of the Engine. Plans take them, instead of making new
+// ones, for entries with the same digest in the same form, wherever in a container they are.
+// They are verified as those of a [Cache], which they take precedence over. Of two signatures
+// for the same digest, the one that was read first is taken.
+//
+// Reuse must not be called while the Engine plans. Errors are those of lines, or wrap
+// [ErrSpool].
+func (e *Engine) Reuse(lines iter.Seq2[manifest.Line, error]) (int64, error) {
+	if e.archive == nil {
+		e.archive = &archive{dir: e.spool, places: map[[archiveKey]byte]place{}}
+		for _, q := range e.queues() {
+			q.caches = append([]Cache{e.archive}, q.caches...)
+		}
+	}
+	var n int64
+	for line, err := range lines {
+		if err != nil {
+			return n, err
+		}
+		added, err := e.reuse(&line)
+		if err != nil {
+			return n, err
+		}
+		n += added
+	}
+	return n, nil
+}
+
+func (e *Engine) reuse(line *manifest.Line) (n int64, err error) {
+	if len(line.Digest) == 0 {
+		return 0, nil
+	}
+	entry := statedEntry(line)
+	var before []Value
+	for i := range e.stages {
+		s := &e.stages[i]
+		v, err := ima.Parse(line.Xattrs[s.Xattr])
+		if err != nil { // there is none, or somebody else's
+			continue
+		}
+		form := v.Form(s.Xattr)
+		if key := s.key().Public; v.IsSignature() && v.Version > 1 && key != nil && key.ID() == v.KeyID {
+			digest, err := s.over(form, v.Hash, &entry, before)
+			if err == nil && digest != nil { // no file can get a value that is over nothing
+				if err := e.archive.add(v.KeyID, statement{form, v.Hash, string(digest)}, v.Signature); err != nil {
+					return n, err
+				}
+				n++
+			}
+		}
+		before = append(before, Value{Form: form, Bytes: line.Xattrs[s.Xattr]})
+	}
+	return n, nil
+}
+
+// archive has the signatures of manifests. It stores them in a file without a name, and
+// remembers where they are.
+type archive struct {
+	dir string
+
+	places map[[archiveKey]byte]place
+	file   *os.File
+	size   int64
+	buffer []byte // what is not in the file yet
+}
+
+// archiveKey is the size in bytes of the part of a SHA-256 digest that a signature is found
+// by.
+const archiveKey = 16
+
+type place struct {
+	offset int64
+	length int32
+}
+
+func keyOf(id ima.KeyID, st statement) (key [archiveKey]byte) {
+	f := st.form
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %d %d %d %s %x", f.Xattr, f.Type, f.Version, f.Over, st.hash, id, st.digest))
+	copy(key[:], sum[:])
+	return key
+}
+
+func (a *archive) add(id ima.KeyID, st statement, signature []byte) error {
+	key := keyOf(id, st)
+	if _, there := a.places[key]; there {
+		return nil
+	}
+	a.places[key] = place{a.size, int32(len(signature))}
+	a.size += int64(len(signature))
+	if a.buffer = append(a.buffer, signature...); len(a.buffer) < spoolInMemory {
+		return nil
+	}
+	if err := a.write(); err != nil {
+		return fmt.Errorf("%w: keep the signatures of a manifest: %w", ErrSpool, err)
+	}
+	a.buffer = a.buffer[:0]
+	return nil
+}
+
+func (a *archive) write() (err error) {
+	if a.file == nil {
+		if a.file, err = input.Spool(a.dir); err != nil { // closed by the garbage collector
+			return err
+		}
+	}
+	_, err = a.file.Write(a.buffer)
+	return err
+}
+
+// Get implements Cache.
+func (a *archive) Get(_ context.Context, b Batch) [][]byte {
+	found := make([][]byte, len(b.Digests))
+	for i, digest := range b.Digests {
+		at, there := a.places[keyOf(b.Key.ID(), statement{b.Form, b.Hash, string(digest)})]
+		if !there {
+			continue
+		}
+		signature := make([]byte, at.length)
+		if buffered := at.offset - (a.size - int64(len(a.buffer))); buffered >= 0 {
+			copy(signature, a.buffer[buffered:])
+		} else if _, err := a.file.ReadAt(signature, at.offset); err != nil {
+			continue // it is made anew
+		}
+		found[i] = signature
+	}
+	return found
+}
+
+// Put implements Cache. An archive stays as it is.
+func (*archive) Put(context.Context, Batch, [][]byte, [][]byte) [][]byte { return nil }
