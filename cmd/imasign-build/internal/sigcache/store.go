@@ -20,6 +20,8 @@ var (
 	ErrNetwork = errors.New("a cache cannot lie on a network file system")
 	// ErrLocked means that another process does not release the cache.
 	ErrLocked = errors.New("another process keeps the cache locked")
+	// ErrDamaged means that the file is no database, or a damaged one.
+	ErrDamaged = errors.New("the database of the cache is damaged")
 )
 
 // Options are the options of [Open].
@@ -33,6 +35,9 @@ type Options struct {
 	// Existing refuses a cache that does not exist yet, with an error that wraps
 	// [fs.ErrNotExist].
 	Existing bool
+	// Keep makes a damaged database an error that wraps [ErrDamaged], instead of starting it
+	// anew.
+	Keep bool
 	// Now returns the time; nil means time.Now.
 	Now func() time.Time
 }
@@ -43,9 +48,9 @@ type Store struct{}
 var _ signing.Cache = (*Store)(nil)
 
 // Open opens the cache in the directory dir. It makes the directory, but not its parents, and
-// the database. A database that is damaged is started anew, with a warning. A cache that
-// can only be read is opened, and stores nothing. Errors wrap [ErrNewer], [ErrNetwork], [ErrLocked]
-// or those of the file system.
+// the database. A database that is damaged is started anew, with a warning, unless
+// Keep is set. A cache that can only be read is opened, and stores nothing. Errors wrap
+// [ErrNewer], [ErrNetwork], [ErrLocked], [ErrDamaged] or those of the file system.
 func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 	return nil, errors.ErrUnsupported
 }
@@ -94,7 +99,8 @@ func (s *Store) Remove(ctx context.Context, drop func(*Entry) bool) (int64, erro
 	return 0, errors.ErrUnsupported
 }
 
-// Check reads the whole database and returns an error if it is damaged.
+// Check reads the whole database and returns an error that wraps [ErrDamaged] if it is
+// damaged.
 func (s *Store) Check(ctx context.Context) error { return errors.ErrUnsupported }
 
 // Shrink removes the entries that were not used for longest until the cache has at most size
