@@ -134,6 +134,7 @@ func (p *page) run(blocks []block) {
 	cmd := exec.Command("bash", "-c", script.String())
 	cmd.Dir = p.dir
 	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(harness.Program(p))+":"+os.Getenv("PATH"), "HOME="+p.dir, "LC_ALL=C.UTF-8",
+		"IMASIGN_CACHE=auto", "XDG_CACHE_HOME="+filepath.Join(p.dir, ".cache"),
 		"PSEUDO_PREFIX=/usr", "PSEUDO_LOCALSTATEDIR="+filepath.Join(p.reports, "pseudo"))
 	r := harness.RunCommand(p, cmd)
 	if r.Code != 0 {

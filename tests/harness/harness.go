@@ -17,8 +17,13 @@ import (
 )
 
 // Main is the body of TestMain: it runs the tests, removes the program that they built,
-// calls remove, and exits.
+// calls remove, and exits. Programs keep no signatures for the next run, unless a test says
+// where.
 func Main(m *testing.M, remove ...func() error) {
+	if err := os.Setenv("IMASIGN_CACHE", "none"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	code := m.Run()
 	for _, remove := range append(remove, removeProgram) {
 		if err := remove(); err != nil {
