@@ -39,6 +39,7 @@ func Kinds() []Kind {
 		{"A written policy", []string{"policy generate"}, &Policy{}},
 		{"A policy on a tree", []string{"policy simulate"}, &Simulation{}},
 		{"An initramfs", []string{"initramfs bundle"}, &Bundle{}},
+		{"What a signature cache has", []string{"cache stats"}, &CacheStats{}},
 		{"The program", []string{"version"}, &Version{}},
 	}
 }

@@ -17,7 +17,7 @@ func words() map[string]string {
 		"entries":  "one object for each file: with `--verbose` of all, else of those that are wrong",
 		"seconds":  "how long it took",
 		"bytes":    "bytes of content that were read",
-		"size":     "bytes of the file, unpacked image, partition or file system",
+		"size":     "bytes of the file, unpacked image, partition, file system or cache",
 		"dry_run":  "nothing was changed",
 		"key_id":   "the key's id, 8 hexadecimal digits",
 		"key_ids":  "ids of the keys that made the file signatures",
@@ -139,6 +139,12 @@ func words() map[string]string {
 		"ca":             "it signs certificates, not files",
 		"purpose":        "what a certificate says that the key is for: `v2`, `v3` or `evm` (docs/keys.md), `unstated` or, if it contradicts itself, `several`",
 		"provider":       "what makes the key's signatures",
+
+		"signatures":  "signatures in the cache, or those of one of its keys",
+		"limit":       "bytes above which the cache drops the signatures that were not used for longest",
+		"mirror_size": "bytes of the files that were fetched from mirrors of caches",
+		"oldest_use":  "the day of last use of the key's signature that was not used for longest; absent if not known",
+		"newest_use":  "the day on which a signature of the key was last used; absent if not known",
 
 		"compression": "how the image is compressed",
 		"table":       "the kind of partition table: \"MBR\" or \"GPT\"",

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/spf13/pflag"
+
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/sigcache"
+)
+
+// cacheVariable names the place of the cache, as --cache does.
+const cacheVariable = "IMASIGN_CACHE"
+
+// errNoCache means that a directory has no cache in it.
+var errNoCache = errors.New("not a signature cache")
+
+// cacheDirectory returns the directory of the cache that nobody has to name:
+// $XDG_CACHE_HOME/imasign-build, or ~/.cache/imasign-build.
+func cacheDirectory(a *app) (string, error) {
+	if dir, _ := a.getenv("XDG_CACHE_HOME"); filepath.IsAbs(dir) { // the specification ignores others
+		return filepath.Join(dir, "imasign-build"), nil
+	}
+	home, _ := a.getenv("HOME")
+	if !filepath.IsAbs(home) {
+		return "", errors.New("there is no place for the signature cache: neither XDG_CACHE_HOME nor HOME is an absolute path")
+	}
+	return filepath.Join(home, ".cache", "imasign-build"), nil
+}
+
+// cacheFlags name the cache that a command is about.
+type cacheFlags struct{ dir string }
+
+func (f *cacheFlags) add(flags *pflag.FlagSet) {
+	flags.StringVar(&f.dir, "cache", "", "the cache is in the directory `DIR`")
+	annotate(flags, "cache", noteEnvironment, cacheVariable)
+	annotate(flags, "cache", noteDefault, "$XDG_CACHE_HOME/imasign-build or ~/.cache/imasign-build")
+	once(flags, "cache")
+}
+
+// cache is a cache that a command works on.
+type cache struct {
+	*sigcache.Store // nil if there is none yet
+
+	dir string
+}
+
+// place returns the directory of the cache, and whether the user named it. The words that
+// the flag has when files are signed mean the same here.
+func (f *cacheFlags) place(a *app) (dir string, named bool, err error) {
+	dir, from := f.dir, "--cache"
+	if dir == "" {
+		dir, _ = a.getenv(cacheVariable)
+		from = cacheVariable
+	}
+	switch dir {
+	case "", "auto":
+		dir, err = cacheDirectory(a)
+		return dir, false, err
+	case "none":
+		return "", false, usagef("%s is none: name the directory of a cache with --cache DIR", from)
+	}
+	return dir, true, nil
+}
+
+// open opens an existing cache as it is, even if it is damaged. Without a cache in the
+// directory that nobody named, there are no signatures yet: that is no error, and the cache
+// has no Store.
+func (f *cacheFlags) open(ctx context.Context, a *app) (*cache, error) {
+	dir, named, err := f.place(a)
+	if err != nil {
+		return nil, err
+	}
+	c := cache{dir: dir}
+	switch err := existing(dir); {
+	case errors.Is(err, fs.ErrNotExist) && !named:
+		return &c, nil
+	case err != nil:
+		return nil, err
+	}
+	c.Store, err = sigcache.Open(ctx, dir, sigcache.Options{Existing: true, Keep: true, Warn: a.warn})
+	if err != nil {
+		return nil, err
+	}
+	return &c, nil
+}
+
+// existing returns an error that wraps fs.ErrNotExist if there is no cache in a directory.
+func existing(dir string) error {
+	info, err := os.Stat(dir)
+	switch {
+	case err != nil:
+		return err
+	case !info.IsDir():
+		return &fs.PathError{Op: "open cache", Path: dir, Err: syscall.ENOTDIR}
+	}
+	_, err = os.Stat(filepath.Join(dir, sigcache.File))
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w: there is no %s in it: %w", dir, errNoCache, sigcache.File, fs.ErrNotExist)
+	}
+	return err
+}
+
+// close ends the use of the cache.
+func (c *cache) close() {
+	if c.Store != nil {
+		_ = c.Close() // everything was committed before
+	}
+}
