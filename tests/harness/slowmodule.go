@@ -1,6 +1,7 @@
 package harness
 
 import (
+	"bytes"
 	_ "embed"
 	"errors"
 	"io/fs"
@@ -56,12 +57,26 @@ func (s *SlowModule) FailAfter(t testing.TB, n int) {
 	t.Setenv("SLOWMODULE_FAIL_AFTER", strconv.Itoa(n))
 }
 
+// Every has each other call of a session take as long as a signature, in processes that start
+// from now on: to find a key, to read an attribute, to choose a mechanism.
+func (s *SlowModule) Every(t testing.TB) {
+	t.Helper()
+	t.Setenv("SLOWMODULE_EVERY", "1")
+}
+
 // Calls returns how many signatures all processes have made since Slow or the last Calls.
 func (s *SlowModule) Calls(t testing.TB) int {
 	t.Helper()
-	info, err := os.Stat(s.calls)
+	signatures, _ := s.AllCalls(t)
+	return signatures
+}
+
+// AllCalls is Calls, and also returns how many other calls the sessions have made.
+func (s *SlowModule) AllCalls(t testing.TB) (signatures, others int) {
+	t.Helper()
+	made, err := os.ReadFile(s.calls)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0
+		return 0, 0
 	}
 	if err == nil {
 		err = os.Truncate(s.calls, 0)
@@ -69,5 +84,6 @@ func (s *SlowModule) Calls(t testing.TB) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return int(info.Size())
+	signatures = bytes.Count(made, []byte("s"))
+	return signatures, len(made) - signatures
 }

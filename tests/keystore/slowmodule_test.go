@@ -17,7 +17,6 @@ func TestSlowModule(t *testing.T) {
 	h := harness.NewSoftHSM(t)
 	h.InitToken(t, "build", pin)
 	slow := h.Slow(t, 20*time.Millisecond)
-	t.Setenv("IMASIGN_CACHE", "none")
 	keys := filepath.Join(t.TempDir(), "keys")
 	uri, _ := initIn(t, keys, "--on", h.URI(t, "build", "", pin))
 	slow.Calls(t) // the certificate's signature

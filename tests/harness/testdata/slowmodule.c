@@ -1,11 +1,13 @@
 /*
- * A PKCS#11 module that stands in front of another one. C_Sign takes a minimum time, as with
- * an HSM in a network, and is counted; everything else is passed on unchanged. Sessions wait
- * in parallel. Environment:
+ * A PKCS#11 module that stands in front of another one and passes every call on. Calls take a
+ * minimum time, as with an HSM in a network, and are counted. Sessions wait in parallel.
+ * Environment:
  *
  *	SLOWMODULE_MODULE      path of the module behind it
  *	SLOWMODULE_DELAY_US    microseconds that a signature takes, at least
- *	SLOWMODULE_CALLS       a file that gets one byte for each signature, of any process
+ *	SLOWMODULE_EVERY       set: every other call of a session takes as long
+ *	SLOWMODULE_CALLS       a file that gets "s" for each signature, "c" for each other call of a
+ *	                       session, by any process
  *	SLOWMODULE_FAIL_AFTER  number of signatures of this process; then CKR_DEVICE_ERROR
  */
 #define _GNU_SOURCE
@@ -13,27 +15,29 @@
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #define EXPORT __attribute__((visibility("default")))
 
 /* PKCS#11 2.40: 68 functions behind the version, in the order of pkcs11f.h. */
-enum { C_GET_FUNCTION_LIST = 3, C_SIGN = 43, FUNCTIONS = 68 };
+enum { C_GET_FUNCTION_LIST = 3, C_GET_SESSION_INFO = 15, C_SIGN = 43, FUNCTIONS = 68 };
 enum { CKR_OK = 0, CKR_GENERAL_ERROR = 0x05, CKR_DEVICE_ERROR = 0x30 };
+
+/* No function has more than eight arguments. In the calling conventions of x86-64 and arm64, a
+   function that takes fewer or shorter ones finds them in the same places. */
+#define ARGUMENTS unsigned long a, unsigned long b, unsigned long c, unsigned long d, unsigned long e, unsigned long f, unsigned long g, unsigned long h
+typedef unsigned long (*function)(ARGUMENTS);
 
 struct list {
 	struct { unsigned char major, minor; } version;
-	void *function[FUNCTIONS];
+	function call[FUNCTIONS];
 };
-typedef unsigned long (*get_list)(struct list **);
-typedef unsigned long (*sign)(unsigned long, unsigned char *, unsigned long, unsigned char *, unsigned long *);
 
 static struct list behind, ours;
 static long delay_us, fail_after = -1;
 static atomic_long begun;
-static int calls = -1;
+static int calls = -1, every;
 
 static void wait_since(struct timespec start)
 {
@@ -47,38 +51,54 @@ static void wait_since(struct timespec start)
 		;
 }
 
-static unsigned long slow_sign(unsigned long session, unsigned char *data, unsigned long size, unsigned char *signature, unsigned long *length)
+static unsigned long pass(int i, ARGUMENTS)
 {
+	int signature = i == C_SIGN && d; /* without a buffer, C_Sign only asks for the length */
 	struct timespec start;
 	unsigned long rv;
 
-	if (!signature) /* only asks for the length */
-		return ((sign)behind.function[C_SIGN])(session, data, size, signature, length);
+	if (i < C_GET_SESSION_INFO)
+		return behind.call[i](a, b, c, d, e, f, g, h);
 	clock_gettime(CLOCK_MONOTONIC, &start);
-	if (fail_after >= 0 && atomic_fetch_add(&begun, 1) >= fail_after)
+	if (signature && fail_after >= 0 && atomic_fetch_add(&begun, 1) >= fail_after)
 		return CKR_DEVICE_ERROR;
-	rv = ((sign)behind.function[C_SIGN])(session, data, size, signature, length);
-	wait_since(start);
-	if (rv == CKR_OK && calls >= 0 && write(calls, "", 1) != 1)
+	rv = behind.call[i](a, b, c, d, e, f, g, h);
+	if (signature || every)
+		wait_since(start);
+	if (calls >= 0 && write(calls, signature ? "s" : "c", 1) != 1)
 		return CKR_GENERAL_ERROR;
 	return rv;
 }
+
+#define PASS(i) static unsigned long pass_##i(ARGUMENTS) { return pass(i, a, b, c, d, e, f, g, h); }
+#define NAME(i) pass_##i,
+#define EIGHT(m, t) m(t##0) m(t##1) m(t##2) m(t##3) m(t##4) m(t##5) m(t##6) m(t##7)
+#define TEN(m, t) EIGHT(m, t) m(t##8) m(t##9)
+#define ALL(m) TEN(m, ) TEN(m, 1) TEN(m, 2) TEN(m, 3) TEN(m, 4) TEN(m, 5) EIGHT(m, 6)
+ALL(PASS)
+static const function passes[FUNCTIONS] = { ALL(NAME) };
+
+EXPORT unsigned long C_GetFunctionList(struct list **);
 
 static unsigned long load(void)
 {
 	const char *module = getenv("SLOWMODULE_MODULE"), *delay = getenv("SLOWMODULE_DELAY_US");
 	const char *count = getenv("SLOWMODULE_CALLS"), *fail = getenv("SLOWMODULE_FAIL_AFTER");
 	void *handle = module ? dlopen(module, RTLD_NOW | RTLD_LOCAL) : NULL;
-	get_list get = handle ? (get_list)dlsym(handle, "C_GetFunctionList") : NULL;
+	unsigned long (*get)(struct list **) = handle ? (unsigned long (*)(struct list **))dlsym(handle, "C_GetFunctionList") : NULL;
 	struct list *theirs;
+	int i;
 
 	if (!get || get(&theirs) != CKR_OK || (count && (calls = open(count, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600)) < 0))
 		return CKR_GENERAL_ERROR;
 	delay_us = delay ? atol(delay) : 0;
+	every = getenv("SLOWMODULE_EVERY") != NULL;
 	fail_after = fail ? atol(fail) : -1;
 	behind = *theirs;
-	ours = behind;
-	ours.function[C_SIGN] = (void *)slow_sign;
+	ours.version = behind.version;
+	for (i = 0; i < FUNCTIONS; i++)
+		ours.call[i] = passes[i];
+	ours.call[C_GET_FUNCTION_LIST] = (function)(void (*)(void))C_GetFunctionList;
 	return CKR_OK;
 }
 
@@ -89,8 +109,8 @@ EXPORT unsigned long C_GetFunctionList(struct list **out)
 
 	while (atomic_flag_test_and_set(&busy))
 		;
-	if (!ours.function[C_SIGN] && (rv = load()) == CKR_OK)
-		ours.function[C_GET_FUNCTION_LIST] = (void *)C_GetFunctionList;
+	if (!ours.call[C_SIGN])
+		rv = load();
 	atomic_flag_clear(&busy);
 	*out = &ours;
 	return rv;
