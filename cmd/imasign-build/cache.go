@@ -33,10 +33,10 @@ func cacheDirectory(a *app) (string, error) {
 	return filepath.Join(home, ".cache", "imasign-build"), nil
 }
 
-// cacheFlags name the cache that a command is about.
-type cacheFlags struct{ dir string }
+// cacheFlag names the cache that a command is about.
+type cacheFlag struct{ dir string }
 
-func (f *cacheFlags) add(flags *pflag.FlagSet) {
+func (f *cacheFlag) add(flags *pflag.FlagSet) {
 	flags.StringVar(&f.dir, "cache", "", "the cache is in the directory `DIR`")
 	annotate(flags, "cache", noteEnvironment, cacheVariable)
 	annotate(flags, "cache", noteDefault, "$XDG_CACHE_HOME/imasign-build or ~/.cache/imasign-build")
@@ -52,7 +52,7 @@ type cache struct {
 
 // place returns the directory of the cache, and whether the user named it. The words that
 // the flag has when files are signed mean the same here.
-func (f *cacheFlags) place(a *app) (dir string, named bool, err error) {
+func (f *cacheFlag) place(a *app) (dir string, named bool, err error) {
 	dir, from := f.dir, "--cache"
 	if dir == "" {
 		dir, _ = a.getenv(cacheVariable)
@@ -71,7 +71,7 @@ func (f *cacheFlags) place(a *app) (dir string, named bool, err error) {
 // open opens an existing cache as it is, even if it is damaged. Without a cache in the
 // directory that nobody named, there are no signatures yet: that is no error, and the cache
 // has no Store.
-func (f *cacheFlags) open(ctx context.Context, a *app) (*cache, error) {
+func (f *cacheFlag) open(ctx context.Context, a *app) (*cache, error) {
 	dir, named, err := f.place(a)
 	if err != nil {
 		return nil, err

@@ -13,7 +13,7 @@ import (
 )
 
 func newCacheStats(a *app) *cobra.Command {
-	var o cacheFlags
+	var o cacheFlag
 	cmd := &cobra.Command{
 		Use:   "stats",
 		Short: "Show what the signature cache has, and how much space it takes",
@@ -29,7 +29,7 @@ id.`,
 	return cmd
 }
 
-func runCacheStats(ctx context.Context, a *app, o cacheFlags) error {
+func runCacheStats(ctx context.Context, a *app, o cacheFlag) error {
 	c, err := o.open(ctx, a)
 	if err != nil {
 		return err
