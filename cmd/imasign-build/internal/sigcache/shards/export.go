@@ -1,0 +1,179 @@
+package shards
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"iter"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/sigcache"
+	"github.com/imasign/imasign-build/internal/atomicfile"
+	"github.com/imasign/imasign-build/internal/input"
+)
+
+// Grace is how long shards stay in the directory after an index no longer lists them, so that
+// readers and copies that have an older index find them.
+const Grace = 24 * time.Hour
+
+// Summary says what [Export] did.
+type Summary struct {
+	Shards  int
+	Entries int64
+	Bytes   int64 // size of all shards
+	Written int   // number of shards that the directory did not have
+	Removed int   // number of shards that no index has listed for a day
+}
+
+// Export writes entries to the directory dir, which it makes if it does not exist. It replaces
+// the index there, so that it lists these entries only. The entries must be in the order of
+// the first byte of their addresses. Of entries with the same address, only the first is
+// written. If the directory has the same entries already, Export writes nothing.
+//
+// If Export fails, the old index and its shards are still there. Errors name the file or the
+// entry. They wrap [ErrNewer] if a newer program wrote the index.
+func Export(ctx context.Context, dir string, entries iter.Seq2[sigcache.Entry, error]) (Summary, error) {
+	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return Summary{}, fmt.Errorf("make the directory for shards: %w", err)
+	}
+	x := &export{dir: dir}
+	x.builder.reset(0)
+	text, err := input.ReadRegular(x.path(IndexName), MaxIndex)
+	if err == nil {
+		x.old, err = ParseIndex(text)
+	}
+	switch {
+	case errors.Is(err, ErrNewer):
+		return Summary{}, fmt.Errorf("%s: %w: export with that program, or into another directory", x.path(IndexName), err)
+	case err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrDamaged): // a damaged index is replaced
+		return Summary{}, err
+	}
+	if err := x.add(ctx, entries); err != nil {
+		return Summary{}, err
+	}
+	if !bytes.Equal(x.index.Text(), text) {
+		if err := x.publish(); err != nil {
+			return Summary{}, err
+		}
+	}
+	x.summary.Shards, x.summary.Bytes = len(x.index), x.index.Bytes()
+	return x.summary, x.clean()
+}
+
+type export struct {
+	dir        string
+	old, index Index
+	builder    builder
+	summary    Summary
+}
+
+func (x *export) path(name string) string { return filepath.Join(x.dir, name) }
+
+// add writes the shards of the entries.
+func (x *export) add(ctx context.Context, entries iter.Seq2[sigcache.Entry, error]) error {
+	for e, err := range entries {
+		if err == nil {
+			err = context.Cause(ctx)
+		}
+		if err != nil {
+			return err
+		}
+		address := e.Address()
+		switch first := address[0]; {
+		case first < x.builder.first:
+			return fmt.Errorf("signatures are not in the order of their addresses: %02x after %02x", first, x.builder.first)
+		case first > x.builder.first:
+			if err := x.flush(); err != nil {
+				return err
+			}
+			x.builder.reset(first)
+		}
+		if err := x.builder.add(address, &e); err != nil {
+			return err
+		}
+	}
+	return x.flush()
+}
+
+// flush writes the shard of the builder, unless the directory has it.
+func (x *export) flush() error {
+	if len(x.builder.items) == 0 {
+		return nil
+	}
+	s, content, err := x.builder.build()
+	if err != nil {
+		return err
+	}
+	x.index = append(x.index, s)
+	x.summary.Entries += s.Entries
+	path := x.path(s.Name())
+	if same(path, &s) {
+		if x.old.Has(s.Name()) {
+			return nil
+		}
+		now := time.Now() // another export must not remove it
+		return os.Chtimes(path, now, now)
+	}
+	x.summary.Written++
+	return atomicfile.WriteFile(path, content, 0o644)
+}
+
+// same reports whether the file is the shard.
+func same(path string, s *Shard) bool {
+	f, err := input.Regular(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close() //nolint:errcheck // opened for reading
+	sum := sha256.New()
+	n, err := io.Copy(sum, io.LimitReader(f, s.Size+1))
+	return err == nil && n == s.Size && bytes.Equal(sum.Sum(nil), s.SHA256[:])
+}
+
+// publish replaces the index. The time of shards that are listed no longer becomes that of
+// this moment, from which their grace counts.
+func (x *export) publish() error {
+	now := time.Now()
+	for i := range x.old {
+		if name := x.old[i].Name(); !x.index.Has(name) {
+			if err := os.Chtimes(x.path(name), now, now); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+	}
+	return atomicfile.WriteFile(x.path(IndexName), x.index.Text(), 0o644)
+}
+
+// clean removes shards that are listed no longer, and what interrupted exports left, after
+// their grace.
+func (x *export) clean() error {
+	files, err := os.ReadDir(x.dir)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		_, err := parseName(f.Name())
+		isShard := err == nil
+		if isShard && x.index.Has(f.Name()) || !isShard && !strings.HasPrefix(f.Name(), "."+prefix) { // as atomicfile names them
+			continue
+		}
+		info, err := f.Info()
+		if err != nil || !info.Mode().IsRegular() || time.Since(info.ModTime()) < Grace {
+			continue
+		}
+		if err := os.Remove(x.path(f.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove an old shard: %w", err)
+		}
+		if isShard {
+			x.summary.Removed++
+		}
+	}
+	return nil
+}
