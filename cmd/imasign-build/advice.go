@@ -15,6 +15,7 @@ import (
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/repo"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/selection"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/sigcache"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/target"
 	"github.com/imasign/imasign-build/internal/atomicfile"
 	"github.com/imasign/imasign-build/internal/certs"
@@ -115,6 +116,7 @@ func valueCauses() []cause {
 		{err: ima.ErrPurpose, kind: "key", advice: "`key init --for` makes a key for each purpose"},
 		{err: signing.ErrMismatch, kind: "mismatch", advice: "apply it to the input that it was made from, or make a new one", on: "manifest apply"},
 		{err: signing.ErrOtherHash, kind: "mismatch"},
+		{err: errNoManifests, kind: "not_found", advice: "--manifest FILE writes a manifest"},
 		{err: errNothingToApply, kind: "mismatch", advice: "check that it is signed and belongs to this target; --allow-empty accepts it"},
 		{err: manifest.ErrNotListed, kind: "mismatch"},
 		{err: manifest.ErrFormat, kind: "malformed", advice: "--manifest and `rpm digests` write manifests"},
@@ -207,6 +209,9 @@ func packageCauses() []cause {
 // fileCauses are those of files.
 func fileCauses() []cause {
 	return []cause{
+		{err: sigcache.ErrNewer, kind: "unsupported", advice: "use a newer program, or another directory"},
+		{err: sigcache.ErrNetwork, kind: "unsupported", advice: "name a directory on a local disk"},
+		{err: sigcache.ErrLocked, kind: "busy"},
 		{err: input.ErrTooLarge, kind: "too_large", advice: "is it the right file?"},
 		{err: certs.ErrTooLarge, kind: "too_large", advice: "is it the right file?"},
 		{err: policy.ErrTooLarge, kind: "too_large", advice: "is it the right file?"},

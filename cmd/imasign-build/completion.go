@@ -150,6 +150,8 @@ func completionOf(flag *pflag.Flag) cobra.CompletionFunc {
 		return fixed(value.options)
 	case *choices:
 		return value.complete
+	case *cachePlace:
+		return completeCache
 	}
 	metavar := metavarOf(flag)
 	switch metavar {

@@ -167,6 +167,9 @@ type engineFlags struct {
 	from  string // id of the key whose signatures are replaced
 	form  string // "v2", "v3", or "" for what the key is for
 
+	reuse  reuseFlags
+	caches func(*keystore.Key) []signing.Cache // of the signatures of a key; nil for none
+
 	verity bool        // some files get signatures over their fs-verity digests
 	kernel kernelFlags // that will verify the signatures
 }
@@ -234,6 +237,9 @@ func (f *engineFlags) engine(key *keystore.Key, public *ima.PublicKey, observe s
 func (f *engineFlags) signWith(signer *signing.Key, key *keystore.Key) {
 	signer.Signer, signer.Public, signer.Workers = key, key.Public, cmp.Or(key.Parallelism, f.jobs)
 	signer.Batch, signer.Whole = key.Batch, key.Whole
+	if f.caches != nil {
+		signer.Caches = f.caches(key)
+	}
 }
 
 // replacedKey reads the value of a flag that limits a run to the signatures of one key.

@@ -45,6 +45,7 @@ Manifests of packages and of digests have no such metadata.`,
 	o.engine.addSignature(cmd.Flags())
 	o.engine.addJobs(cmd.Flags())
 	o.engine.addReplace(cmd.Flags())
+	o.engine.reuse.add(cmd.Flags())
 	o.evm.add(cmd.Flags())
 	cmd.Flags().StringVarP(&o.output, "output", "o", "-", "write the signed manifest to `OUT`, or to standard output with -")
 	once(cmd.Flags(), "output")

@@ -27,6 +27,7 @@ func (o *rpmSignOptions) add(flags *pflag.FlagSet, signed string) {
 	o.choice.addSelect(flags, "sign")
 	o.openpgp.add(flags, signed)
 	o.engine.addReplace(flags)
+	o.engine.reuse.add(flags)
 	o.evm.add(flags)
 	flags.StringVar(&o.engine.hash, "hash", "", "")
 	_ = flags.MarkHidden("hash") // which fails only if there is no such flag
@@ -92,7 +93,7 @@ func (o *rpmSignOptions) check(a *app) error {
 	case o.key.key == "" && !o.packages.dryRun:
 		return usagef("no key was given: --key URI, or --dry-run to change nothing")
 	}
-	return nil
+	return o.engine.reuse.check(o.key.key != "")
 }
 
 // start checks the flags and opens the keys.

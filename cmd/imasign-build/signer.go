@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"sync"
 
 	"github.com/spf13/pflag"
 
@@ -25,6 +26,7 @@ func (f *signerFlags) add(flags *pflag.FlagSet) {
 	f.engine.addHash(flags)
 	f.engine.addJobs(flags)
 	f.engine.addReplace(flags)
+	f.engine.reuse.add(flags)
 }
 
 // check completes the flags from the environment. In a dry run there need not be a key.
@@ -34,7 +36,10 @@ func (f *signerFlags) check(a *app, dryRun bool, verity *verityFlags) error {
 	if f.key.key == "" && !dryRun && (!f.evm.digestOnly() || f.evm.key.key == "") {
 		return usagef("no key was given: --key URI, or --dry-run to compute only digests")
 	}
-	if err := f.evm.check(&f.key); err != nil || verity == nil {
+	if err := f.evm.check(&f.key); err != nil {
+		return err
+	}
+	if err := f.engine.reuse.check(f.key.key != "" || f.evm.key.key != ""); err != nil || verity == nil {
 		return err
 	}
 	return verity.check(a, f)
@@ -49,6 +54,11 @@ type signer struct {
 	key    *keystore.Key  // nil in a dry run without a key
 	evmKey *keystore.Key  // nil without --evm, and in a dry run without one
 	public *ima.PublicKey // nil if no certificate was named either
+	cache  *signatureCache
+
+	manifests []string // whose signatures are used again
+	reused    sync.Once
+	refused   error // from the manifests
 }
 
 // newSigner opens the key that the flags name. The caller closes the signer.
@@ -80,22 +90,40 @@ func (s *signer) open(ctx context.Context, a *app, key *keyFlags, engine *engine
 	if engine.verity {
 		warnings.of(ima.VeritySignature(), s.public, engine.hash)
 	}
+	s.cache = &signatureCache{app: a, flags: &engine.reuse}
+	engine.caches = func(key *keystore.Key) []signing.Cache { return s.cache.of(ctx, key) }
 	var stages []signing.Stage
 	if s.evm != nil && s.evm.on() {
-		var stage *signing.Stage
-		if stage, s.evmKey, err = s.evm.stage(ctx, a, s.key, engine); err != nil {
+		stage, err := s.openEVM(ctx, engine, warnings)
+		if err != nil {
 			return err
 		}
-		stages = append(stages, *stage)
-		warnings.of(engine.signature(ima.XattrEVM, stage.Key.Public), stage.Key.Public, engine.hash)
-		if s.public == nil && s.evmKey != nil {
-			if s.public = s.evmKey.Public; s.public.Purpose() == ima.ForEVM { // whose signatures may be replaced
-				s.public, _ = s.public.For(ima.ForAny) // which always is possible; it signs nothing here
-			}
+		stages = append(stages, stage)
+	}
+	if s.Engine, err = engine.engine(s.key, s.public, observe, stages...); err != nil {
+		return err
+	}
+	s.manifests = engine.reuse.manifests
+	if s.evm != nil && s.evm.on() && s.evm.target.word == "" {
+		return nil // what EVM signatures are over depends on the target, which Plan learns
+	}
+	return s.reuse(ctx)
+}
+
+// openEVM opens the key for security.evm.
+func (s *signer) openEVM(ctx context.Context, engine *engineFlags, warnings *kernelWarnings) (signing.Stage, error) {
+	stage, key, err := s.evm.stage(ctx, s.app, s.key, engine)
+	s.evmKey = key
+	if err != nil {
+		return signing.Stage{}, err
+	}
+	warnings.of(engine.signature(ima.XattrEVM, stage.Key.Public), stage.Key.Public, engine.hash)
+	if s.public == nil && key != nil {
+		if s.public = key.Public; s.public.Purpose() == ima.ForEVM { // whose signatures may be replaced
+			s.public, _ = s.public.For(ima.ForAny) // which always is possible; it signs nothing here
 		}
 	}
-	s.Engine, err = engine.engine(s.key, s.public, observe, stages...)
-	return err
+	return *stage, nil
 }
 
 // Plan plans a container, with security.evm if the flags ask for it.
@@ -106,6 +134,9 @@ func (s *signer) Plan(ctx context.Context, src signing.Source) (*signing.Plan, e
 			return nil, err
 		}
 	}
+	if err := s.reuse(ctx); err != nil {
+		return nil, err
+	}
 	return s.Engine.Plan(ctx, src)
 }
 
@@ -114,6 +145,9 @@ func (s *signer) close() {
 		if key != nil {
 			_ = key.Close() // nothing was written
 		}
+	}
+	if s.cache != nil {
+		s.cache.close()
 	}
 	if s.app == nil { // it was never opened
 		return

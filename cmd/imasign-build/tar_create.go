@@ -47,7 +47,7 @@ func (o *tarCreateOptions) add(flags *pflag.FlagSet) {
 
 // signingFlags returns the flags that have no effect without --sign.
 func signingFlags() []string {
-	return []string{"key", "cert", "key-pass", "hash", "force", "from-key-id", "include", "exclude", "hashed", "verity", "select", "evm", "manifest", "dry-run", "signature", "key-for", "kernel", "kernel-config"}
+	return []string{"key", "cert", "key-pass", "hash", "force", "from-key-id", "include", "exclude", "hashed", "verity", "select", "evm", "manifest", "dry-run", "signature", "key-for", "kernel", "kernel-config", "cache", "cache-mirror", "from-manifest"}
 }
 
 func newTarCreate(a *app) *cobra.Command {

@@ -120,6 +120,9 @@ const environmentTopic = `The program reads these environment variables:
   IMASIGN_KEY        default of --key
   IMASIGN_CERT       default of --cert
   IMASIGN_KEY_PASS   default of --key-pass: a source of the passphrase, never the passphrase
+  IMASIGN_CACHE      where --cache auto keeps signatures: a directory, or none
+  XDG_CACHE_HOME     directory for the user's caches (default: ~/.cache)
+  HOME               home directory
   SOURCE_DATE_EPOCH  date to write into outputs, in seconds since 1970; the clock is never used
   TMPDIR             directory for temporary files (default: /tmp)
   PATH               where to find createrepo_c and gpg

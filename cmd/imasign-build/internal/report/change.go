@@ -33,6 +33,9 @@ func (c *Counts) Add(n signing.Counts) {
 // Done is the number of files that are in the requested state, or would be after a run.
 func (c *Counts) Done() int64 { return c.Signed + c.Hashed + c.Stripped + c.Unchanged }
 
+// cachedOf follows the number of files whose signatures did not have to be made.
+const cachedOf = "of them with signatures of an earlier run"
+
 // replaced says how many of the new values replace another value.
 func (c *Counts) replaced() []string {
 	return parts(part{c.OtherVersion, "of them in another version before"}, part{c.Rehashed, "of them over another hash before"}, part{c.Forced, "of them replaced with --force"})
@@ -97,7 +100,7 @@ func (c *Change) text(p *printer) {
 	if c.DryRun {
 		would = "would be "
 	}
-	done := parts(part{c.Signed, would + "signed"}, part{c.Hashed, would + "hashed"}, part{c.Stripped, would + "stripped"},
+	done := parts(part{c.Signed, would + "signed"}, part{c.Cached, cachedOf}, part{c.Hashed, would + "hashed"}, part{c.Stripped, would + "stripped"},
 		part{c.Unchanged, "unchanged"}, part{c.Skipped, "skipped"})
 	done = append(done, c.replaced()...)
 	done = append(done, parts(part{int64(len(c.AnnotationsLeftOut)), "kinds of annotations about bytes that changed left out"})...)
@@ -112,6 +115,8 @@ func (c *Change) text(p *printer) {
 type Manifest struct{ Change }
 
 func (m *Manifest) text(p *printer) {
-	done := append([]string{Count(m.Signed) + " signed", Count(m.Unchanged) + " unchanged", Count(m.Skipped) + " skipped"}, m.replaced()...)
+	done := append([]string{Count(m.Signed) + " signed"}, parts(part{m.Cached, cachedOf})...)
+	done = append(done, Count(m.Unchanged)+" unchanged", Count(m.Skipped)+" skipped")
+	done = append(done, m.replaced()...)
 	p.summary(false, "%s: %s, key id %s\n", m.Of, join(done, ""), m.KeyID)
 }

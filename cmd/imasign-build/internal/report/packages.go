@@ -98,7 +98,7 @@ func (c *PackageChange) text(p *printer) {
 	if c.DryRun {
 		would = "would be "
 	}
-	files := parts(part{c.Signed, would + "signed"}, part{c.Stripped, would + "stripped"}, part{c.Unchanged, "unchanged"}, part{c.Skipped, "skipped"})
+	files := parts(part{c.Signed, would + "signed"}, part{c.Cached, cachedOf}, part{c.Stripped, would + "stripped"}, part{c.Unchanged, "unchanged"}, part{c.Skipped, "skipped"})
 	files = append(files, c.replaced()...)
 	key := ""
 	if c.KeyID != "" {

@@ -26,7 +26,7 @@ func words() map[string]string {
 		"hashed":        "files that got a digest instead of a signature; in verifications, that have one as they should",
 		"unchanged":     "files that had what was asked for",
 		"skipped":       "files that were left alone: not selected, or nothing that is signed",
-		"cached":        "files whose signature was made earlier and kept",
+		"cached":        "of signed, those whose signatures all come from a cache or the manifest of an earlier run",
 		"stripped":      "files that lost what they had",
 		"other_version": "of signed and hashed, those that the same key signed in another version before",
 		"rehashed":      "of signed and hashed, those that the same key made over another hash before",

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/sigcache"
+	"github.com/imasign/imasign-build/pkg/keystore"
+	"github.com/imasign/imasign-build/pkg/signing"
+)
+
+// reuseFlags say where signatures of earlier runs come from.
+type reuseFlags struct {
+	place     string   // "auto", "none", a directory, or "" for what IMASIGN_CACHE says
+	mirrors   []string // of caches, to look up signatures in
+	manifests []string // of earlier runs: files, and directories of files
+}
+
+func (f *reuseFlags) add(flags *pflag.FlagSet) {
+	flags.Var((*cachePlace)(&f.place), "cache", "where to keep signatures for later runs: auto (those of keys in tokens and TPMs, in ~/.cache/imasign-build or where "+cacheVariable+" says), none (nowhere) or `DIR` (those of every key)")
+	flags.StringArrayVar(&f.manifests, "from-manifest", nil, "for files with the same digest, use the signatures in the manifest `PATH`, or in all *.jsonl files in the directory PATH")
+	annotate(flags, "cache", noteDefault, cacheAuto)
+	annotate(flags, "cache", noteEnvironment, cacheVariable)
+	once(flags, "cache")
+}
+
+// check refuses combinations without effect. keyed reports whether the run has a key.
+func (f *reuseFlags) check(keyed bool) error {
+	switch {
+	case len(f.manifests) > 0 && !keyed:
+		return usagef("--from-manifest has no effect without --key")
+	case len(f.mirrors) > 0 && f.place == cacheNone:
+		return usagef("--cache-mirror has no effect with --cache none")
+	}
+	return nil
+}
+
+// Words that --cache and IMASIGN_CACHE take in place of a directory.
+const (
+	cacheAuto = "auto"
+	cacheNone = "none"
+)
+
+// cachePlace is the value of --cache.
+type cachePlace string
+
+// String returns the value.
+func (p *cachePlace) String() string { return string(*p) }
+
+// Type is the type's name.
+func (*cachePlace) Type() string { return "cache" }
+
+// Set takes "auto", "none" or a directory.
+func (p *cachePlace) Set(text string) error {
+	if text == "" {
+		return errors.New("choose auto, none or a directory")
+	}
+	*p = cachePlace(text)
+	return nil
+}
+
+// completeCache completes the words that --cache takes, and names of directories.
+func completeCache(_ *cobra.Command, _ []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	var list []cobra.Completion
+	for _, o := range []option{{cacheAuto, "for keys in tokens and TPMs"}, {cacheNone, "no cache"}} {
+		if strings.HasPrefix(o.word, word) {
+			list = append(list, completions("", []option{o})...)
+		}
+	}
+	if list == nil {
+		return directories(nil, nil, word)
+	}
+	for _, name := range files("", word) {
+		if strings.HasSuffix(name, "/") {
+			list = append(list, name)
+		}
+	}
+	return unfinished(list)
+}
+
+// signatureCache is the cache of a command. It is opened when a key first needs it, and shared
+// by all keys.
+type signatureCache struct {
+	app   *app
+	flags *reuseFlags
+
+	asked bool
+	store *sigcache.Store // nil if it could not be opened
+}
+
+// of returns the caches that signatures of a key are looked for in.
+func (c *signatureCache) of(ctx context.Context, key *keystore.Key) []signing.Cache {
+	auto := c.place() == cacheAuto
+	if c.place() == cacheNone || auto && !key.Slow {
+		return nil
+	}
+	if !c.asked {
+		c.asked = true
+		if err := c.open(ctx, auto); err != nil {
+			c.app.warn(fmt.Sprintf("signing without a cache: %v", c.app.advise(err)))
+		}
+	}
+	if c.store == nil {
+		return nil
+	}
+	return []signing.Cache{c.store}
+}
+
+// place returns "auto", "none", or the directory of a cache for all keys.
+func (c *signatureCache) place() string {
+	if value, _ := c.app.getenv(cacheVariable); c.flags.place == "" && value == cacheNone {
+		return cacheNone
+	}
+	return cmp.Or(c.flags.place, cacheAuto)
+}
+
+func (c *signatureCache) open(ctx context.Context, auto bool) error {
+	dir := c.flags.place
+	if auto {
+		var err error
+		if dir, err = c.autoDirectory(); err != nil {
+			return err
+		}
+		if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+			return err
+		}
+	}
+	store, err := sigcache.Open(ctx, dir, sigcache.Options{Warn: c.app.warn})
+	if err != nil {
+		return err
+	}
+	c.store = store
+	return nil
+}
+
+// autoDirectory returns the directory of the cache that "auto" means.
+func (c *signatureCache) autoDirectory() (string, error) {
+	switch dir, _ := c.app.getenv(cacheVariable); dir {
+	case "", cacheAuto, cacheNone:
+		return cacheDirectory(c.app)
+	default:
+		return dir, nil
+	}
+}
+
+// close ends the use of the cache.
+func (c *signatureCache) close() {
+	if c.store == nil {
+		return
+	}
+	if err := c.store.Close(); err != nil {
+		c.app.warn(fmt.Sprintf("the cache may lack signatures of this run: %v", err))
+	}
+}
