@@ -6,7 +6,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"syscall"
 
 	"github.com/imasign/imasign-build/internal/input"
@@ -14,11 +13,8 @@ import (
 
 // Dir is a directory with an index and shards, which somebody else may have written. Only
 // regular files in it are opened. Symbolic links that lead out of it are not followed. Errors
-// name the file.
-type Dir struct {
-	root *os.Root
-	name string
-}
+// name the file, but not the directory.
+type Dir struct{ root *os.Root }
 
 // Open opens a directory for reading.
 func Open(dir string) (*Dir, error) {
@@ -26,7 +22,7 @@ func Open(dir string) (*Dir, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Dir{root, dir}, nil
+	return &Dir{root}, nil
 }
 
 // Close ends the use of the directory. Its files stay open.
@@ -42,11 +38,11 @@ func (d *Dir) Index() (Index, error) {
 	defer f.Close() //nolint:errcheck // opened for reading
 	text, err := io.ReadAll(io.LimitReader(f, MaxIndex+1))
 	if err != nil {
-		return nil, d.failed(IndexName, err)
+		return nil, failed(IndexName, err)
 	}
 	x, err := ParseIndex(text)
 	if err != nil {
-		return nil, d.failed(IndexName, err)
+		return nil, failed(IndexName, err)
 	}
 	return x, nil
 }
@@ -59,7 +55,7 @@ func (d *Dir) Shard(s *Shard) (*os.File, error) {
 		return nil, err
 	}
 	if info.Size() != s.Size {
-		return nil, errors.Join(d.failed(s.Name(), damaged("%d bytes, not %d", info.Size(), s.Size)), f.Close())
+		return nil, errors.Join(failed(s.Name(), damaged("%d bytes, not %d", info.Size(), s.Size)), f.Close())
 	}
 	return f, nil
 }
@@ -71,26 +67,26 @@ func (d *Dir) open(name string) (*os.File, fs.FileInfo, error) {
 		err = input.ErrNotRegular
 	}
 	if err != nil {
-		return nil, nil, d.failed(name, err)
+		return nil, nil, failed(name, err)
 	}
 	// O_NONBLOCK, in case a FIFO has replaced the file since.
 	f, err := d.root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
 	if err != nil {
-		return nil, nil, d.failed(name, err)
+		return nil, nil, failed(name, err)
 	}
 	if info, err = f.Stat(); err == nil && !info.Mode().IsRegular() {
 		err = input.ErrNotRegular
 	}
 	if err != nil {
-		return nil, nil, errors.Join(d.failed(name, err), f.Close())
+		return nil, nil, errors.Join(failed(name, err), f.Close())
 	}
 	return f, info, nil
 }
 
 // failed returns an error about a file of the directory.
-func (d *Dir) failed(name string, err error) error {
+func failed(name string, err error) error {
 	if path := (*fs.PathError)(nil); errors.As(err, &path) {
 		err = path.Err // its path begins at the directory
 	}
-	return fmt.Errorf("read %s: %w", filepath.Join(d.name, name), err)
+	return fmt.Errorf("read %s: %w", name, err)
 }

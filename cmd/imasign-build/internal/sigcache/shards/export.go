@@ -11,7 +11,6 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/sigcache"
@@ -64,7 +63,8 @@ func Export(ctx context.Context, dir string, entries iter.Seq2[sigcache.Entry, e
 		}
 	}
 	x.summary.Shards, x.summary.Bytes = len(x.index), x.index.Bytes()
-	return x.summary, x.clean()
+	x.summary.Removed, err = Prune(dir, x.index, Grace)
+	return x.summary, err
 }
 
 type export struct {
@@ -149,31 +149,4 @@ func (x *export) publish() error {
 		}
 	}
 	return atomicfile.WriteFile(x.path(IndexName), x.index.Text(), 0o644)
-}
-
-// clean removes shards that are listed no longer, and what interrupted exports left, after
-// their grace.
-func (x *export) clean() error {
-	files, err := os.ReadDir(x.dir)
-	if err != nil {
-		return err
-	}
-	for _, f := range files {
-		_, err := parseName(f.Name())
-		isShard := err == nil
-		if isShard && x.index.Has(f.Name()) || !isShard && !strings.HasPrefix(f.Name(), "."+prefix) { // as atomicfile names them
-			continue
-		}
-		info, err := f.Info()
-		if err != nil || !info.Mode().IsRegular() || time.Since(info.ModTime()) < Grace {
-			continue
-		}
-		if err := os.Remove(x.path(f.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("remove an old shard: %w", err)
-		}
-		if isShard {
-			x.summary.Removed++
-		}
-	}
-	return nil
 }
