@@ -3,7 +3,9 @@ package sigcache
 import (
 	"context"
 	"errors"
-	"iter"
+	"fmt"
+	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/imasign/imasign-build/pkg/signing"
@@ -12,10 +14,14 @@ import (
 // File is the name of the database in the directory of a cache.
 const File = "signatures.db"
 
-// Errors about a cache. They name its file.
+// Errors about a cache. They are wrapped in errors that name its file or directory.
 var (
 	// ErrNewer means that a newer program wrote the cache.
 	ErrNewer = errors.New("a newer program made this cache")
+	// ErrForeign means that the file is no cache, but a database of another program.
+	ErrForeign = errors.New("it is a database of another program")
+	// ErrUnsafe means that others could exchange the files of the cache.
+	ErrUnsafe = errors.New("it is not safe to use")
 	// ErrNetwork means that the cache lies on a network file system.
 	ErrNetwork = errors.New("a cache cannot lie on a network file system")
 	// ErrLocked means that another process does not release the cache.
@@ -24,13 +30,18 @@ var (
 	ErrDamaged = errors.New("the database of the cache is damaged")
 )
 
+// defaultLimit is the size of a cache in bytes that is not exceeded unless another one is
+// asked for: about three million signatures by RSA-2048.
+const defaultLimit = 1 << 30
+
 // Options are the options of [Open].
 type Options struct {
 	// Limit is the size in bytes above which the signatures that were not used for longest
 	// are removed. Zero means 1 GiB.
 	Limit int64
-	// Warn is told, once, why the cache is not used any more, and that it was damaged and is
-	// started anew. It may be nil.
+	// Warn is told, once, why the cache is not used any more or stores nothing, that it had
+	// signatures that are not valid, and that it was damaged and is started anew. It may be
+	// nil.
 	Warn func(string)
 	// Existing refuses a cache that does not exist yet, with an error that wraps
 	// [fs.ErrNotExist].
@@ -42,69 +53,114 @@ type Options struct {
 	Now func() time.Time
 }
 
-// Store is an open cache. Several goroutines, and several processes, may use it.
-type Store struct{}
+// Store is a cache. Several goroutines, and several processes, may use it.
+type Store struct {
+	dir     string // absolute
+	options Options
+
+	// turn is held by the goroutine that uses the database: its channel is full. Waiting
+	// for it ends with a context, which waiting for a mutex does not.
+	turn chan struct{}
+	db   *database // nil: not opened yet, or not used any more
+	// ended is why the cache is not used any more.
+	ended error
+	// unstored is why nothing is stored any more.
+	unstored error
+	healed   int
+	measured bool  // the size was compared with the limit
+	added    int64 // bytes that were stored since the size was last compared with the limit
+
+	warned sync.Map // of kinds of warnings
+}
 
 var _ signing.Cache = (*Store)(nil)
+
+// slowness is how long one query may take. A damaged database may lead in circles.
+const slowness = time.Minute
+
+var errSlow = errors.New("the database does not answer")
+
+// errClosed ends the use of a Store.
+var errClosed = errors.New("the cache is closed")
 
 // Open opens the cache in the directory dir. It makes the directory, but not its parents, and
 // the database. A database that is damaged is started anew, with a warning, unless
 // Keep is set. A cache that can only be read is opened, and stores nothing. Errors wrap
-// [ErrNewer], [ErrNetwork], [ErrLocked], [ErrDamaged] or those of the file system.
+// [ErrNewer], [ErrForeign], [ErrUnsafe], [ErrNetwork], [ErrLocked], [ErrDamaged] or those of
+// the file system.
 func Open(ctx context.Context, dir string, o Options) (*Store, error) {
-	return nil, errors.ErrUnsupported
+	s, err := Later(dir, o)
+	if err != nil {
+		return nil, err
+	}
+	if s.db, err = s.open(ctx); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
+// Later returns a cache that is opened when it is first used. Options.Warn is told if it cannot
+// be opened.
+func Later(dir string, o Options) (*Store, error) {
+	absolute, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("find cache %s: %w", dir, err)
+	}
+	if o.Limit <= 0 {
+		o.Limit = defaultLimit
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return &Store{dir: absolute, options: o, turn: make(chan struct{}, 1)}, nil
+}
+
+// Path returns the path of the database.
+func (s *Store) Path() string { return filepath.Join(s.dir, File) }
+
 // Close ends the use of the cache.
-func (s *Store) Close() error { return nil }
+func (s *Store) Close() error {
+	s.turn <- struct{}{}
+	defer s.leave()
+	s.ended = errClosed
+	return s.closeDatabase()
+}
 
-// Get implements [signing.Cache]. It marks what it returns as used today.
-func (s *Store) Get(ctx context.Context, b signing.Batch) [][]byte { return nil }
-
-// Put implements [signing.Cache].
-func (s *Store) Put(ctx context.Context, b signing.Batch, signatures, refused [][]byte) [][]byte {
+func (s *Store) closeDatabase() error {
+	if s.db == nil {
+		return nil
+	}
+	err := s.db.close()
+	s.db = nil
+	if err != nil {
+		return fmt.Errorf("close cache %s: %w", s.Path(), err)
+	}
 	return nil
 }
 
-// Stats says what a cache has.
-type Stats struct {
-	Entries int64
-	Bytes   int64 // size of the files
-	Limit   int64 // see Options
-	Keys    []KeyStats
+// begin waits until no other goroutine uses the database. It reports whether that was before
+// the context ended; the caller then calls leave.
+func (s *Store) begin(ctx context.Context) bool {
+	select {
+	case s.turn <- struct{}{}:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
-// KeyStats says what a cache has of one key.
-type KeyStats struct {
-	Key            []byte // as in Entry
-	Entries        int64
-	Oldest, Newest time.Time // days of last use
+func (s *Store) leave() { <-s.turn }
+
+// warn tells a warning, but each kind only once.
+func (s *Store) warn(kind, format string, args ...any) {
+	if _, before := s.warned.LoadOrStore(kind, true); !before && s.options.Warn != nil {
+		s.options.Warn(fmt.Sprintf(format, args...))
+	}
 }
 
-// Stats counts what the cache has.
-func (s *Store) Stats(ctx context.Context) (Stats, error) { return Stats{}, errors.ErrUnsupported }
+// today returns the day in UTC, counted from 1970-01-01.
+func (s *Store) today() int64 { return dayOf(s.options.Now()) }
 
-// Entries yields all entries, in the order of their addresses' first byte. The keys and
-// digests may be shared between entries.
-func (s *Store) Entries(ctx context.Context) iter.Seq2[Entry, error] { return nil }
+func dayOf(t time.Time) int64 { return t.Unix() / (24 * 60 * 60) }
 
-// Add stores entries that the cache does not have, and returns how many. It does not verify
-// them.
-func (s *Store) Add(ctx context.Context, entries iter.Seq2[Entry, error]) (int64, error) {
-	return 0, errors.ErrUnsupported
-}
-
-// Remove removes the entries that drop selects, and returns how many.
-func (s *Store) Remove(ctx context.Context, drop func(*Entry) bool) (int64, error) {
-	return 0, errors.ErrUnsupported
-}
-
-// Check reads the whole database and returns an error that wraps [ErrDamaged] if it is
-// damaged.
-func (s *Store) Check(ctx context.Context) error { return errors.ErrUnsupported }
-
-// Shrink removes the entries that were not used for longest until the cache has at most size
-// bytes, and gives the space back to the file system. It returns how many it removed.
-func (s *Store) Shrink(ctx context.Context, size int64) (int64, error) {
-	return 0, errors.ErrUnsupported
-}
+func timeOf(day int64) time.Time { return time.Unix(day*24*60*60, 0).UTC() }
