@@ -39,7 +39,7 @@ func (s *signer) reusePath(ctx context.Context, path string) error {
 	for _, file := range list {
 		n, err := s.reuseFile(ctx, file, &seen)
 		if err != nil {
-			return fmt.Errorf("%s: %w", file, err)
+			return err
 		}
 		ours += n
 	}
@@ -72,14 +72,14 @@ func manifestsAt(path string) ([]string, error) {
 }
 
 // errNoManifests means that a directory has no manifests.
-var errNoManifests = errors.New("no *.jsonl file is in the directory")
+var errNoManifests = errors.New("there is no *.jsonl file in it")
 
 // reuseFile takes over the signatures of one manifest, and returns how many have the id of a
 // key that signs.
 func (s *signer) reuseFile(ctx context.Context, file string, seen *signers) (ours int64, err error) {
 	f, err := input.Open(ctx, file)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("open manifest: %w", err)
 	}
 	defer f.Close() //nolint:errcheck // opened for reading
 	in := manifest.NewReader(f)
@@ -87,12 +87,12 @@ func (s *signer) reuseFile(ctx context.Context, file string, seen *signers) (our
 		if _, err := in.Next(); errors.Is(err, io.EOF) {
 			return ours, nil
 		} else if err != nil {
-			return ours, err
+			return ours, fmt.Errorf("%s: %w", file, err)
 		}
 		n, err := s.Reuse(seen.watch(in.Lines()))
 		ours += n
 		if err != nil {
-			return ours, err
+			return ours, fmt.Errorf("%s: %w", file, err)
 		}
 	}
 }

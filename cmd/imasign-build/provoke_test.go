@@ -58,7 +58,7 @@ func provoke(ts *testscript.TestScript, bin string, neg bool, args []string) {
 		cmd.Dir = work
 		var out, diag bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &out, &diag
-		for _, name := range []string{"PACKAGES", "TMPDIR", "HOME", "GORACE", "WORK", "SOFTHSM2_CONF", "MODULE", "C", "K"} {
+		for _, name := range []string{"PACKAGES", "TMPDIR", "HOME", "IMASIGN_CACHE", "XDG_CACHE_HOME", "GORACE", "WORK", "SOFTHSM2_CONF", "MODULE", "C", "K"} {
 			if value := ts.Getenv(name); value != "" {
 				cmd.Env = append(cmd.Env, name+"="+value)
 			}

@@ -47,6 +47,8 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			packages, err := filepath.Abs("../../pkg/rpmsign/testdata/rpmsign-ima")
 			env.Setenv("PACKAGES", packages)
+			// Tests keep no signatures for the next run, unless they say where.
+			env.Setenv("IMASIGN_CACHE", "none")
 			// With the race detector, a program waits a second before it ends.
 			env.Setenv("GORACE", "atexit_sleep_ms=0")
 			return err
