@@ -15,7 +15,6 @@ import (
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/repo"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/selection"
-	"github.com/imasign/imasign-build/cmd/imasign-build/internal/sigcache"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/target"
 	"github.com/imasign/imasign-build/internal/atomicfile"
 	"github.com/imasign/imasign-build/internal/certs"
@@ -62,7 +61,7 @@ const (
 func causes() []cause {
 	return slices.Concat(
 		[]cause{{err: errInterrupted, kind: "interrupted"}, {err: context.Canceled, kind: "interrupted"}},
-		keyCauses(), valueCauses(), containerCauses(), imageCauses(), packageCauses(), fileCauses())
+		keyCauses(), valueCauses(), containerCauses(), imageCauses(), packageCauses(), cacheCauses(), fileCauses())
 }
 
 // keyCauses are those of keys and certificates.
@@ -209,9 +208,6 @@ func packageCauses() []cause {
 // fileCauses are those of files.
 func fileCauses() []cause {
 	return []cause{
-		{err: sigcache.ErrNewer, kind: "unsupported", advice: "use a newer program, or another directory"},
-		{err: sigcache.ErrNetwork, kind: "unsupported", advice: "name a directory on a local disk"},
-		{err: sigcache.ErrLocked, kind: "busy"},
 		{err: input.ErrTooLarge, kind: "too_large", advice: "is it the right file?"},
 		{err: certs.ErrTooLarge, kind: "too_large", advice: "is it the right file?"},
 		{err: policy.ErrTooLarge, kind: "too_large", advice: "is it the right file?"},

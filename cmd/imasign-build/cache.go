@@ -18,7 +18,12 @@ import (
 const cacheVariable = "IMASIGN_CACHE"
 
 // errNoCache means that a directory has no cache in it.
-var errNoCache = errors.New("not a signature cache")
+var errNoCache error = noCacheError{}
+
+type noCacheError struct{}
+
+func (noCacheError) Error() string { return "not a signature cache" }
+func (noCacheError) Unwrap() error { return fs.ErrNotExist }
 
 // cacheDirectory returns the directory of the cache that nobody has to name:
 // $XDG_CACHE_HOME/imasign-build, or ~/.cache/imasign-build.
@@ -53,19 +58,19 @@ type cache struct {
 // place returns the directory of the cache, and whether the user named it. The words that
 // the flag has when files are signed mean the same here.
 func (f *cacheFlag) place(a *app) (dir string, named bool, err error) {
-	dir, from := f.dir, "--cache"
-	if dir == "" {
-		dir, _ = a.getenv(cacheVariable)
-		from = cacheVariable
+	variable, _ := a.getenv(cacheVariable)
+	switch {
+	case f.dir == cacheNone:
+		return "", false, usagef("--cache %s names no cache: give the directory of one", cacheNone)
+	case f.dir == "" && variable == cacheNone:
+		return "", false, usagef("%s is %s: name a cache with --cache DIR", cacheVariable, cacheNone)
+	case f.dir != "" && f.dir != cacheAuto:
+		return f.dir, true, nil
+	case variable != "" && variable != cacheNone && variable != cacheAuto:
+		return variable, true, nil
 	}
-	switch dir {
-	case "", "auto":
-		dir, err = cacheDirectory(a)
-		return dir, false, err
-	case "none":
-		return "", false, usagef("%s is none: name the directory of a cache with --cache DIR", from)
-	}
-	return dir, true, nil
+	dir, err = cacheDirectory(a)
+	return dir, false, err
 }
 
 // open opens an existing cache as it is, even if it is damaged. Without a cache in the
@@ -76,18 +81,35 @@ func (f *cacheFlag) open(ctx context.Context, a *app) (*cache, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := cache{dir: dir}
 	switch err := existing(dir); {
 	case errors.Is(err, fs.ErrNotExist) && !named:
-		return &c, nil
+		return &cache{dir: dir}, nil
 	case err != nil:
 		return nil, err
 	}
-	c.Store, err = sigcache.Open(ctx, dir, sigcache.Options{Existing: true, Keep: true, Warn: a.warn})
+	return openCache(ctx, a, dir, sigcache.Options{Existing: true, Keep: true})
+}
+
+// make opens a cache, and makes it if there is none, also the directories above it if nobody
+// named it.
+func (f *cacheFlag) make(ctx context.Context, a *app) (*cache, error) {
+	dir, named, err := f.place(a)
+	if err == nil && !named {
+		err = os.MkdirAll(filepath.Dir(dir), 0o700)
+	}
 	if err != nil {
 		return nil, err
 	}
-	return &c, nil
+	return openCache(ctx, a, dir, sigcache.Options{Keep: true})
+}
+
+func openCache(ctx context.Context, a *app, dir string, o sigcache.Options) (*cache, error) {
+	o.Warn = a.warn
+	store, err := sigcache.Open(ctx, dir, o)
+	if err != nil {
+		return nil, err
+	}
+	return &cache{store, dir}, nil
 }
 
 // existing returns an error that wraps fs.ErrNotExist if there is no cache in a directory.
@@ -95,13 +117,13 @@ func existing(dir string) error {
 	info, err := os.Stat(dir)
 	switch {
 	case err != nil:
-		return err
+		return fmt.Errorf("find the signature cache: %w", err)
 	case !info.IsDir():
 		return &fs.PathError{Op: "open cache", Path: dir, Err: syscall.ENOTDIR}
 	}
 	_, err = os.Stat(filepath.Join(dir, sigcache.File))
 	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("%s: %w: there is no %s in it: %w", dir, errNoCache, sigcache.File, fs.ErrNotExist)
+		return fmt.Errorf("%s: %w: there is no %s in it", dir, errNoCache, sigcache.File)
 	}
 	return err
 }

@@ -50,7 +50,7 @@ func (c *CacheStats) text(p *printer) {
 		k.text(p)
 	}
 	if c.MirrorSize > 0 {
-		p.printf("%-12s %s that were fetched\n", "mirrors", Size(c.MirrorSize))
+		p.printf("mirrors: %s were fetched\n", Size(c.MirrorSize))
 	}
 }
 
@@ -70,7 +70,103 @@ func (k *CacheKey) text(p *printer) {
 	if k.Newest == "" {
 		used = ""
 	}
-	p.printf("%-12s %s%s%s\n", name, signatures(k.Signatures), inBrackets(k.Algorithm), used)
+	p.printf("%s%s: %s%s\n", name, inBrackets(k.Algorithm), signatures(k.Signatures), used)
+}
+
+// CacheCheck is what verifying a signature cache found.
+type CacheCheck struct {
+	Head
+	Path // of its directory
+	Signatures
+	Damage  string  `json:"damage,omitempty"`
+	Removed int64   `json:"signatures_removed,omitempty"`
+	Seconds float64 `json:"seconds"`
+
+	Missing bool `json:"-"` // there is no cache yet
+}
+
+// Wrong reports whether anything in the cache is not as it must be.
+func (c *CacheCheck) Wrong() bool { return c.NotOK > 0 || c.Damage != "" }
+
+func (c *CacheCheck) prepare(bool) error { return c.complete() }
+
+func (c *CacheCheck) text(p *printer) {
+	if c.Missing {
+		p.summary(false, "%s: no cache yet\n", c.name())
+		return
+	}
+	if c.Damage != "" {
+		p.printf("%s\n", c.Damage)
+	}
+	c.list(p)
+	done := []string{Count(c.OK) + " ok", Count(c.NotOK) + " bad"}
+	done = append(done, parts(part{c.Removed, "removed"})...)
+	p.summary(c.Wrong(), "%s: %s in %.1f s\n", c.name(), join(done, ""), c.Seconds)
+}
+
+// CachePrune is what was removed from a signature cache.
+type CachePrune struct {
+	Head
+	Path             // of its directory
+	DryRun     bool  `json:"dry_run,omitempty"`
+	Removed    int64 `json:"signatures_removed"`
+	Signatures int64 `json:"signatures"` // that are left
+	Size       int64 `json:"size"`
+
+	Missing bool `json:"-"` // there is no cache yet
+}
+
+func (c *CachePrune) text(p *printer) {
+	if c.Missing {
+		p.summary(false, "%s: no cache yet\n", c.name())
+		return
+	}
+	verb := "removed"
+	if c.DryRun {
+		verb = "would be removed"
+	}
+	p.summary(false, "%s: %s %s, %s left, %s\n", c.name(), signatures(c.Removed), verb, Count(c.Signatures), Size(c.Size))
+}
+
+// CacheExport is what was shared of a signature cache.
+type CacheExport struct {
+	Head
+	Path // of the directory with the shards
+	Signatures
+	Shards  int     `json:"shards"`
+	Written int     `json:"shards_written"`
+	Size    int64   `json:"size"`
+	Seconds float64 `json:"seconds"`
+}
+
+func (c *CacheExport) prepare(bool) error { return c.complete() }
+
+func (c *CacheExport) text(p *printer) {
+	c.list(p)
+	bad := ""
+	if c.NotOK > 0 {
+		bad = ", " + Count(c.NotOK) + " bad ones left out"
+	}
+	p.summary(c.NotOK > 0, "%s: %s in %s shards, %s of them new%s; %s in %.1f s\n", c.name(), signatures(c.OK), Count(c.Shards), Count(c.Written), bad, Size(c.Size), c.Seconds)
+}
+
+// CacheImport is what was stored in a signature cache.
+type CacheImport struct {
+	Head
+	Path // of its directory
+	Signatures
+	Added     int64   `json:"signatures_added"`
+	Unchanged int64   `json:"unchanged"`
+	Skipped   int64   `json:"skipped"`
+	Seconds   float64 `json:"seconds"`
+}
+
+func (c *CacheImport) prepare(bool) error { return c.complete() }
+
+func (c *CacheImport) text(p *printer) {
+	c.list(p)
+	done := parts(part{c.Added, "added"}, part{c.Unchanged, "were there"}, part{c.Skipped, "of other keys skipped"}, part{c.NotOK, "bad ones refused"})
+	p.summary(c.NotOK > 0, "%s: signatures: %s in %.1f s\n", c.name(), join(done, "none"), c.Seconds)
 }
 
 // signatures writes a number of signatures.

@@ -40,6 +40,10 @@ func Kinds() []Kind {
 		{"A policy on a tree", []string{"policy simulate"}, &Simulation{}},
 		{"An initramfs", []string{"initramfs bundle"}, &Bundle{}},
 		{"What a signature cache has", []string{"cache stats"}, &CacheStats{}},
+		{"Verifying a signature cache", []string{"cache verify"}, &CacheCheck{}},
+		{"Cleaning a signature cache", []string{"cache prune"}, &CachePrune{}},
+		{"Sharing a signature cache", []string{"cache export"}, &CacheExport{}},
+		{"Taking over signatures", []string{"cache import"}, &CacheImport{}},
 		{"The program", []string{"version"}, &Version{}},
 	}
 }

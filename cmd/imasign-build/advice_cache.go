@@ -1,0 +1,20 @@
+package main
+
+import (
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/sigcache"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/sigcache/shards"
+)
+
+// cacheCauses are those of signature caches and of what they are shared as.
+func cacheCauses() []cause {
+	const other = "--cache names another one"
+	return []cause{
+		{err: sigcache.ErrNewer, kind: "unsupported", advice: "use a newer program, or another directory"},
+		{err: sigcache.ErrNetwork, kind: "unsupported", advice: "name a directory on a local disk"},
+		{err: sigcache.ErrLocked, kind: "busy"},
+		{err: sigcache.ErrDamaged, kind: "malformed", advice: "`cache verify --remove` starts it anew"},
+		{err: shards.ErrNewer, kind: "unsupported", advice: "use a newer program"},
+		{err: shards.ErrDamaged, kind: "malformed", advice: "export or copy it again"},
+		{err: errNoCache, kind: "not_found", advice: other, flag: "cache"},
+	}
+}

@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/sigcache/shards"
+)
+
+type cacheExportOptions struct {
+	cache cacheFlag
+	keys  cacheKeyFlags
+	jobs  int
+}
+
+func newCacheExport(a *app) *cobra.Command {
+	var o cacheExportOptions
+	cmd := &cobra.Command{
+		Use:   "export DIR",
+		Short: "Write the signatures of the signature cache to files that can be shared",
+		Long: `Export writes the signatures of the cache to up to 256 files in DIR, and an index of them.
+DIR need not exist. If it has an earlier export, the index is replaced at the end, in one
+step, and only files whose content is new are written. Files that the index no longer lists
+are kept for a day, for those who have read the old index. The same signatures always give
+the same files.
+
+A web server or a shared directory can offer DIR to other build hosts, which use it with
+"cache import". Nobody has to trust it: every signature is verified before it is used.
+Whoever reads DIR learns the public keys, and the digests of all files that were signed,
+but no names and no contents.
+
+Export verifies each signature. Exit code 3 means that some are not valid; they are left out
+of the export.`,
+		Example: `  imasign-build cache export /srv/www/ima-signatures
+  imasign-build cache export --cert keys/x509_ima.crt /srv/www/ima-signatures`,
+		RunE: func(cmd *cobra.Command, args []string) error { return runCacheExport(cmd.Context(), a, o, args[0]) },
+	}
+	o.cache.add(cmd.Flags())
+	o.keys.add(cmd.Flags(), "export")
+	jobsVar(cmd.Flags(), &o.jobs, "signatures")
+	return cmd
+}
+
+func runCacheExport(ctx context.Context, a *app, o cacheExportOptions, dir string) error {
+	if o.jobs < 0 {
+		return usagef("--jobs %d: must be at least 1", o.jobs)
+	}
+	started := time.Now()
+	of, err := o.keys.open(ctx)
+	if err != nil {
+		return err
+	}
+	c, err := o.cache.open(ctx, a)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	if c.Store == nil {
+		return fmt.Errorf("there is no signature cache in %s yet: %w", c.dir, errNoCache)
+	}
+	stats, err := c.Stats(ctx)
+	if err != nil {
+		return err
+	}
+	r := report.CacheExport{Head: report.Head{Command: "cache export"}, Path: report.PathOf(dir)}
+	progress := a.newProgress()
+	defer progress.close()
+	progress.begin("exported", "signatures", amount{items: stats.Entries})
+	j := judge{jobs: o.jobs, progress: progress, report: &r.Signatures}
+	summary, err := shards.Export(ctx, dir, j.valid(ctx, of.of(c.Entries(ctx), func() { progress.advance(0) })))
+	progress.close()
+	if err != nil {
+		return err
+	}
+	r.Shards, r.Written, r.Size, r.Seconds = summary.Shards, summary.Written, summary.Bytes, time.Since(started).Seconds()
+	if r.NotOK > 0 {
+		err = errWrong
+	}
+	return a.print(&r, err)
+}
