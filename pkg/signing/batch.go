@@ -14,7 +14,8 @@ func (q *queue) start() {
 		q.asking++
 		go q.ask()
 	}
-	for left := len(q.pending); q.running < q.workers && q.signs(left, q.running); left -= q.size {
+	for left := len(q.pending); q.running < q.workers && q.signs(left, q.running); {
+		left -= q.share(left, q.workers-q.running)
 		q.running++
 		go q.work()
 	}
@@ -42,7 +43,7 @@ func (q *queue) askAll() {
 			q.mu.Unlock()
 			return
 		}
-		batch := take(&q.unasked, q.share(len(q.unasked), batchSize, q.askers-q.asking+1))
+		batch := take(&q.unasked, batchSize)
 		q.mu.Unlock()
 		q.found(batch, q.recall(batch))
 	}
@@ -77,31 +78,27 @@ func (q *queue) found(batch, missing []*slot) {
 }
 
 func (q *queue) signAll() {
-	for {
-		q.mu.Lock()
-		if !q.signs(len(q.pending), q.running-1) {
-			q.running--
-			q.mu.Unlock()
-			return
-		}
-		idle := q.workers - q.running + 1
-		if q.key.Whole {
-			idle = 1
-		}
-		batch := take(&q.pending, q.share(len(q.pending), q.size, idle))
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for q.signs(len(q.pending), q.running-1) {
+		batch := take(&q.pending, q.share(len(q.pending), q.workers-q.busy))
+		q.busy++
 		q.mu.Unlock()
 		q.sign(batch)
+		q.mu.Lock()
+		q.busy--
 	}
+	q.running--
 }
 
-// share returns the size of the next batch of n digests. If there is less than a full batch,
-// the digests are divided among the idle goroutines, so that one goroutine does not work on
+// share returns the size of the next batch of n digests to sign. If a plan waits, the digests
+// are divided among the goroutines that sign nothing yet, so that one of them does not work on
 // them all.
-func (q *queue) share(n, full, idle int) int {
-	if n >= full {
-		return full
+func (q *queue) share(n, idle int) int {
+	if q.waiting > 0 && !q.key.Whole {
+		n = (n + idle - 1) / idle
 	}
-	return (n + idle - 1) / idle
+	return min(n, q.size)
 }
 
 // take removes a batch of up to n digests of one form and hash from a list and returns it.
@@ -127,6 +124,7 @@ func (q *queue) sign(slots []*slot) {
 	values, err := ima.Sign(ctx, q.key.Signer, b.Key, b.Form, b.Hash, b.Digests)
 	if err != nil {
 		err = fmt.Errorf("make signatures: %w", err)
+		q.observe.Tell(Event{Kind: Needed, Entries: -int64(len(slots))})
 	} else {
 		for i, s := range slots {
 			s.value = values[i]

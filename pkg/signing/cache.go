@@ -106,13 +106,14 @@ func (q *queue) recallFrom(ctx context.Context, n int, cache Cache, slots []*slo
 
 // store stores the signatures of slots in caches. If a cache already has another signature
 // that is valid, the slot gets that one, so that processes that sign the same digest at the
-// same time agree.
+// same time agree. The first cache that has a signature decides, because it is asked first in
+// the next run.
 func (q *queue) store(ctx context.Context, caches []Cache, slots []*slot) {
 	if len(slots) == 0 || len(caches) == 0 {
 		return
 	}
 	b := q.batchOf(slots)
-	signatures, refused := make([][]byte, len(slots)), make([][]byte, len(slots))
+	signatures, refused, settled := make([][]byte, len(slots)), make([][]byte, len(slots)), make([]bool, len(slots))
 	for n, cache := range caches {
 		for i, s := range slots {
 			signatures[i], refused[i] = signature(s.value), nil
@@ -122,8 +123,12 @@ func (q *queue) store(ctx context.Context, caches []Cache, slots []*slot) {
 		}
 		kept := cache.Put(context.WithoutCancel(ctx), b, signatures, refused) // what was made is kept, even if it is no longer needed
 		for i, s := range slots {
-			if i < len(kept) && string(kept[i]) != string(signatures[i]) && b.valid(i, kept[i]) {
-				s.value = b.value(kept[i])
+			switch {
+			case i >= len(kept) || settled[i]:
+			case string(kept[i]) == string(signatures[i]):
+				settled[i] = true
+			case b.valid(i, kept[i]):
+				s.value, settled[i] = b.value(kept[i]), true
 			}
 		}
 	}

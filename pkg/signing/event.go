@@ -16,7 +16,7 @@ const (
 	Restoring                  // attaching failed; the old values are restored from now on
 	Warning                    // Message is a warning about Path, or about the run if Path is ""
 	Listed                     // the entries of a container are known; none has been read
-	Needed                     // Entries is a number of signatures that a key must make
+	Needed                     // Entries is a number of signatures that a key must make; it is negative if they were needed before, but are not made
 	Made                       // Entries is a number of these signatures that it has made
 )
 

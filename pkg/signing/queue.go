@@ -33,7 +33,8 @@ type queue struct {
 	pending []*slot // to be signed
 	waiting int     // number of callers that wait for a signature
 	asking  int     // number of goroutines that look in the caches
-	running int     // number of goroutines that sign
+	running int     // number of goroutines that sign, or are about to
+	busy    int     // number of them that have a batch
 	memo    map[statement]*slot
 	used    int // by the memo, in bytes
 }
@@ -152,17 +153,24 @@ func (q *queue) addWaiting(n int) {
 func (q *queue) leave(c *client, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for _, list := range []*[]*slot{&q.unasked, &q.pending} {
-		rest := (*list)[:0]
-		for _, s := range *list {
-			if s.client != c {
-				rest = append(rest, s)
-				continue
-			}
-			s.err = err
-			close(s.done)
-		}
-		clear((*list)[len(rest):])
-		*list = rest
+	drop(&q.unasked, c, err)
+	if n := drop(&q.pending, c, err); n > 0 {
+		q.observe.Tell(Event{Kind: Needed, Entries: -int64(n)})
 	}
+}
+
+// drop removes a plan's slots from a list, ends them with err, and returns their number.
+func drop(list *[]*slot, c *client, err error) int {
+	all, rest := *list, (*list)[:0]
+	for _, s := range all {
+		if s.client != c {
+			rest = append(rest, s)
+			continue
+		}
+		s.err = err
+		close(s.done)
+	}
+	clear(all[len(rest):])
+	*list = rest
+	return len(all) - len(rest)
 }

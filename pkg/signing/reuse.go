@@ -18,8 +18,8 @@ import (
 // They are verified as those of a [Cache], which they take precedence over. Of two signatures
 // for the same digest, the one that was read first is taken.
 //
-// Reuse must not be called while the Engine plans. Errors are those of lines, or wrap
-// [ErrSpool].
+// Reuse must not be called while the Engine plans. Errors are those of lines, or that the
+// signatures could not be written to the directory for spools ([ErrSpool]).
 func (e *Engine) Reuse(lines iter.Seq2[manifest.Line, error]) (int64, error) {
 	if e.archive == nil {
 		e.archive = &archive{dir: e.spool, places: map[[archiveKey]byte]place{}}
@@ -106,7 +106,10 @@ func (a *archive) add(id ima.KeyID, st statement, signature []byte) error {
 		return nil
 	}
 	if err := a.write(); err != nil {
-		return fmt.Errorf("%w: keep the signatures of a manifest: %w", ErrSpool, err)
+		if a.file != nil {
+			_ = a.file.Close() // the run ends
+		}
+		return fmt.Errorf("keep the signatures of a manifest: %w", spoolError(a.dir, err))
 	}
 	a.buffer = a.buffer[:0]
 	return nil

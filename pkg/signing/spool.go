@@ -59,13 +59,18 @@ func (s *spool) encode(r *Record) error {
 
 func (s *spool) flush() error {
 	if err := s.write(); err != nil {
-		if s.dir != "" {
-			return fmt.Errorf("spool the plan in %s: %w", s.dir, err)
-		}
-		return fmt.Errorf("%w in %s: %w", ErrSpool, os.TempDir(), err)
+		return spoolError(s.dir, err)
 	}
 	s.mem.Reset()
 	return nil
+}
+
+// spoolError names the directory of a spool, and wraps ErrSpool if it is the system's default.
+func spoolError(dir string, err error) error {
+	if dir != "" {
+		return fmt.Errorf("spool the plan in %s: %w", dir, err)
+	}
+	return fmt.Errorf("%w in %s: %w", ErrSpool, os.TempDir(), err)
 }
 
 func (s *spool) write() (err error) {

@@ -71,7 +71,7 @@ func (k *signer) open(ctx context.Context, opts keystore.Options) (*keystore.Key
 	k.fill(first.key, n)
 	model := strings.TrimSpace(k.info.ManufacturerID + " " + k.info.Model)
 	opened := keystore.NewKey(k, public)
-	opened.Slow, opened.Parallelism, opened.Batch = true, k.total, 16 // few, so that no session is left with the last ones
+	opened.Slow, opened.Parallelism, opened.Batch = true, k.total, 4 // few, so that all sessions end at about the same time, and an interrupt loses little
 	opened.Release = k.close
 	opened.Provider = fmt.Sprintf("PKCS#11 token %q (%s)", k.info.Label, model)
 	return opened, nil

@@ -64,7 +64,7 @@ func (k *key) open(ctx context.Context, opts keystore.Options) (_ *keystore.Key,
 		return nil, err
 	}
 	opened := keystore.NewKey(k, public)
-	opened.Slow, opened.Parallelism, opened.Batch = true, 1, 4 // few, because a TPM takes seconds for them
+	opened.Slow, opened.Parallelism, opened.Batch = true, 1, 1 // because a TPM takes some tenths of a second for it
 	opened.Provider, opened.Release = "TPM 2.0 at "+k.where.device, k.close
 	return opened, nil
 }
