@@ -67,6 +67,7 @@ packages="
 	shellcheck
 	skopeo
 	softhsm2
+	sqlite3
 	squashfs-tools
 	squashfs-tools-ng
 	swtpm

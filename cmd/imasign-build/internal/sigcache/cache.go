@@ -225,7 +225,7 @@ func (s *Store) try(ctx context.Context, use func(context.Context, *database) er
 func (s *Store) storing(err error) error {
 	switch codeOf(err) {
 	case sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN:
-		s.unstored = judge(err)
+		s.unstored = s.explain(judge(err))
 		s.warnUnstored()
 		return nil
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"strconv"
+	"time"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -41,8 +42,9 @@ const (
 	maxValue = 256 << 10
 )
 
-// connect opens the file path. It reads nothing of it yet.
-func connect(ctx context.Context, path string, how access) (*database, error) {
+// connect opens the file path. It reads nothing of it yet. Statements wait for other processes
+// as long as patience.
+func connect(ctx context.Context, path string, how access, patience time.Duration) (*database, error) {
 	query := string(how) + "&_defensive=1&_dqs=0&_error_rc=1&_txlock=immediate&_busy_timeout=" + strconv.FormatInt(patience.Milliseconds(), 10)
 	connector, err := sqlite.NewConnector((&url.URL{Scheme: "file", Path: path, RawQuery: query}).String())
 	if err != nil {
@@ -70,9 +72,6 @@ func (db *database) restrict(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := db.persist(); err != nil {
-		return err
-	}
 	return db.run(ctx, `
 		PRAGMA trusted_schema = OFF;
 		PRAGMA cell_size_check = ON;
@@ -80,8 +79,11 @@ func (db *database) restrict(ctx context.Context) error {
 		PRAGMA temp_store = MEMORY`)
 }
 
-// tune sets what needs the schema.
+// tune prepares a database that was inspected.
 func (db *database) tune(ctx context.Context) error {
+	if err := db.persist(); err != nil {
+		return err
+	}
 	return db.run(ctx, `
 		PRAGMA cache_size = -4096;
 		PRAGMA synchronous = NORMAL;

@@ -85,7 +85,7 @@ func (s *Store) tryOpen(ctx context.Context) (*database, error) {
 	db, err := s.openChecked(ctx, writes)
 	switch codeOf(err) {
 	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY:
-		s.unstored = err
+		s.unstored = s.explain(err)
 		return s.openReadOnly(ctx)
 	}
 	return db, err
@@ -110,7 +110,7 @@ func (s *Store) tryMake(ctx context.Context) (*database, error) {
 	if !errors.Is(err, errEmpty) {
 		return db, err
 	}
-	if db, err = connect(ctx, s.Path(), makes); err != nil {
+	if db, err = connect(ctx, s.Path(), makes, s.options.patience); err != nil {
 		return nil, err
 	}
 	if err := db.create(ctx); err != nil {
@@ -124,7 +124,7 @@ func (s *Store) tryMake(ctx context.Context) (*database, error) {
 
 // openChecked opens a database and inspects it.
 func (s *Store) openChecked(ctx context.Context, how access) (*database, error) {
-	db, err := connect(ctx, s.Path(), how)
+	db, err := connect(ctx, s.Path(), how, s.options.patience)
 	if err != nil {
 		return nil, err
 	}
@@ -132,6 +132,9 @@ func (s *Store) openChecked(ctx context.Context, how access) (*database, error) 
 	empty, err := db.inspect(ctx)
 	if err == nil && empty {
 		err = errEmpty
+	}
+	if err == nil && how != reads && how != copies {
+		err = db.checkMode(ctx)
 	}
 	if err == nil {
 		err = db.tune(ctx)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+	sqlite3 "modernc.org/sqlite/lib"
 )
 
 // suffixes are what SQLite appends to the name of a database for its other files. Those that
@@ -115,19 +116,30 @@ func (s *Store) checkNetwork() error {
 	if err := unix.Statfs(s.dir, &info); err != nil {
 		return &fs.PathError{Op: "statfs", Path: s.dir, Err: err}
 	}
-	if name, is := networks()[uint32(info.Type)]; is {
-		return fmt.Errorf("cache %s lies on %s: %w", s.dir, name, ErrNetwork)
+	return network(s.dir, uint32(info.Type))
+}
+
+// network returns an error if a magic number is that of a network file system.
+func network(dir string, magic uint32) error {
+	if name, is := networks()[magic]; is {
+		return fmt.Errorf("cache %s lies on %s: %w", dir, name, ErrNetwork)
 	}
 	return nil
 }
 
-// patience is how long the program waits for another process, once.
-const patience = 5 * time.Second
+// explain adds what SQLite's error messages leave out: that the disk is full.
+func (s *Store) explain(err error) error {
+	var info unix.Statfs_t
+	if codeOf(err) == sqlite3.SQLITE_IOERR && unix.Statfs(s.dir, &info) == nil && info.Bavail == 0 {
+		return fmt.Errorf("%w: %w", unix.ENOSPC, err)
+	}
+	return err
+}
 
 // lock locks the directory of the cache: shared while a database is opened, exclusive while one
 // is made or put aside. The lock says nothing about databases that are already open.
 func (s *Store) lock(ctx context.Context, how int) (unlock func(), err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, ErrLocked)
+	ctx, cancel := context.WithTimeoutCause(ctx, s.options.patience, ErrLocked)
 	defer cancel()
 	dir, err := os.Open(s.dir)
 	if err != nil {

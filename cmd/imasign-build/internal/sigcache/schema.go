@@ -89,7 +89,7 @@ func (db *database) inspect(ctx context.Context) (empty bool, err error) {
 	case !slices.Equal(has, schema()):
 		return false, damage("its tables are not those of a cache")
 	}
-	return false, db.checkMode(ctx)
+	return false, nil
 }
 
 // checkMode returns an error unless the database has a write-ahead log.

@@ -34,6 +34,8 @@ var (
 // asked for: about three million signatures by RSA-2048.
 const defaultLimit = 1 << 30
 
+const defaultPatience = 5 * time.Second
+
 // Options are the options of [Open].
 type Options struct {
 	// Limit is the size in bytes above which the signatures that were not used for longest
@@ -51,6 +53,10 @@ type Options struct {
 	Keep bool
 	// Now returns the time; nil means time.Now.
 	Now func() time.Time
+
+	// patience is how long the program waits for another process, once; zero means
+	// defaultPatience.
+	patience time.Duration
 }
 
 // Store is a cache. Several goroutines, and several processes, may use it.
@@ -89,7 +95,7 @@ var errClosed = errors.New("the cache is closed")
 // [ErrNewer], [ErrForeign], [ErrUnsafe], [ErrNetwork], [ErrLocked], [ErrDamaged] or those of
 // the file system.
 func Open(ctx context.Context, dir string, o Options) (*Store, error) {
-	s, err := Later(dir, o)
+	s, err := newStore(dir, o)
 	if err != nil {
 		return nil, err
 	}
@@ -99,15 +105,17 @@ func Open(ctx context.Context, dir string, o Options) (*Store, error) {
 	return s, nil
 }
 
-// Later returns a cache that is opened when it is first used. Options.Warn is told if it cannot
-// be opened.
-func Later(dir string, o Options) (*Store, error) {
+// newStore returns a cache that is opened when it is first used.
+func newStore(dir string, o Options) (*Store, error) {
 	absolute, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("find cache %s: %w", dir, err)
 	}
 	if o.Limit <= 0 {
 		o.Limit = defaultLimit
+	}
+	if o.patience == 0 {
+		o.patience = defaultPatience
 	}
 	if o.Now == nil {
 		o.Now = time.Now
