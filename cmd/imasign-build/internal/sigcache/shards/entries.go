@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"io"
 	"iter"
+	"slices"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/sigcache"
 	"github.com/imasign/imasign-build/pkg/ima"
@@ -23,6 +24,9 @@ func Entries(r io.Reader, s *Shard) iter.Seq2[sigcache.Entry, error] {
 				return
 			}
 		}
+		if err == nil && slices.Contains(p.used, false) {
+			err = damaged("group %d has no entry", slices.Index(p.used, false))
+		}
 		if err != nil {
 			yield(sigcache.Entry{}, err)
 		}
@@ -35,6 +39,7 @@ type parser struct {
 	file   *File
 	data   []byte
 	groups []sigcache.Entry // what the entries of each group have in common
+	used   []bool           // groups that have an entry
 	next   int64            // number of an entry
 }
 
@@ -77,6 +82,7 @@ func (p *parser) parseGroups(n int) error {
 	if len(table) > 0 || len(p.groups) != n {
 		return damaged("%d groups, not %d", len(p.groups), n)
 	}
+	p.used = make([]bool, n)
 	return nil
 }
 
@@ -118,7 +124,7 @@ func (p *parser) entry() (e sigcache.Entry, err error) {
 	if g >= len(p.groups) {
 		return e, damaged("entry %d is of group %d of %d", p.next, g, len(p.groups))
 	}
-	e = p.groups[g]
+	e, p.used[g] = p.groups[g], true
 	size := groupSize + e.Hash.Size()
 	if len(record) <= size {
 		return e, damaged("entry %d has no signature", p.next)

@@ -11,7 +11,10 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/sigcache"
 	"github.com/imasign/imasign-build/internal/atomicfile"
@@ -54,7 +57,12 @@ func Export(ctx context.Context, dir string, entries iter.Seq2[sigcache.Entry, e
 	case err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ErrDamaged): // a damaged index is replaced
 		return Summary{}, err
 	}
-	if err := x.add(ctx, entries); err != nil {
+	x.writes.SetLimit(4) // waiting for the disk, and that many shards are in memory
+	err = x.add(ctx, entries)
+	if err2 := x.writes.Wait(); err == nil {
+		err = err2
+	}
+	if err != nil {
 		return Summary{}, err
 	}
 	if !bytes.Equal(x.index.Text(), text) {
@@ -62,7 +70,7 @@ func Export(ctx context.Context, dir string, entries iter.Seq2[sigcache.Entry, e
 			return Summary{}, err
 		}
 	}
-	x.summary.Shards, x.summary.Bytes = len(x.index), x.index.Bytes()
+	x.summary.Shards, x.summary.Bytes, x.summary.Written = len(x.index), x.index.Bytes(), int(x.written.Load())
 	x.summary.Removed, err = Prune(dir, x.index, Grace)
 	return x.summary, err
 }
@@ -71,6 +79,8 @@ type export struct {
 	dir        string
 	old, index Index
 	builder    builder
+	writes     errgroup.Group
+	written    atomic.Int32 // number of shards
 	summary    Summary
 }
 
@@ -102,7 +112,7 @@ func (x *export) add(ctx context.Context, entries iter.Seq2[sigcache.Entry, erro
 	return x.flush()
 }
 
-// flush writes the shard of the builder, unless the directory has it.
+// flush begins to write the shard of the builder.
 func (x *export) flush() error {
 	if len(x.builder.items) == 0 {
 		return nil
@@ -113,16 +123,22 @@ func (x *export) flush() error {
 	}
 	x.index = append(x.index, s)
 	x.summary.Entries += s.Entries
+	x.writes.Go(func() error { return x.write(&s, content) })
+	return nil
+}
+
+// write writes a shard, unless the directory has it.
+func (x *export) write(s *Shard, content []byte) error {
 	path := x.path(s.Name())
-	if same(path, &s) {
-		if x.old.Has(s.Name()) {
-			return nil
-		}
-		now := time.Now() // another export must not remove it
-		return os.Chtimes(path, now, now)
+	if !same(path, s) {
+		x.written.Add(1)
+		return atomicfile.WriteFile(path, content, 0o644)
 	}
-	x.summary.Written++
-	return atomicfile.WriteFile(path, content, 0o644)
+	if x.old.Has(s.Name()) {
+		return nil
+	}
+	now := time.Now() // another export must not remove it
+	return os.Chtimes(path, now, now)
 }
 
 // same reports whether the file is the shard.

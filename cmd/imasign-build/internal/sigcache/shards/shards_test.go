@@ -110,7 +110,7 @@ func equal(x, y sigcache.Entry) bool {
 
 func TestWhatIsExportedIsRead(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "shared")
-	list := entries([][]byte{key(t), key(t), key(t)}, 40000)
+	list := entries([][]byte{key(t), key(t), key(t)}, 24000)
 	s := export(t, dir, list)
 	if s.Entries != int64(len(list)) || s.Shards != 256 || s.Written != 256 || s.Removed != 0 {
 		t.Errorf("%+v", s)
