@@ -52,6 +52,8 @@ func (d *directory) shard(_ context.Context, s *shards.Shard) (*os.File, error) 
 	return dir.Shard(s)
 }
 
+func (*directory) drop(*shards.Shard) {}
+
 func (d *directory) close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -79,6 +79,9 @@ func (m *Mirror) some(ctx context.Context, first int, yield func(sigcache.Entry,
 			if err == nil {
 				err = context.Cause(ctx)
 			}
+			if errors.Is(err, shards.ErrDamaged) {
+				m.source.drop(listed[i])
+			}
 			if err != nil {
 				return false, fmt.Errorf("read %s: %w", listed[i].Name(), err)
 			}

@@ -43,6 +43,8 @@ type source interface {
 	// shard returns the file of a shard, which has its size. The error wraps fs.ErrNotExist
 	// if the mirror does not have it, because its index has changed.
 	shard(ctx context.Context, s *shards.Shard) (*os.File, error)
+	// drop is told that a shard is damaged, so that the next run fetches it again.
+	drop(s *shards.Shard)
 	close() error
 }
 
@@ -65,6 +67,7 @@ var _ signing.Cache = (*Mirror)(nil)
 type slot struct {
 	lock   lock
 	opened bool
+	listed *shards.Shard
 	raw    *os.File
 	file   *shards.File // nil if there is none, or it cannot be read
 }
@@ -187,9 +190,10 @@ func (m *Mirror) slot(ctx context.Context, first byte) *shards.File {
 	}
 	raw, listed, err := m.fetch(ctx, first)
 	if err == nil && raw != nil {
-		s.raw = raw
+		s.raw, s.listed = raw, listed
 		s.file, err = shards.NewFile(raw, listed)
 		if err != nil {
+			m.source.drop(listed)
 			err = fmt.Errorf("read %s: %w", listed.Name(), err)
 		}
 	}
@@ -206,11 +210,12 @@ func (m *Mirror) slot(ctx context.Context, first byte) *shards.File {
 
 // damaged ends the use of a shard.
 func (m *Mirror) damaged(first byte, err error) {
-	m.report("read the shard of %02x: %w; signatures that cannot be read are made anew", first, err)
 	s := &m.slots[first]
 	s.lock <- struct{}{}
+	defer s.lock.leave()
+	m.report("read %s: %w; signatures that cannot be read are made anew", s.listed.Name(), err)
+	m.source.drop(s.listed)
 	s.file = nil
-	s.lock.leave()
 }
 
 // report gives the first warning.

@@ -133,6 +133,10 @@ func (w *web) shard(ctx context.Context, s *shards.Shard) (*os.File, error) {
 	return w.keptShard(s)
 }
 
+func (w *web) drop(s *shards.Shard) {
+	_ = os.Remove(filepath.Join(w.keep, s.Name())) // if it stays, it is reported again
+}
+
 func (w *web) keptShard(s *shards.Shard) (*os.File, error) {
 	dir, err := shards.Open(w.keep)
 	if err != nil {
