@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -119,11 +120,22 @@ func cause(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {
-		return wrapped.Err // its URL may be that of a redirect
+	wrapped := (*url.Error)(nil)
+	if !errors.As(err, &wrapped) {
+		return err
+	}
+	err = wrapped.Err // the URL of wrapped may be that of a redirect
+	switch text := err.Error(); {
+	case strings.HasPrefix(text, "failed to parse Location"):
+		return errors.New("redirect to an invalid URL")
+	case len(text) > maxText:
+		return errors.New(text[:maxText] + "…")
 	}
 	return err
 }
+
+// maxText limits how much of a server's text is in an error. net/http quotes it.
+const maxText = 300
 
 // progress starts its timer again when something was read.
 type progress struct {
