@@ -129,6 +129,7 @@ python () {
     if not imasign_signs_image(d):
         return
     imasign_check_key(d, 'IMASIGN_ROOTFS')
+    imasign_check_cache(d)
     imasign_version(d)
     imasign_check_fstypes(d)
     # After every IMAGE_PREPROCESS_COMMAND, and still under pseudo.
@@ -136,6 +137,7 @@ python () {
     d.appendVarFlag('do_image', 'depends', ' imasign-build-native:do_populate_sysroot')
     d.appendVarFlag('do_image', 'file-checksums', ' ' + imasign_checksums(d, 'IMASIGN_ROOTFS_CERT'))
     imasign_check_evm(d)
+    imasign_network(d, 'do_image', 'IMASIGN_ROOTFS', *(['IMASIGN_EVM'] if imasign_evm(d) else []))
     if imasign_evm(d):
         d.appendVarFlag('do_image', 'file-checksums', ' ' + imasign_checksums(d, 'IMASIGN_EVM_CERT'))
     if bb.utils.to_boolean(d.getVar('IMASIGN_SIMULATE')):

@@ -31,7 +31,9 @@ python () {
     if bb.utils.to_boolean(d.getVar('RPM_SIGN_FILES')) or d.getVar('RPM_FSK_PATH'):
         bb.fatal('%s: RPM_SIGN_FILES or RPM_FSK_PATH is set, so rpmsign would sign files as well: unset both, because imasign-rpm replaces it' % d.getVar('PN'))
     imasign_check_key(d, 'IMASIGN_RPM')
+    imasign_check_cache(d)
     imasign_version(d)
+    imasign_network(d, 'do_package_write_rpm', 'IMASIGN_RPM')
     # sign_rpm runs inside the task, and sstate packs after the task's postfuncs.
     d.appendVarFlag('do_package_write_rpm', 'postfuncs', ' imasign_sign_rpms')
     d.appendVarFlag('do_package_write_rpm', 'depends', ' imasign-build-native:do_populate_sysroot')

@@ -45,6 +45,22 @@ IMASIGN_KEY_FOR ?= ""
 # Number of files to process at a time; empty: one per core.
 IMASIGN_JOBS ?= ""
 
+# Signatures of earlier builds (docs/yocto.md, "Slow keys"). "auto": a cache for keys in tokens, TPMs
+# and signing services; "always": for key files, too; "none": no cache.
+IMASIGN_CACHE ?= "auto"
+# The directory of the cache. Not on NFS.
+IMASIGN_CACHE_DIR ?= "${PERSISTENT_DIR}/imasign-cache"
+# Caches that `imasign-build cache export` wrote: URLs, which need INHERIT += "imasign-cache", and
+# directories.
+IMASIGN_CACHE_MIRRORS ?= ""
+# Where imasign-cache keeps what it fetched from the URLs.
+IMASIGN_CACHE_SHARD_DIR ?= "${SSTATE_DIR}/imasign-cache"
+# Manifests of earlier images, or directories with them: absolute paths.
+IMASIGN_FROM_MANIFEST ?= ""
+# "1": tasks that sign get the network, for PKCS#11 modules of HSMs in a network. Keys of signing
+# services get it anyway.
+IMASIGN_NETWORK ?= "0"
+
 # Files of a root file system or initramfs that may contain a private key, each as PATH=SHA256
 # (`imasign-build rootfs scan` prints both). They may never contain the signing key.
 IMASIGN_ALLOW_PRIVATE_KEYS ?= ""
@@ -144,6 +160,78 @@ def imasign_checksums(d, *variables):
     The contents of the files are in the hash of the task, their paths are not."""
     return ' '.join('%s:True' % path for v in variables for path in (d.getVar(v) or '').split())
 
+def imasign_check_cache(d):
+    """Stop with a clear message if the variables about signatures of earlier builds cannot work."""
+    imasign_one_of(d, 'IMASIGN_CACHE', 'auto', 'always', 'none')
+    who = d.getVar('PN')
+    for variable in ('IMASIGN_CACHE_DIR', 'IMASIGN_CACHE_SHARD_DIR'):
+        if not os.path.isabs(d.getVar(variable) or ''):
+            bb.fatal('%s: %s is %s: give an absolute path, because tasks run in other directories' % (who, variable, d.getVar(variable) or 'empty'))
+    for mirror in (d.getVar('IMASIGN_CACHE_MIRRORS') or '').split():
+        if imasign_is_remote(mirror):
+            if not bb.data.inherits_class('imasign-cache', d):
+                bb.fatal('%s: IMASIGN_CACHE_MIRRORS names %s, but nothing fetches it: add INHERIT += "imasign-cache"' % (who, mirror))
+        elif not os.path.isabs(imasign_local_mirror(mirror)):
+            bb.fatal('%s: IMASIGN_CACHE_MIRRORS: %s is neither a URL nor an absolute path' % (who, mirror))
+    for path in (d.getVar('IMASIGN_FROM_MANIFEST') or '').split():
+        if not (os.path.isabs(path) and os.path.exists(path)):
+            bb.fatal('%s: IMASIGN_FROM_MANIFEST: %s is neither a file nor a directory: give the absolute path of a manifest, or of a directory with *.jsonl files' % (who, path))
+
+def imasign_is_remote(mirror):
+    """Return whether a word of IMASIGN_CACHE_MIRRORS must be fetched."""
+    return '://' in mirror and not mirror.startswith('file://')
+
+def imasign_local_mirror(mirror):
+    """Return the path of a mirror that need not be fetched."""
+    return mirror[len('file://'):] if mirror.startswith('file://') else mirror
+
+def imasign_shards(d, mirror):
+    """Return the directory that a mirror is fetched into."""
+    import hashlib
+    return os.path.join(d.getVar('IMASIGN_CACHE_SHARD_DIR'), hashlib.sha256(mirror.encode()).hexdigest()[:16])
+
+def imasign_earlier(d):
+    """Return where a command that signs finds signatures of earlier builds: its flags, its
+    environment, and the paths in them."""
+    manifests = (d.getVar('IMASIGN_FROM_MANIFEST') or '').split()
+    flags = [word for path in manifests for word in ('--from-manifest', path)]
+    choice, directory = d.getVar('IMASIGN_CACHE'), d.getVar('IMASIGN_CACHE_DIR')
+    if choice == 'none':
+        return [*flags, '--cache', 'none'], {}, manifests
+    mirrors = []
+    for mirror in (d.getVar('IMASIGN_CACHE_MIRRORS') or '').split():
+        path = imasign_shards(d, mirror) if imasign_is_remote(mirror) else imasign_local_mirror(mirror)
+        # Without an index, nothing could be fetched yet. imasign-cache has warned of it.
+        if not imasign_is_remote(mirror) or os.path.exists(os.path.join(path, 'ima-signatures.index')):
+            mirrors.append(path)
+    flags += ['--cache', directory if choice == 'always' else 'auto']
+    flags += [word for path in mirrors for word in ('--cache-mirror', path)]
+    return flags, {'IMASIGN_CACHE': directory}, [*manifests, directory, *mirrors]
+
+def imasign_warn_once(d, text):
+    """Warn, but of one thing only once in a build, even if many tasks find it."""
+    import hashlib
+    build = d.getVar('DATE') + d.getVar('TIME')
+    # pseudo does not track STAMPS_DIR.
+    mark = os.path.join(d.getVar('STAMPS_DIR'), 'imasign-warnings', hashlib.sha256(text.encode()).hexdigest())
+    if os.path.exists(mark):
+        with open(mark) as f:
+            if f.read() == build:
+                return
+    bb.utils.mkdirhier(os.path.dirname(mark))
+    with open(mark, 'w') as f:
+        f.write(build)
+    bb.warn(text)
+imasign_warn_once[vardepsexclude] += "DATE TIME STAMPS_DIR"
+
+def imasign_network(d, task, *prefixes):
+    """Give the network to a task that signs, if a key needs it. prefixes are as for
+    imasign_check_key. The hash of the task stays the same, as for every other key."""
+    keys = [(d.getVar(prefix + '_KEY') or '').lower() for prefix in prefixes]
+    if bb.utils.to_boolean(d.getVar('IMASIGN_NETWORK')) or any(key.startswith(('https:', 'http:', 'nats:')) for key in keys):
+        d.setVarFlag(task, 'network', '1')
+        d.appendVarFlag(task, 'vardepsexclude', ' %s[network]' % task)
+
 def imasign_run(d, arguments, key=None, unload=False, advice={}):
     """Run imasign-build and return its standard output. A failure is fatal.
 
@@ -157,7 +245,11 @@ def imasign_run(d, arguments, key=None, unload=False, advice={}):
     if unload:
         env['PSEUDO_UNLOAD'] = '1'
     command = ['imasign-build', *arguments[:2], '--progress=none']
+    earlier = []
     if key:
+        flags, variables, earlier = imasign_earlier(d)
+        command += flags
+        env.update(variables)
         env.update({name: d.getVar(name) for name in (d.getVar('IMASIGN_KEY_ENV') or '').split()})
         for flag, part in (('--key', '_KEY'), ('--cert', '_CERT'), ('--key-pass', '_KEY_PASS')):
             value = d.getVar(key + part)
@@ -174,6 +266,10 @@ def imasign_run(d, arguments, key=None, unload=False, advice={}):
         out += ''.join('%s: %s\n' % (name, text) for name, text in advice.items() if name in out)
         bb.fatal('%s: exit code %d\n%s' % (' '.join(command[:3]), done.returncode, out))
     bb.note(done.stderr)
+    # Nothing else says why a build takes longer than it should.
+    for line in done.stderr.splitlines():
+        if ': warning: ' in line and any(path in line for path in earlier):
+            imasign_warn_once(d, line)
     return done.stdout
 
 def imasign_common_flags(d):

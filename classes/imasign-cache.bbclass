@@ -1,0 +1,117 @@
+# Fetches the signatures that other builds have published, before the tasks that sign run:
+#
+#   INHERIT += "imasign-cache"
+#   IMASIGN_CACHE_MIRRORS = "https://build.example.com/signatures"
+#
+# The tasks themselves have no network. BitBake's fetcher obeys BB_NO_NETWORK, PREMIRRORS and the
+# like. docs/yocto.md has every variable.
+
+inherit imasign
+
+# An event and no task, because every task that signs would depend on the task, and have what it
+# fetched in its hash. BuildInit comes once in a build, before the first task.
+addhandler imasign_fetch_mirrors
+imasign_fetch_mirrors[eventmask] = "bb.event.BuildInit"
+python imasign_fetch_mirrors () {
+    for mirror in (d.getVar('IMASIGN_CACHE_MIRRORS') or '').split():
+        if imasign_is_remote(mirror) and d.getVar('IMASIGN_CACHE') != 'none':
+            imasign_fetch_mirror(d, mirror)
+}
+
+def imasign_fetch_mirror(d, mirror):
+    """Fetch the shards of a mirror that are not here yet.
+
+    Keys can sign without them. So a failure is one warning, and what was fetched in earlier
+    builds is used. The fetcher would print an error, which fails the build."""
+    import logging, re, shutil, tempfile
+    said, before = [], os.getcwd()
+    def quiet(record):
+        said.append(record.getMessage())
+        return record.levelno < logging.WARNING
+    fetcher, directory, work = logging.getLogger('BitBake.Fetcher'), imasign_shards(d, mirror), None
+    shown = re.sub('//[^/]*@', '//', mirror)
+    fetcher.addFilter(quiet)
+    try:
+        bb.utils.mkdirhier(directory)
+        # The fetcher makes further files. Those of builds that were killed go, too.
+        imasign_forget_old(directory, lambda name: name.startswith('.fetch-'))
+        work = tempfile.mkdtemp(prefix='.fetch-', dir=directory)
+        imasign_fetch_shards(d, mirror, directory, work)
+    except bb.fetch2.NetworkAccess:
+        bb.note('IMASIGN_CACHE_MIRRORS: %s is not asked for signatures, because BitBake must not use the network' % shown)
+    except (bb.fetch2.BBFetchException, OSError, ValueError) as e:
+        bb.debug(1, '\n'.join(said))
+        bb.warn('IMASIGN_CACHE_MIRRORS: no new signatures from %s: %s' % (shown, str(e).replace(mirror, shown)))
+    finally:
+        fetcher.removeFilter(quiet)
+        os.chdir(before) # the fetcher leaves it
+        if work:
+            shutil.rmtree(work, ignore_errors=True)
+
+def imasign_fetch_shards(d, mirror, directory, work):
+    """Fetch the index of a mirror, then the shards that it lists, and publish them in directory
+    as `imasign-build cache export` does: the index last."""
+    import shutil
+    index = imasign_fetch(d, mirror, 'ima-signatures.index', work)
+    shards = imasign_index(index)
+    missing = [name for name in shards if not os.path.exists(os.path.join(directory, name))]
+    if missing:
+        message = 'Fetching signatures'
+        bb.event.fire(bb.event.ProcessStarted(message, len(missing)), d)
+        for n, name in enumerate(missing):
+            os.replace(imasign_fetch(d, mirror, name, work, shards[name]), os.path.join(directory, name))
+            bb.event.fire(bb.event.ProcessProgress(message, n + 1), d)
+        bb.event.fire(bb.event.ProcessFinished(message), d)
+    here = os.path.join(directory, 'ima-signatures.index')
+    try:
+        gone = set(imasign_index(here)) - set(shards)
+    except (OSError, ValueError):
+        gone = set()
+    # Other builds may still have the old index. The grace of a shard counts from now.
+    for name in gone:
+        if os.path.exists(os.path.join(directory, name)):
+            os.utime(os.path.join(directory, name))
+    os.replace(index, here)
+    imasign_forget_old(directory, lambda name: name.endswith('.shard') and name not in shards)
+
+def imasign_fetch(d, mirror, name, work, sha256=None):
+    """Fetch a file of a mirror into the empty directory work, and return its path there. Without
+    sha256 its content is not checked."""
+    import shutil
+    data = bb.data.createCopy(d)
+    # Otherwise a file of an earlier build would be taken for the index.
+    data.setVar('DL_DIR', work)
+    # These are places for source archives.
+    data.delVar('MIRRORS')
+    if not sha256:
+        data.setVar('BB_STRICT_CHECKSUM', 'ignore')
+    # No file has more than 64 MiB, in the 512 bytes of ulimit.
+    data.setVar('FETCHCMD_wget', 'ulimit -f 131072; ' + (d.getVar('FETCHCMD_wget') or '/usr/bin/env wget -t 2 -T 30'))
+    base, *parameters = mirror.split(';')
+    url = ';'.join([base.rstrip('/') + '/' + name, *parameters, *(['sha256sum=' + sha256] if sha256 else [])])
+    fetcher = bb.fetch2.Fetch([url], data, cache=False)
+    fetcher.download()
+    # PREMIRRORS may have made a link to a file elsewhere.
+    copy = os.path.join(work, name + '.copy')
+    shutil.copyfile(fetcher.localpath(url), copy)
+    return copy
+
+def imasign_index(path):
+    """Read an index that `imasign-build cache export` wrote. Return the SHA-256 digests of the
+    shards by their names. An index in another format is a ValueError."""
+    import re
+    with open(path, encoding='ascii') as f:
+        text = f.read(65537)
+    head = re.match(r'imasign-signatures 1 (\d+)\n', text)
+    shards = {m[1]: m[2] for m in re.finditer(r'^(ima-signatures-[0-9a-f]{2}-([0-9a-f]{64})\.shard) \d+ \d+\n', text, re.MULTILINE)}
+    if not head or len(text) > 65536 or int(head[1]) != len(shards) or text.count('\n') != len(shards) + 1:
+        raise ValueError('ima-signatures.index is not an index of signatures')
+    return shards
+
+def imasign_forget_old(directory, unwanted):
+    """Remove what is unwanted, by its name, and a day old."""
+    import shutil, time
+    for name in os.listdir(directory):
+        path = os.path.join(directory, name)
+        if unwanted(name) and os.path.getmtime(path) < time.time() - 24 * 3600:
+            (shutil.rmtree if os.path.isdir(path) else os.unlink)(path)
