@@ -183,10 +183,13 @@ func evmctl(t *testing.T, command, cert, file string) {
 }
 
 // packages returns the contents of the feed's packages, by name.
-func (l *lab) packages(t *testing.T) map[string]string {
+func (l *lab) packages(t *testing.T) map[string]string { return l.rpms(t, "build/tmp/deploy/rpm") }
+
+// rpms returns the contents of the packages below a directory of the lab, by name.
+func (l *lab) rpms(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	content := map[string]string{}
-	for _, file := range l.files(t, "build/tmp/deploy/rpm") {
+	for _, file := range l.files(t, dir) {
 		if strings.HasSuffix(file, ".rpm") {
 			content[filepath.Base(file)] = read(t, file)
 		}
