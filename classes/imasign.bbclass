@@ -230,7 +230,8 @@ def imasign_network(d, task, *prefixes):
     keys = [(d.getVar(prefix + '_KEY') or '').lower() for prefix in prefixes]
     if bb.utils.to_boolean(d.getVar('IMASIGN_NETWORK')) or any(key.startswith(('https:', 'http:', 'nats:')) for key in keys):
         d.setVarFlag(task, 'network', '1')
-        d.appendVarFlag(task, 'vardepsexclude', ' %s[network]' % task)
+    # sstate gives the network to all of its tasks.
+    d.appendVarFlag(task, 'vardepsexclude', ' %s[network]' % task)
 
 def imasign_run(d, arguments, key=None, unload=False, advice={}):
     """Run imasign-build and return its standard output. A failure is fatal.

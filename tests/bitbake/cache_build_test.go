@@ -70,8 +70,10 @@ func (c *cached) hashes(t *testing.T) {
 	manifest := c.path("some.jsonl")
 	write(t, manifest, "")
 	want := c.hashesWith(t, "")
-	if signing := slices.ContainsFunc(want, func(name string) bool { return strings.Contains(name, ".do_image.sigdata.") }); !signing {
-		t.Fatalf("no hash of do_image: %v", want)
+	for _, task := range []string{".do_image.sigdata.", ".do_package_write_rpm.sigdata."} {
+		if !slices.ContainsFunc(want, func(name string) bool { return strings.Contains(name, task) }) {
+			t.Fatalf("no hash of %s in %v", task, want)
+		}
 	}
 	for name, extra := range map[string]string{
 		"none":       "IMASIGN_CACHE = \"none\"\n",
@@ -82,8 +84,10 @@ func (c *cached) hashes(t *testing.T) {
 		"remote key": "IMASIGN_KEY = \"https://signer.example.com/ima\"\n",
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := c.hashesWith(t, extra); !slices.Equal(got, want) {
-				t.Errorf("other hashes:\n%v\nwant\n%v", got, want)
+			for _, name := range c.hashesWith(t, extra) {
+				if !slices.Contains(want, name) {
+					t.Errorf("another hash: %s", name)
+				}
 			}
 		})
 	}
