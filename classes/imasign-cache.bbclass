@@ -40,28 +40,41 @@ def imasign_fetch_mirror(d, mirror):
     except bb.fetch2.NetworkAccess:
         bb.note('IMASIGN_CACHE_MIRRORS: %s is not asked for signatures, because BitBake must not use the network' % shown)
     except (bb.fetch2.BBFetchException, OSError, ValueError) as e:
-        bb.debug(1, '\n'.join(said))
-        bb.warn('IMASIGN_CACHE_MIRRORS: no new signatures from %s: %s' % (shown, str(e).replace(mirror, shown)))
+        bb.warn('IMASIGN_CACHE_MIRRORS: no new signatures from %s: %s%s' % (shown, str(e).replace(mirror, shown), imasign_cause(said)))
     finally:
         fetcher.removeFilter(quiet)
         os.chdir(before) # the fetcher leaves it
         if work:
             shutil.rmtree(work, ignore_errors=True)
 
+def imasign_cause(said):
+    """Return why the fetcher failed. What it says in full may contain a password."""
+    import re
+    text = '\n'.join(said)
+    # man wget, EXIT STATUS. A signal adds 128; 25 is SIGXFSZ.
+    causes = {'3': 'it cannot be written', '4': 'there is no connection', '5': 'the TLS certificate is not accepted', '6': 'user and password are not accepted', '8': 'the server refuses it', '153': 'it is larger than 64 MiB'}
+    code = re.search(r'failed with exit code (\d+)', text)
+    if 'Checksum' in text:
+        return ' Its content is not what the index says.'
+    if 'not trusted' in text:
+        return ' BB_ALLOWED_NETWORKS does not name the server.'
+    return ' wget: exit code %s%s.' % (code[1], ', ' + causes[code[1]] if code[1] in causes else '') if code else ''
+
 def imasign_fetch_shards(d, mirror, directory, work):
     """Fetch the index of a mirror, then the shards that it lists, and publish them in directory
     as `imasign-build cache export` does: the index last."""
-    import shutil
     index = imasign_fetch(d, mirror, 'ima-signatures.index', work)
     shards = imasign_index(index)
     missing = [name for name in shards if not os.path.exists(os.path.join(directory, name))]
     if missing:
         message = 'Fetching signatures'
         bb.event.fire(bb.event.ProcessStarted(message, len(missing)), d)
-        for n, name in enumerate(missing):
-            os.replace(imasign_fetch(d, mirror, name, work, shards[name]), os.path.join(directory, name))
-            bb.event.fire(bb.event.ProcessProgress(message, n + 1), d)
-        bb.event.fire(bb.event.ProcessFinished(message), d)
+        try:
+            for n, name in enumerate(missing):
+                os.replace(imasign_fetch(d, mirror, name, work, shards[name]), os.path.join(directory, name))
+                bb.event.fire(bb.event.ProcessProgress(message, n + 1), d)
+        finally:
+            bb.event.fire(bb.event.ProcessFinished(message), d)
     here = os.path.join(directory, 'ima-signatures.index')
     try:
         gone = set(imasign_index(here)) - set(shards)
@@ -86,7 +99,7 @@ def imasign_fetch(d, mirror, name, work, sha256=None):
     if not sha256:
         data.setVar('BB_STRICT_CHECKSUM', 'ignore')
     # No file has more than 64 MiB, in the 512 bytes of ulimit.
-    data.setVar('FETCHCMD_wget', 'ulimit -f 131072; ' + (d.getVar('FETCHCMD_wget') or '/usr/bin/env wget -t 2 -T 30'))
+    data.setVar('FETCHCMD_wget', 'ulimit -c 0; ulimit -f 131072; ' + (d.getVar('FETCHCMD_wget') or '/usr/bin/env wget -t 2 -T 30'))
     base, *parameters = mirror.split(';')
     url = ';'.join([base.rstrip('/') + '/' + name, *parameters, *(['sha256sum=' + sha256] if sha256 else [])])
     fetcher = bb.fetch2.Fetch([url], data, cache=False)
