@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/imasign/imasign-build/tests/harness"
+	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
-func TestMain(m *testing.M) { harness.Main(m) }
+func TestMain(m *testing.M) { harness.Main(m, packages.Remove) }

@@ -21,7 +21,7 @@
 #define EXPORT __attribute__((visibility("default")))
 
 /* PKCS#11 2.40: 68 functions behind the version, in the order of pkcs11f.h. */
-enum { C_GET_FUNCTION_LIST = 3, C_GET_SESSION_INFO = 15, C_SIGN = 43, FUNCTIONS = 68 };
+enum { C_GET_FUNCTION_LIST = 3, C_OPEN_SESSION = 12, C_SIGN = 43, FUNCTIONS = 68 };
 enum { CKR_OK = 0, CKR_GENERAL_ERROR = 0x05, CKR_DEVICE_ERROR = 0x30 };
 
 /* No function has more than eight arguments. In the calling conventions of x86-64 and arm64, a
@@ -57,7 +57,7 @@ static unsigned long pass(int i, ARGUMENTS)
 	struct timespec start;
 	unsigned long rv;
 
-	if (i < C_GET_SESSION_INFO)
+	if (i < C_OPEN_SESSION)
 		return behind.call[i](a, b, c, d, e, f, g, h);
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	if (signature && fail_after >= 0 && atomic_fetch_add(&begun, 1) >= fail_after)

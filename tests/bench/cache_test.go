@@ -1,0 +1,113 @@
+package bench
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/imasign/imasign-build/tests/harness"
+)
+
+// A way is one way to sign a tree, with what that took in all iterations.
+type way struct {
+	flags []string
+	wall  float64 // seconds
+	rss   int64   // bytes, the largest
+}
+
+// sign signs the tree anew. If warm is true, all signatures must come from earlier runs.
+func (w *way) sign(b *testing.B, tree string, warm bool) {
+	b.Helper()
+	program := harness.Program(b)
+	harness.Must(b, program, "rootfs", "strip", tree)
+	var r harness.Result
+	w.wall += timed(func() {
+		r = harness.RunMeasured(b, program, slices.Concat([]string{"rootfs", "sign", "--progress=none", "--json"}, w.flags, []string{tree})...)
+	})
+	w.rss = max(w.rss, r.MaxRSS)
+	var report struct{ Signed, Cached int }
+	if err := json.Unmarshal([]byte(r.Out), &report); err != nil || r.Code != 0 {
+		b.Fatalf("rootfs sign: exit %d, %v\n%s", r.Code, err, r.Err)
+	}
+	if warm && (report.Signed == 0 || report.Cached != report.Signed) {
+		b.Fatalf("only %d of %d signatures are of an earlier run", report.Cached, report.Signed)
+	}
+}
+
+// hash digests the tree on every core, as all other ways do, and signs nothing.
+func (w *way) hash(b *testing.B, tree string) {
+	b.Helper()
+	w.wall += timed(func() {
+		harness.Must(b, harness.Program(b), "rootfs", "sign", "--progress=none", "--dry-run", tree)
+	})
+}
+
+// BenchmarkCache signs a tree with a key in a file: without a cache, with a cache that has
+// every signature, and with the manifest of an earlier run. Its figures are ratios of
+// wall-clock time to that of digesting the tree, and the memory that the cache adds.
+func BenchmarkCache(b *testing.B) {
+	harness.Root(b)
+	tree := b.TempDir()
+	have := harness.CopyOfUsr(b, tree, files(b))
+	for _, algorithm := range []string{"rsa2048", "p256"} {
+		b.Run(algorithm, func(b *testing.B) {
+			dir := b.TempDir()
+			keys, cache, manifest := harness.Keys(b, algorithm), filepath.Join(dir, "cache"), filepath.Join(dir, "manifest.jsonl")
+			key := []string{"--key", filepath.Join(keys, "x509_ima.key"), "--cert", filepath.Join(keys, "x509_ima.crt")}
+			with := func(flags ...string) *way { return &way{flags: slices.Concat(key, flags)} }
+			with("--cache", cache, "--manifest", manifest).sign(b, tree, false)
+			hash, none, warm, listed := &way{}, with("--cache", "none"), with("--cache", cache), with("--cache", "none", "--from-manifest", manifest)
+			for b.Loop() {
+				hash.hash(b, tree)
+				none.sign(b, tree, false)
+				warm.sign(b, tree, true)
+				listed.sign(b, tree, true)
+			}
+			harness.Must(b, harness.Program(b), "rootfs", "verify", "--cert", filepath.Join(keys, "x509_ima.crt"), tree)
+			b.ReportMetric(float64(have), "files")
+			b.ReportMetric(hash.wall/float64(b.N), "hash-s")
+			b.ReportMetric(none.wall/hash.wall, "uncached-of-hash")
+			b.ReportMetric(warm.wall/hash.wall, "warm-of-hash")
+			b.ReportMetric(listed.wall/hash.wall, "manifest-of-hash")
+			b.ReportMetric(float64(warm.rss-none.rss)/1e6, "cache-MB")
+			b.ReportMetric(float64(listed.rss-none.rss)/1e6, "manifest-MB")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// BenchmarkToken signs a tree with a token whose signatures take 5 ms each: the first time,
+// and again with the cache of the first time. Its figures are the ratio of the first time to
+// the least that the calls can take in all sessions, that of the second to digesting the
+// tree, and the memory that the cache adds.
+func BenchmarkToken(b *testing.B) {
+	harness.Root(b)
+	tree, t := b.TempDir(), newToken(b)
+	have := harness.CopyOfUsr(b, tree, files(b))
+	hash, none := &way{}, &way{flags: append(t.flags(), "--cache", "none")}
+	var first, again way
+	var calls int
+	for b.Loop() {
+		cache := []string{"--cache", filepath.Join(b.TempDir(), "cache")}
+		first.flags, again.flags = append(t.flags(), cache...), append(t.flags(), cache...)
+		none.sign(b, tree, false)
+		t.Calls(b)
+		first.sign(b, tree, false)
+		calls += t.Calls(b)
+		hash.hash(b, tree)
+		again.sign(b, tree, true)
+		if n := t.Calls(b); n != 0 {
+			b.Fatalf("the token made %d signatures that the cache has", n)
+		}
+	}
+	harness.Must(b, harness.Program(b), "rootfs", "verify", "--cert", t.cert, tree)
+	least := float64(calls) * callTime.Seconds() / sessions
+	b.ReportMetric(float64(have), "files")
+	b.ReportMetric(float64(calls)/float64(b.N), "calls")
+	b.ReportMetric(first.wall/least, "first-of-least")
+	b.ReportMetric(none.wall/least, "uncached-of-least")
+	b.ReportMetric(again.wall/hash.wall, "warm-of-hash")
+	b.ReportMetric(float64(max(first.rss, again.rss)-none.rss)/1e6, "cache-MB")
+	b.ReportMetric(0, "ns/op")
+}
