@@ -20,7 +20,7 @@ SANITIZE = GOFLAGS="$$GOFLAGS -asan '-ldflags=-s=0 -w=0'" LSAN_OPTIONS=suppressi
 	CGO_CFLAGS="-g -O1 -Werror -fno-omit-frame-pointer -fsanitize=undefined -fno-sanitize-recover=undefined" \
 	CGO_LDFLAGS="-fsanitize=undefined -static-libasan -static-libubsan" $(GO) test -count=1 -timeout 25m
 
-.PHONY: all build install uninstall demo quick sanitize test kernel bitbake check nightly lint docs vuln bench fuzz deps clean
+.PHONY: all build install uninstall demo quick sanitize test kernel bitbake check nightly lint docs vuln bench bench-docs fuzz deps clean
 
 all: build
 
@@ -98,6 +98,10 @@ nightly: deps kernel ## long runs: make nightly BITBAKE_DIR=… OECORE_DIR=… [
 bench: deps ## against evmctl and openssl in one run, as ratios
 	$(GO) test -run '^$$' -bench . -benchtime 1x -timeout 60m -count=1 ./tests/bench
 	$(GO) test -run '^$$' -bench AgainstOpenSSL -benchtime 1x -count=1 ./internal/libcrypto
+	$(GO) test -run '^$$' -bench Million -benchtime 1x -count=1 ./cmd/imasign-build/internal/sigcache
+
+bench-docs: deps ## the tables and the chart of docs/benchmarks.md; as root, in half an hour
+	IMASIGN_BENCH_DOCS=1 $(GO) test -run '^$$' -bench 'FiveHours|Growth' -benchtime 1x -timeout 120m -count=1 -v ./tests/bench
 
 fuzz: ## every fuzz target for FUZZTIME
 	./tests/fuzz.sh $(FUZZTIME)

@@ -21,8 +21,9 @@ func BenchmarkFiveHours(b *testing.B) {
 	f.peer = newRPMSign(b, f.token)
 	for b.Loop() {
 		f.rows = nil
+		f.token.Every(b, false)
 		f.measure("C_Sign takes 5 ms", packageCount)
-		f.token.Every(b)
+		f.token.Every(b, true)
 		f.measure("every call takes 5 ms", packageCount/10)
 	}
 	b.ReportMetric(0, "ns/op")

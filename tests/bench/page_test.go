@@ -68,12 +68,12 @@ func machine(b *testing.B) string {
 		{"memory", fmt.Sprintf("%.0f GB", float64(ram)*1024/1e9)},
 		{"kernel", out("uname", "-r")},
 		{"file system", out("findmnt", "-no", "FSTYPE", "-T", b.TempDir())},
-		{"imasign-build", out(harness.Program(b), "--version")},
+		{"imasign-build", strings.TrimPrefix(out(harness.Program(b), "--version"), "imasign-build ")},
 		{"Go", strings.TrimPrefix(out("go", "env", "GOVERSION"), "go")},
 		{"OpenSSL", version(b, "libssl3")},
 		{"SoftHSM2", version(b, "softhsm2")},
 		{"rpm", version(b, "librpmsign9") + ", rpmsign built with IMA from its source"},
-		{"libimaevm", version(b, "libimaevm3")},
+		{"libimaevm", version(b, "ima-evm-utils")},
 		{"OpenSSL's engine pkcs11 (libp11)", engine},
 	}
 	var t strings.Builder

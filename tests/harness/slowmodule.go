@@ -57,11 +57,11 @@ func (s *SlowModule) FailAfter(t testing.TB, n int) {
 	t.Setenv("SLOWMODULE_FAIL_AFTER", strconv.Itoa(n))
 }
 
-// Every has each other call of a session take as long as a signature, in processes that start
-// from now on: to find a key, to read an attribute, to choose a mechanism.
-func (s *SlowModule) Every(t testing.TB) {
+// Every sets whether each other call of a session takes as long as a signature, in processes
+// that start from now on: to find a key, to read an attribute, to choose a mechanism.
+func (s *SlowModule) Every(t testing.TB, every bool) {
 	t.Helper()
-	t.Setenv("SLOWMODULE_EVERY", "1")
+	t.Setenv("SLOWMODULE_EVERY", map[bool]string{true: "1"}[every])
 }
 
 // Calls returns how many signatures all processes have made since Slow or the last Calls.

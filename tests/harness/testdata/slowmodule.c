@@ -5,7 +5,7 @@
  *
  *	SLOWMODULE_MODULE      path of the module behind it
  *	SLOWMODULE_DELAY_US    microseconds that a signature takes, at least
- *	SLOWMODULE_EVERY       set: every other call of a session takes as long
+ *	SLOWMODULE_EVERY       not empty: every other call of a session takes as long
  *	SLOWMODULE_CALLS       a file that gets "s" for each signature, "c" for each other call of a
  *	                       session, by any process
  *	SLOWMODULE_FAIL_AFTER  number of signatures of this process; then CKR_DEVICE_ERROR
@@ -83,7 +83,7 @@ EXPORT unsigned long C_GetFunctionList(struct list **);
 static unsigned long load(void)
 {
 	const char *module = getenv("SLOWMODULE_MODULE"), *delay = getenv("SLOWMODULE_DELAY_US");
-	const char *count = getenv("SLOWMODULE_CALLS"), *fail = getenv("SLOWMODULE_FAIL_AFTER");
+	const char *count = getenv("SLOWMODULE_CALLS"), *fail = getenv("SLOWMODULE_FAIL_AFTER"), *other = getenv("SLOWMODULE_EVERY");
 	void *handle = module ? dlopen(module, RTLD_NOW | RTLD_LOCAL) : NULL;
 	unsigned long (*get)(struct list **) = handle ? (unsigned long (*)(struct list **))dlsym(handle, "C_GetFunctionList") : NULL;
 	struct list *theirs;
@@ -92,7 +92,7 @@ static unsigned long load(void)
 	if (!get || get(&theirs) != CKR_OK || (count && (calls = open(count, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600)) < 0))
 		return CKR_GENERAL_ERROR;
 	delay_us = delay ? atol(delay) : 0;
-	every = getenv("SLOWMODULE_EVERY") != NULL;
+	every = other && *other;
 	fail_after = fail ? atol(fail) : -1;
 	behind = *theirs;
 	ours.version = behind.version;
