@@ -71,7 +71,7 @@ func (p panel) draw(b *strings.Builder) {
 	}
 	fmt.Fprintf(b, `<line class="axis" x1="0" x2="%g" y1="%g" y2="%g"/><text class="x" x="%g" y="%g">files</text>`+"\n", plotWidth, plotHeight, plotHeight, plotWidth/2, plotHeight+36)
 	for i, l := range p.lines {
-		fmt.Fprintf(b, `<path class="l%d" d="M%g -14h24"/><text x="%g" y="-10">%s</text>`+"\n", i, float64(i)*105, float64(i)*105+28, p.names[i])
+		fmt.Fprintf(b, `<path class="l%d" d="M%g -14h24"/><text x="%g" y="-10">%s</text>`+"\n", i, float64(i)*118, float64(i)*118+28, p.names[i])
 		var d strings.Builder
 		for j, q := range l {
 			fmt.Fprintf(&d, "%c%.1f %.1f", "ML"[min(j, 1)], x(q.x), y(q.y))
