@@ -17,7 +17,7 @@ var growthSizes = []int{1_000, 10_000, 25_000, 50_000, 100_000, 150_000, 200_000
 // without a cache, with an empty one, and with a full one. It writes docs/growth.svg and a
 // table of docs/benchmarks.md.
 func BenchmarkGrowth(b *testing.B) {
-	writesPage(b)
+	onlyWriting(b)
 	tree := smallFiles(b)
 	keys := harness.Keys(b, "p256")
 	key := []string{"--key", filepath.Join(keys, "x509_ima.key"), "--cert", filepath.Join(keys, "x509_ima.crt")}
@@ -43,20 +43,19 @@ func BenchmarkGrowth(b *testing.B) {
 	if err := os.WriteFile(filepath.Join(docs, "growth.svg"), []byte(chart), 0o644); err != nil {
 		b.Fatal(err)
 	}
-	writePart(b, "growth", growthTable(names, seconds[:], megabytes[:]))
+	record(b, "growth", growthTable(names, seconds[:], megabytes[:]))
 }
 
-func growthTable(names []string, seconds, megabytes []line) string {
-	var t strings.Builder
-	fmt.Fprintf(&t, "| files | %s |\n| ---: |%s\n", strings.Join(names, " | "), strings.Repeat(" ---: |", len(names)))
+func growthTable(names []string, seconds, megabytes []line) []string {
+	rows := []string{"| files | " + strings.Join(names, " | ") + " |", "| ---: |" + strings.Repeat(" ---: |", len(names))}
 	for i, size := range growthSizes {
-		fmt.Fprintf(&t, "| %s |", thousands(size))
+		row := "| " + thousands(size) + " |"
 		for j := range names {
-			fmt.Fprintf(&t, " %.2f s, %.0f MB |", seconds[j][i].y, megabytes[j][i].y)
+			row += fmt.Sprintf(" %.2f s, %.0f MB |", seconds[j][i].y, megabytes[j][i].y)
 		}
-		t.WriteString("\n")
+		rows = append(rows, row)
 	}
-	return t.String()
+	return rows
 }
 
 // small is a tree of small files on a tmpfs.

@@ -15,20 +15,30 @@ import (
 
 const docs = "../../docs"
 
-// writesPage skips a benchmark that writes a part of docs/benchmarks.md, unless
-// IMASIGN_BENCH_DOCS=1 asks for that.
-func writesPage(b *testing.B) {
+// writing reports whether the benchmarks write docs/benchmarks.md.
+func writing() bool { return os.Getenv("IMASIGN_BENCH_DOCS") == "1" }
+
+// onlyWriting skips a benchmark unless it writes its part of docs/benchmarks.md.
+func onlyWriting(b *testing.B) {
 	b.Helper()
-	if os.Getenv("IMASIGN_BENCH_DOCS") != "1" {
+	if !writing() {
 		b.Skip("make bench-docs runs it: it writes docs/benchmarks.md")
 	}
 	harness.Root(b)
-	writePart(b, "machine", machine(b))
+}
+
+// record writes rows of a table to a part of docs/benchmarks.md, if the benchmarks write that.
+func record(b *testing.B, name string, rows []string) {
+	b.Helper()
+	if writing() {
+		writePart(b, "machine", machine(b))
+		writePart(b, name, rows)
+	}
 }
 
 // writePart replaces the text of docs/benchmarks.md between the comments "begin: NAME" and
 // "end: NAME".
-func writePart(b *testing.B, name, text string) {
+func writePart(b *testing.B, name string, lines []string) {
 	b.Helper()
 	file := filepath.Join(docs, "benchmarks.md")
 	page, err := os.ReadFile(file)
@@ -41,13 +51,13 @@ func writePart(b *testing.B, name, text string) {
 	if !found || !closed {
 		b.Fatalf("%s lacks the comments %q and %q", file, begin, end)
 	}
-	if err := os.WriteFile(file, []byte(before+begin+"\n"+strings.TrimSpace(text)+"\n\n"+end+after), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(before+begin+"\n"+strings.Join(lines, "\n")+"\n\n"+end+after), 0o644); err != nil {
 		b.Fatal(err)
 	}
 }
 
 // machine describes what the figures were measured with.
-func machine(b *testing.B) string {
+func machine(b *testing.B) []string {
 	b.Helper()
 	engine, err := builtRPMSign()
 	if err == nil {
@@ -76,12 +86,11 @@ func machine(b *testing.B) string {
 		{"libimaevm", version(b, "ima-evm-utils")},
 		{"OpenSSL's engine pkcs11 (libp11)", engine},
 	}
-	var t strings.Builder
-	fmt.Fprintf(&t, "| measured on %s | |\n| --- | --- |\n", time.Now().UTC().Format(time.DateOnly))
+	lines := []string{fmt.Sprintf("| measured on | %s |", time.Now().UTC().Format(time.DateOnly)), "| --- | --- |"}
 	for _, r := range rows {
-		fmt.Fprintf(&t, "| %s | %s |\n", r[0], r[1])
+		lines = append(lines, fmt.Sprintf("| %s | %s |", r[0], r[1]))
 	}
-	return t.String()
+	return lines
 }
 
 // version returns the version of an installed Debian package.
