@@ -94,7 +94,7 @@ func BenchmarkTree(b *testing.B) {
 			b.ReportMetric(theirs/ours, "times-evmctl")
 			b.ReportMetric(float64(rss)/1e6, "MB")
 			b.ReportMetric(0, "ns/op")
-			rows = append(rows, fmt.Sprintf("| %s | %.1f s | %d MB | %.1f s | %.1f |", algorithm, ours/float64(b.N), rss/1e6, theirs/float64(b.N), theirs/ours))
+			rows = append(rows, fmt.Sprintf("| %s | %.1f s | %d MB | %.1f s | %.1f |", keyName(algorithm), ours/float64(b.N), rss/1e6, theirs/float64(b.N), theirs/ours))
 		})
 	}
 	record(b, "tree", rows)

@@ -75,7 +75,7 @@ func BenchmarkCache(b *testing.B) {
 			b.ReportMetric(float64(warm.rss-none.rss)/1e6, "cache-MB")
 			b.ReportMetric(float64(listed.rss-none.rss)/1e6, "manifest-MB")
 			b.ReportMetric(0, "ns/op")
-			rows = append(rows, fmt.Sprintf("| %s | %.2f s | %.2f | %.2f | %.2f | %d MB |", algorithm, hash.wall/float64(b.N),
+			rows = append(rows, fmt.Sprintf("| %s | %.2f s | %.2f | %.2f | %.2f | %d MB |", keyName(algorithm), hash.wall/float64(b.N),
 				none.wall/hash.wall, warm.wall/hash.wall, listed.wall/hash.wall, (warm.rss-none.rss)/1e6))
 		})
 	}

@@ -93,6 +93,11 @@ func machine(b *testing.B) []string {
 	return lines
 }
 
+// keyName returns the name of an algorithm of keys as the docs have it.
+func keyName(algorithm string) string {
+	return map[string]string{"rsa2048": "RSA-2048", "p256": "P-256"}[algorithm]
+}
+
 // version returns the version of an installed Debian package.
 func version(b *testing.B, name string) string {
 	b.Helper()
