@@ -1,0 +1,157 @@
+package cache
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/imasign/imasign-build/tests/harness"
+	"github.com/imasign/imasign-build/tests/rpm/packages"
+)
+
+func TestMain(m *testing.M) { harness.Main(m, packages.Remove) }
+
+const pin = "4711-is-the-pin"
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// lab has a P-256 key in a token that counts its signatures. No two of its signatures of the
+// same digest are equal.
+type lab struct {
+	testing.TB
+	dir   string
+	cache string // directory of the cache
+	uri   string
+	certs string // directory
+	token *harness.SlowModule
+}
+
+func newLab(t testing.TB) *lab {
+	t.Helper()
+	harness.Root(t)
+	h := harness.NewSoftHSM(t)
+	h.InitToken(t, "build", pin)
+	l := &lab{TB: t, dir: t.TempDir(), token: h.Slow(t, 0)}
+	l.cache, l.certs = l.path("cache"), l.path("keys")
+	l.uri = h.URI(t, "build", "x509_ima", pin)
+	l.must("key", "init", "--algorithm", "p256", "--on", h.URI(t, "build", "", pin), l.certs)
+	l.token.Calls(t)
+	return l
+}
+
+func (l *lab) path(name string) string { return filepath.Join(l.dir, name) }
+
+// is returns the same lab for a subtest.
+func (l *lab) is(t testing.TB) *lab {
+	other := *l
+	other.TB = t
+	return &other
+}
+
+// with returns the same lab with a cache of its own.
+func (l *lab) with(cache string) *lab {
+	other := *l
+	other.cache = l.path(cache)
+	return &other
+}
+
+// key returns the flags that name the key.
+func (l *lab) key() []string { return []string{"--key", l.uri, "--cert", l.certs} }
+
+// command returns a command of the program with the lab's cache.
+func (l *lab) command(args ...string) *exec.Cmd {
+	l.Helper()
+	cmd := exec.Command(harness.Program(l), append(args, "--progress=none")...)
+	cmd.Env = append(os.Environ(), "IMASIGN_CACHE="+l.cache)
+	return cmd
+}
+
+// run runs the program.
+func (l *lab) run(args ...string) harness.Result {
+	l.Helper()
+	r := harness.RunCommand(l, l.command(args...))
+	if strings.Contains(r.Out+r.Err, pin) {
+		l.Errorf("the PIN is printed:\n%s%s", r.Out, r.Err)
+	}
+	return r
+}
+
+// must runs the program, which must do its work without a word on standard error.
+func (l *lab) must(args ...string) string {
+	l.Helper()
+	r := l.run(args...)
+	if r.Code != 0 || r.Err != "" {
+		l.Fatalf("imasign-build %s: exit %d\n%s%s", strings.Join(args, " "), r.Code, r.Out, r.Err)
+	}
+	return r.Out
+}
+
+// signed has the counts in the documents of commands that sign.
+type signed struct{ Signed, Cached int }
+
+// sign runs a command that signs, which must say nothing but its document, and returns its
+// counts and how many signatures the token made for it.
+func (l *lab) sign(args ...string) (s signed, calls int) {
+	l.Helper()
+	l.token.Calls(l)
+	out := l.must(append(append(args, "--json"), l.key()...)...)
+	if err := json.Unmarshal([]byte(out), &s); err != nil {
+		l.Fatalf("%v\n%s", err, out)
+	}
+	return s, l.token.Calls(l)
+}
+
+// tree makes a directory with n files whose contents differ from one another, but not from
+// those of another tree. The times are those of every tree.
+func tree(t testing.TB, dir string, n int) string {
+	t.Helper()
+	files(t, dir, "file", n)
+	return dir
+}
+
+// files writes n files into a directory.
+func files(t testing.TB, dir, name string, n int) {
+	t.Helper()
+	check(t, os.MkdirAll(dir, 0o755))
+	at := time.Unix(1_700_000_000, 0)
+	for i := range n {
+		path := filepath.Join(dir, fmt.Sprintf("%s-%03d", name, i))
+		check(t, os.WriteFile(path, fmt.Appendf(nil, "%s %d\n", name, i), 0o755))
+		check(t, os.Chtimes(path, at, at))
+	}
+	check(t, os.Chtimes(dir, at, at))
+}
+
+// verified fails the test unless evmctl accepts the signatures of n files below dir.
+func (l *lab) verified(dir string, n int) {
+	l.Helper()
+	all := harness.Files(l, dir)
+	if bad := harness.Refused(l, filepath.Join(l.certs, "x509_ima.der"), all); len(bad) > 0 || len(all) != n {
+		l.Errorf("evmctl refuses %d of %d files, %d are wanted: %q", len(bad), len(all), n, bad)
+	}
+}
+
+// sqlite runs statements in the database of the cache.
+func (l *lab) sqlite(statements string) string {
+	l.Helper()
+	return strings.TrimSpace(harness.Must(l, harness.Tool(l, "sqlite3"), filepath.Join(l.cache, "signatures.db"), statements))
+}
+
+// sound fails the test unless SQLite and the program find nothing wrong with the cache.
+func (l *lab) sound() {
+	l.Helper()
+	if said := l.sqlite("PRAGMA integrity_check"); said != "ok" {
+		l.Errorf("SQLite's integrity check: %s", said)
+	}
+	l.must("cache", "verify", l.cache)
+}
