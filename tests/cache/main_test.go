@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -154,4 +155,21 @@ func (l *lab) sound() {
 		l.Errorf("SQLite's integrity check: %s", said)
 	}
 	l.must("cache", "verify", l.cache)
+}
+
+// count returns how many signatures are in the cache.
+func (l *lab) count() int64 {
+	l.Helper()
+	n, err := strconv.ParseInt(l.sqlite("SELECT count(*) FROM signature"), 10, 64)
+	check(l, err)
+	return n
+}
+
+// poison gives each digest in the cache the signature of another one, and returns how many
+// there are.
+func (l *lab) poison() int64 {
+	l.Helper()
+	l.sqlite(`CREATE TEMP TABLE moved AS SELECT id, lead(signature, 1, (SELECT signature FROM signature ORDER BY id LIMIT 1)) OVER (ORDER BY id) AS value FROM signature;
+		UPDATE signature SET signature = (SELECT value FROM moved WHERE moved.id = signature.id)`)
+	return l.count()
 }

@@ -228,18 +228,21 @@ func TestUnpackLimit(t *testing.T) {
 	}
 }
 
-// TestManyTinyEntries signs an archive of 200,000 files of one byte.
+// TestManyTinyEntries signs an archive of very many files of one byte.
 func TestManyTinyEntries(t *testing.T) {
-	keys := newKeys(t)
+	keys, entries := newKeys(t), 70_000
+	if harness.Nightly() {
+		entries = 200_000
+	}
 	in := archiveOf(t, func(w *tar.Writer) {
-		for i := range 200_000 {
+		for i := range entries {
 			entry(t, w, tar.Header{Name: fmt.Sprint("d/", i%7, "/", i)}, "x")
 		}
 	})
 	out := filepath.Join(t.TempDir(), "out.tar")
 	name := filepath.Join(string(keys), "x509_ima")
 	r := harness.RunMeasured(t, harness.Program(t), "tar", "sign", "--progress=none", "--key", name+".key", "--cert", name+".crt", in, "-o", out)
-	if r.Code != 0 || !strings.Contains(r.Out, "200,000 signed") || r.MaxRSS > memory {
+	if r.Code != 0 || !strings.Contains(r.Out, fmt.Sprintf("%d,000 signed", entries/1000)) || r.MaxRSS > memory {
 		t.Errorf("exit %d, %d MB\n%s%s", r.Code, r.MaxRSS>>20, r.Out, r.Err)
 	}
 }

@@ -150,7 +150,7 @@ func TestEveryCompression(t *testing.T) {
 // TestRealTree signs an archive of 5,000 real files, or 18,000 with IMASIGN_NIGHTLY=1, and
 // checks that nothing else changes.
 func TestRealTree(t *testing.T) {
-	files := 5_000
+	files := 2_000
 	if harness.Nightly() {
 		files = 18_000
 	}
