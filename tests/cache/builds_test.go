@@ -135,7 +135,7 @@ func TestSecondBuild(t *testing.T) {
 			if state(t, out) != first {
 				t.Error("the second build differs from the first")
 			}
-			if n := l.poison(); n != made {
+			if n := l.poison(); n != int64(made) {
 				t.Errorf("%d signatures were in the cache, not %d", n, made)
 			}
 			out, s, calls = build(l, l.path(name+"/3"))

@@ -154,7 +154,7 @@ func (l *lab) sound() {
 	if said := l.sqlite("PRAGMA integrity_check"); said != "ok" {
 		l.Errorf("SQLite's integrity check: %s", said)
 	}
-	l.must("cache", "verify", l.cache)
+	l.must("cache", "verify", "--cache", l.cache)
 }
 
 // count returns how many signatures are in the cache.

@@ -110,7 +110,7 @@ func TestInterrupted(t *testing.T) {
 			check(t, p.Process.Signal(s))
 			<-p.ended
 			if p.ProcessState.Success() {
-				t.Fatalf("it was done before the signal\n%s%s", p.out, p.err)
+				t.Fatalf("it was done before the signal\n%s%s", &p.out, &p.err)
 			}
 			asked, kept := m.signed.Load(), l.count()
 			if kept < enough-maxBatch || kept > asked {
