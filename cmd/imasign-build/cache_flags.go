@@ -130,7 +130,7 @@ func (c *signatureCache) open(ctx context.Context, auto bool) error {
 			return err
 		}
 		if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
-			return err
+			return fmt.Errorf("cache %s: %w", dir, err)
 		}
 	}
 	store, err := sigcache.Open(ctx, dir, sigcache.Options{Warn: c.app.warn})

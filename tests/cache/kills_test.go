@@ -97,4 +97,3 @@ func values(t testing.TB, dir string) (all string) {
 	}
 	return all
 }
-

@@ -35,6 +35,8 @@ type lab struct {
 	uri   string
 	certs string // directory
 	token *harness.SlowModule
+
+	warning string // the only line that the program must write to standard error contains it; "" for no line
 }
 
 func newLab(t testing.TB) *lab {
@@ -56,6 +58,13 @@ func (l *lab) path(name string) string { return filepath.Join(l.dir, name) }
 func (l *lab) is(t testing.TB) *lab {
 	other := *l
 	other.TB = t
+	return &other
+}
+
+// warned returns the same lab in which the program must give a warning.
+func (l *lab) warned(warning string) *lab {
+	other := *l
+	other.warning = warning
 	return &other
 }
 
@@ -87,14 +96,23 @@ func (l *lab) run(args ...string) harness.Result {
 	return r
 }
 
-// must runs the program, which must do its work without a word on standard error.
+// must runs the program, which must do its work with no other warning than the lab's.
 func (l *lab) must(args ...string) string {
 	l.Helper()
 	r := l.run(args...)
-	if r.Code != 0 || r.Err != "" {
+	if r.Code != 0 || !l.expected(r.Err) {
 		l.Fatalf("imasign-build %s: exit %d\n%s%s", strings.Join(args, " "), r.Code, r.Out, r.Err)
 	}
 	return r.Out
+}
+
+// expected reports whether the program should have written what it wrote to standard error.
+func (l *lab) expected(errors string) bool {
+	if l.warning == "" {
+		return errors == ""
+	}
+	return strings.Count(errors, "\n") == 1 && strings.HasPrefix(errors, "imasign-build: warning: ") && strings.Contains(errors, l.warning) &&
+		strings.Contains(errors, l.cache)
 }
 
 // signed has the counts in the documents of commands that sign.
