@@ -3,6 +3,7 @@ package cache
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -30,7 +31,7 @@ func TestKilledProcesses(t *testing.T) {
 		wg.Go(func() {
 			for done := 0; done < 2; {
 				dir := mixed(t, l.path(fmt.Sprint("tree ", trees.Add(1))))
-				p := l.start(append([]string{"rootfs", "sign", dir}, l.key()...)...)
+				p := l.copyOfToken(dir+"-token").start(append([]string{"rootfs", "sign", dir}, l.key()...)...)
 				if kills.Add(-1) >= 0 && p.kill() {
 					killed.Store(dir, true)
 					continue
@@ -62,6 +63,17 @@ func TestKilledProcesses(t *testing.T) {
 		}
 		return true
 	})
+}
+
+// copyOfToken returns the same lab with a copy of the token. SoftHSM2 writes to a token when a
+// user logs in, and whoever is killed then leaves a token that nobody can open.
+func (l *lab) copyOfToken(dir string) *lab {
+	harness.Must(l, "cp", "-a", filepath.Dir(l.tokens), dir)
+	conf := "directories.tokendir = " + filepath.Join(dir, filepath.Base(l.tokens)) + "\nobjectstore.backend = file\nlog.level = ERROR\n"
+	check(l, os.WriteFile(filepath.Join(dir, "softhsm2.conf"), []byte(conf), 0o600))
+	other := *l
+	other.env = []string{"SOFTHSM2_CONF=" + filepath.Join(dir, "softhsm2.conf")}
+	return &other
 }
 
 // shareds and owns are how many files all trees have, and how many only one has.

@@ -36,6 +36,8 @@ type lab struct {
 	certs string // directory
 	token *harness.SlowModule
 
+	tokens string   // directory of the tokens of SoftHSM2
+	env    []string // for the program
 	warning string // the only line that the program must write to standard error contains it; "" for no line
 }
 
@@ -44,7 +46,7 @@ func newLab(t testing.TB) *lab {
 	harness.Root(t)
 	h := harness.NewSoftHSM(t)
 	h.InitToken(t, "build", pin)
-	l := &lab{TB: t, dir: t.TempDir(), token: h.Slow(t, 0)}
+	l := &lab{TB: t, dir: t.TempDir(), token: h.Slow(t, 0), tokens: h.Tokens}
 	l.cache, l.certs = l.path("cache"), l.path("keys")
 	l.uri = h.URI(t, "build", "x509_ima", pin)
 	l.must("key", "init", "--algorithm", "p256", "--on", h.URI(t, "build", "", pin), l.certs)
@@ -82,7 +84,7 @@ func (l *lab) key() []string { return []string{"--key", l.uri, "--cert", l.certs
 func (l *lab) command(args ...string) *exec.Cmd {
 	l.Helper()
 	cmd := exec.Command(harness.Program(l), append(args, "--progress=none")...)
-	cmd.Env = append(os.Environ(), "IMASIGN_CACHE="+l.cache)
+	cmd.Env = append(append(os.Environ(), "IMASIGN_CACHE="+l.cache), l.env...)
 	return cmd
 }
 

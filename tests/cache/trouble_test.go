@@ -6,7 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
+	"strconv"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -27,8 +27,8 @@ var troubles = map[string]func(l *lab) (says string){
 	"read-only":         readOnly,
 	"locked":            locked,
 	"newer program":     newer,
-	"damaged":           func(l *lab) string { return l.damage(0, "no database at all") },
-	"damaged inside":    func(l *lab) string { return l.damage(4096, strings.Repeat("no page", 1000)) },
+	"damaged":           func(l *lab) string { return l.damage("1") },
+	"damaged inside":    func(l *lab) string { return l.damage("(SELECT rootpage FROM sqlite_schema WHERE name = 'signature')") },
 	"file as directory": func(l *lab) string { write(l, l.cache); return "not a directory" },
 	"directory below a file": func(l *lab) string {
 		write(l, l.path("file"))
@@ -141,13 +141,15 @@ func locked(l *lab) string {
 	return ""
 }
 
-// damage writes a text into the database.
-func (l *lab) damage(at int64, text string) string {
+// damage overwrites a page of the database.
+func (l *lab) damage(page string) string {
 	l.some()
 	l.sqlite("PRAGMA wal_checkpoint(TRUNCATE)")
+	at, err := strconv.ParseInt(l.sqlite("SELECT ("+page+" - 1) * page_size FROM pragma_page_size"), 10, 64)
+	check(l, err)
 	file, err := os.OpenFile(filepath.Join(l.cache, "signatures.db"), os.O_WRONLY, 0)
 	check(l, err)
-	_, err = file.WriteAt([]byte(text), at)
+	_, err = file.WriteAt([]byte("this was overwritten by something else"), at)
 	check(l, err)
 	check(l, file.Close())
 	return "damaged"
