@@ -25,15 +25,16 @@ func TestKilledProcesses(t *testing.T) {
 	if kills.Store(25); harness.Nightly() {
 		kills.Store(250)
 	}
-	var finished, killed sync.Map
+	all := l.path("all")
+	var finished sync.Map
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
 			for done := 0; done < 2; {
-				dir := mixed(t, l.path(fmt.Sprint("tree ", trees.Add(1))))
-				p := l.copyOfToken(dir+"-token").start(append([]string{"rootfs", "sign", dir}, l.key()...)...)
+				n := fmt.Sprint(trees.Add(1))
+				dir := mixed(t, filepath.Join(all, n), n)
+				p := l.copyOfToken(l.path("token " + n)).start(append([]string{"rootfs", "sign", dir}, l.key()...)...)
 				if kills.Add(-1) >= 0 && p.kill() {
-					killed.Store(dir, true)
 					continue
 				}
 				p.done()
@@ -44,15 +45,8 @@ func TestKilledProcesses(t *testing.T) {
 	}
 	wg.Wait()
 	l.sound()
-	killed.Range(func(dir, _ any) bool { // each signs what it left
-		l.must(append([]string{"rootfs", "sign", dir.(string)}, l.key()...)...)
-		finished.Store(dir, true)
-		return true
-	})
-	l.sound()
 	first := ""
 	finished.Range(func(dir, _ any) bool {
-		l.must("rootfs", "verify", "--cert", l.certs, dir.(string))
 		shared := values(t, dir.(string))
 		if first == "" {
 			first = shared
@@ -63,6 +57,9 @@ func TestKilledProcesses(t *testing.T) {
 		}
 		return true
 	})
+	l.must(append([]string{"rootfs", "sign", all}, l.key()...)...) // also what was killed
+	l.must("rootfs", "verify", "--cert", l.certs, all)
+	l.sound()
 }
 
 // copyOfToken returns the same lab with a copy of the token. SoftHSM2 writes to a token when a
@@ -80,10 +77,10 @@ func (l *lab) copyOfToken(dir string) *lab {
 const shareds, owns = 60, 200
 
 // mixed makes a tree of files that all trees have, and others that only it has.
-func mixed(t testing.TB, dir string) string {
+func mixed(t testing.TB, dir, name string) string {
 	t.Helper()
 	files(t, dir, "file", shareds)
-	files(t, dir, filepath.Base(dir), owns)
+	files(t, dir, name, owns)
 	return dir
 }
 

@@ -36,9 +36,9 @@ type lab struct {
 	certs string // directory
 	token *harness.SlowModule
 
-	tokens string   // directory of the tokens of SoftHSM2
-	env    []string // for the program
-	warning string // the only line that the program must write to standard error contains it; "" for no line
+	tokens  string   // directory of the tokens of SoftHSM2
+	env     []string // for the program
+	warning string   // the only line that the program must write to standard error contains it; "" for no line
 }
 
 func newLab(t testing.TB) *lab {
