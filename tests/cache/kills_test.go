@@ -63,7 +63,8 @@ func TestKilledProcesses(t *testing.T) {
 }
 
 // copyOfToken returns the same lab with a copy of the token. SoftHSM2 writes to a token when a
-// user logs in, and whoever is killed then leaves a token that nobody can open.
+// user logs in: other processes then sometimes do not find it, and whoever is killed leaves a
+// token that nobody can open.
 func (l *lab) copyOfToken(dir string) *lab {
 	harness.Must(l, "cp", "-a", filepath.Dir(l.tokens), dir)
 	conf := "directories.tokendir = " + filepath.Join(dir, filepath.Base(l.tokens)) + "\nobjectstore.backend = file\nlog.level = ERROR\n"

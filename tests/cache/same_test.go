@@ -40,7 +40,7 @@ func TestIdenticalBuilds(t *testing.T) {
 			l = l.with("cache of " + name)
 			var both []*process
 			for _, out := range []string{"4", "5"} {
-				both = append(both, l.start(append(args(at(out)), l.key()...)...))
+				both = append(both, l.copyOfToken(l.path(name+" token "+out)).start(append(args(at(out)), l.key()...)...))
 			}
 			for _, p := range both {
 				p.done()
