@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/sigcache"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/sigcache/mirror"
 	"github.com/imasign/imasign-build/pkg/keystore"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
@@ -27,6 +30,7 @@ type reuseFlags struct {
 func (f *reuseFlags) add(flags *pflag.FlagSet) {
 	flags.Var((*cachePlace)(&f.place), "cache", "where to keep signatures for later runs: auto (those of keys in tokens and TPMs, in ~/.cache/imasign-build or where "+cacheVariable+" says), none (nowhere) or `DIR` (those of every key)")
 	flags.StringArrayVar(&f.manifests, "from-manifest", nil, "for files with the same digest, use the signatures in the manifest `PATH`, or in all *.jsonl files in the directory PATH")
+	flags.StringArrayVar(&f.mirrors, "cache-mirror", nil, "where there is a cache, also look for signatures in the exported cache at `URL`, or in a directory")
 	annotate(flags, "cache", noteDefault, cacheAuto)
 	annotate(flags, "cache", noteEnvironment, cacheVariable)
 	once(flags, "cache")
@@ -39,6 +43,11 @@ func (f *reuseFlags) check(keyed bool) error {
 		return usagef("--from-manifest has no effect without --key")
 	case len(f.mirrors) > 0 && f.place == cacheNone:
 		return usagef("--cache-mirror has no effect with --cache none")
+	}
+	for _, name := range f.mirrors {
+		if _, err := mirror.New(name, mirror.Options{}); err != nil {
+			return usageError{fmt.Errorf("--cache-mirror: %w", err)}
+		}
 	}
 	return nil
 }
@@ -86,14 +95,15 @@ func completeCache(_ *cobra.Command, _ []string, word string) ([]cobra.Completio
 	return unfinished(list)
 }
 
-// signatureCache is the cache of a command. It is opened when a key first needs it, and shared
-// by all keys.
+// signatureCache is the cache of a command, with its mirrors. It is opened when a key first
+// needs it, and shared by all keys.
 type signatureCache struct {
 	app   *app
 	flags *reuseFlags
 
-	asked bool
-	store *sigcache.Store // nil if it could not be opened
+	asked  bool
+	caches []signing.Cache // none if the cache could not be opened
+	opened []io.Closer
 }
 
 // of returns the caches that signatures of a key are looked for in.
@@ -108,10 +118,7 @@ func (c *signatureCache) of(ctx context.Context, key *keystore.Key) []signing.Ca
 			c.app.warn(fmt.Sprintf("signing without a cache: %v", c.app.advise(err)))
 		}
 	}
-	if c.store == nil {
-		return nil
-	}
-	return []signing.Cache{c.store}
+	return c.caches
 }
 
 // place returns "auto", "none", or the directory of a cache for all keys.
@@ -134,10 +141,20 @@ func (c *signatureCache) open(ctx context.Context, auto bool) error {
 		}
 	}
 	store, err := sigcache.Open(ctx, dir, sigcache.Options{Warn: c.app.warn})
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w: make the directory that it lies in first", err)
+	case err != nil:
 		return err
 	}
-	c.store = store
+	c.caches, c.opened = append(c.caches, store), append(c.opened, store)
+	for _, name := range c.flags.mirrors {
+		m, err := mirror.New(name, mirror.Options{Cache: dir, Warn: c.app.warn})
+		if err != nil {
+			return err
+		}
+		c.caches, c.opened = append(c.caches, m), append(c.opened, m)
+	}
 	return nil
 }
 
@@ -153,10 +170,9 @@ func (c *signatureCache) autoDirectory() (string, error) {
 
 // close ends the use of the cache.
 func (c *signatureCache) close() {
-	if c.store == nil {
-		return
-	}
-	if err := c.store.Close(); err != nil {
-		c.app.warn(fmt.Sprintf("the cache may lack signatures of this run: %v", err))
+	for _, one := range c.opened {
+		if err := one.Close(); err != nil {
+			c.app.warn(err.Error())
+		}
 	}
 }

@@ -161,6 +161,8 @@ func completionOf(flag *pflag.Flag) cobra.CompletionFunc {
 		return completeSource
 	case "URI":
 		return schemes(option{"pkcs11:", "key in a PKCS#11 token"}, option{"tpm2:", "key in a TPM"}, option{"file:", "key in a file"})
+	case "URL":
+		return schemes(option{"https:", "cache on a web server"}, option{"http:", "the same, without encryption"}, option{"file:", "cache in a directory"})
 	case "KEY":
 		return schemes(option{"gpg:", "key of gpg or its agent"})
 	case "VERSION":

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +19,7 @@ import (
 	"github.com/pkg/xattr"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/sigcache"
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
@@ -58,6 +61,7 @@ func TestScripts(t *testing.T) {
 			"errorkeys": errorKeys,
 			"exits":     exits,
 			"jsonkeys":  jsonKeys,
+			"poison":    poison,
 			"provoke": func(ts *testscript.TestScript, neg bool, args []string) {
 				provoke(ts, bin, neg, args)
 			},
@@ -162,4 +166,33 @@ func tamper(ts *testscript.TestScript, neg bool, args []string) {
 	_, err = f.WriteString(strings.ReplaceAll(args[1], `\n`, "\n"))
 	ts.Check(err)
 	ts.Check(f.Close())
+}
+
+// poison makes a cache with the entries of another one, all with wrong signatures of the right
+// form: poison FROM TO.
+func poison(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: poison FROM TO")
+	}
+	ctx := context.Background()
+	from, err := sigcache.Open(ctx, ts.MkAbs(args[0]), sigcache.Options{Existing: true})
+	ts.Check(err)
+	to, err := sigcache.Open(ctx, ts.MkAbs(args[1]), sigcache.Options{})
+	ts.Check(err)
+	n, err := to.Add(ctx, func(yield func(sigcache.Entry, error) bool) {
+		for e, err := range from.Entries(ctx) {
+			e.Signature = bytes.Clone(e.Signature)
+			if len(e.Signature) > 0 {
+				e.Signature[len(e.Signature)/2] ^= 1
+			}
+			if !yield(e, err) {
+				return
+			}
+		}
+	})
+	ts.Check(err)
+	if n == 0 {
+		ts.Fatalf("%s has no signatures", args[0])
+	}
+	ts.Check(errors.Join(from.Close(), to.Close()))
 }
