@@ -143,7 +143,7 @@ func (c *signatureCache) open(ctx context.Context, auto bool) error {
 	store, err := sigcache.Open(ctx, dir, sigcache.Options{Warn: c.app.warn})
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("%w: make the directory that it lies in first", err)
+		return fmt.Errorf("%w: make its parent directory first", err)
 	case err != nil:
 		return err
 	}
