@@ -12,6 +12,8 @@ func cacheCauses() []cause {
 		{err: sigcache.ErrNewer, kind: "unsupported", advice: "use a newer program, or another directory"},
 		{err: sigcache.ErrNetwork, kind: "unsupported", advice: "name a directory on a local disk"},
 		{err: sigcache.ErrLocked, kind: "busy"},
+		{err: sigcache.ErrUnsafe, kind: "refused"},
+		{err: sigcache.ErrForeign, kind: "malformed", advice: "name another directory"},
 		{err: sigcache.ErrDamaged, kind: "malformed", advice: "`cache verify --remove` starts it anew"},
 		{err: shards.ErrNewer, kind: "unsupported", advice: "use a newer program"},
 		{err: shards.ErrDamaged, kind: "malformed", advice: "export or copy it again"},
