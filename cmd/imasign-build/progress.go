@@ -107,7 +107,7 @@ func (p *progress) look(now time.Time) (text, line string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.paused > 0 {
-		p.left = estimate{} // nothing is known of the time that an answer takes
+		p.left, p.tally.recent = estimate{}, nil // nothing is known of the time that an answer takes
 		return "", ""
 	}
 	t := &p.tally
@@ -123,6 +123,8 @@ func (p *progress) look(now time.Time) (text, line string) {
 	if t.left, _ = p.left.left(); t.where != "" { // there are other layers
 		t.left = 0
 	}
+	t.sample(now)
+	t = t.signing()
 	if now.Before(p.visible) {
 		return "", ""
 	}
@@ -204,6 +206,7 @@ func (p *progress) begin(verb, unit string, total amount) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.tally.apart, p.tally.step = true, step{verb: verb, unit: unit, total: total}
+	p.tally.restart()
 }
 
 // advance counts one unit of such a step.
@@ -276,6 +279,7 @@ func (p *progress) layer(n, layers int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.tally.where, p.tally.step = fmt.Sprintf("layer %s of %s", report.Count(n), report.Count(layers)), step{}
+	p.tally.restart()
 }
 
 // packages starts a step of package files, and returns what counts one of them, by its

@@ -20,11 +20,15 @@ type step struct {
 	total      amount        // 0 where nobody knows
 	position   func() int64  // bytes done, instead of done.bytes; nil for none
 	left       time.Duration // an estimate; 0 for none
+	about      bool          // total.items is an estimate
+	beside     string        // what else is done; "" for nothing
+	pace       string        // how fast; "" if nobody knows
 }
 
 // tally is what a run has done so far. It has one step at a time.
 type tally struct {
 	step
+	signatures
 
 	verb    string // what is done to entries before anything is attached
 	noun    string // what events count: "entries"
@@ -43,7 +47,7 @@ func (t *tally) begin(verb, unit string, total amount) {
 }
 
 func (t *tally) take(e signing.Event) {
-	if t.apart {
+	if t.signatures.take(e); t.apart {
 		return
 	}
 	attached, total := "attached", amount{}
@@ -126,16 +130,17 @@ func (t *tally) String() string {
 	if t.unit != "" {
 		parts = append(parts, t.size()...)
 	}
-	return t.join(append(parts, t.remaining())...)
+	return t.join(append(parts, t.beside, t.pace, t.remaining())...)
 }
 
 // line is the longest form that fits into a number of columns, in ASCII: first the bar
-// goes, then the bytes, the unit, the verb, the time, and last all but a percentage.
+// goes, then the bytes, the rate, the unit, the verb, the time, and last all but a percentage.
 func (t *tally) line(width int) string {
 	whole := t.String()
 	for _, text := range []string{
 		t.bar(width-len(whole)) + whole,
 		whole,
+		t.join(t.items(true, true), t.beside, t.remaining()),
 		t.join(t.items(true, true), t.remaining()),
 		t.join(t.items(true, false), t.remaining()),
 		t.join(t.items(false, false), t.remaining()),
@@ -172,7 +177,10 @@ func (t *tally) items(verb, unit bool) string {
 	}
 	text = append(text, report.Count(t.done.items))
 	if t.total.items > 0 && t.done.items <= t.total.items {
-		text = append(text, "of", report.Count(t.total.items))
+		if text = append(text, "of"); t.about {
+			text = append(text, "about")
+		}
+		text = append(text, report.Count(t.total.items))
 	}
 	if unit {
 		text = append(text, t.unit)
@@ -184,7 +192,7 @@ func (t *tally) items(verb, unit bool) string {
 func (t *tally) size() []string {
 	done, total := t.bytes(), t.total.bytes
 	switch {
-	case t.unit == "" && done == 0:
+	case t.unit == "" && done == 0, t.unit == "signatures":
 		return nil
 	case total > 0 && done <= total:
 		return []string{report.SizeOf(done, total)}

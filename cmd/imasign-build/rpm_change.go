@@ -170,7 +170,9 @@ func (c *packageChange) each(ctx context.Context, units []rpmfiles.Unit, take fu
 	}
 	done := c.progress.packages(verb, units)
 	_, err := operate.Each(ctx, c.jobs, c.units(units), false, &c.Operation, func(o *operate.Outcome) error {
-		done(o.Unit.Path)
+		if done(o.Unit.Path); o.Skip != "" {
+			c.progress.begun() // it needs no signatures
+		}
 		return take(o)
 	})
 	return err

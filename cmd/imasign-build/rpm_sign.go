@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/signing"
 )
 
 type rpmSignOptions struct {
@@ -70,6 +71,10 @@ func runRPMSign(ctx context.Context, a *app, o rpmSignOptions, paths []string) e
 	return s.paths(ctx, paths, &o.packages)
 }
 
+// waitingPackages is the number of packages in progress with a slow key. Each needs few
+// signatures, and a network key takes hundreds of digests at a time.
+const waitingPackages = 64
+
 // packageSigning is a change of packages with an opened signing key.
 type packageSigning struct {
 	*packageChange
@@ -127,6 +132,12 @@ func (o *rpmSignOptions) open(ctx context.Context, a *app, s *packageSigning) (e
 		}
 	}
 	s.signsWith(s.signer.public)
-	s.Plan = planner(s.signer.Plan).ofAny
+	s.Plan = func(ctx context.Context, _ string, src signing.Source) (*signing.Plan, error) {
+		s.progress.begun()
+		return s.signer.Plan(ctx, src)
+	}
+	if s.signer.slow() {
+		s.Waiting = waitingPackages
+	}
 	return nil
 }

@@ -103,11 +103,19 @@ func (s *signer) open(ctx context.Context, a *app, key *keyFlags, engine *engine
 	if s.Engine, err = engine.engine(s.key, s.public, observe, stages...); err != nil {
 		return err
 	}
+	if p := a.active.Load(); p != nil && s.slow() {
+		p.slow()
+	}
 	s.manifests = engine.reuse.manifests
 	if s.evm != nil && s.evm.on() && s.evm.target.word == "" {
 		return nil // what EVM signatures are over depends on the target, which Plan learns
 	}
 	return s.reuse(ctx)
+}
+
+// slow reports whether a slow key signs.
+func (s *signer) slow() bool {
+	return s.key != nil && s.key.Slow || s.evmKey != nil && s.evmKey.Slow
 }
 
 // openEVM opens the key for security.evm.

@@ -31,8 +31,11 @@ func (op *Operation) begin(ctx context.Context, u Unit) Outcome {
 
 func (op *Operation) open(ctx context.Context, u Unit, open func(context.Context) (Opened, error)) Outcome {
 	o := Outcome{Unit: u}
+	end := op.turns.take()
 	var err error
-	if o.Opened, err = open(ctx); o.fail(opening, err) {
+	o.Opened, err = open(ctx)
+	end()
+	if o.fail(opening, err) {
 		return o
 	}
 	if o.Plan, err = op.plan(ctx, &o.Opened); o.fail(planning, err) {
@@ -52,6 +55,9 @@ func (op *Operation) plan(ctx context.Context, c *Opened) (*signing.Plan, error)
 	if op.Manifest == nil {
 		src = withoutTargets{src}
 	}
+	if op.turns != nil {
+		src = inTurn{src, op.turns}
+	}
 	return op.Plan(ctx, c.Name, src)
 }
 
@@ -60,6 +66,7 @@ func (op *Operation) end(ctx context.Context, o *Outcome) {
 	if o.Plan == nil {
 		return
 	}
+	defer op.turns.take()()
 	defer o.Container.Close() //nolint:errcheck // Commit has synced its output
 	if o.Err != nil {
 		return

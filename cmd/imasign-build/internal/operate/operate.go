@@ -66,6 +66,9 @@ type Operation struct {
 	DryRun   bool
 	Manifest *Manifest // nil for none
 	Guard    Guard     // nil if no unit is Live
+	// Waiting is the number of units of Each that may be in progress at the same time, most of
+	// which wait for the signatures of a slow key. Zero stands for no more than are worked on.
+	Waiting int
 	// Target names in errors what Run, or all units together, change; "" means the path
 	// of the unit.
 	Target string
@@ -76,6 +79,8 @@ type Operation struct {
 	// run it only refuses what cannot be published. It is not called if the run ended
 	// early. The totals count units that failed.
 	Finish func(ctx context.Context, t Totals) error
+
+	turns turns // of the units of Each
 }
 
 // Guard keeps interrupts away from a Live unit.
@@ -121,7 +126,8 @@ func Run(ctx context.Context, u Unit, op *Operation, take func(*Outcome) error) 
 	return take(&o)
 }
 
-// Each works on up to pipeline.Jobs(jobs) units at a time. It passes each outcome to take,
+// Each works on up to pipeline.Jobs(jobs) units at a time; further units may wait for
+// signatures ([Operation.Waiting]). It passes each outcome to take,
 // in the order of the units, on the caller's goroutine. Without together, units fail
 // alone: outcomes have their errors, and finished units stay changed. With together, as
 // for the layers of an image, the first error ends the run, and Each returns the error
@@ -131,6 +137,12 @@ func Run(ctx context.Context, u Unit, op *Operation, take func(*Outcome) error) 
 // units, of a unit with together, of take, the manifest or Finish, or the cause of ctx.
 // The manifest appears if no unit failed and everything is done.
 func Each(ctx context.Context, jobs int, units iter.Seq2[Unit, error], together bool, op *Operation, take func(*Outcome) error) (Totals, error) {
+	jobs = pipeline.Jobs(jobs)
+	run, workers := *op, max(jobs, op.Waiting)
+	if workers > jobs {
+		run.turns = make(turns, jobs)
+	}
+	op = &run
 	r := round{Operation: op, together: together, take: take, manifest: listing{Manifest: op.Manifest}}
 	defer r.manifest.discard()
 	worker := func() func(context.Context, Unit) *Outcome {
@@ -140,7 +152,7 @@ func Each(ctx context.Context, jobs int, units iter.Seq2[Unit, error], together 
 			return &o
 		}
 	}
-	err := pipeline.Ordered(ctx, jobs, 4*pipeline.Jobs(jobs), units, worker, func(o *Outcome) error {
+	err := pipeline.Ordered(ctx, workers, workers+3*jobs, units, worker, func(o *Outcome) error {
 		defer o.close()
 		return r.add(ctx, o)
 	})
