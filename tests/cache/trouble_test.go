@@ -50,7 +50,13 @@ func TestTrouble(t *testing.T) {
 			l := l.elsewhere(t)
 			says := prepare(l)
 			dir := tree(t, l.path("tree"), contents)
-			l.warned(says).must(append([]string{"rootfs", "sign", dir}, l.key()...)...)
+			readable := 0
+			if name == "read-only" {
+				readable = 10
+			}
+			if s, calls := l.warned(says).sign("rootfs", "sign", dir); s != (signed{contents, readable}) || calls != contents-readable {
+				t.Errorf("%+v, the token made %d", s, calls)
+			}
 			l.verified(dir, contents)
 		})
 	}
