@@ -15,8 +15,9 @@ func cacheCauses() []cause {
 		{err: sigcache.ErrUnsafe, kind: "refused"},
 		{err: sigcache.ErrForeign, kind: "malformed", advice: "name another directory"},
 		{err: sigcache.ErrDamaged, kind: "malformed", advice: "`cache verify --remove` starts it anew"},
-		{err: shards.ErrNewer, kind: "unsupported", advice: "use a newer program"},
+		{err: shards.ErrNewer, kind: "unsupported", advice: "use a newer program", on: "cache import"},
 		{err: shards.ErrDamaged, kind: "malformed", advice: "export or copy it again"},
+		{err: errNoExport, kind: "not_found", advice: "`cache export` makes one"},
 		{err: errNoCache, kind: "not_found", advice: other, flag: "cache"},
 	}
 }

@@ -74,7 +74,7 @@ func (a *app) namedBy(path string) (where string, named bool) {
 			}
 		}
 	})
-	for _, name := range []string{"IMASIGN_KEY", "IMASIGN_CERT", passVariable} {
+	for _, name := range []string{"IMASIGN_KEY", "IMASIGN_CERT", passVariable, cacheVariable} {
 		if value, set := a.getenv(name); set && !named && (value == path || pathIn(value) == path) {
 			where, named = " in "+name, true
 		}
@@ -136,7 +136,7 @@ func (a *app) paths() (list []string) {
 	flags := a.command.Flags()
 	for _, name := range []string{
 		"key", "cert", "ca-key", "ca", "manifest", "output", "restore-file", "output-dir", "openpgp-key", "openpgp-cert",
-		"allow-keys", "kernel-config", "rootfs", "image", "policy", "busybox", "secondary", "revoked",
+		"allow-keys", "kernel-config", "rootfs", "image", "policy", "busybox", "secondary", "revoked", "cache",
 	} {
 		if f := flags.Lookup(name); f == nil || !f.Changed {
 			continue
@@ -146,7 +146,7 @@ func (a *app) paths() (list []string) {
 			list = append(list, f.Value.String())
 		}
 	}
-	for _, name := range []string{"IMASIGN_KEY", "IMASIGN_CERT"} {
+	for _, name := range []string{"IMASIGN_KEY", "IMASIGN_CERT", cacheVariable} {
 		if value, set := a.getenv(name); set {
 			list = append(list, value)
 		}

@@ -39,18 +39,17 @@ func (j *judge) valid(ctx context.Context, entries iter.Seq2[sigcache.Entry, err
 	return func(yield func(sigcache.Entry, error) bool) {
 		done := false
 		err := pipeline.Ordered(ctx, j.jobs, window, entries, worker, func(e judged) error {
-			if done {
-				return nil
+			switch {
+			case done:
+			case e.wrong != nil:
+				j.take(&e)
+			default:
+				j.report.OK++
+				if done = !yield(e.Entry, nil); done {
+					return errEnough
+				}
 			}
 			j.progress.advance(0)
-			if e.wrong != nil {
-				j.take(&e)
-				return nil
-			}
-			j.report.OK++
-			if done = !yield(e.Entry, nil); done {
-				return errEnough
-			}
 			return nil
 		})
 		if err != nil && !done {

@@ -205,6 +205,8 @@ func completeArguments(cmd *cobra.Command, args []string, word string) ([]cobra.
 		return withEndings(endings("certificate"))(cmd, args, word)
 	case name == "MANIFEST", name == "OLD", name == "NEW":
 		return withEndings(endings("manifest"))(cmd, args, word)
+	case name == "DIR or URL":
+		return schemes(option{"https:", "directory on a web server"}, option{"http:", ""}, option{"file:", ""})(cmd, args, word)
 	case name == "URI or CERT":
 		return schemes(option{"pkcs11:", "key in a PKCS#11 token"}, option{"tpm2:", "key in a TPM"})(cmd, args, word)
 	}

@@ -42,11 +42,11 @@ func (s *Signatures) complete() error {
 // list writes a line for each signature that is listed.
 func (s *Signatures) list(p *printer) {
 	for _, e := range s.Entries {
-		detail := e.Xattr + ", " + e.Detail
+		key := "an unknown key"
 		if e.KeyID != "" {
-			detail = "key " + e.KeyID + ", " + detail
+			key = "key " + e.KeyID
 		}
-		p.entry(e.Status, e.Hash+":"+e.Digest, detail)
+		p.entry(e.Status, e.Hash+":"+e.Digest, e.Xattr+" by "+key+": "+e.Detail)
 	}
 	if more := s.NotOK - int64(len(s.Entries)); more > 0 {
 		p.printf("and %s more\n", Count(more))
