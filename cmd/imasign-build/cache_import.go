@@ -33,7 +33,7 @@ signatures with it, which take space, but are never used to sign with another ke
 
 If import fails or is interrupted, what it stored before stays in the cache.`,
 		Example: `  imasign-build cache import --cert keys/x509_ima.crt /mnt/ima-signatures
-  imasign-build cache import --cert keys/x509_ima.crt https://build.example/ima-signatures
+  imasign-build cache import --cert keys/ https://build.example/ima-signatures
   imasign-build cache import --cache /srv/imasign-cache host1/ host2/`,
 		RunE: func(cmd *cobra.Command, args []string) error { return runCacheImport(cmd.Context(), a, o, args) },
 	}
