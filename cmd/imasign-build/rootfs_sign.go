@@ -62,6 +62,7 @@ enable fs-verity on these files, and its policy must ask for such signatures.`,
   cd rootfs && setfattr -h --restore=../sigs   # as root
   imasign-build rootfs sign --dry-run --manifest digests.jsonl rootfs/
   imasign-build rootfs sign --key keys/ --evm portable rootfs/
+  imasign-build rootfs sign --key keys/ --from-manifest release-1.jsonl rootfs/
   imasign-build rootfs sign --key keys/ --key-for v3 --verity /usr rootfs/`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if o.output != "restore" {

@@ -54,6 +54,7 @@ If some packages fail, the others stay signed.`,
   imasign-build rpm sign --output-dir signed --openpgp-key release.asc \
       --openpgp-pass file:pass one.rpm two.rpm
   imasign-build rpm sign --openpgp-key gpg:0123456789ABCDEF RPMS/
+  imasign-build rpm sign --key keys/ --cache /srv/cache --from-manifest release-1/ RPMS/
   imasign-build rpm sign --dry-run --verbose RPMS/`,
 		RunE: func(cmd *cobra.Command, args []string) error { return runRPMSign(cmd.Context(), a, o, args) },
 	}
