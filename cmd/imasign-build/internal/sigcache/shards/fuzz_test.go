@@ -2,7 +2,6 @@ package shards_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"os"
@@ -40,12 +39,12 @@ func FuzzParseIndex(f *testing.F) {
 // FuzzShard reads files whose name and size are right. What is read without an error must be
 // written again as the same file, and Get must agree with Entries.
 func FuzzShard(f *testing.F) {
-	list := entries([][]byte{key(f), key(f)}, 2000)
+	list := entries([][]byte{key(f), key(f)}, 4000)
 	for _, first := range []byte{0, 0x7f} {
 		dir := f.TempDir()
 		var some []sigcache.Entry
 		for _, e := range list {
-			if e.Address()[0] == first {
+			if e.Address()[0] == first && len(some) < 4 {
 				some = append(some, e)
 			}
 		}
@@ -81,17 +80,9 @@ func FuzzShard(f *testing.F) {
 			}
 		}
 		if len(list) > 0 {
-			writtenAgain(t, list, &s)
+			if again, text, err := shards.Build(list); err != nil || again != s || !bytes.Equal(text, content) {
+				t.Errorf("%s is written again as %s: %v", s.Name(), again.Name(), err)
+			}
 		}
 	})
-}
-
-func writtenAgain(t *testing.T, list []sigcache.Entry, s *shards.Shard) {
-	dir := t.TempDir()
-	if _, err := shards.Export(context.Background(), dir, all(list)); err != nil {
-		t.Fatalf("cannot be written again: %v", err)
-	}
-	if x := index(t, dir); len(x) != 1 || x[0] != *s {
-		t.Errorf("%v is written again as %v", s.Name(), x)
-	}
 }
