@@ -29,7 +29,7 @@ are kept for a day, for those who have read the old index. The same signatures a
 the same files.
 
 A web server or a shared directory can offer DIR to other build hosts, which use it with
-"cache import". Nobody has to trust it: every signature is verified before it is used.
+--cache-mirror or "cache import". Nobody has to trust it: every signature is verified before it is used.
 Whoever reads DIR learns the public keys, and the digests of all files that were signed,
 but no names and no contents.
 

@@ -26,9 +26,10 @@ func newCachePrune(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "prune",
 		Short: "Remove signatures from the signature cache",
-		Long: `Prune removes the signatures that all of --older-than, --cert and --key-id choose, as far as
-they are given. With --max-size, it then removes those that were not used for longest, until
-the cache is small enough. The space goes back to the file system.
+		Long: `Prune removes the signatures of the keys that --cert and --key-id name; without these
+flags, those of all keys. With --older-than, it removes only those that were not used for so
+long. With --max-size, it then removes those that were not used for longest, until the cache
+is small enough. The space goes back to the file system.
 
 A cache does not need this to stay small. It drops the signatures that were not used for
 longest when it reaches its limit, which "cache stats" prints.`,
