@@ -71,7 +71,9 @@ func (k *signer) open(ctx context.Context, opts keystore.Options) (*keystore.Key
 	k.fill(first.key, n)
 	model := strings.TrimSpace(k.info.ManufacturerID + " " + k.info.Model)
 	opened := keystore.NewKey(k, public)
-	opened.Slow, opened.Parallelism, opened.Batch = true, k.total, 4 // few, so that all sessions end at about the same time, and an interrupt loses little
+	opened.Slow = true
+	opened.Parallelism = k.total + (k.total+3)/4 // so that no session waits while signatures are verified and stored
+	opened.Batch = 16                            // the caller stores each batch; few, so that an interrupt loses little
 	opened.Release = k.close
 	opened.Provider = fmt.Sprintf("PKCS#11 token %q (%s)", k.info.Label, model)
 	return opened, nil
