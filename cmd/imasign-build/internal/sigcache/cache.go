@@ -121,7 +121,7 @@ func (s *Store) merge(ctx context.Context, db *database, entries []Entry, refuse
 			switch {
 			case len(r.signature) == 0:
 				continue
-			case has && old.same(r) && (refused(i) == nil || !bytes.Equal(old.signature, refused(i))):
+			case has && old.same(r) && len(old.signature) > 0 && (refused(i) == nil || !bytes.Equal(old.signature, refused(i))):
 				now[i] = old.signature
 				continue
 			case !has:
@@ -174,15 +174,17 @@ func (s *Store) places(ctx context.Context, db *database, tx *sql.Tx, entries []
 }
 
 // do runs use with the database while signing: it starts a damaged database anew, and ends the
-// use of the cache after any other error, except the end of the context.
+// use of the cache after any other error. The end of the context ends only the time
+// until the database is free: SQLite does not take being interrupted in a transaction well.
 func (s *Store) do(ctx context.Context, use func(context.Context, *database) error) {
 	if !s.begin(ctx) {
 		return
 	}
 	defer s.leave()
+	ctx = context.WithoutCancel(ctx)
 	for s.ended == nil {
 		err := s.try(ctx, use)
-		if err == nil || ctx.Err() != nil {
+		if err == nil {
 			return
 		}
 		file := identity{}

@@ -267,3 +267,23 @@ func listing(t testing.TB, dir string) (list []string) {
 	}
 	return list
 }
+
+// TestNewerProgramWhileInUse changes the tables while the database is open, as a newer program
+// may do.
+func TestNewerProgramWhileInUse(t *testing.T) {
+	key := newSigner(t)
+	dir, signatures := filled(t, key, 100)
+	s, w := open(t, dir, Options{})
+	b := key.batch(0, 100)
+	if got := s.Get(context.Background(), b); !equal(got, signatures) {
+		t.Error("the cache has not everything")
+	}
+	execute(t, s.Path(), "ALTER TABLE signature RENAME TO signature2; PRAGMA user_version = 2")
+	if got := s.Get(context.Background(), b); !equal(got, make([][]byte, 100)) {
+		t.Error("Get returned signatures")
+	}
+	w.check(t, s.Path(), ErrNewer.Error())
+	if files := listing(t, dir); files[0] != File+" ----------" || slices.Contains(files, File+".damaged ----------") {
+		t.Errorf("the database was put aside: %v", files)
+	}
+}

@@ -36,8 +36,9 @@ const (
 )
 
 const (
-	// maxSignature limits the length of signatures in bytes. Those of ML-DSA-87 have 4,627.
-	maxSignature = 64 << 10
+	// maxSignature limits the length of signatures in bytes; see columns. Those of ML-DSA-87 have
+	// 4,627.
+	maxSignature = 65536
 	// maxValue limits what SQLite reads of one row, whatever a damaged file says.
 	maxValue = 256 << 10
 )
@@ -140,9 +141,10 @@ func (db *database) statement(ctx context.Context, text string) (*sql.Stmt, erro
 }
 
 // transaction runs change in a transaction that excludes other writers. Everything or nothing
-// of it is stored.
+// of it is stored. The end of the context does not interrupt the statements that begin and end
+// it, after which the connection would be in an unknown state.
 func (db *database) transaction(ctx context.Context, change func(*sql.Tx) error) error {
-	tx, err := db.conn.BeginTx(ctx, nil)
+	tx, err := db.conn.BeginTx(context.WithoutCancel(ctx), nil)
 	if err != nil {
 		return err
 	}

@@ -36,7 +36,7 @@ func (s *Store) heal(ctx context.Context, damaged identity, why error) (*databas
 	}
 	db, _, err := s.openAs(ctx, unix.LOCK_EX, func(ctx context.Context) (*database, error) {
 		if s.identify() == damaged {
-			if err := s.putAside(); err != nil {
+			if err := s.replace(ctx); err != nil {
 				return nil, err
 			}
 			s.warn("damaged", "%v; it was renamed to %s, and the cache starts anew", why, s.aside())
@@ -44,6 +44,22 @@ func (s *Store) heal(ctx context.Context, damaged identity, why error) (*databas
 		return s.tryMake(ctx)
 	})
 	return db, err
+}
+
+// replace puts the database aside, unless a newer program has changed it, which may have looked
+// like damage.
+func (s *Store) replace(ctx context.Context) error {
+	db, err := s.openChecked(ctx, writes)
+	switch {
+	case err == nil:
+		err = db.close()
+	case !errors.Is(err, ErrNewer) && !errors.Is(err, ErrForeign):
+		err = nil
+	}
+	if err != nil {
+		return err
+	}
+	return s.putAside()
 }
 
 // openAs calls open while it holds the lock of the directory. Errors name the database; found

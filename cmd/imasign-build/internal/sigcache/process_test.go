@@ -138,7 +138,6 @@ func (l *ledger) add(t testing.TB, i int, signature string) {
 func TestKilledProcesses(t *testing.T) {
 	key, dir := newSigner(t), t.TempDir()
 	l := &ledger{kept: map[int]string{}}
-	var kills sync.Map
 	left := make(chan int, 25)
 	for i := range 25 {
 		left <- 1 + i*29%400
@@ -150,7 +149,6 @@ func TestKilledProcesses(t *testing.T) {
 			for lines := range left {
 				cmd, out := worker(t, key, dir, 1_000_000)
 				l.read(t, cmd, out, lines)
-				kills.Store(cmd.Process.Pid, true)
 				if status := cmd.ProcessState.Sys().(syscall.WaitStatus); !status.Signaled() {
 					t.Errorf("a process ended by itself: %v", cmd.ProcessState)
 				}
@@ -162,6 +160,48 @@ func TestKilledProcesses(t *testing.T) {
 	}
 	all.Wait()
 	soundAndComplete(t, key, dir, l)
+}
+
+// TestProcessesHealTogether starts eight processes on a damaged cache. One puts it aside, and all
+// use the new one.
+func TestProcessesHealTogether(t *testing.T) {
+	key := newSigner(t)
+	dir, _ := filled(t, key, 2000)
+	for i := int64(1); i < 80; i++ { // the schema is sound: they notice while they work
+		if err := overwrite(filepath.Join(dir, File), 4096*i, make([]byte, 4096)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var all sync.WaitGroup
+	warnings := make(chan string, 100)
+	for range 8 {
+		cmd, out := worker(t, key, dir, 30)
+		all.Go(func() {
+			done := false
+			for lines := bufio.NewScanner(out); lines.Scan(); {
+				done = done || lines.Text() == "done"
+				if text, is := strings.CutPrefix(lines.Text(), "warning "); is {
+					warnings <- text
+				}
+			}
+			if err := cmd.Wait(); err != nil || !done {
+				t.Errorf("a process failed: %v", err)
+			}
+		})
+	}
+	all.Wait()
+	if len(warnings) != 1 {
+		t.Errorf("%d warnings", len(warnings))
+	}
+	close(warnings)
+	for text := range warnings {
+		if !strings.Contains(text, "damaged") {
+			t.Error(text)
+		}
+	}
+	s, w := open(t, dir, Options{Keep: true})
+	works(t, s, key)
+	w.check(t)
 }
 
 func soundAndComplete(t *testing.T, key *signer, dir string, l *ledger) {

@@ -24,7 +24,8 @@ type row struct {
 	day                              int64
 }
 
-const columns = "id, address, key, xattr, type, version, over, hash, digest, signature, day"
+// columns are those of a row. Digests and signatures that are longer than any become empty.
+const columns = "id, address, key, xattr, type, version, over, hash, iif(octet_length(digest) <= 64, digest, x''), iif(octet_length(signature) <= 65536, signature, x''), day"
 
 func (r *row) scan(rows *sql.Rows) error {
 	return rows.Scan(&r.id, &r.address, &r.key, &r.xattr, &r.kind, &r.version, &r.over, &r.hash, &r.digest, &r.signature, &r.day)
@@ -67,16 +68,13 @@ func (r *row) entry(spki []byte) Entry {
 	return e
 }
 
-const findRows = "SELECT " + columns + " FROM signature WHERE octet_length(signature) <= ?1 AND octet_length(digest) <= 64 AND address IN (?2"
-
 // find returns the rows with up to 128 addresses, by address.
 func (db *database) find(ctx context.Context, in *sql.Tx, addresses []int64) (map[int64]row, error) {
-	stmt, err := db.statement(ctx, findRows+strings.Repeat(",?", group-1)+")")
+	stmt, err := db.statement(ctx, "SELECT "+columns+" FROM signature WHERE address IN (?"+strings.Repeat(",?", group-1)+")")
 	if err != nil {
 		return nil, err
 	}
-	args := make([]any, 1, 1+group)
-	args[0] = maxSignature
+	args := make([]any, 0, group)
 	for i := range group {
 		args = append(args, addresses[min(i, len(addresses)-1)])
 	}

@@ -149,6 +149,9 @@ func (s *Store) closeDatabase() error {
 // begin waits until no other goroutine uses the database. It reports whether that was before
 // the context ended; the caller then calls leave.
 func (s *Store) begin(ctx context.Context) bool {
+	if ctx.Err() != nil {
+		return false
+	}
 	select {
 	case s.turn <- struct{}{}:
 		return true

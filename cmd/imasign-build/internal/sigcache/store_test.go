@@ -214,3 +214,32 @@ func TestOpenRefuses(t *testing.T) {
 		t.Errorf("a file as directory: %v", err)
 	}
 }
+
+// TestContextsThatEnd ends the contexts of some uses of a cache at any moment. Others continue.
+func TestContextsThatEnd(t *testing.T) {
+	key := newSigner(t)
+	dir := newDir(t)
+	s, w := open(t, dir, Options{})
+	b := key.batch(0, 640)
+	signatures := key.sign(t, b)
+	var all sync.WaitGroup
+	for worker := range 4 {
+		all.Go(func() {
+			for i := range 100 {
+				ctx, cancel := context.WithTimeout(context.Background(), time.Duration(i*worker)*50*time.Microsecond)
+				s.Put(ctx, b, signatures, nil)
+				s.Get(ctx, b)
+				cancel()
+			}
+		})
+	}
+	all.Wait()
+	w.check(t)
+	if kept := s.Put(context.Background(), b, signatures, nil); !equal(kept, signatures) {
+		t.Error("Put does not keep signatures any more")
+	}
+	if _, err := os.Stat(s.aside()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the database was put aside: %v", err)
+	}
+	works(t, s, key)
+}
