@@ -2,7 +2,10 @@ package signing
 
 import (
 	"context"
+	"crypto/rsa"
+	"sync"
 
+	"github.com/imasign/imasign-build/internal/libcrypto"
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
@@ -12,6 +15,8 @@ type Batch struct {
 	Form    ima.Form
 	Hash    ima.HashID
 	Digests [][]byte
+
+	rsa func() *libcrypto.Verifier // of Key; returns nil where there is none
 }
 
 // Cache keeps signatures from one run to the next. It need not be trusted: a signature that
@@ -33,8 +38,36 @@ type Cache interface {
 
 // valid reports whether a signature from a cache may be used.
 func (b *Batch) valid(i int, signature []byte) bool {
-	return len(signature) > 0 && b.Key.Purpose().Allows(b.Form) &&
-		b.Key.Verify(ima.Statement{Form: b.Form, Hash: b.Hash, Digest: b.Digests[i]}, signature) == nil
+	if len(signature) == 0 || !b.Key.Purpose().Allows(b.Form) {
+		return false
+	}
+	// In version 2, what is signed is the digest itself.
+	if h, known := b.Hash.CryptoHash(); known && b.Form.Version == 2 && b.rsa != nil {
+		if fast := b.rsa(); fast != nil && fast.Valid(h, b.Digests[i], signature) {
+			return true
+		}
+	}
+	return b.Key.Verify(ima.Statement{Form: b.Form, Hash: b.Hash, Digest: b.Digests[i]}, signature) == nil
+}
+
+// rsaVerifier returns a function that returns libcrypto's verifier of signatures by an RSA
+// key, or nil for other keys and without libcrypto.
+func rsaVerifier(key *ima.PublicKey) func() *libcrypto.Verifier {
+	return sync.OnceValue(func() *libcrypto.Verifier {
+		public, ok := key.Public().(*rsa.PublicKey)
+		if !ok {
+			return nil
+		}
+		library, err := libcrypto.Load()
+		if err != nil {
+			return nil
+		}
+		verifier, err := library.NewVerifier(public)
+		if err != nil {
+			return nil
+		}
+		return verifier
+	})
 }
 
 // value returns the value of an xattr with a signature of the batch.
@@ -54,7 +87,7 @@ func signature(value []byte) []byte {
 
 // batchOf returns the digests of slots, which have one form and hash.
 func (q *queue) batchOf(slots []*slot) Batch {
-	b := Batch{Key: q.key.Public, Form: slots[0].form, Hash: slots[0].hash, Digests: make([][]byte, len(slots))}
+	b := Batch{Key: q.key.Public, Form: slots[0].form, Hash: slots[0].hash, Digests: make([][]byte, len(slots)), rsa: q.rsa}
 	for i, s := range slots {
 		b.Digests[i] = []byte(s.digest)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/imasign/imasign-build/internal/libcrypto"
 	"github.com/imasign/imasign-build/internal/pipeline"
 	"github.com/imasign/imasign-build/pkg/ima"
 )
@@ -25,8 +26,9 @@ type queue struct {
 	askers  int // number of batches that are looked for in the caches at the same time
 	caches  []Cache
 	observe Observer
-	ask     func() // looks for batches until none is left; runs on its own goroutine
-	work    func() // signs batches until none is left; runs on its own goroutine
+	rsa     func() *libcrypto.Verifier // for signatures from the caches
+	ask     func()                     // looks for batches until none is left; runs on its own goroutine
+	work    func()                     // signs batches until none is left; runs on its own goroutine
 
 	mu      sync.Mutex
 	unasked []*slot // to be looked for in the caches
@@ -64,7 +66,7 @@ type client struct {
 }
 
 func newQueue(key *Key, jobs int, observe Observer) *queue {
-	q := &queue{key: key, workers: pipeline.Jobs(key.Workers), size: batchSize, askers: pipeline.Jobs(jobs), caches: key.Caches, observe: observe, memo: map[statement]*slot{}}
+	q := &queue{key: key, workers: pipeline.Jobs(key.Workers), size: batchSize, askers: pipeline.Jobs(jobs), caches: key.Caches, observe: observe, rsa: rsaVerifier(key.Public), memo: map[statement]*slot{}}
 	if key.Batch > 0 {
 		q.size = key.Batch
 	}
