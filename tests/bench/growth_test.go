@@ -47,7 +47,7 @@ func BenchmarkGrowth(b *testing.B) {
 }
 
 func growthTable(names []string, seconds, megabytes []line) []string {
-	rows := []string{"| files | " + strings.Join(names, " | ") + " |", "| ---: |" + strings.Repeat(" ---: |", len(names))}
+	rows := []string{"![Time and peak memory of signing 1,000 to 200,000 files](growth.svg)", "", "| files | " + strings.Join(names, " | ") + " |", "| ---: |" + strings.Repeat(" ---: |", len(names))}
 	for i, size := range growthSizes {
 		row := "| " + thousands(size) + " |"
 		for j := range names {
