@@ -198,7 +198,14 @@ func (c *cached) manyTasks(t *testing.T) {
 	if calls := c.module.Calls(t); calls < len(values) || calls >= 8*len(values) {
 		t.Errorf("%d signatures for %d digests", calls, len(values))
 	}
-	harness.Must(t, harness.Program(t), "cache", "verify", "--cache", c.path("many"))
+	c.run(t, "cache", "verify", "--cache", c.path("many"))
+}
+
+// run runs the program as the user who builds. It refuses caches of other users.
+func (l *lab) run(t *testing.T, args ...string) {
+	t.Helper()
+	id := fmt.Sprint(uid)
+	harness.Must(t, "setpriv", append([]string{"--reuid", id, "--regid", id, "--clear-groups", harness.Program(t)}, args...)...)
 }
 
 // find returns the path of the file with this name below a directory of the lab.

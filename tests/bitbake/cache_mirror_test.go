@@ -17,7 +17,7 @@ import (
 // build.
 func (c *cached) twoDirectories(t *testing.T) {
 	// This machine's dnf and rpm leave logs and their database.
-	const tidy = "tidy() {\n\trm -rf ${IMAGE_ROOTFS}/tmp/*\n}\nROOTFS_POSTPROCESS_COMMAND += \"tidy\"\n"
+	const tidy = "tidy() {\n\trm -rf ${IMAGE_ROOTFS}/tmp/*\n}\nIMAGE_PREPROCESS_COMMAND += \"tidy\"\n"
 	c.inRecipe(t, tidy, func() { c.buildTwice(t) })
 }
 
@@ -67,8 +67,7 @@ func (c *cached) mirror(t *testing.T) {
 	if c.module.Calls(t) == 0 {
 		t.Fatal("the first build asked no key")
 	}
-	harness.Must(t, harness.Program(t), "cache", "export", "--cache", c.path("first"), shared)
-	harness.Must(t, "chmod", "-R", "a+rX", shared)
+	c.run(t, "cache", "export", "--cache", c.path("first"), shared)
 	var asked atomic.Int32
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked.Add(1)
