@@ -54,6 +54,7 @@ func (c *cached) token(t *testing.T) {
 		harness.Must(t, "chown", "-R", fmt.Sprint(uid), filepath.Dir(path))
 	}
 	harness.Must(t, "chown", "-R", fmt.Sprint(uid), keys, c.path("pin"))
+	harness.Must(t, "install", "-m", "0755", harness.Program(t), c.path("imasign-build"))
 	var variables, names []string
 	for _, name := range []string{"SOFTHSM2_CONF", "SLOWMODULE_MODULE", "SLOWMODULE_CALLS", "SLOWMODULE_DELAY_US"} {
 		names = append(names, name)
@@ -205,7 +206,7 @@ func (c *cached) manyTasks(t *testing.T) {
 func (l *lab) run(t *testing.T, args ...string) {
 	t.Helper()
 	id := fmt.Sprint(uid)
-	harness.Must(t, "setpriv", append([]string{"--reuid", id, "--regid", id, "--clear-groups", harness.Program(t)}, args...)...)
+	harness.Must(t, "setpriv", append([]string{"--reuid", id, "--regid", id, "--clear-groups", l.path("imasign-build")}, args...)...)
 }
 
 // find returns the path of the file with this name below a directory of the lab.
