@@ -28,19 +28,20 @@ EXTRA_IMAGECMD:erofs = "-T 1520598896 -U 00112233-4455-6677-8899-aabbccddeeff"
 
 func (c *cached) buildTwice(t *testing.T) {
 	t.Helper()
-	at := func(name string) string {
-		return fmt.Sprintf("%sIMASIGN_CACHE = \"none\"\nTMPDIR = \"${TOPDIR}/%s\"\nSSTATE_DIR = \"${TOPDIR}/%[2]s-sstate\"\n", c.key, name)
+	at := func(name, cache string) string {
+		return fmt.Sprintf("%sIMASIGN_CACHE = \"" + cache + "\"\nIMASIGN_CACHE_DIR = \"${TMPDIR}/signatures\"\nTMPDIR = \"${TOPDIR}/%s\"\nSSTATE_DIR = \"${TOPDIR}/%[2]s-sstate\"\n", c.key, name)
 	}
 	deployed := func(name, file string) string {
 		return c.path(filepath.Join(strings.Replace(images, "tmp", name, 1), file))
 	}
-	c.build(t, at("one"), "test-image")
+	// With its cache, packages and image have the same signatures of equal files.
+	c.build(t, at("one", "auto"), "test-image")
 	if c.module.Calls(t) == 0 {
 		t.Error("the first build asked no key")
 	}
 	archive := c.path("archive")
 	harness.Must(t, "install", "-D", "-m", "0644", deployed("one", image+".imasign.jsonl"), filepath.Join(archive, "image.jsonl"))
-	c.build(t, at("two")+"IMASIGN_FROM_MANIFEST = \""+archive+"\"\n", "test-image")
+	c.build(t, at("two", "none")+"IMASIGN_FROM_MANIFEST = \""+archive+"\"\n", "test-image")
 	if calls := c.module.Calls(t); calls != 0 {
 		t.Errorf("the key signed %d times", calls)
 	}
@@ -53,8 +54,8 @@ func (c *cached) buildTwice(t *testing.T) {
 			t.Errorf("%s is another one", name)
 		}
 	}
-	c.build(t, at("two"), "-c", "cleansstate", "test-image")
-	c.build(t, at("two"), "test-image")
+	c.build(t, at("two", "none"), "-c", "cleansstate", "test-image")
+	c.build(t, at("two", "none"), "test-image")
 	if read(t, deployed("one", image+".imasign.jsonl")) == read(t, deployed("two", image+".imasign.jsonl")) {
 		t.Error("the same manifest without the archive: the key is not randomised")
 	}
