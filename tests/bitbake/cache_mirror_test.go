@@ -29,7 +29,7 @@ EXTRA_IMAGECMD:erofs = "-T 1520598896 -U 00112233-4455-6677-8899-aabbccddeeff"
 func (c *cached) buildTwice(t *testing.T) {
 	t.Helper()
 	at := func(name, cache string) string {
-		return fmt.Sprintf("%sIMASIGN_CACHE = \"" + cache + "\"\nIMASIGN_CACHE_DIR = \"${TMPDIR}/signatures\"\nTMPDIR = \"${TOPDIR}/%s\"\nSSTATE_DIR = \"${TOPDIR}/%[2]s-sstate\"\n", c.key, name)
+		return fmt.Sprintf("%sIMASIGN_CACHE = \"%s\"\nIMASIGN_CACHE_DIR = \"${TMPDIR}/signatures\"\nTMPDIR = \"${TOPDIR}/%s\"\nSSTATE_DIR = \"${TOPDIR}/%[3]s-sstate\"\n", c.key, cache, name)
 	}
 	deployed := func(name, file string) string {
 		return c.path(filepath.Join(strings.Replace(images, "tmp", name, 1), file))
