@@ -202,19 +202,19 @@ func TestNetworkFileSystems(t *testing.T) {
 func TestEviction(t *testing.T) {
 	key := newSigner(t)
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	const limit = 1 << 20
+	const limit = 512 << 10
 	s, w := open(t, newDir(t), Options{Limit: limit, Now: func() time.Time { return now }})
 	ctx := context.Background()
 	often := key.batch(0, 500)
 	signatures := key.sign(t, often)
 	s.Put(ctx, often, signatures, nil)
-	many := slices.Repeat(signatures[:100], 10) // nothing verifies them
-	for day := range 20 {
+	many := slices.Repeat(signatures[:100], 6) // nothing verifies them
+	for day := range 10 {
 		now = now.Add(24 * time.Hour)
 		if got := s.Get(ctx, often); !equal(got, signatures) {
 			t.Fatalf("day %d: signatures that are used every day were removed", day)
 		}
-		b := key.batch(1000*(day+1), 1000*(day+1)+1000)
+		b := key.batch(1000*(day+1), 1000*(day+1)+600)
 		s.Put(ctx, b, many, nil)
 		if got := s.Get(ctx, b); !equal(got, many) {
 			t.Fatalf("day %d: today's signatures were removed", day)
@@ -223,7 +223,7 @@ func TestEviction(t *testing.T) {
 			t.Fatalf("day %d: %d bytes, %v", day, used, err)
 		}
 	}
-	if got := s.Get(ctx, key.batch(1000, 2000)); !equal(got, make([][]byte, 1000)) {
+	if got := s.Get(ctx, key.batch(1000, 1600)); !equal(got, make([][]byte, 600)) {
 		t.Error("the oldest signatures were kept")
 	}
 	w.check(t)
@@ -238,11 +238,11 @@ func shrinks(t *testing.T, s *Store) {
 	t.Helper()
 	ctx := context.Background()
 	before, _ := s.Stats(ctx)
-	if n, err := s.Shrink(ctx, 256<<10); err != nil || n == 0 {
+	if n, err := s.Shrink(ctx, 128<<10); err != nil || n == 0 {
 		t.Errorf("Shrink: %d %v", n, err)
 	}
 	after, err := s.Stats(ctx)
-	if err != nil || after.Bytes > 320<<10 || after.Entries == 0 || after.Entries >= before.Entries {
+	if err != nil || after.Bytes > 192<<10 || after.Entries == 0 || after.Entries >= before.Entries {
 		t.Errorf("%+v, then %+v, %v", before, after, err)
 	}
 	if n, err := s.Shrink(ctx, 0); err != nil || n != after.Entries {
