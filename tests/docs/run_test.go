@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { harness.Main(m) }
 const setUp = "docs/examples.md"
 
 // maxNotRun is how many blocks may be marked.
-const maxNotRun = 16
+const maxNotRun = 17
 
 // TestCommands runs the commands of every page, and compares the output that a page shows.
 func TestCommands(t *testing.T) {
