@@ -22,7 +22,7 @@ var errNoCache error = noCacheError{}
 
 type noCacheError struct{}
 
-func (noCacheError) Error() string { return "not a signature cache" }
+func (noCacheError) Error() string { return "no signature cache" }
 func (noCacheError) Unwrap() error { return fs.ErrNotExist }
 
 // cacheDirectory returns the directory of the cache that nobody has to name:
@@ -61,7 +61,7 @@ func (f *cacheFlag) place(a *app) (dir string, named bool, err error) {
 	variable, _ := a.getenv(cacheVariable)
 	switch {
 	case f.dir == cacheNone:
-		return "", false, usagef("--cache %s names no cache: give the directory of one", cacheNone)
+		return "", false, usagef("--cache %s: name the directory of a cache", cacheNone)
 	case f.dir == "" && variable == cacheNone:
 		return "", false, usagef("%s is %s: name a cache with --cache DIR", cacheVariable, cacheNone)
 	case f.dir != "" && f.dir != cacheAuto:

@@ -21,16 +21,16 @@ func newCacheExport(a *app) *cobra.Command {
 	var o cacheExportOptions
 	cmd := &cobra.Command{
 		Use:   "export DIR",
-		Short: "Write the signatures of the signature cache to files that can be shared",
+		Short: "Export the signature cache to files that can be shared",
 		Long: `Export writes the signatures of the cache to up to 256 files in DIR, and an index of them.
-DIR need not exist. If it has an earlier export, the index is replaced at the end, in one
-step, and only files whose content is new are written. Files that the index no longer lists
-are kept for a day, for those who have read the old index. The same signatures always give
+DIR need not exist. If it contains an earlier export, only files with new content are
+written, and the index is replaced last, in one step. Files that the index no longer lists
+are kept for a day, for hosts that have read the old index. The same signatures always give
 the same files.
 
-A web server or a shared directory can offer DIR to other build hosts, which use it with
---cache-mirror or "cache import". Nobody has to trust it: every signature is verified before it is used.
-Whoever reads DIR learns the public keys, and the digests of all files that were signed,
+Serve DIR from a web server or a shared directory. Other build hosts use it with --cache-mirror
+or "cache import". They need not trust it: every signature is verified before it is used.
+Whoever can read DIR learns the public keys and the digests of all files that were signed,
 but no names and no contents.
 
 Export verifies each signature. Exit code 3 means that some are not valid; they are left out
@@ -60,7 +60,7 @@ func runCacheExport(ctx context.Context, a *app, o cacheExportOptions, dir strin
 	}
 	defer c.close()
 	if c.Store == nil {
-		return fmt.Errorf("there is no signature cache in %s yet: %w", c.dir, errNoCache)
+		return fmt.Errorf("%s: %w", c.dir, errNoCache)
 	}
 	stats, err := c.Stats(ctx)
 	if err != nil {

@@ -29,8 +29,8 @@ type reuseFlags struct {
 
 func (f *reuseFlags) add(flags *pflag.FlagSet) {
 	flags.Var((*cachePlace)(&f.place), "cache", "where to keep signatures for later runs: auto (those of keys in tokens and TPMs, in ~/.cache/imasign-build or where "+cacheVariable+" says), none (nowhere) or `DIR` (those of every key)")
-	flags.StringArrayVar(&f.manifests, "from-manifest", nil, "for files with the same digest, use the signatures in the manifest `PATH`, or in all *.jsonl files in the directory PATH")
-	flags.StringArrayVar(&f.mirrors, "cache-mirror", nil, "where there is a cache, also look for signatures in the exported cache at `URL`, or in a directory")
+	flags.StringArrayVar(&f.manifests, "from-manifest", nil, "reuse the signatures of files with the same digest from the manifest `PATH`, or from all *.jsonl files in the directory PATH")
+	flags.StringArrayVar(&f.mirrors, "cache-mirror", nil, "if a cache is used, also look for signatures in the exported cache at `URL`, or in a directory")
 	annotate(flags, "cache", noteDefault, cacheAuto)
 	annotate(flags, "cache", noteEnvironment, cacheVariable)
 	once(flags, "cache")

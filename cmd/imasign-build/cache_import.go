@@ -19,19 +19,18 @@ func newCacheImport(a *app) *cobra.Command {
 	var o cacheImportOptions
 	cmd := &cobra.Command{
 		Use:   "import DIR|URL…",
-		Short: "Store the signatures of an export in the signature cache",
-		Long: `Import stores the signatures of an export in the cache, which it makes if there is none.
-DIR is a directory that "cache export" wrote, or that of another cache. URL names such a
-directory on a web server: https, http or file. What is fetched is kept in the cache, so
-that the next import fetches only what has changed. Signatures that the cache has already
-stay as they are.
+		Short: "Import signatures from an export or another cache",
+		Long: `Import stores signatures in the cache, which it creates if necessary. DIR is a directory that
+"cache export" wrote, or another cache. URL (https, http or file) is an export on a web server.
+Fetched files are kept in the cache, so that the next import fetches only what has changed.
+Signatures that are already in the cache are not replaced.
 
 Each signature is verified with the public key that is stored with it. Exit code 3 means
-that some are not valid; only the others are stored. Anybody can make a key and valid
-signatures with it, which take space, but are never used to sign with another key. With
---cert, only signatures of your key are stored.
+that some are not valid; they are left out. Anybody can make a key and valid signatures with
+it. These take space, but are never used for another key. With --cert, only signatures by your
+key are stored.
 
-If import fails or is interrupted, what it stored before stays in the cache.`,
+If an import fails or is interrupted, what it has stored stays in the cache.`,
 		Example: `  imasign-build cache import --cert keys/x509_ima.crt /mnt/ima-signatures
   imasign-build cache import --cert keys/ https://build.example/ima-signatures
   imasign-build cache import --cache /srv/imasign-cache host1/ host2/`,

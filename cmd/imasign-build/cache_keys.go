@@ -17,8 +17,8 @@ type cacheKeyFlags struct{ certs, ids []string }
 
 // add adds the flags. verb is what the command does with the chosen signatures.
 func (f *cacheKeyFlags) add(flags *pflag.FlagSet, verb string) {
-	flags.StringArrayVar(&f.certs, "cert", nil, verb+" only signatures of the key whose certificate is in `FILE`, PEM or DER; in a directory, x509_ima.crt")
-	flags.StringArrayVar(&f.ids, "key-id", nil, verb+` only signatures of the key with the id `+"`ID`"+`, as "cache stats" prints it`)
+	flags.StringArrayVar(&f.certs, "cert", nil, verb+" only signatures by the key whose certificate is in `FILE`, PEM or DER; in a directory, x509_ima.crt")
+	flags.StringArrayVar(&f.ids, "key-id", nil, verb+` only signatures by the key with the id `+"`ID`"+`, as "cache stats" prints it`)
 }
 
 // given reports whether the flags choose anything.

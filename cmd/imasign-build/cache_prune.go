@@ -27,12 +27,12 @@ func newCachePrune(a *app) *cobra.Command {
 		Use:   "prune",
 		Short: "Remove signatures from the signature cache",
 		Long: `Prune removes the signatures of the keys that --cert and --key-id name; without these
-flags, those of all keys. With --older-than, it removes only those that were not used for so
-long. With --max-size, it then removes those that were not used for longest, until the cache
-is small enough. The space goes back to the file system.
+flags, those of all keys. With --older-than, it removes only those that have not been used for
+so many days. With --max-size, it then removes the least recently used ones until the cache is
+small enough. The space is returned to the file system.
 
-A cache does not need this to stay small. It drops the signatures that were not used for
-longest when it reaches its limit, which "cache stats" prints.`,
+A cache stays small without this: when it reaches its limit, which "cache stats" prints, it
+drops the least recently used signatures.`,
 		Example: `  imasign-build cache prune --older-than 90
   imasign-build cache prune --cert old/x509_ima.crt
   imasign-build cache prune --max-size 200M`,
@@ -48,8 +48,8 @@ longest when it reaches its limit, which "cache stats" prints.`,
 func (o *cachePruneOptions) add(flags *pflag.FlagSet) {
 	o.cache.add(flags)
 	o.keys.add(flags, "remove")
-	flags.IntVar(&o.days, "older-than", 0, "remove only signatures that were not used for more than `N` days")
-	flags.Var(byteCount{&o.size}, "max-size", "at the end, remove what was not used for longest until the cache has at most BYTES")
+	flags.IntVar(&o.days, "older-than", 0, "remove only signatures that have not been used for more than `N` days")
+	flags.Var(byteCount{&o.size}, "max-size", "at the end, remove the least recently used signatures until the cache has at most BYTES")
 	annotate(flags, "max-size", noteDefault, "")
 	flags.BoolVar(&o.dryRun, "dry-run", false, "only count what would be removed; an estimate with --max-size")
 }
@@ -59,7 +59,7 @@ func runCachePrune(ctx context.Context, a *app, o cachePruneOptions) error {
 	case o.days < 0:
 		return usagef("--older-than %d: must be at least 0", o.days)
 	case !o.aged && !o.keys.given() && o.size == 0:
-		return usagef("nothing says what to remove: --older-than N, --cert FILE, --key-id ID or --max-size BYTES")
+		return usagef("say what to remove: --older-than N, --cert FILE, --key-id ID or --max-size BYTES")
 	}
 	drop, err := o.chosen(ctx)
 	if err != nil {

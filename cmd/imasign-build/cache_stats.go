@@ -16,11 +16,11 @@ func newCacheStats(a *app) *cobra.Command {
 	var o cacheFlag
 	cmd := &cobra.Command{
 		Use:   "stats",
-		Short: "Show what the signature cache has, and how much space it takes",
-		Long: `Stats prints how many signatures the cache has, of which keys, when they were last used, and
-how much space they take. The cache has public keys, but no certificates, so the key ids are
-those that evmctl computes. A certificate with another subject key identifier states another
-id.`,
+		Short: "Show what is in the signature cache, and how much space it takes",
+		Long: `Stats prints how many signatures of each key are in the cache, when they were last used, and
+how much space the cache takes. It stores public keys but no certificates, so the key ids are
+those that evmctl computes. A certificate with its own subject key identifier gives its key
+another id.`,
 		Example: `  imasign-build cache stats
   imasign-build cache stats --cache /srv/imasign-cache --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runCacheStats(cmd.Context(), a, o) },

@@ -24,10 +24,10 @@ func newCacheVerify(a *app) *cobra.Command {
 		Short: "Verify every signature in the signature cache",
 		Long: `Verify reads the whole database and verifies each signature with the public key that is
 stored with it. It changes nothing. With --remove, it removes the signatures that are not
-valid, and starts a damaged database anew.
+valid, and replaces a damaged database with an empty one.
 
 Signing does not depend on this: it verifies each signature from the cache before it uses
-it, and makes those anew that are not valid.
+it, and replaces those that are not valid.
 
 Exit code 3 means that something was wrong, even if it was removed.`,
 		Example: `  imasign-build cache verify

@@ -77,7 +77,7 @@ that a command exists to print.`,
 		newGroup("key", "Make, show and check keys and certificates", newKeyInit(a), newKeyRequest(a), newKeyShow(a), newKeyCheck(a)),
 		newGroup("policy", "Check, write and try out IMA policies", newPolicyCheck(a), newPolicyGenerate(a), newPolicySimulate(a)),
 		newGroup("initramfs", "Make what an initramfs needs for appraisal", newInitramfsBundle(a)),
-		newGroup("cache", "Look into the cache of signatures, check, clean and share it", newCacheStats(a), newCacheVerify(a), newCachePrune(a), newCacheExport(a), newCacheImport(a)),
+		newGroup("cache", "Show, verify, prune and share the signature cache", newCacheStats(a), newCacheVerify(a), newCachePrune(a), newCacheExport(a), newCacheImport(a)),
 		newVersion(a), newCompletion(a), help,
 	)
 	setHelp(a, root)

@@ -16,7 +16,7 @@ func TestCacheUnderPseudo(t *testing.T) {
 	b.OK(b.Pseudo("mkdir cache && chown 5:6 cache && touch cache/beside"))
 	for i, run := range []func(string) harness.Result{b.Pseudo, b.Pseudo, b.Fakeroot} {
 		r := run(sign)
-		if out := b.OK(r); !strings.Contains(out, " signed") || strings.Contains(out, "of an earlier run") != (i > 0) || r.Err != "" {
+		if out := b.OK(r); !strings.Contains(out, " signed") || strings.Contains(out, "from earlier runs") != (i > 0) || r.Err != "" {
 			t.Errorf("round %d: %s%s", i, out, r.Err)
 		}
 	}

@@ -42,7 +42,7 @@ func (c *CacheStats) prepare(bool) error {
 
 func (c *CacheStats) text(p *printer) {
 	if c.Missing {
-		p.printf("%s: no cache yet; signing with a key in a token or TPM makes it\n", c.name())
+		p.printf("%s: no cache yet; signing with a key in a token or TPM creates it\n", c.name())
 	} else {
 		p.printf("%s: %s, %s of at most %s\n", c.name(), signatures(c.Signatures), Size(c.Size), Size(c.Limit))
 	}
@@ -50,7 +50,7 @@ func (c *CacheStats) text(p *printer) {
 		k.text(p)
 	}
 	if c.MirrorSize > 0 {
-		p.printf("mirrors: %s were fetched\n", Size(c.MirrorSize))
+		p.printf("mirrors: %s fetched\n", Size(c.MirrorSize))
 	}
 }
 
@@ -165,7 +165,7 @@ func (c *CacheImport) prepare(bool) error { return c.complete() }
 
 func (c *CacheImport) text(p *printer) {
 	c.list(p)
-	done := parts(part{c.Added, "added"}, part{c.Unchanged, "were there"}, part{c.Skipped, "of other keys skipped"}, part{c.NotOK, "bad ones refused"})
+	done := parts(part{c.Added, "added"}, part{c.Unchanged, "already there"}, part{c.Skipped, "by other keys skipped"}, part{c.NotOK, "bad ones left out"})
 	p.summary(c.NotOK > 0, "%s: signatures: %s in %.1f s\n", c.name(), join(done, "none"), c.Seconds)
 }
 

@@ -34,7 +34,7 @@ func (c *Counts) Add(n signing.Counts) {
 func (c *Counts) Done() int64 { return c.Signed + c.Hashed + c.Stripped + c.Unchanged }
 
 // cachedOf follows the number of files whose signatures did not have to be made.
-const cachedOf = "of them with signatures of an earlier run"
+const cachedOf = "of them with signatures from earlier runs"
 
 // replaced says how many of the new values replace another value.
 func (c *Counts) replaced() []string {

@@ -39,11 +39,11 @@ func Kinds() []Kind {
 		{"A written policy", []string{"policy generate"}, &Policy{}},
 		{"A policy on a tree", []string{"policy simulate"}, &Simulation{}},
 		{"An initramfs", []string{"initramfs bundle"}, &Bundle{}},
-		{"What a signature cache has", []string{"cache stats"}, &CacheStats{}},
+		{"Contents of a signature cache", []string{"cache stats"}, &CacheStats{}},
 		{"Verifying a signature cache", []string{"cache verify"}, &CacheCheck{}},
 		{"Cleaning a signature cache", []string{"cache prune"}, &CachePrune{}},
 		{"Sharing a signature cache", []string{"cache export"}, &CacheExport{}},
-		{"Taking over signatures", []string{"cache import"}, &CacheImport{}},
+		{"Importing signatures", []string{"cache import"}, &CacheImport{}},
 		{"The program", []string{"version"}, &Version{}},
 	}
 }

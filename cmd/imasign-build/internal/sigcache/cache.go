@@ -82,7 +82,7 @@ func (s *Store) Put(ctx context.Context, b signing.Batch, signatures, refused []
 		for i := range entries {
 			entries[i].Signature = at(signatures, from+i)
 			if at(refused, from+i) != nil {
-				s.warn("refused", "cache %s has signatures that are not valid; they are made anew", s.Path())
+				s.warn("refused", "cache %s has signatures that are not valid; they are replaced", s.Path())
 			}
 		}
 		s.do(ctx, func(ctx context.Context, db *database) error {
@@ -237,5 +237,5 @@ func (s *Store) storing(err error) error {
 func (s *Store) stores() bool { return s.unstored == nil }
 
 func (s *Store) warnUnstored() {
-	s.warn("unstored", "cache %s stores no signatures: %v", s.Path(), s.unstored)
+	s.warn("unstored", "no new signatures are stored in cache %s: %v", s.Path(), s.unstored)
 }

@@ -39,7 +39,7 @@ func (s *Store) heal(ctx context.Context, damaged identity, why error) (*databas
 			if err := s.replace(ctx); err != nil {
 				return nil, err
 			}
-			s.warn("damaged", "%v; it was renamed to %s, and the cache starts anew", why, s.aside())
+			s.warn("damaged", "%v; it was renamed to %s, and an empty one takes its place", why, s.aside())
 		}
 		return s.tryMake(ctx)
 	})

@@ -58,7 +58,7 @@ func (s *Store) checkFiles() (exists bool, err error) {
 		owner := int(info.Sys().(*syscall.Stat_t).Uid)
 		switch {
 		case !info.Mode().IsRegular():
-			return false, fmt.Errorf("file %s of the cache is no regular file: %w", path, ErrUnsafe)
+			return false, fmt.Errorf("file %s of the cache is not a regular file: %w", path, ErrUnsafe)
 		case owner != os.Geteuid():
 			return false, fmt.Errorf("file %s of the cache belongs to user %d: %w", path, owner, ErrUnsafe)
 		}
@@ -122,7 +122,7 @@ func (s *Store) checkNetwork() error {
 // network returns an error if a magic number is that of a network file system.
 func network(dir string, magic uint32) error {
 	if name, is := networks()[magic]; is {
-		return fmt.Errorf("cache %s lies on %s: %w", dir, name, ErrNetwork)
+		return fmt.Errorf("cache %s is on %s: %w", dir, name, ErrNetwork)
 	}
 	return nil
 }

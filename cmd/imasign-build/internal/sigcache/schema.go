@@ -74,7 +74,7 @@ func (db *database) inspect(ctx context.Context) (empty bool, err error) {
 		return false, err
 	}
 	if id == applicationID && is > version {
-		return false, fmt.Errorf("%w: version %d of its format, this program reads %d", ErrNewer, is, version)
+		return false, fmt.Errorf("%w: its format is version %d, and this program reads version %d", ErrNewer, is, version)
 	}
 	has, err := db.schema(ctx)
 	switch {

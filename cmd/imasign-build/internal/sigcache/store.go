@@ -17,13 +17,13 @@ const File = "signatures.db"
 // Errors about a cache. They are wrapped in errors that name its file or directory.
 var (
 	// ErrNewer means that a newer program wrote the cache.
-	ErrNewer = errors.New("a newer program made this cache")
+	ErrNewer = errors.New("made by a newer version of this program")
 	// ErrForeign means that the file is no cache, but a database of another program.
-	ErrForeign = errors.New("it is a database of another program")
+	ErrForeign = errors.New("a database of another program")
 	// ErrUnsafe means that others could exchange the files of the cache.
 	ErrUnsafe = errors.New("it is not safe to use")
 	// ErrNetwork means that the cache lies on a network file system.
-	ErrNetwork = errors.New("a cache cannot lie on a network file system")
+	ErrNetwork = errors.New("a cache cannot be on a network file system")
 	// ErrLocked means that another process does not release the cache.
 	ErrLocked = errors.New("another process keeps the cache locked")
 	// ErrDamaged means that the file is no database, or a damaged one.

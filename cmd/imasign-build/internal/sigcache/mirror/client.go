@@ -62,7 +62,7 @@ func accepted(r *http.Response) error {
 		return fmt.Errorf("status %d %s", r.StatusCode, http.StatusText(r.StatusCode))
 	}
 	if e := r.Header.Get("Content-Encoding"); e != "" && e != "identity" {
-		return fmt.Errorf("the server sends it compressed (%q), unasked", e)
+		return fmt.Errorf("the server sent it compressed (%q), without being asked to", e)
 	}
 	return nil
 }

@@ -91,7 +91,7 @@ func TestWrongDirectories(t *testing.T) {
 		"index is endless": {func(t *testing.T, s *shared) { check(t, os.Truncate(index(s), 1<<40)) }, false, "damaged: larger than"},
 		"index is newer": {func(t *testing.T, s *shared) {
 			check(t, os.WriteFile(index(s), []byte("imasign-signatures 2 0\n"), 0o644))
-		}, false, "a newer program wrote it"},
+		}, false, "written by a newer version of this program"},
 		"no shard": {func(t *testing.T, s *shared) {
 			_, path := s.line(t)
 			check(t, os.Remove(path))

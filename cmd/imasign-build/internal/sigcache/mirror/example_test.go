@@ -13,5 +13,5 @@ func ExampleNew() {
 	fmt.Println(err)
 	// Output:
 	// https://cache.example/ima <nil>
-	// no name of a cache mirror: scheme "ftp" is not https, http or file
+	// not a cache mirror: scheme "ftp" is not https, http or file
 }

@@ -103,8 +103,8 @@ func TestWrongAnswers(t *testing.T) {
 		"stalled":      {stall, 200 * time.Millisecond, long, "the server does not send anything", "the server does not send anything"},
 		"slow":         {drip, long, 300 * time.Millisecond, "the server is too slow", "the server is too slow"},
 		"garbage":      {text("<html>\x1b[31m"), long, long, "damaged: not an index", "damaged: "},
-		"newer":        {text("imasign-signatures 2 0\n"), long, long, "a newer program wrote it", ""},
-		"compressed":   {bomb, long, long, `compressed ("gzip"), unasked`, `compressed ("gzip")`},
+		"newer":        {text("imasign-signatures 2 0\n"), long, long, "written by a newer version of this program", ""},
+		"compressed":   {bomb, long, long, `compressed ("gzip"), without being asked to`, `compressed ("gzip")`},
 		"too much":     {largest, long, long, "its shards have 17179869184 bytes, more than 4294967296", ""},
 		"another hash": {flipped(s.dir), long, long, "", "its SHA-256 digest is not that in its name"},
 	} {

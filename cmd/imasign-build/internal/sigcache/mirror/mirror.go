@@ -202,7 +202,7 @@ func (m *Mirror) slot(ctx context.Context, first byte) *shards.File {
 	case ctx.Err() != nil:
 		return nil // the next caller tries again
 	default:
-		m.report("%w; signatures that cannot be read are made anew", err)
+		m.report("%w; signatures that cannot be read are made again", err)
 	}
 	s.opened = true
 	return s.file
@@ -213,7 +213,7 @@ func (m *Mirror) damaged(first byte, err error) {
 	s := &m.slots[first]
 	s.lock <- struct{}{}
 	defer s.lock.leave()
-	m.report("read %s: %w; signatures that cannot be read are made anew", s.listed.Name(), err)
+	m.report("read %s: %w; signatures that cannot be read are made again", s.listed.Name(), err)
 	m.source.drop(s.listed)
 	s.file = nil
 }

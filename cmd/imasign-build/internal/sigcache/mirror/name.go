@@ -9,7 +9,7 @@ import (
 )
 
 // ErrName means that the name of a mirror is wrong.
-var ErrName = errors.New("no name of a cache mirror")
+var ErrName = errors.New("not a cache mirror")
 
 // parse returns the URL of a mirror on a web server, or the path of one in a directory. Errors
 // do not contain what is before an @, which may be a password.

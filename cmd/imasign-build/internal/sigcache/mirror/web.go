@@ -21,7 +21,7 @@ import (
 const maxMirror = 4 << 30
 
 // errOff means that something was wrong with the server earlier.
-var errOff = errors.New("it is not asked any more")
+var errOff = errors.New("it is no longer used")
 
 // web is a mirror on a web server.
 type web struct {

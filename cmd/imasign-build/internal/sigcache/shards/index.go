@@ -29,7 +29,7 @@ const (
 // Errors about shared files. They do not name the file.
 var (
 	// ErrNewer means that a newer program wrote the files.
-	ErrNewer = errors.New("a newer program wrote it")
+	ErrNewer = errors.New("written by a newer version of this program")
 	// ErrDamaged means that a file does not have the format, or not the content that the
 	// index states.
 	ErrDamaged = errors.New("damaged")
