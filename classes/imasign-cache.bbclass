@@ -1,15 +1,15 @@
-# Fetches the signatures that other builds have published, before the tasks that sign run:
+# Fetches the signatures that other builds have exported, before any task signs:
 #
 #   INHERIT += "imasign-cache"
 #   IMASIGN_CACHE_MIRRORS = "https://build.example.com/signatures"
 #
-# The tasks themselves have no network. BitBake's fetcher obeys BB_NO_NETWORK, PREMIRRORS and the
-# like. docs/yocto.md has every variable.
+# The tasks themselves have no network. BitBake's fetcher obeys BB_NO_NETWORK, PREMIRRORS and so on.
+# docs/yocto.md lists all variables.
 
 inherit imasign
 
-# An event and no task, because every task that signs would depend on the task, and have what it
-# fetched in its hash. BuildInit comes once in a build, before the first task.
+# An event handler, not a task: tasks that sign would depend on it, and their hashes on what it
+# fetched. BuildInit is fired once in a build, before the first task.
 addhandler imasign_fetch_mirrors
 imasign_fetch_mirrors[eventmask] = "bb.event.BuildInit"
 python imasign_fetch_mirrors () {
@@ -21,8 +21,8 @@ python imasign_fetch_mirrors () {
 def imasign_fetch_mirror(d, mirror):
     """Fetch the shards of a mirror that are not here yet.
 
-    Keys can sign without them. So a failure is one warning, and what was fetched in earlier
-    builds is used. The fetcher would print an error, which fails the build."""
+    A failure is only a warning, because the key can make the signatures: what earlier builds
+    fetched is used. The fetcher itself would log an error, which fails the build."""
     import logging, re, shutil, tempfile
     said, before = [], os.getcwd()
     def quiet(record):
@@ -33,12 +33,12 @@ def imasign_fetch_mirror(d, mirror):
     fetcher.addFilter(quiet)
     try:
         bb.utils.mkdirhier(directory)
-        # The fetcher makes further files. Those of builds that were killed go, too.
+        # The fetcher leaves further files there. What killed builds left is removed as well.
         imasign_forget_old(directory, lambda name: name.startswith('.fetch-'))
         work = tempfile.mkdtemp(prefix='.fetch-', dir=directory)
         imasign_fetch_shards(d, mirror, directory, work)
     except bb.fetch2.NetworkAccess:
-        bb.note('IMASIGN_CACHE_MIRRORS: %s is not asked for signatures, because BitBake must not use the network' % shown)
+        bb.note('IMASIGN_CACHE_MIRRORS: %s is not fetched, because BitBake must not use the network' % shown)
     except (bb.fetch2.BBFetchException, OSError, ValueError) as e:
         bb.warn('IMASIGN_CACHE_MIRRORS: no new signatures from %s: %s%s' % (shown, str(e).replace(mirror, shown), imasign_cause(said)))
     finally:
@@ -55,7 +55,7 @@ def imasign_cause(said):
     causes = {'3': 'it cannot be written', '4': 'there is no connection', '5': 'the TLS certificate is not accepted', '6': 'user and password are not accepted', '8': 'the server refuses it', '153': 'it is larger than 64 MiB'}
     code = re.search(r'failed with exit code (\d+)', text)
     if 'Checksum' in text:
-        return ' Its content is not what the index says.'
+        return ' Its content does not match the index.'
     if 'not trusted' in text:
         return ' BB_ALLOWED_NETWORKS does not name the server.'
     return ' wget: exit code %s%s.' % (code[1], ', ' + causes[code[1]] if code[1] in causes else '') if code else ''
@@ -80,7 +80,7 @@ def imasign_fetch_shards(d, mirror, directory, work):
         gone = set(imasign_index(here)) - set(shards)
     except (OSError, ValueError):
         gone = set()
-    # Other builds may still have the old index. The grace of a shard counts from now.
+    # Other builds may still use the old index: its shards stay for a day from now.
     for name in gone:
         if os.path.exists(os.path.join(directory, name)):
             os.utime(os.path.join(directory, name))
@@ -92,19 +92,19 @@ def imasign_fetch(d, mirror, name, work, sha256=None):
     sha256 its content is not checked."""
     import shutil
     data = bb.data.createCopy(d)
-    # Otherwise a file of an earlier build would be taken for the index.
+    # Otherwise the fetcher would take the index of an earlier build for this one.
     data.setVar('DL_DIR', work)
-    # These are places for source archives.
+    # MIRRORS are for source archives.
     data.delVar('MIRRORS')
     if not sha256:
         data.setVar('BB_STRICT_CHECKSUM', 'ignore')
-    # No file has more than 64 MiB, in the 512 bytes of ulimit.
+    # No file is larger than 64 MiB. ulimit counts blocks of 512 bytes.
     data.setVar('FETCHCMD_wget', 'ulimit -c 0; ulimit -f 131072; ' + (d.getVar('FETCHCMD_wget') or '/usr/bin/env wget -t 2 -T 30'))
     base, *parameters = mirror.split(';')
     url = ';'.join([base.rstrip('/') + '/' + name, *parameters, *(['sha256sum=' + sha256] if sha256 else [])])
     fetcher = bb.fetch2.Fetch([url], data, cache=False)
     fetcher.download()
-    # PREMIRRORS may have made a link to a file elsewhere.
+    # With PREMIRRORS, it may be a link to a file elsewhere.
     copy = os.path.join(work, name + '.copy')
     shutil.copyfile(fetcher.localpath(url), copy)
     return copy
@@ -122,7 +122,7 @@ def imasign_index(path):
     return shards
 
 def imasign_forget_old(directory, unwanted):
-    """Remove what is unwanted, by its name, and a day old."""
+    """Remove files and directories that are older than a day and unwanted, going by the name."""
     import shutil, time
     for name in os.listdir(directory):
         path = os.path.join(directory, name)

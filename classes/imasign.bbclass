@@ -45,20 +45,19 @@ IMASIGN_KEY_FOR ?= ""
 # Number of files to process at a time; empty: one per core.
 IMASIGN_JOBS ?= ""
 
-# Signatures of earlier builds (docs/yocto.md, "Slow keys"). "auto": a cache for keys in tokens, TPMs
-# and signing services; "always": for key files, too; "none": no cache.
+# Signatures of earlier builds (docs/yocto.md). "auto": a cache for keys in tokens and TPMs;
+# "always": for key files, too; "none": no cache.
 IMASIGN_CACHE ?= "auto"
 # The directory of the cache. Not on NFS.
 IMASIGN_CACHE_DIR ?= "${PERSISTENT_DIR}/imasign-cache"
-# Caches that `imasign-build cache export` wrote: URLs, which need INHERIT += "imasign-cache", and
+# Exported caches (`imasign-build cache export`): URLs, which need INHERIT += "imasign-cache", and
 # directories.
 IMASIGN_CACHE_MIRRORS ?= ""
 # Where imasign-cache keeps what it fetched from the URLs.
 IMASIGN_CACHE_SHARD_DIR ?= "${SSTATE_DIR}/imasign-cache"
 # Manifests of earlier images, or directories with them: absolute paths.
 IMASIGN_FROM_MANIFEST ?= ""
-# "1": tasks that sign get the network, for PKCS#11 modules of HSMs in a network. Keys of signing
-# services get it anyway.
+# "1": tasks that sign may use the network, for PKCS#11 modules that talk to an HSM over it.
 IMASIGN_NETWORK ?= "0"
 
 # Files of a root file system or initramfs that may contain a private key, each as PATH=SHA256
