@@ -68,7 +68,7 @@ func (s *signatures) sample(now time.Time) {
 	}
 }
 
-// rate returns the number of signatures that were made a second, 0 if nobody knows.
+// rate returns the number of signatures made per second, 0 if it is not known yet.
 func (s *signatures) rate() float64 {
 	if len(s.recent) < 2 {
 		return 0
@@ -81,7 +81,7 @@ func (s *signatures) rate() float64 {
 }
 
 // expected returns the number of signatures that all containers or entries need. It is an
-// estimate if not all of them have said so yet, and 0 if nobody knows how many there are.
+// estimate until all of them are known, and 0 if their number is not known.
 func (s *signatures) expected(seen, all int64) (n int64, exact bool) {
 	switch {
 	case all <= 0 || seen <= 0:

@@ -20,7 +20,7 @@ type Batch struct {
 }
 
 // Cache keeps signatures from one run to the next. It need not be trusted: a signature that
-// it returns is verified before it is used, and made anew if it is not valid. It has no
+// it returns is verified before it is used, and made again if it is not valid. It has no
 // errors, because signing continues without it. A Cache that fails reports that itself,
 // once. Several goroutines may use it.
 //

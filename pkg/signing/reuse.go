@@ -137,7 +137,7 @@ func (a *archive) Get(_ context.Context, b Batch) [][]byte {
 		if buffered := at.offset - (a.size - int64(len(a.buffer))); buffered >= 0 {
 			copy(signature, a.buffer[buffered:])
 		} else if _, err := a.file.ReadAt(signature, at.offset); err != nil {
-			continue // it is made anew
+			continue // it is made again
 		}
 		found[i] = signature
 	}

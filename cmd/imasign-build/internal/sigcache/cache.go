@@ -173,9 +173,9 @@ func (s *Store) places(ctx context.Context, db *database, tx *sql.Tx, entries []
 	return rows, found, err
 }
 
-// do runs use with the database while signing: it starts a damaged database anew, and ends the
-// use of the cache after any other error. The end of the context ends only the time
-// until the database is free: SQLite does not take being interrupted in a transaction well.
+// do runs use with the database while signing: it replaces a damaged database, and ends the
+// use of the cache after any other error. The end of the context ends only the wait for the
+// database: interrupting a transaction would leave the connection in an unknown state.
 func (s *Store) do(ctx context.Context, use func(context.Context, *database) error) {
 	if !s.begin(ctx) {
 		return

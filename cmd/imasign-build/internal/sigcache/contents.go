@@ -220,7 +220,7 @@ func (s *Store) Remove(ctx context.Context, drop func(*Entry) bool) (removed int
 }
 
 // Check reads the whole database and returns an error that wraps [ErrDamaged] if it is
-// damaged. It then starts the database anew, unless Options.Keep is set.
+// damaged. It then replaces the database with an empty one, unless Options.Keep is set.
 func (s *Store) Check(ctx context.Context) error {
 	var file identity
 	err := s.examine(ctx, func(db *database) error {
@@ -276,7 +276,7 @@ func (db *database) giveBack(ctx context.Context) error {
 	return nil
 }
 
-// drain runs a statement that works as long as its rows are read.
+// drain runs a statement that does its work while its rows are read.
 func (db *database) drain(ctx context.Context, text string) error {
 	rows, err := db.conn.QueryContext(ctx, text)
 	if err != nil {

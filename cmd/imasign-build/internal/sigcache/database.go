@@ -44,7 +44,7 @@ const (
 )
 
 // connect opens the file path. It reads nothing of it yet. Statements wait for other processes
-// as long as patience.
+// up to patience.
 func connect(ctx context.Context, path string, how access, patience time.Duration) (*database, error) {
 	query := string(how) + "&_defensive=1&_dqs=0&_error_rc=1&_txlock=immediate&_busy_timeout=" + strconv.FormatInt(patience.Milliseconds(), 10)
 	connector, err := sqlite.NewConnector((&url.URL{Scheme: "file", Path: path, RawQuery: query}).String())

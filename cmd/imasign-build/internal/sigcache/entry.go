@@ -3,8 +3,8 @@
 // need not be protected, and losing it costs only time.
 //
 // Package sigcache/shards writes and reads the files that a cache is shared as, and package
-// sigcache/mirror fetches them. Verifying hits is left to pkg/signing, and where a cache
-// lies and when it is used to the command line.
+// sigcache/mirror fetches them. pkg/signing verifies hits. The command line decides where a
+// cache is and when it is used.
 package sigcache
 
 import (

@@ -43,7 +43,7 @@ func (s *Store) makePlace() error {
 	return s.checkNetwork()
 }
 
-// checkFiles refuses whatever lies in place of a file of the database. It reports whether the
+// checkFiles refuses whatever is in the place of a file of the database. It reports whether the
 // database exists.
 func (s *Store) checkFiles() (exists bool, err error) {
 	for _, suffix := range suffixes() {

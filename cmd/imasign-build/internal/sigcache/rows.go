@@ -190,7 +190,7 @@ func (db *database) scan(ctx context.Context, each func([]row) error) error {
 }
 
 // maxRows returns more than the number of rows that fit into the database. A damaged one may
-// lead in circles.
+// contain cycles.
 func (db *database) maxRows(ctx context.Context) (int64, error) {
 	n, err := db.number(ctx, "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
 	return n/16 + 4096, err

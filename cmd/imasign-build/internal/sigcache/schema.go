@@ -9,8 +9,8 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
-// The format of the database. A program refuses databases of a later version, and starts those
-// of an earlier one anew.
+// The format of the database. A program refuses databases of a later version, and replaces
+// those of an earlier one.
 const (
 	applicationID = 0x494d4153 // "IMAS": what file(1) and this program know a cache by
 	version       = 1

@@ -22,7 +22,7 @@ var (
 	ErrForeign = errors.New("a database of another program")
 	// ErrUnsafe means that others could exchange the files of the cache.
 	ErrUnsafe = errors.New("it is not safe to use")
-	// ErrNetwork means that the cache lies on a network file system.
+	// ErrNetwork means that the cache is on a network file system.
 	ErrNetwork = errors.New("a cache cannot be on a network file system")
 	// ErrLocked means that another process does not release the cache.
 	ErrLocked = errors.New("another process keeps the cache locked")
@@ -41,15 +41,14 @@ type Options struct {
 	// Limit is the size in bytes above which the signatures that were not used for longest
 	// are removed. Zero means 1 GiB.
 	Limit int64
-	// Warn is told, once, why the cache is not used any more or stores nothing, that it had
-	// signatures that are not valid, and that it was damaged and is started anew. It may be
-	// nil.
+	// Warn is called at most once for each of these: the cache is no longer used, nothing is
+	// stored any more, it had signatures that are not valid, it was damaged and replaced. It
+	// may be nil.
 	Warn func(string)
 	// Existing refuses a cache that does not exist yet, with an error that wraps
 	// [fs.ErrNotExist].
 	Existing bool
-	// Keep makes a damaged database an error that wraps [ErrDamaged], instead of starting it
-	// anew.
+	// Keep makes a damaged database an error that wraps [ErrDamaged], instead of replacing it.
 	Keep bool
 	// Now returns the time; nil means time.Now.
 	Now func() time.Time
@@ -81,7 +80,7 @@ type Store struct {
 
 var _ signing.Cache = (*Store)(nil)
 
-// slowness is how long one query may take. A damaged database may lead in circles.
+// slowness is how long one query may take. Pages of a damaged database may form a cycle.
 const slowness = time.Minute
 
 var errSlow = errors.New("the database does not answer")
@@ -90,7 +89,7 @@ var errSlow = errors.New("the database does not answer")
 var errClosed = errors.New("the cache is closed")
 
 // Open opens the cache in the directory dir. It makes the directory, but not its parents, and
-// the database. A database that is damaged is started anew, with a warning, unless
+// the database. A damaged database is replaced with an empty one, with a warning, unless
 // Keep is set. A cache that can only be read is opened, and stores nothing. Errors wrap
 // [ErrNewer], [ErrForeign], [ErrUnsafe], [ErrNetwork], [ErrLocked], [ErrDamaged] or those of
 // the file system.
@@ -162,7 +161,7 @@ func (s *Store) begin(ctx context.Context) bool {
 
 func (s *Store) leave() { <-s.turn }
 
-// warn tells a warning, but each kind only once.
+// warn gives each kind of warning only once.
 func (s *Store) warn(kind, format string, args ...any) {
 	if _, before := s.warned.LoadOrStore(kind, true); !before && s.options.Warn != nil {
 		s.options.Warn(fmt.Sprintf(format, args...))

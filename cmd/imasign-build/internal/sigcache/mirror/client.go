@@ -67,7 +67,7 @@ func accepted(r *http.Response) error {
 	return nil
 }
 
-// get asks for a file, and passes the answer to use. It returns the error of use too. Errors
+// get requests a file and passes the response to use. It also returns the error of use. Errors
 // name the file.
 func (w *web) get(ctx context.Context, name string, header http.Header, use func(r *http.Response, body io.Reader) error) (err error) {
 	select {

@@ -28,7 +28,7 @@ type Options struct {
 	// only its owner can read. Several processes may use it. Mirrors that are directories do
 	// not need it.
 	Cache string
-	// Warn is told, once, what is wrong with the mirror. It may be nil.
+	// Warn is called once if anything is wrong with the mirror. It may be nil.
 	Warn func(string)
 }
 
@@ -43,7 +43,7 @@ type source interface {
 	// shard returns the file of a shard, which has its size. The error wraps fs.ErrNotExist
 	// if the mirror does not have it, because its index has changed.
 	shard(ctx context.Context, s *shards.Shard) (*os.File, error)
-	// drop is told that a shard is damaged, so that the next run fetches it again.
+	// drop removes a damaged shard, so that the next run fetches it again.
 	drop(s *shards.Shard)
 	close() error
 }
