@@ -220,13 +220,15 @@ func TestNames(t *testing.T) {
 		"HTTP://host:8080":          "http://host:8080",
 		"/srv/shared":               "/srv/shared",
 		"relative:odd":              "relative:odd",
+		"./u:x@host":                "./u:x@host",
+		"odd@a:b":                   "odd@a:b",
 	} {
 		m, err := mirror.New(name, mirror.Options{})
 		if err != nil || m.String() != want {
 			t.Errorf("%s: %v, %v", name, m, err)
 		}
 	}
-	for _, name := range []string{"", "ftp://host/", "https:", "https:/path", "https://", "file:relative", "file://other/path", "https://u:secret@host/?x=secret", "http://u:secret@host/#secret", "https://u:se%zzcret@host/", "https://u:sec/ret:x@host/", "https://[u:secret@host"} {
+	for _, name := range []string{"", "ftp://host/", "https:", "https:/path", "https://", "file:relative", "file://other/path", "https://u:secret@host/?x=secret", "http://u:secret@host/#secret", "https://u:se%zzcret@host/", "https://u:sec/ret:x@host/", "https://[u:secret@host", "u:secret@host/a", "u:secret@host"} {
 		m, err := mirror.New(name, mirror.Options{})
 		if err == nil {
 			t.Errorf("%q: %v", name, m)

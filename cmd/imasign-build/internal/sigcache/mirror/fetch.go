@@ -9,6 +9,12 @@ import (
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/sigcache/shards"
 )
 
+// maxRefreshes is how often the index of a mirror is read again. Whoever writes another one each
+// time, and lists shards that are not there, would be asked without end.
+const maxRefreshes = 8
+
+var errRestless = errors.New("its index changes all the time, and lists shards that are not there")
+
 // lock is a mutex for which waiting can be given up.
 type lock chan struct{}
 
@@ -59,6 +65,9 @@ func (m *Mirror) refresh(ctx context.Context, x shards.Index) (shards.Index, err
 	defer m.indexLock.leave()
 	if !same(*m.current, x) { // another goroutine has read it
 		return *m.current, nil
+	}
+	if m.refreshes++; m.refreshes > maxRefreshes {
+		return nil, errRestless
 	}
 	newer, err := m.source.index(ctx)
 	if err != nil {

@@ -2,12 +2,14 @@ package mirror_test
 
 import (
 	"compress/gzip"
+	"crypto/sha256"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -193,4 +195,38 @@ func TestTotal(t *testing.T) {
 		t.Error("everything was fetched")
 	}
 	w.want(t, "fetching takes too long")
+}
+
+// TestRestlessIndex has a server with another index each time, which never has the shards in it.
+func TestRestlessIndex(t *testing.T) {
+	t.Parallel()
+	s := share(t, t.TempDir(), many)
+	var version atomic.Int64
+	server := serve(t, s.dir, func(w http.ResponseWriter, r *http.Request) bool {
+		if !isIndex(r) {
+			w.WriteHeader(http.StatusNotFound)
+			return true
+		}
+		var x shards.Index
+		for first := range 256 {
+			sum := sha256.Sum256(fmt.Append(nil, version.Add(1)))
+			x = append(x, shards.Shard{First: byte(first), SHA256: sum, Size: 1000, Entries: 1})
+		}
+		_, _ = w.Write(x.Text())
+		return true
+	})
+	m, w := open(t, server.URL, t.TempDir())
+	if n := s.hits(t, m); n != 0 {
+		t.Errorf("%d hits", n)
+	}
+	w.want(t, "its index changes all the time")
+	indexes := 0
+	for _, name := range server.asked() {
+		if name == shards.IndexName {
+			indexes++
+		}
+	}
+	if indexes > 16 {
+		t.Errorf("the index was fetched %d times", indexes)
+	}
 }

@@ -57,6 +57,7 @@ type Mirror struct {
 
 	indexLock lock
 	current   *shards.Index // nil before it is read, and empty if it cannot be
+	refreshes int
 
 	slots [256]slot
 }

@@ -22,6 +22,9 @@ func parse(name string) (*url.URL, string, error) {
 		if name == "" {
 			return nil, "", fmt.Errorf("%w: it is empty", ErrName)
 		}
+		if first, _, _ := strings.Cut(name, "/"); ok && strings.Contains(first, "@") && strings.IndexByte(first, ':') < strings.LastIndexByte(first, '@') {
+			return nil, "", fmt.Errorf("%w: a URL with a user and a password begins with https://, and the path of such a directory with ./", ErrName)
+		}
 		return nil, name, nil
 	}
 	shown := name
