@@ -38,6 +38,26 @@ func cacheDirectory(a *app) (string, error) {
 	return filepath.Join(home, ".cache", "imasign-build"), nil
 }
 
+// makeAbove makes the directories above the cache that nobody named. It makes no home directory,
+// and nothing in that of another user, which HOME names after some kinds of sudo: what root
+// made there would be in the way of its owner, who could also replace it.
+func makeAbove(a *app, dir string) error {
+	home, _ := a.getenv("HOME")
+	if base, _ := a.getenv("XDG_CACHE_HOME"); filepath.IsAbs(base) {
+		for home = base; !exists(home) && home != "/"; {
+			home = filepath.Dir(home)
+		}
+	}
+	info, err := os.Stat(home)
+	if err != nil {
+		return fmt.Errorf("there is no place for the signature cache (%s names another one): %w", cacheVariable, err)
+	}
+	if owner := int(info.Sys().(*syscall.Stat_t).Uid); owner != 0 && owner != os.Geteuid() {
+		return fmt.Errorf("there is no place for the signature cache (%s names another one): %s belongs to user %d: %w", cacheVariable, home, owner, sigcache.ErrUnsafe)
+	}
+	return os.MkdirAll(filepath.Dir(dir), 0o700)
+}
+
 // cacheFlag names the cache that a command is about.
 type cacheFlag struct{ dir string }
 
@@ -95,7 +115,7 @@ func (f *cacheFlag) open(ctx context.Context, a *app) (*cache, error) {
 func (f *cacheFlag) make(ctx context.Context, a *app) (*cache, error) {
 	dir, named, err := f.place(a)
 	if err == nil && !named {
-		err = os.MkdirAll(filepath.Dir(dir), 0o700)
+		err = makeAbove(a, dir)
 	}
 	if err != nil {
 		return nil, err

@@ -136,9 +136,6 @@ func (c *signatureCache) open(ctx context.Context, auto bool) error {
 		if dir, err = c.autoDirectory(); err != nil {
 			return err
 		}
-		if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
-			return fmt.Errorf("cache %s: %w", dir, err)
-		}
 	}
 	store, err := sigcache.Open(ctx, dir, sigcache.Options{Warn: c.app.warn})
 	switch {
@@ -158,14 +155,19 @@ func (c *signatureCache) open(ctx context.Context, auto bool) error {
 	return nil
 }
 
-// autoDirectory returns the directory of the cache that "auto" means.
-func (c *signatureCache) autoDirectory() (string, error) {
-	switch dir, _ := c.app.getenv(cacheVariable); dir {
+// autoDirectory returns the directory of the cache that "auto" means. It makes those above it.
+func (c *signatureCache) autoDirectory() (dir string, err error) {
+	switch dir, _ = c.app.getenv(cacheVariable); dir {
 	case "", cacheAuto, cacheNone:
-		return cacheDirectory(c.app)
-	default:
-		return dir, nil
+		if dir, err = cacheDirectory(c.app); err == nil {
+			err = makeAbove(c.app, dir)
+		}
+		return dir, err
 	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		return "", fmt.Errorf("cache %s: %w", dir, err)
+	}
+	return dir, nil
 }
 
 // close ends the use of the cache.
