@@ -274,12 +274,13 @@ func (r *countedReader) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// layer starts the nth of several layers.
+// layer starts the nth of several layers. Signatures are counted over all layers, because some
+// layers wait for theirs at the same time.
 func (p *progress) layer(n, layers int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.tally.where, p.tally.step = fmt.Sprintf("layer %s of %s", report.Count(n), report.Count(layers)), step{}
-	p.tally.restart()
+	p.tally.begun, p.tally.layers = int64(n), int64(layers)
 }
 
 // packages starts a step of package files, and returns what counts one of them, by its

@@ -22,7 +22,9 @@ type signatures struct {
 	slow   bool
 	needed int64 // as far as is known
 	made   int64 // of needed
-	begun  int64 // number of packages whose signatures are known to be needed
+	begun  int64 // number of packages or layers whose signatures are known to be needed
+	layers int64 // number of all layers; 0 if there are none
+	seen   int64 // most entries that are known to be done, or to need a signature
 	recent []madeAt
 }
 
@@ -97,17 +99,21 @@ func (s *signatures) expected(seen, all int64) (n int64, exact bool) {
 // signing returns the tally with the signatures of a slow key as its step, or beside the
 // packages that are its step. Other tallies stay as they are.
 func (t *tally) signing() *tally {
-	if !t.slow || t.needed == 0 || !t.apart && t.step.verb != t.verb || t.apart && t.unit != "packages" {
+	if !t.signs() {
 		return t
 	}
 	c := *t
-	seen := t.begun
-	if !t.apart { // each signature that is still to be made is of another entry
-		seen = t.done.items + t.needed - t.made
+	seen, all := t.begun, t.total.items
+	switch {
+	case t.layers > 0:
+		all = t.layers
+	case !t.apart: // each signature that is still to be made is of another entry
+		t.seen = max(t.seen, t.done.items+t.needed-t.made) // entries are done in their order: later than signatures
+		seen = t.seen
 	}
-	total, exact := t.expected(seen, t.total.items)
+	total, exact := t.expected(seen, all)
 	rate := t.rate()
-	if c.left = 0; rate > 0 && total > t.made && t.where == "" { // there are other layers
+	if c.left = 0; rate > 0 && total > t.made && t.where == "" { // nobody knows how large other layers are
 		c.left = time.Duration(float64(total-t.made) / rate * float64(time.Second))
 	}
 	if c.left > leftMost {
@@ -122,6 +128,18 @@ func (t *tally) signing() *tally {
 	c.step.verb, c.unit = "signed", "signatures"
 	c.done, c.total, c.about = amount{items: t.made}, amount{items: total}, !exact
 	return &c
+}
+
+// signs reports whether signatures are what the time goes to: while entries are digested, of
+// layers also while earlier ones are written, and all the time with packages.
+func (t *tally) signs() bool {
+	switch {
+	case !t.slow || t.needed == 0:
+		return false
+	case t.apart:
+		return t.unit == "packages"
+	}
+	return t.step.verb == t.verb || t.layers > 0 && t.made < t.needed
 }
 
 // pace writes a rate, "" for none.

@@ -57,6 +57,10 @@ func (f *tarOutputFlags) checkOCI(a *app, dryRun bool, in string) error {
 	return nil
 }
 
+// waitingLayers is the number of layers in progress with a slow key. Each takes the space of its
+// decompressed archive.
+const waitingLayers = 4
+
 // runImages plans and rewrites every layer of the images.
 func (t *tarChange) runImages(ctx context.Context, o *operation) error {
 	layout, closeLayout, err := t.input.openOCI(ctx, o.app, o.result.Of, o.progress.observer, t.output.jobs, false)

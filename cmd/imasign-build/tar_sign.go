@@ -69,5 +69,9 @@ func runTarSign(ctx context.Context, a *app, o tarSignOptions, file string) erro
 		return err
 	}
 	defer s.close()
-	return o.run(ctx, newOperation(a, "tar sign", file, progress, s.public, s.Plan, o.dryRun), o.engine.jobs)
+	op := newOperation(a, "tar sign", file, progress, s.public, s.Plan, o.dryRun)
+	if s.slow() {
+		op.Waiting = waitingLayers
+	}
+	return o.run(ctx, op, o.engine.jobs)
 }

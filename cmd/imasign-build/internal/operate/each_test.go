@@ -101,21 +101,29 @@ func TestEachTogether(t *testing.T) {
 		"finish":         "boom",
 		"take c":         "boom",
 	} {
-		w, ctx := newWorld(t)
-		w.fail = fail
-		op, f := operation(t, w)
-		op.Finish = func(context.Context, operate.Totals) error { return w.do("finish") }
-		_, err := operate.Each(ctx, 1, w.units(letters(20)...), true, op, func(o *operate.Outcome) error {
-			if o.Err != nil {
-				t.Errorf("%s fails: %s was taken: %v", fail, o.Unit.Path, o.Err)
+		for _, waiting := range []int{0, 4} {
+			w, ctx := newWorld(t)
+			w.fail = fail
+			op, f := operation(t, w)
+			op.Waiting = waiting
+			op.Finish = func(context.Context, operate.Totals) error { return w.do("finish") }
+			_, err := operate.Each(ctx, 1, w.units(letters(20)...), true, op, func(o *operate.Outcome) error {
+				if o.Err != nil {
+					t.Errorf("%s fails: %s was taken: %v", fail, o.Unit.Path, o.Err)
+				}
+				return w.do("take " + o.Unit.Path)
+			})
+			if err == nil || err.Error() != want || f.state == "committed" {
+				t.Errorf("%s fails: %v, the manifest is %q", fail, err, f.state)
 			}
-			return w.do("take " + o.Unit.Path)
-		})
-		if err == nil || err.Error() != want || f.state == "committed" {
-			t.Errorf("%s fails: %v, the manifest is %q", fail, err, f.state)
-		}
-		if ended := fail != "finish"; w.did("take d") && ended && fail != "take c" || w.did("finish") == ended {
-			t.Errorf("%s fails: %q", fail, w.events)
+			if ended := fail != "finish"; w.did("take d") && ended && fail != "take c" || w.did("finish") == ended || waiting > 0 && ended && w.did("commit d") {
+				t.Errorf("%s fails: %q", fail, w.events)
+			}
+			for _, unit := range letters(20) {
+				if w.did("plan "+unit) && !w.did("close "+unit) {
+					t.Errorf("%s fails: %s stays open: %q", fail, unit, w.events)
+				}
+			}
 		}
 	}
 }

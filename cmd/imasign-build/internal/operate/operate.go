@@ -68,6 +68,7 @@ type Operation struct {
 	Guard    Guard     // nil if no unit is Live
 	// Waiting is the number of units of Each that may be in progress at the same time, most of
 	// which wait for the signatures of a slow key. Zero stands for no more than are worked on.
+	// Units that fail together are then prepared and committed one at a time, in their order.
 	Waiting int
 	// Target names in errors what Run, or all units together, change; "" means the path
 	// of the unit.
@@ -143,17 +144,23 @@ func Each(ctx context.Context, jobs int, units iter.Seq2[Unit, error], together 
 		run.turns = make(turns, jobs)
 	}
 	op = &run
+	inOrder := together && op.turns != nil
 	r := round{Operation: op, together: together, take: take, manifest: listing{Manifest: op.Manifest}}
 	defer r.manifest.discard()
 	worker := func() func(context.Context, Unit) *Outcome {
 		return func(ctx context.Context, u Unit) *Outcome {
 			o := op.begin(ctx, u)
-			op.end(ctx, &o)
+			if !inOrder {
+				op.end(ctx, &o)
+			}
 			return &o
 		}
 	}
 	err := pipeline.Ordered(ctx, workers, workers+3*jobs, units, worker, func(o *Outcome) error {
 		defer o.close()
+		if inOrder {
+			r.end(ctx, o)
+		}
 		return r.add(ctx, o)
 	})
 	if err == nil && op.Finish != nil {
@@ -179,6 +186,15 @@ type round struct {
 	manifest listing
 	totals   Totals
 	err      error // the first of all
+}
+
+// end ends a unit in its turn. After an error, it only closes the container.
+func (r *round) end(ctx context.Context, o *Outcome) {
+	if r.err == nil {
+		r.Operation.end(ctx, o)
+	} else if o.Plan != nil {
+		_ = o.Container.Close() // nothing was written
+	}
 }
 
 func (r *round) add(ctx context.Context, o *Outcome) error {

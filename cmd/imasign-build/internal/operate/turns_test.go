@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -54,6 +55,8 @@ func (g *gauge) enter() (leave func()) {
 type packages struct {
 	files      int
 	busy, open gauge
+	committed  []int // of those that fail together, which are committed one at a time
+	together   bool
 }
 
 func (p *packages) work() {
@@ -102,7 +105,9 @@ func (p *pack) Entries(context.Context) iter.Seq2[signing.Entry, error] {
 
 func (p *pack) Prepare(context.Context, *signing.Plan) (*signing.Change, error) {
 	return &signing.Change{Any: true, Commit: func(context.Context) error {
-		p.work()
+		if p.work(); p.together {
+			p.committed = append(p.committed, p.nth)
+		}
 		return nil
 	}}, nil
 }
@@ -163,6 +168,23 @@ func TestUnitsThatWait(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestLayersThatWait checks that the digests of several units that fail together are signed at
+// the same time, while they are opened and committed one at a time, in their order.
+func TestLayersThatWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, p := &slowKey{perDigest: 500 * time.Millisecond}, &packages{files: 4, together: true}
+		op := slowOperation(t, signing.Key{Signer: s, Workers: 16, Batch: 16}, 4)
+		start := time.Now()
+		totals, err := operate.Each(t.Context(), 1, p.units(20), true, op, func(*operate.Outcome) error { return nil })
+		if took := time.Since(start); err != nil || totals.Counts.Signed != 80 || took > 3*time.Second {
+			t.Errorf("%v, %+v in %v", err, totals, took)
+		}
+		if p.busy.most.Load() != 1 || p.open.most.Load() < 4 || !slices.IsSorted(p.committed) || len(p.committed) != 20 || p.open.now.Load() != 0 {
+			t.Errorf("%d units were worked on at a time, %d open; committed: %d", p.busy.most.Load(), p.open.most.Load(), p.committed)
+		}
+	})
 }
 
 // TestUnitsThatWaitEnd cancels a run while many units wait.
