@@ -54,7 +54,7 @@ func TestSessionsAreBusy(t *testing.T) {
 	for _, sessions := range []int{1, 4, 8} {
 		for name, containers := range map[string]struct{ n, files, atATime, batch int }{
 			"a tree": {1, 6000, 1, 4}, "packages": {210, 30, 32, 4}, "small packages": {1000, 3, 32, 4},
-			"one small package": {1, 40 * sessions, 1, 4}, "less than a batch": {1, 3 * sessions, 1, 128},
+			"one small package": {1, 40 * sessions, 1, 4}, "not much more than a batch each": {1, 21 * sessions, 1, 16}, "less than a batch": {1, 3 * sessions, 1, 128},
 		} {
 			synctest.Test(t, func(t *testing.T) {
 				s := &slow{perDigest: 5 * time.Millisecond}

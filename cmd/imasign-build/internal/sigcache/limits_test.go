@@ -185,7 +185,7 @@ func TestLocked(t *testing.T) {
 	}
 }
 
-// TestNetworkFileSystems asks a table, because no network file system can be mounted here.
+// TestNetworkFileSystems asks a table, because the kernels that tests run on have no network file system.
 func TestNetworkFileSystems(t *testing.T) {
 	for magic, name := range map[uint32]string{unix.NFS_SUPER_MAGIC: "NFS", unix.V9FS_MAGIC: "9p", unix.SMB2_SUPER_MAGIC: "SMB2"} {
 		if err := network("/mnt/cache", magic); !errors.Is(err, ErrNetwork) || !strings.Contains(err.Error(), "/mnt/cache is on "+name) {
