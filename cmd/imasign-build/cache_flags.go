@@ -28,7 +28,7 @@ type reuseFlags struct {
 }
 
 func (f *reuseFlags) add(flags *pflag.FlagSet) {
-	flags.Var((*cachePlace)(&f.place), "cache", "where to keep signatures for later runs: auto (those of keys in tokens and TPMs, in ~/.cache/imasign-build or where "+cacheVariable+" says), none (nowhere) or `DIR` (those of every key)")
+	flags.Var((*cachePlace)(&f.place), "cache", "cache signatures for later runs: auto (only by keys in tokens and TPMs, in ~/.cache/imasign-build or the directory in "+cacheVariable+"), none or `DIR` (by all keys)")
 	flags.StringArrayVar(&f.manifests, "from-manifest", nil, "reuse the signatures of files with the same digest from the manifest `PATH`, or from all *.jsonl files in the directory PATH")
 	flags.StringArrayVar(&f.mirrors, "cache-mirror", nil, "if a cache is used, also look for signatures in the exported cache at `URL`, or in a directory")
 	annotate(flags, "cache", noteDefault, cacheAuto)

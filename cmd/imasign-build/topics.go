@@ -120,11 +120,13 @@ const environmentTopic = `The program reads these environment variables:
   IMASIGN_KEY        default of --key
   IMASIGN_CERT       default of --cert
   IMASIGN_KEY_PASS   default of --key-pass: a source of the passphrase, never the passphrase
-  IMASIGN_CACHE      where --cache auto keeps signatures: a directory, or none
+  IMASIGN_CACHE      directory of the signature cache with --cache auto, or none
   XDG_CACHE_HOME     directory for the user's caches (default: ~/.cache)
   HOME               home directory
   SOURCE_DATE_EPOCH  date to write into outputs, in seconds since 1970; the clock is never used
   TMPDIR             directory for temporary files (default: /tmp)
+  HTTPS_PROXY        proxy for https: mirrors of caches; also HTTP_PROXY and NO_PROXY
+  SSL_CERT_FILE      certificate authorities for https: mirrors; also SSL_CERT_DIR
   PATH               where to find createrepo_c and gpg
   TERM               "dumb" or no value: no progress bar
   LD_PRELOAD         the libraries of pseudo and fakeroot are recognised here
