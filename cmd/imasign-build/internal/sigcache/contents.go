@@ -62,22 +62,19 @@ func (s *Store) change(ctx context.Context, use func(*database) error) error {
 // Stats counts what the cache has.
 func (s *Store) Stats(ctx context.Context) (stats Stats, err error) {
 	err = s.examine(ctx, func(db *database) error {
-		keys, err := db.keys(ctx)
-		if err != nil {
-			return err
-		}
 		counts := map[int64]*KeyStats{}
-		err = db.scan(ctx, func(rows []row) error {
+		err := db.scan(ctx, func(rows []row) error {
 			for i := range rows {
 				count(counts, &rows[i])
 			}
 			return nil
 		})
+		keys := db.keyring()
 		for id, k := range counts {
-			k.Key = keys[id]
+			k.Key = keys.key(ctx, id)
 			stats.Keys, stats.Entries = append(stats.Keys, *k), stats.Entries+k.Entries
 		}
-		return err
+		return errors.Join(err, keys.err)
 	})
 	slices.SortFunc(stats.Keys, func(a, b KeyStats) int { return slices.Compare(a.Key, b.Key) })
 	stats.Limit = s.options.Limit
@@ -105,45 +102,22 @@ func count(counts map[int64]*KeyStats, r *row) {
 	}
 }
 
-// keys returns the public keys by their numbers.
-func (db *database) keys(ctx context.Context) (map[int64][]byte, error) {
-	rows, err := db.conn.QueryContext(ctx, "SELECT id, spki FROM key")
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close() //nolint:errcheck // rows.Err has its error
-	keys := map[int64][]byte{}
-	for rows.Next() {
-		var id int64
-		var spki []byte
-		if err := rows.Scan(&id, &spki); err != nil {
-			return nil, damage("%v", err)
-		}
-		keys[id] = spki
-	}
-	return keys, rows.Err()
-}
-
 // Entries yields all entries, in the order of their addresses' first byte. The keys and
 // digests may be shared between entries. An entry that cannot be what it seems to be, and
 // that Get never returns, has no signature.
 func (s *Store) Entries(ctx context.Context) iter.Seq2[Entry, error] {
 	return func(yield func(Entry, error) bool) {
-		var keys map[int64][]byte
-		var rows []row
+		var list []Entry
 		after, left := int64(math.MinInt64), int64(math.MaxInt64)
-		for first := true; first || len(rows) > 0; first = false {
+		for first := true; first || len(list) > 0; first = false {
 			err := s.examine(ctx, func(db *database) (err error) {
 				if first {
 					if left, err = db.maxRows(ctx); err != nil {
 						return err
 					}
 				}
-				if keys, err = db.keys(ctx); err != nil { // those that were added meanwhile, too
-					return err
-				}
-				rows, err = db.page(ctx, "SELECT "+columns+" FROM signature WHERE address >= ? ORDER BY address LIMIT 1024", after)
-				if left -= int64(len(rows)); err == nil && left < 0 {
+				list, after, err = db.entries(ctx, after, first)
+				if left -= int64(len(list)); err == nil && left < 0 {
 					err = damage("it has more rows than fit into it")
 				}
 				return err
@@ -152,19 +126,32 @@ func (s *Store) Entries(ctx context.Context) iter.Seq2[Entry, error] {
 				yield(Entry{}, err)
 				return
 			}
-			for i := range rows {
-				r := &rows[i]
-				if r.address < after {
-					yield(Entry{}, s.name(damage("its rows are not in order")))
+			for i := range list {
+				if !yield(list[i], nil) {
 					return
 				}
-				if !yield(r.entry(keys[r.key]), nil) || r.address == math.MaxInt64 {
-					return
-				}
-				after = r.address + 1
 			}
 		}
 	}
+}
+
+// entries returns the next entries after an address, and the address of the last. The first
+// entries begin with that address.
+func (db *database) entries(ctx context.Context, after int64, first bool) (list []Entry, last int64, err error) {
+	rows, err := db.page(ctx, "SELECT "+columns+" FROM signature WHERE address >= ?1 AND (address > ?1 OR ?2) ORDER BY address LIMIT 1024", after, first)
+	if err != nil {
+		return nil, after, err
+	}
+	keys := db.keyring() // not that of an earlier call: a number may be that of another key by now
+	for i := range rows {
+		r := &rows[i]
+		if r.address <= after && (i > 0 || !first) {
+			return nil, after, damage("its rows are not in order")
+		}
+		after = r.address
+		list = append(list, r.entry(keys.key(ctx, r.key)))
+	}
+	return list, after, keys.err
 }
 
 // Add stores entries that the cache does not have, and returns how many. It does not verify
@@ -203,15 +190,12 @@ func (s *Store) Add(ctx context.Context, entries iter.Seq2[Entry, error]) (added
 // Remove removes the entries that drop selects, and returns how many.
 func (s *Store) Remove(ctx context.Context, drop func(*Entry) bool) (removed int64, err error) {
 	err = s.change(ctx, func(db *database) error {
-		keys, err := db.keys(ctx)
-		if err != nil {
-			return err
-		}
+		keys := db.keyring()
 		removed, err = db.removeRows(ctx, func(r *row) bool {
-			e := r.entry(keys[r.key])
-			return drop(&e)
+			e := r.entry(keys.key(ctx, r.key))
+			return keys.err == nil && drop(&e)
 		})
-		if err != nil {
+		if err := errors.Join(err, keys.err); err != nil {
 			return err
 		}
 		return db.giveBack(ctx)

@@ -28,7 +28,7 @@ func (s *Store) limit(ctx context.Context) {
 }
 
 // shrink removes the rows that were not used for longest until the pages in use have about
-// target bytes. It returns how many it removed.
+// target bytes. It returns how many it removed. Before that, it removes keys without rows.
 func (db *database) shrink(ctx context.Context, target, today int64) (removed int64, err error) {
 	for {
 		used, err := db.used(ctx)
@@ -45,17 +45,19 @@ func (db *database) shrink(ctx context.Context, target, today int64) (removed in
 // evict removes about as many of the oldest rows as must go for used bytes to become target.
 // Pages are freed when all of their rows are gone, so that may be too few.
 func (db *database) evict(ctx context.Context, used, target, today int64) (int64, error) {
-	days, total := map[int64]int64{}, int64(0)
-	err := db.scan(ctx, func(rows []row) error {
-		for i := range rows {
-			size := rows[i].size()
-			days[age(rows[i].day, today)] += size
-			total += size
-		}
-		return nil
-	})
-	if err != nil || total == 0 {
+	days, keys, total, err := db.measure(ctx, today)
+	if err != nil {
 		return 0, err
+	}
+	if n, err := db.dropKeys(ctx, keys); err != nil {
+		return 0, err
+	} else if n > 0 {
+		if used, err = db.used(ctx); err != nil {
+			return 0, err
+		}
+	}
+	if total == 0 || used <= target {
+		return 0, nil
 	}
 	left := max(1, int64(float64(total)*float64(used-target)/float64(used)))
 	last := int64(0) // the age of which only a part goes
@@ -73,6 +75,22 @@ func (db *database) evict(ctx context.Context, used, target, today int64) (int64
 		}
 		return a > last
 	})
+}
+
+// measure returns the sizes of all rows by their age, the numbers of their keys, and their size in
+// all.
+func (db *database) measure(ctx context.Context, today int64) (days map[int64]int64, keys map[int64]bool, total int64, err error) {
+	days, keys = map[int64]int64{}, map[int64]bool{}
+	err = db.scan(ctx, func(rows []row) error {
+		for i := range rows {
+			size := rows[i].size()
+			days[age(rows[i].day, today)] += size
+			total += size
+			keys[rows[i].key] = true
+		}
+		return nil
+	})
+	return days, keys, total, err
 }
 
 // age returns for how many days a row was not used. A day after tomorrow's is a mistake of a
