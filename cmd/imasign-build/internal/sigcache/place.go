@@ -36,7 +36,7 @@ func (s *Store) makePlace() error {
 	owner := int(info.Sys().(*syscall.Stat_t).Uid)
 	switch {
 	case owner != 0 && owner != os.Geteuid():
-		return fmt.Errorf("cache %s belongs to user %d: %w", s.dir, owner, ErrUnsafe)
+		return fmt.Errorf("cache %s belongs to user %d: %w; name a directory of your own", s.dir, owner, ErrUnsafe)
 	case info.Mode().Perm()&0o002 != 0:
 		return fmt.Errorf("every user can write to cache %s: %w; name a directory inside it", s.dir, ErrUnsafe)
 	}
@@ -58,9 +58,9 @@ func (s *Store) checkFiles() (exists bool, err error) {
 		owner := int(info.Sys().(*syscall.Stat_t).Uid)
 		switch {
 		case !info.Mode().IsRegular():
-			return false, fmt.Errorf("file %s of the cache is not a regular file: %w", path, ErrUnsafe)
+			return false, fmt.Errorf("file %s of the cache is not a regular file: %w; name another cache", path, ErrUnsafe)
 		case owner != os.Geteuid():
-			return false, fmt.Errorf("file %s of the cache belongs to user %d: %w", path, owner, ErrUnsafe)
+			return false, fmt.Errorf("file %s of the cache belongs to user %d: %w; name another cache", path, owner, ErrUnsafe)
 		}
 		exists = exists || suffix == ""
 	}
