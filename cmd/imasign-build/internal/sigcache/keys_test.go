@@ -25,7 +25,7 @@ func byOthers(b *signer, from, to int) iter.Seq2[Entry, error] {
 
 // TestManyKeys has a key for each of more entries than are read together.
 func TestManyKeys(t *testing.T) {
-	const many = 3000
+	const many = 1200
 	key := newSigner(t)
 	s, w := open(t, newDir(t), Options{})
 	ctx := context.Background()
@@ -60,13 +60,13 @@ func TestManyKeys(t *testing.T) {
 func TestKeysWithoutSignatures(t *testing.T) {
 	key := newSigner(t)
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	s, w := open(t, newDir(t), Options{Limit: 1 << 20, Now: func() time.Time { return now }})
+	s, w := open(t, newDir(t), Options{Limit: 256 << 10, Now: func() time.Time { return now }})
 	ctx := context.Background()
-	if _, err := s.Add(ctx, byOthers(key, 0, 3000)); err != nil { // more than the limit
+	if _, err := s.Add(ctx, byOthers(key, 0, 800)); err != nil { // more than the limit
 		t.Fatal(err)
 	}
 	now = now.Add(24 * time.Hour)
-	b := key.batch(0, 1000)
+	b := key.batch(0, 250)
 	signatures := key.sign(t, b)
 	s.Put(ctx, b, signatures, nil)
 	if got := s.Get(ctx, b); !equal(got, signatures) {
