@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"iter"
 	"os"
+	"slices"
+	"sync"
 
 	"github.com/imasign/imasign-build/internal/input"
 	"github.com/imasign/imasign-build/pkg/ima"
@@ -22,7 +24,7 @@ import (
 // signatures could not be written to the directory for spools ([ErrSpool]).
 func (e *Engine) Reuse(lines iter.Seq2[manifest.Line, error]) (int64, error) {
 	if e.archive == nil {
-		e.archive = &archive{dir: e.spool, places: map[[archiveKey]byte]place{}}
+		e.archive = &archive{dir: e.spool, observe: e.observe, places: map[[archiveKey]byte]place{}}
 		for _, q := range e.queues() {
 			q.caches = append([]Cache{e.archive}, q.caches...)
 		}
@@ -71,7 +73,9 @@ func (e *Engine) reuse(line *manifest.Line) (n int64, err error) {
 // archive has the signatures of manifests. It stores them in a file without a name, and
 // remembers where they are.
 type archive struct {
-	dir string
+	observe Observer
+	warned  sync.Once
+	dir     string
 
 	places map[[archiveKey]byte]place
 	file   *os.File
@@ -144,5 +148,12 @@ func (a *archive) Get(_ context.Context, b Batch) [][]byte {
 	return found
 }
 
-// Put implements Cache. An archive stays as it is.
-func (*archive) Put(context.Context, Batch, [][]byte, [][]byte) [][]byte { return nil }
+// Put implements Cache. An archive stays as it is, but warns of signatures that are not valid.
+func (a *archive) Put(_ context.Context, _ Batch, _, refused [][]byte) [][]byte {
+	if slices.ContainsFunc(refused, func(s []byte) bool { return s != nil }) {
+		a.warned.Do(func() {
+			a.observe.Warn("", "a manifest of an earlier run has signatures that are not valid; they are replaced")
+		})
+	}
+	return nil
+}

@@ -147,6 +147,26 @@ func TestReuseOfBadManifests(t *testing.T) {
 	}
 }
 
+// TestReuseWarnsOnce checks the warning of signatures that are not valid.
+func TestReuseWarnsOnce(t *testing.T) {
+	k, warned := newKey(t), []string{}
+	e := k.engine(t, signing.Options{
+		Stages: []signing.Stage{signing.ContentStage(&signing.Key{Signer: k.random(), Public: k.public}, 0)},
+		Observe: signing.NewObserver(func(e signing.Event) {
+			if e.Kind == signing.Warning {
+				warned = append(warned, e.Message)
+			}
+		}),
+	})
+	_, err := e.Reuse(seq([]manifest.Line{lineOf("f", "x", k.value(t, ima.SHA256, "z")), lineOf("g", "y", k.value(t, ima.SHA256, "z")), lineOf("h", "z", k.value(t, ima.SHA256, "z"))}, nil))
+	check(t, err)
+	k.valid(t, plan(t, e, file("f", "x"), file("h", "z")))
+	k.valid(t, plan(t, e, file("g", "y")))
+	if len(warned) != 1 || !strings.Contains(warned[0], "manifest of an earlier run") {
+		t.Errorf("%q", warned)
+	}
+}
+
 func seq(lines []manifest.Line, err error) iter.Seq2[manifest.Line, error] {
 	return func(yield func(manifest.Line, error) bool) {
 		for _, l := range lines {
