@@ -93,13 +93,14 @@ func (q *queue) signAll() {
 
 // share returns the size of the next batch of n digests to sign. If a plan waits, the digests
 // are divided among the goroutines that sign nothing yet, so that one of them does not work on
-// them all. With a key that has a batch size of its own, which takes long for each, they are
-// divided among all goroutines, so that the last batches end at about the same time.
+// them all. With a key that has a batch size of its own, which takes long for each digest, they
+// are always divided among all goroutines, so that the last batches end at about the same time.
 func (q *queue) share(n, idle int) int {
-	if q.waiting > 0 && !q.key.Whole {
-		if q.key.Batch > 0 {
-			idle = q.workers
-		}
+	switch {
+	case q.key.Whole:
+	case q.key.Batch > 0:
+		n = (n + q.workers - 1) / q.workers
+	case q.waiting > 0:
 		n = (n + idle - 1) / idle
 	}
 	return min(n, q.size)
