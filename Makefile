@@ -45,14 +45,19 @@ quick: ## tests that need no root, no peers and no kernels, in under a minute
 	$(GO) vet ./cmd/... ./internal/... ./pkg/...
 	$(GO) test -short -run '^(Test|Fuzz)' ./cmd/... ./internal/... ./pkg/...
 
-# By default a program with the race detector sleeps for a second when it ends. "keys" makes
-# and encrypts large keys, which is slow with the detector, so it runs without it.
+# These tests are slow with the race detector, so they run without it: they make and encrypt large
+# keys, or use SQLite a lot.
+SLOW_SCRIPTS = ^TestScripts$$/^(keys|reuse_containers|sign_cache|from_manifest)$$
+SLOW_CACHE_TESTS = ^Test(Eviction|Poison|KilledProcesses|DisksThatAreFull)$$
+
+# By default a program with the race detector sleeps for a second when it ends.
 test: export GORACE = atexit_sleep_ms=10
 test: deps kernel ## everything, against the real peers
 	$(GO) vet ./...
 	CGO_ENABLED=0 $(GO) test ./cmd/imasign-build ./internal/libcrypto ./internal/certs ./pkg/ima ./pkg/keystore/...
-	$(GO) test -run '^TestScripts$$/^keys$$' ./cmd/imasign-build
-	$(GO) test -race -timeout 25m -skip '^TestScripts$$/^keys$$' ./cmd/... ./internal/... ./pkg/...
+	$(GO) test -run '$(SLOW_SCRIPTS)' ./cmd/imasign-build
+	$(GO) test -run '$(SLOW_CACHE_TESTS)' ./cmd/imasign-build/internal/sigcache
+	$(GO) test -race -timeout 25m -skip '$(SLOW_SCRIPTS)|$(SLOW_CACHE_TESTS)' ./cmd/... ./internal/... ./pkg/...
 	$(GO) test -race -timeout 25m -count=1 ./tests/...
 
 # The skipped tests repeat the same C code with larger keys, slowly.

@@ -144,7 +144,7 @@ func (db *database) statement(ctx context.Context, text string) (*sql.Stmt, erro
 // of it is stored. The end of the context does not interrupt the statements that begin and end
 // it, after which the connection would be in an unknown state.
 func (db *database) transaction(ctx context.Context, change func(*sql.Tx) error) error {
-	tx, err := db.conn.BeginTx(context.WithoutCancel(ctx), nil)
+	tx, err := db.begin(ctx)
 	if err != nil {
 		return err
 	}
@@ -152,6 +152,24 @@ func (db *database) transaction(ctx context.Context, change func(*sql.Tx) error)
 		return errors.Join(err, tx.Rollback())
 	}
 	return tx.Commit()
+}
+
+// begin begins a transaction. SQLite does not queue writers: with many of them, one may find the
+// database locked for longer than it waits. As long as others commit, begin tries again.
+func (db *database) begin(ctx context.Context) (*sql.Tx, error) {
+	for {
+		before, err := db.number(ctx, "PRAGMA data_version")
+		if err != nil {
+			return nil, err
+		}
+		tx, err := db.conn.BeginTx(context.WithoutCancel(ctx), nil)
+		if codeOf(err) != sqlite3.SQLITE_BUSY {
+			return tx, err
+		}
+		if after, failed := db.number(ctx, "PRAGMA data_version"); failed != nil || after == before {
+			return nil, err
+		}
+	}
 }
 
 // used returns the number of bytes of the pages that are in use.

@@ -115,6 +115,7 @@ func (l *ledger) read(t testing.TB, cmd *exec.Cmd, out io.Reader, kill int) (don
 		if word != "kept" || !strings.Contains(rest, " ") {
 			if done = word == "done"; !done && word == "warning" {
 				t.Error(rest)
+				_ = cmd.Process.Kill() // it stores nothing any more
 			}
 			continue
 		}
