@@ -165,5 +165,5 @@ func (l *lab) damage(page string) string {
 func (l *lab) instead(put func(path string) error) string {
 	mkdir(l, l.cache)
 	check(l, put(filepath.Join(l.cache, "signatures.db")))
-	return "no regular file"
+	return "not a regular file"
 }
