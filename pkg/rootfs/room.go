@@ -96,7 +96,7 @@ func after(r *signing.Record) (list []xattrspace.Value) {
 func (t *Tree) try(r *signing.Record) error {
 	dir, err := t.tree.OpenDir(path.Dir(r.Path))
 	if err != nil {
-		return nil //nolint:nilerr // attaching reports it, whichever file is the largest
+		return nil // attaching reports it, whichever file is the largest
 	}
 	defer dir.Close() //nolint:errcheck // opened for reading
 	fd, err := unix.Openat(int(dir.Fd()), ".", unix.O_TMPFILE|unix.O_WRONLY|unix.O_CLOEXEC, 0o600)
