@@ -46,8 +46,8 @@ of the export.`,
 }
 
 func runCacheExport(ctx context.Context, a *app, o cacheExportOptions, dir string) error {
-	if o.jobs < 0 {
-		return usagef("--jobs %d: must be at least 1", o.jobs)
+	if err := checkJobs(o.jobs); err != nil {
+		return err
 	}
 	started := time.Now()
 	of, err := o.keys.open(ctx)

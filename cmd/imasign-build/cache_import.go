@@ -43,8 +43,8 @@ If an import fails or is interrupted, what it has stored stays in the cache.`,
 }
 
 func runCacheImport(ctx context.Context, a *app, o cacheImportOptions, from []string) error {
-	if o.jobs < 0 {
-		return usagef("--jobs %d: must be at least 1", o.jobs)
+	if err := checkJobs(o.jobs); err != nil {
+		return err
 	}
 	started := time.Now()
 	of, err := o.keys.open(ctx)

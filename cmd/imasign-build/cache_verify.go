@@ -41,8 +41,8 @@ Exit code 3 means that something was wrong, even if it was removed.`,
 }
 
 func runCacheVerify(ctx context.Context, a *app, o cacheVerifyOptions) error {
-	if o.jobs < 0 {
-		return usagef("--jobs %d: must be at least 1", o.jobs)
+	if err := checkJobs(o.jobs); err != nil {
+		return err
 	}
 	started := time.Now()
 	r := report.CacheCheck{Head: report.Head{Command: "cache verify"}}

@@ -182,6 +182,14 @@ func jobsVar(flags *pflag.FlagSet, jobs *int, things string) {
 	annotate(flags, "jobs", noteDefault, "one per processor core")
 }
 
+// checkJobs refuses a value of --jobs that is no number of things. 0 is the default.
+func checkJobs(jobs int) error {
+	if jobs < 0 {
+		return usagef("--jobs %d: must be at least 1", jobs)
+	}
+	return nil
+}
+
 func (f *engineFlags) addHash(flags *pflag.FlagSet) {
 	c := choiceVar(flags, &f.hash, "hash", "sha256", "digest algorithm of the signatures", words(signingHashes()...))
 	c.accept = func(name string) error {
@@ -205,8 +213,8 @@ func (f *engineFlags) addReplace(flags *pflag.FlagSet) {
 // security.ima.
 func (f *engineFlags) engine(key *keystore.Key, public *ima.PublicKey, observe signing.Observer, stages ...signing.Stage) (*signing.Engine, error) {
 	signer := signing.Key{Public: public}
-	if f.jobs < 0 {
-		return nil, usagef("--jobs %d: must be at least 1", f.jobs)
+	if err := checkJobs(f.jobs); err != nil {
+		return nil, err
 	}
 	var err error
 	if signer.From, err = replacedKey("from-key-id", f.from, f.force, public); err != nil {

@@ -41,8 +41,8 @@ repomd.xml.asc as "repo sign" does.`,
 }
 
 func runRepoRefresh(ctx context.Context, a *app, o repoRefreshOptions, dir string) error {
-	if o.jobs < 0 {
-		return usagef("--jobs %d: must be at least 1", o.jobs)
+	if err := checkJobs(o.jobs); err != nil {
+		return err
 	}
 	key, err := o.openpgp.open(ctx, a)
 	if err != nil {

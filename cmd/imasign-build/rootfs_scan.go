@@ -69,8 +69,8 @@ code 1 means that something could not be read.`,
 }
 
 func runRootfsScan(ctx context.Context, a *app, o rootfsScanOptions, paths []string) error {
-	if o.jobs < 0 {
-		return usagef("--jobs %d: must be at least 1", o.jobs)
+	if err := checkJobs(o.jobs); err != nil {
+		return err
 	}
 	allowed, err := o.allowed(ctx)
 	if err != nil {

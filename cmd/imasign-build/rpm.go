@@ -60,10 +60,7 @@ func (f *packageFlags) addOutput(flags *pflag.FlagSet) {
 }
 
 func (f *packageFlags) level() (rpmsign.Level, error) {
-	if f.jobs < 0 {
-		return "", usagef("--jobs %d: must be at least 1", f.jobs)
-	}
-	return rpmsign.Level(f.check), nil
+	return rpmsign.Level(f.check), checkJobs(f.jobs)
 }
 
 // headerLimits returns the largest signature headers, in bytes, that versions of rpm
