@@ -2,6 +2,7 @@ package sigcache
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"io/fs"
 	"os"
@@ -183,6 +184,43 @@ func TestLocked(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestWritersThatFollowEachOther holds the lock of writers for longer than a writer waits, and
+// commits in between: a writer that was late waits on.
+func TestWritersThatFollowEachOther(t *testing.T) {
+	key := newSigner(t)
+	dir, _ := filled(t, key, 100)
+	const patience = 500 * time.Millisecond
+	s, w := open(t, dir, Options{patience: patience})
+	other, _ := open(t, dir, Options{})
+	ctx := context.Background()
+	hold := make(chan struct{})
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		for i := range 6 { // each for less than patience, together for longer
+			err = errors.Join(err, other.db.transaction(ctx, func(tx *sql.Tx) error {
+				if i == 0 {
+					close(hold)
+				}
+				_, err := tx.ExecContext(ctx, "UPDATE signature SET day = ?", 10_000+i)
+				time.Sleep(patience * 4 / 5)
+				return err
+			}))
+		}
+		done <- err
+	}()
+	<-hold
+	b := key.batch(1000, 1003)
+	signatures := key.sign(t, b)
+	if kept := s.Put(ctx, b, signatures, nil); !equal(kept, signatures) {
+		t.Error("nothing was stored although others made progress")
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	w.check(t)
 }
 
 // TestNetworkFileSystems asks a table, because the kernels that tests run on have no network file system.
