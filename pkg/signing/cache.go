@@ -96,7 +96,8 @@ func (q *queue) batchOf(slots []*slot) Batch {
 
 // recall looks for the signatures of slots in the caches, one cache after the other, and
 // returns the slots whose signatures must be made. A signature that is found is stored in
-// the caches that did not have it.
+// the caches that did not have it; one that a manifest had is also stored in those that were
+// not asked.
 func (q *queue) recall(slots []*slot) (missing []*slot) {
 	ctx, stop := wanted(slots)
 	defer stop()
@@ -130,6 +131,9 @@ func (q *queue) recallFrom(ctx context.Context, n int, cache Cache, slots []*slo
 		}
 	}
 	q.store(ctx, q.caches[:n], hits)
+	if _, decides := cache.(*archive); decides {
+		q.offer(ctx, q.caches[n+1:], hits)
+	}
 	for _, s := range hits {
 		s.refused = nil
 		close(s.done)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"hash/maphash"
 	"iter"
 	"os"
 	"slices"
@@ -17,14 +18,14 @@ import (
 // Reuse reads the signatures of an earlier run from the lines of a manifest, and returns how
 // many of them have the id of a key of the Engine. Plans take them, instead of making new
 // ones, for entries with the same digest in the same form, wherever in a container they are.
-// They are verified as those of a [Cache], which they take precedence over. Of two signatures
-// for the same digest, the one that was read first is taken.
+// They are verified as those of a [Cache], which they take precedence over. Of several signatures
+// for the same digest, the first valid one is taken; only the first 8 different ones are kept.
 //
 // Reuse must not be called while the Engine plans. Errors are those of lines, or that the
 // signatures could not be written to the directory for spools ([ErrSpool]).
 func (e *Engine) Reuse(lines iter.Seq2[manifest.Line, error]) (int64, error) {
 	if e.archive == nil {
-		e.archive = &archive{dir: e.spool, observe: e.observe, places: map[[archiveKey]byte]place{}}
+		e.archive = &archive{dir: e.spool, observe: e.observe, places: map[[archiveKey]byte]place{}, others: map[[archiveKey]byte][]place{}, seed: maphash.MakeSeed()}
 		for _, q := range e.queues() {
 			q.caches = append([]Cache{e.archive}, q.caches...)
 		}
@@ -77,7 +78,9 @@ type archive struct {
 	warned  sync.Once
 	dir     string
 
-	places map[[archiveKey]byte]place
+	places map[[archiveKey]byte]place   // the first signature of each digest
+	others map[[archiveKey]byte][]place // further signatures of a digest; nearly always empty
+	seed   maphash.Seed
 	file   *os.File
 	size   int64
 	buffer []byte // what is not in the file yet
@@ -87,9 +90,14 @@ type archive struct {
 // by.
 const archiveKey = 16
 
+// candidates is how many signatures of one digest are kept. A wrong one does not hide a good
+// one behind it, and many wrong ones cost little.
+const candidates = 8
+
 type place struct {
 	offset int64
 	length int32
+	sum    uint32 // of the signature, to recognise equal ones
 }
 
 func keyOf(id ima.KeyID, st statement) (key [archiveKey]byte) {
@@ -100,11 +108,17 @@ func keyOf(id ima.KeyID, st statement) (key [archiveKey]byte) {
 }
 
 func (a *archive) add(id ima.KeyID, st statement, signature []byte) error {
-	key := keyOf(id, st)
-	if _, there := a.places[key]; there {
+	key, at := keyOf(id, st), place{a.size, int32(len(signature)), uint32(maphash.Bytes(a.seed, signature))}
+	same := func(p place) bool { return p.length == at.length && p.sum == at.sum }
+	first, there := a.places[key]
+	switch others := a.others[key]; {
+	case !there:
+		a.places[key] = at
+	case same(first), slices.ContainsFunc(others, same), 1+len(others) == candidates:
 		return nil
+	default:
+		a.others[key] = append(others, at)
 	}
-	a.places[key] = place{a.size, int32(len(signature))}
 	a.size += int64(len(signature))
 	if a.buffer = append(a.buffer, signature...); len(a.buffer) < spoolInMemory {
 		return nil
@@ -129,31 +143,63 @@ func (a *archive) write() (err error) {
 	return err
 }
 
-// Get implements Cache.
+// Get implements Cache. Of several signatures of a digest, it returns the first valid one.
 func (a *archive) Get(_ context.Context, b Batch) [][]byte {
 	found := make([][]byte, len(b.Digests))
 	for i, digest := range b.Digests {
-		at, there := a.places[keyOf(b.Key.ID(), statement{b.Form, b.Hash, string(digest)})]
+		key := keyOf(b.Key.ID(), statement{b.Form, b.Hash, string(digest)})
+		at, there := a.places[key]
 		if !there {
 			continue
 		}
-		signature := make([]byte, at.length)
-		if buffered := at.offset - (a.size - int64(len(a.buffer))); buffered >= 0 {
-			copy(signature, a.buffer[buffered:])
-		} else if _, err := a.file.ReadAt(signature, at.offset); err != nil {
-			continue // it is made again
+		found[i] = a.read(at)
+		for _, at := range a.others[key] {
+			if b.valid(i, found[i]) {
+				break
+			}
+			a.warn()
+			found[i] = a.read(at)
 		}
-		found[i] = signature
 	}
 	return found
+}
+
+// read returns a signature, or nil if it cannot be read. It is then made again.
+func (a *archive) read(at place) []byte {
+	signature := make([]byte, at.length)
+	if buffered := at.offset - (a.size - int64(len(a.buffer))); buffered >= 0 {
+		copy(signature, a.buffer[buffered:])
+	} else if _, err := a.file.ReadAt(signature, at.offset); err != nil {
+		return nil
+	}
+	return signature
 }
 
 // Put implements Cache. An archive stays as it is, but warns of signatures that are not valid.
 func (a *archive) Put(_ context.Context, _ Batch, _, refused [][]byte) [][]byte {
 	if slices.ContainsFunc(refused, func(s []byte) bool { return s != nil }) {
-		a.warned.Do(func() {
-			a.observe.Warn("", "a manifest of an earlier run has signatures that are not valid; they are replaced")
-		})
+		a.warn()
 	}
 	return nil
+}
+
+func (a *archive) warn() {
+	a.warned.Do(func() {
+		a.observe.Warn("", "a manifest of an earlier run has signatures that are not valid; they are replaced")
+	})
+}
+
+// offer stores the signatures of slots, which an archive had, in caches that have none. It does
+// not ask what the caches have: the archive decides.
+func (q *queue) offer(ctx context.Context, caches []Cache, slots []*slot) {
+	if len(slots) == 0 || len(caches) == 0 {
+		return
+	}
+	b, signatures := q.batchOf(slots), make([][]byte, len(slots))
+	for i, s := range slots {
+		signatures[i] = signature(s.value)
+	}
+	for _, cache := range caches {
+		cache.Put(context.WithoutCancel(ctx), b, signatures, make([][]byte, len(slots)))
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"maps"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -109,6 +110,12 @@ func TestReuseOfBadManifests(t *testing.T) {
 	evm.Xattrs = map[string][]byte{ima.XattrEVM: good}
 	none := lineOf("f", "x", good)
 	none.Digest = nil
+	wrong := func(n int) (lines []manifest.Line) {
+		for i := range n {
+			lines = append(lines, lineOf("f", "x", k.value(t, ima.SHA256, fmt.Sprint("wrong ", i))))
+		}
+		return lines
+	}
 	for name, c := range map[string]struct {
 		lines []manifest.Line
 		read  int64
@@ -130,7 +137,10 @@ func TestReuseOfBadManifests(t *testing.T) {
 		"of an fs-verity digest":   {[]manifest.Line{verity}, 0, false},
 		"in another xattr":         {[]manifest.Line{evm}, 0, false},
 		"without a digest":         {[]manifest.Line{none}, 0, false},
-		"a wrong one, then a good": {[]manifest.Line{lineOf("f", "x", k.value(t, ima.SHA256, "y")), lineOf("g", "x", good)}, 2, false},
+		"a wrong one, then a good": {[]manifest.Line{lineOf("f", "x", k.value(t, ima.SHA256, "y")), lineOf("g", "x", good)}, 2, true},
+		"most wrong":               {append(wrong(7), lineOf("g", "x", good)), 8, true},
+		"too many wrong":           {append(wrong(8), lineOf("g", "x", good)), 9, false},
+		"one wrong many times":     {append(slices.Concat(wrong(2), wrong(2), wrong(2), wrong(2), wrong(2)), lineOf("g", "x", good)), 11, true},
 	} {
 		e, s := k.cachedEngine(t)
 		n, err := e.Reuse(seq(c.lines, nil))
@@ -180,8 +190,8 @@ func seq(lines []manifest.Line, err error) iter.Seq2[manifest.Line, error] {
 	}
 }
 
-// TestReuseBeforeCaches checks the order, and that a manifest's signatures that are not valid
-// do not end up in a cache.
+// TestReuseBeforeCaches checks the order, and that a manifest's signatures end up in a cache that
+// has none of the same digest, but not those that are not valid.
 func TestReuseBeforeCaches(t *testing.T) {
 	k, c := newKey(t), newCache()
 	e, _ := k.cachedEngine(t, c)
@@ -195,8 +205,13 @@ func TestReuseBeforeCaches(t *testing.T) {
 	want := map[string]string{
 		"a": string(k.value(t, ima.SHA256, "a")), "b": inCache["b"], "c": inCache["c"], "d": string(k.value(t, ima.SHA256, "d")),
 	}
-	if !maps.Equal(got, want) || s.digests.Load() != 0 || c.refused != 0 || c.size() != 3 {
+	if !maps.Equal(got, want) || s.digests.Load() != 0 || c.refused != 0 || c.size() != 4 {
 		t.Errorf("%d made, %d refused, the cache has %d", s.digests.Load(), c.refused, c.size())
+	}
+	want["a"] = inCache["a"]
+	e, s = k.cachedEngine(t, c)
+	if got := k.valid(t, plan(t, e, file("a", "a"), file("b", "b"), file("c", "c"), file("d", "d"))); !maps.Equal(got, want) || s.digests.Load() != 0 {
+		t.Errorf("then %d made: the cache keeps what it has, and what the manifest had of others", s.digests.Load())
 	}
 }
 
