@@ -14,7 +14,7 @@ import (
 
 // maxExported is the maximum number of exported names of all packages in pkg/ together:
 // types, functions, constants and variables.
-const maxExported = 290
+const maxExported = 300
 
 // declared is an exported name of a package in pkg/, or a method, "Type.Method".
 type declared struct {

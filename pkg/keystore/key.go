@@ -1,6 +1,7 @@
 package keystore
 
 import (
+	"context"
 	"crypto"
 	"crypto/x509"
 	"fmt"
@@ -47,6 +48,14 @@ func NewKey(raw ima.RawSigner, public *ima.PublicKey) *Key {
 func (k *Key) VerifiesWith(pub crypto.PublicKey) bool {
 	s, ok := k.Signer.(ima.SelfVerifying)
 	return ok && s.VerifiesWith(pub)
+}
+
+// SignClaims signs as Sign does, and passes the claims to a signer that wants them.
+func (k *Key) SignClaims(ctx context.Context, f ima.Form, h ima.HashID, digests [][]byte, claims []ima.Claim) ([][]byte, error) {
+	if s, ok := k.Signer.(ima.ClaimSigner); ok {
+		return s.SignClaims(ctx, f, h, digests, claims)
+	}
+	return k.Sign(ctx, f, h, digests)
 }
 
 // Close releases the key. A closed key does not sign. Closing it again does nothing.

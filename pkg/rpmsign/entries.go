@@ -22,13 +22,14 @@ var _ signing.Source = (*Package)(nil)
 // from the payload. A payload that cannot be read is an error of these entries.
 func (p *Package) Entries(ctx context.Context) iter.Seq2[signing.Entry, error] {
 	return func(yield func(signing.Entry, error) bool) {
-		doubles, may := &doubleUses{ctx: ctx, of: p}, mayDouble(p.files)
+		doubles, may, origin := &doubleUses{ctx: ctx, of: p}, mayDouble(p.files), p.origin
 		for i := range p.files {
 			if ctx.Err() != nil {
 				yield(signing.Entry{}, context.Cause(ctx))
 				return
 			}
 			e := p.entry(i)
+			e.Origin = origin
 			if may[i] {
 				e.DoubleUse = doubles.file(&p.files[i])
 			}

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"syscall"
 
 	"github.com/imasign/imasign-build/internal/input"
 	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/manifest"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
 
@@ -63,6 +65,7 @@ type Package struct {
 	payload int64
 	files   []file
 	values  fileSignatures
+	origin  *ima.Origin
 	doubles map[string]bool // what doubleUses finds, if Check has read the payload's files
 }
 
@@ -136,6 +139,7 @@ func (p *Package) read(r io.ReaderAt, size int64) error {
 		return err
 	}
 	p.values = p.readFileSignatures()
+	p.origin = &ima.Origin{Container: string(manifest.Package), Header: p.main.raw, Signature: slices.Concat(p.headerSignatures()...)}
 	return nil
 }
 

@@ -71,7 +71,7 @@ func (q *queue) found(batch, missing []*slot) {
 	q.mu.Unlock()
 	for i, c := range clients {
 		if batch[i].cached {
-			batch[i].client = nil // otherwise the memo would keep the client alive
+			batch[i].client, batch[i].claim = nil, ima.Claim{} // otherwise the memo would keep them alive
 		}
 		c.batches.Done()
 	}
@@ -126,7 +126,7 @@ func (q *queue) sign(slots []*slot) {
 	ctx, stop := wanted(slots)
 	defer stop()
 	b := q.batchOf(slots)
-	values, err := ima.Sign(ctx, q.key.Signer, b.Key, b.Form, b.Hash, b.Digests)
+	values, err := ima.Sign(ctx, ima.WithClaims(q.key.Signer, claimsOf(slots)), b.Key, b.Form, b.Hash, b.Digests)
 	if err != nil {
 		err = fmt.Errorf("make signatures: %w", err)
 		q.observe.Tell(Event{Kind: Needed, Entries: -int64(len(slots))})
@@ -140,7 +140,7 @@ func (q *queue) sign(slots []*slot) {
 	for _, s := range slots {
 		c := s.client
 		if s.err = err; err == nil {
-			s.client, s.refused = nil, nil // otherwise the memo would keep the client alive
+			s.client, s.claim, s.refused = nil, ima.Claim{}, nil // otherwise the memo would keep them alive
 		}
 		close(s.done)
 		c.batches.Done()

@@ -151,7 +151,7 @@ func (p *planner) advance(v *visit[decision]) error {
 		}
 		d.values, d.slots = append(d.values, value), append(d.slots, nil)
 		if value.Status == Signed && s.queue != nil && !p.failed.Load() {
-			d.slots[len(d.slots)-1] = s.queue.add(p.client, c.form, c.hash, c.digest)
+			d.slots[len(d.slots)-1] = s.queue.add(p.client, claimOf(&v.Entry, c.form, d.values), c.form, c.hash, c.digest)
 		}
 	}
 	return nil

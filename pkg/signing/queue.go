@@ -51,7 +51,8 @@ type statement struct {
 // slot is a place for a signature. After done is closed, value or err is set.
 type slot struct {
 	statement
-	client  *client  // the plan that added it
+	client  *client // the plan that added it
+	claim   ima.Claim
 	refused [][]byte // signatures from the caches that are not valid; nil if there is none
 	done    chan struct{}
 	value   []byte
@@ -76,14 +77,14 @@ func newQueue(key *Key, jobs int, observe Observer) *queue {
 
 // add returns a slot for a digest. If the same digest was added before and has not
 // failed, that is the slot of the earlier one.
-func (q *queue) add(c *client, f ima.Form, h ima.HashID, digest []byte) *slot {
+func (q *queue) add(c *client, claim ima.Claim, f ima.Form, h ima.HashID, digest []byte) *slot {
 	st := statement{f, h, string(digest)}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if s := q.memo[st]; s != nil && !s.failed() {
 		return s
 	}
-	s := &slot{statement: st, client: c, done: make(chan struct{})}
+	s := &slot{statement: st, client: c, claim: claim, done: make(chan struct{})}
 	if q.used += 256 + len(digest) + q.key.Public.MaxValueSize(); q.used > memoBytes { // signing twice costs only time
 		clear(q.memo)
 		q.used = 0
@@ -124,7 +125,7 @@ func (q *queue) wait(c *client, s *slot) (*slot, error) {
 		if err == nil || c.ctx.Err() != nil || s.client == c {
 			return s, err
 		}
-		s = q.add(c, s.form, s.hash, []byte(s.digest))
+		s = q.add(c, s.claim, s.form, s.hash, []byte(s.digest))
 	}
 }
 

@@ -103,6 +103,10 @@ type Entry struct {
 	// keep it.
 	Token []byte
 
+	// Origin is the container, for keys that want to know what they sign ([ima.ClaimSigner]). It
+	// may be nil.
+	Origin *ima.Origin `cbor:"-"`
+
 	doubleUse bool // the content, as digested, may be a file_id or the input of an EVM digest
 }
 

@@ -38,13 +38,13 @@ func (op *Operation) open(ctx context.Context, u Unit, open func(context.Context
 	if o.fail(opening, err) {
 		return o
 	}
-	if o.Plan, err = op.plan(ctx, &o.Opened); o.fail(planning, err) {
+	if o.Plan, err = op.plan(ctx, string(u.Kind), &o.Opened); o.fail(planning, err) {
 		_ = o.Container.Close() // nothing was written
 	}
 	return o
 }
 
-func (op *Operation) plan(ctx context.Context, c *Opened) (*signing.Plan, error) {
+func (op *Operation) plan(ctx context.Context, kind string, c *Opened) (*signing.Plan, error) {
 	if c.Skip != "" {
 		return new(signing.Plan), nil
 	}
@@ -58,7 +58,7 @@ func (op *Operation) plan(ctx context.Context, c *Opened) (*signing.Plan, error)
 	if op.turns != nil {
 		src = inTurn{src, op.turns}
 	}
-	return op.Plan(ctx, c.Name, src)
+	return op.Plan(ctx, c.Name, named{src, kind, c.Name})
 }
 
 // end prepares and commits a unit that is planned, and closes its container.
