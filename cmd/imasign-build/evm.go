@@ -44,12 +44,18 @@ func (t *evmTarget) add(flags *pflag.FlagSet) {
 
 func (t *evmTarget) get() ima.EVMTarget { return t.value }
 
-// learn finds out the target from the files of a container.
-func (t *evmTarget) learn(ctx context.Context, a *app, src signing.Source) error {
-	if t.known {
-		return nil
+// stated reports whether --evm-target states the target.
+func (t *evmTarget) stated() bool {
+	value, stated := evmTargets()[t.word]
+	if stated && !t.known {
+		t.value, t.known = value, true
 	}
-	if t.value, t.known = evmTargets()[t.word]; t.known {
+	return stated
+}
+
+// learn finds out the target from the files of a container, unless it is known.
+func (t *evmTarget) learn(ctx context.Context, a *app, src signing.Source) error {
+	if t.known || t.stated() {
 		return nil
 	}
 	found, err := target.Detect(ctx, src)

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -73,7 +71,10 @@ func runManifestSign(ctx context.Context, a *app, o manifestSignOptions, file st
 	}
 	defer in.Close() //nolint:errcheck // opened for reading
 	run := newOperation(a, "manifest sign", o.output, progress, s.public, s.Plan, false)
-	run.writes(o.output)
+	if run.writes(o.output); s.together() {
+		run.Waiting = waitingContainers
+	}
+	run.Stream = false // standard output gets a whole manifest or nothing
 	if err := signManifest(ctx, run, manifest.NewReader(in), o.output, o.admit(a, s)); err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
@@ -99,7 +100,8 @@ func (o *manifestSignOptions) admit(a *app, s *signer) func(manifest.Container) 
 	}
 }
 
-// signManifest signs a manifest container by container, if admit accepts them.
+// signManifest signs the containers of a manifest, if admit accepts them, and writes them in the
+// same order.
 func signManifest(ctx context.Context, run *operation, in *manifest.Reader, output string, admit func(manifest.Container) error) error {
 	date, err := run.date()
 	if err != nil {
@@ -110,48 +112,15 @@ func signManifest(ctx context.Context, run *operation, in *manifest.Reader, outp
 		return err
 	}
 	defer out.Abort()
-	run.Manifest = &operate.Manifest{
-		Description: signing.Description{Tool: tool(), Date: date},
-		Create:      func() (operate.File, error) { return direct{out}, nil },
-	}
-	for {
-		header, err := in.Next()
-		if errors.Is(err, io.EOF) {
-			return out.Commit()
+	run.Finish = func(context.Context, operate.Totals) error { return out.Commit() }
+	units := newStatedUnits(in, admit, run.progress.observer)
+	totals, err := operate.Each(ctx, 1, units.list, true, &run.Operation, func(o *operate.Outcome) error {
+		d := signing.Description{Tool: tool(), Date: date, Container: o.Unit.Kind, Name: o.Name}
+		if err := o.Plan.WriteManifest(out, d); err != nil {
+			return fmt.Errorf("write the manifest: %w", err)
 		}
-		if err != nil {
-			return err
-		}
-		if err := admit(header.Container); err != nil {
-			return err
-		}
-		switch header.Container {
-		case manifest.Package, manifest.Digests, manifest.Layer: // there may be more of them
-		default:
-			run.progress.observer.Tell(signing.Event{Kind: signing.Listed, Entries: header.Entries})
-		}
-		err = operate.Run(ctx, stated(header, in), &run.Operation, func(o *operate.Outcome) error {
-			run.result.Add(o.Plan.Counts())
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-	}
+		return nil
+	})
+	run.result.Add(totals.Counts)
+	return err
 }
-
-// stated returns the unit of a container that the manifest states.
-func stated(header manifest.Header, in *manifest.Reader) operate.Unit {
-	return operate.Unit{Kind: header.Container, Open: func(context.Context) (operate.Opened, error) {
-		return operate.Opened{Container: statedContainer{signing.Stated(in.Lines())}, Name: header.Name}, nil
-	}}
-}
-
-// statedContainer exists only in its manifest.
-type statedContainer struct{ signing.Source }
-
-func (statedContainer) Prepare(context.Context, *signing.Plan) (*signing.Change, error) {
-	return &signing.Change{}, nil
-}
-
-func (statedContainer) Close() error { return nil }

@@ -169,7 +169,7 @@ func (c *packageChange) each(ctx context.Context, units []rpmfiles.Unit, take fu
 		verb = "stripped"
 	}
 	done := c.progress.packages(verb, units)
-	_, err := operate.Each(ctx, c.jobs, c.units(units), false, &c.Operation, func(o *operate.Outcome) error {
+	_, err := operate.Each(ctx, c.jobs, operate.Of(c.units(units)), false, &c.Operation, func(o *operate.Outcome) error {
 		if done(o.Unit.Path); o.Skip != "" {
 			c.progress.begun() // it needs no signatures
 		}

@@ -107,7 +107,7 @@ func (s *signer) open(ctx context.Context, a *app, key *keyFlags, engine *engine
 		p.slow()
 	}
 	s.manifests = engine.reuse.manifests
-	if s.evm != nil && s.evm.on() && s.evm.target.word == "" {
+	if s.evm != nil && s.evm.on() && !s.evm.target.stated() {
 		return nil // what EVM signatures are over depends on the target, which Plan learns
 	}
 	return s.reuse(ctx)
@@ -116,6 +116,13 @@ func (s *signer) open(ctx context.Context, a *app, key *keyFlags, engine *engine
 // slow reports whether a slow key signs.
 func (s *signer) slow() bool {
 	return s.key != nil && s.key.Slow || s.evmKey != nil && s.evmKey.Slow
+}
+
+// together reports whether several containers are planned at the same time, so that a slow key is
+// busy. If the files say what EVM signatures are for, the first container decides: the others
+// wait for it.
+func (s *signer) together() bool {
+	return s.slow() && (s.evm == nil || !s.evm.on() || s.evm.target.stated())
 }
 
 // openEVM opens the key for security.evm.

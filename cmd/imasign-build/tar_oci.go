@@ -73,7 +73,7 @@ func (t *tarChange) runImages(ctx context.Context, o *operation) error {
 		return err
 	}
 	defer pass.Close() //nolint:errcheck // its temporary files are useless
-	totals, err := operate.Each(ctx, 1, layers(ctx, pass, inputName(o.result.Of), o.progress), true, &o.Operation, func(done *operate.Outcome) error {
+	totals, err := operate.Each(ctx, 1, operate.Of(layers(ctx, pass, inputName(o.result.Of), o.progress)), true, &o.Operation, func(done *operate.Outcome) error {
 		if !o.verbose {
 			return nil
 		}

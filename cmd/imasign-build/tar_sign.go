@@ -70,7 +70,7 @@ func runTarSign(ctx context.Context, a *app, o tarSignOptions, file string) erro
 	}
 	defer s.close()
 	op := newOperation(a, "tar sign", file, progress, s.public, s.Plan, o.dryRun)
-	if s.slow() {
+	if s.together() {
 		op.Waiting = waitingLayers
 	}
 	return o.run(ctx, op, o.engine.jobs)

@@ -74,9 +74,31 @@ func (s *SlowModule) Calls(t testing.TB) int {
 // AllCalls is Calls, and also returns how many other calls the sessions have made.
 func (s *SlowModule) AllCalls(t testing.TB) (signatures, others int) {
 	t.Helper()
+	made := s.take(t)
+	others = bytes.Count(made, []byte("c"))
+	return len(made) - others, others
+}
+
+// Together is Calls, and also returns how many signatures were made at the same time: when the
+// signatures began, on average, and at most (26 stands for any larger number).
+func (s *SlowModule) Together(t testing.TB) (signatures int, average float64, most int) {
+	t.Helper()
+	sum := 0
+	for _, call := range s.take(t) {
+		if call != 'c' {
+			now := int(call-'A') + 1
+			signatures, sum, most = signatures+1, sum+now, max(most, now)
+		}
+	}
+	return signatures, float64(sum) / float64(max(signatures, 1)), most
+}
+
+// take returns what the module has written of its calls, and begins anew.
+func (s *SlowModule) take(t testing.TB) []byte {
+	t.Helper()
 	made, err := os.ReadFile(s.calls)
 	if errors.Is(err, fs.ErrNotExist) {
-		return 0, 0
+		return nil
 	}
 	if err == nil {
 		err = os.Truncate(s.calls, 0)
@@ -84,6 +106,5 @@ func (s *SlowModule) AllCalls(t testing.TB) (signatures, others int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signatures = bytes.Count(made, []byte("s"))
-	return signatures, len(made) - signatures
+	return made
 }

@@ -6,8 +6,9 @@
  *	SLOWMODULE_MODULE      path of the module behind it
  *	SLOWMODULE_DELAY_US    microseconds that a signature takes, at least
  *	SLOWMODULE_EVERY       not empty: every other call of a session takes as long
- *	SLOWMODULE_CALLS       a file that gets "s" for each signature, "c" for each other call of a
- *	                       session, by any process
+ *	SLOWMODULE_CALLS       a file that gets a letter for each call of a session, by any process: "c",
+ *	                       or for a signature "A" to "Z", the number of signatures of this
+ *	                       process that were in progress when it began, at most 26
  *	SLOWMODULE_FAIL_AFTER  number of signatures of this process; then CKR_DEVICE_ERROR
  */
 #define _GNU_SOURCE
@@ -36,7 +37,7 @@ struct list {
 
 static struct list behind, ours;
 static long delay_us, fail_after = -1;
-static atomic_long begun;
+static atomic_long begun, together;
 static int calls = -1, every;
 
 static void wait_since(struct timespec start)
@@ -56,16 +57,24 @@ static unsigned long pass(int i, ARGUMENTS)
 	int signature = i == C_SIGN && d; /* without a buffer, C_Sign only asks for the length */
 	struct timespec start;
 	unsigned long rv;
+	long now = 0;
+	char letter = 'c';
 
 	if (i < C_OPEN_SESSION)
 		return behind.call[i](a, b, c, d, e, f, g, h);
 	clock_gettime(CLOCK_MONOTONIC, &start);
 	if (signature && fail_after >= 0 && atomic_fetch_add(&begun, 1) >= fail_after)
 		return CKR_DEVICE_ERROR;
+	if (signature) {
+		now = atomic_fetch_add(&together, 1);
+		letter = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"[now < 26 ? now : 25];
+	}
 	rv = behind.call[i](a, b, c, d, e, f, g, h);
 	if (signature || every)
 		wait_since(start);
-	if (calls >= 0 && write(calls, signature ? "s" : "c", 1) != 1)
+	if (signature)
+		atomic_fetch_sub(&together, 1);
+	if (calls >= 0 && write(calls, &letter, 1) != 1)
 		return CKR_GENERAL_ERROR;
 	return rv;
 }

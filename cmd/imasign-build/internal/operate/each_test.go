@@ -29,7 +29,7 @@ func TestEachAlone(t *testing.T) {
 			return w.do(fmt.Sprint("finish ", totals.Failed))
 		}
 		var taken []string
-		totals, err := operate.Each(ctx, 3, w.units(letters(20)...), false, op, func(o *operate.Outcome) error {
+		totals, err := operate.Each(ctx, 3, operate.Of(w.units(letters(20)...)), false, op, func(o *operate.Outcome) error {
 			taken = append(taken, o.Unit.Path)
 			if failed := o.Err != nil; failed != (o.Unit.Path == "c") || failed && !errors.Is(o.Err, errBoom) {
 				t.Errorf("%s: %s: %v", fail, o.Unit.Path, o.Err)
@@ -59,7 +59,7 @@ func TestEachEndsEarly(t *testing.T) {
 	list := func(yield func(operate.Unit, error) bool) {
 		_ = yield(w.unit("a"), nil) && yield(begun, nil)
 	}
-	totals, err := operate.Each(ctx, 2, list, false, op, func(o *operate.Outcome) error {
+	totals, err := operate.Each(ctx, 2, operate.Of(list), false, op, func(o *operate.Outcome) error {
 		if o.Err != nil {
 			t.Errorf("%s failed: %v", o.Unit.Path, o.Err)
 		}
@@ -74,7 +74,7 @@ func TestEachDone(t *testing.T) {
 	w, ctx := newWorld(t)
 	op, f := operation(t, w)
 	op.Finish = func(context.Context, operate.Totals) error { return w.do("finish") }
-	totals, err := operate.Each(ctx, 4, w.units(letters(20)...), false, op, func(*operate.Outcome) error { return nil })
+	totals, err := operate.Each(ctx, 4, operate.Of(w.units(letters(20)...)), false, op, func(*operate.Outcome) error { return nil })
 	if err != nil || totals.Units != 20 || totals.Failed != 0 || f.state != "committed" {
 		t.Fatal(err, totals, f.state)
 	}
@@ -107,7 +107,7 @@ func TestEachTogether(t *testing.T) {
 			op, f := operation(t, w)
 			op.Waiting = waiting
 			op.Finish = func(context.Context, operate.Totals) error { return w.do("finish") }
-			_, err := operate.Each(ctx, 1, w.units(letters(20)...), true, op, func(o *operate.Outcome) error {
+			_, err := operate.Each(ctx, 1, operate.Of(w.units(letters(20)...)), true, op, func(o *operate.Outcome) error {
 				if o.Err != nil {
 					t.Errorf("%s fails: %s was taken: %v", fail, o.Unit.Path, o.Err)
 				}
@@ -145,7 +145,7 @@ func TestEachInterrupted(t *testing.T) {
 				return errors.Join(w.do("finish"), context.Cause(ctx))
 			}
 			done := 0
-			totals, err := operate.Each(ctx, 1, w.units(letters(26)...), together, op, func(o *operate.Outcome) error {
+			totals, err := operate.Each(ctx, 1, operate.Of(w.units(letters(26)...)), together, op, func(o *operate.Outcome) error {
 				if o.Err == nil {
 					done++
 				}
@@ -169,9 +169,30 @@ func TestEachListFails(t *testing.T) {
 			yield(operate.Unit{}, errBoom)
 		}
 	}
-	_, err := operate.Each(ctx, 1, list, false, op, func(*operate.Outcome) error { return nil })
+	_, err := operate.Each(ctx, 1, operate.Of(list), false, op, func(*operate.Outcome) error { return nil })
 	if !errors.Is(err, errBoom) || f.state == "committed" {
 		t.Error(err, f.state)
+	}
+}
+
+// TestEachEndsLists: a list that waits for a unit ends if another one fails.
+func TestEachEndsLists(t *testing.T) {
+	for _, waiting := range []int{0, 4} {
+		w, ctx := newWorld(t)
+		w.fail = "plan a"
+		op, _ := operation(t, w)
+		op.Waiting = waiting
+		list := func(ctx context.Context) iter.Seq2[operate.Unit, error] {
+			return func(yield func(operate.Unit, error) bool) {
+				if yield(w.unit("a"), nil) {
+					<-ctx.Done()
+				}
+			}
+		}
+		_, err := operate.Each(ctx, 1, list, true, op, func(*operate.Outcome) error { return nil })
+		if !errors.Is(err, errBoom) {
+			t.Error(err)
+		}
 	}
 }
 
@@ -193,7 +214,7 @@ func TestCopies(t *testing.T) {
 				}
 			}
 		}
-		_, err := operate.Each(ctx, 1, list, false, op, func(*operate.Outcome) error { return nil })
+		_, err := operate.Each(ctx, 1, operate.Of(list), false, op, func(*operate.Outcome) error { return nil })
 		if same := content == "a"; same != (err == nil) || same != (f.state == "committed") {
 			t.Errorf("a and %s: %v, the manifest is %q", content, err, f.state)
 		}

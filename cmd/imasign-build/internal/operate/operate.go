@@ -32,7 +32,7 @@ type Container interface {
 
 // Unit is a container that is not open yet.
 type Unit struct {
-	Path string // as the user named it
+	Path string // as the user named it; "" if errors need not name it
 	Kind manifest.Container
 	// Live means that Commit changes something in use, so that an interrupted change must
 	// be finished or undone. Operation.Guard decides.
@@ -44,6 +44,14 @@ type Unit struct {
 	// Instead, unless nil, opens another container if the one of Open cannot be opened or
 	// planned. Open then tries the output of an interrupted run first.
 	Instead func(ctx context.Context) (Opened, error)
+}
+
+// Units lists units. A list that waits for other units ends with ctx.
+type Units func(ctx context.Context) iter.Seq2[Unit, error]
+
+// Of returns the units of a list that waits for nothing.
+func Of(list iter.Seq2[Unit, error]) Units {
+	return func(context.Context) iter.Seq2[Unit, error] { return list }
 }
 
 // Opened is an open container.
@@ -129,15 +137,15 @@ func Run(ctx context.Context, u Unit, op *Operation, take func(*Outcome) error) 
 
 // Each works on up to pipeline.Jobs(jobs) units at a time; further units may wait for
 // signatures ([Operation.Waiting]). It passes each outcome to take,
-// in the order of the units, on the caller's goroutine. Without together, units fail
-// alone: outcomes have their errors, and finished units stay changed. With together, as
+// in the order of the units, on the caller's goroutine. The context of units ends when the run
+// fails. Without together, units fail alone: outcomes have their errors, and finished units stay changed. With together, as
 // for the layers of an image, the first error ends the run, and Each returns the error
 // instead of passing it to take.
 //
 // Each returns the totals, and the first error that is not only a unit's: of the list of
 // units, of a unit with together, of take, the manifest or Finish, or the cause of ctx.
 // The manifest appears if no unit failed and everything is done.
-func Each(ctx context.Context, jobs int, units iter.Seq2[Unit, error], together bool, op *Operation, take func(*Outcome) error) (Totals, error) {
+func Each(ctx context.Context, jobs int, units Units, together bool, op *Operation, take func(*Outcome) error) (Totals, error) {
 	jobs = pipeline.Jobs(jobs)
 	run, workers := *op, max(jobs, op.Waiting)
 	if workers > jobs {
@@ -145,6 +153,8 @@ func Each(ctx context.Context, jobs int, units iter.Seq2[Unit, error], together 
 	}
 	op = &run
 	inOrder := together && op.turns != nil
+	until, end := context.WithCancel(ctx)
+	defer end()
 	r := round{Operation: op, together: together, take: take, manifest: listing{Manifest: op.Manifest}}
 	defer r.manifest.discard()
 	worker := func() func(context.Context, Unit) *Outcome {
@@ -156,12 +166,16 @@ func Each(ctx context.Context, jobs int, units iter.Seq2[Unit, error], together 
 			return &o
 		}
 	}
-	err := pipeline.Ordered(ctx, workers, workers+3*jobs, units, worker, func(o *Outcome) error {
+	err := pipeline.Ordered(ctx, workers, workers+3*jobs, units(until), worker, func(o *Outcome) error {
 		defer o.close()
 		if inOrder {
 			r.end(ctx, o)
 		}
-		return r.add(ctx, o)
+		err := r.add(ctx, o)
+		if err != nil {
+			end()
+		}
+		return err
 	})
 	if err == nil && op.Finish != nil {
 		err = op.Finish(ctx, r.totals)
@@ -198,7 +212,7 @@ func (r *round) end(ctx context.Context, o *Outcome) {
 }
 
 func (r *round) add(ctx context.Context, o *Outcome) error {
-	if o.Err != nil && o.stage == planning {
+	if o.Err != nil && o.stage == planning && o.Unit.Path != "" {
 		o.Err = fmt.Errorf("%s: %w", o.Unit.Path, o.Err)
 	}
 	if !r.together && r.err != nil && errors.Is(o.Err, r.err) { // it was begun when the run ended, and is as it was

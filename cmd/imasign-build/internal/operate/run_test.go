@@ -111,7 +111,7 @@ func TestDryRun(t *testing.T) {
 		if err := operate.Run(ctx, w.unit("a"), op, func(o *operate.Outcome) error { return w.do("take a") }); err != nil {
 			t.Error(err)
 		}
-		if _, err := operate.Each(ctx, 1, w.units("b"), true, op, func(o *operate.Outcome) error { return w.do("take b") }); err != nil {
+		if _, err := operate.Each(ctx, 1, operate.Of(w.units("b")), true, op, func(o *operate.Outcome) error { return w.do("take b") }); err != nil {
 			t.Error(err)
 		}
 		for _, event := range []string{"prepare a", "take a", "prepare b", "take b", "finish", "commit manifest"} {
@@ -191,7 +191,7 @@ func TestSkip(t *testing.T) {
 		return operate.Opened{Container: fake{w, "a"}, Name: "a", Skip: "source"}, nil
 	}
 	list := func(yield func(operate.Unit, error) bool) { yield(u, nil) }
-	totals, err := operate.Each(ctx, 1, list, false, op, func(o *operate.Outcome) error {
+	totals, err := operate.Each(ctx, 1, operate.Of(list), false, op, func(o *operate.Outcome) error {
 		if o.Skip != "source" || o.Plan.Counts() != (signing.Counts{}) {
 			t.Errorf("%+v", o)
 		}
@@ -248,7 +248,7 @@ func TestPlanIsClosed(t *testing.T) {
 		}
 		return nil
 	}
-	_, err := operate.Each(ctx, 1, w.units("a"), false, op, take)
+	_, err := operate.Each(ctx, 1, operate.Of(w.units("a")), false, op, take)
 	if err = errors.Join(err, operate.Run(ctx, w.unit("b"), op, take)); err != nil || len(plans) != 2 {
 		t.Fatal(err, len(plans))
 	}

@@ -152,7 +152,7 @@ func TestUnitsThatWait(t *testing.T) {
 			s, p := c.key, &packages{files: c.files}
 			op := slowOperation(t, signing.Key{Signer: s, Workers: c.sessions, Batch: c.batch, Whole: c.whole}, 64)
 			start := time.Now()
-			totals, err := operate.Each(t.Context(), 2, p.units(c.n), false, op, func(o *operate.Outcome) error { return o.Err })
+			totals, err := operate.Each(t.Context(), 2, operate.Of(p.units(c.n)), false, op, func(o *operate.Outcome) error { return o.Err })
 			took := time.Since(start)
 			if err != nil || totals.Counts.Signed != int64(c.n*c.files) || s.digests.Load() != totals.Counts.Signed {
 				t.Errorf("%s: %v, %+v", name, err, totals)
@@ -177,7 +177,7 @@ func TestLayersThatWait(t *testing.T) {
 		s, p := &slowKey{perDigest: 500 * time.Millisecond}, &packages{files: 4, together: true}
 		op := slowOperation(t, signing.Key{Signer: s, Workers: 16, Batch: 16}, 4)
 		start := time.Now()
-		totals, err := operate.Each(t.Context(), 1, p.units(20), true, op, func(*operate.Outcome) error { return nil })
+		totals, err := operate.Each(t.Context(), 1, operate.Of(p.units(20)), true, op, func(*operate.Outcome) error { return nil })
 		if took := time.Since(start); err != nil || totals.Counts.Signed != 80 || took > 3*time.Second {
 			t.Errorf("%v, %+v in %v", err, totals, took)
 		}
@@ -194,7 +194,7 @@ func TestUnitsThatWaitEnd(t *testing.T) {
 		op := slowOperation(t, signing.Key{Signer: s, Workers: 1, Batch: 1}, 64)
 		ctx, cancel := context.WithCancelCause(t.Context())
 		time.AfterFunc(90*time.Second+time.Millisecond, func() { cancel(errInterrupted) })
-		totals, err := operate.Each(ctx, 2, p.units(1000), false, op, func(*operate.Outcome) error { return nil })
+		totals, err := operate.Each(ctx, 2, operate.Of(p.units(1000)), false, op, func(*operate.Outcome) error { return nil })
 		if !errors.Is(err, errInterrupted) || totals.Changed == 0 || totals.Changed > 20 || s.calls.Load() > 100 || p.open.now.Load() != 0 {
 			t.Errorf("%v, %+v, %d calls, %d open", err, totals, s.calls.Load(), p.open.now.Load())
 		}

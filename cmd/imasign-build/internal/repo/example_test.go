@@ -36,7 +36,7 @@ func ExampleSign() {
 	}}
 	sign := func(ctx context.Context, units []rpmfiles.Unit, note func(repo.Outcome) bool, finish func(context.Context) error) error {
 		op.Finish = func(ctx context.Context, _ operate.Totals) error { return finish(ctx) }
-		_, err := operate.Each(ctx, 0, packages(units), false, &op, func(o *operate.Outcome) error {
+		_, err := operate.Each(ctx, 0, operate.Of(packages(units)), false, &op, func(o *operate.Outcome) error {
 			note(repo.Outcome{Path: o.Unit.Path, Changed: o.Change.Any, Err: o.Err})
 			fmt.Println(o.Name, o.Plan.Counts().Signed)
 			return o.Err

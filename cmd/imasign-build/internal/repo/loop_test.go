@@ -56,7 +56,7 @@ func (l *loop) each(ctx context.Context, units []rpmfiles.Unit, finish func(cont
 	if finish != nil {
 		op.Finish = func(ctx context.Context, _ operate.Totals) error { return finish(ctx) }
 	}
-	_, err := operate.Each(ctx, l.jobs, l.units(units), false, &op, func(o *operate.Outcome) error {
+	_, err := operate.Each(ctx, l.jobs, operate.Of(l.units(units)), false, &op, func(o *operate.Outcome) error {
 		return take(result{o.Unit.Path, o.Name, o.Change.Any, o.Err})
 	})
 	return err
