@@ -80,7 +80,7 @@ func newShell(t *testing.T, name, path string) *shell {
 	s := &shell{t: t, record: filepath.Join(dir, "record")}
 	stub := fmt.Sprintf("#!/bin/sh\ncase $1 in __complete*|completion) exec %s \"$@\" ;; esac\necho \"$*\" >%s.new\nmv %[2]s.new %[2]s\n", program, s.record)
 	must(t, os.MkdirAll(filepath.Join(dir, "bin"), 0o755))
-	must(t, os.WriteFile(filepath.Join(dir, "bin/imasign-build"), []byte(stub), 0o755))
+	harness.Executable(t, filepath.Join(dir, "bin/imasign-build"), []byte(stub))
 	start := map[string]string{
 		"bash": "PS1='$ '; bind 'set enable-bracketed-paste off'; source <(imasign-build completion bash); imasign-build ready\n",
 		"zsh":  "PS1='$ '; autoload -Uz compinit; compinit -u -D; source <(imasign-build completion zsh); imasign-build ready\n",

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/imasign/imasign-build/tests/harness"
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
@@ -33,7 +34,12 @@ func (r ring) fingerprints(t *testing.T) (list []string) {
 
 func (r ring) write(t *testing.T, name, text string) {
 	t.Helper()
-	check(t, os.WriteFile(filepath.Join(r.home, name), []byte(text), 0o700))
+	check(t, os.WriteFile(filepath.Join(r.home, name), []byte(text), 0o600))
+}
+
+func (r ring) program(t *testing.T, name, text string) {
+	t.Helper()
+	harness.Executable(t, filepath.Join(r.home, name), []byte(text))
 }
 
 func mustGPG(t *testing.T, g GPG) *OpenPGPKey {
@@ -81,9 +87,9 @@ func TestGPGPassphrase(t *testing.T) {
 	r := newRing(t)
 	r.write(t, "gpg-agent.conf", "allow-preset-passphrase\ndefault-cache-ttl 0\npinentry-program "+filepath.Join(r.home, "pinentry")+"\n")
 	r.key(t, "ed25519", "sign", "never", pass)
-	r.write(t, "pinentry", "#!/bin/sh\necho OK\nwhile read -r word rest; do case $word in GETPIN) echo ERR 83886179 canceled;; *) echo OK;; esac; done\n")
+	r.program(t, "pinentry", "#!/bin/sh\necho OK\nwhile read -r word rest; do case $word in GETPIN) echo ERR 83886179 canceled;; *) echo OK;; esac; done\n")
 	r.write(t, "log", "")
-	r.write(t, "spy", fmt.Sprintf("#!/bin/sh\n{ echo \"$@\"; env; ls -l /proc/self/fd; } >>%s/log\nexec gpg \"$@\"\n", r.home))
+	r.program(t, "spy", fmt.Sprintf("#!/bin/sh\n{ echo \"$@\"; env; ls -l /proc/self/fd; } >>%s/log\nexec gpg \"$@\"\n", r.home))
 	for given, wrong := range map[string]bool{pass: false, "incorrect": true, "": true} {
 		g := r.of("a@example.invalid")
 		if g.program = filepath.Join(r.home, "spy"); given != "" {
@@ -126,7 +132,7 @@ func TestGPGAsks(t *testing.T) {
 	r := newRing(t)
 	r.write(t, "gpg-agent.conf", "default-cache-ttl 0\npinentry-program "+filepath.Join(r.home, "pinentry")+"\n")
 	r.key(t, "ed25519", "sign", "never", pass)
-	r.write(t, "pinentry", fmt.Sprintf("#!/bin/sh\necho OK\nwhile read -r word rest; do case $word in GETPIN) i=0; until [ -e %s/free ] || [ $i = 200 ]; do i=$((i+1)); sleep 0.1; done; [ $i = 200 ] || echo D %s; echo OK;; *) echo OK;; esac; done\n", r.home, pass))
+	r.program(t, "pinentry", fmt.Sprintf("#!/bin/sh\necho OK\nwhile read -r word rest; do case $word in GETPIN) i=0; until [ -e %s/free ] || [ $i = 200 ]; do i=$((i+1)); sleep 0.1; done; [ $i = 200 ] || echo D %s; echo OK;; *) echo OK;; esac; done\n", r.home, pass))
 	free, asked := filepath.Join(r.home, "free"), 0
 	g := r.of("a@example.invalid")
 	g.Asking = func() func() {
@@ -237,7 +243,7 @@ func TestGPGEndsWithItsContext(t *testing.T) {
 	r.key(t, "ed25519", "sign", "never", "secret")
 	asked := filepath.Join(r.home, "asked")
 	check(t, exec.Command("mkfifo", asked).Run())
-	r.write(t, "pinentry", "#!/bin/sh\necho OK\nwhile read -r word rest; do case $word in GETPIN) : >"+asked+"; read -r none;; *) echo OK;; esac; done\n")
+	r.program(t, "pinentry", "#!/bin/sh\necho OK\nwhile read -r word rest; do case $word in GETPIN) : >"+asked+"; read -r none;; *) echo OK;; esac; done\n")
 	stop := errors.New("stop")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	go func() {

@@ -21,9 +21,9 @@ func (l *lab) wicProject(t *testing.T) string {
 		t.Skipf("NOT RUN: the wic of %s is a project of its own, and WIC_DIR names no checkout", l.release)
 	}
 	harness.Must(t, "cp", "-r", filepath.Join(project, "src"), l.path("wic"))
-	write(t, l.path("bin/wic"), "#!/bin/sh\nPYTHONPATH="+l.path("wic")+" exec python3 -m wic.cli \"$@\"\n")
+	harness.Executable(t, l.path("bin/wic"), []byte("#!/bin/sh\nPYTHONPATH="+l.path("wic")+" exec python3 -m wic.cli \"$@\"\n"))
 	// Debian 12's sfdisk does not know this option.
-	write(t, l.path("bin/sfdisk"), "#!/bin/sh\n[ \"$1 $2\" != '--sector-size 512' ] || shift 2\nexec /usr/sbin/sfdisk \"$@\"\n")
+	harness.Executable(t, l.path("bin/sfdisk"), []byte("#!/bin/sh\n[ \"$1 $2\" != '--sector-size 512' ] || shift 2\nexec /usr/sbin/sfdisk \"$@\"\n"))
 	return " wic"
 }
 

@@ -70,7 +70,7 @@ func (l *lab) script(name, text string) string {
 	for dir := bin; dir != os.TempDir(); dir = filepath.Dir(dir) {
 		check(l, os.Chmod(dir, 0o755))
 	}
-	check(l, os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\n"+text), 0o755))
+	harness.Executable(l, filepath.Join(bin, name), []byte("#!/bin/sh\n"+text))
 	return bin
 }
 

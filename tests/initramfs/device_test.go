@@ -111,10 +111,11 @@ func (d *device) mkdir(name string) {
 	d.check(os.MkdirAll(d.path(name), 0o755))
 }
 
+// write writes a file that may be executed: the hook, a stand-in for a program, or a shell.
 func (d *device) write(name, text string) {
 	d.t.Helper()
 	d.mkdir(filepath.Dir(name))
-	d.check(os.WriteFile(d.path(name), []byte(text), 0o755))
+	harness.Executable(d.t, d.path(name), []byte(text))
 }
 
 func (d *device) copy(from, to string) {

@@ -73,7 +73,7 @@ func TestGPGIsTheChildOfItsParent(t *testing.T) {
 	started := filepath.Join(dir, "started")
 	check(t, syscall.Mkfifo(started, 0o600))
 	script := fmt.Sprintf("#!/bin/sh\n{ echo \"$$\"; env; ls /proc/$$/fd; } >%s/log\n: >%s\nexec sleep 1000\n", dir, started)
-	check(t, os.WriteFile(filepath.Join(dir, "gpg"), []byte(script), 0o755))
+	harness.Executable(t, filepath.Join(dir, "gpg"), []byte(script))
 	secret, err := os.Open(filepath.Join(keys, "x509_ima.key"))
 	check(t, err)
 	defer secret.Close()

@@ -92,7 +92,7 @@ func TestChildGetsNothing(t *testing.T) {
 	check(t, os.WriteFile(pass, []byte("secret"), 0o600))
 	real, err := exec.LookPath("createrepo_c")
 	check(t, err)
-	check(t, os.WriteFile(filepath.Join(bin, "createrepo_c"), []byte("#!/bin/sh\nls -l /proc/$$/fd >"+dir+"/fds\nexec "+real+" \"$@\"\n"), 0o755))
+	harness.Executable(t, filepath.Join(bin, "createrepo_c"), []byte("#!/bin/sh\nls -l /proc/$$/fd >"+dir+"/fds\nexec "+real+" \"$@\"\n"))
 	f, err := os.Open(pass)
 	check(t, err)
 	defer f.Close()

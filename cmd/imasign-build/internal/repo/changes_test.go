@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/imasign/imasign-build/pkg/signing"
+	"github.com/imasign/imasign-build/tests/harness"
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
@@ -23,8 +24,7 @@ func meddling(t testing.TB, dir, script string, always bool) string {
 	} else {
 		script = "[ -e " + done + " ] || { touch " + done + "\n" + script + "\n}"
 	}
-	write(t, tool, "#!/bin/sh\nset -e\ncreaterepo_c --quiet \"$@\"\ncd "+dir+"\n"+script+"\n")
-	check(t, os.Chmod(tool, 0o755))
+	harness.Executable(t, tool, []byte("#!/bin/sh\nset -e\ncreaterepo_c --quiet \"$@\"\ncd "+dir+"\n"+script+"\n"))
 	return tool
 }
 

@@ -225,8 +225,7 @@ func TestZchunk(t *testing.T) {
 		before := snapshot(t, dir)
 		if !able {
 			without := filepath.Join(t.TempDir(), "modifyrepo_c")
-			write(t, without, "#!/bin/sh\nfor a; do [ \"$a\" != --zck ] || exit 1; done\nexec "+harness.Must(t, "sh", "-c", "command -v modifyrepo_c | tr -d '\\n'")+" \"$@\"\n")
-			check(t, os.Chmod(without, 0o755))
+			harness.Executable(t, without, []byte("#!/bin/sh\nfor a; do [ \"$a\" != --zck ] || exit 1; done\nexec "+harness.Must(t, "sh", "-c", "command -v modifyrepo_c | tr -d '\\n'")+" \"$@\"\n"))
 			t.Setenv("PATH", filepath.Dir(without)+":"+os.Getenv("PATH"))
 		}
 		_, w, err := run(t, Options{Dir: dir, Output: out})

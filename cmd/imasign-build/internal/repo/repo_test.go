@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/imasign/imasign-build/tests/harness"
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
@@ -229,8 +230,7 @@ func TestTakeEnds(t *testing.T) {
 // and finds what changed in the meantime.
 func TestKilled(t *testing.T) {
 	slow := filepath.Join(t.TempDir(), "createrepo_c")
-	write(t, slow, "#!/bin/sh\nfor d; do :; done\nmkdir \"$d/.repodata\"\n: > \"$d/at-createrepo\"\nexec sleep 100\n")
-	check(t, os.Chmod(slow, 0o755))
+	harness.Executable(t, slow, []byte("#!/bin/sh\nfor d; do :; done\nmkdir \"$d/.repodata\"\n: > \"$d/at-createrepo\"\nexec sleep 100\n"))
 	for _, at := range []string{"packages", "createrepo"} {
 		dir, out := repository(t)
 		before := snapshot(t, dir)
@@ -297,13 +297,12 @@ func TestFailingCreaterepo(t *testing.T) {
 	dir, out := repository(t)
 	before := snapshot(t, dir)
 	tool := filepath.Join(t.TempDir(), "createrepo_c")
-	write(t, tool, "#!/bin/sh\necho no room >&2\nexit 7\n")
-	check(t, os.Chmod(tool, 0o755))
+	harness.Executable(t, tool, []byte("#!/bin/sh\necho no room >&2\nexit 7\n"))
 	if _, _, err := run(t, Options{Dir: dir, Output: out, Createrepo: tool}); err == nil || !strings.Contains(err.Error(), "no room") {
 		t.Error(err)
 	}
 	// A createrepo_c that loses the groups.
-	write(t, tool, "#!/bin/sh\nfor d; do :; done\nexec createrepo_c --quiet \"$d\"\n")
+	harness.Executable(t, tool, []byte("#!/bin/sh\nfor d; do :; done\nexec createrepo_c --quiet \"$d\"\n"))
 	if _, _, err := run(t, Options{Dir: dir, Output: out, Createrepo: tool}); err == nil || !strings.Contains(err.Error(), "group") {
 		t.Error(err)
 	}
@@ -318,8 +317,7 @@ func TestUnknownCompression(t *testing.T) {
 	dir, out := repository(t)
 	for _, says := range []string{`Unknown/Unsupported compression type "zstd"`, `Unknown compression type "zstd"`} {
 		tool := filepath.Join(t.TempDir(), "createrepo_c")
-		write(t, tool, "#!/bin/sh\necho '"+says+"' >&2\nexit 1\n")
-		check(t, os.Chmod(tool, 0o755))
+		harness.Executable(t, tool, []byte("#!/bin/sh\necho '"+says+"' >&2\nexit 1\n"))
 		if _, _, err := run(t, Options{Dir: dir, Output: out, Createrepo: tool}); err == nil || !strings.Contains(err.Error(), "use a newer createrepo_c") {
 			t.Error(err)
 		}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/imasign/imasign-build/pkg/signing"
+	"github.com/imasign/imasign-build/tests/harness"
 	"github.com/imasign/imasign-build/tests/rpm/packages"
 )
 
@@ -235,8 +236,7 @@ func TestRefreshFails(t *testing.T) {
 	dir, _ := repository(t)
 	before := snapshot(t, dir)
 	tool := filepath.Join(t.TempDir(), "createrepo_c")
-	write(t, tool, "#!/bin/sh\necho no room >&2\nexit 7\n")
-	check(t, os.Chmod(tool, 0o755))
+	harness.Executable(t, tool, []byte("#!/bin/sh\necho no room >&2\nexit 7\n"))
 	if _, err := Refresh(t.Context(), Options{Dir: dir, Createrepo: tool}); err == nil || !strings.Contains(err.Error(), "no room") {
 		t.Error(err)
 	}
