@@ -2,6 +2,8 @@ package protocol
 
 import (
 	"fmt"
+	"math"
+	"unicode/utf8"
 )
 
 // Answer has the signatures of a [Request].
@@ -25,23 +27,39 @@ type Receipt struct {
 }
 
 // Encode returns the encoding of the answer.
-func (a *Answer) Encode() ([]byte, error) { return encode(a) }
+func (a *Answer) Encode() ([]byte, error) { return encode(a, MaxAnswer) }
+
+func (a *Answer) check() error {
+	if err := first(
+		checkVersion(a.Version), checkSize("the id", a.ID, IDSize),
+		checkLength("the record", a.Receipt.Record, MaxRecord), checkProof(a.Receipt.Proof),
+	); err != nil {
+		return err
+	}
+	for i, signature := range a.Signatures {
+		if len(signature) == 0 || len(signature) > math.MaxUint16 {
+			return fmt.Errorf("%w: signature %d has %d bytes", ErrMalformed, i, len(signature))
+		}
+	}
+	return nil
+}
+
+// checkProof accepts lines of text. What they say is for their reader.
+func checkProof(proof string) error {
+	if len(proof) > MaxRecord || !utf8.ValidString(proof) {
+		return fmt.Errorf("%w: the proof is no text of at most %d bytes", ErrMalformed, MaxRecord)
+	}
+	return nil
+}
 
 // DecodeAnswer decodes an answer. Errors wrap [ErrMalformed].
 func DecodeAnswer(body []byte) (*Answer, error) {
 	var a Answer
-	if err := decode(body, maxAnswer, &a); err != nil {
+	if err := decode(body, MaxAnswer, &a); err != nil {
 		return nil, err
-	}
-	if a.Version != Version {
-		return nil, fmt.Errorf("%w: the answer has version %d of the protocol, this program has version %d", ErrMalformed, a.Version, Version)
 	}
 	return &a, nil
 }
-
-// maxAnswer is the size in bytes of the largest answer: with ML-DSA-87, a signature has 4,627
-// bytes.
-const maxAnswer = 8 << 20
 
 // KeyInfo describes a key of a service.
 type KeyInfo struct {
@@ -59,16 +77,20 @@ type KeyInfo struct {
 }
 
 // Encode returns the encoding of the description.
-func (k *KeyInfo) Encode() ([]byte, error) { return encode(k) }
+func (k *KeyInfo) Encode() ([]byte, error) { return encode(k, MaxBody) }
+
+func (k *KeyInfo) check() error {
+	if len(k.SPKI) == 0 {
+		return fmt.Errorf("%w: the key %s has no public key", ErrMalformed, k.Name)
+	}
+	return first(checkVersion(k.Version), CheckName(k.Name), checkText("the key of the log", k.Log, MaxMessage))
+}
 
 // DecodeKeyInfo decodes the description of a key. Errors wrap [ErrMalformed].
 func DecodeKeyInfo(body []byte) (*KeyInfo, error) {
 	var k KeyInfo
 	if err := decode(body, MaxBody, &k); err != nil {
 		return nil, err
-	}
-	if k.Version != Version {
-		return nil, fmt.Errorf("%w: the key has version %d of the protocol, this program has version %d", ErrMalformed, k.Version, Version)
 	}
 	return &k, nil
 }

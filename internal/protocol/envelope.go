@@ -3,7 +3,6 @@ package protocol
 import (
 	"crypto/ed25519"
 	"errors"
-	"fmt"
 )
 
 // ErrSignature means that the requester did not sign the request.
@@ -21,20 +20,20 @@ type envelope struct {
 	Signature []byte
 }
 
+func (e *envelope) check() error {
+	return checkSize("the signature", e.Signature, ed25519.SignatureSize)
+}
+
 // Seal encodes and signs a request. The key must be r.Requester's. Errors wrap [ErrMalformed].
 func Seal(r *Request, key ed25519.PrivateKey) ([]byte, error) {
-	if err := r.Check(); err != nil {
-		return nil, err
-	}
-	payload, err := encode(r)
+	payload, err := encode(r, MaxBody)
 	if err != nil {
 		return nil, err
 	}
-	body, err := encode(envelope{Payload: payload, Signature: ed25519.Sign(key, append([]byte(requestContext), payload...))})
-	if err == nil && len(body) > MaxBody {
-		err = fmt.Errorf("%w: it has %d bytes, at most %d are allowed", ErrMalformed, len(body), MaxBody)
+	if len(key) != ed25519.PrivateKeySize {
+		return nil, errors.New("sign the request: no Ed25519 key")
 	}
-	return body, err
+	return encode(&envelope{Payload: payload, Signature: ed25519.Sign(key, append([]byte(requestContext), payload...))}, MaxBody)
 }
 
 // Open decodes a signed request and verifies its signature with the key that it names. Whether
@@ -47,9 +46,6 @@ func Open(body []byte) (*Request, error) {
 	}
 	var r Request
 	if err := decode(e.Payload, MaxBody, &r); err != nil {
-		return nil, err
-	}
-	if err := r.Check(); err != nil {
 		return nil, err
 	}
 	if !ed25519.Verify(r.Requester, append([]byte(requestContext), e.Payload...), e.Signature) {

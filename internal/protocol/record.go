@@ -1,6 +1,7 @@
 package protocol
 
 import (
+	"crypto/ed25519"
 	"crypto/sha256"
 	"fmt"
 
@@ -13,12 +14,13 @@ type Record struct {
 	// Time is when the service decided, in seconds since 1970-01-01 UTC.
 	Time int64 `cbor:"2,keyasint"`
 	// Requester is the name of the requester in the configuration, and RequesterKey its Ed25519
-	// public key. The name is "" if no requester has this key.
+	// public key.
 	Requester    string `cbor:"3,keyasint"`
 	RequesterKey []byte `cbor:"4,keyasint"`
 	// ID is that of the request.
 	ID []byte `cbor:"5,keyasint"`
-	// Key is the name of the key, SPKI the SHA-256 of its SubjectPublicKeyInfo.
+	// Key is the name of the key, SPKI the SHA-256 of its SubjectPublicKeyInfo. SPKI is empty
+	// if the service has no such key.
 	Key  string `cbor:"6,keyasint"`
 	SPKI []byte `cbor:"7,keyasint"`
 	// Type, Signature and Hash are those of the request.
@@ -39,6 +41,10 @@ type Record struct {
 	// Manifests are the SHA-256 of the approved manifests that the digests are in, for a rule
 	// that wants approvals.
 	Manifests [][]byte `cbor:"16,keyasint,omitempty"`
+	// More is how many more requests of this requester were refused since its last record and
+	// have none of their own. They are counted in the record of a later refusal, so that
+	// refusals cannot fill a disk.
+	More uint64 `cbor:"17,keyasint,omitempty"`
 }
 
 // Details are stored beside a [Record]: they are too large for the log itself.
@@ -55,19 +61,64 @@ type Details struct {
 }
 
 // Encode returns the encoding of the record.
-func (r *Record) Encode() ([]byte, error) { return encode(r) }
+func (r *Record) Encode() ([]byte, error) { return encode(r, MaxRecord) }
+
+func (r *Record) check() error {
+	if err := first(
+		checkVersion(r.Version), checkTime(r.Time), checkText("the requester", r.Requester, MaxName),
+		checkSize("the requester's key", r.RequesterKey, ed25519.PublicKeySize), checkSize("the id", r.ID, IDSize), CheckName(r.Key),
+		checkText("the rule", r.Rule, MaxName), checkSize("the digest of the details", r.Details, sha256.Size), r.checkDecision(),
+	); err != nil {
+		return err
+	}
+	for _, digest := range r.Manifests {
+		if err := checkSize("the digest of a manifest", digest, sha256.Size); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkDecision refuses a record that does not say whether the request was granted.
+func (r *Record) checkDecision() error {
+	if r.Digests > MaxDigests {
+		return fmt.Errorf("%w: a record of %d digests", ErrMalformed, r.Digests)
+	}
+	if r.Refusal == "" {
+		if r.Rule == "" || r.Digests == 0 || r.More != 0 {
+			return fmt.Errorf("%w: a record without a refusal, and without a rule or digests", ErrMalformed)
+		}
+		return first(checkSize("the digest of the key", r.SPKI, sha256.Size), checkSize("the root", r.Root, sha256.Size))
+	}
+	if r.Rule != "" || len(r.Root) > 0 || len(r.Manifests) > 0 {
+		return fmt.Errorf("%w: a record of a refusal, with a rule, a root or manifests", ErrMalformed)
+	}
+	if len(r.SPKI) > 0 && len(r.SPKI) != sha256.Size { // it is empty if there is no such key
+		return checkSize("the digest of the key", r.SPKI, sha256.Size)
+	}
+	return (&RefusedError{Code: r.Refusal}).check()
+}
 
 // Encode returns the encoding of the details.
-func (d *Details) Encode() ([]byte, error) { return encode(d) }
+func (d *Details) Encode() ([]byte, error) { return encode(d, MaxDetails) }
+
+func (d *Details) check() error {
+	if len(d.Digests) > MaxDigests*64 || len(d.Leaves) > MaxDigests*tlog.HashSize || len(d.Leaves)%tlog.HashSize != 0 {
+		return fmt.Errorf("%w: details with %d bytes of digests and %d bytes of leaves", ErrMalformed, len(d.Digests), len(d.Leaves))
+	}
+	for i := range d.Origins {
+		if len(d.Origins[i].Header) > 0 {
+			return fmt.Errorf("%w: details with the header of a package", ErrMalformed)
+		}
+	}
+	return first(checkVersion(d.Version), checkClaims(d.Origins, d.Claims))
+}
 
 // DecodeRecord decodes a record. Errors wrap [ErrMalformed].
 func DecodeRecord(data []byte) (*Record, error) {
 	var r Record
 	if err := decode(data, MaxRecord, &r); err != nil {
 		return nil, err
-	}
-	if r.Version != Version {
-		return nil, fmt.Errorf("%w: the record has version %d, this program reads version %d", ErrMalformed, r.Version, Version)
 	}
 	return &r, nil
 }
@@ -78,46 +129,5 @@ func DecodeDetails(data []byte) (*Details, error) {
 	if err := decode(data, MaxDetails, &d); err != nil {
 		return nil, err
 	}
-	if d.Version != Version {
-		return nil, fmt.Errorf("%w: the details have version %d, this program reads version %d", ErrMalformed, d.Version, Version)
-	}
 	return &d, nil
-}
-
-const (
-	// MaxRecord is the size in bytes of the largest record. Entries of a C2SP log have at most
-	// 65,535.
-	MaxRecord = 65535
-	// MaxDetails is the size in bytes of the largest details.
-	MaxDetails = 2 * MaxBody
-)
-
-// leafContext precedes the data of a leaf.
-const leafContext = "imasign-build signature v1\n"
-
-// Leaf returns the hash of the leaf for one signature, 32 bytes. It is the RFC 6962 leaf hash
-// of: leafContext, the SHA-256 of the key's SubjectPublicKeyInfo (32 bytes), the type, the
-// signature version and the hash (one byte each), the digest, and the raw signature. The hash
-// fixes the length of the digest, so nothing is ambiguous.
-func Leaf(spki [sha256.Size]byte, kind, version, hash uint8, digest, signature []byte) tlog.Hash {
-	data := make([]byte, 0, len(leafContext)+sha256.Size+3+len(digest)+len(signature))
-	data = append(append(data, leafContext...), spki[:]...)
-	data = append(data, kind, version, hash)
-	return tlog.RecordHash(append(append(data, digest...), signature...))
-}
-
-// Root returns the RFC 6962 Merkle root over the hashes of leaves. Without leaves it is that of
-// an empty tree, the SHA-256 of nothing.
-func Root(leaves []tlog.Hash) tlog.Hash {
-	switch len(leaves) {
-	case 0:
-		return sha256.Sum256(nil)
-	case 1:
-		return leaves[0]
-	}
-	split := 1 // the largest power of two below the number of leaves
-	for 2*split < len(leaves) {
-		split *= 2
-	}
-	return tlog.NodeHash(Root(leaves[:split]), Root(leaves[split:]))
 }

@@ -3,9 +3,13 @@ package protocol
 import (
 	"fmt"
 	"net/http"
+	"strings"
+	"unicode/utf8"
 )
 
-// Code says why a request was refused. Clients and metrics use it.
+// Code says why a request was refused: up to 32 letters a to z and hyphens. Clients and metrics
+// use it. Later programs may have more codes, so a client that does not know one judges the
+// refusal by its HTTP status.
 type Code string
 
 // The codes of refusals.
@@ -69,19 +73,36 @@ func (c Code) Elsewhere() bool {
 	return c == KeyFailed || c == LogFailed || c == Busy || c == Draining
 }
 
-// Encode returns the encoding of the refusal.
-func (r *RefusedError) Encode() ([]byte, error) { return encode(r) }
+// Encode returns the encoding of the refusal. Bytes of the message that are not part of a line
+// of UTF-8 are replaced, and a long message is cut, so that every refusal can be sent.
+func (r *RefusedError) Encode() ([]byte, error) {
+	text := strings.Map(func(c rune) rune {
+		if notInLine(c) {
+			return utf8.RuneError
+		}
+		return c
+	}, strings.ToValidUTF8(r.Message, "\uFFFD"))
+	if len(text) > MaxMessage {
+		text = strings.ToValidUTF8(text[:MaxMessage-len("…")], "") + "…"
+	}
+	return encode(&RefusedError{r.Code, text}, MaxRefusal)
+}
+
+func (r *RefusedError) check() error {
+	other := func(c rune) bool { return (c < 'a' || c > 'z') && c != '-' }
+	if r.Code == "" || len(r.Code) > maxCode || strings.ContainsFunc(string(r.Code), other) {
+		return fmt.Errorf("%w: a refusal without a code", ErrMalformed)
+	}
+	return checkText("the message of a refusal", r.Message, MaxMessage)
+}
+
+const maxCode = 32
 
 // DecodeRefusal decodes a refusal. Errors wrap [ErrMalformed].
 func DecodeRefusal(body []byte) (*RefusedError, error) {
 	var r RefusedError
-	if err := decode(body, maxRefusal, &r); err != nil {
+	if err := decode(body, MaxRefusal, &r); err != nil {
 		return nil, err
-	}
-	if r.Code == "" || len(r.Code) > MaxName {
-		return nil, fmt.Errorf("%w: a refusal without a code", ErrMalformed)
 	}
 	return &r, nil
 }
-
-const maxRefusal = 64 << 10

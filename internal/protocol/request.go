@@ -1,11 +1,9 @@
 package protocol
 
 import (
-	"errors"
+	"crypto/ed25519"
 	"fmt"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/imasign/imasign-build/pkg/ima"
 )
@@ -34,7 +32,8 @@ type Request struct {
 	Hash uint8 `cbor:"9,keyasint"`
 	// Digests are the digests, one after the other.
 	Digests []byte `cbor:"10,keyasint"`
-	// Origins are the containers that the digests are claimed to come from.
+	// Origins are the containers that the digests are claimed to come from, in the order in
+	// which the claims name them first. Each is named.
 	Origins []Origin `cbor:"11,keyasint,omitempty"`
 	// Claims are empty, or say of each digest what it is of.
 	Claims []Claim `cbor:"12,keyasint,omitempty"`
@@ -42,7 +41,7 @@ type Request struct {
 
 // Origin is a container, according to the client.
 type Origin struct {
-	// Container is its kind, as in a manifest: tree, rpm, and so on.
+	// Container is its kind, as in a manifest: tree, rpm, and so on; a name as of a key.
 	Container string `cbor:"1,keyasint"`
 	// Name is its name in a manifest: raw bytes, as in a file name.
 	Name []byte `cbor:"2,keyasint,omitempty"`
@@ -98,22 +97,15 @@ func (r *Request) At() time.Time { return time.Unix(r.Time, 0).UTC() }
 
 // Check refuses a request that no service can grant. Errors wrap [ErrMalformed].
 func (r *Request) Check() error {
-	if r.Version != Version {
-		return fmt.Errorf("%w: it has version %d of the protocol, this program has version %d", ErrMalformed, r.Version, Version)
-	}
 	_, err := r.Form()
-	for _, fault := range []error{
-		err,
-		checkName("the audience", r.Audience), checkName("the name of the key", r.Key),
-		checkSize("the requester's key", r.Requester, 32), checkSize("the id", r.ID, IDSize),
-		r.checkDigests(), r.checkClaims(),
-	} {
-		if fault != nil {
-			return fault
-		}
-	}
-	return nil
+	return first(
+		checkVersion(r.Version), err, checkAudience(r.Audience), CheckName(r.Key),
+		checkSize("the requester's key", r.Requester, ed25519.PublicKeySize), checkSize("the id", r.ID, IDSize), checkTime(r.Time),
+		r.checkDigests(), checkClaims(r.Origins, r.Claims), r.checkIMA(),
+	)
 }
+
+func (r *Request) check() error { return r.Check() }
 
 func (r *Request) checkDigests() error {
 	hash := ima.HashID(r.Hash)
@@ -121,59 +113,55 @@ func (r *Request) checkDigests() error {
 	switch {
 	case hash.CheckSigns() != nil:
 		return fmt.Errorf("%w: %w", ErrMalformed, hash.CheckSigns())
+	case r.Type == uint8(ima.TypeVerity) && hash != ima.SHA256 && hash != ima.SHA512:
+		return fmt.Errorf("%w: fs-verity has no digests by %s", ErrMalformed, hash)
 	case size == 0, len(r.Digests) == 0, len(r.Digests)%size != 0:
 		return fmt.Errorf("%w: %d bytes are no digests by %s", ErrMalformed, len(r.Digests), hash)
 	case len(r.Digests)/size > MaxDigests:
 		return fmt.Errorf("%w: it has %d digests, at most %d are allowed", ErrMalformed, len(r.Digests)/size, MaxDigests)
+	case len(r.Claims) > 0 && len(r.Claims) != len(r.Digests)/size:
+		return fmt.Errorf("%w: %d claims for %d digests", ErrMalformed, len(r.Claims), len(r.Digests)/size)
 	}
 	return nil
 }
 
-func (r *Request) checkClaims() error {
-	if len(r.Claims) > 0 && len(r.Claims) != len(r.Split()) {
-		return fmt.Errorf("%w: %d claims for %d digests", ErrMalformed, len(r.Claims), len(r.Split()))
-	}
-	for i := range r.Origins {
-		o := &r.Origins[i]
-		if err := errors.Join(checkName("the kind of a container", o.Container), checkLength("the name of a container", o.Name, MaxPath)); err != nil {
-			return err
-		}
-		if len(o.Signature) > 0 && len(o.Header) == 0 {
-			return fmt.Errorf("%w: a signature without the header that it is over", ErrMalformed)
-		}
-	}
+func (r *Request) checkIMA() error {
 	for i := range r.Claims {
-		c := &r.Claims[i]
-		if c.Origin >= uint64(len(r.Origins)) {
-			return fmt.Errorf("%w: claim %d is of container %d of %d", ErrMalformed, i, c.Origin, len(r.Origins))
-		}
-		if err := checkLength("a path", c.Path, MaxPath); err != nil {
-			return err
-		}
-		if len(c.IMA) > 0 && r.Type != uint8(ima.TypeEVMPortable) {
+		if len(r.Claims[i].IMA) > 0 && r.Type != uint8(ima.TypeEVMPortable) {
 			return fmt.Errorf("%w: claim %d has a value of security.ima, which only EVM signatures cover", ErrMalformed, i)
 		}
 	}
 	return nil
 }
 
-func checkName(what, name string) error {
-	if name == "" || len(name) > MaxName || !utf8.ValidString(name) || strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f }) {
-		return fmt.Errorf("%w: %s must have 1 to %d bytes and no control characters", ErrMalformed, what, MaxName)
+// checkClaims refuses claims of containers that are not there, and containers that no claim
+// names: they would be work and space for nothing. In their order, two lists of the same
+// containers are equal.
+func checkClaims(origins []Origin, claims []Claim) error {
+	for i := range origins {
+		o := &origins[i]
+		if err := first(checkName("the kind of a container", o.Container), checkLength("the name of a container", o.Name, MaxPath)); err != nil {
+			return err
+		}
+		if len(o.Signature) > 0 && len(o.Header) == 0 {
+			return fmt.Errorf("%w: a signature without the header that it is over", ErrMalformed)
+		}
 	}
-	return nil
-}
-
-func checkSize(what string, b []byte, size int) error {
-	if len(b) != size {
-		return fmt.Errorf("%w: %s has %d bytes, not %d", ErrMalformed, what, len(b), size)
+	named := uint64(0)
+	for i := range claims {
+		c := &claims[i]
+		if c.Origin >= uint64(len(origins)) || c.Origin > named {
+			return fmt.Errorf("%w: claim %d is of container %d of %d, and the first of container %d is missing", ErrMalformed, i, c.Origin, len(origins), named)
+		}
+		if c.Origin == named {
+			named++
+		}
+		if err := first(checkLength("a path", c.Path, MaxPath), checkLength("a value of security.ima", c.IMA, MaxIMA)); err != nil {
+			return err
+		}
 	}
-	return nil
-}
-
-func checkLength(what string, b []byte, limit int) error {
-	if len(b) > limit {
-		return fmt.Errorf("%w: %s has %d bytes, at most %d are allowed", ErrMalformed, what, len(b), limit)
+	if named != uint64(len(origins)) {
+		return fmt.Errorf("%w: no claim is of container %d", ErrMalformed, named)
 	}
 	return nil
 }
