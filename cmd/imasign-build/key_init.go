@@ -97,7 +97,7 @@ these keys; the kernel ignores purposes. A key without one makes version 2 signa
 // check refuses what certs.Init would refuse, and names the flag.
 func (o *keyInitOptions) check(dir string) error {
 	switch {
-	case o.days < 0:
+	case o.days < 1: // certs.Init takes 0 for its default
 		return usagef("--days %d: must be at least 1", o.days)
 	case o.caAlgorithm != "" && o.ca.key != "" && !slices.Contains(o.with, "secondary"):
 		return usagef("--ca-algorithm has no effect: no CA is made")

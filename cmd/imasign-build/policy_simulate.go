@@ -261,7 +261,7 @@ func (o *policySimulateOptions) learnTarget(ctx context.Context, a *app) error {
 
 // simulated fills a report.
 func simulated(r *report.Simulation, result *simulate.Result) {
-	r.Unknown = result.Unknown
+	r.Unknown, r.Limits = result.Unknown, result.Limits
 	for _, t := range result.Rules {
 		r.Rules = append(r.Rules, report.SimulatedRule{Line: t.Rule.Line, Text: t.Rule.String(), Passed: t.Passed, Refusals: t.Refused, Possible: t.Possible})
 	}

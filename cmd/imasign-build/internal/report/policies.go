@@ -1,6 +1,10 @@
 package report
 
-import "github.com/imasign/imasign-build/internal/quote"
+import (
+	"slices"
+
+	"github.com/imasign/imasign-build/internal/quote"
+)
 
 // Policy is a policy that was written.
 type Policy struct {
@@ -32,6 +36,8 @@ type Simulation struct {
 	Refused  []SimulatedFile `json:"refused"`
 	Unknown  []string        `json:"unknown"`
 	Findings []Finding       `json:"findings"`
+
+	Limits []string `json:"-"` // of every simulation; in JSON at the end of Unknown
 }
 
 // SimulatedRule is a rule, with the numbers of files that it passes and refuses.
@@ -62,9 +68,7 @@ func (s *Simulation) prepare(bool) error {
 	if s.Refused == nil {
 		s.Refused = []SimulatedFile{}
 	}
-	if s.Unknown == nil {
-		s.Unknown = []string{}
-	}
+	s.Unknown = append([]string{}, slices.Concat(s.Unknown, s.Limits)...)
 	if s.Findings == nil {
 		s.Findings = []Finding{}
 	}
@@ -87,6 +91,9 @@ func (s *Simulation) text(p *printer) {
 		p.summary(false, "%s:%d: %s: %s pass, %s refused, %s depend\n", s.name(), r.Line, quote.Name(r.Text), Count(r.Passed), Count(r.Refusals), Count(r.Possible))
 	}
 	for _, text := range s.Unknown {
+		p.printf("not judged: %s\n", text)
+	}
+	for _, text := range s.Limits {
 		p.summary(false, "not judged: %s\n", text)
 	}
 }

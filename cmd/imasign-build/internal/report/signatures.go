@@ -20,9 +20,13 @@ type Signature struct {
 	Detail           string `json:"detail"`
 }
 
-// mostSignatures is the number of signatures that are listed. A hostile cache can have
-// millions that are not valid.
-const mostSignatures = 1000
+const (
+	// mostSignatures is the number of signatures that are listed. A hostile cache can have
+	// millions that are not valid.
+	mostSignatures = 1000
+	// fewSignatures is how many of them are listed as text, unless all were asked for.
+	fewSignatures = 20
+)
 
 // Bad takes a signature that is not valid.
 func (s *Signatures) Bad(one Signature) {
@@ -39,16 +43,20 @@ func (s *Signatures) complete() error {
 	return nil
 }
 
-// list writes a line for each signature that is listed.
+// list writes a line for each signature that is listed, and counts the others.
 func (s *Signatures) list(p *printer) {
-	for _, e := range s.Entries {
+	shown := s.Entries
+	if !p.verbose {
+		shown = shown[:min(len(shown), fewSignatures)]
+	}
+	for _, e := range shown {
 		key := "an unknown key"
 		if e.KeyID != "" {
 			key = "key " + e.KeyID
 		}
 		p.entry(e.Status, e.Hash+":"+e.Digest, e.Xattr+" by "+key+": "+e.Detail)
 	}
-	if more := s.NotOK - int64(len(s.Entries)); more > 0 {
+	if more := s.NotOK - int64(len(shown)); more > 0 {
 		p.printf("and %s more\n", Count(more))
 	}
 }

@@ -194,7 +194,7 @@ func TestEVMNotes(t *testing.T) {
 			}
 			result := d.run(c.s, c.policy)
 			for _, note := range all {
-				said := slices.ContainsFunc(result.Unknown, func(s string) bool { return strings.HasPrefix(s, note) })
+				said := slices.ContainsFunc(slices.Concat(result.Unknown, result.Limits), func(s string) bool { return strings.HasPrefix(s, note) })
 				if said != slices.Contains(c.want, note) {
 					t.Errorf("%q is reported: %v\n%q", note, said, result.Unknown)
 				}

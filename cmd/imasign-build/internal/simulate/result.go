@@ -54,7 +54,7 @@ func (r *Result) refusals(subjects []*subject, l *linker) {
 	})
 }
 
-// unknown says what was not judged.
+// unknown says what was not judged, and why not.
 func (r *Result) unknown(s *simulation, l *linker) {
 	say := func(format string, args ...any) { r.Unknown = append(r.Unknown, fmt.Sprintf(format, args...)) }
 	r.Unknown = append(r.Unknown, s.conditions()...)
@@ -73,7 +73,6 @@ func (r *Result) unknown(s *simulation, l *linker) {
 	for _, what := range s.assumed {
 		say("%s, as is assumed here", what)
 	}
-	r.Unknown = append(r.Unknown, s.limits()...)
 	if evm > 0 && s.EVM == nil {
 		say("security.evm of %d files is not checked: where EVM is enabled, it can refuse them as well", evm)
 	}
@@ -83,7 +82,7 @@ func (r *Result) unknown(s *simulation, l *linker) {
 	for _, name := range l.missing() {
 		say("%s is not in the tree", name)
 	}
-	say("files that the device makes itself, other file systems, what programs load by dlopen, and which programs are run, are not known here")
+	r.Limits = append(s.limits(), "files that the device makes itself, other file systems, what programs load by dlopen, and which programs are run, are not known here")
 }
 
 // unknownFS reports whether the rule depends on a type of file system that is not known.

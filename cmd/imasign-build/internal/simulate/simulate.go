@@ -38,7 +38,8 @@ type Device struct {
 type Result struct {
 	Rules   []Tally
 	Refused []Refusal // by path, then by rule
-	Unknown []string  // what could not be judged, a sentence each
+	Unknown []string  // what could not be judged of this policy and tree, a sentence each
+	Limits  []string  // what never is, a sentence each
 	Files   int       // how many regular files the tree has
 }
 
