@@ -3,7 +3,6 @@ package sigcache
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"errors"
 
 	sqlite3 "modernc.org/sqlite/lib"
@@ -38,7 +37,7 @@ func entriesOf(b *signing.Batch, spki []byte, from, to int) []Entry {
 
 // get sets the signatures of up to 128 entries with the same key.
 func (s *Store) get(ctx context.Context, db *database, entries []Entry, signatures [][]byte) error {
-	key, err := db.keyNumber(ctx, nil, entries[0].Key)
+	key, err := db.keyNumber(ctx, entries[0].Key)
 	if err != nil || key == 0 {
 		return err
 	}
@@ -47,7 +46,7 @@ func (s *Store) get(ctx context.Context, db *database, entries []Entry, signatur
 		wanted[i], _ = rowOf(&entries[i], key, 0)
 		addresses[i] = wanted[i].address
 	}
-	found, err := db.find(ctx, nil, addresses)
+	found, err := db.find(ctx, addresses)
 	if err != nil {
 		return err
 	}
@@ -110,8 +109,8 @@ func (s *Store) merge(ctx context.Context, db *database, entries []Entry, refuse
 		return 0, nil
 	}
 	now, size := make([][]byte, len(entries)), int64(0)
-	err = db.transaction(ctx, func(tx *sql.Tx) error {
-		rows, found, err := s.places(ctx, db, tx, entries)
+	err = db.transaction(ctx, func() error {
+		rows, found, err := s.places(ctx, db, entries)
 		if err != nil {
 			return err
 		}
@@ -130,7 +129,7 @@ func (s *Store) merge(ctx context.Context, db *database, entries []Entry, refuse
 				continue
 			}
 			r.id = old.id
-			if err := db.put(ctx, tx, r); err != nil {
+			if err := db.put(ctx, r); err != nil {
 				return err
 			}
 			found[r.address], now[i] = *r, r.signature
@@ -147,14 +146,14 @@ func (s *Store) merge(ctx context.Context, db *database, entries []Entry, refuse
 
 // places returns the rows that entries get, without a signature where the cache cannot have
 // the entry, and those that are in their places.
-func (s *Store) places(ctx context.Context, db *database, tx *sql.Tx, entries []Entry) (rows []row, found map[int64]row, err error) {
+func (s *Store) places(ctx context.Context, db *database, entries []Entry) (rows []row, found map[int64]row, err error) {
 	rows, today := make([]row, len(entries)), s.today()
 	addresses, keys := make([]int64, len(entries)), map[string]int64{}
 	for i := range entries {
 		e := &entries[i]
 		key := keys[string(e.Key)]
 		if key == 0 {
-			if key, err = db.addKey(ctx, tx, e.Key); err != nil {
+			if key, err = db.addKey(ctx, e.Key); err != nil {
 				return nil, nil, err
 			}
 			keys[string(e.Key)] = key
@@ -169,7 +168,7 @@ func (s *Store) places(ctx context.Context, db *database, tx *sql.Tx, entries []
 		}
 		rows[i], addresses[i] = r, r.address
 	}
-	found, err = db.find(ctx, tx, addresses)
+	found, err = db.find(ctx, addresses)
 	return rows, found, err
 }
 

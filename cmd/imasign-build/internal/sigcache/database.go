@@ -128,6 +128,16 @@ func (db *database) number(ctx context.Context, query string) (n int64, err erro
 	return n, err
 }
 
+// exec runs a statement, which is prepared once.
+func (db *database) exec(ctx context.Context, text string, args ...any) error {
+	stmt, err := db.statement(ctx, text)
+	if err != nil {
+		return err
+	}
+	_, err = stmt.ExecContext(ctx, args...)
+	return err
+}
+
 // statement returns the statement with the given text, which it prepares once.
 func (db *database) statement(ctx context.Context, text string) (*sql.Stmt, error) {
 	if stmt := db.statements[text]; stmt != nil {
@@ -142,34 +152,50 @@ func (db *database) statement(ctx context.Context, text string) (*sql.Stmt, erro
 
 // transaction runs change in a transaction that excludes other writers. Everything or nothing
 // of it is stored. The end of the context does not interrupt the statements that begin and end
-// it, after which the connection would be in an unknown state.
-func (db *database) transaction(ctx context.Context, change func(*sql.Tx) error) error {
-	tx, err := db.begin(ctx)
-	if err != nil {
+// it, after which the connection would be in an unknown state. It is no sql.Tx, which would
+// prepare each statement again.
+func (db *database) transaction(ctx context.Context, change func() error) error {
+	if err := db.begin(ctx); err != nil {
 		return err
 	}
-	if err := change(tx); err != nil {
-		return errors.Join(err, tx.Rollback())
+	always := context.WithoutCancel(ctx)
+	err := change()
+	if err == nil {
+		err = db.exec(always, "COMMIT")
 	}
-	return tx.Commit()
+	if err != nil {
+		return errors.Join(err, db.exec(always, "ROLLBACK"))
+	}
+	return nil
 }
 
 // begin begins a transaction. SQLite does not queue writers: with many of them, one may find the
 // database locked for longer than it waits. As long as others commit, begin tries again.
-func (db *database) begin(ctx context.Context) (*sql.Tx, error) {
+func (db *database) begin(ctx context.Context) error {
 	for {
-		before, err := db.number(ctx, "PRAGMA data_version")
+		before, err := db.changes(ctx)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		tx, err := db.conn.BeginTx(context.WithoutCancel(ctx), nil)
+		err = db.exec(context.WithoutCancel(ctx), "BEGIN IMMEDIATE")
 		if codeOf(err) != sqlite3.SQLITE_BUSY {
-			return tx, err
+			return err
 		}
-		if after, failed := db.number(ctx, "PRAGMA data_version"); failed != nil || after == before {
-			return nil, err
+		if after, failed := db.changes(ctx); failed != nil || after == before {
+			return err
 		}
 	}
+}
+
+// changes returns a number that differs from the one before if another connection has changed
+// the database since.
+func (db *database) changes(ctx context.Context) (n int64, err error) {
+	stmt, err := db.statement(ctx, "PRAGMA data_version")
+	if err != nil {
+		return 0, err
+	}
+	err = stmt.QueryRowContext(ctx).Scan(&n)
+	return n, err
 }
 
 // used returns the number of bytes of the pages that are in use.

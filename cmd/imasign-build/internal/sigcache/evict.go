@@ -2,7 +2,6 @@ package sigcache
 
 import (
 	"context"
-	"database/sql"
 	"maps"
 	"math"
 	"slices"
@@ -132,8 +131,8 @@ func (db *database) delete(ctx context.Context, rows []row) (removed int64, err 
 		day, args = max(day, r.day), append(args, r.id)
 	}
 	args[0] = day
-	err = db.transaction(ctx, func(tx *sql.Tx) error {
-		result, err := tx.StmtContext(ctx, stmt).ExecContext(ctx, args...)
+	err = db.transaction(ctx, func() error {
+		result, err := stmt.ExecContext(ctx, args...)
 		if err != nil {
 			return err
 		}

@@ -2,7 +2,6 @@ package sigcache
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"io/fs"
 	"os"
@@ -200,11 +199,11 @@ func TestWritersThatFollowEachOther(t *testing.T) {
 	go func() {
 		var err error
 		for i := range 6 { // each for less than patience, together for longer
-			err = errors.Join(err, other.db.transaction(ctx, func(tx *sql.Tx) error {
+			err = errors.Join(err, other.db.transaction(ctx, func() error {
 				if i == 0 {
 					close(hold)
 				}
-				_, err := tx.ExecContext(ctx, "UPDATE signature SET day = ?", 10_000+i)
+				err := other.db.exec(ctx, "UPDATE signature SET day = ?", 10_000+i)
 				time.Sleep(patience * 4 / 5)
 				return err
 			}))

@@ -69,7 +69,7 @@ func (r *row) entry(spki []byte) Entry {
 }
 
 // find returns the rows with up to 128 addresses, by address.
-func (db *database) find(ctx context.Context, in *sql.Tx, addresses []int64) (map[int64]row, error) {
+func (db *database) find(ctx context.Context, addresses []int64) (map[int64]row, error) {
 	stmt, err := db.statement(ctx, "SELECT "+columns+" FROM signature WHERE address IN (?"+strings.Repeat(",?", group-1)+")")
 	if err != nil {
 		return nil, err
@@ -77,9 +77,6 @@ func (db *database) find(ctx context.Context, in *sql.Tx, addresses []int64) (ma
 	args := make([]any, 0, group)
 	for i := range group {
 		args = append(args, addresses[min(i, len(addresses)-1)])
-	}
-	if in != nil {
-		stmt = in.StmtContext(ctx, stmt)
 	}
 	rows, err := stmt.QueryContext(ctx, args...)
 	if err != nil {
@@ -98,28 +95,25 @@ func (db *database) find(ctx context.Context, in *sql.Tx, addresses []int64) (ma
 }
 
 // keyNumber returns the number of a public key, 0 if the database does not have it.
-func (db *database) keyNumber(ctx context.Context, in *sql.Tx, spki []byte) (n int64, err error) {
+func (db *database) keyNumber(ctx context.Context, spki []byte) (n int64, err error) {
 	stmt, err := db.statement(ctx, "SELECT coalesce(max(id), 0) FROM key WHERE spki = ?")
 	if err != nil {
 		return 0, err
-	}
-	if in != nil {
-		stmt = in.StmtContext(ctx, stmt)
 	}
 	err = stmt.QueryRowContext(ctx, spki).Scan(&n)
 	return n, err
 }
 
 // addKey returns the number of a public key, which it adds to the database.
-func (db *database) addKey(ctx context.Context, tx *sql.Tx, spki []byte) (int64, error) {
-	n, err := db.keyNumber(ctx, tx, spki)
+func (db *database) addKey(ctx context.Context, spki []byte) (int64, error) {
+	n, err := db.keyNumber(ctx, spki)
 	if n != 0 || err != nil {
 		return n, err
 	}
-	if _, err := tx.ExecContext(ctx, "INSERT INTO key (spki) VALUES (?)", spki); err != nil {
+	if err := db.exec(ctx, "INSERT INTO key (spki) VALUES (?)", spki); err != nil {
 		return 0, err
 	}
-	return db.keyNumber(ctx, tx, spki)
+	return db.keyNumber(ctx, spki)
 }
 
 const (
@@ -128,17 +122,12 @@ const (
 )
 
 // put stores a row: in place of the row with the number r.id, or as a new one if that is 0.
-func (db *database) put(ctx context.Context, tx *sql.Tx, r *row) error {
+func (db *database) put(ctx context.Context, r *row) error {
 	text, args := insertRow, []any{r.address, r.key, r.xattr, r.kind, r.version, r.over, r.hash, r.digest, r.signature, r.day}
 	if r.id != 0 {
 		text, args = updateRow, append(args, r.id)
 	}
-	stmt, err := db.statement(ctx, text)
-	if err != nil {
-		return err
-	}
-	_, err = tx.StmtContext(ctx, stmt).ExecContext(ctx, args...)
-	return err
+	return db.exec(ctx, text, args...)
 }
 
 // rowBytes is about the number of bytes that a row takes in both of its b-trees, without
@@ -150,17 +139,12 @@ func stale(day, today int64) bool { return day < today || day > today+1 }
 
 // use marks up to 128 rows as used today.
 func (db *database) use(ctx context.Context, ids []int64, today int64) error {
-	stmt, err := db.statement(ctx, "UPDATE signature SET day = ?1 WHERE (day < ?1 OR day > ?1 + 1) AND id IN (?2"+strings.Repeat(",?", group-1)+")")
-	if err != nil {
-		return err
-	}
 	args := make([]any, 1, 1+group)
 	args[0] = today
 	for i := range group {
 		args = append(args, ids[min(i, len(ids)-1)])
 	}
-	_, err = stmt.ExecContext(ctx, args...)
-	return err
+	return db.exec(ctx, "UPDATE signature SET day = ?1 WHERE (day < ?1 OR day > ?1 + 1) AND id IN (?2"+strings.Repeat(",?", group-1)+")", args...)
 }
 
 // scan calls each for all rows, in the order of their numbers. It keeps no transaction between groups of rows.
