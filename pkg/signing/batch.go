@@ -106,12 +106,20 @@ func (q *queue) share(n, idle int) int {
 	return min(n, q.size)
 }
 
-// take removes a batch of up to n digests of one form and hash from a list and returns it.
-func take(list *[]*slot, n int) (batch []*slot) {
+// take removes a batch of up to n digests from a list and returns it. Their plans wait for it.
+func take(list *[]*slot, n int) []*slot {
+	batch := part(list, n)
+	for _, s := range batch {
+		s.client.batches.Add(1)
+	}
+	return batch
+}
+
+// part removes up to n slots of one form and hash from a list and returns them.
+func part(list *[]*slot, n int) (batch []*slot) {
 	first, rest := (*list)[0], (*list)[:0]
 	for _, s := range *list {
 		if len(batch) < n && s.form == first.form && s.hash == first.hash {
-			s.client.batches.Add(1)
 			batch = append(batch, s)
 		} else {
 			rest = append(rest, s)
@@ -128,23 +136,17 @@ func (q *queue) sign(slots []*slot) {
 	b := q.batchOf(slots)
 	values, err := ima.Sign(ctx, ima.WithClaims(q.key.Signer, claimsOf(slots)), b.Key, b.Form, b.Hash, b.Digests)
 	if err != nil {
-		err = fmt.Errorf("make signatures: %w", err)
-		q.observe.Tell(Event{Kind: Needed, Entries: -int64(len(slots))})
-	} else {
-		for i, s := range slots {
-			s.value = values[i]
-		}
-		q.store(ctx, q.caches, slots)
-		q.observe.Tell(Event{Kind: Made, Entries: int64(len(slots))})
+		q.finish(slots, fmt.Errorf("make signatures: %w", err))
+		return
 	}
-	for _, s := range slots {
-		c := s.client
-		if s.err = err; err == nil {
-			s.client, s.claim, s.refused = nil, ima.Claim{}, nil // otherwise the memo would keep them alive
-		}
-		close(s.done)
-		c.batches.Done()
+	for i, s := range slots {
+		s.value = values[i]
 	}
+	if len(q.caches) > 0 {
+		q.keep(slots)
+		return
+	}
+	q.finish(slots, nil)
 }
 
 // wanted returns a context that ends when the contexts of all plans with digests in the

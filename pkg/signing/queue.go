@@ -33,10 +33,12 @@ type queue struct {
 	mu      sync.Mutex
 	unasked []*slot // to be looked for in the caches
 	pending []*slot // to be signed
+	made    []*slot // signed, to be stored in the caches
 	waiting int     // number of callers that wait for a signature
 	asking  int     // number of goroutines that look in the caches
 	running int     // number of goroutines that sign, or are about to
 	busy    int     // number of them that have a batch
+	storing bool    // a goroutine stores what was made
 	memo    map[statement]*slot
 	used    int // by the memo, in bytes
 }

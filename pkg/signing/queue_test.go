@@ -70,6 +70,30 @@ func TestSessionsAreBusy(t *testing.T) {
 	}
 }
 
+// TestSessionsDoNotWaitForCaches checks that a key signs while its signatures are stored, and
+// that the signatures of several calls are stored together.
+func TestSessionsDoNotWaitForCaches(t *testing.T) {
+	k := newKey(t)
+	synctest.Test(t, func(t *testing.T) {
+		var puts int
+		c := newCache()
+		c.put = func(_ context.Context, _ signing.Batch, kept [][]byte) [][]byte {
+			puts++
+			time.Sleep(50 * time.Millisecond)
+			return kept
+		}
+		const files, sessions = 6000, 4
+		s := &slow{perDigest: 5 * time.Millisecond}
+		e := k.slowEngine(t, signing.Key{Signer: s, Workers: sessions, Batch: 4, Caches: []signing.Cache{c}})
+		start := time.Now()
+		planMany(t, e, 1, files, 1)
+		took, ideal := time.Since(start), files*s.perDigest/sessions
+		if took > ideal*11/10 || puts > files/16 || c.size() != files {
+			t.Errorf("%v instead of %v; %d signatures stored in %d calls", took, ideal, c.size(), puts)
+		}
+	})
+}
+
 // TestBatchesOfANetworkKey checks that a key that takes whole batches gets large ones.
 func TestBatchesOfANetworkKey(t *testing.T) {
 	k := newKey(t)
