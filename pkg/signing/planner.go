@@ -159,11 +159,11 @@ func (p *planner) advance(v *visit[decision]) error {
 
 // settle waits for the signatures of the entries that it receives, and passes the entries
 // to next in order. To keep batches large, it waits only if all entries have arrived, or
-// if enough are pending to give every signing goroutine two batches.
+// if enough are pending to keep every signing goroutine busy.
 func (p *planner) settle(ctx context.Context, in <-chan *visit[decision], next func(*visit[decision]) error) error {
 	limit := 8 * batchSize
 	for _, q := range p.engine.queues() {
-		limit = max(limit, 2*(q.workers+1)*q.size)
+		limit = max(limit, q.ahead())
 	}
 	var coming []*visit[decision]
 	for open := true; open || len(coming) > 0; {

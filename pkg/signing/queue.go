@@ -77,6 +77,18 @@ func newQueue(key *Key, jobs int, observe Observer) *queue {
 	return q
 }
 
+// ahead returns how many entries a plan has on the way, so that all goroutines that sign have
+// work while the plan waits for the slowest of their batches. Entries that need no signature
+// are among them. Small batches take about as long as looking for signatures and storing them,
+// so more of them are on the way.
+func (q *queue) ahead() int {
+	batches := 2 * (q.workers + 1)
+	if q.size < batchSize {
+		batches *= 5
+	}
+	return batches * q.size
+}
+
 // add returns a slot for a digest. If the same digest was added before and has not
 // failed, that is the slot of the earlier one.
 func (q *queue) add(c *client, claim ima.Claim, f ima.Form, h ima.HashID, digest []byte) *slot {
