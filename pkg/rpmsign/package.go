@@ -165,14 +165,21 @@ func checkLead(lead []byte) error {
 func padded(n int64) int64 { return (n + 7) &^ 7 }
 
 // checkMainRegion checks that the immutable region is the whole main header, which rpm
-// demands of package files.
+// demands of package files. rpm 3 wrote headers without one.
 func (p *Package) checkMainRegion() error {
-	h := p.main
-	if h.inRegion == 0 {
+	if p.main.inRegion == 0 {
 		return nil
 	}
+	if err := p.main.checkWholeRegion(); err != nil {
+		return fmt.Errorf("main header: %w", err)
+	}
+	return nil
+}
+
+// checkWholeRegion checks that the immutable region is the whole header.
+func (h *header) checkWholeRegion() error {
 	if h.inRegion != len(h.entries) || int(h.regionData) != len(h.data) {
-		return fmt.Errorf("main header: %w: its immutable region covers %d of %d entries and %d of %d bytes",
+		return fmt.Errorf("%w: its immutable region covers %d of %d entries and %d of %d bytes",
 			ErrMalformed, h.inRegion, len(h.entries), h.regionData, len(h.data))
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/signd/pkgheader"
 	"github.com/imasign/imasign-build/internal/protocol"
 	"github.com/imasign/imasign-build/pkg/ima"
 )
@@ -26,6 +27,9 @@ type Rule struct {
 	Batch int
 	// Quota is how many digests each requester may sign on one UTC day; 0 means any number.
 	Quota int64
+	// Header, unless nil, grants only digests of files in a package whose signed header comes
+	// with the request.
+	Header *pkgheader.Checker
 }
 
 // check returns an error for a rule that is incomplete, or that no request can match.
@@ -52,6 +56,9 @@ func (r *Rule) check() error {
 	for _, f := range r.Forms {
 		if known, err := protocol.FormOf(uint8(f.Type), f.Version); err != nil || known != f {
 			return r.fault("no signatures have the form %+v", f)
+		}
+		if r.Header != nil && f.Over != ima.Content {
+			return r.fault("package headers have no %s of files", f.Over)
 		}
 	}
 	return nil

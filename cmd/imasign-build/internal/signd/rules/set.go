@@ -2,7 +2,6 @@ package rules
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -73,10 +72,7 @@ func (s *Set) Judge(ctx context.Context, r *protocol.Request, requester string, 
 		if !rule.concerns(requester, r.Key) {
 			continue
 		}
-		if err := ctx.Err(); err != nil {
-			return Grant{}, context.Cause(ctx)
-		}
-		grant, why := s.try(rule, a)
+		grant, why := s.try(ctx, rule, a)
 		if why == nil {
 			return grant, nil
 		}
@@ -87,48 +83,7 @@ func (s *Set) Judge(ctx context.Context, r *protocol.Request, requester string, 
 	return Grant{}, refused.error
 }
 
-// refusal is why one rule does not grant a request, and how far the request came in it.
-type refusal struct {
-	reached stage
-	error   *protocol.RefusedError
-}
-
-// stage is what a rule looks at, in order.
-type stage int
-
-const (
-	nothing stage = iota
-	atHash
-	atForm
-	atBatch
-	atQuota
-)
-
-// try lets one rule judge a request.
-func (s *Set) try(r *Rule, a *ask) (Grant, *refusal) {
-	refuse := func(at stage, code protocol.Code, format string, args ...any) (Grant, *refusal) {
-		return Grant{}, &refusal{at, protocol.Refuse(code, "rule %s: %s", r.Name, fmt.Sprintf(format, args...))}
-	}
-	batch := r.Batch
-	if batch == 0 {
-		batch = protocol.MaxDigests
-	}
-	switch {
-	case a.hash.CheckSigns() != nil:
-		return refuse(atHash, protocol.NoRule, "%v", a.hash.CheckSigns())
-	case len(r.Hashes) > 0 && !slices.Contains(r.Hashes, a.hash):
-		return refuse(atHash, protocol.NoRule, "it does not allow digests by %s", a.hash)
-	case !slices.Contains(r.Forms, a.form):
-		return refuse(atForm, protocol.NoRule, "it does not allow signatures of version %d over the %s in %s", a.form.Version, a.form.Over, a.form.Xattr)
-	case len(a.digests) > batch:
-		return refuse(atBatch, protocol.NoRule, "a request has %d digests, it allows %d", len(a.digests), batch)
-	}
-	release, left := s.usage.take(r, a.requester, a.now, int64(len(a.digests)))
-	if release == nil {
-		return refuse(atQuota, protocol.Quota, "%s has %d of %d digests left until midnight UTC, and asks for %d", a.requester, left, r.Quota, len(a.digests))
-	}
-	return Grant{Rule: r.Name, Release: release}, nil
-}
-
 // WantsHeaders reports whether a rule for this requester and key wants package headers.
-func (s *Set) WantsHeaders(_, _ string) bool { return false }
+func (s *Set) WantsHeaders(requester, key string) bool {
+	return slices.ContainsFunc(s.rules, func(r Rule) bool { return r.Header != nil && r.concerns(requester, key) })
+}

@@ -50,6 +50,18 @@ func (u *Usage) set(c counter, t today) {
 	u.spent[c] = t
 }
 
+// room reports whether digests are within the rule's quota, and how many are left.
+func (u *Usage) room(r *Rule, requester string, now time.Time, digests int64) (left int64, enough bool) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return r.room(u.on(counter{r.Name, requester}, dayOf(now)), digests)
+}
+
+func (r *Rule) room(t today, digests int64) (left int64, enough bool) {
+	left = max(0, r.Quota-t.digests) // a reload may have lowered the quota
+	return left, r.Quota == 0 || digests <= left
+}
+
 // take counts digests unless they exceed the rule's quota. It then returns no function, and
 // how many digests are left.
 func (u *Usage) take(r *Rule, requester string, now time.Time, digests int64) (release func(), left int64) {
@@ -57,8 +69,8 @@ func (u *Usage) take(r *Rule, requester string, now time.Time, digests int64) (r
 	defer u.mu.Unlock()
 	c := counter{r.Name, requester}
 	t := u.on(c, dayOf(now))
-	if r.Quota > 0 && digests > r.Quota-t.digests { // a reload may have lowered the quota
-		return nil, max(0, r.Quota-t.digests)
+	if left, enough := r.room(t, digests); !enough {
+		return nil, left
 	}
 	u.set(c, today{t.day, t.digests + digests})
 	return sync.OnceFunc(func() { u.giveBack(c, t.day, digests) }), 0
