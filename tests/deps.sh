@@ -60,6 +60,8 @@ packages="
 	pseudo
 	putty-tools
 	python3
+	python3-cbor2
+	python3-cryptography
 	qemu-system-x86
 	rpm
 	rpm-common
