@@ -87,17 +87,12 @@ func runImageSign(ctx context.Context, a *app, o imageSignOptions, file string) 
 	progress := a.newProgress()
 	defer progress.close()
 	progress.entries("digested", !o.choice.given())
-	s, err := newSigner(ctx, a, &o.signerFlags, progress.observer)
+	run := newOperation(a, "image sign", file, progress, nil, o.dryRun)
+	end, err := run.signs(ctx, &o.signerFlags, &o.choice, "the image")
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	if err := o.choice.compile(progress.observer); err != nil {
-		return err
-	}
-	defer o.choice.warn(a, "the image")
-	run := newOperation(a, "image sign", file, progress, s.public, s.Plan, o.dryRun)
-	run.Select = o.choice.wrap
+	defer end()
 	run.writes(o.output.file)
 	if err := run.lists(o.manifest); err != nil {
 		return err

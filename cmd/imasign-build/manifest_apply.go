@@ -217,7 +217,7 @@ func (o *manifestApplyOptions) applyTo(ctx context.Context, a *app, target strin
 	if err != nil {
 		return err
 	}
-	run := newOperation(a, "manifest apply", target, progress, nil, func(ctx context.Context, src signing.Source) (*signing.Plan, error) {
+	run := newOperation(a, "manifest apply", target, progress, func(ctx context.Context, src signing.Source) (*signing.Plan, error) {
 		return o.plan(ctx, a, engine, src, index, trust)
 	}, o.dryRun)
 	return run.run(ctx, unit(run))

@@ -70,7 +70,8 @@ func runManifestSign(ctx context.Context, a *app, o manifestSignOptions, file st
 		return fmt.Errorf("open manifest: %w", err)
 	}
 	defer in.Close() //nolint:errcheck // opened for reading
-	run := newOperation(a, "manifest sign", o.output, progress, s.public, s.Plan, false)
+	run := newOperation(a, "manifest sign", o.output, progress, s.Plan, false)
+	run.signedBy(s.public)
 	if run.writes(o.output); s.together() {
 		run.Waiting = waitingContainers
 	}

@@ -24,10 +24,10 @@ type operation struct {
 	started  time.Time
 }
 
-// newOperation starts an operation on from, the tree or archive that the user named. public
-// is the signing key, nil for none.
-func newOperation(a *app, command, from string, p *progress, public *ima.PublicKey, plan planner, dryRun bool) *operation {
-	o := &operation{
+// newOperation starts an operation on from, the tree or archive that the user named. plan is nil
+// if signs sets it, or if there is nothing to plan.
+func newOperation(a *app, command, from string, p *progress, plan planner, dryRun bool) *operation {
+	return &operation{
 		app: a, progress: p, summary: a.out, started: time.Now(),
 		Operation: operate.Operation{
 			Plan:   plan.ofAny,
@@ -35,10 +35,34 @@ func newOperation(a *app, command, from string, p *progress, public *ima.PublicK
 		},
 		result: report.Change{Head: report.Head{Command: command}, DryRun: dryRun, Of: from},
 	}
-	if public != nil {
-		o.result.KeyID = public.ID().String()
+}
+
+// signs makes an operation one that signs the chosen files: it compiles the choice and opens the
+// keys. end closes them, and warns of patterns that matched nothing in where.
+func (o *operation) signs(ctx context.Context, f *signerFlags, choice *selectFlags, where string) (end func(), err error) {
+	if err := choice.compile(o.progress.observer); err != nil {
+		return nil, err
 	}
-	return o
+	s, err := newSigner(ctx, o.app, f, o.progress.observer)
+	if err != nil {
+		return nil, err
+	}
+	o.started = time.Now() // the time of asking for passphrases is not the work's
+	o.Plan, o.Select = planner(s.Plan).ofAny, choice.wrap
+	if o.signedBy(s.public); s.together() {
+		o.Waiting = waitingLayers
+	}
+	return func() {
+		s.close()
+		choice.warn(o.app, where)
+	}, nil
+}
+
+// signedBy sets the signing key, nil for none.
+func (o *operation) signedBy(key *ima.PublicKey) {
+	if key != nil {
+		o.result.KeyID = key.ID().String()
+	}
 }
 
 // planner plans one container.

@@ -104,17 +104,12 @@ func runRootfsSign(ctx context.Context, a *app, o rootfsSignOptions, dir string)
 	if isLayout(dir) {
 		progress.observer.Warn(dir, "is an OCI image layout: its blobs are signed, the files in its layers are not (tar sign --oci signs those)")
 	}
-	s, err := newSigner(ctx, a, &o.signerFlags, progress.observer)
+	run := newOperation(a, "rootfs sign", dir, progress, nil, o.dryRun)
+	end, err := run.signs(ctx, &o.signerFlags, &o.choice, "the tree")
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	if err := o.choice.compile(progress.observer); err != nil {
-		return err
-	}
-	defer o.choice.warn(a, "the tree")
-	run := newOperation(a, "rootfs sign", dir, progress, s.public, s.Plan, o.dryRun)
-	run.Select = o.choice.wrap
+	defer end()
 	progress.entries("digested", !o.choice.given())
 	progress.count(treeCount{paths: []string{dir}, crossMounts: o.crossMounts})
 	if err := run.lists(o.manifest); err != nil {

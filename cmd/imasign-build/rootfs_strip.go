@@ -47,7 +47,7 @@ func runRootfsStrip(ctx context.Context, a *app, o rootfsStripOptions, dir strin
 		return err
 	}
 	defer o.choice.warn(a, "the tree")
-	run := newOperation(a, "rootfs strip", dir, progress, nil, engine.Strip, o.dryRun)
+	run := newOperation(a, "rootfs strip", dir, progress, engine.Strip, o.dryRun)
 	run.Select = o.choice.wrap
 	progress.entries("read", false)
 	progress.count(treeCount{paths: []string{dir}, crossMounts: o.crossMounts})

@@ -110,7 +110,7 @@ func runTarCreate(ctx context.Context, a *app, o tarCreateOptions, dir string) e
 	if o.sign {
 		return runTarCreateSigned(ctx, a, o, progress, &c)
 	}
-	run := newOperation(a, "tar create", dir, progress, nil, nil, false)
+	run := newOperation(a, "tar create", dir, progress, nil, false)
 	run.writes(o.output.file)
 	return operate.Run(ctx, c.unit("not to be signed"), &run.Operation, func(*operate.Outcome) error {
 		progress.close()
@@ -123,17 +123,12 @@ func runTarCreateSigned(ctx context.Context, a *app, o tarCreateOptions, progres
 	if isLayout(c.dir) {
 		return fmt.Errorf("%s is an OCI image layout: the files in its layers would get no signatures: use tar sign --oci", c.dir)
 	}
-	s, err := newSigner(ctx, a, &o.signerFlags, progress.observer)
+	run := newOperation(a, "tar create", c.dir, progress, nil, o.dryRun)
+	end, err := run.signs(ctx, &o.signerFlags, &o.choice, "the tree")
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	if err := o.choice.compile(progress.observer); err != nil {
-		return err
-	}
-	defer o.choice.warn(a, "the tree")
-	run := newOperation(a, "tar create", c.dir, progress, s.public, s.Plan, o.dryRun)
-	run.Select = o.choice.wrap
+	defer end()
 	run.writes(o.output.file)
 	if err := run.lists(o.manifest); err != nil {
 		return err

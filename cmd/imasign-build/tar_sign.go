@@ -60,18 +60,11 @@ func runTarSign(ctx context.Context, a *app, o tarSignOptions, file string) erro
 	progress := a.newProgress()
 	progress.entries("digested", !o.choice.given())
 	defer progress.close()
-	if err := o.choice.compile(progress.observer); err != nil {
-		return err
-	}
-	defer o.choice.warn(a, containers(o.oci))
-	s, err := newSigner(ctx, a, &o.signerFlags, progress.observer)
+	run := newOperation(a, "tar sign", file, progress, nil, o.dryRun)
+	end, err := run.signs(ctx, &o.signerFlags, &o.choice, containers(o.oci))
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	op := newOperation(a, "tar sign", file, progress, s.public, s.Plan, o.dryRun)
-	if s.together() {
-		op.Waiting = waitingLayers
-	}
-	return o.run(ctx, op, o.engine.jobs)
+	defer end()
+	return o.run(ctx, run, o.engine.jobs)
 }

@@ -47,5 +47,5 @@ func runTarStrip(ctx context.Context, a *app, o tarStripOptions, file string) er
 	if err != nil {
 		return err
 	}
-	return o.run(ctx, newOperation(a, "tar strip", file, progress, nil, engine.Strip, o.dryRun), o.engine.jobs)
+	return o.run(ctx, newOperation(a, "tar strip", file, progress, engine.Strip, o.dryRun), o.engine.jobs)
 }
