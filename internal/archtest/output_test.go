@@ -142,7 +142,7 @@ func TestErrorsAreLinesByStructure(t *testing.T) {
 var flag = regexp.MustCompile(`(^|[ (])--?[a-z][a-z-]+|TMPDIR|IMASIGN_`)
 
 // TestPackagesNameNoFlags checks that errors of packages name no flags. The command adds that
-// advice from the table in advice.go.
+// advice from the tables in advice_*.go.
 func TestPackagesNameNoFlags(t *testing.T) {
 	makers := []string{"Errorf", "New", "Warnf", "warn", "Warn"}
 	sources(t, func(set *token.FileSet, path string, file *ast.File) {
