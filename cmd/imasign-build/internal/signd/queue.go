@@ -1,0 +1,207 @@
+package signd
+
+import (
+	"context"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/imasign/imasign-build/internal/protocol"
+	"github.com/imasign/imasign-build/pkg/ima"
+)
+
+const (
+	// maxWait is how long a batch is expected to wait at most until the key begins with it.
+	maxWait = 2 * time.Second
+	// maxPending is how many batches wait at most, whatever they take.
+	maxPending = 64
+	// chunkSize is how many digests a core signs at a time at most, as one call of libcrypto does.
+	chunkSize = 128
+	// minChunk is how many digests are worth handing to another core.
+	minChunk = 8
+)
+
+// queue signs batches with one key, in the order in which they came. A batch is divided among
+// the key's workers, so that one alone uses every core. Workers exist only while there is work.
+type queue struct {
+	sign    func(ctx context.Context, f ima.Form, h ima.HashID, digests [][]byte) (values [][]byte, err error)
+	workers int
+	chunk   int // digests that a worker signs at a time; 0 to divide a batch evenly
+
+	mu      sync.Mutex
+	batches []*batch
+	waiting int           // digests that nobody signs yet, reserved ones included
+	pending int           // batches that are admitted and not ended
+	running int           // workers
+	cost    time.Duration // of one digest on one worker, lately; 0 if it is not known
+}
+
+// batch is a list of digests of one form and hash.
+type batch struct {
+	ctx     context.Context //nolint:containedctx // of the request, which may end while the batch waits
+	form    ima.Form
+	hash    ima.HashID
+	digests [][]byte
+	values  [][]byte
+	next    int // the first digest that no worker has
+	left    int // digests that are not signed
+	err     error
+	done    chan struct{}
+}
+
+// admit reserves a place for n digests. If batches would wait too long, it refuses. The caller
+// calls do or leave.
+func (q *queue) admit(n int) *protocol.RefusedError {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	wait := q.wait(q.waiting)
+	if q.pending >= maxPending || q.pending > 0 && wait > maxWait {
+		return protocol.Refuse(protocol.Busy, "%d digests wait for the key, for about %s", q.waiting, wait.Round(time.Second/10))
+	}
+	q.pending++
+	q.waiting += n
+	return nil
+}
+
+// wait is how long the workers take for n digests.
+func (q *queue) wait(n int) time.Duration {
+	return time.Duration(n) * q.cost / time.Duration(max(q.workers, 1))
+}
+
+// expected returns how long a new batch would wait.
+func (q *queue) expected() time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.wait(q.waiting)
+}
+
+// leave gives back a place.
+func (q *queue) leave(n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.pending--
+	q.waiting -= n
+}
+
+// do signs the digests for which there is a place, and returns their values. If ctx ends, the
+// digests that no worker has yet are dropped.
+func (q *queue) do(ctx context.Context, f ima.Form, h ima.HashID, digests [][]byte) ([][]byte, error) {
+	b := &batch{ctx: ctx, form: f, hash: h, digests: digests, values: make([][]byte, len(digests)), left: len(digests), done: make(chan struct{})}
+	q.mu.Lock()
+	q.batches = append(q.batches, b)
+	for need := (len(digests) + minChunk - 1) / minChunk; need > 0 && q.running < q.workers; need-- {
+		q.running++
+		go q.work()
+	}
+	q.mu.Unlock()
+	select {
+	case <-b.done:
+	case <-ctx.Done():
+		q.mu.Lock()
+		q.fail(b, context.Cause(ctx))
+		q.mu.Unlock()
+		<-b.done // workers that have begun use the digests
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.pending--
+	if b.err != nil {
+		return nil, b.err
+	}
+	return b.values, nil
+}
+
+// fail drops the digests of a batch that no worker has. The caller holds q.mu.
+func (q *queue) fail(b *batch, err error) {
+	if b.err == nil {
+		b.err = err
+	}
+	rest := len(b.digests) - b.next
+	b.next = len(b.digests)
+	q.waiting -= rest
+	q.end(b, rest)
+}
+
+// end notes that n digests need no more work. The caller holds q.mu.
+func (q *queue) end(b *batch, n int) {
+	if b.left -= n; b.left == 0 && n > 0 {
+		close(b.done)
+	}
+}
+
+// work signs until nothing waits.
+func (q *queue) work() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	defer func() { q.running-- }()
+	for {
+		b, from, to := q.take()
+		if b == nil {
+			return
+		}
+		q.mu.Unlock()
+		start := time.Now()
+		values, err := q.sign(b.ctx, b.form, b.hash, b.digests[from:to])
+		took := time.Since(start)
+		q.mu.Lock()
+		if err != nil {
+			q.fail(b, err)
+		} else {
+			copy(b.values[from:to], values)
+			q.learn(took / time.Duration(to-from))
+		}
+		q.end(b, to-from)
+	}
+}
+
+// take returns the next digests to sign. The caller holds q.mu.
+func (q *queue) take() (b *batch, from, to int) {
+	for len(q.batches) > 0 {
+		b = q.batches[0]
+		if b.ctx.Err() != nil && b.next < len(b.digests) {
+			q.fail(b, context.Cause(b.ctx))
+		}
+		if b.next == len(b.digests) {
+			q.batches[0] = nil
+			q.batches = q.batches[1:]
+			continue
+		}
+		from = b.next
+		to = min(from+q.size(len(b.digests)), len(b.digests))
+		b.next = to
+		q.waiting -= to - from
+		return b, from, to
+	}
+	return nil, 0, 0
+}
+
+// size returns how many digests of a batch of n a worker takes.
+func (q *queue) size(n int) int {
+	if q.chunk > 0 {
+		return q.chunk
+	}
+	return min(max((n+q.workers-1)/q.workers, minChunk), chunkSize)
+}
+
+// learn updates the cost of a digest. The caller holds q.mu.
+func (q *queue) learn(cost time.Duration) {
+	if q.cost == 0 {
+		q.cost = cost
+	}
+	q.cost += (cost - q.cost) / 8
+}
+
+// length returns how many batches the queue has, and how many of their digests wait.
+func (q *queue) length() (batches, digests int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.pending, q.waiting
+}
+
+// workersFor returns how many workers a key has that states parallelism, 0 for one a core.
+func workersFor(parallelism int) int {
+	if parallelism > 0 {
+		return parallelism
+	}
+	return runtime.GOMAXPROCS(0)
+}

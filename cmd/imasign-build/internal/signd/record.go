@@ -1,0 +1,206 @@
+package signd
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/imasign/imasign-build/internal/protocol"
+)
+
+const (
+	// maxRefusals is how many records of refusals a requester causes in a minute at most. The
+	// others are counted in one record, so that no requester fills the disk with them.
+	maxRefusals = 10
+	// maxRefusedDetails is the size of the largest details of a refusal. Larger ones are left out.
+	maxRefusedDetails = 16 << 10
+	flushEvery        = 10 * time.Second
+)
+
+// recorder writes the records of requests.
+type recorder struct {
+	server *Server
+
+	mu   sync.Mutex
+	each map[string]*refusals // by the name of the requester, "" for unknown ones
+}
+
+// refusals are those of one requester in one minute.
+type refusals struct {
+	minute time.Time
+	n      int              // that have records
+	more   uint64           // that have none yet
+	last   *protocol.Record // of the last one that has none; nil for an unknown requester
+	why    *protocol.RefusedError
+}
+
+func newRecorder(s *Server) *recorder { return &recorder{server: s, each: map[string]*refusals{}} }
+
+// recordSpace returns how many bytes the log needs for a granted request at most.
+func recordSpace(r *protocol.Request) int64 {
+	n := int64(len(r.Split()))
+	space := 16<<10 + int64(len(r.Digests)) + n*(sha256.Size+16)
+	for _, o := range r.Origins {
+		space += int64(len(o.Container) + len(o.Name) + 16)
+	}
+	for _, c := range r.Claims {
+		space += int64(len(c.Path) + len(c.IMA) + 16)
+	}
+	return space
+}
+
+// granted writes the record of a batch, and returns the receipt once it is on the disk.
+func (r *recorder) granted(j *job, grant *Grant, leaves []tlog.Hash) (*protocol.Receipt, error) {
+	record, details := describe(j)
+	record.Rule, record.Manifests = grant.Rule, grant.Manifests
+	root := protocol.Root(leaves)
+	record.Root = root[:]
+	details.Leaves = make([]byte, 0, len(leaves)*tlog.HashSize)
+	for _, leaf := range leaves {
+		details.Leaves = append(details.Leaves, leaf[:]...)
+	}
+	return r.write(record, details)
+}
+
+// describe returns what is in every record of a known requester's request.
+func describe(j *job) (*protocol.Record, *protocol.Details) {
+	q := j.request
+	record := &protocol.Record{
+		Version: protocol.Version, Time: time.Now().Unix(), Requester: j.requester.Name, RequesterKey: q.Requester, ID: q.ID,
+		Key: q.Key, Type: q.Type, Signature: q.Signature, Hash: q.Hash, Digests: uint64(len(q.Split())),
+	}
+	if j.key != nil {
+		record.SPKI = j.key.spki[:]
+	}
+	details := &protocol.Details{Version: protocol.Version, Digests: q.Digests, Claims: q.Claims, Origins: slices.Clone(q.Origins)}
+	for i := range details.Origins {
+		details.Origins[i].Header, details.Origins[i].Signature = nil, nil
+	}
+	return record, details
+}
+
+func (r *recorder) write(record *protocol.Record, details *protocol.Details) (*protocol.Receipt, error) {
+	more, err := details.Encode()
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(more)
+	record.Details = sum[:]
+	data, err := record.Encode()
+	if err != nil {
+		return nil, err
+	}
+	start := time.Now()
+	proof, err := r.server.log.Append(context.Background(), data, more) // what was signed is recorded, even if the client is gone
+	r.server.metrics.synced(time.Since(start), err)
+	if err != nil {
+		return nil, err
+	}
+	return &protocol.Receipt{Record: data, Proof: proof}, nil
+}
+
+// refused writes a line and a record about a refusal, or counts it. j is nil, or its requester
+// unknown, if anybody can cause the refusal; then there is no record.
+func (r *recorder) refused(j *job, refusal *protocol.RefusedError) {
+	if j == nil || j.requester == nil {
+		if r.take("", nil, refusal) {
+			r.server.note(refusal.Error())
+		}
+		return
+	}
+	record, details := describe(j)
+	record.Refusal = refusal.Code
+	if !r.take(record.Requester, record, refusal) {
+		return
+	}
+	r.server.note(fmt.Sprintf("%v (requester %s, key %s, %d digests)", refusal, record.Requester, record.Key, record.Digests))
+	if more, err := details.Encode(); err != nil || len(more) > maxRefusedDetails {
+		details = &protocol.Details{Version: protocol.Version}
+	}
+	r.store(record, details)
+}
+
+// store writes the record of a refusal. Nothing depends on it, so a failure is only noted.
+func (r *recorder) store(record *protocol.Record, details *protocol.Details) {
+	release, err := r.server.log.Reserve(maxRefusedDetails + 16<<10)
+	if err == nil {
+		defer release()
+		_, err = r.write(record, details)
+	}
+	if err != nil {
+		r.server.metrics.logErrors.Add(1)
+		r.server.note(fmt.Sprintf("the log lacks a refusal of requester %s: %v", record.Requester, err))
+	}
+}
+
+// take reports whether a refusal of a requester gets a record of its own. Otherwise it counts it.
+func (r *recorder) take(requester string, record *protocol.Record, why *protocol.RefusedError) bool {
+	now := time.Now()
+	r.mu.Lock()
+	one := r.each[requester]
+	var before *refusals
+	if one == nil || now.Sub(one.minute) >= time.Minute {
+		before = one
+		one = &refusals{minute: now}
+		r.each[requester] = one
+	}
+	own := one.n < maxRefusals
+	if own {
+		one.n++
+	} else {
+		one.more++
+		one.last, one.why = record, why
+	}
+	r.mu.Unlock()
+	r.sum(before)
+	return own
+}
+
+// flushAll writes, until ctx ends, the records that count refusals.
+func (r *recorder) flushAll(ctx context.Context) {
+	ticker := time.NewTicker(flushEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case now := <-ticker.C:
+			r.flush(now.Add(-time.Minute))
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// flush writes the counts of minutes that began before a time, and all if it is zero.
+func (r *recorder) flush(before time.Time) {
+	r.mu.Lock()
+	var old []*refusals
+	for name, one := range r.each {
+		if before.IsZero() || one.minute.Before(before) {
+			old = append(old, one)
+			delete(r.each, name)
+		}
+	}
+	r.mu.Unlock()
+	for _, one := range old {
+		r.sum(one)
+	}
+}
+
+// sum writes one record for the refusals that have none. It is that of the last one.
+func (r *recorder) sum(one *refusals) {
+	if one == nil || one.more == 0 {
+		return
+	}
+	if one.last == nil {
+		r.server.note(fmt.Sprintf("%d more refusals of unknown requesters; the last one: %v", one.more, one.why))
+		return
+	}
+	r.server.note(fmt.Sprintf("%d more refusals of requester %s; the last one: %v", one.more, one.last.Requester, one.why))
+	one.last.More = one.more - 1
+	r.store(one.last, &protocol.Details{Version: protocol.Version})
+}

@@ -1,0 +1,150 @@
+package signd
+
+import (
+	"context"
+	"errors"
+	"log"
+	"net"
+	"net/http"
+	"runtime"
+	"sync/atomic"
+	"time"
+
+	"github.com/imasign/imasign-build/internal/protocol"
+)
+
+// Limits of connections and requests.
+const (
+	readTimeout   = 10 * time.Second // for all bytes of a request
+	writeTimeout  = 30 * time.Second // for all bytes of an answer
+	idleTimeout   = 5 * time.Minute
+	pingAfter     = 15 * time.Second
+	pingTimeout   = 15 * time.Second
+	maxHeader     = 16 << 10
+	maxStreams    = 16 // requests at a time on one connection
+	connWindow    = 1 << 20
+	streamWindow  = 256 << 10
+	maxAnswerWait = 5 * time.Second // for the end of open connections when all batches are answered
+)
+
+// Options of [New].
+type Options struct {
+	Keys []*Key
+	Log  Log
+	// LogHandler serves the log, without [protocol.LogPath], to requesters that may audit it.
+	LogHandler http.Handler
+	// LogKey is the log's verifier key, which clients get with the description of a key.
+	LogKey string
+	Policy *Policy
+	// Note takes a line about a refusal or a failure. Text from outside in it is not quoted.
+	Note func(line string)
+}
+
+// Server is a signing service. [New] makes one.
+type Server struct {
+	keys     map[string]*Key
+	log      Log
+	logKey   string
+	policy   atomic.Pointer[Policy]
+	conns    *conns
+	bodies   *bodies
+	opening  chan struct{} // limits the memory for requests that are decoded, which takes several times their size
+	ids      *ids
+	records  *recorder
+	metrics  *metrics
+	note     func(string)
+	draining atomic.Bool
+	batches  inFlight
+	handler  http.Handler
+}
+
+// New returns a server. It is ready, and [Server.Serve] makes it reachable.
+func New(o Options) *Server {
+	s := &Server{
+		keys: map[string]*Key{}, log: o.Log, logKey: o.LogKey, note: o.Note,
+		conns: newConns(maxConns, maxUnknown, maxPerCertificate), bodies: newBodies(),
+		opening: make(chan struct{}, min(runtime.GOMAXPROCS(0), 4)), ids: newIDs(maxIDs, maxIDs/2), metrics: newMetrics(),
+	}
+	for _, k := range o.Keys {
+		s.keys[k.name] = k
+		k.observe(s.metrics, s.note)
+	}
+	s.records = newRecorder(s)
+	s.policy.Store(o.Policy)
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST "+protocol.SignPath, s.sign)
+	mux.HandleFunc("GET "+protocol.KeyPath+"{name}", s.keyInfo)
+	if o.LogHandler != nil {
+		mux.Handle(protocol.LogPath, s.auditors(http.StripPrefix(protocol.LogPath[:len(protocol.LogPath)-1], o.LogHandler)))
+	}
+	s.handler = mux
+	return s
+}
+
+// Remember makes the server refuse the id of a request that it took before it was restarted. at
+// is the time of the request's record.
+func (s *Server) Remember(requesterKey, id []byte, at time.Time) {
+	_ = s.ids.add(requesterKey, id, at.Add(2*protocol.MaxAge), time.Now()) // more are not remembered than taken
+}
+
+// Serve takes connections until ctx ends. Then it drains: it answers the batches that it took
+// and refuses others, at most for grace. It closes the listener and returns nil if nothing was cut off.
+func (s *Server) Serve(ctx context.Context, listener net.Listener, grace time.Duration) error {
+	server := &http.Server{
+		Handler: s.handler, ReadTimeout: readTimeout, ReadHeaderTimeout: readTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		TLSConfig: s.tlsConfig(), Protocols: new(http.Protocols), ConnState: s.conns.changed,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerConnection: connWindow, MaxReceiveBufferPerStream: streamWindow,
+			SendPingTimeout: pingAfter, PingTimeout: pingTimeout, WriteByteTimeout: writeTimeout,
+		},
+		// Failed handshakes are counted. Their texts are of no use to an operator, and one client could fill the journal.
+		ErrorLog: log.New(countingWriter{s.metrics}, "", 0),
+	}
+	server.Protocols.SetHTTP2(true)
+	ended := make(chan error, 1)
+	go func() { ended <- server.ServeTLS(s.conns.listener(listener), "", "") }()
+	go s.records.flushAll(ctx)
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	return s.drain(server, grace)
+}
+
+// drain ends the server.
+func (s *Server) drain(server *http.Server, grace time.Duration) error {
+	s.Drain()
+	limit, stop := context.WithTimeout(context.Background(), grace)
+	defer stop()
+	err := s.batches.wait(limit)
+	s.records.flush(time.Time{})
+	closing, cancel := context.WithTimeout(context.Background(), maxAnswerWait)
+	defer cancel()
+	if closed := server.Shutdown(closing); closed != nil { // clients with idle streams are not waited for
+		_ = server.Close()
+	}
+	if err != nil {
+		return errors.New("batches were cut off: they took longer than the time to drain")
+	}
+	return nil
+}
+
+// Drain makes the server refuse new batches and tell monitoring that it is not ready.
+func (s *Server) Drain() { s.draining.Store(true) }
+
+// countingWriter counts the errors that net/http would log.
+type countingWriter struct{ m *metrics }
+
+func (w countingWriter) Write(b []byte) (int, error) {
+	w.m.connectionErrors.Add(1)
+	return len(b), nil
+}
+
+// respond writes an answer in CBOR.
+func respond(w http.ResponseWriter, status int, body []byte) {
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)) // HTTP/2 has deadlines
+	w.Header().Set("Content-Type", protocol.ContentType)
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // the client may be gone
+}
