@@ -4,7 +4,7 @@
 // A [Server] is used by clients over TLS, and [Server.Status] by monitoring, without TLS, on a
 // loopback address. What may change while it runs is in a [Policy], which is replaced as a whole.
 //
-// Which requester may have what signed is the matter of a [Judge]; how records are stored is
+// Which requester may have what signed is the matter of package rules; how records are stored is
 // that of a [Log]. Package config reads the configuration. The caller opens keys, listeners and
 // the log, and handles signals.
 package signd

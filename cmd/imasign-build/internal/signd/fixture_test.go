@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/signd/rules"
 	"github.com/imasign/imasign-build/internal/protocol"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/keystore"
@@ -111,25 +112,32 @@ func (c *client) seal(t testing.TB, r *protocol.Request) []byte {
 }
 
 // post sends a body, and returns what was answered.
-func (c *client) post(body io.Reader) (*protocol.Answer, *http.Response, error) {
+func (c *client) post(body io.Reader) (*protocol.Answer, reply, error) {
 	response, err := c.http.Post(c.url+protocol.SignPath, protocol.ContentType, body)
 	if err != nil {
-		return nil, nil, err
+		return nil, reply{}, err
 	}
 	defer response.Body.Close()
+	got := reply{response.StatusCode, response.Header.Get("Retry-After")}
 	data, err := io.ReadAll(response.Body)
 	if err != nil {
-		return nil, response, err
+		return nil, got, err
 	}
-	if response.StatusCode == http.StatusOK {
+	if got.status == http.StatusOK {
 		answer, err := protocol.DecodeAnswer(data)
-		return answer, response, err
+		return answer, got, err
 	}
 	refusal, err := protocol.DecodeRefusal(data)
 	if err != nil {
-		return nil, response, err
+		return nil, got, err
 	}
-	return nil, response, refusal
+	return nil, got, refusal
+}
+
+// reply is what an answer says beside its body.
+type reply struct {
+	status int
+	after  string // Retry-After
 }
 
 func (c *client) ask(t testing.TB, r *protocol.Request) (*protocol.Answer, error) {
@@ -198,11 +206,15 @@ type judge struct {
 	released func()
 }
 
-func (j *judge) Judge(context.Context, *protocol.Request, string, *ima.PublicKey, time.Time) (Grant, error) {
+func (j *judge) Judge(context.Context, *protocol.Request, string, *ima.PublicKey, time.Time) (rules.Grant, error) {
 	if j.refusal != nil {
-		return Grant{}, j.refusal
+		return rules.Grant{}, j.refusal
 	}
-	return Grant{Rule: "all", Release: j.released}, nil
+	released := j.released
+	if released == nil {
+		released = func() {}
+	}
+	return rules.Grant{Rule: "all", Release: released}, nil
 }
 
 func (j *judge) WantsHeaders(string, string) bool { return false }

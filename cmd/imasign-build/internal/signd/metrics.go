@@ -1,10 +1,9 @@
 package signd
 
 import (
-	"fmt"
-	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -99,14 +98,14 @@ func codes() []protocol.Code {
 }
 
 // exposition writes metrics in the text format of Prometheus (version 0.0.4).
-type exposition struct{ w io.Writer }
+type exposition struct{ strings.Builder }
 
-func (e exposition) family(name, kind, help string) {
-	_, _ = fmt.Fprintf(e.w, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind)
+func (e *exposition) family(name, kind, help string) {
+	e.WriteString("# HELP " + name + " " + help + "\n# TYPE " + name + " " + kind + "\n")
 }
 
 // value writes one value. labels are names and values in turn.
-func (e exposition) value(name string, value float64, labels ...string) {
+func (e *exposition) value(name string, value float64, labels ...string) {
 	var pairs []string
 	for i := 0; i+1 < len(labels); i += 2 {
 		escaped := strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`).Replace(labels[i+1])
@@ -115,12 +114,12 @@ func (e exposition) value(name string, value float64, labels ...string) {
 	if pairs != nil {
 		name += "{" + strings.Join(pairs, ",") + "}"
 	}
-	_, _ = fmt.Fprintf(e.w, "%s %g\n", name, value)
+	e.WriteString(name + " " + strconv.FormatFloat(value, 'g', -1, 64) + "\n")
 }
 
-// writeMetrics writes all metrics of the server.
-func (s *Server) writeMetrics(w io.Writer) {
-	e := exposition{w}
+// exposition returns all metrics of the server.
+func (s *Server) exposition() string {
+	e := &exposition{}
 	s.writeKeys(e)
 	m := s.metrics
 	m.mu.Lock()
@@ -149,6 +148,7 @@ func (s *Server) writeMetrics(w io.Writer) {
 	for _, c := range s.certificates() {
 		e.value("imasign_certificate_expiry_days", time.Until(c.expires).Hours()/24, "certificate", c.name)
 	}
+	return e.String()
 }
 
 func boolean(b bool) float64 {
@@ -158,7 +158,7 @@ func boolean(b bool) float64 {
 	return 0
 }
 
-func (s *Server) writeKeys(e exposition) {
+func (s *Server) writeKeys(e *exposition) {
 	names := slices.Sorted(maps.Keys(s.keys))
 	for _, f := range []struct {
 		name, kind, help string
@@ -178,7 +178,7 @@ func (s *Server) writeKeys(e exposition) {
 	}
 }
 
-func (h *histogram) write(e exposition, name, help string) {
+func (h *histogram) write(e *exposition, name, help string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	e.family(name, "histogram", help)
@@ -187,7 +187,7 @@ func (h *histogram) write(e exposition, name, help string) {
 		if h.classes != nil {
 			sum += h.classes[i]
 		}
-		e.value(name+"_bucket", float64(sum), "le", fmt.Sprintf("%g", bound))
+		e.value(name+"_bucket", float64(sum), "le", strconv.FormatFloat(bound, 'g', -1, 64))
 	}
 	if h.classes != nil {
 		sum += h.classes[len(h.classes)-1]

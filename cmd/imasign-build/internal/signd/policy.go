@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"time"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/signd/rules"
 	"github.com/imasign/imasign-build/internal/protocol"
 	"github.com/imasign/imasign-build/pkg/ima"
 )
@@ -46,28 +47,12 @@ type Requester struct {
 	Audit bool
 }
 
-// Judge decides which requests are granted.
+// Judge decides which requests are granted. [rules.Set] is one.
 type Judge interface {
 	// Judge returns a grant, or a *protocol.RefusedError.
-	Judge(ctx context.Context, r *protocol.Request, requester string, key *ima.PublicKey, now time.Time) (Grant, error)
+	Judge(ctx context.Context, r *protocol.Request, requester string, key *ima.PublicKey, now time.Time) (rules.Grant, error)
 	// WantsHeaders reports whether package headers decide about requests.
 	WantsHeaders(requester, key string) bool
-}
-
-// Grant is a request that is granted.
-type Grant struct {
-	// Rule is the name of the rule that grants it.
-	Rule string
-	// Manifests are the SHA-256 of the approved manifests with the digests, if the rule wants approvals.
-	Manifests [][]byte
-	// Release takes the grant back if nothing was signed. It may be nil.
-	Release func()
-}
-
-func (g *Grant) release() {
-	if g.Release != nil {
-		g.Release()
-	}
 }
 
 // Log keeps the records of requests.

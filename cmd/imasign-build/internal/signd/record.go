@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/signd/rules"
 	"github.com/imasign/imasign-build/internal/protocol"
 )
 
@@ -55,7 +56,7 @@ func recordSpace(r *protocol.Request) int64 {
 }
 
 // granted writes the record of a batch, and returns the receipt once it is on the disk.
-func (r *recorder) granted(j *job, grant *Grant, leaves []tlog.Hash) (*protocol.Receipt, error) {
+func (r *recorder) granted(ctx context.Context, j *job, grant *rules.Grant, leaves []tlog.Hash) (*protocol.Receipt, error) {
 	record, details := describe(j)
 	record.Rule, record.Manifests = grant.Rule, grant.Manifests
 	root := protocol.Root(leaves)
@@ -64,7 +65,7 @@ func (r *recorder) granted(j *job, grant *Grant, leaves []tlog.Hash) (*protocol.
 	for _, leaf := range leaves {
 		details.Leaves = append(details.Leaves, leaf[:]...)
 	}
-	return r.write(record, details)
+	return r.write(ctx, record, details)
 }
 
 // describe returns what is in every record of a known requester's request.
@@ -84,7 +85,7 @@ func describe(j *job) (*protocol.Record, *protocol.Details) {
 	return record, details
 }
 
-func (r *recorder) write(record *protocol.Record, details *protocol.Details) (*protocol.Receipt, error) {
+func (r *recorder) write(ctx context.Context, record *protocol.Record, details *protocol.Details) (*protocol.Receipt, error) {
 	more, err := details.Encode()
 	if err != nil {
 		return nil, err
@@ -96,7 +97,7 @@ func (r *recorder) write(record *protocol.Record, details *protocol.Details) (*p
 		return nil, err
 	}
 	start := time.Now()
-	proof, err := r.server.log.Append(context.Background(), data, more) // what was signed is recorded, even if the client is gone
+	proof, err := r.server.log.Append(context.WithoutCancel(ctx), data, more) // what was signed is recorded, even if the client is gone
 	r.server.metrics.synced(time.Since(start), err)
 	if err != nil {
 		return nil, err
@@ -106,31 +107,31 @@ func (r *recorder) write(record *protocol.Record, details *protocol.Details) (*p
 
 // refused writes a line and a record about a refusal, or counts it. j is nil, or its requester
 // unknown, if anybody can cause the refusal; then there is no record.
-func (r *recorder) refused(j *job, refusal *protocol.RefusedError) {
+func (r *recorder) refused(ctx context.Context, j *job, refusal *protocol.RefusedError) {
 	if j == nil || j.requester == nil {
-		if r.take("", nil, refusal) {
+		if r.take(ctx, "", nil, refusal) {
 			r.server.note(refusal.Error())
 		}
 		return
 	}
 	record, details := describe(j)
 	record.Refusal = refusal.Code
-	if !r.take(record.Requester, record, refusal) {
+	if !r.take(ctx, record.Requester, record, refusal) {
 		return
 	}
 	r.server.note(fmt.Sprintf("%v (requester %s, key %s, %d digests)", refusal, record.Requester, record.Key, record.Digests))
 	if more, err := details.Encode(); err != nil || len(more) > maxRefusedDetails {
 		details = &protocol.Details{Version: protocol.Version}
 	}
-	r.store(record, details)
+	r.store(ctx, record, details)
 }
 
 // store writes the record of a refusal. Nothing depends on it, so a failure is only noted.
-func (r *recorder) store(record *protocol.Record, details *protocol.Details) {
+func (r *recorder) store(ctx context.Context, record *protocol.Record, details *protocol.Details) {
 	release, err := r.server.log.Reserve(maxRefusedDetails + 16<<10)
 	if err == nil {
 		defer release()
-		_, err = r.write(record, details)
+		_, err = r.write(ctx, record, details)
 	}
 	if err != nil {
 		r.server.metrics.logErrors.Add(1)
@@ -139,7 +140,7 @@ func (r *recorder) store(record *protocol.Record, details *protocol.Details) {
 }
 
 // take reports whether a refusal of a requester gets a record of its own. Otherwise it counts it.
-func (r *recorder) take(requester string, record *protocol.Record, why *protocol.RefusedError) bool {
+func (r *recorder) take(ctx context.Context, requester string, record *protocol.Record, why *protocol.RefusedError) bool {
 	now := time.Now()
 	r.mu.Lock()
 	one := r.each[requester]
@@ -157,7 +158,7 @@ func (r *recorder) take(requester string, record *protocol.Record, why *protocol
 		one.last, one.why = record, why
 	}
 	r.mu.Unlock()
-	r.sum(before)
+	r.sum(ctx, before)
 	return own
 }
 
@@ -168,7 +169,7 @@ func (r *recorder) flushAll(ctx context.Context) {
 	for {
 		select {
 		case now := <-ticker.C:
-			r.flush(now.Add(-time.Minute))
+			r.flush(ctx, now.Add(-time.Minute))
 		case <-ctx.Done():
 			return
 		}
@@ -176,7 +177,7 @@ func (r *recorder) flushAll(ctx context.Context) {
 }
 
 // flush writes the counts of minutes that began before a time, and all if it is zero.
-func (r *recorder) flush(before time.Time) {
+func (r *recorder) flush(ctx context.Context, before time.Time) {
 	r.mu.Lock()
 	var old []*refusals
 	for name, one := range r.each {
@@ -187,12 +188,12 @@ func (r *recorder) flush(before time.Time) {
 	}
 	r.mu.Unlock()
 	for _, one := range old {
-		r.sum(one)
+		r.sum(ctx, one)
 	}
 }
 
 // sum writes one record for the refusals that have none. It is that of the last one.
-func (r *recorder) sum(one *refusals) {
+func (r *recorder) sum(ctx context.Context, one *refusals) {
 	if one == nil || one.more == 0 {
 		return
 	}
@@ -202,5 +203,5 @@ func (r *recorder) sum(one *refusals) {
 	}
 	r.server.note(fmt.Sprintf("%d more refusals of requester %s; the last one: %v", one.more, one.last.Requester, one.why))
 	one.last.More = one.more - 1
-	r.store(one.last, &protocol.Details{Version: protocol.Version})
+	r.store(ctx, one.last, &protocol.Details{Version: protocol.Version})
 }

@@ -3,7 +3,7 @@ package signd
 import (
 	"context"
 	"errors"
-	"log"
+	"log" //nolint:depguard // http.Server has only this way to tell about errors
 	"net"
 	"net/http"
 	"runtime"
@@ -109,17 +109,17 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener, grace time.Du
 		return err
 	case <-ctx.Done():
 	}
-	return s.drain(server, grace)
+	return s.drain(context.WithoutCancel(ctx), server, grace)
 }
 
 // drain ends the server.
-func (s *Server) drain(server *http.Server, grace time.Duration) error {
+func (s *Server) drain(ctx context.Context, server *http.Server, grace time.Duration) error {
 	s.Drain()
-	limit, stop := context.WithTimeout(context.Background(), grace)
+	limit, stop := context.WithTimeout(ctx, grace)
 	defer stop()
 	err := s.batches.wait(limit)
-	s.records.flush(time.Time{})
-	closing, cancel := context.WithTimeout(context.Background(), maxAnswerWait)
+	s.records.flush(ctx, time.Time{})
+	closing, cancel := context.WithTimeout(ctx, maxAnswerWait)
 	defer cancel()
 	if closed := server.Shutdown(closing); closed != nil { // clients with idle streams are not waited for
 		_ = server.Close()
@@ -146,5 +146,5 @@ func respond(w http.ResponseWriter, status int, body []byte) {
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)) // HTTP/2 has deadlines
 	w.Header().Set("Content-Type", protocol.ContentType)
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // the client may be gone
+	_, _ = w.Write(body) //nolint:gosec // the client may be gone; CBOR is no page for a browser
 }

@@ -89,10 +89,10 @@ func TestRefusals(t *testing.T) {
 	with := func(code protocol.Code, send func() (io.Reader, *client), words string) {
 		t.Helper()
 		body, from := send()
-		_, response, err := from.post(body)
+		_, reply, err := from.post(body)
 		refused(t, err, code, words)
-		if response != nil && response.StatusCode != code.Status() {
-			t.Errorf("%s: status %d", code, response.StatusCode)
+		if reply.status != code.Status() {
+			t.Errorf("%s: status %d", code, reply.status)
 		}
 	}
 	as := func(c *client, body func() io.Reader) func() (io.Reader, *client) {
@@ -213,10 +213,10 @@ func TestLogFailures(t *testing.T) {
 	s.judge.released = func() { released++ }
 	full := errors.New("/var/lib/log: no space left on device")
 	s.log.fail(full, nil)
-	_, response, err := s.ci.post(bytes.NewReader(s.ci.seal(t, s.ci.request(s.address, 1))))
+	_, reply, err := s.ci.post(bytes.NewReader(s.ci.seal(t, s.ci.request(s.address, 1))))
 	refused(t, err, protocol.LogFailed, "log")
-	if strings.Contains(err.Error(), "/var/lib") || response.Header.Get("Retry-After") == "" {
-		t.Errorf("got %v, %v", err, response.Header)
+	if strings.Contains(err.Error(), "/var/lib") || reply.after == "" {
+		t.Errorf("got %v, %+v", err, reply)
 	}
 	if got := s.key.meter.signatures.Load(); got != 0 {
 		t.Errorf("%d signatures without a record", got)
@@ -245,7 +245,7 @@ func TestRefusalsAreBounded(t *testing.T) {
 		_, err := s.ci.ask(t, s.ci.request(s.address, 1024))
 		refused(t, err, protocol.NoRule, "")
 	}
-	s.records.flush(time.Time{})
+	s.records.flush(t.Context(), time.Time{})
 	var counted uint64
 	records := s.log.all()
 	for _, r := range records {

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/signd/rules"
 	"github.com/imasign/imasign-build/internal/protocol"
 	"github.com/imasign/imasign-build/pkg/ima"
 )
@@ -119,7 +120,7 @@ func (j *job) run(ctx context.Context, body []byte) ([]byte, *protocol.RefusedEr
 	}
 	answer, refusal := j.grant(ctx, &grant)
 	if refusal != nil {
-		grant.release()
+		grant.Release()
 	}
 	return answer, refusal
 }
@@ -185,7 +186,7 @@ func refusalOf(err error) *protocol.RefusedError {
 }
 
 // grant signs the digests, and returns the answer when the log has them.
-func (j *job) grant(ctx context.Context, grant *Grant) ([]byte, *protocol.RefusedError) {
+func (j *job) grant(ctx context.Context, grant *rules.Grant) ([]byte, *protocol.RefusedError) {
 	if refusal := j.key.usable(ctx); refusal != nil {
 		j.wait = firstRetry
 		return nil, refusal
@@ -209,11 +210,11 @@ func (j *job) grant(ctx context.Context, grant *Grant) ([]byte, *protocol.Refuse
 		}
 		return nil, protocol.Refuse(protocol.Busy, "the client is gone")
 	}
-	return j.answer(grant, digests, values)
+	return j.answer(ctx, grant, digests, values)
 }
 
 // answer makes the record of a batch, and the answer.
-func (j *job) answer(grant *Grant, digests, values [][]byte) ([]byte, *protocol.RefusedError) {
+func (j *job) answer(ctx context.Context, grant *rules.Grant, digests, values [][]byte) ([]byte, *protocol.RefusedError) {
 	a := protocol.Answer{Version: protocol.Version, ID: j.request.ID, Signatures: make([][]byte, len(values))}
 	leaves := make([]tlog.Hash, len(values))
 	for i, value := range values {
@@ -224,7 +225,7 @@ func (j *job) answer(grant *Grant, digests, values [][]byte) ([]byte, *protocol.
 		a.Signatures[i] = v.Signature
 		leaves[i] = protocol.Leaf(j.key.spki, j.request.Type, j.request.Signature, j.request.Hash, digests[i], v.Signature)
 	}
-	receipt, err := j.server.records.granted(j, grant, leaves)
+	receipt, err := j.server.records.granted(ctx, j, grant, leaves)
 	if err != nil {
 		return nil, j.server.logFailed(err)
 	}
@@ -248,7 +249,7 @@ func (s *Server) logFailed(err error) *protocol.RefusedError {
 // request was read.
 func (s *Server) refuse(w http.ResponseWriter, r *http.Request, j *job, refusal *protocol.RefusedError, wait time.Duration) {
 	s.metrics.refused(refusal.Code)
-	s.records.refused(j, refusal)
+	s.records.refused(r.Context(), j, refusal)
 	body, err := refusal.Encode()
 	if err != nil { // a text can be encoded
 		w.WriteHeader(http.StatusInternalServerError)

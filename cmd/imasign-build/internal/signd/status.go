@@ -23,7 +23,7 @@ func (s *Server) Status() http.Handler {
 	})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")
-		s.writeMetrics(w)
+		_, _ = w.Write([]byte(s.exposition()))
 	})
 	return mux
 }
@@ -31,7 +31,7 @@ func (s *Server) Status() http.Handler {
 func text(w http.ResponseWriter, status int, line string) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.WriteHeader(status)
-	_, _ = fmt.Fprintln(w, line)
+	_, _ = w.Write([]byte(line + "\n"))
 }
 
 // unready returns why the server takes no batches, "" if it does.
