@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/imasign/imasign-build/cmd/imasign-build/internal/target"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/keystore"
 	"github.com/imasign/imasign-build/pkg/signing"
@@ -16,58 +15,6 @@ import (
 
 // evmSigner is the name of the key pair for security.evm in a directory of key init.
 const evmSigner = "x509_evm"
-
-// evmTargets are the values of --evm-target.
-func evmTargets() map[string]ima.EVMTarget {
-	return map[string]ima.EVMTarget{
-		"64le": {}, "32le": {Bits32: true}, "64be": {BigEndian: true}, "32be": {Bits32: true, BigEndian: true},
-	}
-}
-
-// evmTarget is the target of EVM values: what --evm-target states, or what the files of the
-// first container say.
-type evmTarget struct {
-	word  string // "" to ask the files
-	value ima.EVMTarget
-	known bool
-}
-
-func (t *evmTarget) add(flags *pflag.FlagSet) {
-	var options []option
-	for _, word := range []string{"64le", "32le", "64be", "32be"} {
-		options = append(options, option{word, evmTargets()[word].String()})
-	}
-	choiceVar(flags, &t.word, "evm-target", "", "the kernels that security.evm is for", options)
-	annotate(flags, "evm-target", noteDefault, "what the ELF files are for")
-	once(flags, "evm-target")
-}
-
-func (t *evmTarget) get() ima.EVMTarget { return t.value }
-
-// stated reports whether --evm-target states the target.
-func (t *evmTarget) stated() bool {
-	value, stated := evmTargets()[t.word]
-	if stated && !t.known {
-		t.value, t.known = value, true
-	}
-	return stated
-}
-
-// learn finds out the target from the files of a container, unless it is known.
-func (t *evmTarget) learn(ctx context.Context, a *app, src signing.Source) error {
-	if t.known || t.stated() {
-		return nil
-	}
-	found, err := target.Detect(ctx, src)
-	if err != nil {
-		return err
-	}
-	t.value, t.known = found.EVMTarget, true
-	if found.Bits32 && !found.Module {
-		a.note("warning: %s is a 32-bit program, so security.evm is for 32-bit kernels; if the kernel has 64 bits, give --evm-target", found.Path)
-	}
-	return nil
-}
 
 // evmFlags choose what security.evm gets.
 type evmFlags struct {
@@ -230,71 +177,6 @@ func (f *evmFlags) wrap(ctx context.Context, a *app, src signing.Source) (signin
 		return hashed{src}, nil
 	}
 	return src, nil
-}
-
-// evmTrustFlags choose the certificates that security.evm is checked with.
-type evmTrustFlags struct {
-	certs   []string
-	require bool
-	target  evmTarget
-}
-
-func (f *evmTrustFlags) add(flags *pflag.FlagSet) {
-	flags.StringArrayVar(&f.certs, "evm-cert", nil, "also verify security.evm, with the certificate in `FILE`")
-	f.target.add(flags)
-}
-
-// addRequire adds the flag for verifications.
-func (f *evmTrustFlags) addRequire(flags *pflag.FlagSet) {
-	flags.BoolVar(&f.require, "require-evm", false, "refuse files without security.evm that must be signed")
-}
-
-// idle refuses flags that have no effect without --evm-cert.
-func (f *evmTrustFlags) idle(flags *pflag.FlagSet) error {
-	if len(f.certs) > 0 {
-		return nil
-	}
-	if flags.Lookup("require-evm") == nil {
-		return idle(flags, "--evm-cert", "evm-target")
-	}
-	return idle(flags, "--evm-cert", "require-evm", "evm-target")
-}
-
-// learn finds out the target, if security.evm is checked.
-func (f *evmTrustFlags) learn(ctx context.Context, a *app, src signing.Source) error {
-	if len(f.certs) == 0 {
-		return nil
-	}
-	return f.target.learn(ctx, a, src)
-}
-
-// stages returns the stage that checks security.evm, none without certificates.
-func (f *evmTrustFlags) stages() []signing.Stage {
-	if len(f.certs) == 0 {
-		return nil
-	}
-	return []signing.Stage{f.stage()}
-}
-
-// stage returns the stage that checks security.evm.
-func (f *evmTrustFlags) stage() signing.Stage {
-	stage := signing.PortableStage(nil, 0, f.target.get)
-	form := stage.Form
-	stage.Form = func(e *signing.Entry, before []signing.Value) (ima.Form, bool) {
-		if _, there := e.Xattrs[ima.XattrEVM]; !there && !f.require {
-			return ima.Form{}, false
-		}
-		return form(e, before)
-	}
-	return stage
-}
-
-// ring returns the certificates, nil if there are none. purpose is the value of --key-for.
-func (f *evmTrustFlags) ring(ctx context.Context, purpose string) (*ima.Keyring, error) {
-	if len(f.certs) == 0 {
-		return nil, nil
-	}
-	return readKeyring(ctx, f.certs, evmSigner, purpose)
 }
 
 // noEVMInPackages collects the flags for security.evm in commands for packages, which
