@@ -45,19 +45,34 @@ quick: ## tests that need no root, no peers and no kernels, in under a minute
 	$(GO) vet ./cmd/... ./internal/... ./pkg/...
 	$(GO) test -short -run '^(Test|Fuzz)' ./cmd/... ./internal/... ./pkg/...
 
-# These tests are slow with the race detector, so they run without it: they make and encrypt large
-# keys, or use SQLite a lot.
-SLOW_SCRIPTS = ^TestScripts$$/^(keys|reuse_containers|sign_cache|from_manifest)$$
-SLOW_CACHE_TESTS = ^Test(Eviction|Poison|KilledProcesses|DisksThatAreFull)$$
+# With the race detector everything takes four times as long. Each test runs with it, unless
+# nothing in the test runs in parallel or other tests of its package have the same goroutines.
+# make nightly runs all tests with it.
+#
+# SERIAL_SCRIPTS are those in which each command does one thing after the other, and those
+# whose commands run the same workers as other scripts; TestGolden* run an ordinary build.
+# keys, reuse_containers, sign_cache and from_manifest make and encrypt large keys, or use
+# SQLite a lot.
+SERIAL_SCRIPTS = ^TestScripts$$/^(empty|errors.*|evm|from_manifest|given|image_simulate|initramfs|json|kernels|key_.*|keys.*|libcrypto|manifest_.*|policy|purpose|quiet|refusals|reuse_containers|scan|selection.*|sign_cache|version|version3)$$
+SERIAL_COMMANDS = $(SERIAL_SCRIPTS)|^Test(Golden|GoldenTree)$$
+# Tests of decoders and limits with large inputs, and those of the cache that use SQLite a lot.
+SERIAL_TESTS = ^Test(Eviction|Poison|KilledProcesses|DisksThatAreFull|XZFiles|ZerosBehindEveryEnd|SparseFileOver4GiB|Bombs|HeaderBudget|RereadLimits|Mutants|ReuseOfALargeManifest|Mutations|AgainstTreeAndKernel|Indexes|IndexMisleads|InlineTruncation|FromArchives|WalkRefuses)$$
+SERIAL_TESTED = ./internal/compress ./pkg/rootfs ./pkg/rpmsign ./pkg/signing ./cmd/imasign-build/internal/sigcache \
+	./cmd/imasign-build/internal/image/erofs ./cmd/imasign-build/internal/image/ext4 \
+	./cmd/imasign-build/internal/image/filesystem ./cmd/imasign-build/internal/image/squashfs
+# What differs without cgo: cryptography, xattrs, and the keys that there are.
+CGOLESS_COMMANDS = ^TestScripts$$/^(cache_share|closed|errors_devices|errors_keys|evm|image|key_.*|keys_v3|libcrypto|manifest|output|restore|rpm|sign_verify|tar|verity|version.*)$$|^Test(Golden|GoldenTree|Shells)$$|Preload|DescribeBuild|KeyDirectory
 
 # By default a program with the race detector sleeps for a second when it ends.
+#
+# The linters include vet.
 test: export GORACE = atexit_sleep_ms=10
 test: deps kernel ## everything, against the real peers
-	$(GO) vet ./...
-	CGO_ENABLED=0 $(GO) test -skip '$(SLOW_SCRIPTS)' ./cmd/imasign-build ./internal/libcrypto ./internal/certs ./pkg/ima ./pkg/keystore/...
-	$(GO) test -run '$(SLOW_SCRIPTS)' ./cmd/imasign-build
-	$(GO) test -run '$(SLOW_CACHE_TESTS)' ./cmd/imasign-build/internal/sigcache
-	$(GO) test -race -timeout 25m -skip '$(SLOW_SCRIPTS)|$(SLOW_CACHE_TESTS)' ./cmd/... ./internal/... ./pkg/...
+	CGO_ENABLED=0 $(GO) test -run '$(CGOLESS_COMMANDS)' ./cmd/imasign-build
+	CGO_ENABLED=0 $(GO) test ./internal/libcrypto ./internal/certs ./pkg/ima ./pkg/keystore/...
+	$(GO) test -run '$(SERIAL_COMMANDS)' ./cmd/imasign-build
+	$(GO) test -run '$(SERIAL_TESTS)' $(SERIAL_TESTED)
+	$(GO) test -race -timeout 25m -skip '$(SERIAL_COMMANDS)|$(SERIAL_TESTS)' ./cmd/... ./internal/... ./pkg/...
 	$(GO) test -race -timeout 25m -count=1 ./tests/...
 
 # The skipped tests repeat the same C code with larger keys, slowly.
