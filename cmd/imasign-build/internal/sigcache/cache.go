@@ -46,7 +46,7 @@ func (s *Store) get(ctx context.Context, db *database, entries []Entry, signatur
 		wanted[i], _ = rowOf(&entries[i], key, 0)
 		addresses[i] = wanted[i].address
 	}
-	found, err := db.find(ctx, addresses)
+	found, err := db.lookUp(ctx, &wanted[0], addresses)
 	if err != nil {
 		return err
 	}
@@ -54,7 +54,7 @@ func (s *Store) get(ctx context.Context, db *database, entries []Entry, signatur
 	var ids []int64
 	for i := range wanted {
 		r, has := found[wanted[i].address]
-		if !has || !r.same(&wanted[i]) {
+		if !has || !bytes.Equal(r.digest, wanted[i].digest) {
 			continue
 		}
 		signatures[i] = r.signature

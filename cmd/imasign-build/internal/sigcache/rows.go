@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/imasign/imasign-build/pkg/ima"
@@ -25,7 +26,11 @@ type row struct {
 }
 
 // columns are those of a row. Digests and signatures that are longer than any become empty.
-const columns = "id, address, key, xattr, type, version, over, hash, iif(octet_length(digest) <= 64, digest, x''), iif(octet_length(signature) <= 65536, signature, x''), day"
+const (
+	columns   = "id, address, key, xattr, type, version, over, hash, " + ofDigest + ", day"
+	ofDigest  = "iif(octet_length(digest) <= 64, digest, x''), iif(octet_length(signature) <= 65536, signature, x'')"
+	addressed = " FROM signature WHERE address IN "
+)
 
 func (r *row) scan(rows *sql.Rows) error {
 	return rows.Scan(&r.id, &r.address, &r.key, &r.xattr, &r.kind, &r.version, &r.over, &r.hash, &r.digest, &r.signature, &r.day)
@@ -70,23 +75,50 @@ func (r *row) entry(spki []byte) Entry {
 
 // find returns the rows with up to 128 addresses, by address.
 func (db *database) find(ctx context.Context, addresses []int64) (map[int64]row, error) {
-	stmt, err := db.statement(ctx, "SELECT "+columns+" FROM signature WHERE address IN (?"+strings.Repeat(",?", group-1)+")")
+	return db.collect(ctx, (*row).scan, "SELECT "+columns+addressed+inGroup(1), groupOf(addresses)...)
+}
+
+// lookUp is find for rows with the key, form and hash of like. They have only what differs, which
+// takes a fifth less time to read.
+func (db *database) lookUp(ctx context.Context, like *row, addresses []int64) (map[int64]row, error) {
+	scan := func(r *row, rows *sql.Rows) error {
+		return rows.Scan(&r.id, &r.address, &r.digest, &r.signature, &r.day)
+	}
+	text := "SELECT id, address, " + ofDigest + ", day" + addressed + inGroup(7) +
+		" AND key = ?1 AND xattr = ?2 AND type = ?3 AND version = ?4 AND over = ?5 AND hash = ?6"
+	args := []any{like.key, like.xattr, like.kind, like.version, like.over, like.hash}
+	return db.collect(ctx, scan, text, append(args, groupOf(addresses)...)...)
+}
+
+// inGroup returns the parameters for 128 values, which are numbered from first.
+func inGroup(first int) string {
+	return "(?" + strconv.Itoa(first) + strings.Repeat(",?", group-1) + ")"
+}
+
+// groupOf returns 128 arguments: all values, the last of them as often as necessary.
+func groupOf(values []int64) []any {
+	args := make([]any, group)
+	for i := range args {
+		args[i] = values[min(i, len(values)-1)]
+	}
+	return args
+}
+
+// collect returns the rows of a query by their address.
+func (db *database) collect(ctx context.Context, scan func(*row, *sql.Rows) error, text string, args ...any) (map[int64]row, error) {
+	stmt, err := db.statement(ctx, text)
 	if err != nil {
 		return nil, err
-	}
-	args := make([]any, 0, group)
-	for i := range group {
-		args = append(args, addresses[min(i, len(addresses)-1)])
 	}
 	rows, err := stmt.QueryContext(ctx, args...)
 	if err != nil {
 		return nil, err
 	}
 	defer rows.Close() //nolint:errcheck // rows.Err has its error
-	found := make(map[int64]row, len(addresses))
+	found := make(map[int64]row, group)
 	for rows.Next() {
 		var r row
-		if err := r.scan(rows); err != nil {
+		if err := scan(&r, rows); err != nil {
 			return nil, damage("%v", err)
 		}
 		found[r.address] = r
@@ -139,12 +171,7 @@ func stale(day, today int64) bool { return day < today || day > today+1 }
 
 // use marks up to 128 rows as used today.
 func (db *database) use(ctx context.Context, ids []int64, today int64) error {
-	args := make([]any, 1, 1+group)
-	args[0] = today
-	for i := range group {
-		args = append(args, ids[min(i, len(ids)-1)])
-	}
-	return db.exec(ctx, "UPDATE signature SET day = ?1 WHERE (day < ?1 OR day > ?1 + 1) AND id IN (?2"+strings.Repeat(",?", group-1)+")", args...)
+	return db.exec(ctx, "UPDATE signature SET day = ?1 WHERE (day < ?1 OR day > ?1 + 1) AND id IN "+inGroup(2), append([]any{today}, groupOf(ids)...)...)
 }
 
 // scan calls each for all rows, in the order of their numbers. It keeps no transaction between groups of rows.
