@@ -157,7 +157,9 @@ func (a *archive) Get(_ context.Context, b Batch) [][]byte {
 			if b.valid(i, found[i]) {
 				break
 			}
-			a.warn()
+			if found[i] != nil {
+				a.warn()
+			}
 			found[i] = a.read(at)
 		}
 	}
