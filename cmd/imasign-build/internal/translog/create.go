@@ -37,7 +37,7 @@ func Create(dir string, key note.Signer) error {
 			return fmt.Errorf("create the log in %s: %w", dir, errors.Join(err, atomicfile.ErrExists))
 		}
 	}
-	signed, err := sign(key, &frontier{})
+	signed, err := sign(key, &Tree{})
 	if err != nil {
 		return err
 	}
@@ -68,8 +68,8 @@ func checkOrigin(name string) error {
 }
 
 // sign returns the signed checkpoint of a tree.
-func sign(key note.Signer, tree *frontier) ([]byte, error) {
-	c := protocol.Checkpoint{Origin: key.Name(), Size: tree.size, Root: tree.root()}
+func sign(key note.Signer, tree *Tree) ([]byte, error) {
+	c := protocol.Checkpoint{Origin: key.Name(), Size: tree.size, Root: tree.Root()}
 	signed, err := note.Sign(&note.Note{Text: c.Text()}, key)
 	if err != nil {
 		return nil, fmt.Errorf("sign the checkpoint of the log %s: %w", key.Name(), err)

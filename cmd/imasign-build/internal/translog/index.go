@@ -44,7 +44,7 @@ func (x *index) close() error {
 // mark is a place in the journal: after tree.size records.
 type mark struct {
 	offset int64 // of the next frame
-	tree   frontier
+	tree   Tree
 	leaves int64
 }
 
@@ -77,7 +77,7 @@ func (r *rows) add(m *mark, f *frame) error {
 	r.offsets = binary.BigEndian.AppendUint64(r.offsets, uint64(m.offset))
 	r.offsets = binary.BigEndian.AppendUint64(r.offsets, uint64(m.leaves))
 	r.leaves = appendPrefixes(r.leaves, leaves)
-	r.hashes = m.tree.add(tlog.RecordHash(f.body), r.hashes)
+	r.hashes = m.tree.Add(tlog.RecordHash(f.body), r.hashes)
 	m.leaves += int64(len(leaves) / tlog.HashSize)
 	m.offset += f.size()
 	return nil

@@ -259,7 +259,7 @@ func TestFind(t *testing.T) {
 
 // TestFrontier compares with golang.org/x/mod/sumdb/tlog.
 func TestFrontier(t *testing.T) {
-	var f frontier
+	var f Tree
 	var stored, want []tlog.Hash
 	reader := tlog.HashReaderFunc(func(at []int64) ([]tlog.Hash, error) {
 		var hashes []tlog.Hash
@@ -271,13 +271,13 @@ func TestFrontier(t *testing.T) {
 	for n := range int64(300) {
 		root, err := tlog.TreeHash(n, reader)
 		must(t, err)
-		if f.root() != root {
+		if f.Root() != root {
 			t.Fatalf("another root of %d records", n)
 		}
 		more, err := tlog.StoredHashes(n, []byte{byte(n)}, reader)
 		must(t, err)
 		want = append(want, more...)
-		stored = f.add(tlog.RecordHash([]byte{byte(n)}), stored)
+		stored = f.Add(tlog.RecordHash([]byte{byte(n)}), stored)
 		if len(stored) != len(want) || stored[len(stored)-1] != want[len(want)-1] {
 			t.Fatalf("other hashes of %d records", n)
 		}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"golang.org/x/mod/sumdb/note"
 
@@ -20,6 +21,7 @@ type scan struct {
 	origin   string
 	promised protocol.Checkpoint // of the file checkpoint; Size is -1 if there is none
 	index    *comparison
+	visit    func(*frame) error // called for each record; may be nil
 
 	mark           // after the last whole frame
 	indexed mark   // where the index begins to differ, if it does
@@ -101,6 +103,9 @@ func (s *scan) frame(f *frame) error {
 		return s.damage(f.index, err.Error())
 	}
 	s.index.compare(f.index, &s.rows)
+	if s.visit != nil {
+		return s.visit(f)
+	}
 	return nil
 }
 
@@ -131,7 +136,7 @@ func (s *scan) checkPromise() error {
 // compare compares the tree with a checkpoint. The records before sound are those that were
 // signed; sound is -1 if nothing is known of them.
 func (s *scan) compare(c protocol.Checkpoint, sound int64) error {
-	if s.tree.root() == c.Root {
+	if s.tree.Root() == c.Root {
 		return nil
 	}
 	first := sound
@@ -157,6 +162,9 @@ type comparison struct {
 
 func compareIndex(x *index) *comparison {
 	read := func(f *os.File) io.Reader {
+		if f == nil {
+			return strings.NewReader("")
+		}
 		return bufio.NewReaderSize(io.NewSectionReader(f, 0, 1<<62), readSize/8)
 	}
 	return &comparison{hashes: read(x.hashes), offsets: read(x.offsets), leaves: read(x.leaves), first: -1}
