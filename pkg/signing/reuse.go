@@ -3,6 +3,7 @@ package signing
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"hash/maphash"
 	"iter"
@@ -102,7 +103,9 @@ type place struct {
 
 func keyOf(id ima.KeyID, st statement) (key [archiveKey]byte) {
 	f := st.form
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d %d %d %d %s %x", f.Xattr, f.Type, f.Version, f.Over, st.hash, id, st.digest))
+	text := append(make([]byte, 0, 128), byte(f.Type), f.Version, byte(f.Over), byte(st.hash), byte(len(f.Xattr)))
+	text = binary.BigEndian.AppendUint32(append(text, f.Xattr...), uint32(id))
+	sum := sha256.Sum256(append(text, st.digest...))
 	copy(key[:], sum[:])
 	return key
 }
