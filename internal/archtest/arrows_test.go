@@ -20,7 +20,7 @@ func containers() []string {
 }
 
 func arrows() []arrow {
-	backends := []string{"pkg/keystore/file", "pkg/keystore/pkcs11", "pkg/keystore/tpm"}
+	backends := []string{"pkg/keystore/file", "pkg/keystore/pkcs11", "pkg/keystore/remote", "pkg/keystore/tpm"}
 	return []arrow{
 		{from: []string{"pkg", "internal"}, to: []string{"cmd"}},
 		{from: []string{"internal"}, to: []string{"pkg"}, but: [][2]string{{"", "pkg/ima"}}},

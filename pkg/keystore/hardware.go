@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 )
 
 // Errors of tokens, TPMs and other devices that do not reveal their keys.
@@ -31,29 +30,11 @@ var (
 	ErrClosed = errors.New("the key is closed")
 )
 
+// FromService is part of the warning about a key whose certificate nobody named.
+const FromService = "is the one that the service itself sent"
+
 // NotBound is part of the warning about a key that can leave its device.
 const NotBound = "can be taken out of"
-
-// SecretAt returns the Secret that an attribute of a URI names: env:NAME (looked up with
-// Getenv), fd:N, file:PATH, file:///PATH or an absolute path. Like [ParseSecretSource], it
-// reads nothing yet. A wrong source is [ErrSecretSource], without its text.
-func (o Options) SecretAt(source string) (Secret, error) {
-	if strings.HasPrefix(source, "/") {
-		source = "file:" + source
-	}
-	if rest, ok := strings.CutPrefix(source, "file:"); ok {
-		path, err := filePath(rest)
-		if err != nil {
-			return nil, ErrSecretSource
-		}
-		source = "file:" + path
-	}
-	getenv := o.Getenv
-	if getenv == nil {
-		getenv = func(string) (string, bool) { return "", false }
-	}
-	return ParseSecretSource(source, getenv, o.Warn)
-}
 
 // Request describes a key to be made in a device.
 type Request struct {

@@ -6,7 +6,7 @@
 // that verifies its signatures.
 //
 // A [Secret] is asked for only if a key needs one. [ParseSecretSource] returns a Secret for
-// env:NAME, file:PATH or fd:N. The caller prompts people, and makes keys and certificates.
+// env:NAME, file:PATH, fd:N or cred:NAME. The caller prompts people, and makes keys and certificates.
 // Package ima defines the form of signatures. No error contains a secret.
 package keystore
 
@@ -52,6 +52,16 @@ type Options struct {
 	// Getenv looks up NAME if a URI names env:NAME as the source of a secret. If it is
 	// nil, no variable is set.
 	Getenv func(string) (string, bool)
+	// Receipt receives the receipt of each batch that a signing service has logged, one at a
+	// time, before the signatures are verified. It may be nil.
+	Receipt func(Receipt)
+}
+
+// Receipt is the evidence that a signing service has logged a batch of signatures.
+type Receipt struct {
+	Server string // HOST:PORT
+	Record []byte // the encoded record of the log; docs/protocol.md has its format
+	Proof  string // that the log has it (C2SP tlog-proof)
 }
 
 // Warnf calls Warn unless it is nil.
@@ -89,7 +99,7 @@ func (b Backends) Find(scheme string) (Backend, bool) {
 }
 
 // schemes returns all schemes that this project defines, built in or not.
-func schemes() []string { return []string{"file", "nats", "pkcs11", "tpm2"} }
+func schemes() []string { return []string{"file", "https", "nats", "pkcs11", "tpm2"} }
 
 // Open opens the key that uri names with the backend of its scheme. A path needs no
 // scheme, but a path whose first component has a colon must begin with ./ or file:. The

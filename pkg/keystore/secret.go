@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -21,16 +20,17 @@ const maxSecret = 4096
 var (
 	// ErrSecretSource: the text does not name a source. It is not repeated, because it may
 	// be the secret itself.
-	ErrSecretSource = errors.New("not a source of secrets; write env:NAME, file:PATH or fd:N, never the secret itself")
+	ErrSecretSource = errors.New("not a source of secrets; write env:NAME, file:PATH, fd:N or cred:NAME, never the secret itself")
 	// ErrNoSecret: the source is empty, or its content cannot be a passphrase.
 	ErrNoSecret = errors.New("no passphrase there")
 )
 
 // ParseSecretSource returns the Secret that a source names. env:NAME looks up a variable
-// with getenv, such as os.LookupEnv. file:PATH and fd:N read to the end; one newline at the
-// end is not part of the secret. Nothing is read until the Secret is called. It then calls
-// warn, which may be nil, if other users may read or write the file. The error is
-// [ErrSecretSource].
+// with getenv, such as os.LookupEnv. cred:NAME is a credential of a systemd service: the file
+// of this name in the directory that the variable CREDENTIALS_DIRECTORY names. file:PATH,
+// cred:NAME and fd:N are read to the end; one newline at the end is not part of the secret.
+// Nothing is read until the Secret is called. It then calls warn, which may be nil, if other
+// users may read or write the file. The error is [ErrSecretSource].
 func ParseSecretSource(src string, getenv func(string) (string, bool), warn func(string)) (Secret, error) {
 	kind, name, _ := strings.Cut(src, ":")
 	switch {
@@ -38,6 +38,14 @@ func ParseSecretSource(src string, getenv func(string) (string, bool), warn func
 		return fromEnvironment(name, getenv), nil
 	case kind == "file" && name != "":
 		return fromFile(name, warn), nil
+	case kind == "cred" && isCredential(name):
+		return func(ctx context.Context, prompt string) ([]byte, error) {
+			path, err := credential(name, getenv)
+			if err != nil {
+				return nil, err
+			}
+			return fromFile(path, nil)(ctx, prompt) // access lists make its mode look wider than it is
+		}, nil
 	case kind == "fd":
 		return fromDescriptor(name, warn)
 	}
@@ -55,21 +63,11 @@ func isVariable(name string) bool {
 	return name != ""
 }
 
-// fromEnvironment never repeats the name, which may be the secret itself.
+// theVariable stands for a variable whose name is never repeated: it may be the secret itself.
+const theVariable = "the environment variable that env: names"
+
 func fromEnvironment(name string, getenv func(string) (string, bool)) Secret {
-	const what = "the environment variable that env: names"
-	return func(context.Context, string) ([]byte, error) {
-		value, set := getenv(name)
-		switch {
-		case !set:
-			return nil, fmt.Errorf("%s: %w: it is not set: check its name and export it", what, ErrNoSecret)
-		case value == "":
-			return nil, fmt.Errorf("%s: %w: it is empty", what, ErrNoSecret)
-		case len(value) > maxSecret:
-			return nil, fmt.Errorf("%s: %w: it has more than %d bytes", what, ErrNoSecret, maxSecret)
-		}
-		return []byte(value), nil
-	}
+	return func(context.Context, string) ([]byte, error) { return variable(name, getenv, maxSecret) }
 }
 
 func fromFile(path string, warn func(string)) Secret {
@@ -83,16 +81,12 @@ func fromFile(path string, warn func(string)) Secret {
 }
 
 func fromDescriptor(number string, warn func(string)) (Secret, error) {
-	fd, err := strconv.ParseUint(number, 10, 16)
+	fd, name, err := parseDescriptor(number)
 	if err != nil {
-		return nil, ErrSecretSource
-	}
-	name := "file descriptor " + strconv.FormatUint(fd, 10)
-	if fd == 1 || fd == 2 {
-		return nil, fmt.Errorf("%s is an output: %w", name, ErrSecretSource)
+		return nil, err
 	}
 	return func(ctx context.Context, _ string) ([]byte, error) {
-		data, info, err := input.ReadSecretFrom(ctx, name, maxSecret, func() (*os.File, error) { return duplicate(int(fd), name) })
+		data, info, err := input.ReadSecretFrom(ctx, name, maxSecret, func() (*os.File, error) { return duplicate(fd, name) })
 		if err == nil {
 			input.WarnOfMode(warn, "passphrase file on", name, info)
 		}

@@ -3,6 +3,8 @@ package file
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
+	"crypto/x509"
 	"encoding/asn1"
 	"errors"
 	"testing"
@@ -102,5 +104,29 @@ func TestEncryptRefusals(t *testing.T) {
 	cancel(stop)
 	if _, err := Encrypt(ctx, []byte("key"), []byte("x")); !errors.Is(err, stop) {
 		t.Errorf("cancelled: %v", err)
+	}
+}
+
+// TestDecrypt reads an encrypted key that signs nothing for IMA.
+func TestDecrypt(t *testing.T) {
+	plain, err := x509.MarshalPKCS8PrivateKey(ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := Encrypt(t.Context(), plain, []byte("secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for passphrase, want := range map[string]error{"secret": nil, "wrong": keystore.ErrWrongPassphrase} {
+		got, err := Decrypt(t.Context(), "identity", der, func(context.Context, string) ([]byte, error) { return []byte(passphrase), nil })
+		if !errors.Is(err, want) || bytes.Equal(got, plain) != (want == nil) {
+			t.Errorf("%s: %x, %v", passphrase, got, err)
+		}
+	}
+	if _, err := Decrypt(t.Context(), "identity", der, nil); !errors.Is(err, keystore.ErrPassphraseNeeded) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := Decrypt(t.Context(), "identity", plain, nil); !errors.Is(err, keystore.ErrNotAKey) {
+		t.Errorf("got %v", err)
 	}
 }

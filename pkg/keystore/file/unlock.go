@@ -21,6 +21,20 @@ func unlock(ctx context.Context, path string, found *contents, secret keystore.S
 	return withPassphrase(ctx, path, secret, scheme.decrypt)
 }
 
+// Decrypt decrypts a key in encrypted PKCS #8 (RFC 5958, PBES2), of any algorithm. It asks
+// secret for the passphrase of name, and returns the DER of the key in clear. Errors are those
+// of [New].
+func Decrypt(ctx context.Context, name string, der []byte, secret keystore.Secret) ([]byte, error) {
+	scheme, err := parseEncryption(der)
+	if err == nil && scheme == nil {
+		err = damaged("encrypted PKCS #8")
+	}
+	if err != nil {
+		return nil, withConversion(err, name)
+	}
+	return withPassphrase(ctx, name, secret, scheme.decrypt)
+}
+
 // encryption returns nil for a key that is not encrypted. It refuses an unsupported
 // encryption before anybody is asked for the passphrase.
 func (c *contents) encryption() (*encryption, error) {

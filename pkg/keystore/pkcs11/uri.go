@@ -123,7 +123,7 @@ func (l *location) setQuery(name, value string) error {
 		l.module = value
 	case "pin-source":
 		if strings.HasPrefix(value, "|") {
-			return fmt.Errorf("%w: pin-source runs no commands: file:PATH, env:NAME or fd:N", ErrURI)
+			return fmt.Errorf("%w: pin-source runs no commands: file:PATH, env:NAME, fd:N or cred:NAME", ErrURI)
 		}
 		l.pinSource = value
 	case "pin-value":
