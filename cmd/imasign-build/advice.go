@@ -46,6 +46,7 @@ func adviseWarning(message string) string {
 		{repo.InPlace, "-o OUT --swap has no such moment"},
 		{repo.SignatureLeftOut, "--openpgp-key makes a new one"},
 		{keystore.NotBound, "key init --on makes one that cannot"},
+		{keystore.FromService, "name the one that devices trust with --cert"},
 	} {
 		if strings.Contains(message, w.about) {
 			return message + ": " + w.advice
@@ -92,7 +93,7 @@ func (a *app) advise(err error) error {
 // says reports whether the text of an error has the advice, or says itself what to do.
 func says(err error, advice string) bool {
 	text := err.Error()
-	return slices.ContainsFunc([]string{advice, ": copy it again", "; give a file that has only the certificate", "; to convert it: ", "; run e2fsck ", " converts it", " converts that"}, func(s string) bool { return strings.Contains(text, s) })
+	return slices.ContainsFunc([]string{advice, ": copy it again", "; give a file that has only the certificate", "; to convert it: ", "; run e2fsck ", " converts it", " converts that", " openssl genpkey make it"}, func(s string) bool { return strings.Contains(text, s) })
 }
 
 // lines returns the errors that err shows on lines of their own, nil where it is one.

@@ -10,7 +10,7 @@ import (
 
 // keyCauses are those of keys and certificates.
 func keyCauses() []cause {
-	const askedFor = "--key-pass env:NAME, file:PATH or fd:N gives it"
+	const askedFor = "--key-pass env:NAME, file:PATH, fd:N or cred:NAME gives it"
 	return []cause{
 		{err: keystore.ErrPassphraseNeeded, kind: "passphrase", advice: askedFor, flag: "key-pass"},
 		{err: keystore.ErrPINNeeded, kind: "passphrase", advice: askedFor, flag: "key-pass"},

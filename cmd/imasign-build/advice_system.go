@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -69,17 +70,33 @@ func (a *app) namedBy(path string) (where string, named bool) {
 			values = list.GetSlice()
 		}
 		for _, value := range values {
-			if value == path || pathIn(value) == path || path != "." && filepath.Dir(value) == path || strings.HasSuffix(value, "source=file:"+path) || strings.Contains(value, "source=file:"+path+"&") {
+			if value == path || pathIn(value) == path || isAttribute(value, path) || path != "." && filepath.Dir(value) == path || strings.HasSuffix(value, "source=file:"+path) || strings.Contains(value, "source=file:"+path+"&") {
 				where, named = " in --"+f.Name, true
 			}
 		}
 	})
 	for _, name := range []string{"IMASIGN_KEY", "IMASIGN_CERT", passVariable, cacheVariable} {
-		if value, set := a.getenv(name); set && !named && (value == path || pathIn(value) == path) {
+		if value, set := a.getenv(name); set && !named && (value == path || pathIn(value) == path || isAttribute(value, path)) {
 			where, named = " in "+name, true
 		}
 	}
 	return where, named
+}
+
+// isAttribute reports whether an attribute of the URI of a signing service names a path.
+func isAttribute(value, path string) bool {
+	if scheme, _, _ := strings.Cut(value, ":"); !strings.EqualFold(scheme, "https") {
+		return false
+	}
+	_, query, _ := strings.Cut(value, "?")
+	for pair := range strings.SplitSeq(query, "&") {
+		_, raw, _ := strings.Cut(pair, "=")
+		name, err := url.PathUnescape(strings.TrimPrefix(raw, "file:"))
+		if err == nil && name == path {
+			return true
+		}
+	}
+	return false
 }
 
 // pathIn returns the path in a URI of a key, or in a source of a secret.

@@ -104,6 +104,7 @@ func TestErrorsOfDocuments(t *testing.T) {
 func TestAdviceOnWarnings(t *testing.T) {
 	for message, want := range map[string]string{
 		"x": "x",
+		"the certificate of K " + keystore.FromService:        "the certificate of K is the one that the service itself sent: name the one that devices trust with --cert",
 		"the private key K " + keystore.NotBound + " the TPM": "the private key K can be taken out of the TPM: key init --on makes one that cannot",
 	} {
 		if got := adviseWarning(message); got != want {

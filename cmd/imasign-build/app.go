@@ -23,6 +23,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/keystore"
 	"github.com/imasign/imasign-build/pkg/keystore/file"
 	"github.com/imasign/imasign-build/pkg/keystore/pkcs11"
+	"github.com/imasign/imasign-build/pkg/keystore/remote"
 	"github.com/imasign/imasign-build/pkg/keystore/tpm"
 )
 
@@ -87,7 +88,7 @@ type app struct {
 func newApp() *app {
 	a := &app{
 		in: stream(os.Stdin, closed("standard input")), out: &results{Writer: stream(os.Stdout, closed("standard output"))}, err: os.Stderr, getenv: os.LookupEnv, terminal: isTerminal, width: columns,
-		backends: keystore.Backends{file.New(), pkcs11.New(), tpm.New()},
+		backends: keystore.Backends{file.New(), pkcs11.New(), remote.New(file.Decrypt), tpm.New()},
 	}
 	if a.terminal(a.out.Writer) { // progress is on the same terminal
 		a.out.before = func() { a.screen.erase(a.err) }

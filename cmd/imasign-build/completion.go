@@ -80,7 +80,7 @@ func completionOf(flag *pflag.Flag) cobra.CompletionFunc {
 	case "SOURCE":
 		return completeSource
 	case "URI":
-		return schemes(option{"pkcs11:", "key in a PKCS#11 token"}, option{"tpm2:", "key in a TPM"}, option{"file:", "key in a file"})
+		return schemes(option{"pkcs11:", "key in a PKCS#11 token"}, option{"tpm2:", "key in a TPM"}, option{"https:", "key of a signing service"}, option{"file:", "key in a file"})
 	case "URL":
 		return schemes(option{"https:", "cache on a web server"}, option{"http:", "the same, without encryption"}, option{"file:", "cache in a directory"})
 	case "KEY":
@@ -128,7 +128,7 @@ func completeArguments(cmd *cobra.Command, args []string, word string) ([]cobra.
 	case name == "DIR or URL":
 		return schemes(option{"https:", "directory on a web server"}, option{"http:", ""}, option{"file:", ""})(cmd, args, word)
 	case name == "URI or CERT":
-		return schemes(option{"pkcs11:", "key in a PKCS#11 token"}, option{"tpm2:", "key in a TPM"})(cmd, args, word)
+		return schemes(option{"pkcs11:", "key in a PKCS#11 token"}, option{"tpm2:", "key in a TPM"}, option{"https:", "key of a signing service"})(cmd, args, word)
 	}
 	return nil, cobra.ShellCompDirectiveDefault
 }

@@ -131,5 +131,5 @@ func completeSource(_ *cobra.Command, _ []string, word string) ([]cobra.Completi
 	if path, is := strings.CutPrefix(word, "file:"); is {
 		return unfinished(files("file:", path))
 	}
-	return unfinished(completions("", []option{{"env:", "environment variable"}, {"file:", "file"}, {"fd:", "open file descriptor"}}))
+	return unfinished(completions("", []option{{"env:", "environment variable"}, {"file:", "file"}, {"fd:", "open file descriptor"}, {"cred:", "credential of a systemd service"}}))
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/keystore"
 	"github.com/imasign/imasign-build/pkg/keystore/pkcs11"
+	"github.com/imasign/imasign-build/pkg/keystore/remote"
 	"github.com/imasign/imasign-build/pkg/keystore/tpm"
 	"github.com/imasign/imasign-build/pkg/signing"
 )
@@ -28,7 +29,7 @@ type keyFlags struct {
 }
 
 func (f *keyFlags) add(flags *pflag.FlagSet) {
-	flags.StringVar(&f.key, "key", "", "sign with the key `URI`: a file, a directory with x509_ima.key, or a file:, pkcs11: or tpm2: URI")
+	flags.StringVar(&f.key, "key", "", "sign with the key `URI`: a file, a directory with x509_ima.key, or a file:, pkcs11:, tpm2: or https: URI")
 	flags.StringVar(&f.cert, "cert", "", "certificate of --key in `FILE`, PEM or DER; it determines the key id")
 	annotate(flags, "key", noteEnvironment, "IMASIGN_KEY")
 	annotate(flags, "cert", noteEnvironment, "IMASIGN_CERT")
@@ -39,7 +40,7 @@ func (f *keyFlags) add(flags *pflag.FlagSet) {
 // addPass adds the flag that names the source of the passphrase or PIN of a key.
 func (f *keyFlags) addPass(flags *pflag.FlagSet, of string) {
 	f.variable = true
-	flags.StringVar(&f.pass, "key-pass", "", "read the passphrase or PIN of "+of+" from `SOURCE`: env:NAME, file:PATH or fd:N")
+	flags.StringVar(&f.pass, "key-pass", "", "read the passphrase or PIN of "+of+" from `SOURCE`: env:NAME, file:PATH, fd:N or cred:NAME")
 	annotate(flags, "key-pass", noteEnvironment, passVariable)
 	annotate(flags, "key-pass", noteDefault, "ask on the terminal")
 	once(flags, "key-pass")
@@ -81,7 +82,7 @@ func (f *keyFlags) open(ctx context.Context, a *app) (*keystore.Key, error) {
 		Certificate: cert, Secret: secret, Getenv: a.uriSecret, Warn: a.warn,
 	})
 	switch {
-	case errors.Is(err, keystore.ErrUnknownScheme) || errors.Is(err, pkcs11.ErrURI) || errors.Is(err, tpm.ErrURI):
+	case errors.Is(err, keystore.ErrUnknownScheme) || errors.Is(err, pkcs11.ErrURI) || errors.Is(err, tpm.ErrURI) || errors.Is(err, remote.ErrURI):
 		return nil, usageError{err}
 	case err != nil:
 		return nil, err

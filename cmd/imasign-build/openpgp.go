@@ -18,7 +18,7 @@ type openPGPFlags struct{ key, pass string }
 
 func (f *openPGPFlags) add(flags *pflag.FlagSet, what string) {
 	flags.StringVar(&f.key, "openpgp-key", "", "replace the OpenPGP signature of "+what+" with one by `KEY`: a file with the secret key, or gpg:ID for a key of gpg or its agent")
-	flags.StringVar(&f.pass, "openpgp-pass", "", "read the passphrase of --openpgp-key from `SOURCE`: env:NAME, file:PATH or fd:N")
+	flags.StringVar(&f.pass, "openpgp-pass", "", "read the passphrase of --openpgp-key from `SOURCE`: env:NAME, file:PATH, fd:N or cred:NAME")
 	annotate(flags, "openpgp-pass", noteDefault, "ask on the terminal, or let the agent ask")
 	once(flags, "openpgp-key", "openpgp-pass")
 }

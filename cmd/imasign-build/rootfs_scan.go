@@ -59,7 +59,7 @@ code 1 means that something could not be read.`,
 	flags.StringArrayVar(&o.certs, "cert", nil, "never permit the key of the certificate in `FILE`, PEM or DER")
 	annotate(flags, "key", noteEnvironment, "IMASIGN_KEY")
 	annotate(flags, "cert", noteEnvironment, "IMASIGN_CERT")
-	flags.StringVar(&o.key.pass, "key-pass", "", "read the passphrase of --key from `SOURCE`: env:NAME, file:PATH or fd:N; without it, scan recognises an encrypted key only by its file and its certificate")
+	flags.StringVar(&o.key.pass, "key-pass", "", "read the passphrase of --key from `SOURCE`: env:NAME, file:PATH, fd:N or cred:NAME; without it, scan recognises an encrypted key only by its file and its certificate")
 	annotate(flags, "key-pass", noteEnvironment, passVariable)
 	flags.StringArrayVar(&o.allow, "allow-key", nil, "permit the private key in the file `PATH=SHA256`; the path is relative to the tree")
 	flags.StringVar(&o.allowFile, "allow-keys", "", "permit the private keys in the files that `FILE` lists, in the format of sha256sum")

@@ -46,11 +46,25 @@ const keysTopic = `--key takes the path of a file or directory, or a URI:
   pkcs11:…      a key in a PKCS#11 token (RFC 7512)
   tpm2:PATH     a key of a TPM, wrapped in a file, or a directory of such files
   tpm2:HANDLE   a persistent key of a TPM, such as tpm2:0x81000001
+  https:…       a key of a signing service, on one server or several
 
 Quote URIs, because the shell interprets ";" and "?":
 
   'pkcs11:token=T;object=O?module-path=/usr/lib/softhsm/libsofthsm2.so'
   'tpm2:x509_ima.key?device=/dev/tpmrm0'
+  'https://s1:7443,s2:7443/image?identity=ci.pem&ca=ca.crt'
+
+The attributes of an https: URI name files, or env:NAME, fd:N or cred:NAME in their place:
+
+  identity     the Ed25519 key of the requester, and its client certificate (PEM)
+  ca           certificates of the authorities that issue those of the servers
+  client-cert  the client certificate, if identity does not have it
+  client-key   the key of client-cert, if it is not the requester's
+  log          keys of the servers' logs: a signature that no log has is refused
+  timeout      how long a request may take, on all servers together (2m)
+
+Give --cert with an https: key: without it, the program takes the service's word for which
+certificate belongs to the key, and warns.
 
 --cert names the certificate of the key, in a file or a directory. Signatures contain the
 key id, which is taken from the certificate. Without a certificate, the key id is the one
@@ -62,9 +76,10 @@ A passphrase or PIN is never part of the command line, where others could read i
   env:NAME   the environment variable NAME
   file:PATH  the content of a file, without a newline at its end
   fd:N       the open file descriptor N
+  cred:NAME  a credential of the systemd service in which the program runs
 
 Without such a flag, the program asks on the terminal if there is one. The pin-source
-attribute of a pkcs11: URI also takes env:NAME, file:PATH or fd:N.`
+attribute of a pkcs11: URI also takes env:NAME, file:PATH, fd:N or cred:NAME.`
 
 const evmTopic = `A signature in security.ima covers the content of a file. A kernel with EVM also demands
 security.evm, which covers security.ima, owner, mode, capabilities and labels. --evm
@@ -126,7 +141,8 @@ const environmentTopic = `The program reads these environment variables:
   SOURCE_DATE_EPOCH  date to write into outputs, in seconds since 1970; the clock is never used
   TMPDIR             directory for temporary files (default: /tmp)
   HTTPS_PROXY        proxy for https: mirrors of caches; also HTTP_PROXY and NO_PROXY
-  SSL_CERT_FILE      certificate authorities for https: mirrors; also SSL_CERT_DIR
+  SSL_CERT_FILE      certificate authorities for https: mirrors and keys; also SSL_CERT_DIR
+  CREDENTIALS_DIRECTORY  directory for cred:NAME, set by systemd
   PATH               where to find createrepo_c and gpg
   TERM               "dumb" or no value: no progress bar
   LD_PRELOAD         the libraries of pseudo and fakeroot are recognised here

@@ -209,12 +209,12 @@ func TestCompletion(t *testing.T) {
 	must(t, os.WriteFile("keys/k.key", nil, 0o600))
 	t.Setenv("IMASIGN_TEST_SECRET", "hunter2")
 	for line, want := range map[string]string{
-		"rootfs sign --key ":                         "pkcs11: tpm2: file: keys/ pkey tree/ :6",
+		"rootfs sign --key ":                         "pkcs11: tpm2: https: file: keys/ pkey tree/ :6",
 		"rootfs sign --key p":                        "pkcs11: pkey :6",
 		"rootfs sign --key pke":                      ":0",
 		"rootfs sign --key file:keys/":               "file:keys/k.key :4",
 		"rootfs sign --key pkcs11:":                  ":4",
-		"rootfs sign --key-pass ":                    "env: file: fd: :6",
+		"rootfs sign --key-pass ":                    "env: file: fd: cred: :6",
 		"rootfs sign --key-pass env:IMASIGN_TEST_SE": "env:IMASIGN_TEST_SECRET :4",
 		"rootfs sign --cert ":                        "crt pem der cer :8",
 		"rootfs sign --cache ":                       "auto none keys/ tree/ :6",

@@ -133,7 +133,7 @@ func TestAWrongPassphraseIsNotRepeated(t *testing.T) {
 	}
 	r := start(t, nil, signArgs(keys, tree)...)
 	r.end(t, 1)
-	demand(t, r.err.String(), "--key-pass env:NAME, file:PATH or fd:N gives it")
+	demand(t, r.err.String(), "--key-pass env:NAME, file:PATH, fd:N or cred:NAME gives it")
 }
 
 // onTerminal starts a command on a terminal of its own. Writes to the Writer are typed.
