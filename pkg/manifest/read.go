@@ -162,6 +162,23 @@ func parseLine(text []byte) (Line, error) {
 	return j.line()
 }
 
+// ParseLine reads one entry line with its newline, as a [Writer] writes it. It is for callers
+// that know where a line is in a manifest that was read before. Errors wrap [ErrFormat].
+func ParseLine(text []byte) (Line, error) {
+	l, err := parseLine(text)
+	if err == nil {
+		var enc encoder
+		var want []byte
+		if want, err = enc.encode(l.toJSON()); err == nil && !bytes.Equal(text, want) {
+			err = errNotCanonical
+		}
+	}
+	if err != nil {
+		return Line{}, fmt.Errorf("%w: %w", ErrFormat, err)
+	}
+	return l, nil
+}
+
 // scan returns the next line, or io.EOF after the last line.
 func (r *Reader) scan() ([]byte, error) {
 	if r.lines.Scan() {
@@ -185,10 +202,12 @@ func (r *Reader) scan() ([]byte, error) {
 func (r *Reader) canonical(text []byte, j any) error {
 	want, err := r.enc.encode(j)
 	if err == nil && !bytes.Equal(text, want[:len(want)-1]) {
-		err = errors.New("not in canonical form: keys are repeated, out of order or spelled differently, or there are spaces between them")
+		err = errNotCanonical
 	}
 	return err
 }
+
+var errNotCanonical = errors.New("not in canonical form: keys are repeated, out of order or spelled differently, or there are spaces between them")
 
 func (r *Reader) fail(err error) error {
 	if errors.Is(err, ErrFormat) {

@@ -214,3 +214,16 @@ func TestReaderTakesAnyTarget(t *testing.T) {
 		}
 	}
 }
+
+func TestParseLine(t *testing.T) {
+	const text = `{"path":"usr/bin/a","kind":"file","size":1,"mode":"0755","uid":0,"gid":0}` + "\n"
+	l, err := manifest.ParseLine([]byte(text))
+	if err != nil || l.Path != "usr/bin/a" || l.Mode != 0o755 {
+		t.Errorf("got %+v, %v", l, err)
+	}
+	for _, bad := range []string{"", "\n", text[:len(text)-1], text + text, " " + text, strings.Replace(text, "usr/", "/", 1), strings.Replace(text, `"0755"`, `"755"`, 1)} {
+		if _, err := manifest.ParseLine([]byte(bad)); !errors.Is(err, manifest.ErrFormat) {
+			t.Errorf("%q: got %v", bad, err)
+		}
+	}
+}

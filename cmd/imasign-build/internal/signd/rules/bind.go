@@ -8,12 +8,16 @@ import (
 )
 
 // bind checks that something other than the requester vouches for the digests, if the rule
-// wants that. The error is a [*protocol.RefusedError], or that of ctx.
-func (r *Rule) bind(ctx context.Context, a *ask) error {
-	if r.Header != nil {
-		return r.inHeaders(ctx, a)
+// wants that. It returns the SHA-256 of the approved manifests that they are in. The error is a
+// [*protocol.RefusedError], or that of ctx.
+func (r *Rule) bind(ctx context.Context, a *ask) (manifests [][]byte, err error) {
+	switch {
+	case r.Header != nil:
+		return nil, r.inHeaders(ctx, a)
+	case r.Approved != nil:
+		return r.approved(ctx, a)
 	}
-	return ctx.Err()
+	return nil, ctx.Err()
 }
 
 // inHeaders checks that each digest is in the signed header of the package that it is claimed to

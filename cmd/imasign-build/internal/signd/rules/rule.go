@@ -4,11 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/signd/pkgheader"
 	"github.com/imasign/imasign-build/internal/protocol"
+	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
@@ -30,6 +29,8 @@ type Rule struct {
 	// Header, unless nil, grants only digests of files in a package whose signed header comes
 	// with the request.
 	Header *pkgheader.Checker
+	// Approved, unless nil, grants only digests in manifests that people have approved.
+	Approved *Approved
 }
 
 // check returns an error for a rule that is incomplete, or that no request can match.
@@ -61,7 +62,7 @@ func (r *Rule) check() error {
 			return r.fault("package headers have no %s of files", f.Over)
 		}
 	}
-	return nil
+	return r.checkApproved()
 }
 
 func (r *Rule) checkNames(what string, names []string) error {
@@ -80,9 +81,9 @@ func (r *Rule) fault(format string, args ...any) error {
 	return fmt.Errorf("rule %q: "+format, append([]any{r.Name}, args...)...)
 }
 
+// validName accepts one line of printable text.
 func validName(name string) bool {
-	control := func(c rune) bool { return c < ' ' || c == 0x7f }
-	return name != "" && len(name) <= protocol.MaxName && utf8.ValidString(name) && !strings.ContainsFunc(name, control)
+	return name != "" && len(name) <= protocol.MaxName && quote.Text(name) == name
 }
 
 // concerns reports whether the rule is about this requester and this key.

@@ -39,7 +39,7 @@ func (s *Set) try(ctx context.Context, r *Rule, a *ask) (Grant, *refusal) {
 	if left, enough := s.usage.room(r, a.requester, a.now, digests); !enough {
 		return Grant{}, r.noQuota(a, left)
 	}
-	err := r.bind(ctx, a)
+	manifests, err := r.bind(ctx, a)
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
@@ -51,7 +51,7 @@ func (s *Set) try(ctx context.Context, r *Rule, a *ask) (Grant, *refusal) {
 	if release == nil {
 		return Grant{}, r.noQuota(a, left)
 	}
-	return Grant{Rule: r.Name, Release: release}, nil
+	return Grant{Rule: r.Name, Manifests: manifests, Release: release}, nil
 }
 
 // allows looks at what a request says about itself.
