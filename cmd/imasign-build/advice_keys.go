@@ -10,9 +10,16 @@ import (
 
 // keyCauses are those of keys and certificates.
 func keyCauses() []cause {
-	const askedFor = "--key-pass env:NAME, file:PATH, fd:N or cred:NAME gives it"
+	const (
+		askedFor  = "--key-pass env:NAME, file:PATH, fd:N or cred:NAME gives it"
+		passOfKey = "`pass` beside the uri gives it: env:NAME, file:PATH or cred:NAME" //nolint:gosec // no secret
+	)
 	return []cause{
 		{err: keystore.ErrPassphraseNeeded, kind: "passphrase", advice: askedFor, flag: "key-pass"},
+		{err: keystore.ErrPassphraseNeeded, kind: "passphrase", advice: passOfKey, on: "serve"},
+		{err: keystore.ErrPassphraseNeeded, kind: "passphrase", advice: passOfKey, on: "serve check"},
+		{err: keystore.ErrPINNeeded, kind: "passphrase", advice: passOfKey, on: "serve"},
+		{err: keystore.ErrPINNeeded, kind: "passphrase", advice: passOfKey, on: "serve check"},
 		{err: keystore.ErrPINNeeded, kind: "passphrase", advice: askedFor, flag: "key-pass"},
 		{err: keystore.ErrWrongPassphrase, kind: "passphrase", advice: "check what --key-pass names", given: "key-pass"},
 		{err: keystore.ErrWrongPIN, kind: "passphrase", advice: "check what --key-pass names before the next try", given: "key-pass"},

@@ -53,7 +53,7 @@ func setCompletion(cmd *cobra.Command) {
 			_ = cmd.RegisterFlagCompletionFunc(flag.Name, complete) // fails only if there is one already
 		}
 	})
-	if cmd.ValidArgsFunction == nil && cmd.ValidArgs == nil && !cmd.HasSubCommands() {
+	if cmd.ValidArgsFunction == nil && cmd.ValidArgs == nil && !isGroup(cmd) {
 		cmd.ValidArgsFunction = completeArguments
 	}
 }

@@ -131,7 +131,7 @@ func about(cmd *cobra.Command) string {
 func usage(cmd *cobra.Command, width int) string {
 	var b strings.Builder
 	line := cmd.UseLine()
-	if cmd.HasSubCommands() {
+	if isGroup(cmd) {
 		line = cmd.CommandPath() + " COMMAND"
 	}
 	fmt.Fprintf(&b, "Usage:\n  %s\n", line)

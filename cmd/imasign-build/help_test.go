@@ -16,13 +16,13 @@ import (
 
 // metavars is the vocabulary: what kinds of values flags take.
 var metavars = []string{
-	"BYTES", "CHOICE", "DIR", "FILE", "HEX", "ID", "KEY", "LIST", "N", "NAME", "OUT", "PARTITION", "PATH", "PATH=SHA256", "PATTERN", "SOURCE", "URI", "URL", "VERSION",
+	"ADDRESS", "BYTES", "CHOICE", "DIR", "FILE", "HEX", "ID", "KEY", "LIST", "N", "NAME", "OUT", "PARTITION", "PATH", "PATH=SHA256", "PATTERN", "SOURCE", "URI", "URL", "VERSION",
 }
 
 // commands calls visit for every command, not for groups and topics.
 func commands(root *cobra.Command, visit func(*cobra.Command)) {
 	every(root, func(cmd *cobra.Command) {
-		if !cmd.HasSubCommands() && !cmd.IsAdditionalHelpTopicCommand() {
+		if !isGroup(cmd) && !cmd.IsAdditionalHelpTopicCommand() {
 			visit(cmd)
 		}
 	})

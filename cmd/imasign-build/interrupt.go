@@ -35,6 +35,7 @@ const (
 	planning  interruptPhase = iota // a signal cancels
 	attaching                       // a signal is ignored, the next one cancels
 	attached                        // signals come too late
+	serving                         // a signal cancels; what follows may take long
 )
 
 // grace is the time for cleaning up before the process ends. One Ctrl-C may arrive as two
@@ -80,6 +81,9 @@ func (i *interrupts) take() {
 	default:
 		i.insisted = true
 		i.cancel(errInterrupted)
+		if i.phase == serving {
+			return
+		}
 		time.AfterFunc(patience, func() { i.note("interrupted, but something is still blocking; interrupt again to end at once") })
 	}
 }

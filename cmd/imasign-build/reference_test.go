@@ -40,14 +40,14 @@ func TestReference(t *testing.T) {
 // TestEveryCommandHasADocument checks that the reference lists a JSON document for each
 // command whose result is not a text.
 func TestEveryCommandHasADocument(t *testing.T) {
-	documented := map[string]bool{"completion": true, "help": true}
+	documented := map[string]bool{"completion": true, "help": true, "serve": true}
 	for _, k := range report.Kinds() {
 		for _, command := range k.Commands {
 			documented[command] = true
 		}
 	}
 	every(newRootCommand(newApp()), func(cmd *cobra.Command) {
-		if cmd.HasSubCommands() || cmd.IsAdditionalHelpTopicCommand() {
+		if isGroup(cmd) || cmd.IsAdditionalHelpTopicCommand() {
 			return
 		}
 		if name := commandName(cmd); !documented[name] {
@@ -63,7 +63,7 @@ func TestEveryCommandHasADocument(t *testing.T) {
 // reference writes the help of cmd, unless it is a group, and of the commands below it, then
 // of the topics.
 func reference(b *bytes.Buffer, cmd *cobra.Command) {
-	if !cmd.HasParent() || !cmd.HasSubCommands() {
+	if !cmd.HasParent() || !isGroup(cmd) {
 		text := strings.ReplaceAll("\n"+reflow(about(cmd), widthDefault), "\n  ", "\n      ") // indented text is code
 		fmt.Fprintf(b, "\n## %s\n%s\n```\n%s```\n", cmd.CommandPath(), text, usage(cmd, widthDefault))
 	}

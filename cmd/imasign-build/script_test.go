@@ -54,21 +54,29 @@ func TestScripts(t *testing.T) {
 			env.Setenv("IMASIGN_CACHE", "none")
 			// With the race detector, a program waits a second before it ends.
 			env.Setenv("GORACE", "atexit_sleep_ms=0")
+			env.Values[serviceValue] = &scripted{}
 			return err
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"damage":    damage,
-			"errorkeys": errorKeys,
-			"exits":     exits,
-			"jsonkeys":  jsonKeys,
-			"poison":    poison,
-			"provoke": func(ts *testscript.TestScript, neg bool, args []string) {
-				provoke(ts, bin, neg, args)
-			},
-			"signed": signed,
-			"tamper": tamper,
-		},
+		Cmds: scriptCommands(bin),
 	})
+}
+
+// scriptCommands are the commands of scripts beside those of testscript.
+func scriptCommands(bin string) map[string]func(*testscript.TestScript, bool, []string) {
+	commands := serveCommands(bin)
+	maps.Copy(commands, map[string]func(*testscript.TestScript, bool, []string){
+		"damage":    damage,
+		"errorkeys": errorKeys,
+		"exits":     exits,
+		"jsonkeys":  jsonKeys,
+		"poison":    poison,
+		"provoke": func(ts *testscript.TestScript, neg bool, args []string) {
+			provoke(ts, bin, neg, args)
+		},
+		"signed": signed,
+		"tamper": tamper,
+	})
+	return commands
 }
 
 func builtWithCgo() bool {

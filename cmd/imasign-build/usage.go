@@ -88,6 +88,11 @@ func unknownCommand(cmd *cobra.Command, word string) error {
 	return usageError{listedError{errors.New(what + didYouMean(": did you mean ", quoted(suggestions))), cmd}}
 }
 
+// isGroup reports whether a command only contains other commands.
+func isGroup(cmd *cobra.Command) bool {
+	return cmd.HasSubCommands() && len(strings.Fields(cmd.Use)) == 1
+}
+
 // groupArgs checks the arguments of a command that has others below it: cobra leaves it
 // those that are not commands.
 func groupArgs(cmd *cobra.Command, args []string) error {
@@ -252,7 +257,7 @@ func (a *app) flagError(cmd *cobra.Command, err error) error {
 		lacking *pflag.ValueRequiredError
 		invalid *pflag.InvalidValueError
 	)
-	if cmd.HasSubCommands() && cmd.HasParent() { // the flag may belong to a command whose name is wrong
+	if isGroup(cmd) && cmd.HasParent() { // the flag may belong to a command whose name is wrong
 		if at := slices.Index(a.args, cmd.Name()); at >= 0 && at+1 < len(a.args) && !strings.HasPrefix(a.args[at+1], "-") {
 			return unknownCommand(cmd, a.args[at+1])
 		}

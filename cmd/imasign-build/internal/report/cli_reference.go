@@ -44,6 +44,8 @@ func Kinds() []Kind {
 		{"Cleaning a signature cache", []string{"cache prune"}, &CachePrune{}},
 		{"Sharing a signature cache", []string{"cache export"}, &CacheExport{}},
 		{"Importing signatures", []string{"cache import"}, &CacheImport{}},
+		{"A new signing service", []string{"serve init"}, &NewService{}},
+		{"The configuration of a signing service", []string{"serve check"}, &ServiceCheck{}},
 		{"The program", []string{"version"}, &Version{}},
 	}
 }

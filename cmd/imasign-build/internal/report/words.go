@@ -100,7 +100,7 @@ func words() map[string]string {
 		"kernel":       "the kernel version by whose rules was judged",
 		"keyring":      "the keyring that the certificates were checked for: \".ima\" or \".evm\"",
 
-		"rule_count": "rules of the policy",
+		"rule_count": "rules of the policy or the configuration",
 		"loads":      "the kernel takes the policy",
 		"profile":    "the profile that the policy is of",
 		"rules":      "one object for each rule of the policy",
@@ -116,6 +116,10 @@ func words() map[string]string {
 		"needed_by":  "the program that needs the file",
 		"unknown":    "what could not be judged",
 
+		"certificate":     "the file of the key's certificate",
+		"requester_count": "requesters of the configuration",
+		"warnings":        "what is worth knowing about the configuration, in a sentence each with file, line and column",
+
 		"hook":  "what the bundle is for",
 		"files": "files that were written: their names, or objects with path, mode and size",
 		"mode":  "type and permissions, as ls writes them",
@@ -129,7 +133,7 @@ func words() map[string]string {
 		"signing_key": "it is one of the signing keys",
 
 		"keys":           "one object for each key or certificate",
-		"uri":            "what opens a key in a device",
+		"uri":            "what opens a key in a device or in a signing service",
 		"subject_key_id": "the certificate's, in hexadecimal",
 		"subject":        "the certificate's subject",
 		"issuer":         "the certificate's issuer",

@@ -139,7 +139,7 @@ func (s *Server) exposition() string {
 		{"imasign_connections", "gauge", "Open connections.", float64(s.conns.count())},
 		{"imasign_connection_errors_total", "counter", "Connections that failed, such as handshakes.", float64(m.connectionErrors.Load())},
 		{"imasign_request_ids", "gauge", "Ids of requests that are remembered.", float64(s.ids.count())},
-		{"imasign_ready", "gauge", "1 if the server takes batches.", boolean(s.unready() == "")},
+		{"imasign_ready", "gauge", "1 if the server takes batches.", boolean(s.Unready() == "")},
 	} {
 		e.family(c.name, c.kind, c.help)
 		e.value(c.name, c.value)

@@ -184,7 +184,7 @@ func TestAKeyThatGoesAway(t *testing.T) {
 	if reply.after != "1" || closed != 1 {
 		t.Errorf("got %+v, closed %d times", reply, closed)
 	}
-	if why := s.unready(); why != "no key can sign" {
+	if why := s.Unready(); why != "no key can sign" {
 		t.Errorf("ready, %q", why)
 	}
 	_, err = s.ci.ask(t, s.ci.request(s.address, 1)) // too early
@@ -198,8 +198,8 @@ func TestAKeyThatGoesAway(t *testing.T) {
 	s.key.mu.Unlock()
 	_, err = s.ci.ask(t, s.ci.request(s.address, 10))
 	check(t, err)
-	if opened != 2 || s.unready() != "" {
-		t.Errorf("opened %d times; %q", opened, s.unready())
+	if opened != 2 || s.Unready() != "" {
+		t.Errorf("opened %d times; %q", opened, s.Unready())
 	}
 }
 

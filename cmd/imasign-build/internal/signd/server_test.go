@@ -221,7 +221,7 @@ func TestLogFailures(t *testing.T) {
 	if got := s.key.meter.signatures.Load(); got != 0 {
 		t.Errorf("%d signatures without a record", got)
 	}
-	if why := s.unready(); !strings.Contains(why, "log") {
+	if why := s.Unready(); !strings.Contains(why, "log") {
 		t.Errorf("ready, %q", why)
 	}
 	s.log.fail(nil, full)

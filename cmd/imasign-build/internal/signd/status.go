@@ -15,7 +15,7 @@ func (s *Server) Status() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { text(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if why := s.unready(); why != "" {
+		if why := s.Unready(); why != "" {
 			text(w, http.StatusServiceUnavailable, why)
 			return
 		}
@@ -34,8 +34,8 @@ func text(w http.ResponseWriter, status int, line string) {
 	_, _ = w.Write([]byte(line + "\n"))
 }
 
-// unready returns why the server takes no batches, "" if it does.
-func (s *Server) unready() string {
+// Unready returns why the server takes no batches, "" if it does.
+func (s *Server) Unready() string {
 	switch {
 	case s.draining.Load():
 		return "draining"

@@ -120,7 +120,7 @@ func (c *Config) checkAddresses(add adder) {
 	}
 	host, _, err = net.SplitHostPort(c.Metrics)
 	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
-		add("metrics", "%q is not a loopback address, such as 127.0.0.1:9443: it needs no authentication", c.Metrics)
+		add("metrics", "%q is not a loopback address, such as 127.0.0.1:9443: whoever reaches it needs no key", c.Metrics)
 	}
 }
 

@@ -1,0 +1,137 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/signd/config"
+)
+
+// Limits of a running service.
+const (
+	serviceMemory = 48 << 20         // in bytes; the garbage collector aims at it
+	drainTime     = 60 * time.Second // for batches that it took before it ends
+)
+
+func newServe(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve CONFIG",
+		Short: "Run a signing service, or make and check its configuration",
+		Long: `Serve signs digests for other hosts, over HTTP/2 with mutual TLS, until it gets SIGTERM or
+SIGINT. The key stays on this machine. Every request is signed by a requester, decided by
+rules, and recorded in a log before it is answered. docs/service.md describes CONFIG.
+
+  serve init   makes a small service with everything that it needs
+  serve check  checks a configuration, and opens the keys
+
+On SIGHUP the service reads CONFIG again and takes the new requesters, approvers, rules and
+TLS certificates; a file with mistakes changes nothing. Connections of requesters that are
+no longer there are closed. Other changes need a restart.
+
+On SIGTERM it refuses new batches, finishes those that it has, and ends. Each refused or
+failed batch is a line on standard error.
+
+The address that CONFIG calls metrics answers /healthz, /readyz and, for Prometheus,
+/metrics. Systemd is told about the state (Type=notify-reload, WatchdogSec).`,
+		Example: `  imasign-build serve init --key image=keys/ --cert keys/x509_ima.crt service
+  imasign-build serve service/serve.yaml`,
+		Args: a.checkArgs,
+		RunE: func(cmd *cobra.Command, args []string) error { return runServe(cmd.Context(), a, args[0]) },
+	}
+	cmd.AddCommand(newServeInit(a), newServeCheck(a))
+	return cmd
+}
+
+// runServe runs a service until ctx ends.
+func runServe(ctx context.Context, a *app, file string) (err error) {
+	if a.json {
+		return usagef("--json has no effect: a service has no result")
+	}
+	guardMemory()
+	saveMemory()
+	debug.SetMemoryLimit(serviceMemory)
+	reload := a.interrupts.serve()
+	defer signal.Stop(reload)
+	conf, err := config.Read(ctx, file)
+	if err != nil {
+		return err
+	}
+	s, err := a.openService(ctx, conf)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	listener, err := net.Listen("tcp", conf.Listen)
+	if err != nil {
+		return conf.Fault("listen", "%v", err)
+	}
+	stopStatus, err := s.serveStatus(conf)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	defer stopStatus()
+	s.say("serving %s", listener.Addr())
+	systemd := notifier{a.getenv}
+	systemd.send("READY=1")
+	background, stop := context.WithCancel(ctx)
+	defer stop()
+	go s.reloadOn(background, reload, systemd)
+	go systemd.watch(background, s.server.Unready)
+	told := make(chan struct{})
+	go func() {
+		defer close(told)
+		<-background.Done()
+		systemd.send("STOPPING=1")
+		s.say("ending, in %s at most", drainTime)
+	}()
+	err = s.server.Serve(ctx, listener, drainTime)
+	stop()
+	<-told
+	return err
+}
+
+// serveStatus answers monitoring until stop is called.
+func (s *service) serveStatus(conf *config.Config) (stop func(), err error) {
+	if conf.Metrics == "" {
+		return func() {}, nil
+	}
+	listener, err := net.Listen("tcp", conf.Metrics)
+	if err != nil {
+		return nil, conf.Fault("metrics", "%v", err)
+	}
+	const patience = 10 * time.Second
+	server := &http.Server{Handler: s.server.Status(), ReadTimeout: patience, WriteTimeout: patience, IdleTimeout: time.Minute, MaxHeaderBytes: 8 << 10}
+	go func() { _ = server.Serve(listener) }() // it ends when it is closed
+	return func() { _ = server.Close() }, nil
+}
+
+// serve makes signals mean what they mean for a service: the first SIGTERM or SIGINT lets it
+// drain, however long that takes, and the second one ends it at once. SIGHUP is for the caller, who
+// calls [signal.Stop].
+func (i *interrupts) serve() (reload chan os.Signal) {
+	signal.Reset(syscall.SIGHUP)
+	reload = make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP)
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.phase = serving
+	return reload
+}
+
+// say prints a line about the service. The journal adds the time itself.
+func (s *service) say(format string, args ...any) {
+	if _, journal := s.app.getenv("JOURNAL_STREAM"); !journal {
+		format = strings.ReplaceAll(time.Now().UTC().Format(time.RFC3339), "%", "%%") + " " + format
+	}
+	s.app.note(format, args...)
+}
