@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/imasign/imasign-build/tests/harness"
 )
@@ -219,10 +220,19 @@ func (d *device) answer(log *os.File) (stop func()) {
 		done <- errors.Join(err, os.WriteFile(name, []byte(d.state), 0))
 	}()
 	return func() {
-		other, err := os.OpenFile(name, os.O_RDWR, 0) // in case that the hook does not open it
-		d.check(err)
-		d.check(other.Close())
-		d.check(<-done)
+		// The hook has ended, perhaps without opening the FIFO, and the goroutine may only be
+		// about to open it.
+		for {
+			other, err := os.OpenFile(name, os.O_RDWR, 0)
+			d.check(err)
+			d.check(other.Close())
+			select {
+			case err := <-done:
+				d.check(err)
+				return
+			case <-time.After(time.Millisecond):
+			}
+		}
 	}
 }
 
