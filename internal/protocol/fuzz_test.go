@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/imasign/imasign-build/internal/protocol"
@@ -46,7 +47,7 @@ func seeds(t testing.TB) (list [][]byte) {
 	for _, r := range v.Records {
 		add(r.Record, r.Details)
 	}
-	for _, b := range append(append(v.KeyInfos, v.Found...), v.NotCanonical...) {
+	for _, b := range slices.Concat(v.KeyInfos, v.Found, v.Approvals, v.NotCanonical) {
 		add(b.Body)
 	}
 	add(v.Refusals[0].Body)

@@ -229,6 +229,7 @@ func (m *vectorMaker) others() {
 		{"bare", m.hex((&protocol.KeyInfo{Version: 1, Name: "image", SPKI: m.spki}).Encode())},
 	}
 	m.made.Found = []bodyVector{{"0, none, 1000", m.hex(protocol.EncodeFound([]int64{0, -1, 1000}))}}
+	m.approval()
 	for name, text := range variants() {
 		m.made.NotCanonical = append(m.made.NotCanonical, bodyVector{name, hex.EncodeToString(unhex(m, text))})
 	}
@@ -246,6 +247,23 @@ func (m *vectorMaker) others() {
 		{bodyVector{"longer", hex.EncodeToString(append(bytes.Clone(body), 0))}, protocol.Malformed},
 		{bodyVector{"payload alone", m.made.Requests[0].Payload}, protocol.Malformed},
 	}
+}
+
+// approval makes an approval by a key of its own.
+func (m *vectorMaker) approval() {
+	scalar := bytes.Repeat([]byte{5}, 32)
+	private, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), scalar)
+	m.must(err)
+	public, err := x509.MarshalPKIXPublicKey(&private.PublicKey)
+	m.must(err)
+	m.made.Approver = keyVector{hex.EncodeToString(scalar), hex.EncodeToString(public)}
+	spki, approved := sha256.Sum256(m.spki), sha256.Sum256([]byte("manifest"))
+	a := &protocol.Approval{Version: 1, SPKI: spki[:], Type: 3, Signature: 2, Hash: 4, Manifest: approved[:], Origin: "release", Made: 1700000000, NotAfter: 1700086400}
+	file, err := protocol.SealApproval(a, func(message []byte) ([]byte, error) {
+		sum := sha256.Sum256(message)
+		return private.Sign(nil, sum[:], crypto.SHA256)
+	})
+	m.made.Approvals = []bodyVector{{"release", m.hex(file, err)}}
 }
 
 func (m *vectorMaker) hex(body []byte, err error) string {

@@ -26,6 +26,8 @@ type vectors struct {
 	Refusals     []refVector  `json:"refusals"`
 	KeyInfos     []bodyVector `json:"keys"`
 	Found        []bodyVector `json:"found"`
+	Approver     keyVector    `json:"approver"`
+	Approvals    []bodyVector `json:"approvals"`
 	NotCanonical []bodyVector `json:"malformed_refusals"`
 	NotOpened    []badVector  `json:"refused_requests"`
 }

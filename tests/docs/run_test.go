@@ -80,7 +80,7 @@ func newPage(t *testing.T) *page {
 	}
 	p := &page{t, dir, t.TempDir()}
 	t.Cleanup(func() {
-		p.stopTPM()
+		p.stop()
 		if err := os.RemoveAll(dir); err != nil {
 			t.Error(err)
 		}
@@ -88,10 +88,10 @@ func newPage(t *testing.T) *page {
 	return p
 }
 
-// stopTPM ends the swtpm that a page started, if its last command did not.
-func (p *page) stopTPM() {
+// stop ends what a page started in the background, if its last command did not.
+func (p *page) stop() {
 	p.Helper()
-	for _, name := range p.glob("tpm/pid") {
+	for _, name := range p.glob("*/pid") {
 		text, err := os.ReadFile(name)
 		if err != nil {
 			continue // it has ended meanwhile

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 import cddl
 
 REQUEST, LEAF = b"imasign-build signing request v1\n", b"imasign-build signature v1\n"
+APPROVAL = b"imasign-build approval v1\n"
 HASHES = {4: hashlib.sha256, 5: hashlib.sha384, 6: hashlib.sha512, 7: hashlib.sha224}
 
 
@@ -195,6 +196,11 @@ class Checker:
         self.refused()
         for x in self.v["keys"]:
             self.message("key", bytes.fromhex(x["body"]))
+        approver = serialization.load_der_public_key(bytes.fromhex(self.v["approver"]["public"]))
+        for x in self.v["approvals"]:
+            statement, signature = self.message("sealed", bytes.fromhex(x["body"]))
+            assert self.message("approval", statement)[2] == hashlib.sha256(self.spki).digest()
+            approver.verify(signature, APPROVAL + statement, ec.ECDSA(hashes.SHA256()))
         for x in self.v["found"]:
             self.message("found", bytes.fromhex(x["body"]))
         print(f"{self.count} checks")
