@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"slices"
 	"time"
+
+	"github.com/imasign/imasign-build/internal/protocol"
 )
 
 // Status answers monitoring: /healthz, /readyz and /metrics. It needs no authentication, so it belongs on
@@ -55,7 +57,7 @@ func (s *Server) logDown() bool {
 	if !s.metrics.logDown.Load() {
 		return false
 	}
-	release, err := s.log.Reserve(maxRefusedDetails)
+	release, err := s.log.Reserve(protocol.MaxDetails) // of any request
 	if err != nil {
 		return true
 	}
