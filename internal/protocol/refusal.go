@@ -15,7 +15,7 @@ type Code string
 // The codes of refusals.
 const (
 	Malformed        Code = "malformed"         // not a message of the protocol
-	TooLarge         Code = "too-large"         // more than MaxBody bytes
+	TooLarge         Code = "too-large"         // more than MaxBody bytes, or more digests than the rule allows
 	BadSignature     Code = "bad-signature"     // the envelope's signature is not valid
 	UnknownRequester Code = "unknown-requester" // no requester has this key, or it was revoked
 	WrongCertificate Code = "wrong-certificate" // the client certificate is not the requester's

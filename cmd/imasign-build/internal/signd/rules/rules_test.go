@@ -80,7 +80,7 @@ func TestRefusals(t *testing.T) {
 			protocol.NoRule, "rule limited: it does not allow signatures of version 3 over the content in security.ima"},
 		"EVM": {"ci", func(r *protocol.Request) { r.Type = uint8(ima.TypeEVMPortable) },
 			protocol.NoRule, "rule limited: it does not allow signatures of version 2 over the metadata in security.evm"},
-		"batch":   {"ci", func(r *protocol.Request) { *r = *request(11) }, protocol.NoRule, "rule limited: a request has 11 digests, it allows 10"},
+		"batch":   {"ci", func(r *protocol.Request) { *r = *request(11) }, protocol.TooLarge, "rule limited: a request has 11 digests, it allows 10"},
 		"no form": {"ci", func(r *protocol.Request) { r.Type = 9 }, protocol.Malformed, "no values of type"},
 	} {
 		t.Run(name, func(t *testing.T) {

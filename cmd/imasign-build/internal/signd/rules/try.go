@@ -71,7 +71,7 @@ func (r *Rule) allows(a *ask) *refusal {
 	case !slices.Contains(r.Forms, a.form):
 		return refuse(atForm, "it does not allow signatures of version %d over the %s in %s", a.form.Version, a.form.Over, a.form.Xattr)
 	case len(a.digests) > batch:
-		return refuse(atBatch, "a request has %d digests, it allows %d", len(a.digests), batch)
+		return &refusal{atBatch, r.refuse(protocol.TooLarge, "a request has %d digests, it allows %d", len(a.digests), batch)}
 	}
 	return nil
 }
