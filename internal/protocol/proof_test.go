@@ -78,6 +78,9 @@ func TestProofDamage(t *testing.T) {
 	made, key := proofOf(t, 11, 4)
 	text := made.Text()
 	for i := range text {
+		if i == len(text)-len("A=\n") { // 68 bytes leave two bits of this digit unused, which package note ignores
+			continue
+		}
 		damaged := text[:i] + string(text[i]^1) + text[i+1:]
 		p, err := ParseProof(damaged)
 		if err == nil {
