@@ -33,27 +33,28 @@ If the service could not start, the exit code is 1.`,
 	}
 }
 
-func runServeCheck(ctx context.Context, a *app, file string) error {
+func runServeCheck(ctx context.Context, a *app, file string) (err error) {
 	guardMemory()
 	conf, err := config.Read(ctx, file)
 	if err != nil {
 		return err
 	}
 	s := &service{app: a, conf: conf, usage: &rules.Usage{}}
-	policy, err := s.policy(ctx, conf)
+	defer func() { err = errors.Join(err, s.close()) }()
+	if s.keys, err = a.openKeys(ctx, conf); err != nil {
+		return err
+	}
+	policy, store, err := s.policy(ctx, conf)
 	if err != nil {
 		return err
 	}
+	s.approvals = store
 	if _, _, err := a.logKey(ctx, conf); err != nil {
 		return err
 	}
 	if _, err := os.Stat(filepath.Join(conf.Path(conf.Log.Directory), "journal")); err != nil {
 		return configured{conf.Fault("log.directory", "there is no log: serve init makes one: %v", err), err}
 	}
-	if s.keys, err = a.openKeys(ctx, conf); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.close()) }()
 	r := &report.ServiceCheck{Head: report.Head{Command: "serve check"}, Path: report.PathOf(file), Requesters: len(conf.Requesters), Rules: len(conf.Rules)}
 	for _, k := range s.keys {
 		r.Keys = append(r.Keys, report.ServiceKey{Name: k.Name(), KeyID: k.Public().ID().String(), Algorithm: k.Public().Algorithm()})

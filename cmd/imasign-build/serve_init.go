@@ -32,7 +32,7 @@ func newServeInit(a *app) *cobra.Command {
   serve.yaml      the configuration
   tls/            a CA for TLS, and the certificate of the server
   log/, log.key   an empty log, and the key that signs its checkpoints
-  requester/      what a build host needs: identity.pem, its key and certificate, and ca.crt
+  requester/      what a build host needs: its key and certificate, the CA, the log's key
 
 It prints the --key with which the requester uses the service. To use it from another
 host, name an address of this one with --listen, move requester/ there, and delete it here.

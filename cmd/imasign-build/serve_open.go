@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"strings"
@@ -11,12 +10,11 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/approval"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/signd"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/signd/config"
-	"github.com/imasign/imasign-build/cmd/imasign-build/internal/signd/pkgheader"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/signd/rules"
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/translog"
-	"github.com/imasign/imasign-build/internal/certs"
 	"github.com/imasign/imasign-build/internal/input"
 	"github.com/imasign/imasign-build/internal/protocol"
 	"github.com/imasign/imasign-build/pkg/keystore"
@@ -30,10 +28,9 @@ type service struct {
 	log    *translog.Log
 	usage  *rules.Usage
 	server *signd.Server
-}
 
-// maxKeyring is the size in bytes of the largest OpenPGP keyring.
-const maxKeyring = 8 << 20
+	approvals *approval.Store // nil without
+}
 
 // openService opens everything that a configuration names. The caller closes the service.
 func (a *app) openService(ctx context.Context, conf *config.Config) (_ *service, err error) {
@@ -43,13 +40,14 @@ func (a *app) openService(ctx context.Context, conf *config.Config) (_ *service,
 			err = errors.Join(err, s.close())
 		}
 	}()
-	policy, err := s.policy(ctx, conf)
-	if err != nil {
-		return nil, err
-	}
 	if s.keys, err = a.openKeys(ctx, conf); err != nil {
 		return nil, err
 	}
+	policy, store, err := s.policy(ctx, conf)
+	if err != nil {
+		return nil, err
+	}
+	s.approvals = store
 	signer, verifier, err := a.logKey(ctx, conf)
 	if err != nil {
 		return nil, err
@@ -91,6 +89,9 @@ func (s *service) close() error {
 	var errs []error
 	for _, k := range s.keys {
 		errs = append(errs, k.Close())
+	}
+	if s.approvals != nil {
+		s.approvals.Close()
 	}
 	if s.log != nil {
 		errs = append(errs, s.log.Close())
@@ -178,74 +179,4 @@ func (a *app) secretFile(ctx context.Context, conf *config.Config, path, source 
 		input.WarnOfMode(a.warn, "private key", name, info)
 	}
 	return data, nil
-}
-
-// policy reads what may be read again while the service runs.
-func (s *service) policy(ctx context.Context, conf *config.Config) (*signd.Policy, error) {
-	p := &signd.Policy{Audiences: conf.Audiences}
-	for _, r := range conf.Requesters {
-		p.Requesters = append(p.Requesters, signd.Requester{Name: r.Name, Key: r.Key, Certificate: r.Certificate, Audit: r.Audit})
-	}
-	var err error
-	if p.Certificate, err = s.app.serverCertificate(ctx, conf); err != nil {
-		return nil, err
-	}
-	if p.Authorities, err = certs.Read(ctx, conf.Path(conf.TLS.Clients)); err != nil {
-		return nil, configured{conf.Fault("tls.clients", "%v", err), err}
-	}
-	for _, ca := range p.Authorities {
-		if !ca.IsCA {
-			return nil, conf.Fault("tls.clients", "the certificate of %q is no CA", ca.Subject)
-		}
-	}
-	if p.Judge, err = ruleSet(ctx, conf, s.usage); err != nil {
-		return nil, err
-	}
-	return p, nil
-}
-
-// serverCertificate reads the server's certificate and its private key.
-func (a *app) serverCertificate(ctx context.Context, conf *config.Config) (tls.Certificate, error) {
-	chain, err := input.ReadFile(ctx, conf.Path(conf.TLS.Certificate), maxSecretFile)
-	if err != nil {
-		return tls.Certificate{}, configured{conf.Fault("tls.certificate", "%v", err), err}
-	}
-	key, err := a.secretFile(ctx, conf, "tls.key", conf.TLS.Key)
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	defer clear(key)
-	pair, err := tls.X509KeyPair(chain, key)
-	if err != nil {
-		return pair, conf.Fault("tls.certificate", "%s and %s: %v", conf.TLS.Certificate, conf.TLS.Key, err)
-	}
-	return pair, nil
-}
-
-// ruleSet returns the rules of a configuration.
-func ruleSet(ctx context.Context, conf *config.Config, usage *rules.Usage) (*rules.Set, error) {
-	var list []rules.Rule
-	for i := range conf.Rules {
-		r := &conf.Rules[i]
-		rule := rules.Rule{Name: r.Name, Keys: r.Keys, Requesters: r.Requesters, Hashes: r.Hashes, Forms: r.Forms, Batch: r.Batch, Quota: r.Quota}
-		if h := r.Header; h != nil {
-			at := fmt.Sprintf("rules[%d].header.keyring", i)
-			keyring, err := input.ReadFile(ctx, conf.Path(h.Keyring), maxKeyring)
-			if err != nil {
-				return nil, configured{conf.Fault(at, "%v", err), err}
-			}
-			if rule.Header, err = pkgheader.New(keyring, h.BuiltAfter); err != nil {
-				return nil, conf.Fault(at, "%s: %v", h.Keyring, err)
-			}
-		}
-		if r.Approved != nil {
-			return nil, conf.Fault(fmt.Sprintf("rules[%d].approved", i), "this program has no rules with approvals")
-		}
-		list = append(list, rule)
-	}
-	set, err := rules.New(list, usage)
-	if err != nil {
-		return nil, conf.Fault("rules", "%v", err)
-	}
-	return set, nil
 }

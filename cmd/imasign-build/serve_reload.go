@@ -40,11 +40,14 @@ func (s *service) reload(ctx context.Context) error {
 	if !reflect.DeepEqual(fixed(conf), fixed(s.conf)) {
 		return errRestart
 	}
-	policy, err := s.policy(ctx, conf)
+	policy, store, err := s.policy(ctx, conf)
 	if err != nil {
 		return err
 	}
 	s.server.SetPolicy(policy)
-	s.conf = conf
+	if s.approvals != nil {
+		s.approvals.Close() // what was read can still be used
+	}
+	s.conf, s.approvals = conf, store
 	return nil
 }

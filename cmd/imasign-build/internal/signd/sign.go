@@ -116,7 +116,7 @@ func (j *job) run(ctx context.Context, body []byte) ([]byte, *protocol.RefusedEr
 	}
 	grant, err := j.policy.Judge.Judge(ctx, j.request, j.requester.Name, j.key.public, j.received)
 	if err != nil {
-		return nil, refusalOf(err)
+		return nil, refusalOf(ctx, err)
 	}
 	answer, refusal := j.grant(ctx, &grant)
 	if refusal != nil {
@@ -177,12 +177,16 @@ func (j *job) check() *protocol.RefusedError {
 	return nil
 }
 
-func refusalOf(err error) *protocol.RefusedError {
+// refusalOf returns the refusal in an error. Other errors mean that the client is gone.
+func refusalOf(ctx context.Context, err error) *protocol.RefusedError {
 	var refusal *protocol.RefusedError
-	if errors.As(err, &refusal) {
+	switch {
+	case errors.As(err, &refusal):
 		return refusal
+	case ctx.Err() != nil:
+		return protocol.Refuse(protocol.Busy, "the client is gone")
 	}
-	return protocol.Refuse(protocol.NoRule, "%v", err)
+	return protocol.Refuse(protocol.KeyFailed, "the request could not be decided: %v", err)
 }
 
 // grant signs the digests, and returns the answer when the log has them.
@@ -204,11 +208,7 @@ func (j *job) grant(ctx context.Context, grant *rules.Grant) ([]byte, *protocol.
 	defer release()
 	values, err := j.key.batch(ctx, j.form, ima.HashID(j.request.Hash), digests)
 	if err != nil {
-		var refusal *protocol.RefusedError
-		if errors.As(err, &refusal) {
-			return nil, refusal
-		}
-		return nil, protocol.Refuse(protocol.Busy, "the client is gone")
+		return nil, refusalOf(ctx, err)
 	}
 	return j.answer(ctx, grant, digests, values)
 }

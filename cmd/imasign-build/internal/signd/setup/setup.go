@@ -81,7 +81,10 @@ func Init(ctx context.Context, dir string, o Options) (*Service, error) {
 	if err := publish(temporary, dir); err != nil {
 		return nil, err
 	}
-	query := url.Values{"identity": {filepath.Join(dir, "requester", "identity.pem")}, "ca": {filepath.Join(dir, "requester", "ca.crt")}}
+	query := url.Values{}
+	for name, file := range map[string]string{"identity": "identity.pem", "ca": "ca.crt", "log": "log.pub"} {
+		query.Set(name, filepath.Join(dir, "requester", file))
+	}
 	s := &Service{URI: "https://" + o.Listen + "/" + o.Key.Name + "?" + readable(query)}
 	for _, name := range w.files {
 		s.Files = append(s.Files, filepath.Join(dir, name))
@@ -194,7 +197,7 @@ func (w *writer) certificates(names []string, requester ed25519.PrivateKey) erro
 
 // log makes the log and its key.
 func (w *writer) log(name string) error {
-	secret, _, err := note.GenerateKey(rand.Reader, name)
+	secret, verifier, err := note.GenerateKey(rand.Reader, name)
 	if err != nil {
 		return err
 	}
@@ -203,6 +206,9 @@ func (w *writer) log(name string) error {
 		return err
 	}
 	if err := w.write("log.key", []byte(secret+"\n"), 0o600); err != nil {
+		return err
+	}
+	if err := w.write("requester/log.pub", []byte(verifier+"\n"), 0o644); err != nil {
 		return err
 	}
 	path := filepath.Join(w.dir, "log")

@@ -37,7 +37,7 @@ func TestInit(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "service")
 	s, err := setup.Init(t.Context(), dir, options())
 	check(t, err)
-	if want := "https://127.0.0.1:7443/image?ca=" + dir + "/requester/ca.crt&identity=" + dir + "/requester/identity.pem"; s.URI != want {
+	if want := "https://127.0.0.1:7443/image?ca=" + dir + "/requester/ca.crt&identity=" + dir + "/requester/identity.pem&log=" + dir + "/requester/log.pub"; s.URI != want {
 		t.Errorf("got %s, want %s", s.URI, want)
 	}
 	c, err := config.Read(t.Context(), s.Files[0])
@@ -67,7 +67,7 @@ func modes(t testing.TB, dir string) {
 		switch {
 		case d.IsDir():
 			want = 0o700
-		case strings.HasSuffix(path, ".crt"):
+		case strings.HasSuffix(path, ".crt"), strings.HasSuffix(path, ".pub"):
 			want = 0o644
 		case strings.HasPrefix(path, filepath.Join(dir, "log")+"/"):
 			return nil
