@@ -4,11 +4,11 @@
 # A directory made by `imasign-build key init`. With it, nothing else needs to be set.
 IMASIGN_KEYS_DIR ?= ""
 
-# The signing key: an absolute path, or the URI of a key in a token or TPM.
+# The signing key: an absolute path, or the URI of a key in a token, a TPM or a signing service.
 IMASIGN_KEY ?= "${@imasign_in_keys_dir(d, 'x509_ima.key')}"
 # The certificate of the key, PEM or DER: an absolute path.
 IMASIGN_CERT ?= "${@imasign_in_keys_dir(d, 'x509_ima.crt')}"
-# The file that holds the key's passphrase, file:/path; never the passphrase.
+# The file that holds the key's passphrase, file:/path or cred:name; never the passphrase.
 IMASIGN_KEY_PASS ?= ""
 # Names of variables that the module of a hardware key reads from its environment, such as
 # SOFTHSM2_CONF. BitBake cleans the environment of tasks, so set the variables in the
@@ -45,8 +45,8 @@ IMASIGN_KEY_FOR ?= ""
 # Number of files to process at a time; empty: one per core.
 IMASIGN_JOBS ?= ""
 
-# Signatures of earlier builds (docs/yocto.md). "auto": a cache for keys in tokens and TPMs;
-# "always": for key files, too; "none": no cache.
+# Signatures of earlier builds (docs/yocto.md). "auto": a cache for keys in tokens, TPMs and
+# signing services; "always": for key files, too; "none": no cache.
 IMASIGN_CACHE ?= "auto"
 # The directory of the cache. Not on NFS.
 IMASIGN_CACHE_DIR ?= "${PERSISTENT_DIR}/imasign-cache"
@@ -57,7 +57,8 @@ IMASIGN_CACHE_MIRRORS ?= ""
 IMASIGN_CACHE_SHARD_DIR ?= "${SSTATE_DIR}/imasign-cache"
 # Manifests of earlier images, or directories with them: absolute paths.
 IMASIGN_FROM_MANIFEST ?= ""
-# "1": tasks that sign may use the network, for PKCS#11 modules that talk to an HSM over it.
+# "1": tasks that sign may use the network, for PKCS#11 modules that talk to an HSM over it. Keys
+# of a signing service need no such setting.
 IMASIGN_NETWORK ?= "0"
 
 # Files of a root file system or initramfs that may contain a private key, each as PATH=SHA256
@@ -128,15 +129,48 @@ def imasign_check_key(d, prefix):
     for name in (d.getVar('IMASIGN_KEY_ENV') or '').split():
         if not d.getVar(name):
             bb.fatal('%s: IMASIGN_KEY_ENV names %s, which has no value: set it in local.conf, or set it in the shell and name it in BB_ENV_PASSTHROUGH_ADDITIONS' % (who, name))
+    imasign_check_service(d, prefix + '_KEY', key)
     if not passphrase:
         return
     kind, _, where = passphrase.partition(':')
+    if imasign_check_credential(d, prefix + '_KEY_PASS', passphrase):
+        return
     if kind == 'env' and where:
         bb.fatal('%s: %s_KEY_PASS is env:, but BitBake writes its whole environment into bitbake-cookerdaemon.log in the build directory: put the passphrase into a file (on a tmpfs if it must not reach a disk) and set file:/path' % (who, prefix))
     if kind != 'file' or not where:
         bb.fatal('%s: %s_KEY_PASS must be file:/path, the file with the passphrase, not the passphrase itself' % (who, prefix))
     if not (where.startswith('/') and os.path.isfile(where)):
         bb.fatal('%s: %s_KEY_PASS: %s is not a file: give the absolute path of one' % (who, prefix, where))
+
+def imasign_check_credential(d, variable, source):
+    """Return whether a source is cred:NAME. Stop if the program would not find the credential."""
+    if not source.startswith('cred:'):
+        return False
+    if 'CREDENTIALS_DIRECTORY' not in (d.getVar('IMASIGN_KEY_ENV') or '').split():
+        bb.fatal('%s: %s names a credential of a systemd service, which needs a variable: add IMASIGN_KEY_ENV += "CREDENTIALS_DIRECTORY", and name it in BB_ENV_PASSTHROUGH_ADDITIONS' % (d.getVar('PN'), variable))
+    return True
+
+def imasign_check_service(d, variable, uri):
+    """Stop if the URI of a signing service's key names files that tasks do not find, or secrets
+    that would get into logs."""
+    from urllib.parse import unquote
+    if not uri.lower().startswith('https:'):
+        return
+    who = d.getVar('PN')
+    attributes = dict(pair.partition('=')[::2] for pair in uri.partition('?')[2].split('&'))
+    if not attributes.get('identity'):
+        bb.fatal('%s: %s names no requester: add ?identity=/path, the file with its key and certificate' % (who, variable))
+    for name in ('identity', 'ca', 'client-cert', 'client-key', 'log'):
+        source = unquote(attributes.get(name) or '')
+        if not source or imasign_check_credential(d, variable, source):
+            continue
+        if source.startswith('env:'):
+            bb.fatal('%s: %s: %s is env:, but BitBake writes its whole environment into bitbake-cookerdaemon.log in the build directory: name a file (on a tmpfs if it must not reach a disk)' % (who, variable, name))
+        path = imasign_key_file(source)
+        if not path or not os.path.isabs(path):
+            bb.fatal('%s: %s: %s must be an absolute path, because tasks run in other directories' % (who, variable, name))
+        if not os.path.isfile(path):
+            bb.fatal('%s: %s: %s: %s is not a file' % (who, variable, name, path))
 
 def imasign_check_certificate(d, variable, path=None):
     """Stop unless the variable (or path, a word of it) names a file with certificates and no private key."""

@@ -153,7 +153,7 @@ func (a *app) paths() (list []string) {
 	flags := a.command.Flags()
 	for _, name := range []string{
 		"key", "cert", "ca-key", "ca", "manifest", "output", "restore-file", "output-dir", "openpgp-key", "openpgp-cert",
-		"allow-keys", "kernel-config", "rootfs", "image", "policy", "busybox", "secondary", "revoked", "cache",
+		"allow-keys", "kernel-config", "rootfs", "image", "policy", "busybox", "secondary", "revoked", "cache", "receipts",
 	} {
 		if f := flags.Lookup(name); f == nil || !f.Changed {
 			continue

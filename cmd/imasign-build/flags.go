@@ -22,10 +22,11 @@ import (
 type keyFlags struct {
 	key, cert, pass string
 
-	name     string // name of the key in a directory; "" for x509_ima
-	variable bool   // IMASIGN_KEY_PASS stands for pass
-	passFlag string // the flag that gives pass; "" for --key-pass
-	purpose  string // of a key whose certificate does not state it; see purposes
+	name     string                 // name of the key in a directory; "" for x509_ima
+	variable bool                   // IMASIGN_KEY_PASS stands for pass
+	passFlag string                 // the flag that gives pass; "" for --key-pass
+	receipt  func(keystore.Receipt) // nil if nobody wants receipts
+	purpose  string                 // of a key whose certificate does not state it; see purposes
 }
 
 func (f *keyFlags) add(flags *pflag.FlagSet) {
@@ -79,7 +80,7 @@ func (f *keyFlags) open(ctx context.Context, a *app) (*keystore.Key, error) {
 		return nil, err
 	}
 	key, err := a.openKey(ctx, uri, keystore.Options{
-		Certificate: cert, Secret: secret, Getenv: a.uriSecret, Warn: a.warn,
+		Certificate: cert, Secret: secret, Getenv: a.uriSecret, Warn: a.warn, Receipt: f.receipt,
 	})
 	switch {
 	case errors.Is(err, keystore.ErrUnknownScheme) || errors.Is(err, pkcs11.ErrURI) || errors.Is(err, tpm.ErrURI) || errors.Is(err, remote.ErrURI):
@@ -167,6 +168,8 @@ type engineFlags struct {
 	force bool
 	from  string // id of the key whose signatures are replaced
 	form  string // "v2", "v3", or "" for what the key is for
+
+	receipts string // file for the receipts of a signing service; "" for none
 
 	reuse  reuseFlags
 	caches func(*keystore.Key) []signing.Cache // of the signatures of a key; nil for none

@@ -44,6 +44,7 @@ Manifests of packages and of digests have no such metadata.`,
 	o.engine.addJobs(cmd.Flags())
 	o.engine.addReplace(cmd.Flags())
 	o.engine.reuse.add(cmd.Flags())
+	o.engine.addReceipts(cmd.Flags())
 	o.evm.add(cmd.Flags())
 	cmd.Flags().StringVarP(&o.output, "output", "o", "-", "write the signed manifest to `OUT`, or to standard output with -")
 	once(cmd.Flags(), "output")
@@ -72,6 +73,7 @@ func runManifestSign(ctx context.Context, a *app, o manifestSignOptions, file st
 	defer in.Close() //nolint:errcheck // opened for reading
 	run := newOperation(a, "manifest sign", o.output, progress, s.Plan, false)
 	run.signedBy(s.public)
+	run.keeps(s.receipts)
 	if run.writes(o.output); s.together() {
 		run.Waiting = waitingContainers
 	}

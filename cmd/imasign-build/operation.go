@@ -49,6 +49,7 @@ func (o *operation) signs(ctx context.Context, f *signerFlags, choice *selectFla
 	}
 	o.started = time.Now() // the time of asking for passphrases is not the work's
 	o.Plan, o.Select = planner(s.Plan).ofAny, choice.wrap
+	o.keeps(s.receipts)
 	if o.signedBy(s.public); s.together() {
 		o.Waiting = waitingLayers
 	}
@@ -62,6 +63,13 @@ func (o *operation) signs(ctx context.Context, f *signerFlags, choice *selectFla
 func (o *operation) signedBy(key *ima.PublicKey) {
 	if key != nil {
 		o.result.KeyID = key.ID().String()
+	}
+}
+
+// keeps sets the file of the receipts, nil for none.
+func (o *operation) keeps(r *receipts) {
+	if r != nil {
+		o.Receipts = r
 	}
 }
 

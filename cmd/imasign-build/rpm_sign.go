@@ -29,6 +29,7 @@ func (o *rpmSignOptions) add(flags *pflag.FlagSet, signed string) {
 	o.openpgp.add(flags, signed)
 	o.engine.addReplace(flags)
 	o.engine.reuse.add(flags)
+	o.engine.addReceipts(flags)
 	o.evm.add(flags)
 	flags.StringVar(&o.engine.hash, "hash", "", "")
 	_ = flags.MarkHidden("hash") // which fails only if there is no such flag
@@ -99,6 +100,9 @@ func (o *rpmSignOptions) check(a *app) error {
 	case o.key.key == "" && !o.packages.dryRun:
 		return usagef("no key was given: --key URI, or --dry-run to change nothing")
 	}
+	if err := o.engine.checkReceipts(o.key.key); err != nil {
+		return err
+	}
 	return o.engine.reuse.check(o.key.key != "")
 }
 
@@ -133,6 +137,9 @@ func (o *rpmSignOptions) open(ctx context.Context, a *app, s *packageSigning) (e
 		}
 	}
 	s.signsWith(s.signer.public)
+	if s.signer.receipts != nil {
+		s.Receipts = s.signer.receipts
+	}
 	s.Plan = func(ctx context.Context, _ string, src signing.Source) (*signing.Plan, error) {
 		s.progress.begun()
 		return s.signer.Plan(ctx, src)

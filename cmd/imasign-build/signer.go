@@ -27,6 +27,7 @@ func (f *signerFlags) add(flags *pflag.FlagSet) {
 	f.engine.addJobs(flags)
 	f.engine.addReplace(flags)
 	f.engine.reuse.add(flags)
+	f.engine.addReceipts(flags)
 }
 
 // check completes the flags from the environment. In a dry run there need not be a key.
@@ -37,6 +38,9 @@ func (f *signerFlags) check(a *app, dryRun bool, verity *verityFlags) error {
 		return usagef("no key was given: --key URI, or --dry-run to compute only digests")
 	}
 	if err := f.evm.check(&f.key); err != nil {
+		return err
+	}
+	if err := f.engine.checkReceipts(f.key.key, f.evm.key.key); err != nil {
 		return err
 	}
 	if err := f.engine.reuse.check(f.key.key != "" || f.evm.key.key != ""); err != nil || verity == nil {
@@ -56,6 +60,8 @@ type signer struct {
 	public *ima.PublicKey // nil if no certificate was named either
 	cache  *signatureCache
 
+	receipts *receipts // nil if they are not wanted
+
 	manifests []string // whose signatures are used again
 	reused    sync.Once
 	refused   error // from the manifests
@@ -74,6 +80,15 @@ func newSigner(ctx context.Context, a *app, f *signerFlags, observe signing.Obse
 
 func (s *signer) open(ctx context.Context, a *app, key *keyFlags, engine *engineFlags, observe signing.Observer) (err error) {
 	s.app = a
+	if engine.receipts != "" {
+		if s.receipts, err = a.newReceipts(engine.receipts); err != nil {
+			return err
+		}
+		key.receipt = s.receipts.take
+		if s.evm != nil {
+			s.evm.key.receipt = s.receipts.take
+		}
+	}
 	if s.key, err = key.open(ctx, a); err != nil {
 		return err
 	}
@@ -163,6 +178,9 @@ func (s *signer) close() {
 	}
 	if s.cache != nil {
 		s.cache.close()
+	}
+	if s.receipts != nil {
+		s.receipts.close()
 	}
 	if s.app == nil { // it was never opened
 		return

@@ -28,9 +28,14 @@ type File interface {
 	Abort()
 }
 
-// listing writes a manifest. Without a Manifest it does nothing.
+// Companion is a file beside the manifest. Commit makes it appear, with what it has so far.
+type Companion interface{ Commit() error }
+
+// listing writes a manifest, and makes its companion appear. Without them it does nothing.
 type listing struct {
 	*Manifest
+
+	beside Companion
 
 	file   File
 	listed map[string][sha256.Size]byte // digests of its parts, by the names of the containers
@@ -90,8 +95,13 @@ func (l *listing) create() error {
 	return err
 }
 
-// commit makes the manifest appear.
+// commit makes the companion and the manifest appear.
 func (l *listing) commit() error {
+	if l.beside != nil {
+		if err := l.beside.Commit(); err != nil {
+			return errors.Join(err, errors.New("the receipts are missing, everything else is done"))
+		}
+	}
 	if l.Manifest == nil {
 		return nil
 	}

@@ -73,6 +73,7 @@ type Operation struct {
 	Select   func(signing.Source) signing.Source // nil for all entries
 	DryRun   bool
 	Manifest *Manifest // nil for none
+	Receipts Companion // appears when the manifest does, or would; nil for none
 	Guard    Guard     // nil if no unit is Live
 	// Waiting is the number of units of Each that may be in progress at the same time, most of
 	// which wait for the signatures of a slow key. Zero stands for no more than are worked on.
@@ -120,7 +121,7 @@ type Outcome struct {
 func Run(ctx context.Context, u Unit, op *Operation, take func(*Outcome) error) error {
 	o := op.begin(ctx, u)
 	defer o.close()
-	m := listing{Manifest: op.Manifest}
+	m := listing{Manifest: op.Manifest, beside: op.Receipts}
 	defer m.discard()
 	if o.Err == nil {
 		o.fail(writingManifest, m.add(&o))
@@ -155,7 +156,7 @@ func Each(ctx context.Context, jobs int, units Units, together bool, op *Operati
 	inOrder := together && op.turns != nil
 	until, end := context.WithCancel(ctx)
 	defer end()
-	r := round{Operation: op, together: together, take: take, manifest: listing{Manifest: op.Manifest}}
+	r := round{Operation: op, together: together, take: take, manifest: listing{Manifest: op.Manifest, beside: op.Receipts}}
 	defer r.manifest.discard()
 	worker := func() func(context.Context, Unit) *Outcome {
 		return func(ctx context.Context, u Unit) *Outcome {

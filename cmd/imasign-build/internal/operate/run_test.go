@@ -183,6 +183,35 @@ func TestLinksAreReadForAManifest(t *testing.T) {
 	}
 }
 
+// beside is a Companion that counts.
+type beside struct{ commits int }
+
+func (b *beside) Commit() error { b.commits++; return nil }
+
+// TestReceipts checks that receipts appear when the manifest does, also if there is none.
+func TestReceipts(t *testing.T) {
+	for fail, want := range map[string]int{"": 1, "plan a": 0, "commit a": 0} {
+		for _, manifest := range []bool{true, false} {
+			w, ctx := newWorld(t)
+			w.fail = fail
+			op, _ := operation(t, w)
+			b := &beside{}
+			if op.Receipts = b; !manifest {
+				op.Manifest = nil
+			}
+			err := operate.Run(ctx, w.unit("a"), op, func(*operate.Outcome) error { return nil })
+			if (err == nil) != (want == 1) || b.commits != want {
+				t.Errorf("Run, %q: %d, %v", fail, b.commits, err)
+			}
+			b.commits = 0
+			list := func(yield func(operate.Unit, error) bool) { yield(w.unit("a"), nil) }
+			if _, _ = operate.Each(ctx, 1, operate.Of(list), false, op, func(*operate.Outcome) error { return nil }); b.commits != want {
+				t.Errorf("Each, %q: %d", fail, b.commits)
+			}
+		}
+	}
+}
+
 func TestSkip(t *testing.T) {
 	w, ctx := newWorld(t)
 	op, f := operation(t, w)

@@ -1,0 +1,22 @@
+package report
+
+import (
+	"encoding/json"
+	"io"
+)
+
+// Receipt is a line of a file of receipts.
+type Receipt struct {
+	Server string `json:"server"` // HOST:PORT
+	Record []byte `json:"record"` // of the service's log, in base64
+	Proof  string `json:"proof"`  // C2SP tlog-proof
+}
+
+// Write writes the receipt as one line of JSON.
+func (r Receipt) Write(w io.Writer) (int, error) {
+	line, err := json.Marshal(r)
+	if err != nil {
+		return 0, err
+	}
+	return w.Write(append(line, '\n'))
+}
