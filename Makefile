@@ -11,6 +11,8 @@ PREFIX ?= /usr/local
 PROGRAM = $(DESTDIR)$(PREFIX)/bin/imasign-build
 BASH_COMPLETION = $(DESTDIR)$(PREFIX)/share/bash-completion/completions/imasign-build
 ZSH_COMPLETION = $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_imasign-build
+UNITS = $(DESTDIR)$(PREFIX)/lib/systemd/system
+TPM_DROP_IN = $(DESTDIR)$(PREFIX)/share/imasign-build/systemd/tpm.conf
 FISH_COMPLETION = $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/imasign-build.fish
 
 # AddressSanitizer, LeakSanitizer and UndefinedBehaviorSanitizer for the tests of the C code,
@@ -27,15 +29,18 @@ all: build
 build: ## bin/imasign-build
 	$(GO) build -trimpath -o bin/imasign-build ./cmd/imasign-build
 
-install: build ## the program and completions for bash, zsh and fish: make install [PREFIX=$$HOME/.local] [DESTDIR=…]
+install: build ## the program, completions for bash, zsh and fish, and a systemd unit: make install [PREFIX=$$HOME/.local] [DESTDIR=…]
 	install -D -m 0755 bin/imasign-build "$(PROGRAM)"
 	bin/imasign-build completion bash >bin/completion && install -D -m 0644 bin/completion "$(BASH_COMPLETION)"
 	bin/imasign-build completion zsh >bin/completion && install -D -m 0644 bin/completion "$(ZSH_COMPLETION)"
 	bin/imasign-build completion fish >bin/completion && install -D -m 0644 bin/completion "$(FISH_COMPLETION)"
 	rm bin/completion
+	sed 's|^ExecStart=/usr/local/|ExecStart=$(PREFIX)/|' systemd/imasign-build.service >bin/unit && install -D -m 0644 bin/unit "$(UNITS)/imasign-build.service"
+	rm bin/unit
+	install -D -m 0644 systemd/tpm.conf "$(TPM_DROP_IN)"
 
 uninstall: ## what make install installed, with the same PREFIX and DESTDIR
-	rm -f "$(PROGRAM)" "$(BASH_COMPLETION)" "$(ZSH_COMPLETION)" "$(FISH_COMPLETION)"
+	rm -f "$(PROGRAM)" "$(BASH_COMPLETION)" "$(ZSH_COMPLETION)" "$(FISH_COMPLETION)" "$(UNITS)/imasign-build.service" "$(TPM_DROP_IN)"
 
 demo: build ## the main job on real files, in under a minute
 	./tests/demo.sh bin/imasign-build

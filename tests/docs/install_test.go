@@ -22,6 +22,8 @@ func TestInstall(t *testing.T) {
 	run("install")
 	want := map[string]fs.FileMode{
 		"usr/bin/imasign-build":                                  0o755,
+		"usr/lib/systemd/system/imasign-build.service":           0o644,
+		"usr/share/imasign-build/systemd/tpm.conf":               0o644,
 		"usr/share/bash-completion/completions/imasign-build":    0o644,
 		"usr/share/zsh/site-functions/_imasign-build":            0o644,
 		"usr/share/fish/vendor_completions.d/imasign-build.fish": 0o644,
@@ -31,6 +33,10 @@ func TestInstall(t *testing.T) {
 	}
 	if out := harness.Must(t, filepath.Join(dir, "usr/bin/imasign-build"), "version"); !strings.HasPrefix(out, "imasign-build ") {
 		t.Errorf("version: %q", out)
+	}
+	unit, err := os.ReadFile(filepath.Join(dir, "usr/lib/systemd/system/imasign-build.service"))
+	if err != nil || !strings.Contains(string(unit), "\nExecStart=/usr/bin/imasign-build serve ") {
+		t.Errorf("%v, the unit runs another program", err)
 	}
 	completion := filepath.Join(dir, "usr/share/bash-completion/completions/imasign-build")
 	if out := harness.Must(t, harness.Tool(t, "bash"), "-c", `. "$0" && complete -p imasign-build`, completion); !strings.Contains(out, "imasign-build") {
