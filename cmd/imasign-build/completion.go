@@ -98,9 +98,9 @@ func completionOf(flag *pflag.Flag) cobra.CompletionFunc {
 // kindOfFile tells by a flag's name which files it takes.
 func kindOfFile(flag string) string {
 	switch flag {
-	case "cert", "ca", "secondary", "revoked":
+	case "cert", "ca", "secondary", "revoked", "for-key":
 		return "certificate"
-	case "manifest":
+	case "manifest", "previous":
 		return "manifest"
 	}
 	return ""

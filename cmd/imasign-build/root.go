@@ -78,7 +78,7 @@ that a command exists to print.`,
 		newGroup("policy", "Check, write and try out IMA policies", newPolicyCheck(a), newPolicyGenerate(a), newPolicySimulate(a)),
 		newGroup("initramfs", "Make what an initramfs needs for appraisal", newInitramfsBundle(a)),
 		newGroup("cache", "Show, verify, prune and share the signature cache", newCacheStats(a), newCacheVerify(a), newCachePrune(a), newCacheExport(a), newCacheImport(a)),
-		newServe(a),
+		newServe(a), newApprove(a),
 		newVersion(a), newCompletion(a), help,
 	)
 	setHelp(a, root)

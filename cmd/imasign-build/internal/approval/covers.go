@@ -20,8 +20,8 @@ type Kind struct {
 	Hash ima.HashID
 }
 
-// signable reports whether a line is of a regular file that is to get a signature.
-func signable(l *manifest.Line) bool {
+// Signable reports whether a line is of a regular file that is to get a signature.
+func Signable(l *manifest.Line) bool {
 	return l.Kind == "file" && l.Unsigned == "" && len(l.Digest) > 0
 }
 
@@ -30,7 +30,7 @@ func signable(l *manifest.Line) bool {
 // the value of security.ima.
 func (k Kind) Digest(l *manifest.Line) []byte {
 	over := l.Verity != nil
-	if !signable(l) || l.Hash != k.Hash || k.Form.Over == ima.Metadata || over != (k.Form.Over == ima.Verity) {
+	if !Signable(l) || l.Hash != k.Hash || k.Form.Over == ima.Metadata || over != (k.Form.Over == ima.Verity) {
 		return nil
 	}
 	return l.Digest
@@ -38,7 +38,7 @@ func (k Kind) Digest(l *manifest.Line) []byte {
 
 // metadata reports whether an approval of the metadata covers a line.
 func metadata(l *manifest.Line) bool {
-	return signable(l) || l.Kind == "file" && l.Unsigned == hashOnly && len(l.Digest) > 0 && l.Verity == nil
+	return Signable(l) || l.Kind == "file" && l.Unsigned == hashOnly && len(l.Digest) > 0 && l.Verity == nil
 }
 
 // noID is the value of uid_t and gid_t that no file can have.
@@ -61,7 +61,7 @@ func (k Kind) Check(h *manifest.Header, l *manifest.Line) (covered bool, err err
 		}
 		return true, nil
 	}
-	if signable(l) && l.Hash != k.Hash {
+	if Signable(l) && l.Hash != k.Hash {
 		return unsupported("its digest is %s, not %s", l.Hash, k.Hash)
 	}
 	return k.Digest(l) != nil, nil

@@ -3,7 +3,6 @@ package approval
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -96,7 +95,7 @@ func (s *Store) scan(ctx context.Context, looked func()) error {
 	looked()
 	now := time.Now()
 	for _, sum := range slices.SortedFunc(maps.Keys(votes), compareSums) {
-		name := hex.EncodeToString(sum[:]) + manifestEnd
+		name := ManifestName(sum)
 		needs := needsOf(votes[sum], now)
 		if len(needs) == 0 || !names[name] {
 			continue
@@ -163,7 +162,7 @@ func (s *Store) publish(votes map[[sha256.Size]byte][]*vote) {
 	list := make([]approved, 0, len(votes))
 	for _, sum := range slices.SortedFunc(maps.Keys(votes), compareSums) {
 		one := approved{sum: sum, votes: votes[sum]}
-		if f := s.files[hex.EncodeToString(sum[:])+manifestEnd]; f != nil {
+		if f := s.files[ManifestName(sum)]; f != nil {
 			one.manifest = f.manifest
 		}
 		list = append(list, one)

@@ -31,6 +31,7 @@ func Kinds() []Kind {
 		{"Partitions and file systems", []string{"image list"}, &Image{}},
 		{"Private keys in a tree", []string{"rootfs scan"}, &Scan{}},
 		{"Manifests", []string{"manifest diff"}, &Diff{}},
+		{"An approval", []string{"approve"}, &Approval{}},
 		{"New keys", []string{"key init"}, &NewKeys{}},
 		{"A certificate request", []string{"key request"}, &Request{}},
 		{"Keys and certificates", []string{"key show"}, &Keys{}},

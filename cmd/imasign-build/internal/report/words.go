@@ -179,6 +179,13 @@ func words() map[string]string {
 		"symlinks":    "symbolic links",
 		"special":     "device nodes, FIFOs and sockets",
 
+		"manifest_sha256": "SHA-256 of the manifest without signatures",
+		"key_sha256":      "SHA-256 of the SubjectPublicKeyInfo of the key that is to sign",
+		"origin":          "what the manifest is of, as in the rules of the service",
+		"form":            "the form of the signatures, as in `--form`",
+		"covered":         "files whose digests, or metadata, are approved",
+		"previous":        "the manifest that it was compared with",
+
 		"differences": "one object for each line that differs; the header has no path",
 		"change":      "`removed`, `added` or `changed`",
 		"fields":      "the fields that differ",
