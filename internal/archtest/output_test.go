@@ -69,6 +69,7 @@ var printers = map[string][]string{
 	"output.go":                        {"a.out.Write"},               // results that are files
 	"progress_screen.go":               {"io.WriteString"},            // what a.note quoted, and the line of progress
 	"secret.go":                        {"quote.Fprintf"},             // the prompt
+	"confirm.go":                       {"quote.Fprintf"},             // the question
 }
 
 // TestNothingIsPrintedUnquoted checks that only the printers print.
