@@ -49,17 +49,17 @@ signs nothing else (docs/service.md).
 A dry run writes the manifest: --dry-run --manifest. Signatures in it do not matter.
 
 Before it signs, approve shows how the manifest differs from the one of the same origin that
-the same key approved last, and asks. What approvals of others in DIR are worth, it cannot
+the same key approved last, and asks. What approvals of others in OUT are worth, it cannot
 know. --previous names another manifest to compare with.
 
-DIR gets two files, the manifest without signatures and the statement. Copy them to the
+OUT gets two files, the manifest without signatures and the statement. Copy them to the
 service, which needs no restart. To withdraw an approval, remove its file there.
 
 The key must be the approver's own: not one that devices trust, nor one of the service or of a
 requester.`,
 		Example: `  imasign-build rootfs sign --dry-run --manifest m.jsonl rootfs/
-  imasign-build approve m.jsonl --key alice.key --cert alice.crt --for-key x509_ima.crt \
-      --form v2 --origin router --days 30 -o approvals`,
+  imasign-build approve --key alice.key --cert alice.crt --for-key x509_ima.crt \
+      --form v2 --origin router --days 30 -o approvals m.jsonl`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return runApprove(cmd.Context(), a, &o, cmd.Flags(), args[0])
 		},
@@ -108,16 +108,16 @@ func (o *approveOptions) add(flags *pflag.FlagSet) {
 	flags.IntVar(&o.days, "days", 30, "the approval lasts `N` days")
 	flags.StringVar(&o.notAfter, "not-after", "", "the approval lasts until `TIME`: a date, whose end in UTC counts, or RFC 3339")
 	flags.StringVar(&o.previous, "previous", "", "compare with the manifest in `FILE`")
-	annotate(flags, "previous", noteDefault, "what the key approved last for this origin, in DIR")
+	annotate(flags, "previous", noteDefault, "what the key approved last for this origin, in OUT")
 	flags.BoolVarP(&o.yes, "yes", "y", false, "approve without being asked")
-	flags.StringVarP(&o.output, "output", "o", "", "write the manifest and the approval to `DIR`")
+	flags.StringVarP(&o.output, "output", "o", "", "write the manifest and the approval to the directory `OUT`")
 	once(flags, "key", "cert", "key-pass", "for-key", "form", "hash", "origin", "not-after", "previous", "output")
 }
 
 // check completes the flags.
 func (o *approveOptions) check(a *app, flags *pflag.FlagSet) error {
 	for _, f := range []struct{ name, value, metavar string }{
-		{"key", o.key.key, "URI"}, {"for-key", o.forKey, "FILE"}, {"form", o.form, "FORM"}, {"origin", o.origin, "NAME"}, {"output", o.output, "DIR"},
+		{"key", o.key.key, "URI"}, {"for-key", o.forKey, "FILE"}, {"form", o.form, "FORM"}, {"origin", o.origin, "NAME"}, {"output", o.output, "OUT"},
 	} {
 		if f.value == "" {
 			return usagef("--%s %s is needed", f.name, f.metavar)

@@ -45,7 +45,7 @@ func TestUsageErrors(t *testing.T) {
 		{"rootfs sign --bogus tree", "unknown flag --bogus", sign + " --help lists all"},
 		{"rootfs verify --key x tree", "unknown flag --key: it belongs to rootfs scan and rootfs sign", "imasign-build rootfs verify --help lists all"},
 		{"rootfs verify --swap tree", "unknown flag --swap: it belongs to repo sign and repo strip", "imasign-build rootfs verify --help lists all"},
-		{"rootfs --cert x", "unknown flag --cert: it belongs to rootfs scan, rootfs sign and rootfs verify", "imasign-build rootfs --help lists all"},
+		{"rootfs --cert x", "unknown flag --cert: it belongs to approve, rootfs scan, rootfs sign and rootfs verify", "imasign-build rootfs --help lists all"},
 		{"rpm show -x.rpm", "unknown flag -x.rpm: a file with that name is written ./-x.rpm", "imasign-build rpm show --help lists all"},
 		{"rootfs sign -phunter2 tree", "unknown flag -p", sign + " --help lists all"},
 		{"rootfs sign -kp=hunter2 tree", "unknown flag -k", sign + " --help lists all"},
