@@ -37,7 +37,7 @@ const (
 func causes() []cause {
 	return slices.Concat(
 		[]cause{{err: errInterrupted, kind: "interrupted"}, {err: context.Canceled, kind: "interrupted"}},
-		keyCauses(), valueCauses(), containerCauses(), imageCauses(), packageCauses(), cacheCauses(), approvalCauses(), fileCauses())
+		keyCauses(), valueCauses(), containerCauses(), imageCauses(), packageCauses(), cacheCauses(), approvalCauses(), auditCauses(), fileCauses())
 }
 
 // adviseWarning returns a warning with what can be done about it.

@@ -16,7 +16,7 @@ import (
 
 // metavars is the vocabulary: what kinds of values flags take.
 var metavars = []string{
-	"ADDRESS", "BYTES", "CHOICE", "DIR", "FILE", "HEX", "ID", "KEY", "LIST", "N", "NAME", "OUT", "PARTITION", "PATH", "PATH=SHA256", "PATTERN", "SOURCE", "TIME", "URI", "URL", "VERSION",
+	"ADDRESS", "BYTES", "CHOICE", "DIR", "FILE", "HEX", "ID", "KEY", "LIST", "LOG", "N", "NAME", "OUT", "PARTITION", "PATH", "PATH=SHA256", "PATTERN", "SOURCE", "TIME", "URI", "URL", "VERSION",
 }
 
 // commands calls visit for every command, not for groups and topics.

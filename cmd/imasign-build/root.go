@@ -79,6 +79,7 @@ that a command exists to print.`,
 		newGroup("initramfs", "Make what an initramfs needs for appraisal", newInitramfsBundle(a)),
 		newGroup("cache", "Show, verify, prune and share the signature cache", newCacheStats(a), newCacheVerify(a), newCachePrune(a), newCacheExport(a), newCacheImport(a)),
 		newServe(a), newApprove(a),
+		newGroup("audit", "Verify the logs of signing services, and find signatures in them", newAuditVerify(a), newAuditProve(a), newAuditShow(a), newAuditExport(a)),
 		newVersion(a), newCompletion(a), help,
 	)
 	setHelp(a, root)

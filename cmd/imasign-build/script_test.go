@@ -65,6 +65,7 @@ func TestScripts(t *testing.T) {
 func scriptCommands(bin string) map[string]func(*testscript.TestScript, bool, []string) {
 	commands := serveCommands(bin)
 	maps.Copy(commands, map[string]func(*testscript.TestScript, bool, []string){
+		"auditlog":  auditLog,
 		"damage":    damage,
 		"errorkeys": errorKeys,
 		"exits":     exits,

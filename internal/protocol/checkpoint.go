@@ -54,7 +54,7 @@ const maxLogSize = 1 << 48
 func OpenCheckpoint(signed []byte, key note.Verifier) (Checkpoint, error) {
 	n, err := note.Open(signed, note.VerifierList(key))
 	if err != nil {
-		return Checkpoint{}, fmt.Errorf("checkpoint of the log %s: %w: %w", key.Name(), ErrSignature, err)
+		return Checkpoint{}, unsignedError(key.Name())
 	}
 	c, err := ParseCheckpoint(n.Text)
 	if err == nil && c.Origin != key.Name() {
@@ -71,3 +71,14 @@ func parseHash(line string) (tlog.Hash, error) {
 	}
 	return tlog.Hash(raw), nil
 }
+
+// unsignedError means that the log with this name did not sign a checkpoint. It is [ErrSignature].
+type unsignedError string
+
+// Error names the log.
+func (e unsignedError) Error() string {
+	return fmt.Sprintf("the checkpoint is not signed by the key of the log %s", string(e))
+}
+
+// Is reports whether target is [ErrSignature].
+func (e unsignedError) Is(target error) bool { return target == ErrSignature }

@@ -47,6 +47,10 @@ func Kinds() []Kind {
 		{"Importing signatures", []string{"cache import"}, &CacheImport{}},
 		{"A new signing service", []string{"serve init"}, &NewService{}},
 		{"The configuration of a signing service", []string{"serve check"}, &ServiceCheck{}},
+		{"Verifying logs", []string{"audit verify"}, &AuditVerification{}},
+		{"Records of logs", []string{"audit show"}, &AuditRecords{}},
+		{"A copy of a log", []string{"audit export"}, &AuditExport{}},
+		{"Signatures in logs", []string{"audit prove"}, &AuditProof{}},
 		{"The program", []string{"version"}, &Version{}},
 	}
 }

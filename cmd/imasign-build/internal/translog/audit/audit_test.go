@@ -245,7 +245,7 @@ func TestLyingServer(t *testing.T) {
 		"a changed length":  {"tile/entries/000.p/20", func(w http.ResponseWriter, r *http.Request) { flip(w, r, 1) }, "record"},
 		"other details":     {"details/7", other.ServeHTTP, "record 7: its details"},
 		"no details":        {"details/7", func(http.ResponseWriter, *http.Request) {}, "record 7: its details"},
-		"a checkpoint":      {"checkpoint", func(w http.ResponseWriter, r *http.Request) { flip(w, r, 20) }, "signature"},
+		"a checkpoint":      {"checkpoint", func(w http.ResponseWriter, r *http.Request) { flip(w, r, 20) }, "not signed by the key"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			log := f.serve(t, func(w http.ResponseWriter, r *http.Request) bool {

@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/translog/audit"
+	"github.com/imasign/imasign-build/internal/input"
+	"github.com/imasign/imasign-build/pkg/manifest"
+)
+
+type auditProveOptions struct {
+	log   auditFlags
+	trust trustFlags
+}
+
+func newAuditProve(a *app) *cobra.Command {
+	var o auditProveOptions
+	cmd := &cobra.Command{
+		Use:   "prove MANIFEST…",
+		Short: "Find the signatures of manifests in the logs of signing services",
+		Long: `Prove looks for every signature in the manifests, in security.ima and security.evm, and names each
+that no log has: a signature that the key made, but not the service in this log. Each signature found
+is proved: its record is in the tree whose root the log signed, and the signature is in the record's
+batch. --cert names the certificates of the keys that sign. Where several servers have the same key,
+give the logs of all.
+
+A log that cannot be read is an error only if signatures are left that the other logs do not have.
+
+Exit code 3 means that a signature is in no log, or that a log is damaged.`,
+		Example: `  imasign-build audit prove image.jsonl --cert keys --log copy --log-key log.pub
+  imasign-build audit prove *.jsonl --cert keys --log s1 --log s2 --log-key logs.pub`,
+		RunE: func(cmd *cobra.Command, args []string) error { return runAuditProve(cmd.Context(), a, o, args) },
+	}
+	o.log.add(cmd.Flags())
+	o.trust.add(cmd.Flags())
+	return cmd
+}
+
+func runAuditProve(ctx context.Context, a *app, o auditProveOptions, manifests []string) error {
+	started := time.Now()
+	public, err := o.trust.keys(ctx, a)
+	if err != nil {
+		return err
+	}
+	keys, err := audit.NewKeys(public)
+	if err != nil {
+		return err
+	}
+	logs, logKeys, err := o.log.open(ctx, a)
+	if err != nil {
+		return err
+	}
+	s := search{keys: keys, logKeys: logKeys, report: &report.AuditProof{Head: report.Head{Command: "audit prove"}}}
+	for _, file := range manifests {
+		if err := s.read(ctx, file); err != nil {
+			return err
+		}
+	}
+	var failed []error
+	for _, log := range logs {
+		if err := s.look(ctx, log); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	s.end(time.Since(started))
+	return s.result(a, errors.Join(failed...))
+}
+
+// search is the search for signatures in logs.
+type search struct {
+	keys    *audit.Keys
+	logKeys []note.Verifier
+	report  *report.AuditProof
+	leaves  []tlog.Hash // that are looked for
+	of      []int       // the entry of the report that each is of
+}
+
+// read adds the signatures of a manifest.
+func (s *search) read(ctx context.Context, file string) error {
+	f, err := input.Open(ctx, file)
+	if err != nil {
+		return fmt.Errorf("open manifest: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // opened for reading
+	in := manifest.NewReader(f)
+	for {
+		header, err := in.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("%s: %w", file, err)
+		}
+		for one, err := range s.keys.Signatures(in.Lines()) {
+			if err != nil {
+				return fmt.Errorf("%s: %w", file, err)
+			}
+			s.add(file, header.Name, &one)
+		}
+	}
+}
+
+func (s *search) add(file, container string, one *audit.Signature) {
+	e := report.Proved{
+		Path: report.PathOf(one.Path), Manifest: file, Container: container, Xattr: one.Xattr, KeyID: one.KeyID.String(),
+		Status: "unproved", Reason: "no log has it",
+	}
+	if len(one.Leaves) == 0 {
+		e.Reason = fmt.Sprintf("no certificate has its key id %s", one.KeyID)
+	}
+	for _, leaf := range one.Leaves {
+		s.leaves, s.of = append(s.leaves, leaf), append(s.of, len(s.report.Entries))
+	}
+	s.report.Entries = append(s.report.Entries, e)
+}
+
+// look looks for what is not proved yet in a log.
+func (s *search) look(ctx context.Context, log audit.Log) error {
+	var leaves []tlog.Hash
+	var of []int
+	for i, entry := range s.of {
+		if s.report.Entries[entry].Status != "proved" {
+			leaves, of = append(leaves, s.leaves[i]), append(of, entry)
+		}
+	}
+	if len(leaves) == 0 {
+		return nil
+	}
+	_, c, err := audit.Current(ctx, log, s.logKeys)
+	if err != nil {
+		return err
+	}
+	found, err := log.Find(ctx, c, leaves)
+	if err != nil {
+		return err
+	}
+	for i, r := range found {
+		if r == nil {
+			continue
+		}
+		e := &s.report.Entries[of[i]]
+		e.Status, e.Reason, e.Log, e.Record, e.Time, e.Requester = "proved", "", log.String(), &r.Index, report.At(r.Time), r.Requester
+	}
+	return nil
+}
+
+func (s *search) end(took time.Duration) {
+	for i := range s.report.Entries {
+		if s.report.Entries[i].Status == "proved" {
+			s.report.Proved++
+		} else {
+			s.report.Unproved++
+		}
+	}
+	s.report.Seconds = took.Seconds()
+}
+
+// result prints what was found. failed are the errors of logs.
+func (s *search) result(a *app, failed error) error {
+	switch {
+	case failed == nil && s.report.Unproved == 0:
+		return a.print(s.report, nil)
+	case failed == nil:
+		return a.print(s.report, errWrong)
+	case s.report.Unproved == 0:
+		a.warn(failed.Error())
+		return a.print(s.report, nil)
+	}
+	return a.damaged(s.report, failed)
+}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/report"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/translog"
+	"github.com/imasign/imasign-build/cmd/imasign-build/internal/translog/audit"
+	"github.com/imasign/imasign-build/internal/protocol"
+)
+
+type auditVerifyOptions struct {
+	log   auditFlags
+	since string
+	state string
+	jobs  int
+}
+
+func newAuditVerify(a *app) *cobra.Command {
+	var o auditVerifyOptions
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "Verify the whole log of a signing service",
+		Long: `Verify reads every record of a log. It verifies the signature of the newest checkpoint, all records
+with the Merkle root in it, and the signatures of each batch with the root in its record. It names
+the first record that was changed, moved or removed.
+
+A log alone cannot show that an older state of it was put back, or that others were shown another
+log. For that, keep a checkpoint: --state keeps the newest one that was verified in FILE, and the
+next run demands that the log continues it. --since demands the same of any checkpoint, such
+as the last lines of a receipt.
+
+Exit code 3 means that a log is not what was signed.`,
+		Example: `  imasign-build audit verify --log /srv/log --log-key log.pub
+  imasign-build audit verify --log copy --log-key log.pub --state newest`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runAuditVerify(cmd.Context(), a, o) },
+	}
+	o.log.add(cmd.Flags())
+	cmd.Flags().StringVar(&o.since, "since", "", "demand that the log continues the checkpoint in `FILE`")
+	cmd.Flags().StringVar(&o.state, "state", "", "as --since, unless `FILE` is missing, and then write the newest checkpoint to it")
+	jobsVar(cmd.Flags(), &o.jobs, "records")
+	once(cmd.Flags(), "since", "state")
+	return cmd
+}
+
+func runAuditVerify(ctx context.Context, a *app, o auditVerifyOptions) error {
+	if err := checkJobs(o.jobs); err != nil {
+		return err
+	}
+	if o.since != "" && o.state != "" {
+		return usagef("--since and --state both name an older checkpoint: give one of them")
+	}
+	logs, keys, err := o.log.open(ctx, a)
+	if err != nil {
+		return err
+	}
+	if len(logs) > 1 && (o.since != "" || o.state != "") {
+		return usagef("--since and --state are about one log, and --log names %d", len(logs))
+	}
+	old, err := o.older(ctx, keys)
+	if err != nil {
+		return err
+	}
+	started := time.Now()
+	r := &report.AuditVerification{Head: report.Head{Command: "audit verify"}}
+	p := a.newProgress()
+	defer p.close()
+	for _, log := range logs {
+		one, err := o.verify(ctx, a, p, log, keys, old)
+		if err != nil {
+			return err
+		}
+		r.Logs = append(r.Logs, one)
+	}
+	p.close()
+	r.Seconds = time.Since(started).Seconds()
+	if r.Wrong() {
+		return a.print(r, errWrong)
+	}
+	return a.print(r, nil)
+}
+
+// older returns the checkpoint that the log must continue, nil for none.
+func (o *auditVerifyOptions) older(ctx context.Context, keys []note.Verifier) (*protocol.Checkpoint, error) {
+	switch {
+	case o.since != "":
+		return readOldCheckpoint(ctx, o.since, keys)
+	case o.state != "" && exists(o.state):
+		return readOldCheckpoint(ctx, o.state, keys)
+	}
+	return nil, nil
+}
+
+// verify verifies one log. Damage is in the report, and not an error.
+func (o *auditVerifyOptions) verify(ctx context.Context, a *app, p *progress, log audit.Log, keys []note.Verifier, old *protocol.Checkpoint) (report.AuditedLog, error) {
+	r := report.AuditedLog{Log: log.String(), Status: "ok"}
+	signed, c, err := audit.Current(ctx, log, keys)
+	if err == nil {
+		r.Origin, r.Root = c.Origin, base64.StdEncoding.EncodeToString(c.Root[:])
+		p.begin("verified", "records", amount{items: c.Size})
+		err = audit.Verify(ctx, log, c, audit.Options{Since: old, Jobs: o.jobs, Visit: func(e *translog.Entry, record *audit.Record) error {
+			p.advance(int64(len(e.Record) + len(e.Details)))
+			r.Records++
+			if record.Granted() {
+				r.Signatures += int64(record.Digests)
+			} else {
+				r.Refused += 1 + int64(record.More)
+			}
+			return nil
+		}})
+	}
+	var damage *translog.DamageError
+	if errors.As(err, &damage) {
+		r.Status, r.Detail = "damaged", damage.Error()
+		if damage.Record >= 0 {
+			r.Record = &damage.Record
+		}
+		return r, nil
+	}
+	if err == nil && o.state != "" {
+		err = o.keep(a, signed)
+	}
+	return r, err
+}
+
+// keep writes the checkpoint that was verified.
+func (o *auditVerifyOptions) keep(a *app, signed []byte) error {
+	err := a.writeOutput(o.state, func(w io.Writer) error {
+		_, err := w.Write(signed)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("keep the checkpoint: %w", err)
+	}
+	return nil
+}
