@@ -3,6 +3,7 @@ package signing
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/imasign/imasign-build/pkg/ima"
 )
@@ -31,7 +32,34 @@ func (q *queue) signs(n, others int) bool {
 		return true
 	}
 	searched := len(q.unasked) == 0 && q.asking == 0
-	return n > 0 && q.waiting > 0 && searched && (others == 0 || !q.key.Whole)
+	switch {
+	case n == 0 || q.waiting == 0 || !searched:
+		return false
+	case q.key.Whole:
+		return others == 0 && (n >= enough || q.ripe())
+	}
+	return true
+}
+
+// A batch of less than enough digests, for a key that takes about as long for many, is signed
+// after linger: small packages, each of which waits for its own few signatures, come together.
+const (
+	enough = 64
+	linger = 20 * time.Millisecond
+)
+
+// ripe reports whether a batch has waited long enough for more digests. If not, the batch is
+// looked at again when it has. The caller holds q.mu.
+func (q *queue) ripe() bool {
+	if q.since.IsZero() {
+		q.since = time.Now()
+		time.AfterFunc(linger, func() {
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			q.start()
+		})
+	}
+	return time.Since(q.since) >= linger
 }
 
 func (q *queue) askAll() {
@@ -82,6 +110,7 @@ func (q *queue) signAll() {
 	defer q.mu.Unlock()
 	for q.signs(len(q.pending), q.running-1) {
 		batch := take(&q.pending, q.share(len(q.pending), q.workers-q.busy))
+		q.since = time.Time{}
 		q.busy++
 		q.mu.Unlock()
 		q.sign(batch)

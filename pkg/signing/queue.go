@@ -3,6 +3,7 @@ package signing
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/imasign/imasign-build/internal/libcrypto"
 	"github.com/imasign/imasign-build/internal/pipeline"
@@ -31,14 +32,15 @@ type queue struct {
 	work    func()                     // signs batches until none is left; runs on its own goroutine
 
 	mu      sync.Mutex
-	unasked []*slot // to be looked for in the caches
-	pending []*slot // to be signed
-	made    []*slot // signed, to be stored in the caches
-	waiting int     // number of callers that wait for a signature
-	asking  int     // number of goroutines that look in the caches
-	running int     // number of goroutines that sign, or are about to
-	busy    int     // number of them that have a batch
-	storing bool    // a goroutine stores what was made
+	unasked []*slot   // to be looked for in the caches
+	pending []*slot   // to be signed
+	made    []*slot   // signed, to be stored in the caches
+	waiting int       // number of callers that wait for a signature
+	asking  int       // number of goroutines that look in the caches
+	running int       // number of goroutines that sign, or are about to
+	busy    int       // number of them that have a batch
+	since   time.Time // when a batch began to wait for more digests; zero if none does
+	storing bool      // a goroutine stores what was made
 	memo    map[statement]*slot
 	used    int // by the memo, in bytes
 }

@@ -112,6 +112,36 @@ func TestBatchesOfANetworkKey(t *testing.T) {
 	}
 }
 
+// TestFewDigestsWait checks that small containers that come one after the other are signed
+// together by a network key, even if it is fast.
+func TestFewDigestsWait(t *testing.T) {
+	k := newKey(t)
+	synctest.Test(t, func(t *testing.T) {
+		const n, files = 640, 5
+		s := &slow{perCall: time.Millisecond}
+		e := k.slowEngine(t, signing.Key{Signer: s, Workers: 4, Batch: 1024, Whole: true})
+		var g errgroup.Group
+		g.SetLimit(64)
+		for i := range n {
+			time.Sleep(time.Millisecond) // it is being read
+			g.Go(func() error {
+				var list []signing.Entry
+				for j := range files {
+					list = append(list, stated(fmt.Sprint(j), ima.SHA256, fmt.Sprint(i, j)))
+				}
+				p, err := e.Plan(t.Context(), source(list...))
+				if err != nil {
+					return err
+				}
+				return p.Close()
+			})
+		}
+		if err := g.Wait(); err != nil || s.digests.Load() != n*files || s.digests.Load()/s.calls.Load() < 60 {
+			t.Errorf("%d digests in %d calls, %v", s.digests.Load(), s.calls.Load(), err)
+		}
+	})
+}
+
 // TestBatchesWaitForCaches checks that no part of what a network key could sign at once is
 // signed while caches are still asked for the rest.
 func TestBatchesWaitForCaches(t *testing.T) {
