@@ -15,6 +15,7 @@ packages="
 	cpio
 	createrepo-c
 	cryptsetup-bin
+	curl
 	dash
 	debian-archive-keyring
 	debootstrap

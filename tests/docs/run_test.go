@@ -23,12 +23,12 @@ func TestMain(m *testing.M) { harness.Main(m) }
 const setUp = "docs/examples.md"
 
 // maxNotRun is how many blocks may be marked.
-const maxNotRun = 17
+const maxNotRun = 18
 
 // TestCommands runs the commands of every page, and compares the output that a page shows.
 func TestCommands(t *testing.T) {
 	harness.Root(t)
-	for _, tool := range []string{"bash", "busybox", "createrepo_c", "dracut", "evmctl", "fakeroot", "mksquashfs", "openssl", "pkcs11-tool", "pseudo", "rpmbuild", "setfattr", "softhsm2-util", "swtpm", "umoci"} {
+	for _, tool := range []string{"bash", "busybox", "createrepo_c", "curl", "dracut", "evmctl", "fakeroot", "mksquashfs", "openssl", "pkcs11-tool", "pseudo", "rpmbuild", "setfattr", "softhsm2-util", "swtpm", "umoci"} {
 		harness.Tool(t, tool)
 	}
 	all := pages(t)
@@ -107,7 +107,7 @@ func (p *page) run(blocks []block) {
 	p.Helper()
 	var script strings.Builder
 	sessions := map[int][]step{}
-	fmt.Fprintf(&script, "set -eu -o pipefail\n")
+	fmt.Fprintf(&script, "set -eu -o pipefail\nbusybox ip link set lo up\n")
 	for i, b := range blocks {
 		if !b.runs() {
 			continue
@@ -133,6 +133,7 @@ func (p *page) run(blocks []block) {
 	}
 	cmd := exec.Command("bash", "-c", script.String())
 	cmd.Dir = p.dir
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET} // pages use the default ports
 	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(harness.Program(p))+":"+os.Getenv("PATH"), "HOME="+p.dir, "LC_ALL=C.UTF-8",
 		"IMASIGN_CACHE=auto", "XDG_CACHE_HOME="+filepath.Join(p.dir, ".cache"),
 		"PSEUDO_PREFIX=/usr", "PSEUDO_LOCALSTATEDIR="+filepath.Join(p.reports, "pseudo"))
