@@ -53,6 +53,7 @@ func TestKilledServer(t *testing.T) {
 	s.accepted(tree)
 	t.Logf("%d batches", len(receipts))
 	s.proved(receipts)
+	s.audited(manifest)
 }
 
 // load is a client in this process that has batches signed without end.

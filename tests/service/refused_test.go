@@ -71,8 +71,10 @@ func TestEveryRefusal(t *testing.T) {
 	}
 }
 
-// TestNoHandshake connects without a certificate that is valid: the server hears no request.
-func TestNoHandshake(t *testing.T) {
+// TestCompromisedNetwork reaches the server, pretends to be it, and repeats what it has heard.
+// Without a valid certificate nobody gets as far as a request, clients take no other server for
+// theirs, and a request is good once, even if the server was killed since.
+func TestCompromisedNetwork(t *testing.T) {
 	t.Parallel()
 	keys := harness.Keys(t, "p256")
 	s, elsewhere := started(t, keys), newService(t, keys)
@@ -99,6 +101,12 @@ func TestNoHandshake(t *testing.T) {
 	if s.metric("imasign_connection_errors_total") == 0 {
 		t.Error("no failed handshake is counted")
 	}
+	w = s.wire(s.own())
+	heard := seal(t, w.request(1), w.who.key)
+	w.is(w.post(heard), "")
+	s.kill()
+	s.start()
+	w.is(s.wire(s.own()).post(heard), protocol.Replayed)
 }
 
 // TestClientsSayWhy runs the program as a client that is refused. It says the reason, exits

@@ -200,6 +200,13 @@ func (s *service) metric(prefix string) (sum float64) {
 	return sum
 }
 
+// pid is the process id of the server.
+func (s *service) pid() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strconv.Itoa(s.cmd.Process.Pid)
+}
+
 // configure replaces parts of the configuration: old and new text in turn.
 func (s *service) configure(pairs ...string) {
 	s.Helper()
@@ -227,18 +234,9 @@ func (s *service) rules(requesters, rules string) {
 // key returns the --key of a requester, whose identity is in a file. more are attributes of the
 // URI, such as "timeout=5s".
 func (s *service) key(identity string, more ...string) string {
-	return keyOf([]*service{s}, identity, more...)
-}
-
-// keyOf is key for several servers with the same CA.
-func keyOf(servers []*service, identity string, more ...string) string {
-	var addresses []string
-	for _, s := range servers {
-		addresses = append(addresses, s.address)
-	}
-	s := servers[0]
-	return fmt.Sprintf("https://%s/image?%s", strings.Join(addresses, ","),
-		strings.Join(append([]string{"identity=" + identity, "ca=" + s.path("requester", "ca.crt")}, more...), "&"))
+	return fmt.Sprintf("https://%s/image?%s", s.address, strings.Join(append([]string{
+		"identity=" + identity, "ca=" + s.path("requester", "ca.crt"), "log=" + s.path("requester", "log.pub"),
+	}, more...), "&"))
 }
 
 // build returns the --key of the requester that `serve init` made.

@@ -2,6 +2,7 @@ package service
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
@@ -88,8 +89,15 @@ func (w *wire) ask(r *protocol.Request) reply {
 	return w.post(seal(w, r, w.who.key))
 }
 
-func (w *wire) post(body []byte) (r reply) {
-	response, err := w.client.Post("https://"+w.address+protocol.SignPath, protocol.ContentType, bytes.NewReader(body))
+func (w *wire) post(body []byte) reply { return w.send(context.Background(), body) }
+
+func (w *wire) send(ctx context.Context, body []byte) (r reply) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "https://"+w.address+protocol.SignPath, bytes.NewReader(body))
+	if err != nil {
+		return reply{err: err}
+	}
+	request.Header.Set("Content-Type", protocol.ContentType)
+	response, err := w.client.Do(request)
 	if err != nil {
 		return reply{err: err}
 	}
