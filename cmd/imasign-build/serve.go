@@ -19,7 +19,7 @@ import (
 
 // Limits of a running service.
 const (
-	serviceMemory = 48 << 20         // in bytes; the garbage collector aims at it
+	serviceMemory = 32 << 20         // in bytes; the garbage collector aims at it, and the program itself comes on top
 	drainTime     = 60 * time.Second // for batches that it took before it ends
 )
 

@@ -54,13 +54,35 @@ type batch struct {
 func (q *queue) admit(n int) *protocol.RefusedError {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	wait := q.wait(q.waiting)
-	if q.pending >= maxPending || q.pending > 0 && wait > maxWait {
-		return protocol.Refuse(protocol.Busy, "%d digests wait for the key, for about %s", q.waiting, wait.Round(time.Second/10))
+	if refusal := q.full(); refusal != nil {
+		return refusal
 	}
 	q.pending++
 	q.waiting += n
 	return nil
+}
+
+// full returns a refusal if another batch would wait too long. The caller holds q.mu.
+func (q *queue) full() *protocol.RefusedError {
+	wait := q.wait(q.waiting)
+	if q.pending >= maxPending || q.pending > 0 && wait > maxWait {
+		return protocol.Refuse(protocol.Busy, "%d digests wait for the key, for about %s", q.waiting, wait.Round(time.Second/10))
+	}
+	return nil
+}
+
+// busy returns a refusal, and how long a batch would wait, if the queues of all keys are full. So an
+// overloaded server does not read and decode what it will refuse: it signs meanwhile.
+func (s *Server) busy() (refusal *protocol.RefusedError, wait time.Duration) {
+	for _, k := range s.keys {
+		k.queue.mu.Lock()
+		refusal, wait = k.queue.full(), k.queue.wait(k.queue.waiting)
+		k.queue.mu.Unlock()
+		if refusal == nil {
+			return nil, 0
+		}
+	}
+	return refusal, wait
 }
 
 // wait is how long the workers take for n digests.

@@ -162,6 +162,11 @@ func TestBusy(t *testing.T) {
 	if reply.status != http.StatusTooManyRequests || reply.after < "5" {
 		t.Errorf("got %+v", reply)
 	}
+	// It was refused before it was read, so no record names a requester. A batch that is judged while the queue
+	// fills up has a record.
+	if refusal := s.key.queue.admit(1); refusal == nil || len(s.log.all()) != 0 {
+		t.Errorf("got %v, %d records", refusal, len(s.log.all()))
+	}
 	close(gate)
 	for range waiting {
 		check(t, <-ended)

@@ -63,7 +63,7 @@ func New(o Options) *Server {
 	s := &Server{
 		keys: map[string]*Key{}, log: o.Log, logKey: o.LogKey, note: o.Note,
 		conns: newConns(maxConns, maxUnknown, maxPerCertificate), bodies: newBodies(),
-		opening: make(chan struct{}, min(runtime.GOMAXPROCS(0), 4)), ids: newIDs(maxIDs, maxIDs/2), metrics: newMetrics(),
+		opening: make(chan struct{}, min(runtime.GOMAXPROCS(0), 2)), ids: newIDs(maxIDs, maxIDs/2), metrics: newMetrics(),
 	}
 	for _, k := range o.Keys {
 		s.keys[k.name] = k

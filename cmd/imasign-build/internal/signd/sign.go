@@ -37,6 +37,10 @@ func (s *Server) sign(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, nil, refusal, 0)
 		return
 	}
+	if refusal, wait := s.busy(); refusal != nil {
+		s.refuse(w, r, nil, refusal, wait)
+		return
+	}
 	release, ok := s.bodies.take(SPKI(r.TLS.PeerCertificates[0]), size)
 	if !ok {
 		s.refuse(w, r, nil, protocol.Refuse(protocol.Busy, "too many requests at a time"), 0)
@@ -117,6 +121,9 @@ func (j *job) run(ctx context.Context, body []byte) ([]byte, *protocol.RefusedEr
 	grant, err := j.policy.Judge.Judge(ctx, j.request, j.requester.Name, j.key.public, j.received)
 	if err != nil {
 		return nil, refusalOf(ctx, err)
+	}
+	for i := range j.request.Origins { // large, and not needed while the batch waits
+		j.request.Origins[i].Header, j.request.Origins[i].Signature = nil, nil
 	}
 	answer, refusal := j.grant(ctx, &grant)
 	if refusal != nil {
