@@ -63,6 +63,7 @@ packages="
 	python3
 	python3-cbor2
 	python3-cryptography
+	python3-prometheus-client
 	qemu-system-x86
 	rpm
 	rpm-common
