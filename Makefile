@@ -100,6 +100,7 @@ bitbake: ## tests the layer with real BitBake and OE-core: make bitbake BITBAKE_
 lint: ## linters, pinned in tools/go.mod
 	$(LINT) golangci-lint run --allow-parallel-runners ./...
 	$(GO) mod tidy -diff
+	cd tests/translog && $(GO) mod tidy -diff && $(GO) vet .
 
 docs: ## docs/cli.md, from the program's help
 	UPDATE=1 $(GO) test -count=1 -run TestReference ./cmd/imasign-build

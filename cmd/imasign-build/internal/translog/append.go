@@ -2,7 +2,9 @@ package translog
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -33,11 +35,8 @@ type waiter struct {
 // the record may be written nevertheless. Errors may wrap [ErrFull], after which other records
 // may still fit, or [ErrFailed] or [ErrClosed].
 func (l *Log) Append(ctx context.Context, record, details []byte) (proof string, err error) {
-	if len(record) > protocol.MaxRecord || len(details) > protocol.MaxDetails {
-		return "", fmt.Errorf("a record of %d bytes with details of %d bytes: at most %d and %d are allowed", len(record), len(details), protocol.MaxRecord, protocol.MaxDetails)
-	}
-	if _, err := leavesOf(details); err != nil {
-		return "", err
+	if err := checkEntry(record, details); err != nil {
+		return "", fmt.Errorf("append to the log: %w", err)
 	}
 	w := &waiter{frame: frame{kind: kindRecord, body: record, details: details}, done: make(chan struct{})}
 	if err := l.enqueue(w); err != nil {
@@ -52,6 +51,22 @@ func (l *Log) Append(ctx context.Context, record, details []byte) (proof string,
 		return "", w.err
 	}
 	return l.prove(w.frame.index, w.state)
+}
+
+// checkEntry refuses a record that would make every audit fail: it could never be removed again.
+func checkEntry(record, details []byte) error {
+	if len(details) > protocol.MaxDetails {
+		return fmt.Errorf("details of %d bytes, at most %d are allowed", len(details), protocol.MaxDetails)
+	}
+	r, err := protocol.DecodeRecord(record)
+	if err != nil {
+		return err
+	}
+	if sum := sha256.Sum256(details); !bytes.Equal(sum[:], r.Details) {
+		return errors.New("the record is of other details")
+	}
+	_, err = leavesOf(details)
+	return err
 }
 
 // prove returns the proof of a record in a state.

@@ -158,7 +158,8 @@ func TestLog(t *testing.T) {
 			checkProof(t, proof, round*step+i, verifier)
 		}
 		must(t, l.Close())
-		if _, err := l.Append(t.Context(), nil, []byte{0xa0}); !errors.Is(err, ErrClosed) {
+		record, details := recordOf(t, 1, 1)
+		if _, err := l.Append(t.Context(), record, details); !errors.Is(err, ErrClosed) {
 			t.Errorf("appended after the end: %v", err)
 		}
 		if _, err := l.Reserve(1); !errors.Is(err, ErrClosed) {
@@ -167,6 +168,24 @@ func TestLog(t *testing.T) {
 	}
 	if synced != step*rounds {
 		t.Errorf("%d records were reported", synced)
+	}
+}
+
+// TestAppendRefuses appends what audits would refuse.
+func TestAppendRefuses(t *testing.T) {
+	dir, key := filled(t, 0)
+	l, err := Open(t.Context(), dir, key, Options{})
+	must(t, err)
+	defer l.Close()
+	record, details := recordOf(t, 1, 1)
+	_, other := recordOf(t, 2, 2)
+	for name, c := range map[string][2][]byte{
+		"no record": {nil, details}, "other details": {record, other}, "no details": {record, nil}, "half a record": {record[:40], details},
+		"too much": {record, make([]byte, protocol.MaxDetails+1)},
+	} {
+		if _, err := l.Append(t.Context(), c[0], c[1]); err == nil || l.Size() != 0 {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 
