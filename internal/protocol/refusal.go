@@ -8,8 +8,8 @@ import (
 )
 
 // Code says why a request was refused: up to 32 letters a to z and hyphens. Clients and metrics
-// use it. Later programs may have more codes, so a client that does not know one judges the
-// refusal by its HTTP status.
+// use it. Later programs may have more codes; a refusal is final for a client that does not know
+// its code.
 type Code string
 
 // The codes of refusals.
