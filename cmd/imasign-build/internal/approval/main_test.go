@@ -25,7 +25,6 @@ import (
 	"github.com/imasign/imasign-build/internal/protocol"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/manifest"
-	"github.com/imasign/imasign-build/tests/harness"
 )
 
 func check(t testing.TB, err error) {
@@ -184,5 +183,3 @@ func unbase64(t testing.TB, text []byte) []byte {
 	check(t, err)
 	return out
 }
-
-func TestMain(m *testing.M) { harness.Main(m) }

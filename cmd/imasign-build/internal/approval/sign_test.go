@@ -7,17 +7,18 @@ import (
 	"encoding/hex"
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/approval"
+	"github.com/imasign/imasign-build/internal/certs"
 	"github.com/imasign/imasign-build/internal/mldsa"
 	"github.com/imasign/imasign-build/internal/protocol"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/keystore"
 	keyfile "github.com/imasign/imasign-build/pkg/keystore/file"
 	"github.com/imasign/imasign-build/pkg/manifest"
-	"github.com/imasign/imasign-build/tests/harness"
 )
 
 // TestStrip checks that signing does not change the hash of a manifest.
@@ -48,7 +49,7 @@ func TestStrip(t *testing.T) {
 func TestKeysOfApprovers(t *testing.T) {
 	for _, algorithm := range []string{"p256", "p384", "mldsa44"} {
 		t.Run(algorithm, func(t *testing.T) {
-			dir := harness.Keys(t, algorithm)
+			dir := keysIn(t, algorithm)
 			pem, err := os.ReadFile(dir + "/x509_ima.crt")
 			check(t, err)
 			cert, err := keystore.ParseCertificate(der(t, pem))
@@ -84,6 +85,15 @@ func TestKeysOfApprovers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// keysIn makes keys and returns their directory.
+func keysIn(t *testing.T, algorithm string) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), algorithm)
+	_, err := certs.Init(t.Context(), dir, certs.InitOptions{Algorithm: algorithm})
+	check(t, err)
+	return dir
 }
 
 func der(t *testing.T, pem []byte) []byte {
@@ -133,7 +143,7 @@ func (nobody) Sign(_ context.Context, _ ima.Form, _ ima.HashID, digests [][]byte
 // TestSPKIOfMLDSA checks that the hash of a key does not depend on its certificate.
 func TestSPKIOfMLDSA(t *testing.T) {
 	for _, algorithm := range []string{"p256", "mldsa44"} {
-		pem, err := os.ReadFile(harness.Keys(t, algorithm) + "/x509_ima.crt")
+		pem, err := os.ReadFile(keysIn(t, algorithm) + "/x509_ima.crt")
 		check(t, err)
 		cert, err := mldsa.ParseCertificate(der(t, pem))
 		check(t, err)
