@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"errors"
+	"math"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -59,7 +61,6 @@ func runServe(ctx context.Context, a *app, file string) (err error) {
 	}
 	guardMemory()
 	saveMemory()
-	debug.SetMemoryLimit(serviceMemory)
 	reload := a.interrupts.serve()
 	defer signal.Stop(reload)
 	conf, err := config.Read(ctx, file)
@@ -71,6 +72,7 @@ func runServe(ctx context.Context, a *app, file string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
+	limitMemory(conf)
 	listener, err := net.Listen("tcp", conf.Listen)
 	if err != nil {
 		return conf.Fault("listen", "%v", err)
@@ -84,20 +86,27 @@ func runServe(ctx context.Context, a *app, file string) (err error) {
 	systemd := notifier{a.getenv}
 	systemd.send("READY=1")
 	background, stop := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	defer all.Wait() // before what they use is closed
 	defer stop()
-	go s.reloadOn(background, reload, systemd)
-	go systemd.watch(background, s.server.Unready)
-	told := make(chan struct{})
-	go func() {
-		defer close(told)
+	all.Go(func() { s.reloadOn(background, reload, systemd) })
+	all.Go(func() { systemd.watch(background, s.server.Unready) })
+	all.Go(func() {
 		<-background.Done()
 		systemd.send("STOPPING=1")
 		s.say("ending, in %s at most", drainTime)
-	}()
-	err = s.server.Serve(ctx, listener, drainTime)
-	stop()
-	<-told
-	return err
+	})
+	return s.server.Serve(ctx, listener, drainTime)
+}
+
+// limitMemory makes the garbage collector work harder when much is in memory. Approved manifests
+// may take as much as there is, so there is no limit with them.
+func limitMemory(conf *config.Config) {
+	limit := int64(serviceMemory)
+	if conf.Approvals != "" {
+		limit = math.MaxInt64
+	}
+	debug.SetMemoryLimit(limit)
 }
 
 // serveStatus answers monitoring until stop is called.

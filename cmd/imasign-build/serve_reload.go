@@ -49,5 +49,6 @@ func (s *service) reload(ctx context.Context) error {
 		s.approvals.Close() // what was read can still be used
 	}
 	s.conf, s.approvals = conf, store
+	limitMemory(conf)
 	return nil
 }

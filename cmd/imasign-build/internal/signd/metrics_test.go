@@ -49,8 +49,10 @@ func TestMetrics(t *testing.T) {
 		}
 		names[name] = line[0] != '#'
 	}
-	if !strings.Contains(text, `imasign_certificate_expiry_days{certificate="server"} 0.04`) {
-		t.Error("the days until the server's certificate expires are wrong")
+	for _, name := range []string{"server", "clients 1", "requester ci"} { // the test's certificates are valid for an hour
+		if !strings.Contains(text, `imasign_certificate_expiry_days{certificate="`+name+`"} 0.04`) {
+			t.Errorf("the days until the certificate of %s expires are wrong", name)
+		}
 	}
 }
 

@@ -1,12 +1,14 @@
 package signd
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log" //nolint:depguard // http.Server has only this way to tell about errors
 	"net"
 	"net/http"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,6 +26,7 @@ const (
 	maxStreams    = 16 // requests at a time on one connection
 	connWindow    = 1 << 20
 	streamWindow  = 256 << 10
+	maxTrace      = 4 << 10         // bytes of the stack after a panic
 	maxAnswerWait = 5 * time.Second // for the end of open connections when all batches are answered
 )
 
@@ -56,6 +59,7 @@ type Server struct {
 	draining atomic.Bool
 	batches  inFlight
 	handler  http.Handler
+	expiry   sync.Map // by the name of a requester, when the client certificate that it used last expires
 }
 
 // New returns a server. It is ready, and [Server.Serve] makes it reachable.
@@ -97,8 +101,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener, grace time.Du
 			MaxConcurrentStreams: maxStreams, MaxReceiveBufferPerConnection: connWindow, MaxReceiveBufferPerStream: streamWindow,
 			SendPingTimeout: pingAfter, PingTimeout: pingTimeout, WriteByteTimeout: writeTimeout,
 		},
-		// Failed handshakes are counted. Their texts are of no use to an operator, and one client could fill the journal.
-		ErrorLog: log.New(countingWriter{s.metrics}, "", 0),
+		ErrorLog: log.New(errorWriter{s}, "", 0),
 	}
 	server.Protocols.SetHTTP2(true)
 	ended := make(chan error, 1)
@@ -133,11 +136,15 @@ func (s *Server) drain(ctx context.Context, server *http.Server, grace time.Dura
 // Drain makes the server refuse new batches and tell monitoring that it is not ready.
 func (s *Server) Drain() { s.draining.Store(true) }
 
-// countingWriter counts the errors that net/http would log.
-type countingWriter struct{ m *metrics }
+// errorWriter takes what net/http would log. Failed handshakes are only counted: their texts are of
+// no use to an operator, and one client could fill the journal. A panic is reported.
+type errorWriter struct{ server *Server }
 
-func (w countingWriter) Write(b []byte) (int, error) {
-	w.m.connectionErrors.Add(1)
+func (w errorWriter) Write(b []byte) (int, error) {
+	w.server.metrics.connectionErrors.Add(1)
+	if bytes.Contains(b, []byte("panic serving")) {
+		w.server.note(string(b[:min(len(b), maxTrace)]))
+	}
 	return len(b), nil
 }
 

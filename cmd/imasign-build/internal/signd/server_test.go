@@ -196,6 +196,22 @@ func TestRevocation(t *testing.T) {
 	refused(t, err, protocol.UnknownRequester, "")
 }
 
+// TestPanicsAreReported checks that a panic in a handler costs one request, and is noted.
+func TestPanicsAreReported(t *testing.T) {
+	t.Parallel()
+	s := simple(t)
+	p := s.policyOf(t, s.ci.requester("ci"))
+	p.Judge = nil
+	s.SetPolicy(p)
+	if _, err := s.ci.ask(t, s.ci.request(s.address, 1)); err == nil {
+		t.Error("signed without a judge")
+	}
+	eventually(t, func() bool { return strings.Contains(s.noted(), "panic serving") })
+	s.SetPolicy(s.policyOf(t, s.ci.requester("ci")))
+	_, err := s.ci.ask(t, s.ci.request(s.address, 1))
+	check(t, err)
+}
+
 // eventually waits until a condition is met.
 func eventually(t testing.TB, met func() bool) {
 	t.Helper()

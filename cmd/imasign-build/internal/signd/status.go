@@ -71,7 +71,7 @@ type expiring struct {
 	expires time.Time
 }
 
-// certificates returns those of the server and its keys.
+// certificates returns those of the server, its keys, the CAs of clients, and clients that were here.
 func (s *Server) certificates() (list []expiring) {
 	own := s.policy.Load().Certificate
 	if leaf := own.Leaf; leaf != nil {
@@ -88,6 +88,11 @@ func (s *Server) certificates() (list []expiring) {
 	}
 	for i, ca := range s.policy.Load().Authorities {
 		list = append(list, expiring{fmt.Sprintf("clients %d", i+1), ca.NotAfter})
+	}
+	for _, r := range s.policy.Load().Requesters {
+		if expires, seen := s.expiry.Load(r.Name); seen {
+			list = append(list, expiring{"requester " + r.Name, expires.(time.Time)})
+		}
 	}
 	return list
 }

@@ -48,5 +48,8 @@ func (s *Server) peer(p *Policy, r *http.Request) (list []*Requester, refusal *p
 	if len(list) == 0 {
 		return nil, protocol.Refuse(protocol.UnknownRequester, "no requester has the client certificate of %q", cert.Subject)
 	}
+	for _, requester := range list {
+		s.expiry.Store(requester.Name, cert.NotAfter)
+	}
 	return list, nil
 }
