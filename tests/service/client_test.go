@@ -23,7 +23,7 @@ func TestReceiptsFile(t *testing.T) {
 	tree, out := files(t, 200), t.TempDir()
 	path, manifest, plain := filepath.Join(out, "receipts"), filepath.Join(out, "manifest"), filepath.Join(out, "plain")
 	logKey := s.path("requester", "log.pub")
-	s.signed(s.build("log="+logKey), "rootfs sign", "--receipts", path, "--manifest", manifest, tree)
+	s.signed(s.build(), "rootfs sign", "--receipts", path, "--manifest", manifest, tree)
 	s.accepted(tree)
 	verifier, err := note.NewVerifier(strings.TrimSpace(read(t, logKey)))
 	check(t, err)
@@ -57,7 +57,7 @@ func TestReceiptsFile(t *testing.T) {
 	check(t, os.Remove(path))
 	check(t, os.Remove(manifest))
 	harness.Must(t, s.program, "rootfs", "strip", tree)
-	r := s.client(s.build("log="+s.foreignLog()), "rootfs sign", "--cache", "none", "--receipts", path, "--manifest", manifest, tree)
+	r := s.client(strings.Replace(s.build(), "log="+logKey, "log="+s.foreignLog(), 1), "rootfs sign", "--cache", "none", "--receipts", path, "--manifest", manifest, tree)
 	demand(t, r.Err, "its receipt")
 	for _, name := range []string{path, manifest} {
 		if _, err := os.Lstat(name); !os.IsNotExist(err) || r.Code != 1 {
