@@ -87,10 +87,10 @@ func TestStolenRequesterOfApprovedManifests(t *testing.T) {
 	r.start()
 	tree := files(t, 50)
 	manifest := r.manifest(tree)
-	r.not(tree)
+	r.not(tree, `nobody has approved a manifest of "router"`)
 	r.approve("alice", manifest, "ima")
 	r.approve("alice", manifest, "evm")
-	r.not(tree)
+	r.not(tree, "has 1 of 2 approvals")
 	r.approve("alice", manifest, "ima", "--days", "60") // one person, twice
 	r.not(tree)
 	r.approve("carol", manifest, "ima")
@@ -103,7 +103,7 @@ func TestStolenRequesterOfApprovedManifests(t *testing.T) {
 	r.not(changed, "0/file-7")
 	write(t, filepath.Join(changed, "0", "file-7"), read(t, filepath.Join(tree, "0", "file-7")))
 	harness.Must(t, "chmod", "u+s", filepath.Join(changed, "0", "file-8"))
-	r.not(changed, "0/file-8")
+	r.not(changed, "0/file-8", "its approved metadata and this security.ima have another digest")
 
 	if result := r.sign(tree); result.Code != 0 {
 		t.Fatalf("exit %d\n%s", result.Code, result.Err)

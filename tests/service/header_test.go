@@ -24,11 +24,15 @@ func TestHeaderBound(t *testing.T) {
 	in, out, root := t.TempDir(), t.TempDir(), t.TempDir()
 	signed := packages.Copy(t, "openpgp-rsa", in)
 	s.signed(s.build(), "rpm sign", "--output-dir", out, signed)
-	packages.InstallIMA(t, root, filepath.Join(out, filepath.Base(signed)), s.certificate())
+	done := filepath.Join(out, filepath.Base(signed))
+	packages.InstallIMA(t, root, done, s.certificate())
+	if r := packages.Checksig(t, done); r.Code != 0 {
+		t.Errorf("rpm refuses the package:\n%s%s", r.Out, r.Err)
+	}
 
 	for name, why := range map[string]string{
-		"zstd":            "signature", // none
-		"openpgp-ed25519": "key",       // of nobody in the keyring
+		"zstd":            "there is none over the header alone",
+		"openpgp-ed25519": "no signing key in the keyring has its key id",
 	} {
 		path := packages.Copy(t, name, t.TempDir())
 		before := read(t, path)
@@ -47,7 +51,7 @@ func TestHeaderBound(t *testing.T) {
 	s.configure("2023-01-01", "2024-01-01")
 	s.reload()
 	r := s.client(s.build(), "rpm sign", "--force", signed)
-	demand(t, r.Err, "refused (not-in-header)", "2023")
+	demand(t, r.Err, "refused (not-in-header)", "the package was built at 2023-11-14")
 }
 
 // claims claims digests to be in a header that is signed.

@@ -64,14 +64,21 @@ type load struct {
 
 	mu       sync.Mutex
 	receipts []keystore.Receipt
+	took     []time.Duration // of each batch
 }
 
 // load starts n workers. Each signature is verified, as in the program.
 func (s *service) load(n int) *load {
 	s.Helper()
+	return s.loadBy(n, s.build("timeout=10m"))
+}
+
+// loadBy is load with a --key.
+func (s *service) loadBy(n int, uri string) *load {
+	s.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	l := &load{service: s, stop: stop}
-	key, err := keystore.Backends{remote.New(nil)}.Open(ctx, s.build("timeout=10m"), keystore.Options{Receipt: l.add})
+	key, err := keystore.Backends{remote.New(nil)}.Open(ctx, uri, keystore.Options{Receipt: l.add})
 	check(s, err)
 	for range n {
 		l.done.Go(func() {
@@ -92,9 +99,15 @@ func (l *load) batch(ctx context.Context, key *keystore.Key, n int) error {
 	for i := range digests {
 		digests[i] = random(sha256.Size)
 	}
+	begin := time.Now()
 	values, err := ima.Sign(ctx, key, key.Public, ima.ContentSignature(), ima.SHA256, digests)
 	if err == nil && len(values) != n {
 		err = fmt.Errorf("%d values for %d digests", len(values), n)
+	}
+	if err == nil {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.took = append(l.took, time.Since(begin))
 	}
 	return err
 }
