@@ -14,11 +14,14 @@ const leafContext = "imasign-build signature v1\n"
 // signature version and the hash (one byte each), the digest, and the raw signature. The hash
 // fixes the length of the digest, so nothing is ambiguous.
 func Leaf(spki [sha256.Size]byte, kind, version, hash uint8, digest, signature []byte) tlog.Hash {
-	data := make([]byte, 0, len(leafContext)+sha256.Size+3+len(digest)+len(signature))
-	data = append(append(data, leafContext...), spki[:]...)
+	var buffer [leafBuffer]byte // on the stack, as there are thousands of leaves a second
+	data := append(append(append(buffer[:0], 0), leafContext...), spki[:]...)
 	data = append(data, kind, version, hash)
-	return tlog.RecordHash(append(append(data, digest...), signature...))
+	return sha256.Sum256(append(append(data, digest...), signature...))
 }
+
+// leafBuffer is enough for a leaf with an RSA-4096 signature. Longer ones are allocated.
+const leafBuffer = 1 + len(leafContext) + sha256.Size + 3 + 64 + 512
 
 // Root returns the RFC 6962 Merkle root over the hashes of leaves. Without leaves it is that of
 // an empty tree, the SHA-256 of nothing.
