@@ -27,6 +27,8 @@ type keyFlags struct {
 	passFlag string                 // the flag that gives pass; "" for --key-pass
 	receipt  func(keystore.Receipt) // nil if nobody wants receipts
 	purpose  string                 // of a key whose certificate does not state it; see purposes
+
+	unverified bool // others verify all signatures; see [keystore.Options]
 }
 
 func (f *keyFlags) add(flags *pflag.FlagSet) {
@@ -80,7 +82,7 @@ func (f *keyFlags) open(ctx context.Context, a *app) (*keystore.Key, error) {
 		return nil, err
 	}
 	key, err := a.openKey(ctx, uri, keystore.Options{
-		Certificate: cert, Secret: secret, Getenv: a.uriSecret, Warn: a.warn, Receipt: f.receipt,
+		Certificate: cert, Secret: secret, Getenv: a.uriSecret, Warn: a.warn, Receipt: f.receipt, Unverified: f.unverified,
 	})
 	switch {
 	case errors.Is(err, keystore.ErrUnknownScheme) || errors.Is(err, pkcs11.ErrURI) || errors.Is(err, tpm.ErrURI) || errors.Is(err, remote.ErrURI):

@@ -137,7 +137,7 @@ func (a *app) openConfigured(ctx context.Context, conf *config.Config, k *config
 	if err != nil {
 		return nil, err
 	}
-	flags := keyFlags{key: uri, cert: conf.Path(k.Certificate), pass: conf.Source(k.Pass), purpose: k.For, passFlag: "pass"}
+	flags := keyFlags{key: uri, cert: conf.Path(k.Certificate), pass: conf.Source(k.Pass), purpose: k.For, passFlag: "pass", unverified: true}
 	return flags.open(ctx, a)
 }
 

@@ -29,6 +29,8 @@ type Key struct {
 	// Whole says that a batch takes about as long as one digest. The key does not take them
 	// one after the other.
 	Whole bool
+	// Unverified says that the key verifies no signatures because Options.Unverified allows it.
+	Unverified bool
 	// Provider names what computes the signatures.
 	Provider string
 	// Release frees the backend's resources; it may be nil.

@@ -52,6 +52,9 @@ type Options struct {
 	// Getenv looks up NAME if a URI names env:NAME as the source of a secret. If it is
 	// nil, no variable is set.
 	Getenv func(string) (string, bool)
+	// Unverified allows a backend to return signatures that it did not verify, if verifying
+	// takes longer than signing. Key.Unverified says whether it does.
+	Unverified bool
 	// Receipt receives the receipt of each batch that a signing service has logged, one at a
 	// time, before the signatures are verified. It may be nil.
 	Receipt func(Receipt)

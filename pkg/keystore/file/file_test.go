@@ -206,6 +206,20 @@ func TestProviderIsNamed(t *testing.T) {
 	}
 }
 
+// TestUnverified checks that only ECDSA signatures are not verified if the caller allows that:
+// RSA signatures are also verified so that a miscomputed one does not disclose the key.
+func TestUnverified(t *testing.T) {
+	for _, private := range []crypto.Signer{rsaKey(), ecKey(t, elliptic.P256())} {
+		_, is := private.(*ecdsa.PrivateKey)
+		key, err := file.New().Open(context.Background(), keyFile(t, pkcs8DER(t, private)), keystore.Options{Unverified: true})
+		check(t, err)
+		if key.Unverified != is || is && key.VerifiesWith(private.Public()) {
+			t.Errorf("%s: unverified %t", key.Provider, key.Unverified)
+		}
+		check(t, key.Close())
+	}
+}
+
 // TestSameBytes checks that signatures do not depend on the library that makes them.
 func TestSameBytes(t *testing.T) {
 	digest := sha256.Sum256([]byte("content"))

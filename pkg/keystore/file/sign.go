@@ -16,7 +16,7 @@ import (
 
 // sign returns a Key that signs with private. CIRCL signs ML-DSA. libcrypto signs RSA, and
 // verifies RSA and ECDSA. If it is unavailable, Go's own packages make the same bytes; if it fails, opts.Warn
-// is told.
+// is told. With opts.Unverified, ECDSA signatures are not verified.
 func sign(private crypto.Signer, public *ima.PublicKey, opts keystore.Options) *keystore.Key {
 	if private, ok := private.(*mldsa.PrivateKey); ok {
 		s := &goSigner{}
@@ -24,13 +24,22 @@ func sign(private crypto.Signer, public *ima.PublicKey, opts keystore.Options) *
 		s.raw.Store(&raw)
 		return newKey(s, public, "circl", s.Close)
 	}
-	key, err := openLibcrypto(private, public)
-	if err == nil {
-		return key
+	_, unverified := private.(*ecdsa.PrivateKey)
+	if unverified = unverified && opts.Unverified; !unverified {
+		key, err := openLibcrypto(private, public)
+		if err == nil {
+			return key
+		}
+		if !errors.Is(err, libcrypto.ErrUnavailable) {
+			opts.Warnf("%v: signing without libcrypto, which is slower", err)
+		}
 	}
-	if !errors.Is(err, libcrypto.ErrUnavailable) {
-		opts.Warnf("%v: signing without libcrypto, which is slower", err)
-	}
+	key := signInGo(private, public)
+	key.Unverified = unverified
+	return key
+}
+
+func signInGo(private crypto.Signer, public *ima.PublicKey) *keystore.Key {
 	name := "crypto/ecdsa"
 	if _, ok := private.(*rsa.PrivateKey); ok {
 		name = "crypto/rsa"

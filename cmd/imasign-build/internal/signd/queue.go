@@ -24,7 +24,7 @@ const (
 // queue signs batches with one key, in the order in which they came. A batch is divided among
 // the key's workers, so that one alone uses every core. Workers exist only while there is work.
 type queue struct {
-	sign    func(ctx context.Context, f ima.Form, h ima.HashID, digests [][]byte) (values [][]byte, err error)
+	sign    func(ctx context.Context, f ima.Form, h ima.HashID, digests [][]byte) (signatures [][]byte, err error)
 	workers int
 	chunk   int // digests that a worker signs at a time; 0 to divide a batch evenly
 
@@ -42,9 +42,9 @@ type batch struct {
 	form    ima.Form
 	hash    ima.HashID
 	digests [][]byte
-	values  [][]byte
-	next    int // the first digest that no worker has
-	left    int // digests that are not signed
+	signed  [][]byte // raw signatures
+	next    int      // the first digest that no worker has
+	left    int      // digests that are not signed
 	err     error
 	done    chan struct{}
 }
@@ -105,10 +105,10 @@ func (q *queue) leave(n int) {
 	q.waiting -= n
 }
 
-// do signs the digests for which there is a place, and returns their values. If ctx ends, the
+// do signs the digests for which there is a place, and returns their signatures. If ctx ends, the
 // digests that no worker has yet are dropped.
 func (q *queue) do(ctx context.Context, f ima.Form, h ima.HashID, digests [][]byte) ([][]byte, error) {
-	b := &batch{ctx: ctx, form: f, hash: h, digests: digests, values: make([][]byte, len(digests)), left: len(digests), done: make(chan struct{})}
+	b := &batch{ctx: ctx, form: f, hash: h, digests: digests, signed: make([][]byte, len(digests)), left: len(digests), done: make(chan struct{})}
 	q.mu.Lock()
 	q.batches = append(q.batches, b)
 	for need := (len(digests) + minChunk - 1) / minChunk; need > 0 && q.running < q.workers; need-- {
@@ -130,7 +130,7 @@ func (q *queue) do(ctx context.Context, f ima.Form, h ima.HashID, digests [][]by
 	if b.err != nil {
 		return nil, b.err
 	}
-	return b.values, nil
+	return b.signed, nil
 }
 
 // fail drops the digests of a batch that no worker has. The caller holds q.mu.
@@ -163,13 +163,13 @@ func (q *queue) work() {
 		}
 		q.mu.Unlock()
 		start := time.Now()
-		values, err := q.sign(b.ctx, b.form, b.hash, b.digests[from:to])
+		signatures, err := q.sign(b.ctx, b.form, b.hash, b.digests[from:to])
 		took := time.Since(start)
 		q.mu.Lock()
 		if err != nil {
 			q.fail(b, err)
 		} else {
-			copy(b.values[from:to], values)
+			copy(b.signed[from:to], signatures)
 			q.learn(took / time.Duration(to-from))
 		}
 		q.end(b, to-from)

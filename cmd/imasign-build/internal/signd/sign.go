@@ -213,24 +213,19 @@ func (j *job) grant(ctx context.Context, grant *rules.Grant) ([]byte, *protocol.
 		return nil, j.server.logFailed(err)
 	}
 	defer release()
-	values, err := j.key.batch(ctx, j.form, ima.HashID(j.request.Hash), digests)
+	signatures, err := j.key.batch(ctx, j.form, ima.HashID(j.request.Hash), digests)
 	if err != nil {
 		return nil, refusalOf(ctx, err)
 	}
-	return j.answer(ctx, grant, digests, values)
+	return j.answer(ctx, grant, digests, signatures)
 }
 
 // answer makes the record of a batch, and the answer.
-func (j *job) answer(ctx context.Context, grant *rules.Grant, digests, values [][]byte) ([]byte, *protocol.RefusedError) {
-	a := protocol.Answer{Version: protocol.Version, ID: j.request.ID, Signatures: make([][]byte, len(values))}
-	leaves := make([]tlog.Hash, len(values))
-	for i, value := range values {
-		v, err := ima.Parse(value)
-		if err != nil {
-			return nil, protocol.Refuse(protocol.KeyFailed, "key %s made what is no signature", j.key.name)
-		}
-		a.Signatures[i] = v.Signature
-		leaves[i] = protocol.Leaf(j.key.spki, j.request.Type, j.request.Signature, j.request.Hash, digests[i], v.Signature)
+func (j *job) answer(ctx context.Context, grant *rules.Grant, digests, signatures [][]byte) ([]byte, *protocol.RefusedError) {
+	a := protocol.Answer{Version: protocol.Version, ID: j.request.ID, Signatures: signatures}
+	leaves := make([]tlog.Hash, len(signatures))
+	for i, signature := range signatures {
+		leaves[i] = protocol.Leaf(j.key.spki, j.request.Type, j.request.Signature, j.request.Hash, digests[i], signature)
 	}
 	receipt, err := j.server.records.granted(ctx, j, grant, leaves)
 	if err != nil {
@@ -241,7 +236,7 @@ func (j *job) answer(ctx context.Context, grant *rules.Grant, digests, values []
 	if err != nil {
 		return nil, j.server.logFailed(err)
 	}
-	j.key.meter.granted(len(values))
+	j.key.meter.granted(len(signatures))
 	return body, nil
 }
 
