@@ -3,7 +3,10 @@
 package libcrypto
 
 import (
+	"bytes"
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"sync"
@@ -11,22 +14,34 @@ import (
 )
 
 func TestVerifier(t *testing.T) {
-	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := load(t).NewVerifier(&private.PublicKey)
+	ecdsaKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, private := range []crypto.Signer{rsaKey, ecdsaKey} {
+		testVerifier(t, private)
+	}
+}
+
+func testVerifier(t *testing.T, private crypto.Signer) {
+	t.Helper()
+	v, err := load(t).NewVerifier(private.Public())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, h := range []crypto.Hash{crypto.SHA256, crypto.SHA512, crypto.SHA3_256} {
 		digest := make([]byte, h.Size())
-		signature, err := rsa.SignPKCS1v15(nil, private, h, digest)
+		signature, err := private.Sign(nil, digest, h)
 		if err != nil {
 			t.Fatal(err)
 		}
 		other := append([]byte{1}, digest[1:]...)
-		wrong := append([]byte{signature[0] ^ 1}, signature[1:]...)
+		wrong := bytes.Clone(signature)
+		wrong[len(wrong)-1] ^= 1
 		var callers sync.WaitGroup
 		for range 4 {
 			callers.Go(func() {
@@ -40,7 +55,7 @@ func TestVerifier(t *testing.T) {
 					"a byte more":      v.Valid(h, digest, append(signature[:len(signature):len(signature)], 0)),
 					"no signature":     v.Valid(h, digest, nil),
 					"a shorter digest": v.Valid(h, digest[1:], signature),
-					"another hash":     v.Valid(crypto.SHA384, make([]byte, 48), signature),
+					"another hash":     v.Valid(crypto.SHA384, bytes.Repeat([]byte{1}, 48), signature),
 				} {
 					if accepted {
 						t.Errorf("%s: %s is accepted", h, what)

@@ -2,6 +2,9 @@ package remote_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"errors"
 	"io"
 	"net"
@@ -38,7 +41,7 @@ func (w *world) signMany(key *keystore.Key, n, size int) error {
 }
 
 // TestFailover checks that batches go to servers that sign: one is absent, one refuses for the
-// moment, one ends its connections.
+// moment, one ends its connections, one signs with another key.
 func TestFailover(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -54,8 +57,11 @@ func TestFailover(t *testing.T) {
 		cut.Add(1)
 		panic(http.ErrAbortHandler)
 	}))
+	other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	check(t, err)
+	wrong := w.start(func(s *service) { s.key = other })
 	good := w.start()
-	key := w.open(w.uri("", absent, draining, broken, good), w.options())
+	key := w.open(w.uri("", absent, draining, broken, wrong, good), w.options())
 	check(t, w.signMany(key, 40, 4))
 	if _, n := good.count(); n != 160 {
 		t.Errorf("the good server has signed %d digests", n)

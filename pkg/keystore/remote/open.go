@@ -65,6 +65,7 @@ func (k *key) opened() *keystore.Key {
 	if k.options.Certificate == nil {
 		k.options.Warnf("the certificate of %s %s", k.where, keystore.FromService)
 	}
+	k.fast = fastVerifier(k.public)
 	batch := protocol.MaxDigests
 	if _, is := k.public.Public().(*rsa.PublicKey); is {
 		batch = 256 // takes a tenth of a second or more

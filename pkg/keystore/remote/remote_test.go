@@ -21,7 +21,7 @@ func TestSigning(t *testing.T) {
 	var receipts []keystore.Receipt
 	options.Receipt = func(r keystore.Receipt) { receipts = append(receipts, r) }
 	key := w.open(w.uri("&log="+w.dir+"/log.keys", s), options)
-	if !key.Slow || !key.Whole || key.Batch == 0 || key.Parallelism == 0 || key.Public.ID() != w.public.ID() || key.VerifiesWith(w.public.Public()) {
+	if !key.Slow || !key.Whole || key.Batch == 0 || key.Parallelism == 0 || key.Public.ID() != w.public.ID() || !key.VerifiesWith(w.public.Public()) {
 		t.Errorf("got %+v", key)
 	}
 	origin := &ima.Origin{Container: "rpm", Name: "bash.rpm", Header: []byte("header"), Signature: []byte("signature")}

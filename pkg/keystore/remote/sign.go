@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/imasign/imasign-build/internal/libcrypto"
 	"github.com/imasign/imasign-build/internal/protocol"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/keystore"
@@ -40,6 +41,7 @@ type key struct {
 	mu     sync.Mutex // guards the identity of the key until it is open
 	public *ima.PublicKey
 	spki   []byte
+	fast   *libcrypto.Verifier // nil without libcrypto, and for ML-DSA
 
 	receipts sync.Mutex
 	receipt  func(keystore.Receipt) // nil if nobody wants them
@@ -50,7 +52,7 @@ func (k *key) Sign(ctx context.Context, f ima.Form, h ima.HashID, digests [][]by
 	return k.SignClaims(ctx, f, h, digests, nil)
 }
 
-// SignClaims lets the service sign. The signatures are not verified yet.
+// SignClaims lets the service sign, and verifies the signatures.
 func (k *key) SignClaims(ctx context.Context, f ima.Form, h ima.HashID, digests [][]byte, claims []ima.Claim) ([][]byte, error) {
 	if len(claims) != len(digests) {
 		claims = nil
@@ -127,12 +129,17 @@ func (k *key) try(ctx context.Context, s *server, b *batch) ([][]byte, error) {
 	}
 	started := time.Now()
 	signatures, err := k.ask(ctx, s.address, b)
-	if err == nil {
+	switch {
+	case err == nil:
 		k.pace.took(len(b.digests), time.Since(started))
-	} else if ctx.Err() != nil {
+		err = k.verify(b, signatures)
+	case ctx.Err() != nil:
 		err = context.Cause(ctx)
 	}
-	return signatures, err
+	if err != nil {
+		return nil, err
+	}
+	return signatures, nil
 }
 
 // isOwn reports whether no server is to blame.
