@@ -127,7 +127,7 @@ bench: deps ## against evmctl and openssl in one run, as ratios
 	$(GO) test -run '^$$' -bench Million -benchtime 1x -count=1 ./cmd/imasign-build/internal/sigcache
 
 bench-docs: deps ## the tables and the chart of docs/benchmarks.md; as root, in half an hour
-	IMASIGN_BENCH_DOCS=1 $(GO) test -run '^$$' -bench '^Benchmark(Tree|Cache|Token|FiveHours|Growth)$$' -benchtime 1x -timeout 120m -count=1 ./tests/bench
+	IMASIGN_BENCH_DOCS=1 $(GO) test -run '^$$' -bench '^Benchmark(Tree|Cache|Token|FiveHours|Growth|Service|ServiceMillion)$$' -benchtime 1x -timeout 120m -count=1 ./tests/bench
 
 fuzz: ## every fuzz target for FUZZTIME
 	./tests/fuzz.sh $(FUZZTIME)
