@@ -3,6 +3,7 @@ package signd
 import (
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/imasign/imasign-build/internal/protocol"
 )
@@ -46,6 +47,12 @@ func (s *Server) auditors(next http.Handler) http.Handler {
 			s.refuse(w, r, nil, refusal, 0)
 			return
 		}
+		leave, ok := s.readers.enter(r.Context(), SPKI(r.TLS.PeerCertificates[0]))
+		if !ok {
+			return // the client is gone
+		}
+		defer leave()
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout)) // HTTP/2 has deadlines
 		r.Body = http.MaxBytesReader(w, r.Body, protocol.MaxBody)
 		next.ServeHTTP(w, r)
 	})

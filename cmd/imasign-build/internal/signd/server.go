@@ -51,6 +51,7 @@ type Server struct {
 	policy   atomic.Pointer[Policy]
 	conns    *conns
 	bodies   *bodies
+	readers  *readers
 	opening  chan struct{} // limits the memory for requests that are decoded, which takes several times their size
 	ids      *ids
 	records  *recorder
@@ -66,7 +67,7 @@ type Server struct {
 func New(o Options) *Server {
 	s := &Server{
 		keys: map[string]*Key{}, log: o.Log, logKey: o.LogKey, note: o.Note,
-		conns: newConns(maxConns, maxUnknown, maxPerCertificate), bodies: newBodies(),
+		conns: newConns(maxConns, maxUnknown, maxPerCertificate), bodies: newBodies(), readers: newReaders(),
 		opening: make(chan struct{}, min(runtime.GOMAXPROCS(0), 2)), ids: newIDs(maxIDs, maxIDs/2), metrics: newMetrics(),
 	}
 	for _, k := range o.Keys {

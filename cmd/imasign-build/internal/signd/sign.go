@@ -26,8 +26,7 @@ func (s *Server) sign(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, nil, protocol.Refuse(protocol.Draining, "this server is about to end"), 0)
 		return
 	}
-	p := s.policy.Load()
-	requesters, refusal := s.peer(p, r)
+	_, refusal := s.peer(s.policy.Load(), r)
 	if refusal != nil {
 		s.refuse(w, r, nil, refusal, 0)
 		return
@@ -48,6 +47,12 @@ func (s *Server) sign(w http.ResponseWriter, r *http.Request) {
 	}
 	defer release()
 	body, refusal := readBody(r.Body, size)
+	if refusal != nil {
+		s.refuse(w, r, nil, refusal, 0)
+		return
+	}
+	p := s.policy.Load() // the one of before the body may no longer be in force: that takes seconds
+	requesters, refusal := s.peer(p, r)
 	if refusal != nil {
 		s.refuse(w, r, nil, refusal, 0)
 		return

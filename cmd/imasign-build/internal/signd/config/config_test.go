@@ -80,7 +80,7 @@ func TestMistakes(t *testing.T) {
 		{"hashes: [sha256]", "hashes: ¦sha256", "", "must be a list"},
 		{"hashes: [sha256]", "hashes: [¦md5]", "", "md5"},
 		{"hashes: [sha256]", "hashes: [¦sha1]", "", "sha1"},
-		{"name: images", "name: ¦5", "", `must be text: write "5"`},
+		{"name: images", "name: ¦5", "", `must be text: put it in quotes`},
 		{"name: images", "name: ¦../x", "", "a name has letters"},
 		{"name: packages", "name: ¦images", "", "another one of the rules"},
 		{"name: images", "name: ¦", "", "no value"},
@@ -167,4 +167,15 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("got %v, %v", c, err)
 		}
 	})
+}
+
+// TestSecretsAreNotRepeated has secrets where only their sources belong.
+func TestSecretsAreNotRepeated(t *testing.T) {
+	t.Parallel()
+	for _, secret := range []string{"246810", "*hunter2", "&hunter2", "!hunter2", "{hunter2: 1}", "[hunter2]", "|hunter2"} {
+		_, err := config.Parse("serve.yaml", []byte(strings.Replace(whole, `"file:pin"`, secret, 1)))
+		if err == nil || strings.Contains(err.Error(), strings.Trim(secret, "*&!{}[]|: 1")) {
+			t.Errorf("%s: %v", secret, err)
+		}
+	}
 }

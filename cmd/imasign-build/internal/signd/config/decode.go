@@ -79,6 +79,9 @@ func syntax(file string, err error) error {
 	text := err.Error()
 	found := lined.FindStringSubmatch(text)
 	line, _ := strconv.Atoi(found[1])
+	if strings.Contains(text, "unknown anchor") { // the rest may be the end of a secret that begins with an asterisk
+		return &Error{File: file, Line: line, Message: "anchors and aliases are not used here"}
+	}
 	return &Error{File: file, Line: line, Message: "YAML: " + strings.TrimPrefix(text, found[0])}
 }
 
@@ -216,7 +219,7 @@ func (d *decoder) scalar(n *yaml.Node, into reflect.Value, path string) {
 		into.SetInt(value)
 	default:
 		if n.Tag != "!!str" && n.Tag != "!!timestamp" {
-			d.fault(n, "%s must be text: write %q", last(path), n.Value)
+			d.fault(n, "%s must be text: put it in quotes", last(path)) // it may be a PIN, so it is not repeated
 			return
 		}
 		into.SetString(n.Value)
