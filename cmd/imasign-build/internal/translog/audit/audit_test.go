@@ -269,6 +269,51 @@ func TestLyingServer(t *testing.T) {
 	}
 }
 
+// TestLyingService logs what it did not sign: every part of a record is compared with the others.
+func TestLyingService(t *testing.T) {
+	record, details := recordOf(t, 0, 2, 2)
+	r, err := protocol.DecodeRecord(record)
+	must(t, err)
+	d, err := protocol.DecodeDetails(details)
+	must(t, err)
+	for name, c := range map[string]struct {
+		change func(r *protocol.Record, d *protocol.Details)
+		want   string
+	}{
+		"nothing":       {func(*protocol.Record, *protocol.Details) {}, ""},
+		"another root":  {func(r *protocol.Record, _ *protocol.Details) { r.Root = make([]byte, 32) }, "its leaves are not those of its root"},
+		"fewer digests": {func(r *protocol.Record, _ *protocol.Details) { r.Digests = 1 }, "it states 1 digests"},
+		"another digest": {func(_ *protocol.Record, d *protocol.Details) {
+			d.Digests = append(bytes.Clone(d.Digests), make([]byte, 32)...)
+		}, "96 bytes of digests"},
+		"leaves of refusal":            {func(r *protocol.Record, _ *protocol.Details) { r.Refusal, r.Rule, r.Root = protocol.Quota, "", nil }, "it is of a refusal, and has 2 signatures"},
+		"details that nobody can read": {func(_ *protocol.Record, d *protocol.Details) { d.Version = 2 }, "its details"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			changed, other := *r, *d
+			c.change(&changed, &other)
+			encoded, err := other.Encode()
+			if err != nil { // no service can encode it
+				encoded = bytes.Clone(details)
+				encoded[2] = 2
+			}
+			sum := sha256.Sum256(encoded)
+			changed.Details = sum[:]
+			body, err := changed.Encode()
+			must(t, err)
+			f := newFixture(t, newSecret(t), 0, 1)
+			_, err = f.Append(t.Context(), body, encoded)
+			must(t, err)
+			for _, log := range []audit.Log{audit.Dir(f.dir), f.serve(t, nil)} {
+				_, err := verify(t.Context(), log, f.keys, nil)
+				if (c.want == "") != (err == nil) || err != nil && (!errors.Is(err, translog.ErrDamaged) || !strings.Contains(err.Error(), "record 1: ") || !strings.Contains(err.Error(), c.want)) {
+					t.Errorf("%s: %v", log, err)
+				}
+			}
+		})
+	}
+}
+
 // TestLyingFind names records that do not have the leaf, or are not there.
 func TestLyingFind(t *testing.T) {
 	f := newFixture(t, newSecret(t), 0, 20)
