@@ -30,7 +30,7 @@ func newAuditExport(a *app) *cobra.Command {
 		Use:   "export -o OUT",
 		Short: "Copy the log of a signing service",
 		Long: `Export verifies a log, and writes a copy of it to the new directory OUT. The other audit commands take
-the copy as a log. A service can continue it, in place of a log that was lost.
+the copy as a log.
 
 Exit code 3 means that the log is damaged. There is no copy then.`,
 		Example: `  imasign-build audit export --log /srv/log --log-key log.pub -o copy`,
