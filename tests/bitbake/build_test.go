@@ -55,6 +55,7 @@ func TestBuild(t *testing.T) {
 	t.Run("OpenPGP", l.besideOpenPGP)
 	t.Run("excluded recipe", l.excludedRecipe)
 	t.Run("hardware keys", l.hardwareKeys)
+	t.Run("signing service", l.signingService)
 	t.Run("refusals", l.refusals)
 	t.Run("initramfs", l.initramfs)
 	t.Run("wic", l.wic)

@@ -24,6 +24,7 @@ type lab struct {
 	dir     string
 	release string   // its name in LAYERSERIES_CORENAMES
 	env     []string // additional environment of bitbake
+	secrets []string // that steps made and that may appear nowhere
 }
 
 // uid is the user id and group id of the builds, because BitBake refuses root. No account

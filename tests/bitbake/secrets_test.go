@@ -16,6 +16,7 @@ import (
 // noSecrets searches all built files, compressed or not, for the passphrase and the other
 // secrets. The search must find the control word.
 func (l *lab) noSecrets(t *testing.T) {
+	secrets := append([]string{passphrase, pin, tpmValue}, l.secrets...)
 	control := map[string]int{}
 	searched := 0
 	for _, file := range l.files(t, "build") {
@@ -34,9 +35,9 @@ func (l *lab) noSecrets(t *testing.T) {
 			content = append(content, r.Out...)
 		}
 		searched++
-		for _, secret := range []string{passphrase, pin, tpmValue} {
+		for _, secret := range secrets {
 			if bytes.Contains(content, []byte(secret)) {
-				t.Errorf("%s holds %s", file, secret)
+				t.Errorf("%s holds %q", file, secret)
 			}
 		}
 		if bytes.Contains(content, []byte(controlWord)) {

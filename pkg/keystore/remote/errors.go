@@ -57,6 +57,8 @@ func explainTLS(err error) error {
 		return fmt.Errorf("its certificate is by an unknown authority: ca=FILE names the authority of the service (%w)", quote.Plain(err))
 	case errors.As(err, &host), errors.As(err, &invalid):
 		return fmt.Errorf("its certificate is refused (%w)", quote.Plain(err))
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("nothing listens there: start the service, or correct its address (%w)", err)
 	case strings.Contains(text, "protocol version not supported"):
 		return fmt.Errorf("it does not speak TLS 1.3 (%w)", err)
 	case strings.Contains(text, "client conn could not be established"), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):

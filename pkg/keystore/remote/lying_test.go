@@ -120,7 +120,7 @@ func TestServersThatAreNotUsed(t *testing.T) {
 		"another host":        {nil, func(u string) string { return strings.Replace(u, "127.0.0.1", "localhost", 1) }, nil, "its certificate is refused"},
 		"foreign certificate": {nil, func(u string) string { return u + "&client-cert=" + w.dir + "/foreign.pem" }, nil, "refuses the client certificate"},
 		"expired certificate": {nil, func(u string) string { return u + "&client-cert=" + w.dir + "/expired.pem" }, nil, `the client certificate of "CN=old" expired on`},
-		"no such server":      {nil, func(u string) string { return strings.Replace(u, "127.0.0.1", "127.0.0.2", 1) }, nil, "connection refused"},
+		"no such server":      {nil, func(u string) string { return strings.Replace(u, "127.0.0.1", "127.0.0.2", 1) }, nil, "nothing listens there: start the service"},
 		"unencrypted":         {func(s *service) { s.before = nil }, func(string) string { return plain(t, w) }, nil, "HTTP"},
 	} {
 		t.Run(name, func(t *testing.T) {
