@@ -18,8 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/mod/sumdb/note"
-
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
@@ -62,7 +60,6 @@ func newSigner(t *testing.T, l *lab) *signer {
 	harness.Must(t, "mv", s.file("requester"), s.path("requester"))
 	harness.Must(t, "cp", filepath.Join(keys, "x509_ima.crt"), filepath.Join(keys, "x509_ima.der"), s.path("requester"))
 	s.mayUse(t, "requester")
-	s.saveLogKey(t)
 	harness.Must(t, "chown", "-R", fmt.Sprintf("%d:%d", signerUID, signerUID), dir)
 	return s
 }
@@ -88,22 +85,6 @@ func freeAddress(t *testing.T) string {
 	}
 	defer l.Close() //nolint:errcheck // nobody has connected
 	return l.Addr().String()
-}
-
-// saveLogKey writes log.pub, which verifies the checkpoints of the log.
-func (s *signer) saveLogKey(t *testing.T) {
-	t.Helper()
-	fields := strings.SplitN(strings.TrimSpace(read(t, s.file("log.key"))), "+", 5)
-	raw, err := base64.StdEncoding.DecodeString(fields[4])
-	if err != nil {
-		t.Fatal(err)
-	}
-	key := ed25519.NewKeyFromSeed(raw[1:]).Public().(ed25519.PublicKey)
-	verifier, err := note.NewEd25519VerifierKey(fields[2], key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write(t, s.file("log.pub"), verifier+"\n")
 }
 
 // start starts the service and waits until it listens.
@@ -149,10 +130,11 @@ func (s *signer) stop(t *testing.T) {
 }
 
 func (s *signer) kill() {
-	if s.cmd != nil {
-		_ = s.cmd.Process.Kill()
-		_ = s.cmd.Wait()
+	if s.cmd == nil {
+		return
 	}
+	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Wait()
 }
 
 // rotate makes another identity, in the lab's directory rotated-requester. The service knows it
@@ -236,7 +218,7 @@ func (s *signer) records(t *testing.T) []logged {
 func (s *signer) audit(t *testing.T, result any, args ...string) {
 	t.Helper()
 	args = append([]string{"audit"}, args...)
-	args = append(args, "--json", "--log", s.file("log"), "--log-key", s.file("log.pub"))
+	args = append(args, "--json", "--log", s.file("log"), "--log-key", s.path("requester/log.pub"))
 	if err := json.Unmarshal([]byte(harness.Must(t, s.program(), args...)), result); err != nil {
 		t.Fatal(err)
 	}
