@@ -16,6 +16,7 @@ const evmOn = "IMASIGN_EVM = \"portable\"\n"
 
 // evm signs images with security.evm. The tree was signed before without it.
 func (l *lab) evm(t *testing.T) {
+	l.build(t, "", "test-image") // the steps before may have made other image types, which need another tree
 	before := l.manifest(t)
 	r := l.build(t, evmOn, "test-image")
 	if !r.ran("test-image:do_image") || r.ran("test-image:do_rootfs") {
