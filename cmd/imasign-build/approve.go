@@ -94,7 +94,7 @@ func (o *approveOptions) add(flags *pflag.FlagSet) {
 	// No variables: IMASIGN_KEY names the key that signs files.
 	flags.StringVar(&o.key.key, "key", "", "sign the approval with the key `URI` of the approver")
 	flags.StringVar(&o.key.cert, "cert", "", "certificate of --key in `FILE`, PEM or DER")
-	flags.StringVar(&o.key.pass, "key-pass", "", "read the passphrase or PIN of --key from `SOURCE`: env:NAME, file:PATH or fd:N")
+	flags.StringVar(&o.key.pass, "key-pass", "", "read the passphrase or PIN of --key from `SOURCE`: env:NAME, file:PATH, fd:N or cred:NAME")
 	annotate(flags, "key-pass", noteDefault, "ask on the terminal")
 	flags.StringVar(&o.forKey, "for-key", "", "the service signs with the key whose certificate or public key is in `FILE`, PEM or DER")
 	choiceVar(flags, &o.form, "form", "", "form of the signatures", approvalForms())
