@@ -83,7 +83,7 @@ func freeAddress(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close() //nolint:errcheck // nobody has connected
+	defer l.Close() // nobody has connected
 	return l.Addr().String()
 }
 
@@ -94,7 +94,7 @@ func (s *signer) start(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer output.Close() //nolint:errcheck // the service has it
+	defer output.Close() // the service has it
 	s.cmd = exec.Command(s.program(), "serve", s.file("serve.yaml"))
 	s.cmd.Stderr, s.cmd.Env = output, []string{"LANG=C.UTF-8"}
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: signerUID, Gid: signerUID}}
