@@ -84,7 +84,11 @@ func TestManifestInterrupted(t *testing.T) {
 	in, out := l.path("digests.jsonl"), l.path("signed.jsonl")
 	writeText(t, in, states(t, 5000, nil))
 	p := l.start(append([]string{"manifest", "sign", in, "-o", out}, l.key()...)...)
-	p.until(func() bool { return l.token.Calls(t) > sessions })
+	calls := 0
+	p.until(func() bool {
+		calls += l.token.Calls(t)
+		return calls > sessions
+	})
 	check(t, p.Process.Signal(syscall.SIGINT))
 	<-p.ended
 	if _, err := os.Lstat(out); p.ProcessState.ExitCode() != 1 || !strings.Contains(p.err.String(), "interrupted while planning: "+out+" is as it was") || err == nil {

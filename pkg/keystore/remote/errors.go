@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"strings"
 	"syscall"
@@ -45,6 +46,12 @@ func unwrapURL(err error) error {
 	return explainTLS(err)
 }
 
+// isClosed reports whether a server closed the connection without an answer.
+func isClosed(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) ||
+		strings.Contains(err.Error(), "client conn could not be established")
+}
+
 // explainTLS says what to do about a failed handshake.
 func explainTLS(err error) error {
 	var (
@@ -61,7 +68,7 @@ func explainTLS(err error) error {
 		return fmt.Errorf("nothing listens there: start the service, or correct its address (%w)", err)
 	case strings.Contains(text, "protocol version not supported"):
 		return fmt.Errorf("it does not speak TLS 1.3 (%w)", err)
-	case strings.Contains(text, "client conn could not be established"), errors.Is(err, syscall.EPIPE), errors.Is(err, syscall.ECONNRESET):
+	case isClosed(err):
 		return fmt.Errorf("it closed the connection, as it does when it ends, or refuses the client certificate (%w)", err)
 	case strings.Contains(text, "remote error: tls: "):
 		return fmt.Errorf("it refuses the client certificate: the authority of the service must have issued it, and it must not be expired (%w)", err)

@@ -18,6 +18,7 @@ import (
 	"github.com/imasign/imasign-build/internal/protocol"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/keystore"
+	"github.com/imasign/imasign-build/pkg/keystore/remote"
 )
 
 // signMany signs n batches with several goroutines.
@@ -251,5 +252,44 @@ func TestInterrupts(t *testing.T) {
 	key := w.open(w.uri("", s), w.options())
 	if _, err := ima.Sign(ctx, key, w.public, ima.ContentSignature(), ima.SHA256, digests(1)); !errors.Is(err, stop) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// starting is a listener that closes its first connections, as a server does that is about to
+// be restarted.
+type starting struct {
+	net.Listener
+
+	left atomic.Int32
+}
+
+func (l *starting) Accept() (net.Conn, error) {
+	for {
+		conn, err := l.Listener.Accept()
+		if err != nil || l.left.Add(-1) < 0 {
+			return conn, err
+		}
+		_ = conn.Close()
+	}
+}
+
+// TestOpensDuringARestart opens a key whose server ends its first connections. Only with a
+// timeout in the URI, that is waited for.
+func TestOpensDuringARestart(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var listener *starting
+	s := w.start(func(s *service) {
+		listener = &starting{Listener: s.Listener}
+		s.Listener = listener
+	})
+	listener.left.Store(3)
+	if _, err := remote.New(nil).Open(t.Context(), w.uri("", s), w.options()); !errors.Is(err, keystore.ErrGone) {
+		t.Errorf("without a timeout: %v", err)
+	}
+	listener.left.Store(3)
+	key := w.open(w.uri("&timeout=1m", s), w.options())
+	if _, err := w.sign(key, 1); err != nil {
+		t.Error(err)
 	}
 }

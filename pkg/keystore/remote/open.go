@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 
 	"github.com/imasign/imasign-build/internal/mldsa"
 	"github.com/imasign/imasign-build/internal/protocol"
@@ -33,10 +34,22 @@ func (o opener) open(ctx context.Context, uri string, opts keystore.Options) (*k
 	if err != nil {
 		return nil, fmt.Errorf("open key %s: %w", l, err)
 	}
-	if err := k.servers.start(ctx); err != nil {
+	if err := k.start(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("open key %s: %w", l, k.translate(err)), k.close())
 	}
 	return k.opened(), nil
+}
+
+// start asks the servers about the key. If nothing listens, as while a service is restarted, it
+// waits for as long as the URI says, if it does.
+func (k *key) start(ctx context.Context) error {
+	err := k.servers.start(ctx)
+	if err == nil || !k.where.patient || !errors.Is(err, syscall.ECONNREFUSED) && !isClosed(err) {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, k.where.timeout, fmt.Errorf("no server has answered within %s", k.where.timeout))
+	defer cancel()
+	return k.servers.await(ctx)
 }
 
 func (o opener) newKey(ctx context.Context, l *location, opts keystore.Options) (*key, error) {

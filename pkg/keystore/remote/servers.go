@@ -173,6 +173,15 @@ func (s *servers) start(ctx context.Context) error {
 	}
 }
 
+// await waits for the first server that is up. It returns why there is none when ctx ends.
+func (s *servers) await(ctx context.Context) error {
+	one, err := s.take(ctx)
+	if err == nil {
+		s.give(one, errLeft)
+	}
+	return err
+}
+
 // wake wakes all who wait. The caller holds s.mu.
 func (s *servers) wake() {
 	close(s.changed)

@@ -32,6 +32,7 @@ type location struct {
 
 	identity, ca, clientCert, clientKey, log string
 	timeout                                  time.Duration
+	patient                                  bool // timeout was given
 }
 
 // parseURI reads https://HOST[:PORT][,HOST[:PORT]…]/NAME?attribute=value&…. It refuses unknown
@@ -129,6 +130,7 @@ func (l *location) set(name, value string) (err error) {
 	case "log":
 		l.log = value
 	case "timeout":
+		l.patient = true
 		if l.timeout, err = time.ParseDuration(value); err != nil || l.timeout < minTimeout || l.timeout > maxTimeout {
 			return fmt.Errorf("%w: timeout is a duration from 1s to 1h, such as 90s or 5m", ErrURI)
 		}

@@ -12,7 +12,7 @@ func TestURIs(t *testing.T) {
 	for uri, want := range map[string]*location{
 		"https://s1:7443,s2/image?identity=/i": {servers: []string{"s1:7443", "s2:7443"}, key: "image", identity: "/i"},
 		"HTTPS://[::1],S:1/a.b_c-2?identity=i%20j&ca=c&log=l&client-cert=x&client-key=env:Y&timeout=90s": {
-			servers: []string{"[::1]:7443", "s:1"}, key: "a.b_c-2", identity: "i j", ca: "c", log: "l", clientCert: "x", clientKey: "env:Y", timeout: 90 * time.Second,
+			servers: []string{"[::1]:7443", "s:1"}, key: "a.b_c-2", identity: "i j", ca: "c", log: "l", clientCert: "x", clientKey: "env:Y", timeout: 90 * time.Second, patient: true,
 		},
 		"https://s1?identity=cred:i": {servers: []string{"s1:7443"}, identity: "cred:i"},
 	} {
