@@ -47,7 +47,8 @@ type Options struct {
 	// Secret returns the passphrase or PIN. It is called once, and only if the key needs
 	// one. The returned slice is overwritten after use.
 	Secret Secret
-	// Warn receives warnings about a key that opened nevertheless. It may be nil.
+	// Warn receives warnings about a key that opened nevertheless, and later about servers of a
+	// signing service that are not used again, from any goroutine. It may be nil.
 	Warn func(string)
 	// Getenv looks up NAME if a URI names env:NAME as the source of a secret. If it is
 	// nil, no variable is set.
@@ -56,7 +57,7 @@ type Options struct {
 	// takes longer than signing. Key.Unverified says whether it does.
 	Unverified bool
 	// Receipt receives the receipt of each batch that a signing service has logged, one at a
-	// time, before the signatures are verified. It may be nil.
+	// time, after all signatures of the batch were verified. It may be nil.
 	Receipt func(Receipt)
 }
 

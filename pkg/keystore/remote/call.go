@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/imasign/imasign-build/internal/protocol"
-	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
 // maxPause is the longest time that a server is left alone because it asked for it.
@@ -27,8 +26,12 @@ type refused struct {
 
 func (r *refused) Unwrap() error { return r.RefusedError }
 
-// errForeign means that an answer is not one of the protocol.
-var errForeign = errors.New("not the answer of a signing service")
+var (
+	// errForeign means that an answer is not one of the protocol.
+	errForeign = errors.New("not the answer of a signing service")
+	// errFalse means that a server answered what no honest one does. It is not used again.
+	errFalse error = marked{errors.New("a false answer"), errForeign}
+)
 
 // exchange sends a message to a server, and returns the body of the answer. A refusal is an
 // error of type *refused. A request without a body is a GET.
@@ -109,9 +112,9 @@ func (k *key) describe(ctx context.Context, server string) (*protocol.KeyInfo, e
 	return info, nil
 }
 
-// ask sends one request to a server and returns the signatures. It checks the answer, but does
-// not verify the signatures.
-func (k *key) ask(ctx context.Context, server string, b *batch) ([][]byte, error) {
+// ask sends one request to a server and returns its answer. It checks the answer and its
+// receipt, but does not verify the signatures.
+func (k *key) ask(ctx context.Context, server string, b *batch) (*protocol.Answer, error) {
 	request, err := k.request(server, b)
 	if err != nil {
 		return nil, err
@@ -129,22 +132,17 @@ func (k *key) ask(ctx context.Context, server string, b *batch) ([][]byte, error
 	case err != nil:
 		return nil, fmt.Errorf("%w: %w", errForeign, err)
 	case !bytes.Equal(answer.ID, request.ID):
-		return nil, fmt.Errorf("%w: it answers another request", errForeign)
+		return nil, fmt.Errorf("%w: it answers another request", errFalse)
 	case len(answer.Signatures) != len(b.digests):
-		return nil, fmt.Errorf("%w: %d signatures for %d digests", errForeign, len(answer.Signatures), len(b.digests))
+		return nil, fmt.Errorf("%w: %d signatures for %d digests", errFalse, len(answer.Signatures), len(b.digests))
 	}
 	for _, signature := range answer.Signatures {
 		if len(signature) == 0 || len(signature) > k.public.MaxValueSize() {
-			return nil, fmt.Errorf("%w: a signature of %d bytes by a key of %s", errForeign, len(signature), k.public.Algorithm())
+			return nil, fmt.Errorf("%w: a signature of %d bytes by a key of %s", errFalse, len(signature), k.public.Algorithm())
 		}
 	}
 	if err := k.checkReceipt(request, answer); err != nil {
-		return nil, fmt.Errorf("%w: its receipt: %w", errForeign, err)
+		return nil, fmt.Errorf("%w: its receipt: %w", errFalse, err)
 	}
-	if k.receipt != nil {
-		k.receipts.Lock()
-		defer k.receipts.Unlock()
-		k.receipt(keystore.Receipt{Server: server, Record: answer.Receipt.Record, Proof: answer.Receipt.Proof})
-	}
-	return answer.Signatures, nil
+	return answer, nil
 }

@@ -81,7 +81,7 @@ func (k *key) translate(err error) error {
 	var r *refused
 	if !errors.As(err, &r) {
 		var all *noServerError
-		if errors.As(err, &all) && !errors.Is(err, keystore.ErrCertificateMismatch) {
+		if errors.As(err, &all) && !errors.Is(err, keystore.ErrCertificateMismatch) && !errors.Is(err, errFalse) {
 			return marked{err, keystore.ErrGone}
 		}
 		return err

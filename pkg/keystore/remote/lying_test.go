@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -209,5 +210,60 @@ func TestIdentities(t *testing.T) {
 				t.Errorf("a closed key: %v", err)
 			}
 		}
+	}
+}
+
+// TestALyingServerIsNamed checks that a run is told once of a server whose batches another one
+// had to sign, that the server is not used again, and that no receipt of it is kept.
+func TestALyingServerIsNamed(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		lie     func(*world, *service)
+		want    string
+		atFirst bool // known before the first batch
+	}{
+		"wrong signature": {func(w *world, s *service) {
+			key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+			check(w.t, err)
+			s.key = key
+		}, "a false answer: the new signature is not valid with key", false},
+		"forged receipt": {func(_ *world, s *service) { s.change = func(a *protocol.Answer) { a.Receipt.Record[5] ^= 1 } }, "a false answer: its receipt: ", false},
+		"another key":    {func(w *world, s *service) { s.info = newWorld(w.t).describes }, "the server has another key", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			liar, good := w.start(func(s *service) { c.lie(w, s) }), w.start()
+			options := w.options()
+			var receipts []keystore.Receipt
+			options.Receipt = func(r keystore.Receipt) { receipts = append(receipts, r) }
+			logs := w.file("logs", []byte(liar.verify+"\n"+good.verify))
+			key := w.open(w.uri("&log="+logs, liar, good), options)
+			for len(w.warned()) == 0 { // until the server was asked
+				check(t, w.signMany(key, 8, 2))
+			}
+			before, _ := liar.count()
+			check(t, w.signMany(key, 20, 2))
+			after, _ := liar.count()
+			if after != before || c.atFirst && after > 0 {
+				t.Errorf("the server got %d batches, then %d", before, after)
+			}
+			want := fmt.Sprintf("(batches answered falsely: %d)", before)
+			if c.atFirst {
+				want = "this run does not use the server"
+			}
+			list := w.warned()
+			if len(list) != 1 || !strings.HasPrefix(list[0], liar.address()+": ") || !strings.Contains(list[0], c.want) || !strings.HasSuffix(list[0], want) {
+				t.Errorf("warnings %q, want %q and %q", list, c.want, want)
+			}
+			for _, r := range receipts {
+				if r.Server != good.address() {
+					t.Errorf("there is a receipt of %s", r.Server)
+				}
+			}
+			if n, _ := good.count(); len(receipts) != n {
+				t.Errorf("%d receipts of %d batches", len(receipts), n)
+			}
+		})
 	}
 }

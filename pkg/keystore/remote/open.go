@@ -67,7 +67,7 @@ func (o opener) newKey(ctx context.Context, l *location, opts keystore.Options) 
 			return nil, err
 		}
 	}
-	k.servers = newServers(l.servers, k.examine)
+	k.servers = newServers(l.servers, k.examine, opts.Warnf)
 	return k, nil
 }
 

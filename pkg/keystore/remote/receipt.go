@@ -11,6 +11,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/imasign/imasign-build/internal/protocol"
+	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
 // parseLogKeys reads verifier keys of signed notes, one in a line. Empty lines, and lines that
@@ -63,6 +64,16 @@ func (k *key) checkReceipt(r *protocol.Request, a *protocol.Answer) error {
 		return errors.New("the log has other signatures")
 	}
 	return nil
+}
+
+// keep hands over the receipt of a batch whose signatures were verified.
+func (k *key) keep(server string, r *protocol.Receipt) {
+	if k.receipt == nil {
+		return
+	}
+	k.receipts.Lock()
+	defer k.receipts.Unlock()
+	k.receipt(keystore.Receipt{Server: server, Record: r.Record, Proof: r.Proof})
 }
 
 // checkProof verifies that one of the logs has the record.

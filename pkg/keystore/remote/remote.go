@@ -19,8 +19,8 @@
 //
 // The service holds the key, and says so by a certificate. Options.Certificate should be the
 // same one: a service is trusted to sign, not to say which key a device accepts. Each signature
-// is verified, and a server that made a wrong one is left alone for a while. With log, nothing
-// that the log lacks is accepted.
+// is verified. A server that made a wrong one, or has another key, is not used again, and Options.Warn
+// is told which server that is. With log, nothing that the log lacks is accepted.
 //
 // Only HTTP/2 over TLS 1.3 is spoken, without proxies and redirects. Package protocol has the
 // messages.

@@ -3,7 +3,6 @@ package remote
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -22,6 +21,7 @@ const (
 // twice. It is safe for concurrent use.
 type servers struct {
 	probe func(ctx context.Context, address string) error // asks a server whether it can sign again
+	warn  func(format string, args ...any)                // is told of servers that are not used again
 
 	mu      sync.Mutex
 	list    []*server
@@ -36,7 +36,9 @@ type servers struct {
 type server struct {
 	address  string
 	up       bool
-	wrong    bool      // it is not used again: it has another key
+	wrong    bool      // it is not used again: it has another key, or has answered falsely
+	lies     int       // batches that it answered falsely
+	named    bool      // somebody was told that it is wrong
 	probing  bool      // somebody asks it
 	rest     time.Time // until then, it is not asked
 	failures int       // in sequence
@@ -44,8 +46,8 @@ type server struct {
 	err      error     // why it is not up, or rests
 }
 
-func newServers(addresses []string, probe func(context.Context, string) error) *servers {
-	s := &servers{probe: probe, changed: make(chan struct{})}
+func newServers(addresses []string, probe func(context.Context, string) error, warn func(string, ...any)) *servers {
+	s := &servers{probe: probe, warn: warn, changed: make(chan struct{})}
 	s.life, s.stop = context.WithCancel(context.Background())
 	for _, address := range addresses {
 		s.list = append(s.list, &server{address: address})
@@ -127,6 +129,7 @@ func (s *servers) examine(life context.Context, one *server) {
 	ctx, cancel := context.WithTimeout(life, connectTimeout+pingAfter)
 	defer cancel()
 	err := s.probe(ctx, one.address)
+	defer s.name(one)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	one.probing = false
@@ -136,6 +139,7 @@ func (s *servers) examine(life context.Context, one *server) {
 
 // give returns a server after a batch. err is how it failed, or nil.
 func (s *servers) give(one *server, err error) {
+	defer s.name(one)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	one.batches--
@@ -192,10 +196,16 @@ func (s *servers) wake() {
 func (s *servers) judge(one *server, err error) {
 	var r *refused
 	switch {
+	case errors.Is(err, errWrongKey), errors.Is(err, errFalse):
+		if errors.Is(err, errFalse) {
+			one.lies++
+		}
+		if !one.wrong {
+			one.up, one.wrong, one.err = false, true, err
+		}
+	case one.wrong:
 	case err == nil:
 		one.up, one.failures, one.err, one.rest = true, 0, nil, time.Time{}
-	case errors.Is(err, errWrongKey):
-		one.up, one.wrong, one.err = false, true, err
 	case errors.As(err, &r) && r.Code.Elsewhere():
 		one.up, one.err = true, err
 		one.rest = time.Now().Add(jitter(max(r.pause, minRest)))
@@ -222,47 +232,4 @@ func (s *servers) others(one *server) bool {
 		}
 	}
 	return false
-}
-
-// explain returns why no server is usable: the error of each. cause is why nobody waits longer.
-func (s *servers) explain(cause error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var all []error
-	for _, one := range s.list {
-		if one.err != nil {
-			all = append(all, fmt.Errorf("%s: %w", one.address, one.err))
-		}
-	}
-	if all == nil {
-		return cause
-	}
-	return &noServerError{all, cause}
-}
-
-// noServerError is the error of all servers together.
-type noServerError struct {
-	all   []error
-	cause error
-}
-
-func (e *noServerError) Error() string {
-	text := ""
-	if e.cause != nil {
-		text = e.cause.Error() + ": "
-	}
-	for i, err := range e.all {
-		if i > 0 {
-			text += "; "
-		}
-		text += err.Error()
-	}
-	return text
-}
-
-func (e *noServerError) Unwrap() []error {
-	if e.cause != nil {
-		return append([]error{e.cause}, e.all...)
-	}
-	return e.all
 }

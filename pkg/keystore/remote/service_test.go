@@ -24,6 +24,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -149,6 +150,13 @@ func (w *world) options() keystore.Options {
 		defer w.mu.Unlock()
 		w.warnings = append(w.warnings, text)
 	}}
+}
+
+// warned returns the warnings so far.
+func (w *world) warned() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.warnings)
 }
 
 // open opens the key, which is closed at the end of the test.

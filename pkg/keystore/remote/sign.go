@@ -128,18 +128,19 @@ func (k *key) try(ctx context.Context, s *server, b *batch) ([][]byte, error) {
 		ctx = limited
 	}
 	started := time.Now()
-	signatures, err := k.ask(ctx, s.address, b)
+	answer, err := k.ask(ctx, s.address, b)
 	switch {
 	case err == nil:
 		k.pace.took(len(b.digests), time.Since(started))
-		err = k.verify(b, signatures)
+		err = k.verify(b, answer.Signatures)
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return signatures, nil
+	k.keep(s.address, &answer.Receipt)
+	return answer.Signatures, nil
 }
 
 // isOwn reports whether no server is to blame.

@@ -15,8 +15,8 @@ import (
 const minShare = 32
 
 // VerifiesWith reports whether all signatures are verified with this public key before they are
-// returned. So batches are verified while others are on their way, and one that is not valid
-// counts against its server.
+// returned. So batches are verified while others are on their way, and the server of one that is
+// not valid is known.
 func (k *key) VerifiesWith(public crypto.PublicKey) bool {
 	own, ok := k.public.Public().(interface{ Equal(crypto.PublicKey) bool })
 	return ok && own.Equal(public)
@@ -31,7 +31,7 @@ func (k *key) verify(b *batch, signatures [][]byte) error {
 		all.Go(func() error {
 			for i := from; i < min(from+share, n); i++ {
 				if err := k.verifyOne(b, i, signatures[i]); err != nil {
-					return fmt.Errorf("%w: the new signature is not valid with key %s: %w", errForeign, k.public.ID(), err)
+					return fmt.Errorf("%w: the new signature is not valid with key %s: %w", errFalse, k.public.ID(), err)
 				}
 			}
 			return nil
