@@ -296,12 +296,21 @@ func keyOf(t testing.TB, name string, private *ecdsa.PrivateKey, raw ima.RawSign
 // start runs a server with one key, image, and one requester, ci.
 func start(t testing.TB, key *Key) *service {
 	t.Helper()
+	log := &memoryLog{}
+	s := startWith(t, key, log)
+	s.log = log
+	return s
+}
+
+// startWith is start with a log.
+func startWith(t testing.TB, key *Key, log Log) *service {
+	t.Helper()
 	a := newAuthority(t)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	check(t, err)
-	s := &service{authority: a, address: listener.Addr().String(), log: &memoryLog{}, judge: &judge{}, key: key, ended: make(chan error, 1)}
+	s := &service{authority: a, address: listener.Addr().String(), judge: &judge{}, key: key, ended: make(chan error, 1)}
 	s.ci = a.client(t, s.address)
-	s.Server = New(Options{Keys: []*Key{key}, Log: s.log, LogKey: "log+key", Policy: s.policyOf(t, s.ci.requester("ci")), Note: func(line string) {
+	s.Server = New(Options{Keys: []*Key{key}, Log: log, LogKey: "log+key", Policy: s.policyOf(t, s.ci.requester("ci")), Note: func(line string) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.notes = append(s.notes, line)
