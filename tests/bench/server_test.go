@@ -38,11 +38,7 @@ func newService(b *testing.B, algorithm string) *service {
 	s := &service{file: filepath.Join(keys, "x509_ima.key")}
 	harness.Must(b, program, "serve", "init", "--listen", listen, "--metrics", monitor, "--key", "image="+s.file, "--cert", filepath.Join(keys, "x509_ima.crt"), dir)
 	s.uri = fmt.Sprintf("https://%s/image?identity=%s&ca=%s", listen, filepath.Join(dir, "requester", "identity.pem"), filepath.Join(dir, "requester", "ca.crt"))
-	text, err := os.ReadFile(filepath.Join(keys, "x509_ima.crt"))
-	check(b, err)
-	block, _ := pem.Decode(text)
-	s.certificate, err = x509.ParseCertificate(block.Bytes)
-	check(b, err)
+	s.certificate = certificate(b, filepath.Join(keys, "x509_ima.crt"))
 	cmd := exec.Command(program, "serve", filepath.Join(dir, "serve.yaml"))
 	cmd.Stderr = os.Stderr
 	check(b, cmd.Start())
@@ -116,6 +112,20 @@ func newDigests(count int) (digests [][]byte, claims []ima.Claim) {
 		claims = append(claims, ima.Claim{Origin: origin, Path: fmt.Sprintf("/usr/lib/x86_64-linux-gnu/module-%d/library-%d.so", i/100, i)})
 	}
 	return digests, claims
+}
+
+// certificate reads a certificate from a PEM file.
+func certificate(b *testing.B, file string) *x509.Certificate {
+	b.Helper()
+	text, err := os.ReadFile(file)
+	check(b, err)
+	block, _ := pem.Decode(text)
+	if block == nil {
+		b.Fatalf("%s has no certificate", file)
+	}
+	read, err := x509.ParseCertificate(block.Bytes)
+	check(b, err)
+	return read
 }
 
 func check(b *testing.B, err error) {

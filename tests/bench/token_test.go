@@ -3,9 +3,13 @@ package bench
 import (
 	"encoding/json"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/imasign/imasign-build/pkg/ima"
+	"github.com/imasign/imasign-build/pkg/keystore"
+	"github.com/imasign/imasign-build/pkg/keystore/pkcs11"
 	"github.com/imasign/imasign-build/tests/harness"
 )
 
@@ -49,6 +53,27 @@ func newToken(b *testing.B) *token {
 	}
 	t.keyID = shown.Keys[0].KeyID
 	return t
+}
+
+// sign has the token make n signatures, in all sessions, while the program does nothing else.
+// It returns how long that takes, in seconds.
+func (t *token) sign(b *testing.B, n int) float64 {
+	b.Helper()
+	key, err := keystore.Backends{pkcs11.New()}.Open(b.Context(), t.uri, keystore.Options{Certificate: certificate(b, t.cert)})
+	check(b, err)
+	defer func() { check(b, key.Close()) }()
+	digests, _ := newDigests(n)
+	return timed(func() {
+		var all sync.WaitGroup
+		for i := range sessions {
+			all.Go(func() {
+				if _, err := key.Sign(b.Context(), ima.ContentSignature(), ima.SHA256, digests[i*n/sessions:(i+1)*n/sessions]); err != nil {
+					b.Error(err)
+				}
+			})
+		}
+		all.Wait()
+	})
 }
 
 // flags returns the flags that sign with the token.
