@@ -21,8 +21,9 @@ import (
 
 // auditFlags name logs, and the keys that sign their checkpoints.
 type auditFlags struct {
-	logs []string
-	keys []string
+	logs     []string
+	keys     []string
+	receipts *[]string // files of receipts, nil for commands that take none
 }
 
 func (f *auditFlags) add(flags *pflag.FlagSet) {
@@ -30,10 +31,29 @@ func (f *auditFlags) add(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.keys, "log-key", nil, "trust the checkpoints of logs that the keys in `FILE` signed, one in a line, as name+hash+key")
 }
 
-// open returns the logs and the keys that verify their checkpoints.
+// addReceipts is for commands that also take receipts.
+func (f *auditFlags) addReceipts(flags *pflag.FlagSet) {
+	f.add(flags)
+	f.receipts = flags.StringArray("receipts", nil, "the receipts in `FILE`, as --receipts of commands that sign writes them: no log and no network is needed")
+}
+
+// files returns the files of receipts.
+func (f *auditFlags) files() (list []audit.Receipts) {
+	if f.receipts != nil {
+		for _, file := range *f.receipts {
+			list = append(list, audit.Receipts(file))
+		}
+	}
+	return list
+}
+
+// open returns the logs and the keys that verify their checkpoints. There may be only receipts.
 func (f *auditFlags) open(ctx context.Context, a *app) (logs []audit.Log, keys []note.Verifier, err error) {
-	if len(f.logs) == 0 {
+	switch {
+	case len(f.logs) == 0 && f.receipts == nil:
 		return nil, nil, usagef("no log was given: --log LOG")
+	case len(f.logs) == 0 && len(*f.receipts) == 0:
+		return nil, nil, usagef("no log was given: --log LOG, or --receipts FILE")
 	}
 	if len(f.keys) == 0 {
 		return nil, nil, usagef("no key was given to verify the log with: --log-key FILE")

@@ -33,14 +33,19 @@ is proved: its record is in the tree whose root the log signed, and the signatur
 batch. --cert names the certificates of the keys that sign. Where several servers have the same key,
 give the logs of all.
 
+--receipts looks in receipts, without a log or the network: they prove the same. What only another
+run signed, or what came from a cache, is not in the receipts of a run.
+
 A log that cannot be read is an error only if signatures are left that the other logs do not have.
 
-Exit code 3 means that a signature is in no log, or that a log is damaged.`,
+Exit code 3 means that a signature is in no log, or that a log or a receipt is damaged.`,
 		Example: `  imasign-build audit prove image.jsonl --cert keys --log copy --log-key log.pub
-  imasign-build audit prove *.jsonl --cert keys --log s1 --log s2 --log-key logs.pub`,
+  imasign-build audit prove *.jsonl --cert keys --log s1 --log s2 --log-key logs.pub
+  imasign-build audit prove image.jsonl --cert keys --receipts image.receipts \
+      --log-key log.pub`,
 		RunE: func(cmd *cobra.Command, args []string) error { return runAuditProve(cmd.Context(), a, o, args) },
 	}
-	o.log.add(cmd.Flags())
+	o.log.addReceipts(cmd.Flags())
 	o.trust.add(cmd.Flags())
 	return cmd
 }
@@ -59,15 +64,21 @@ func runAuditProve(ctx context.Context, a *app, o auditProveOptions, manifests [
 	if err != nil {
 		return err
 	}
-	s := search{keys: keys, logKeys: logKeys, report: &report.AuditProof{Head: report.Head{Command: "audit prove"}}}
+	s := search{keys: keys, logKeys: logKeys, report: &report.AuditProof{Head: report.Head{Command: "audit prove"}, NoLog: len(logs) == 0}}
 	for _, file := range manifests {
 		if err := s.read(ctx, file); err != nil {
 			return err
 		}
 	}
 	var failed []error
+	for _, file := range o.log.files() {
+		find := func(leaves []tlog.Hash) ([]*audit.Record, error) { return file.Find(ctx, logKeys, leaves) }
+		if err := s.look(string(file), find); err != nil {
+			failed = append(failed, err)
+		}
+	}
 	for _, log := range logs {
-		if err := s.look(ctx, log); err != nil {
+		if err := s.look(log.String(), s.in(ctx, log)); err != nil {
 			failed = append(failed, err)
 		}
 	}
@@ -114,6 +125,9 @@ func (s *search) add(file, container string, one *audit.Signature) {
 		Path: report.PathOf(one.Path), Manifest: file, Container: container, Xattr: one.Xattr, KeyID: one.KeyID.String(),
 		Status: "unproved", Reason: "no log has it",
 	}
+	if s.report.NoLog {
+		e.Reason = "no receipt has it"
+	}
 	if len(one.Leaves) == 0 {
 		e.Reason = fmt.Sprintf("no certificate has its key id %s", one.KeyID)
 	}
@@ -123,8 +137,19 @@ func (s *search) add(file, container string, one *audit.Signature) {
 	s.report.Entries = append(s.report.Entries, e)
 }
 
-// look looks for what is not proved yet in a log.
-func (s *search) look(ctx context.Context, log audit.Log) error {
+// in returns how to find leaves in a log.
+func (s *search) in(ctx context.Context, log audit.Log) func([]tlog.Hash) ([]*audit.Record, error) {
+	return func(leaves []tlog.Hash) ([]*audit.Record, error) {
+		_, c, err := audit.Current(ctx, log, s.logKeys)
+		if err != nil {
+			return nil, err
+		}
+		return log.Find(ctx, c, leaves)
+	}
+}
+
+// look looks for what is not proved yet. Some may be found although there is an error.
+func (s *search) look(name string, find func([]tlog.Hash) ([]*audit.Record, error)) error {
 	var leaves []tlog.Hash
 	var of []int
 	for i, entry := range s.of {
@@ -135,22 +160,15 @@ func (s *search) look(ctx context.Context, log audit.Log) error {
 	if len(leaves) == 0 {
 		return nil
 	}
-	_, c, err := audit.Current(ctx, log, s.logKeys)
-	if err != nil {
-		return err
-	}
-	found, err := log.Find(ctx, c, leaves)
-	if err != nil {
-		return err
-	}
+	found, err := find(leaves)
 	for i, r := range found {
 		if r == nil {
 			continue
 		}
 		e := &s.report.Entries[of[i]]
-		e.Status, e.Reason, e.Log, e.Record, e.Time, e.Requester = "proved", "", log.String(), &r.Index, report.At(r.Time), r.Requester
+		e.Status, e.Reason, e.Log, e.Record, e.Time, e.Requester = "proved", "", name, &r.Index, report.At(r.Time), r.Requester
 	}
-	return nil
+	return err
 }
 
 func (s *search) end(took time.Duration) {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -28,7 +30,7 @@ func newAuditVerify(a *app) *cobra.Command {
 	var o auditVerifyOptions
 	cmd := &cobra.Command{
 		Use:   "verify",
-		Short: "Verify the whole log of a signing service",
+		Short: "Verify the whole log of a signing service, or receipts",
 		Long: `Verify reads every record of a log. It verifies the signature of the newest checkpoint, all records
 with the Merkle root in it, and the signatures of each batch with the root in its record. It names
 the first record that was changed, moved or removed.
@@ -38,12 +40,16 @@ log. For that, keep a checkpoint: --state keeps the newest one that was verified
 next run demands that the log continues it. --since demands the same of any checkpoint, such
 as the last lines of a receipt.
 
-Exit code 3 means that a log is not what was signed.`,
+--receipts verifies receipts without a log: that the log's key signed a checkpoint whose tree has
+the record of each batch, and that the record has the batch. audit prove says what they are of.
+
+Exit code 3 means that a log or a receipt is not what was signed.`,
 		Example: `  imasign-build audit verify --log /srv/log --log-key log.pub
-  imasign-build audit verify --log copy --log-key log.pub --state newest`,
+  imasign-build audit verify --log copy --log-key log.pub --state newest
+  imasign-build audit verify --receipts image.receipts --log-key log.pub`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runAuditVerify(cmd.Context(), a, o) },
 	}
-	o.log.add(cmd.Flags())
+	o.log.addReceipts(cmd.Flags())
 	cmd.Flags().StringVar(&o.since, "since", "", "demand that the log continues the checkpoint in `FILE`")
 	cmd.Flags().StringVar(&o.state, "state", "", "as --since, unless `FILE` is missing, and then write the newest checkpoint to it")
 	jobsVar(cmd.Flags(), &o.jobs, "records")
@@ -62,7 +68,7 @@ func runAuditVerify(ctx context.Context, a *app, o auditVerifyOptions) error {
 	if err != nil {
 		return err
 	}
-	if len(logs) > 1 && (o.since != "" || o.state != "") {
+	if len(logs) != 1 && (o.since != "" || o.state != "") {
 		return usagef("--since and --state are about one log, and --log names %d", len(logs))
 	}
 	old, err := o.older(ctx, keys)
@@ -81,6 +87,13 @@ func runAuditVerify(ctx context.Context, a *app, o auditVerifyOptions) error {
 		r.Logs = append(r.Logs, one)
 	}
 	p.close()
+	for _, file := range o.log.files() {
+		one, err := verifyReceipts(ctx, file, keys)
+		if err != nil {
+			return err
+		}
+		r.Receipts = append(r.Receipts, one)
+	}
 	r.Seconds = time.Since(started).Seconds()
 	if r.Wrong() {
 		return a.print(r, errWrong)
@@ -129,6 +142,28 @@ func (o *auditVerifyOptions) verify(ctx context.Context, a *app, p *progress, lo
 		err = o.keep(a, signed)
 	}
 	return r, err
+}
+
+// verifyReceipts verifies all receipts in a file. Damage is in the report, and not an error.
+func verifyReceipts(ctx context.Context, file audit.Receipts, keys []note.Verifier) (report.AuditedReceipts, error) {
+	r := report.AuditedReceipts{Path: report.PathOf(string(file)), Status: "ok"}
+	logs := map[string]bool{}
+	for one, err := range file.Read(ctx, keys) {
+		switch {
+		case err == nil:
+			r.Records++
+			r.Signatures += int64(one.Digests)
+			logs[one.Origin] = true
+		case !errors.Is(err, translog.ErrDamaged):
+			return r, err
+		default:
+			if r.Damaged++; r.Damaged == 1 {
+				r.Status, r.Detail = "damaged", err.Error()
+			}
+		}
+	}
+	r.Logs = slices.Sorted(maps.Keys(logs))
+	return r, nil
 }
 
 // keep writes the checkpoint that was verified.

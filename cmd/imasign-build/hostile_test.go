@@ -200,6 +200,8 @@ func TestHostileNamesReachNoTerminal(t *testing.T) {
 		{"audit", "show", "--log", h, "--log-key", "hostile.pem"},
 		{"audit", "export", "--log", h, "--log-key", "hostile.pem", "-o", h + ".log"},
 		trusted("audit", "prove", "hostile.jsonl", "--log", h, "--log-key", "hostile.pem"),
+		{"audit", "verify", "--receipts", h, "--log-key", "hostile.pem"},
+		trusted("audit", "prove", "hostile.jsonl", "--receipts", h, "--log-key", "hostile.pem"),
 		{"serve", h},
 		{"serve", "hostile.pem"},
 		{"serve", "check", h},

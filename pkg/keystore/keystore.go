@@ -66,6 +66,7 @@ type Receipt struct {
 	Server string // HOST:PORT
 	Record []byte // the encoded record of the log; docs/protocol.md has its format
 	Proof  string // that the log has it (C2SP tlog-proof)
+	Leaves []byte // of the Merkle root in the record, 32 bytes for each signature
 }
 
 // Warnf calls Warn unless it is nil.

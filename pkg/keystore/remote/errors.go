@@ -43,7 +43,7 @@ func unwrapURL(err error) error {
 	if errors.As(err, &of) {
 		err = of.Err
 	}
-	return explainTLS(err)
+	return err
 }
 
 // isClosed reports whether a server closed the connection without an answer.

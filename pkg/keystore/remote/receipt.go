@@ -49,11 +49,7 @@ func (k *key) checkReceipt(r *protocol.Request, a *protocol.Answer) error {
 		return err
 	}
 	spki := sha256.Sum256(k.spki)
-	leaves := make([]tlog.Hash, len(a.Signatures))
-	for i, digest := range r.Split() {
-		leaves[i] = protocol.Leaf(spki, r.Type, r.Signature, r.Hash, digest, a.Signatures[i])
-	}
-	root := protocol.Root(leaves)
+	root := protocol.Root(k.leaves(r.Type, r.Signature, r.Hash, r.Split(), a.Signatures))
 	switch {
 	case record.Refusal != "" || record.Rule == "":
 		return fmt.Errorf("the log says that the request was refused (%s)", record.Refusal)
@@ -66,14 +62,28 @@ func (k *key) checkReceipt(r *protocol.Request, a *protocol.Answer) error {
 	return nil
 }
 
+// leaves returns the leaves of a batch in the log.
+func (k *key) leaves(kind, version, hash uint8, digests, signatures [][]byte) []tlog.Hash {
+	spki := sha256.Sum256(k.spki)
+	leaves := make([]tlog.Hash, len(signatures))
+	for i, digest := range digests {
+		leaves[i] = protocol.Leaf(spki, kind, version, hash, digest, signatures[i])
+	}
+	return leaves
+}
+
 // keep hands over the receipt of a batch whose signatures were verified.
-func (k *key) keep(server string, r *protocol.Receipt) {
+func (k *key) keep(server string, b *batch, a *protocol.Answer) {
 	if k.receipt == nil {
 		return
 	}
+	var leaves []byte
+	for _, leaf := range k.leaves(uint8(b.form.Type), b.form.Version, uint8(b.hash), b.digests, a.Signatures) {
+		leaves = append(leaves, leaf[:]...)
+	}
 	k.receipts.Lock()
 	defer k.receipts.Unlock()
-	k.receipt(keystore.Receipt{Server: server, Record: r.Record, Proof: r.Proof})
+	k.receipt(keystore.Receipt{Server: server, Record: a.Receipt.Record, Proof: a.Receipt.Proof, Leaves: leaves})
 }
 
 // checkProof verifies that one of the logs has the record.

@@ -139,7 +139,7 @@ func (k *key) try(ctx context.Context, s *server, b *batch) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	k.keep(s.address, &answer.Receipt)
+	k.keep(s.address, b, answer)
 	return answer.Signatures, nil
 }
 

@@ -25,7 +25,8 @@ const (
 var errNotHTTP2 = errors.New("it does not speak HTTP/2, so it is not a signing service")
 
 // Client returns an HTTP client for the service of a URI, and the servers, as HOST:PORT. The
-// URI is that of a key, or has no name of a key. decrypt and errors are those of [New].
+// URI is that of a key, or has no name of a key. Errors of the client say what to do about a
+// failed handshake. decrypt and errors are those of [New].
 func Client(ctx context.Context, uri string, decrypt func(ctx context.Context, name string, der []byte, secret keystore.Secret) ([]byte, error), opts keystore.Options) (*http.Client, []string, error) {
 	l, err := parseURI(uri)
 	if err != nil {
@@ -57,7 +58,7 @@ func newClient(who *identity, roots *x509.CertPool) *http.Client {
 	only.SetHTTP2(true)
 	dialer := net.Dialer{Timeout: connectTimeout, KeepAlive: 15 * time.Second}
 	return &http.Client{
-		Transport: &http.Transport{
+		Transport: explaining{&http.Transport{
 			DialContext: dialer.DialContext, TLSHandshakeTimeout: connectTimeout,
 			Protocols: &only, DisableCompression: true, IdleConnTimeout: time.Minute, MaxResponseHeaderBytes: 64 << 10,
 			TLSClientConfig: &tls.Config{
@@ -70,7 +71,19 @@ func newClient(who *identity, roots *x509.CertPool) *http.Client {
 				},
 			},
 			HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout, WriteByteTimeout: pingAfter + pingTimeout},
-		},
+		}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+// explaining is a transport whose errors say what to do about a failed handshake.
+type explaining struct{ *http.Transport }
+
+// RoundTrip implements [http.RoundTripper].
+func (e explaining) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := e.Transport.RoundTrip(r)
+	if err != nil {
+		return nil, explainTLS(err)
+	}
+	return response, nil
 }

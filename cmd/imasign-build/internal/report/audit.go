@@ -2,16 +2,29 @@ package report
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/imasign/imasign-build/internal/quote"
 )
 
-// AuditVerification is what verifying logs of signing services found.
+// AuditVerification is what verifying logs and receipts of signing services found.
 type AuditVerification struct {
 	Head
-	Logs    []AuditedLog `json:"logs"`
-	Seconds float64      `json:"seconds"`
+	Logs     []AuditedLog      `json:"logs"`
+	Receipts []AuditedReceipts `json:"receipts,omitempty"`
+	Seconds  float64           `json:"seconds"`
+}
+
+// AuditedReceipts is a file of receipts, and what they prove.
+type AuditedReceipts struct {
+	Path
+	Logs       []string `json:"log_names,omitempty"`
+	Records    int64    `json:"records"`
+	Signatures int64    `json:"signatures"`
+	Damaged    int64    `json:"damaged,omitempty"`
+	Status     string   `json:"status"` // "ok", "damaged"
+	Detail     string   `json:"detail,omitempty"`
 }
 
 // AuditedLog is a log, and how far it is as its key signed it.
@@ -27,8 +40,13 @@ type AuditedLog struct {
 	Detail     string `json:"detail,omitempty"`
 }
 
-// Wrong reports whether a log is damaged.
+// Wrong reports whether a log or a receipt is damaged.
 func (v *AuditVerification) Wrong() bool {
+	for i := range v.Receipts {
+		if v.Receipts[i].Status != "ok" {
+			return true
+		}
+	}
 	for i := range v.Logs {
 		if v.Logs[i].Status != "ok" {
 			return true
@@ -54,6 +72,21 @@ func (v *AuditVerification) text(p *printer) {
 		p.summary(false, "ok        %s: log %s: %s, %s, %s; root %s\n", quote.Name(l.Log), quote.Text(l.Origin),
 			plural(l.Records, "record"), signatures(l.Signatures), plural(l.Refused, "refused request"), l.Root)
 	}
+	for i := range v.Receipts {
+		v.Receipts[i].text(p)
+	}
+}
+
+func (r *AuditedReceipts) text(p *printer) {
+	if r.Status != "ok" {
+		p.printf("damaged   %s (%s damaged, %s ok)\n", quote.Text(r.Detail), plural(r.Damaged, "receipt"), Count(r.Records))
+		return
+	}
+	names := make([]string, len(r.Logs))
+	for i, name := range r.Logs {
+		names[i] = quote.Text(name)
+	}
+	p.summary(false, "ok        %s: %s of %s, in the log %s\n", r.name(), plural(r.Records, "receipt"), signatures(r.Signatures), strings.Join(names, ", "))
 }
 
 func plural(n int64, word string) string {
@@ -145,9 +178,10 @@ func (e *AuditExport) text(p *printer) {
 	p.summary(false, "%s: a copy of the log %s with %s\n", e.name(), quote.Text(e.Origin), plural(e.Records, "record"))
 }
 
-// AuditProof says which signatures of manifests are in a log.
+// AuditProof says which signatures of manifests are in a log or in receipts.
 type AuditProof struct {
 	Head
+	NoLog    bool     `json:"-"` // only receipts were read
 	Proved   int64    `json:"proved"`
 	Unproved int64    `json:"unproved"`
 	Entries  []Proved `json:"entries"`
@@ -194,5 +228,9 @@ func (a *AuditProof) text(p *printer) {
 			p.printf("proved    %s: %s of %s: record %d of %s\n", in, e.Xattr, e.name(), *e.Record, quote.Name(e.Log))
 		}
 	}
-	p.summary(a.Unproved > 0, "%s proved, %s in no log, in %.1f s\n", signatures(a.Proved), Count(a.Unproved), a.Seconds)
+	where := "log"
+	if a.NoLog {
+		where = "receipt"
+	}
+	p.summary(a.Unproved > 0, "%s proved, %s in no %s, in %.1f s\n", signatures(a.Proved), Count(a.Unproved), where, a.Seconds)
 }

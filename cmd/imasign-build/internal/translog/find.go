@@ -8,14 +8,10 @@ import (
 	"io"
 	"net/http"
 
-	"github.com/fxamacker/cbor/v2"
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/imasign/imasign-build/internal/protocol"
 )
-
-// MaxFind is how many leaves one request finds at most.
-const MaxFind = protocol.MaxBody / tlog.HashSize
 
 func (l *Log) serveFind(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, protocol.MaxBody))
@@ -33,7 +29,7 @@ func (l *Log) serveFind(w http.ResponseWriter, r *http.Request) {
 		answer(w, "", nil, err)
 		return
 	}
-	data, err := EncodeFound(found)
+	data, err := protocol.EncodeFound(found)
 	answer(w, protocol.ContentType, data, err)
 }
 
@@ -47,30 +43,6 @@ func ParseFind(body []byte) ([]tlog.Hash, error) {
 		leaves = append(leaves, tlog.Hash(body[:tlog.HashSize]))
 	}
 	return leaves, nil
-}
-
-// EncodeFound encodes the answer to a find request.
-func EncodeFound(records []int64) ([]byte, error) { return cbor.Marshal(records) }
-
-// DecodeFound decodes the answer to a find request for n leaves.
-func DecodeFound(data []byte, n int) ([]int64, error) {
-	mode, err := cbor.DecOptions{MaxArrayElements: MaxFind, IndefLength: cbor.IndefLengthForbidden, TagsMd: cbor.TagsForbidden}.DecMode()
-	if err != nil {
-		return nil, err
-	}
-	var records []int64
-	if err := mode.Unmarshal(data, &records); err != nil {
-		return nil, err
-	}
-	for _, r := range records {
-		if r < -1 {
-			return nil, errors.New("the answer has an index below -1")
-		}
-	}
-	if len(records) != n {
-		return nil, errors.New("the answer has another number of leaves than the request")
-	}
-	return records, nil
 }
 
 // Find returns for each leaf the index of the first record that has it, or -1. It reads the

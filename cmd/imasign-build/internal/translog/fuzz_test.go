@@ -104,18 +104,13 @@ func FuzzLeaves(f *testing.F) {
 	})
 }
 
-// FuzzFind reads any bytes as the body of a find request, and as the answer to one.
+// FuzzFind reads any bytes as the body of a find request.
 func FuzzFind(f *testing.F) {
 	f.Add(make([]byte, 64))
-	f.Add([]byte{0x82, 0x20, 0x05})
-	f.Add([]byte{0x9f, 0xff})
+	f.Add(make([]byte, 33))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if leaves, err := ParseFind(data); err == nil && len(leaves)*32 != len(data) {
 			t.Errorf("%d bytes are %d leaves", len(data), len(leaves))
-		}
-		found, err := DecodeFound(data, 2)
-		if err == nil && (len(found) != 2 || found[0] < -1 || found[1] < -1) {
-			t.Errorf("%v", found)
 		}
 	})
 }

@@ -16,7 +16,7 @@ const (
 )
 
 // Handler serves the log for reading: checkpoint and tile/… as C2SP tlog-tiles says,
-// details/<index>, and find, which takes the hashes of up to [MaxFind] leaves, see
+// details/<index>, and find, which takes the hashes of up to [protocol.MaxFind] leaves, see
 // [protocol.Leaf], 32 bytes each, and answers with an array of CBOR: for each leaf the index of
 // the first record that has it, or -1. The prefix of the paths must be stripped.
 func (l *Log) Handler() http.Handler {

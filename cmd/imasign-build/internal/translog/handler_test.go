@@ -104,7 +104,7 @@ func TestFindRequest(t *testing.T) {
 	defer l.Close()
 	known, unknown := leafOf(13, 1), leafOf(13, 4)
 	code, body := ask(t, l, http.MethodPost, "find", append(unknown[:], known[:]...))
-	found, err := DecodeFound(body, 2)
+	found, err := protocol.DecodeFound(body, 2)
 	if code != http.StatusOK || err != nil || found[0] != -1 || found[1] != 13 {
 		t.Errorf("%d: %v, %v", code, found, err)
 	}

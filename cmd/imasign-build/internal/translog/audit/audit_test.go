@@ -324,7 +324,7 @@ func TestLyingFind(t *testing.T) {
 			if !strings.HasSuffix(r.URL.Path, "find") {
 				return false
 			}
-			answer, err := translog.EncodeFound([]int64{index})
+			answer, err := protocol.EncodeFound([]int64{index})
 			must(t, err)
 			w.Write(answer)
 			return true

@@ -14,7 +14,7 @@ import (
 // Find implements [Log]. The server says which records have the leaves, and proves it.
 func (r *Remote) Find(ctx context.Context, c protocol.Checkpoint, leaves []tlog.Hash) ([]*Record, error) {
 	var indexes []int64
-	for part := range slices.Chunk(leaves, translog.MaxFind) {
+	for part := range slices.Chunk(leaves, protocol.MaxFind) {
 		body := make([]byte, 0, len(part)*tlog.HashSize)
 		for i := range part {
 			body = append(body, part[i][:]...)
@@ -23,7 +23,7 @@ func (r *Remote) Find(ctx context.Context, c protocol.Checkpoint, leaves []tlog.
 		if err != nil {
 			return nil, err
 		}
-		found, err := translog.DecodeFound(answer, len(part))
+		found, err := protocol.DecodeFound(answer, len(part))
 		if err != nil {
 			return nil, damaged(r, -1, "the answer to find: %v", err)
 		}
@@ -37,7 +37,7 @@ func (r *Remote) Find(ctx context.Context, c protocol.Checkpoint, leaves []tlog.
 }
 
 // maxFound is the size of the largest answer: a head of 9 bytes for each leaf, and one for all.
-const maxFound = 9 * (translog.MaxFind + 1)
+const maxFound = 9 * (protocol.MaxFind + 1)
 
 // prove fetches the records that the server named, in their order, and answers with what they
 // have. Those that are newer than the checkpoint cannot be proved by it.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -57,7 +58,7 @@ func (r *Remote) ask(ctx context.Context, method, path string, body []byte, limi
 	}
 	response, err := r.client.Do(request)
 	if err != nil {
-		return nil, fmt.Errorf("read the log: %w", err)
+		return nil, fmt.Errorf("read the log of %s: %w", r.server, withoutURL(err))
 	}
 	defer response.Body.Close() //nolint:errcheck // it is read to its end
 	data, err := io.ReadAll(io.LimitReader(response.Body, limit+1))
@@ -70,6 +71,15 @@ func (r *Remote) ask(ctx context.Context, method, path string, body []byte, limi
 		return nil, fmt.Errorf("read the log of %s: %s: the answer has more than %d bytes", r.server, path, limit)
 	}
 	return data, nil
+}
+
+// withoutURL removes what http.Client adds to an error: the method and the URL.
+func withoutURL(err error) error {
+	var of *url.Error
+	if errors.As(err, &of) {
+		return of.Err
+	}
+	return err
 }
 
 // refusal returns why the server did not answer.
