@@ -3,9 +3,10 @@ package pkcs11
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/imasign/imasign-build/internal/keyuri"
 )
 
 // Errors beyond those of package keystore.
@@ -40,47 +41,16 @@ func parseURI(uri string) (*location, error) {
 	path, query, _ := strings.Cut(rest, "?")
 	var l location
 	met := map[string]bool{}
-	if err := attributes(path, ";", met, l.setPath); err != nil {
+	if err := keyuri.Attributes(ErrURI, path, ";", met, l.setPath); err != nil {
 		return nil, err
 	}
-	if err := attributes(query, "&", met, l.setQuery); err != nil {
+	if err := keyuri.Attributes(ErrURI, query, "&", met, l.setQuery); err != nil {
 		return nil, err
 	}
 	if l.module == "" {
 		return nil, fmt.Errorf("%w: no module-path: write ?module-path=/PATH/OF/THE/MODULE.so behind it", ErrURI)
 	}
 	return &l, nil
-}
-
-// attributes calls set with every name and decoded value of a list. A name must not be
-// repeated.
-func attributes(list, separator string, met map[string]bool, set func(name, value string) error) error {
-	if list == "" {
-		return nil
-	}
-	for pair := range strings.SplitSeq(list, separator) {
-		name, raw, found := strings.Cut(pair, "=")
-		if !found || !isName(name) {
-			return fmt.Errorf("%w: attributes are written name=value, with %s between them", ErrURI, separator)
-		}
-		value, err := url.PathUnescape(raw)
-		if err != nil || strings.ContainsRune(value, 0) && name != "id" {
-			return fmt.Errorf("%w: the value of %s is not percent-encoded as it must be", ErrURI, name)
-		}
-		if met[name] {
-			return fmt.Errorf("%w: %s comes twice", ErrURI, name)
-		}
-		met[name] = true
-		if err := set(name, value); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// isName reports whether s can be the name of an attribute, which errors may repeat.
-func isName(s string) bool {
-	return s != "" && len(s) <= 32 && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz-") == ""
 }
 
 func (l *location) setPath(name, value string) error {

@@ -4,12 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/imasign/imasign-build/internal/keyuri"
 	"github.com/imasign/imasign-build/internal/protocol"
 )
 
@@ -62,8 +62,11 @@ func parseURI(uri string) (*location, error) {
 	if l.key = path; path != "" && protocol.CheckName(path) != nil {
 		return nil, fmt.Errorf("%w: the name of a key has letters, digits, dots, underscores and hyphens", ErrURI)
 	}
-	if err := l.setQuery(query); err != nil {
+	if err := keyuri.Attributes(ErrURI, query, "&", map[string]bool{}, l.set); err != nil {
 		return nil, err
+	}
+	if l.identity == "" {
+		return nil, fmt.Errorf("%w: it names no requester: add identity=FILE, its key and certificate", ErrURI)
 	}
 	return l, nil
 }
@@ -89,35 +92,10 @@ func serverOf(host string) (string, error) {
 	return server, nil
 }
 
-func (l *location) setQuery(query string) error {
-	met := map[string]bool{}
-	for pair := range strings.SplitSeq(query, "&") {
-		if query == "" {
-			break
-		}
-		name, raw, found := strings.Cut(pair, "=")
-		if !found || name == "" || len(name) > 32 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz-") != "" {
-			return fmt.Errorf("%w: attributes are written name=value, with & between them", ErrURI)
-		}
-		value, err := url.PathUnescape(raw)
-		if err != nil || value == "" || strings.ContainsRune(value, 0) {
-			return fmt.Errorf("%w: the value of %s is empty, or not percent-encoded as it must be", ErrURI, name)
-		}
-		if met[name] {
-			return fmt.Errorf("%w: %s comes twice", ErrURI, name)
-		}
-		met[name] = true
-		if err := l.set(name, value); err != nil {
-			return err
-		}
-	}
-	if l.identity == "" {
-		return fmt.Errorf("%w: it names no requester: add identity=FILE, its key and certificate", ErrURI)
-	}
-	return nil
-}
-
 func (l *location) set(name, value string) (err error) {
+	if value == "" {
+		return fmt.Errorf("%w: the value of %s is empty", ErrURI, name)
+	}
 	switch name {
 	case "identity":
 		l.identity = value

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/imasign/imasign-build/internal/keyuri"
 	"github.com/imasign/imasign-build/pkg/keystore"
 )
 
@@ -48,7 +49,7 @@ func parseURI(uri string) (*location, error) {
 			return nil, err
 		}
 	}
-	return l, l.setQuery(query)
+	return l, keyuri.Attributes(ErrURI, query, "&", map[string]bool{}, l.set)
 }
 
 func (l *location) setHandle(text string) error {
@@ -63,32 +64,10 @@ func (l *location) setHandle(text string) error {
 	return nil
 }
 
-func (l *location) setQuery(query string) error {
-	if query == "" {
-		return nil
-	}
-	met := map[string]bool{}
-	for pair := range strings.SplitSeq(query, "&") {
-		name, raw, found := strings.Cut(pair, "=")
-		if !found || name == "" || len(name) > 32 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz-") != "" {
-			return fmt.Errorf("%w: attributes are written name=value, with & between them", ErrURI)
-		}
-		value, err := url.PathUnescape(raw)
-		if err != nil || value == "" || strings.ContainsRune(value, 0) {
-			return fmt.Errorf("%w: the value of %s is empty, or not percent-encoded as it must be", ErrURI, name)
-		}
-		if met[name] {
-			return fmt.Errorf("%w: %s comes twice", ErrURI, name)
-		}
-		met[name] = true
-		if err := l.set(name, value); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 func (l *location) set(name, value string) error {
+	if value == "" {
+		return fmt.Errorf("%w: the value of %s is empty", ErrURI, name)
+	}
 	switch name {
 	case "device":
 		l.device = value
