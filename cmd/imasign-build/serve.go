@@ -44,7 +44,7 @@ On SIGTERM it refuses new batches, finishes those that it has, and ends. Each re
 failed batch is a line on standard error.
 
 The address that CONFIG calls metrics answers /healthz, /readyz and, for Prometheus,
-/metrics. Systemd is told about the state (Type=notify-reload, WatchdogSec).`,
+/metrics. Systemd is told about the state (Type=notify, WatchdogSec).`,
 		Example: `  imasign-build serve init --key image=keys/ --cert keys/x509_ima.crt service
   imasign-build serve service/serve.yaml`,
 		Args: a.checkArgs,

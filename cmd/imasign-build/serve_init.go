@@ -3,8 +3,11 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -34,6 +37,8 @@ func newServeInit(a *app) *cobra.Command {
   log/, log.key   an empty log, and the key that signs its checkpoints
   requester/      what a build host needs: its key and certificate, the CA, the log's key
 
+If another program has port 7443 or 9443, it takes a free port instead, and says so.
+
 It prints the --key with which the requester uses the service. To use it from another
 host, name an address of this one with --listen, move requester/ there, and delete it here.
 
@@ -43,7 +48,17 @@ exists, nothing is done.`,
 		Example: `  imasign-build serve init --key image=keys/ --cert keys/x509_ima.crt service
   imasign-build serve init --key 'image=pkcs11:token=T?module-path=/M.so' \
       --cert image.crt --key-pass file:pin --listen signer.example:7443 service`,
-		RunE: func(cmd *cobra.Command, args []string) error { return runServeInit(cmd.Context(), a, o, args[0]) },
+		RunE: func(cmd *cobra.Command, args []string) error {
+			flags := cmd.Flags()
+			notes := o.freePorts(!flags.Changed("listen"), !flags.Changed("metrics"))
+			if err := runServeInit(cmd.Context(), a, o, args[0]); err != nil {
+				return err
+			}
+			for _, note := range notes {
+				a.note("%s", note)
+			}
+			return nil
+		},
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&o.key.key, "key", "", "sign with the key `URI`, after NAME=, by which clients call it: a file, a directory with x509_ima.key, or a file:, pkcs11: or tpm2: URI")
@@ -93,6 +108,30 @@ func runServeInit(ctx context.Context, a *app, o serveInitOptions, dir string) e
 	}
 	r := &report.NewService{Head: report.Head{Command: "serve init"}, Path: report.PathOf(dir), URI: made.URI, Certificate: configured.Certificate, Files: made.Files}
 	return a.print(r, nil)
+}
+
+// freePorts replaces ports that were not asked for, and that another program has, perhaps another service on
+// this machine. It returns what to tell about them.
+func (o *serveInitOptions) freePorts(listen, metrics bool) (notes []string) {
+	take := func(wanted bool, what string, address *string) {
+		if !wanted {
+			return
+		}
+		l, err := net.Listen("tcp", *address)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			host, port, _ := net.SplitHostPort(*address)
+			if l, err = net.Listen("tcp", net.JoinHostPort(host, "0")); err == nil {
+				*address = l.Addr().String()
+				notes = append(notes, fmt.Sprintf("port %s is taken, so %s is %s", port, what, *address))
+			}
+		}
+		if err == nil {
+			defer l.Close() //nolint:errcheck // nobody connected
+		}
+	}
+	take(listen, "listen", &o.listen)
+	take(metrics, "metrics", &o.metrics)
+	return notes
 }
 
 // configured returns the key as a configuration has it: with absolute paths.

@@ -29,17 +29,13 @@ type Approval struct {
 }
 
 func (a *Approval) check() error {
-	origin := checkText("the origin", a.Origin, MaxName)
-	if a.Origin == "" {
-		origin = fmt.Errorf("%w: an approval without an origin", ErrMalformed)
-	}
 	hash := ima.HashID(a.Hash).CheckSigns()
 	if hash != nil {
 		hash = fmt.Errorf("%w: %w", ErrMalformed, hash)
 	}
 	_, form := FormOf(a.Type, a.Signature)
 	return first(checkVersion(a.Version), checkSize("the key's hash", a.SPKI, sha256.Size), form, hash,
-		checkSize("the manifest's hash", a.Manifest, sha256.Size), origin, checkTime(a.Made), checkTime(a.NotAfter))
+		checkSize("the manifest's hash", a.Manifest, sha256.Size), CheckOrigin(a.Origin), checkTime(a.Made), checkTime(a.NotAfter))
 }
 
 // approvalContext precedes the statement in what is signed, so that the signature is of no use

@@ -24,6 +24,15 @@ func checkName(what, name string) error {
 	return nil
 }
 
+// CheckOrigin returns nil if name is the origin of an approval: one line of 1 to [MaxName] bytes of
+// UTF-8, without controls. Errors wrap [ErrMalformed].
+func CheckOrigin(name string) error {
+	if name == "" {
+		return fmt.Errorf("%w: the origin is empty", ErrMalformed)
+	}
+	return checkText("the origin", name, MaxName)
+}
+
 // checkAudience accepts host:port: visible ASCII.
 func checkAudience(name string) error {
 	if name == "" || len(name) > MaxName || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }) {

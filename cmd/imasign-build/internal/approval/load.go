@@ -3,6 +3,7 @@ package approval
 import (
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 
@@ -60,6 +61,10 @@ func (m *Manifest) has(needs map[need]bool) bool {
 // errOtherHash means a manifest that is not the one that was approved.
 var errOtherHash = errors.New("its content does not have the hash that its name states")
 
+// MaxManifest is the size in bytes of the largest manifest that a store reads: some four million
+// lines.
+const MaxManifest = 1 << 30
+
 // load reads the manifest at path, whose hash must be sum. The garbage collector closes the file
 // with the last user of the manifest.
 func load(path string, sum [sha256.Size]byte, needs map[need]bool, stop func() error) (*Manifest, error) {
@@ -76,6 +81,9 @@ func load(path string, sum [sha256.Size]byte, needs map[need]bool, stop func() e
 		}
 	}
 	info, err := f.Stat()
+	if err == nil && info.Size() > MaxManifest {
+		err = fmt.Errorf("%w: it has %d bytes, at most %d are read", input.ErrTooLarge, info.Size(), MaxManifest)
+	}
 	if err == nil {
 		err = m.read(f, info.Size(), stop)
 	}

@@ -115,7 +115,7 @@ func TestSigningThatFails(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	for words, change := range map[string]func(*protocol.Approval){
-		"without an origin":    func(a *protocol.Approval) { a.Origin = "" },
+		"the origin is empty":  func(a *protocol.Approval) { a.Origin = "" },
 		"must be one line":     func(a *protocol.Approval) { a.Origin = "a\nb" },
 		"no values of type":    func(a *protocol.Approval) { a.Type = 4 },
 		"sha1":                 func(a *protocol.Approval) { a.Hash = 2 },

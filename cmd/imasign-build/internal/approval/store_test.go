@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -137,6 +138,29 @@ func TestFilesThatDoNotCount(t *testing.T) {
 	}
 	if n := strings.Count(warned(), "\n"); n != 6 {
 		t.Errorf("%d warnings:\n%s", n, warned())
+	}
+}
+
+// TestManifestsThatAreNotRead has what no manifest is under the names of approved ones: they are named, and
+// nobody waits for them.
+func TestManifestsThatAreNotRead(t *testing.T) {
+	t.Parallel()
+	for words, make := range map[string]func(path string) error{
+		": too large for a file of this kind: it has 1073741825 bytes, at most 1073741824 are read": func(path string) error { return os.Truncate(path, approval.MaxManifest+1) },
+		": not a regular file": func(path string) error {
+			return errors.Join(os.Remove(path), syscall.Mkfifo(path, 0o600))
+		},
+	} {
+		f := newFolder(t)
+		sum := f.manifest(release(t))
+		name := hex.EncodeToString(sum[:]) + ".manifest"
+		check(t, make(f.path(name)))
+		f.approve("alice", sum, nil)
+		f.approve("bob", sum, nil)
+		s, warned := f.open()
+		if found, _ := s.Find(t.Context(), want(t), now); len(found) != 0 || !strings.Contains(warned(), name+" does not count"+words) {
+			t.Errorf("found %d; %s", len(found), warned())
+		}
 	}
 }
 

@@ -87,9 +87,10 @@ func New(o Options) *Server {
 }
 
 // Remember makes the server refuse the id of a request that it took before it was restarted. at
-// is the time of the request's record.
+// is the time of the request's record. If a requester had more requests than are remembered, its
+// requests are refused that are as old as those. Records are remembered before the server takes requests.
 func (s *Server) Remember(requesterKey, id []byte, at time.Time) {
-	_ = s.ids.add(requesterKey, id, at.Add(2*protocol.MaxAge), time.Now()) // more are not remembered than taken
+	s.ids.remember(requesterKey, id, at.Add(2*protocol.MaxAge), time.Now())
 }
 
 // Serve takes connections until ctx ends. Then it drains: it answers the batches that it took

@@ -169,8 +169,8 @@ func (j *job) check() *protocol.RefusedError {
 	if age := j.received.Sub(r.At()); age > protocol.MaxAge || age < -protocol.MaxAge {
 		return protocol.Refuse(protocol.WrongTime, "the clocks of client and server differ by %s: set them", age.Abs().Round(time.Second))
 	}
-	if refusal := j.server.ids.add(r.Requester, r.ID, r.At().Add(protocol.MaxAge), j.received); refusal != nil {
-		j.wait = time.Second
+	if refusal, wait := j.server.ids.add(r.Requester, r.ID, r.At().Add(protocol.MaxAge), j.received); refusal != nil {
+		j.wait = wait
 		return refusal
 	}
 	key, known := j.server.keys[r.Key]

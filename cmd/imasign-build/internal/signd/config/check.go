@@ -257,8 +257,8 @@ func (c *Config) checkBinding(add adder, r *Rule, path string) {
 	if a.AtLeast < 1 || a.AtLeast > len(a.By) {
 		add(path+"approved.at-least", "it must be 1 to %d, the number of approvers of the rule", len(a.By))
 	}
-	if a.Origin == "" {
-		add(path+"approved.origin", "it is empty")
+	if protocol.CheckOrigin(a.Origin) != nil {
+		add(path+"approved.origin", "it must be one line of 1 to %d bytes", protocol.MaxName)
 	}
 	if c.Approvals == "" {
 		add(path+"approved", "approvals must name the directory with approved manifests")

@@ -40,8 +40,8 @@ func (r *Rule) checkApproved() error {
 	switch {
 	case a.Store == nil:
 		return r.fault("there is no directory of approvals")
-	case !validName(a.Origin):
-		return r.fault("the origin must have 1 to %d bytes and no control characters", protocol.MaxName)
+	case protocol.CheckOrigin(a.Origin) != nil:
+		return r.fault("the origin must be one line of 1 to %d bytes", protocol.MaxName)
 	case a.AtLeast < 1, a.AtLeast > len(a.By):
 		return r.fault("%d of %d approvers cannot approve", a.AtLeast, len(a.By))
 	}

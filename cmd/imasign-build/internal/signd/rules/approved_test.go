@@ -333,7 +333,7 @@ func TestApprovedRulesThatAreRefused(t *testing.T) {
 	for words, change := range map[string]func(*rules.Rule){
 		"it wants package headers and approvals":  func(rule *rules.Rule) { rule.Header, rule.Forms = bound(t).Header, rule.Forms[:1] },
 		"there is no directory of approvals":      func(rule *rules.Rule) { rule.Approved.Store = nil },
-		"the origin must have":                    func(rule *rules.Rule) { rule.Approved.Origin = "" },
+		"the origin must be one line":             func(rule *rules.Rule) { rule.Approved.Origin = "" },
 		"0 of 3 approvers cannot approve":         func(rule *rules.Rule) { rule.Approved.AtLeast = 0 },
 		"4 of 3 approvers cannot approve":         func(rule *rules.Rule) { rule.Approved.AtLeast = 4 },
 		`approver "alice" is empty or repeated`:   func(rule *rules.Rule) { rule.Approved.By = []string{"alice", "alice"} },

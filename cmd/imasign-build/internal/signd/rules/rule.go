@@ -7,7 +7,6 @@ import (
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/signd/pkgheader"
 	"github.com/imasign/imasign-build/internal/protocol"
-	"github.com/imasign/imasign-build/internal/quote"
 	"github.com/imasign/imasign-build/pkg/ima"
 )
 
@@ -36,8 +35,8 @@ type Rule struct {
 // check returns an error for a rule that is incomplete, or that no request can match.
 func (r *Rule) check() error {
 	switch {
-	case !validName(r.Name):
-		return fmt.Errorf("rule %q: its name must have 1 to %d bytes and no control characters", r.Name, protocol.MaxName)
+	case protocol.CheckName(r.Name) != nil:
+		return r.fault("its name must have 1 to %d letters, digits, dots, underscores and hyphens, and not begin with a dot or hyphen", protocol.MaxName)
 	case r.Batch < 0, r.Batch > protocol.MaxDigests:
 		return r.fault("batch %d: must be 1 to %d", r.Batch, protocol.MaxDigests)
 	case r.Quota < 0:
@@ -79,11 +78,6 @@ func (r *Rule) checkNames(what string, names []string) error {
 
 func (r *Rule) fault(format string, args ...any) error {
 	return fmt.Errorf("rule %q: "+format, append([]any{r.Name}, args...)...)
-}
-
-// validName accepts one line of printable text.
-func validName(name string) bool {
-	return name != "" && len(name) <= protocol.MaxName && quote.Text(name) == name
 }
 
 // concerns reports whether the rule is about this requester and this key.

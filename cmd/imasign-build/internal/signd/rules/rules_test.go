@@ -210,7 +210,7 @@ func TestRulesThatAreRefused(t *testing.T) {
 		"it names no form":                     func(r *rules.Rule) { r.Forms = nil },
 		"no signatures have the form":          func(r *rules.Rule) { r.Forms = []ima.Form{ima.ContentDigest()} },
 		"another rule has the same name":       nil,
-		"its name must have 1 to 255 bytes an": func(r *rules.Rule) { r.Name = string(bytes.Repeat([]byte("a"), 256)) },
+		"its name must have 1 to 255 letters,": func(r *rules.Rule) { r.Name = string(bytes.Repeat([]byte("a"), 256)) },
 	} {
 		_, err := rules.New([]rules.Rule{image(nil), image(change)}, new(rules.Usage))
 		if err == nil || !strings.Contains(err.Error(), words) {
