@@ -8,27 +8,34 @@ import (
 	"github.com/imasign/imasign-build/internal/protocol"
 )
 
-// maxBodies is how many bytes of requests are in memory at a time, and maxBodiesEach how many
-// of one client certificate. So slow clients cannot take the memory, nor all of the places.
+// How many bytes of requests, and of answers with their records, are in memory at a time. So slow clients
+// cannot take the memory. Half of maxAnswers is enough for the four largest answers that a client asks for at a
+// time: 1,024 signatures by ML-DSA-87.
 const (
-	maxBodies     = 8 << 20
-	maxBodiesEach = 4 << 20
+	maxBodies  = 8 << 20
+	maxAnswers = 44 << 20
 )
 
-// bodies limits the memory of requests that are read and worked on.
-type bodies struct {
+// budget limits the memory for something of which each client certificate has some.
+type budget struct {
+	most int64
+
 	mu    sync.Mutex
 	total int64
 	each  map[[sha256.Size]byte]int64
 }
 
-func newBodies() *bodies { return &bodies{each: map[[sha256.Size]byte]int64{}} }
+func newBudget(most int64) *budget {
+	return &budget{most: most, each: map[[sha256.Size]byte]int64{}}
+}
 
-// take reserves memory for a body. It does not wait.
-func (b *bodies) take(spki [sha256.Size]byte, size int64) (release func(), ok bool) {
+// take reserves memory. It does not wait. A client gets at most half of what the others leave, so
+// there is always some for another one.
+func (b *budget) take(spki [sha256.Size]byte, size int64) (release func(), ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.total+size > maxBodies || b.each[spki]+size > maxBodiesEach {
+	own := b.each[spki]
+	if own+size > (b.most-b.total+own)/2 {
 		return nil, false
 	}
 	b.total += size

@@ -204,9 +204,9 @@ func (k *Key) failedWith(err error) {
 	k.note(fmt.Sprintf("key %s failed, %s: %v", k.name, what, err))
 }
 
-// batch makes the raw signatures of a batch for which there is a place in the queue.
-func (k *Key) batch(ctx context.Context, f ima.Form, h ima.HashID, digests [][]byte) ([][]byte, error) {
-	return k.queue.do(ctx, f, h, digests)
+// batch makes the raw signatures of a batch of a requester for which there is a place in the queue.
+func (k *Key) batch(ctx context.Context, who string, f ima.Form, h ima.HashID, digests [][]byte) ([][]byte, error) {
+	return k.queue.do(ctx, who, f, h, digests)
 }
 
 // sign signs a part of a batch, and returns raw signatures.

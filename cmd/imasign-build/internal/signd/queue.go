@@ -3,6 +3,7 @@ package signd
 import (
 	"context"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,23 +22,33 @@ const (
 	minChunk = 8
 )
 
-// queue signs batches with one key, in the order in which they came. A batch is divided among
-// the key's workers, so that one alone uses every core. Workers exist only while there is work.
+// queue signs batches with one key. Requesters with batches take turns, of one part of a batch each, and those
+// of one requester are signed in the order in which they came. A batch is divided among the key's
+// workers, so that one alone uses every core. Workers exist only while there is work.
 type queue struct {
 	sign    func(ctx context.Context, f ima.Form, h ima.HashID, digests [][]byte) (signatures [][]byte, err error)
 	workers int
 	chunk   int // digests that a worker signs at a time; 0 to divide a batch evenly
 
 	mu      sync.Mutex
-	batches []*batch
-	waiting int           // digests that nobody signs yet, reserved ones included
-	pending int           // batches that are admitted and not ended
-	running int           // workers
-	cost    time.Duration // of one digest on one worker, lately; 0 if it is not known
+	each    map[string]*share // by the name of the requester; of those with pending batches
+	turns   []*share          // those with batches that are not all handed out, the next one first
+	waiting int               // digests that nobody signs yet, reserved ones included
+	pending int               // batches that are admitted and not ended
+	running int               // workers
+	cost    time.Duration     // of one digest on one worker, lately; 0 if it is not known
+}
+
+// share is what the queue has of one requester.
+type share struct {
+	batches []*batch // that are not all handed out
+	waiting int      // as in queue
+	pending int
 }
 
 // batch is a list of digests of one form and hash.
 type batch struct {
+	of      *share
 	ctx     context.Context //nolint:containedctx // of the request, which may end while the batch waits
 	form    ima.Form
 	hash    ima.HashID
@@ -49,37 +60,56 @@ type batch struct {
 	done    chan struct{}
 }
 
-// admit reserves a place for n digests. If batches would wait too long, it refuses. The caller
-// calls do or leave.
-func (q *queue) admit(n int) *protocol.RefusedError {
+// admit reserves a place for n digests of a requester. If they would wait too long, it refuses, and says how
+// long. The caller calls do or leave.
+func (q *queue) admit(who string, n int) (refusal *protocol.RefusedError, wait time.Duration) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if refusal := q.full(); refusal != nil {
-		return refusal
+	if refusal, wait := q.full(who); refusal != nil {
+		return refusal, wait
 	}
+	if q.each == nil {
+		q.each = map[string]*share{}
+	}
+	one := q.each[who]
+	if one == nil {
+		one = &share{}
+		q.each[who] = one
+	}
+	one.pending++
+	one.waiting += n
 	q.pending++
 	q.waiting += n
-	return nil
+	return nil, 0
 }
 
-// full returns a refusal if another batch would wait too long. The caller holds q.mu.
-func (q *queue) full() *protocol.RefusedError {
-	wait := q.wait(q.waiting)
-	if q.pending >= maxPending || q.pending > 0 && wait > maxWait {
-		return protocol.Refuse(protocol.Busy, "%d digests wait for the key, for about %s", q.waiting, wait.Round(time.Second/10))
+// full returns a refusal if another batch of a requester would wait too long. As requesters take
+// turns, it depends on what the requester has in the queue, and on how many others have something there:
+// one that fills its share leaves the shares of others alone. The caller holds q.mu.
+func (q *queue) full(who string) (refusal *protocol.RefusedError, wait time.Duration) {
+	own := q.each[who]
+	if own == nil { // each requester gets one batch
+		return nil, 0
 	}
-	return nil
+	sharing := len(q.each)
+	wait = q.wait(min(own.waiting*sharing, q.waiting))
+	if own.pending*sharing >= maxPending || wait > maxWait {
+		return protocol.Refuse(protocol.Busy, "%d digests of requester %s wait for the key, for about %s", own.waiting, who, wait.Round(time.Second/10)), wait
+	}
+	return nil, 0
 }
 
-// busy returns a refusal, and how long a batch would wait, if the queues of all keys are full. So an
-// overloaded server does not read and decode what it will refuse: it signs meanwhile.
-func (s *Server) busy() (refusal *protocol.RefusedError, wait time.Duration) {
+// busy returns a refusal, and how long a batch would wait, if the queues of all keys are full for these
+// requesters. So an overloaded server does not read and decode what it will refuse: it signs meanwhile.
+func (s *Server) busy(peers []*Requester) (refusal *protocol.RefusedError, wait time.Duration) {
 	for _, k := range s.keys {
-		k.queue.mu.Lock()
-		refusal, wait = k.queue.full(), k.queue.wait(k.queue.waiting)
-		k.queue.mu.Unlock()
-		if refusal == nil {
-			return nil, 0
+		for _, peer := range peers {
+			k.queue.mu.Lock()
+			refusal, wait = k.queue.full(peer.Name)
+			k.queue.mu.Unlock()
+			if refusal == nil {
+				return nil, 0
+			}
 		}
 	}
 	return refusal, wait
@@ -90,27 +120,38 @@ func (q *queue) wait(n int) time.Duration {
 	return time.Duration(n) * q.cost / time.Duration(max(q.workers, 1))
 }
 
-// expected returns how long a new batch would wait.
-func (q *queue) expected() time.Duration {
+// leave gives back a place.
+func (q *queue) leave(who string, n int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.wait(q.waiting)
+	one := q.each[who]
+	q.handOut(one, n)
+	q.ended(who, one)
 }
 
-// leave gives back a place.
-func (q *queue) leave(n int) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.pending--
+// handOut notes that n digests wait no longer. The caller holds q.mu.
+func (q *queue) handOut(one *share, n int) {
+	one.waiting -= n
 	q.waiting -= n
+}
+
+// ended notes that a batch is no longer pending. The caller holds q.mu.
+func (q *queue) ended(who string, one *share) {
+	q.pending--
+	if one.pending--; one.pending == 0 {
+		delete(q.each, who)
+	}
 }
 
 // do signs the digests for which there is a place, and returns their signatures. If ctx ends, the
 // digests that no worker has yet are dropped.
-func (q *queue) do(ctx context.Context, f ima.Form, h ima.HashID, digests [][]byte) ([][]byte, error) {
+func (q *queue) do(ctx context.Context, who string, f ima.Form, h ima.HashID, digests [][]byte) ([][]byte, error) {
 	b := &batch{ctx: ctx, form: f, hash: h, digests: digests, signed: make([][]byte, len(digests)), left: len(digests), done: make(chan struct{})}
 	q.mu.Lock()
-	q.batches = append(q.batches, b)
+	b.of = q.each[who]
+	if b.of.batches = append(b.of.batches, b); len(b.of.batches) == 1 {
+		q.turns = append(q.turns, b.of)
+	}
 	for need := (len(digests) + minChunk - 1) / minChunk; need > 0 && q.running < q.workers; need-- {
 		q.running++
 		go q.work()
@@ -126,7 +167,7 @@ func (q *queue) do(ctx context.Context, f ima.Form, h ima.HashID, digests [][]by
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.pending--
+	q.ended(who, b.of)
 	if b.err != nil {
 		return nil, b.err
 	}
@@ -140,7 +181,7 @@ func (q *queue) fail(b *batch, err error) {
 	}
 	rest := len(b.digests) - b.next
 	b.next = len(b.digests)
-	q.waiting -= rest
+	q.handOut(b.of, rest)
 	q.end(b, rest)
 }
 
@@ -178,23 +219,35 @@ func (q *queue) work() {
 
 // take returns the next digests to sign. The caller holds q.mu.
 func (q *queue) take() (b *batch, from, to int) {
-	for len(q.batches) > 0 {
-		b = q.batches[0]
-		if b.ctx.Err() != nil && b.next < len(b.digests) {
-			q.fail(b, context.Cause(b.ctx))
-		}
-		if b.next == len(b.digests) {
-			q.batches[0] = nil
-			q.batches = q.batches[1:]
+	for len(q.turns) > 0 {
+		one := q.turns[0]
+		q.turns = slices.Delete(q.turns, 0, 1)
+		if b = q.first(one); b == nil {
 			continue
 		}
 		from = b.next
 		to = min(from+q.size(len(b.digests)), len(b.digests))
 		b.next = to
-		q.waiting -= to - from
+		q.handOut(one, to-from)
+		q.turns = append(q.turns, one)
 		return b, from, to
 	}
 	return nil, 0, 0
+}
+
+// first returns the first batch of a requester that is not all handed out, or nil. The caller holds q.mu.
+func (q *queue) first(one *share) *batch {
+	for len(one.batches) > 0 {
+		b := one.batches[0]
+		if b.ctx.Err() != nil && b.next < len(b.digests) {
+			q.fail(b, context.Cause(b.ctx))
+		}
+		if b.next < len(b.digests) {
+			return b
+		}
+		one.batches = slices.Delete(one.batches, 0, 1)
+	}
+	return nil
 }
 
 // size returns how many digests of a batch of n a worker takes.

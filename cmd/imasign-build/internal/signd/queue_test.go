@@ -52,7 +52,7 @@ func TestABatchUsesEveryWorker(t *testing.T) {
 	} {
 		r := &recording{gate: make(chan struct{})}
 		q := queue{sign: r.sign, workers: c.workers, chunk: c.chunk}
-		if refusal := q.admit(c.n); refusal != nil {
+		if refusal, _ := q.admit("a", c.n); refusal != nil {
 			t.Fatal(refusal)
 		}
 		go func() {
@@ -63,7 +63,7 @@ func TestABatchUsesEveryWorker(t *testing.T) {
 			})
 			close(r.gate)
 		}()
-		values, err := q.do(t.Context(), ima.ContentSignature(), ima.SHA256, numbers(c.n))
+		values, err := q.do(t.Context(), "a", ima.ContentSignature(), ima.SHA256, numbers(c.n))
 		check(t, err)
 		if !slices.EqualFunc(values, numbers(c.n), bytes.Equal) {
 			t.Error("another order")
@@ -83,10 +83,10 @@ func TestABatchThatFails(t *testing.T) {
 	wrong := errors.New("wrong")
 	calls := 0
 	q := queue{workers: 1, sign: func(context.Context, ima.Form, ima.HashID, [][]byte) ([][]byte, error) { calls++; return nil, wrong }}
-	if refusal := q.admit(1000); refusal != nil {
+	if refusal, _ := q.admit("a", 1000); refusal != nil {
 		t.Fatal(refusal)
 	}
-	if _, err := q.do(t.Context(), ima.ContentSignature(), ima.SHA256, numbers(1000)); !errors.Is(err, wrong) {
+	if _, err := q.do(t.Context(), "a", ima.ContentSignature(), ima.SHA256, numbers(1000)); !errors.Is(err, wrong) {
 		t.Errorf("got %v", err)
 	}
 	batches, digests := q.length()
@@ -102,11 +102,11 @@ func TestABatchWhoseClientIsGone(t *testing.T) {
 	q := queue{sign: r.sign, workers: 1}
 	first, second := make(chan error, 1), make(chan error, 1)
 	do := func(ctx context.Context, n int, ended chan error) {
-		if refusal := q.admit(n); refusal != nil {
+		if refusal, _ := q.admit("a", n); refusal != nil {
 			t.Error(refusal)
 		}
 		go func() {
-			_, err := q.do(ctx, ima.ContentSignature(), ima.SHA256, numbers(n))
+			_, err := q.do(ctx, "a", ima.ContentSignature(), ima.SHA256, numbers(n))
 			ended <- err
 		}()
 	}
@@ -156,6 +156,7 @@ func TestBusy(t *testing.T) {
 	})
 	s.key.queue.mu.Lock()
 	s.key.queue.waiting += 3 // digests of a larger batch
+	s.key.queue.each["ci"].waiting += 3
 	s.key.queue.mu.Unlock()
 	_, reply, err := s.ci.post(bytes.NewReader(s.ci.seal(t, s.ci.request(s.address, 1))))
 	refused(t, err, protocol.Busy, "wait for the key")
@@ -164,7 +165,7 @@ func TestBusy(t *testing.T) {
 	}
 	// It was refused before it was read, so no record names a requester. A batch that is judged while the queue
 	// fills up has a record.
-	if refusal := s.key.queue.admit(1); refusal == nil || len(s.log.all()) != 0 {
+	if refusal, _ := s.key.queue.admit("ci", 1); refusal == nil || len(s.log.all()) != 0 {
 		t.Errorf("got %v, %d records", refusal, len(s.log.all()))
 	}
 	close(gate)

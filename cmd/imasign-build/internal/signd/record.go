@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	// maxRefusals is how many records of refusals a requester causes in a minute at most. The
-	// others are counted in one record, so that no requester fills the disk with them.
-	maxRefusals = 10
+	// maxEvents is how many records of refusals a requester causes in a minute at most, and how many lines there
+	// are about failures of one kind. The others are counted in one, so that nobody fills a disk with them.
+	maxEvents = 10
 	// maxRefusedDetails is the size of the largest details of a refusal. Larger ones are left out.
 	maxRefusedDetails = 16 << 10
 	flushEvery        = 10 * time.Second
@@ -28,19 +28,29 @@ type recorder struct {
 	server *Server
 
 	mu   sync.Mutex
-	each map[string]*refusals // by the name of the requester, "" for unknown ones
+	each map[string]*events // by what they are
 }
 
-// refusals are those of one requester in one minute.
-type refusals struct {
+// events are those of one kind in one minute: refusals of a requester, or failures of the log.
+type events struct {
+	what   string // in the plural
 	minute time.Time
-	n      int              // that have records
+	n      int              // that have lines and, if they are refusals of a known requester, records
 	more   uint64           // that have none yet
-	last   *protocol.Record // of the last one that has none; nil for an unknown requester
-	why    *protocol.RefusedError
+	last   *protocol.Record // of the last one that has none; nil for what gets no record
+	why    string
 }
 
-func newRecorder(s *Server) *recorder { return &recorder{server: s, each: map[string]*refusals{}} }
+func newRecorder(s *Server) *recorder { return &recorder{server: s, each: map[string]*events{}} }
+
+// note writes a line about something that may happen often, or counts it.
+func (r *recorder) note(what, line string) {
+	own, before := r.take(what, nil, line)
+	if own {
+		r.server.note(line)
+	}
+	r.count(before)
+}
 
 // recordSpace returns how many bytes the log needs for a granted request at most.
 func recordSpace(r *protocol.Request) int64 {
@@ -109,14 +119,14 @@ func (r *recorder) write(ctx context.Context, record *protocol.Record, details *
 // unknown, if anybody can cause the refusal; then there is no record.
 func (r *recorder) refused(ctx context.Context, j *job, refusal *protocol.RefusedError) {
 	if j == nil || j.requester == nil {
-		if r.take(ctx, "", nil, refusal) {
-			r.server.note(refusal.Error())
-		}
+		r.note("refusals of unknown requesters", refusal.Error())
 		return
 	}
 	record, details := describe(j)
 	record.Refusal = refusal.Code
-	if !r.take(ctx, record.Requester, record, refusal) {
+	own, before := r.take("refusals of requester "+record.Requester, record, refusal.Error())
+	r.sum(ctx, before)
+	if !own {
 		return
 	}
 	r.server.note(fmt.Sprintf("%v (requester %s, key %s, %d digests)", refusal, record.Requester, record.Key, record.Digests))
@@ -135,31 +145,30 @@ func (r *recorder) store(ctx context.Context, record *protocol.Record, details *
 	}
 	if err != nil {
 		r.server.metrics.logErrors.Add(1)
-		r.server.note(fmt.Sprintf("the log lacks a refusal of requester %s: %v", record.Requester, err))
+		r.note("records of refusals that the log lacks", fmt.Sprintf("the log lacks a refusal of requester %s: %v", record.Requester, err))
 	}
 }
 
-// take reports whether a refusal of a requester gets a record of its own. Otherwise it counts it.
-func (r *recorder) take(ctx context.Context, requester string, record *protocol.Record, why *protocol.RefusedError) bool {
+// take reports whether an event gets a line, and perhaps a record, of its own. Otherwise it counts it. It
+// returns the events of a minute that has ended, or nil.
+func (r *recorder) take(what string, record *protocol.Record, why string) (own bool, before *events) {
 	now := time.Now()
 	r.mu.Lock()
-	one := r.each[requester]
-	var before *refusals
+	defer r.mu.Unlock()
+	one := r.each[what]
 	if one == nil || now.Sub(one.minute) >= time.Minute {
 		before = one
-		one = &refusals{minute: now}
-		r.each[requester] = one
+		one = &events{what: what, minute: now}
+		r.each[what] = one
 	}
-	own := one.n < maxRefusals
+	own = one.n < maxEvents
 	if own {
 		one.n++
 	} else {
 		one.more++
 		one.last, one.why = record, why
 	}
-	r.mu.Unlock()
-	r.sum(ctx, before)
-	return own
+	return own, before
 }
 
 // flushAll writes, until ctx ends, the records that count refusals.
@@ -179,11 +188,11 @@ func (r *recorder) flushAll(ctx context.Context) {
 // flush writes the counts of minutes that began before a time, and all if it is zero.
 func (r *recorder) flush(ctx context.Context, before time.Time) {
 	r.mu.Lock()
-	var old []*refusals
-	for name, one := range r.each {
+	var old []*events
+	for what, one := range r.each {
 		if before.IsZero() || one.minute.Before(before) {
 			old = append(old, one)
-			delete(r.each, name)
+			delete(r.each, what)
 		}
 	}
 	r.mu.Unlock()
@@ -192,16 +201,20 @@ func (r *recorder) flush(ctx context.Context, before time.Time) {
 	}
 }
 
-// sum writes one record for the refusals that have none. It is that of the last one.
-func (r *recorder) sum(ctx context.Context, one *refusals) {
+// count writes one line for the events that have none. It reports whether there are some.
+func (r *recorder) count(one *events) bool {
 	if one == nil || one.more == 0 {
+		return false
+	}
+	r.server.note(fmt.Sprintf("%d more %s; the last one: %s", one.more, one.what, one.why))
+	return true
+}
+
+// sum is count, and writes one record for refusals. It is that of the last one.
+func (r *recorder) sum(ctx context.Context, one *events) {
+	if !r.count(one) || one.last == nil {
 		return
 	}
-	if one.last == nil {
-		r.server.note(fmt.Sprintf("%d more refusals of unknown requesters; the last one: %v", one.more, one.why))
-		return
-	}
-	r.server.note(fmt.Sprintf("%d more refusals of requester %s; the last one: %v", one.more, one.last.Requester, one.why))
 	one.last.More = one.more - 1
 	r.store(ctx, one.last, &protocol.Details{Version: protocol.Version})
 }

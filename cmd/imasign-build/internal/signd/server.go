@@ -50,7 +50,8 @@ type Server struct {
 	logKey   string
 	policy   atomic.Pointer[Policy]
 	conns    *conns
-	bodies   *bodies
+	bodies   *budget
+	answers  *budget
 	readers  *readers
 	opening  chan struct{} // limits the memory for requests that are decoded, which takes several times their size
 	ids      *ids
@@ -67,7 +68,7 @@ type Server struct {
 func New(o Options) *Server {
 	s := &Server{
 		keys: map[string]*Key{}, log: o.Log, logKey: o.LogKey, note: o.Note,
-		conns: newConns(maxConns, maxUnknown, maxPerCertificate), bodies: newBodies(), readers: newReaders(),
+		conns: newConns(maxKnown, maxUnknown, maxPerCertificate), bodies: newBudget(maxBodies), answers: newBudget(maxAnswers), readers: newReaders(),
 		opening: make(chan struct{}, min(runtime.GOMAXPROCS(0), 2)), ids: newIDs(maxIDs, maxIDs/2), metrics: newMetrics(),
 	}
 	for _, k := range o.Keys {
@@ -145,7 +146,7 @@ type errorWriter struct{ server *Server }
 func (w errorWriter) Write(b []byte) (int, error) {
 	w.server.metrics.connectionErrors.Add(1)
 	if bytes.Contains(b, []byte("panic serving")) {
-		w.server.note(string(b[:min(len(b), maxTrace)]))
+		w.server.records.note("panics", string(b[:min(len(b), maxTrace)]))
 	}
 	return len(b), nil
 }

@@ -267,7 +267,7 @@ func TestRefusalsAreBounded(t *testing.T) {
 	for _, r := range records {
 		counted += 1 + r.More
 	}
-	if counted != n || len(records) != maxRefusals+1 {
+	if counted != n || len(records) != maxEvents+1 {
 		t.Errorf("%d records count %d refusals", len(records), counted)
 	}
 	for _, details := range s.log.details {
@@ -275,7 +275,7 @@ func TestRefusalsAreBounded(t *testing.T) {
 			t.Errorf("details of a refusal have %d bytes", len(details))
 		}
 	}
-	if lines := strings.Count(s.noted(), "\n") + 1; lines != maxRefusals+1 {
+	if lines := strings.Count(s.noted(), "\n") + 1; lines != maxEvents+1 {
 		t.Errorf("%d lines", lines)
 	}
 }

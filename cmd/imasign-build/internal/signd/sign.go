@@ -2,6 +2,7 @@ package signd
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"math"
@@ -26,7 +27,7 @@ func (s *Server) sign(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, nil, protocol.Refuse(protocol.Draining, "this server is about to end"), 0)
 		return
 	}
-	_, refusal := s.peer(s.policy.Load(), r)
+	peers, refusal := s.peer(s.policy.Load(), r)
 	if refusal != nil {
 		s.refuse(w, r, nil, refusal, 0)
 		return
@@ -36,7 +37,7 @@ func (s *Server) sign(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, nil, refusal, 0)
 		return
 	}
-	if refusal, wait := s.busy(); refusal != nil {
+	if refusal, wait := s.busy(peers); refusal != nil {
 		s.refuse(w, r, nil, refusal, wait)
 		return
 	}
@@ -57,7 +58,8 @@ func (s *Server) sign(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, nil, refusal, 0)
 		return
 	}
-	j := &job{server: s, policy: p, peers: requesters, received: time.Now()}
+	j := &job{server: s, policy: p, peers: requesters, certificate: SPKI(r.TLS.PeerCertificates[0]), received: time.Now(), release: func() {}}
+	defer func() { j.release() }()
 	answer, refusal := j.run(r.Context(), body)
 	if refusal != nil {
 		s.refuse(w, r, j, refusal, j.wait)
@@ -104,15 +106,18 @@ func unread(err error) *protocol.RefusedError {
 
 // job is one request on its way.
 type job struct {
-	server    *Server
-	policy    *Policy
-	peers     []*Requester
-	received  time.Time
-	request   *protocol.Request
-	requester *Requester // nil until it is known
-	key       *Key       // nil until it is known
-	form      ima.Form
-	wait      time.Duration // when to ask again, for a refusal
+	server   *Server
+	policy   *Policy
+	peers    []*Requester
+	received time.Time
+
+	certificate [sha256.Size]byte // of the client
+	request     *protocol.Request
+	requester   *Requester // nil until it is known
+	key         *Key       // nil until it is known
+	form        ima.Form
+	wait        time.Duration // when to ask again, for a refusal
+	release     func()        // gives back the memory of the answer
 }
 
 // run decides about a request and signs it. It returns the encoded answer.
@@ -207,18 +212,23 @@ func (j *job) grant(ctx context.Context, grant *rules.Grant) ([]byte, *protocol.
 		j.wait = firstRetry
 		return nil, refusal
 	}
-	digests := j.request.Split()
-	if refusal := j.key.queue.admit(len(digests)); refusal != nil {
-		j.wait = j.key.queue.expected()
+	digests, space, who := j.request.Split(), recordSpace(j.request), j.requester.Name
+	forget, ok := j.server.answers.take(j.certificate, space+int64(len(digests)*j.key.public.MaxValueSize()))
+	if !ok {
+		return nil, protocol.Refuse(protocol.Busy, "too many answers that are not read yet")
+	}
+	j.release = forget
+	if refusal, wait := j.key.queue.admit(who, len(digests)); refusal != nil {
+		j.wait = wait
 		return nil, refusal
 	}
-	release, err := j.server.log.Reserve(recordSpace(j.request))
+	release, err := j.server.log.Reserve(space)
 	if err != nil {
-		j.key.queue.leave(len(digests))
+		j.key.queue.leave(who, len(digests))
 		return nil, j.server.logFailed(err)
 	}
 	defer release()
-	signatures, err := j.key.batch(ctx, j.form, ima.HashID(j.request.Hash), digests)
+	signatures, err := j.key.batch(ctx, who, j.form, ima.HashID(j.request.Hash), digests)
 	if err != nil {
 		return nil, refusalOf(ctx, err)
 	}
@@ -248,7 +258,7 @@ func (j *job) answer(ctx context.Context, grant *rules.Grant, digests, signature
 func (s *Server) logFailed(err error) *protocol.RefusedError {
 	s.metrics.logErrors.Add(1)
 	s.metrics.logDown.Store(true)
-	s.note("the log cannot be written, so nothing is signed: " + err.Error())
+	s.records.note("failures of the log", "the log cannot be written, so nothing is signed: "+err.Error())
 	return protocol.Refuse(protocol.LogFailed, "the log of the service cannot be written; the service's own log says more")
 }
 

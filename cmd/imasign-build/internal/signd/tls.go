@@ -27,7 +27,8 @@ func (s *Server) tlsConfig() *tls.Config {
 					if len(state.PeerCertificates) == 0 {
 						return errors.New("no client certificate")
 					}
-					return s.conns.known(hello.Conn, SPKI(state.PeerCertificates[0]))
+					spki := SPKI(state.PeerCertificates[0])
+					return s.conns.identify(hello.Conn, spki, len(p.byCertificate(spki)) > 0)
 				},
 			}, nil
 		},
