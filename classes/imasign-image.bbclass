@@ -86,6 +86,9 @@ IMASIGN_REPORT = "${IMGDEPLOYDIR}/${IMAGE_NAME}.imasign.json"
 # IMAGE_NAME contains the time of the build.
 IMASIGN_MANIFEST[vardepvalue] = ""
 IMASIGN_REPORT[vardepvalue] = ""
+# With a key of a signing service; "" for none.
+IMASIGN_RECEIPTS ?= "${IMGDEPLOYDIR}/${IMAGE_NAME}.imasign.receipts"
+IMASIGN_RECEIPTS[vardepvalue] = ""
 
 def imasign_deployed(d, suffix):
     """Return the path of the manifest or report that do_image wrote, None if there is none.
@@ -175,8 +178,9 @@ python imasign_check_image () {
 python imasign_sign_image () {
     import glob
     rootfs, manifest, report = (d.getVar(v) for v in ('IMAGE_ROOTFS', 'IMASIGN_MANIFEST', 'IMASIGN_REPORT'))
-    for old in glob.glob(os.path.join(d.getVar('IMGDEPLOYDIR'), '*.imasign.json*')):
-        os.unlink(old)
+    for kind in ('json*', 'receipts'):
+        for old in glob.glob(os.path.join(d.getVar('IMGDEPLOYDIR'), '*.imasign.' + kind)):
+            os.unlink(old)
     choice = ['--hash', d.getVar('IMASIGN_ROOTFS_HASH'), '--select', d.getVar('IMASIGN_SELECT'), *imasign_patterns(d), *imasign_version(d)]
     if imasign_evm(d):
         choice += ['--evm', 'portable', '--evm-target', d.getVar('IMASIGN_EVM_TARGET'), '--ima', d.getVar('IMASIGN_IMA')]
@@ -186,15 +190,24 @@ python imasign_sign_image () {
         if any(d.getVar('IMASIGN_EVM' + part) == d.getVar('IMASIGN_ROOTFS' + part) for part in ('_KEY', '_CERT')):
             bb.warn('%s: one key signs security.ima and security.evm. Where a kernel trusts it for both, a file with chosen content passes for the metadata of another file: make a key for EVM with `imasign-build key init --with evm`' % d.getVar('PN'))
     # --force: signatures by another key come from an earlier run of this task.
-    out = imasign_run(d, ['rootfs', 'sign', '--json', '--force', '--manifest', manifest, *imasign_common_flags(d), *choice, rootfs], key='IMASIGN_ROOTFS')
+    out = imasign_run(d, ['rootfs', 'sign', '--json', '--force', '--manifest', manifest, *imasign_receipts(d), *imasign_common_flags(d), *choice, rootfs], key='IMASIGN_ROOTFS')
     with open(report, 'w') as f:
         f.write(out)
     imasign_verify_tree(d, rootfs, manifest)
-    for path in (manifest, report):
+    for path in (manifest, report, *imasign_receipts(d)[1:]):
         imasign_link(d, path)
 }
 imasign_sign_image[vardeps] += "IMASIGN_ROOTFS_HASH IMASIGN_SELECT IMASIGN_INCLUDE IMASIGN_EXCLUDE IMASIGN_HASHED IMASIGN_EVM IMASIGN_EVM_TARGET IMASIGN_IMA IMASIGN_SIGNATURE IMASIGN_KEY_FOR IMASIGN_VERITY"
 imasign_check_image[vardeps] += "IMASIGN_ALLOW_PRIVATE_KEYS"
+
+def imasign_receipts(d):
+    """Return the flags that keep the receipts of a signing service, none without one."""
+    path = d.getVar('IMASIGN_RECEIPTS')
+    keys = [d.getVar('IMASIGN_ROOTFS_KEY'), d.getVar('IMASIGN_EVM_KEY') if imasign_evm(d) else None]
+    remote = any((key or '').lower().startswith('https:') for key in keys)
+    return ['--receipts', path] if path and remote else []
+# Keys are in no hash.
+imasign_receipts[vardepsexclude] += "IMASIGN_RECEIPTS IMASIGN_ROOTFS_KEY IMASIGN_EVM_KEY"
 
 def imasign_forget_other_choice(d, rootfs, choice):
     """Remove the signatures of an earlier run that selected other files.

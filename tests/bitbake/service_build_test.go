@@ -146,6 +146,10 @@ func (s *signer) provesAll(t *testing.T, requester string) {
 	if n := s.proved(t, s.path(filepath.Join(images, image+".imasign.jsonl"))); n != signed || n < 25 {
 		t.Errorf("%d signatures proved, the manifest has %d", n, signed)
 	}
+	receipts := read(t, s.path(filepath.Join(images, image+".imasign.receipts")))
+	if !strings.Contains(receipts, `"proof":"c2sp.org/tlog-proof@v1`) {
+		t.Errorf("the receipts of the image: %.200q", receipts)
+	}
 	packages, dir := filepath.Join(t.TempDir(), "packages.jsonl"), s.path(requester)
 	key := fmt.Sprintf("https://%[1]s/image?identity=%[2]s/identity.pem&ca=%[2]s/ca.crt", s.address, dir)
 	harness.Must(t, s.program(), "rpm", "sign", "--dry-run", "--manifest", packages, "--key", key, "--cert", dir+"/x509_ima.crt", s.path("build/tmp/deploy/rpm"))

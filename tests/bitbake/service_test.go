@@ -36,3 +36,34 @@ func TestKeysOfAService(t *testing.T) {
 		}
 	}
 }
+
+// TestReceiptsOfImages checks when a build keeps receipts, and that the paths and keys are in no
+// hash.
+func TestReceiptsOfImages(t *testing.T) {
+	class := filepath.Join(root, "classes/imasign-image.bbclass")
+	def := ""
+	for _, f := range functions(t, class) {
+		if f.name == "imasign_receipts" {
+			def = f.body + "\n"
+		}
+	}
+	const remote, path = "https://s1/image?identity=/ci.pem", "/deploy/image.imasign.receipts"
+	for _, c := range []struct{ key, evm, evmKey, receipts, want string }{
+		{remote, "0", "", path, "['--receipts', '" + path + "']\n"},
+		{"HTTPS" + remote[5:], "0", "", path, "['--receipts', '" + path + "']\n"},
+		{"/keys/x509_ima.key", "1", remote, path, "['--receipts', '" + path + "']\n"},
+		{"/keys/x509_ima.key", "0", remote, path, "[]\n"},
+		{"pkcs11:object=image", "1", "", path, "[]\n"},
+		{remote, "0", "", "", "[]\n"},
+	} {
+		variables := with("IMASIGN_ROOTFS_KEY", c.key, "IMASIGN_EVM", c.evm, "IMASIGN_EVM_KEY", c.evmKey, "IMASIGN_RECEIPTS", c.receipts)
+		if got := runClass(t, variables, def+"print(imasign_receipts(d))"); strings.TrimSpace(got) != strings.TrimSpace(c.want) {
+			t.Errorf("%+v: %q", c, got)
+		}
+	}
+	for _, line := range []string{`IMASIGN_RECEIPTS[vardepvalue] = ""`, `imasign_receipts[vardepsexclude] += "IMASIGN_RECEIPTS IMASIGN_ROOTFS_KEY IMASIGN_EVM_KEY"`} {
+		if !strings.Contains(read(t, class), line+"\n") {
+			t.Errorf("%s lacks %s", class, line)
+		}
+	}
+}

@@ -82,6 +82,10 @@ func (r *AuditedReceipts) text(p *printer) {
 		p.printf("damaged   %s (%s damaged, %s ok)\n", quote.Text(r.Detail), plural(r.Damaged, "receipt"), Count(r.Records))
 		return
 	}
+	if r.Records == 0 {
+		p.summary(false, "ok        %s: no receipts\n", r.name())
+		return
+	}
 	names := make([]string, len(r.Logs))
 	for i, name := range r.Logs {
 		names[i] = quote.Text(name)

@@ -61,8 +61,6 @@ func (f Receipts) Read(ctx context.Context, keys []note.Verifier) iter.Seq2[*Rec
 			yield(nil, f.damaged(n+1, errors.New("not a receipt: it is too long")))
 		case err != nil:
 			yield(nil, fmt.Errorf("read the receipts in %s: %w", string(f), err))
-		case n == 0:
-			yield(nil, f.damaged(1, errors.New("there is no receipt")))
 		}
 	}
 }
