@@ -46,7 +46,9 @@ func newApprove(a *app) *cobra.Command {
 this key, in this form, for this origin, until this day. A service whose rules want approvals
 signs nothing else (docs/service.md).
 
-A dry run writes the manifest: --dry-run --manifest. Signatures in it do not matter.
+A dry run without a key writes the manifest: --dry-run --manifest, with IMASIGN_KEY unset. With
+a key, a dry run changes no file that it reads, but asks the key for the signatures in the
+manifest, which do not matter here.
 
 Before it signs, approve shows how the manifest differs from the one of the same origin that
 the same key approved last, and asks. What approvals of others in OUT are worth, it cannot

@@ -201,6 +201,7 @@ func TestHostileNamesReachNoTerminal(t *testing.T) {
 		{"audit", "export", "--log", h, "--log-key", "hostile.pem", "-o", h + ".log"},
 		trusted("audit", "prove", "hostile.jsonl", "--log", h, "--log-key", "hostile.pem"),
 		{"audit", "verify", "--receipts", h, "--log-key", "hostile.pem"},
+		{"key", "check", "https://" + h},
 		trusted("audit", "prove", "hostile.jsonl", "--receipts", h, "--log-key", "hostile.pem"),
 		{"serve", h},
 		{"serve", "hostile.pem"},

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/x509"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -59,6 +60,9 @@ const (
 )
 
 func runKeyCheck(ctx context.Context, a *app, o keyCheckOptions, file string) error {
+	if err := onlyCertificates(file); err != nil {
+		return err
+	}
 	k, err := o.kernel.kernel(ctx)
 	if err != nil {
 		return err
@@ -100,6 +104,18 @@ func runKeyCheck(ctx context.Context, a *app, o keyCheckOptions, file string) er
 		return a.print(r, errWrong)
 	}
 	return a.print(r, nil)
+}
+
+// onlyCertificates refuses the URI of a key in a device or service, whose certificate is elsewhere.
+func onlyCertificates(file string) error {
+	scheme, _, found := strings.Cut(file, ":")
+	switch scheme = strings.ToLower(scheme); {
+	case !found || exists(file):
+		return nil
+	case scheme == "https", scheme == "pkcs11", scheme == "tpm2":
+		return usagef("key check takes a file with a certificate, and this is the URI of a key: `key show` describes the key")
+	}
+	return nil
 }
 
 // mixedVersions returns warnings about keys for version 2 beside keys for version 3, because

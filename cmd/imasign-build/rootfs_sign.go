@@ -35,7 +35,7 @@ func (o *rootfsSignOptions) add(flags *pflag.FlagSet) {
 	})
 	flags.StringVar(&o.restoreFile, "restore-file", "-", "write the output of --output restore to `FILE`, or to standard output with -")
 	flags.StringVar(&o.manifest, "manifest", "", "write a manifest of the files to `FILE`")
-	flags.BoolVar(&o.dryRun, "dry-run", false, "change nothing; without --key, only compute digests")
+	flags.BoolVar(&o.dryRun, "dry-run", false, "change no file; with --key, make the signatures nevertheless, as for --manifest; without it, only compute digests")
 	once(flags, "output", "restore-file", "manifest")
 }
 

@@ -39,9 +39,9 @@ func (v *Version) Line() string {
 }
 
 func (v *Version) text(p *printer) {
-	keys := "files, PKCS#11 tokens, TPM 2.0"
+	keys := "files, PKCS#11 tokens, TPM 2.0, signing services (https:)"
 	if !v.PKCS11 {
-		keys = "files, TPM 2.0; not PKCS#11 tokens, which need a build with cgo"
+		keys = "files, TPM 2.0, signing services (https:); not PKCS#11 tokens, which need a build with cgo"
 	}
 	p.printf("%s\nRSA signatures by %s\nKeys: %s\n", v.Line(), v.RSA, keys)
 }
