@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -170,4 +171,52 @@ func sum(t testing.TB, path string) string {
 	t.Helper()
 	text, _, _ := strings.Cut(harness.Must(t, "sha256sum", path), " ")
 	return text
+}
+
+// TestExpiredApprovals checks that approvals whose time is over grant nothing, until somebody
+// approves again.
+func TestExpiredApprovals(t *testing.T) {
+	t.Parallel()
+	r := newRelease(t)
+	r.start()
+	tree := files(t, 5)
+	manifest := r.manifest(tree)
+	approve := func(flags ...string) {
+		for _, key := range []string{"ima", "evm"} {
+			r.approve("alice", manifest, key)
+			r.approve("bob", manifest, key, flags...)
+		}
+	}
+	end := time.Now().Add(8 * time.Second) // more than approving takes on a slow machine
+	approve("--not-after", end.UTC().Format(time.RFC3339))
+	time.Sleep(time.Until(end.Add(time.Second)))
+	r.not(tree, "has 1 of 2 approvals", "another one expired at "+end.UTC().Format(time.RFC3339))
+	approve()
+	settle()
+	if result := r.sign(tree); result.Code != 0 {
+		t.Fatalf("exit %d\n%s", result.Code, result.Err)
+	}
+}
+
+// TestNobodyApprovesWhatTheyAskFor checks that an approver who is also the requester of a rule is
+// refused, by `serve check` and by a running service.
+func TestNobodyApprovesWhatTheyAskFor(t *testing.T) {
+	t.Parallel()
+	r := newRelease(t)
+	r.start()
+	r.configure("{name: alice,", "{name: build,", "by: [alice,", "by: [build,")
+	const want = `"build" is an approver and a requester: nobody approves what they ask for`
+	result := harness.Run(t, r.program, "serve", "check", r.path("serve.yaml"))
+	if result.Code != 1 {
+		t.Errorf("serve check: exit %d", result.Code)
+	}
+	demand(t, result.Out+result.Err, want)
+	r.signal(syscall.SIGHUP)
+	r.await("the service refuses the file", func() bool { return strings.Contains(read(t, r.output), want) })
+	tree := files(t, 3)
+	manifest := r.manifest(tree)
+	for _, key := range []string{"ima", "evm"} {
+		r.approve("alice", manifest, key)
+	}
+	r.not(tree, "has 1 of 2 approvals")
 }
