@@ -96,7 +96,9 @@ func TestConnectionsForEveryRequester(t *testing.T) {
 func TestStrangersLeavePlaces(t *testing.T) {
 	t.Parallel()
 	s := simple(t)
+	s.conns.mu.Lock()
 	s.conns.mostUnknown = 4
+	s.conns.mu.Unlock()
 	for range 12 {
 		_, err := s.authority.client(t, s.address).ask(t, s.ci.request(s.address, 1))
 		refused(t, err, protocol.UnknownRequester, "")
