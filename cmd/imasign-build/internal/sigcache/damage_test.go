@@ -93,15 +93,15 @@ func TestDamagedDatabasesAreStartedAnew(t *testing.T) {
 				t.Errorf("to be kept: %v", err)
 			}
 			s, w := open(t, dir, Options{})
-			w.check(t, path, "damaged", path+".damaged")
+			w.Check(t, path, "damaged", path+".damaged")
 			if aside, err := os.ReadFile(path + ".damaged"); err != nil || !bytes.Equal(aside, before) {
 				t.Errorf("the file was not put aside: %v", err)
 			}
 			works(t, s, key)
-			w.check(t)
+			w.Check(t)
 			again, w := open(t, dir, Options{})
 			works(t, again, key)
-			w.check(t)
+			w.Check(t)
 		})
 	}
 }
@@ -133,11 +133,11 @@ func TestDamageInUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	s, w := open(t, dir, Options{})
-	w.check(t) // its schema is sound
+	w.Check(t) // its schema is sound
 	if got := s.Get(ctx, b); !equal(got, make([][]byte, 2000)) {
 		t.Error("a damaged database returned signatures")
 	}
-	w.check(t, "damaged", s.Path()+".damaged")
+	w.Check(t, "damaged", s.Path()+".damaged")
 	if kept := s.Put(ctx, b, signatures, nil); !equal(kept, signatures) {
 		t.Error("the new database does not keep signatures")
 	}
@@ -147,7 +147,7 @@ func TestDamageInUse(t *testing.T) {
 	if err := other.Close(); err != nil {
 		t.Error(err)
 	}
-	otherWarnings.check(t)
+	otherWarnings.Check(t)
 	third, w := open(t, dir, Options{})
 	if got := third.Get(ctx, b); !equal(got, signatures) {
 		t.Error("the new database lost signatures")
@@ -157,7 +157,7 @@ func TestDamageInUse(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	w.check(t)
+	w.Check(t)
 }
 
 func TestCheckFindsDamage(t *testing.T) {
@@ -172,10 +172,10 @@ func TestCheckFindsDamage(t *testing.T) {
 			t.Errorf("keep %v: %v", keep, err)
 		}
 		if keep {
-			w.check(t)
+			w.Check(t)
 			continue
 		}
-		w.check(t, "damaged")
+		w.Check(t, "damaged")
 		works(t, s, key)
 	}
 }
@@ -235,8 +235,8 @@ func TestWhatIsNoCacheIsRefused(t *testing.T) {
 			if s, err := Open(context.Background(), dir, Options{}); !errors.Is(err, c.want) {
 				t.Errorf("Open: %v %v", s, err)
 			}
-			w := &warnings{}
-			s, err := newStore(dir, Options{Warn: w.add})
+			w := &harness.Warnings{}
+			s, err := newStore(dir, Options{Warn: w.Add})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -247,7 +247,7 @@ func TestWhatIsNoCacheIsRefused(t *testing.T) {
 			if kept := s.Put(context.Background(), b, key.sign(t, b), nil); !equal(kept, make([][]byte, 10)) {
 				t.Error("Put kept signatures")
 			}
-			w.check(t, dir, c.want.Error())
+			w.Check(t, dir, c.want.Error())
 			if after := listing(t, dir); !slices.Equal(before, after) {
 				t.Errorf("files were changed: %v, then %v", before, after)
 			}
@@ -282,7 +282,7 @@ func TestNewerProgramWhileInUse(t *testing.T) {
 	if got := s.Get(context.Background(), b); !equal(got, make([][]byte, 100)) {
 		t.Error("Get returned signatures")
 	}
-	w.check(t, s.Path(), ErrNewer.Error())
+	w.Check(t, s.Path(), ErrNewer.Error())
 	if files := listing(t, dir); files[0] != File+" ----------" || slices.Contains(files, File+".damaged ----------") {
 		t.Errorf("the database was put aside: %v", files)
 	}

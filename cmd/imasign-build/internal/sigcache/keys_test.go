@@ -52,7 +52,7 @@ func TestManyKeys(t *testing.T) {
 	if n, err := s.Remove(ctx, odd); n != many/2 || err != nil {
 		t.Errorf("removed %d, %v", n, err)
 	}
-	w.check(t)
+	w.Check(t)
 }
 
 // TestKeysWithoutSignatures makes an eviction leave keys behind, which must not take the place
@@ -78,7 +78,7 @@ func TestKeysWithoutSignatures(t *testing.T) {
 		}
 		t.Errorf("%d of today's signatures were kept", n)
 	}
-	w.check(t)
+	w.Check(t)
 }
 
 // TestHugeKeys reads no key that is larger than any public key.
@@ -96,5 +96,5 @@ func TestHugeKeys(t *testing.T) {
 			t.Errorf("a key with %d bytes, %v", len(e.Key), err)
 		}
 	}
-	w.check(t)
+	w.Check(t)
 }

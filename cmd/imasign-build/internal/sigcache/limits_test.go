@@ -51,7 +51,7 @@ func TestDisksThatAreFull(t *testing.T) {
 					}
 				}
 				var s *Store
-				var w *warnings
+				var w *harness.Warnings
 				if !early {
 					s, w = open(t, dir, Options{})
 				}
@@ -88,7 +88,7 @@ func fill(t *testing.T, path string) {
 
 // storesNothing fails the test unless all stored signatures are found, others are not stored,
 // and there is one warning, which has the path and one of the reasons.
-func storesNothing(t *testing.T, s *Store, w *warnings, key *signer, signatures [][]byte, reasons ...string) {
+func storesNothing(t *testing.T, s *Store, w *harness.Warnings, key *signer, signatures [][]byte, reasons ...string) {
 	t.Helper()
 	ctx, b := context.Background(), key.batch(0, len(signatures))
 	for range 2 {
@@ -98,18 +98,10 @@ func storesNothing(t *testing.T, s *Store, w *warnings, key *signer, signatures 
 		more := key.batch(10000, 15000)
 		s.Put(ctx, more, slices.Repeat(signatures[:100], 50), nil) // nothing verifies them
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(w.list) != 1 || !strings.Contains(w.list[0], s.Path()) {
-		t.Errorf("warnings: %q", w.list)
-		return
+	warning := w.Check(t, s.Path())
+	if !slices.ContainsFunc(reasons, func(reason string) bool { return strings.Contains(warning, reason) }) {
+		t.Errorf("warning %q says none of %q", warning, reasons)
 	}
-	for _, reason := range reasons {
-		if strings.Contains(w.list[0], reason) {
-			return
-		}
-	}
-	t.Errorf("warning %q says none of %q", w.list[0], reasons)
 }
 
 func TestReadOnlyFileSystem(t *testing.T) {
@@ -219,7 +211,7 @@ func TestWritersThatFollowEachOther(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Error(err)
 	}
-	w.check(t)
+	w.Check(t)
 }
 
 // TestNetworkFileSystems asks a table, because the kernels that tests run on have no network file system.
@@ -263,7 +255,7 @@ func TestEviction(t *testing.T) {
 	if got := s.Get(ctx, key.batch(1000, 1600)); !equal(got, make([][]byte, 600)) {
 		t.Error("the oldest signatures were kept")
 	}
-	w.check(t)
+	w.Check(t)
 	if err := s.Check(ctx); err != nil {
 		t.Error(err)
 	}

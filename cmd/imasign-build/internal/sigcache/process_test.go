@@ -204,7 +204,7 @@ func TestProcessesHealTogether(t *testing.T) {
 	}
 	s, w := open(t, dir, Options{Keep: true})
 	works(t, s, key)
-	w.check(t)
+	w.Check(t)
 }
 
 func soundAndComplete(t *testing.T, key *signer, dir string, l *ledger) {
@@ -236,7 +236,7 @@ func soundAndComplete(t *testing.T, key *signer, dir string, l *ledger) {
 	if len(l.kept) < 100 {
 		t.Errorf("only %d signatures", len(l.kept))
 	}
-	w.check(t)
+	w.Check(t)
 	t.Logf("%d signatures, %d were read from processes", entries, len(l.kept))
 	if err := s.Close(); err != nil {
 		t.Fatal(err)

@@ -21,6 +21,7 @@ import (
 
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/signing"
+	"github.com/imasign/imasign-build/tests/harness"
 )
 
 // signer is a key of the tests.
@@ -64,40 +65,11 @@ func (s *signer) sign(t testing.TB, b signing.Batch) (signatures [][]byte) {
 	return signatures
 }
 
-// warnings collects warnings.
-type warnings struct {
-	mu   sync.Mutex
-	list []string
-}
-
-func (w *warnings) add(text string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.list = append(w.list, text)
-}
-
-// check fails the test unless there is one warning, with the words, or none if there are no
-// words. It forgets the warnings.
-func (w *warnings) check(t testing.TB, words ...string) {
-	t.Helper()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(words) == 0 && len(w.list) > 0 || len(words) > 0 && len(w.list) != 1 {
-		t.Errorf("warnings: %q", w.list)
-	}
-	for _, word := range words {
-		if text := strings.Join(w.list, "\n"); !strings.Contains(text, word) {
-			t.Errorf("warning %q does not say %q", text, word)
-		}
-	}
-	w.list = nil
-}
-
 // open opens a cache, and closes it when the test ends.
-func open(t testing.TB, dir string, o Options) (*Store, *warnings) {
+func open(t testing.TB, dir string, o Options) (*Store, *harness.Warnings) {
 	t.Helper()
-	w := &warnings{}
-	o.Warn = w.add
+	w := &harness.Warnings{}
+	o.Warn = w.Add
 	s, err := Open(context.Background(), dir, o)
 	if err != nil {
 		t.Fatal(err)
@@ -132,7 +104,7 @@ func TestPutAndGet(t *testing.T) {
 			t.Error("Get returned signatures of something else")
 		}
 	}
-	w.check(t)
+	w.Check(t)
 	if err := s.Check(ctx); err != nil {
 		t.Error(err)
 	}
@@ -160,7 +132,7 @@ func TestTheFirstSignatureIsKept(t *testing.T) {
 	if kept := one.Put(ctx, b, first, refused); !equal(kept, want) {
 		t.Error("the replaced signature was replaced again")
 	}
-	w.check(t, "signatures that are not valid", one.Path())
+	w.Check(t, "signatures that are not valid", one.Path())
 }
 
 func TestDays(t *testing.T) {
@@ -234,7 +206,7 @@ func TestContextsThatEnd(t *testing.T) {
 		})
 	}
 	all.Wait()
-	w.check(t)
+	w.Check(t)
 	if kept := s.Put(context.Background(), b, signatures, nil); !equal(kept, signatures) {
 		t.Error("Put does not keep signatures any more")
 	}

@@ -21,7 +21,7 @@ func TestDirectory(t *testing.T) {
 		if n := s.hits(t, m); n != many {
 			t.Errorf("%s: %d hits", name, n)
 		}
-		w.want(t)
+		w.Check(t)
 	}
 }
 
@@ -50,7 +50,7 @@ func TestWhatIsNotThere(t *testing.T) {
 			}
 		}
 	}
-	w.want(t)
+	w.Check(t)
 }
 
 // line returns the line of the index, and the path, of the shard with the first signature.
@@ -141,9 +141,8 @@ func TestWrongDirectories(t *testing.T) {
 					t.Errorf("%d hits, not %d", n, want)
 				}
 			}
-			w.want(t, "cache mirror "+s.dir+": ", c.want)
-			if strings.Contains(w.list[0], "\x1b") {
-				t.Errorf("the warning has text of the file: %q", w.list[0])
+			if text := w.Check(t, "cache mirror "+s.dir+": ", c.want); strings.Contains(text, "\x1b") {
+				t.Errorf("the warning has text of the file: %q", text)
 			}
 			for _, err := range m.Entries(context.Background()) {
 				if err != nil {
@@ -178,7 +177,7 @@ func TestEntries(t *testing.T) {
 			t.Fatal("goes on after the end of the context")
 		}
 	}
-	w.want(t)
+	w.Check(t)
 }
 
 // TestNewExport has another process replace the index, and remove all shards that the mirror
@@ -196,7 +195,7 @@ func TestNewExport(t *testing.T) {
 	if n := s.hits(t, m); n != many {
 		t.Errorf("%d hits", n)
 	}
-	w.want(t)
+	w.Check(t)
 }
 
 // replace exports other signatures of the same digests, except for those in the shard of the

@@ -130,9 +130,8 @@ func TestWrongAnswers(t *testing.T) {
 						t.Errorf("%d hits", n)
 					}
 				}
-				w.want(t, "cache mirror "+server.URL+": ", "fetch ima-signatures", want)
-				if strings.Contains(w.list[0], "\x1b") {
-					t.Errorf("the warning has text of the server: %q", w.list[0])
+				if text := w.Check(t, "cache mirror "+server.URL+": ", "fetch ima-signatures", want); strings.Contains(text, "\x1b") {
+					t.Errorf("the warning has text of the server: %q", text)
 				}
 				before := len(server.asked())
 				s.hits(t, m)
@@ -173,8 +172,7 @@ func TestNoHTTP(t *testing.T) {
 		}()
 		m, w := open(t, "http://"+listener.Addr().String(), t.TempDir())
 		s.hits(t, m)
-		w.want(t, "fetch ima-signatures.index: ")
-		if text := w.list[0]; len(text) > 600 || strings.Contains(text, "\x1b") {
+		if text := w.Check(t, "fetch ima-signatures.index: "); len(text) > 600 || strings.Contains(text, "\x1b") {
 			t.Errorf("the warning has text of the server: %q", text)
 		}
 		check(t, listener.Close())
@@ -194,7 +192,7 @@ func TestTotal(t *testing.T) {
 	if n := s.hits(t, m); n == many {
 		t.Error("everything was fetched")
 	}
-	w.want(t, "fetching takes too long")
+	w.Check(t, "fetching takes too long")
 }
 
 // TestRestlessIndex has a server with another index each time, which never has the shards in it.
@@ -219,7 +217,7 @@ func TestRestlessIndex(t *testing.T) {
 	if n := s.hits(t, m); n != 0 {
 		t.Errorf("%d hits", n)
 	}
-	w.want(t, "its index changes all the time")
+	w.Check(t, "its index changes all the time")
 	indexes := 0
 	for _, name := range server.asked() {
 		if name == shards.IndexName {

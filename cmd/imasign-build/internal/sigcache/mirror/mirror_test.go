@@ -8,8 +8,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"slices"
-	"strings"
-	"sync"
 	"testing"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/sigcache"
@@ -17,6 +15,7 @@ import (
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/sigcache/shards"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/signing"
+	"github.com/imasign/imasign-build/tests/harness"
 )
 
 func check(t testing.TB, err error) {
@@ -101,38 +100,10 @@ func (s *shared) hits(t testing.TB, m *mirror.Mirror) (n int) {
 	return n
 }
 
-// warnings collects what a mirror warns of.
-type warnings struct {
-	mu   sync.Mutex
-	list []string
-}
-
-func (w *warnings) add(text string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.list = append(w.list, text)
-}
-
-// want fails the test unless there was one warning with these parts, or none if there are no
-// parts.
-func (w *warnings) want(t testing.TB, parts ...string) {
+func open(t testing.TB, name, cache string) (*mirror.Mirror, *harness.Warnings) {
 	t.Helper()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(w.list) != min(1, len(parts)) {
-		t.Fatalf("warnings: %q", w.list)
-	}
-	for _, part := range parts {
-		if !strings.Contains(w.list[0], part) {
-			t.Errorf("warning lacks %q: %s", part, w.list[0])
-		}
-	}
-}
-
-func open(t testing.TB, name, cache string) (*mirror.Mirror, *warnings) {
-	t.Helper()
-	w := new(warnings)
-	m, err := mirror.New(name, mirror.Options{Cache: cache, Warn: w.add})
+	w := new(harness.Warnings)
+	m, err := mirror.New(name, mirror.Options{Cache: cache, Warn: w.Add})
 	check(t, err)
 	t.Cleanup(func() { check(t, m.Close()) })
 	return m, w

@@ -42,11 +42,11 @@ func TestPeers(t *testing.T) {
 				if n := s.hits(t, m); n != many {
 					t.Errorf("%d hits", n)
 				}
-				w.want(t)
+				w.Check(t)
 			}
 			m, w := open(t, "http://"+address+"/nowhere", cache)
 			s.hits(t, m)
-			w.want(t, "fetch ima-signatures.index: status 404 Not Found; it is not used")
+			w.Check(t, "fetch ima-signatures.index: status 404 Not Found; it is not used")
 		})
 	}
 }

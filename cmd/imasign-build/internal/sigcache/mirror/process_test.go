@@ -18,6 +18,7 @@ import (
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/sigcache/mirror"
 	"github.com/imasign/imasign-build/pkg/ima"
 	"github.com/imasign/imasign-build/pkg/signing"
+	"github.com/imasign/imasign-build/tests/harness"
 )
 
 // task is what a process of its own looks for. It gets it as JSON.
@@ -98,8 +99,11 @@ func (s *shared) finds(t testing.TB, c *exec.Cmd, warning ...string) {
 	if warning == nil && o.Valid != len(s.want) {
 		t.Errorf("%d valid signatures of %d", o.Valid, len(s.want))
 	}
-	w := warnings{list: o.Warnings}
-	w.want(t, warning...)
+	var w harness.Warnings
+	for _, text := range o.Warnings {
+		w.Add(text)
+	}
+	w.Check(t, warning...)
 }
 
 func TestEightProcesses(t *testing.T) {
@@ -118,7 +122,7 @@ func TestEightProcesses(t *testing.T) {
 	if n, asked := s.hits(t, m), server.asked(); n != many || len(asked) != 1 {
 		t.Errorf("%d hits, requests %q", n, asked)
 	}
-	w.want(t)
+	w.Check(t)
 	noTemporaryFiles(t, m.Kept())
 }
 
@@ -181,7 +185,7 @@ func TestExportsAndReaders(t *testing.T) {
 					t.Fatalf("digest %d: %v", i, err)
 				}
 			}
-			w.want(t)
+			w.Check(t)
 		}
 	}
 }

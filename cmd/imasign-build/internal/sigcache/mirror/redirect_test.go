@@ -65,15 +65,14 @@ func TestRedirects(t *testing.T) {
 			if n != many {
 				t.Errorf("%s: %d hits", name, n)
 			}
-			w.want(t)
+			w.Check(t)
 			continue
 		}
 		if n != 0 {
 			t.Errorf("%s: %d hits", name, n)
 		}
-		w.want(t, c.want)
-		if strings.Contains(w.list[0], "secret") {
-			t.Errorf("%s: %s", name, w.list[0])
+		if text := w.Check(t, c.want); strings.Contains(text, "secret") {
+			t.Errorf("%s: %s", name, text)
 		}
 	}
 }
@@ -102,7 +101,7 @@ func TestPasswords(t *testing.T) {
 	if n := s.hits(t, m); n != many || m.String() != server.URL {
 		t.Errorf("%s: %d hits", m, n)
 	}
-	w.want(t)
+	w.Check(t)
 	for _, r := range other.requests {
 		var dump bytes.Buffer
 		check(t, r.Header.Write(&dump))
@@ -115,11 +114,11 @@ func TestPasswords(t *testing.T) {
 	}
 	m, w = open(t, strings.Replace(name, "secret", "Secret", 1), t.TempDir())
 	s.hits(t, m)
-	w.want(t, "status 401")
+	w.Add(w.Check(t, "status 401"))
 	for _, err := range m.Entries(context.Background()) {
-		w.add(err.Error())
+		w.Add(err.Error())
 	}
-	for _, text := range w.list {
+	for _, text := range w.List() {
 		if strings.Contains(strings.ToLower(text), "secret") {
 			t.Error(text)
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/imasign/imasign-build/cmd/imasign-build/internal/sigcache/shards"
+	"github.com/imasign/imasign-build/tests/harness"
 )
 
 // many is a number of signatures whose shards are so few that the tests are fast.
@@ -96,7 +97,7 @@ func TestFilesAreFetchedOnce(t *testing.T) {
 	if want, asked := len(names(t, s.dir))-2, server.asked(); len(asked) != want {
 		t.Errorf("%d requests, not %d: %q", len(asked), want, asked)
 	}
-	w.want(t)
+	w.Check(t)
 	info, err := os.Stat(m.Kept())
 	check(t, err)
 	if info.Mode().Perm() != 0o700 || !strings.HasPrefix(m.Kept(), filepath.Join(cache, "mirror")+"/") {
@@ -107,7 +108,7 @@ func TestFilesAreFetchedOnce(t *testing.T) {
 	if n, asked := s.hits(t, m), server.asked(); n != many || len(asked) != 1 {
 		t.Errorf("%d hits, requests: %q", n, asked)
 	}
-	w.want(t)
+	w.Check(t)
 }
 
 // TestETag counts the bytes that are sent for an index.
@@ -129,7 +130,7 @@ func TestETag(t *testing.T) {
 		return true
 	})
 	cache := t.TempDir()
-	run := func(want int) *warnings {
+	run := func(want int) *harness.Warnings {
 		t.Helper()
 		m, w := open(t, server.URL, cache)
 		if n := s.hits(t, m); n != many || status != want {
@@ -137,18 +138,18 @@ func TestETag(t *testing.T) {
 		}
 		return w
 	}
-	run(200).want(t)
-	run(304).want(t)
+	run(200).Check(t)
+	run(304).Check(t)
 	s.sign(t, 0)
 	tag = `"two"`
-	run(200).want(t)
-	run(304).want(t)
+	run(200).Check(t)
+	run(304).Check(t)
 	kept, err := filepath.Glob(filepath.Join(cache, "mirror", "*", shards.IndexName))
 	check(t, err)
 	check(t, os.WriteFile(kept[0], []byte("imasign-signatures 1 0\n"), 0o600)) // its ETag is another index's
-	run(200).want(t)
+	run(200).Check(t)
 	check(t, os.WriteFile(kept[0], []byte("garbage"), 0o600))
-	run(200).want(t)
+	run(200).Check(t)
 }
 
 func TestOldShardsAreRemoved(t *testing.T) {
@@ -158,7 +159,7 @@ func TestOldShardsAreRemoved(t *testing.T) {
 	cache := t.TempDir()
 	m, w := open(t, server.URL, cache)
 	s.hits(t, m)
-	w.want(t)
+	w.Check(t)
 	s.replace(t)
 	long := time.Now().Add(-48 * time.Hour)
 	for _, name := range names(t, m.Kept()) {
@@ -170,7 +171,7 @@ func TestOldShardsAreRemoved(t *testing.T) {
 	if n := s.hits(t, m); n != many {
 		t.Errorf("%d hits", n)
 	}
-	w.want(t)
+	w.Check(t)
 	want := slices.Sorted(slices.Values(append(names(t, s.dir), "etag")))
 	if got := slices.Sorted(slices.Values(names(t, m.Kept()))); !slices.Equal(got, want) {
 		t.Errorf("kept %d files, not %d", len(got), len(want))
@@ -192,7 +193,7 @@ func TestNewExportOnServer(t *testing.T) {
 	if n := s.hits(t, m); n != many {
 		t.Errorf("%d hits", n)
 	}
-	w.want(t)
+	w.Check(t)
 }
 
 func TestOffline(t *testing.T) {
@@ -204,18 +205,18 @@ func TestOffline(t *testing.T) {
 	one := s.batch
 	one.Digests = one.Digests[:many/2]
 	m.Get(context.Background(), one)
-	w.want(t)
+	w.Check(t)
 	server.Close()
 	m, w = open(t, server.URL, cache)
 	if n := s.hits(t, m); n < many/2 || n == many {
 		t.Errorf("%d hits", n)
 	}
-	w.want(t, "cache mirror "+server.URL+": fetch ima-signatures.index: ", "connection refused", "only signatures that were fetched earlier are used")
+	w.Check(t, "cache mirror "+server.URL+": fetch ima-signatures.index: ", "connection refused", "only signatures that were fetched earlier are used")
 	m, w = open(t, server.URL, t.TempDir())
 	if n := s.hits(t, m); n != 0 {
 		t.Errorf("%d hits", n)
 	}
-	w.want(t, "connection refused; it is not used")
+	w.Check(t, "connection refused; it is not used")
 	for _, err := range m.Entries(context.Background()) {
 		if err == nil || !strings.Contains(err.Error(), "cache mirror "+server.URL) {
 			t.Error(err)
@@ -240,11 +241,11 @@ func TestInterrupt(t *testing.T) {
 	if found := m.Get(ctx, s.batch); len(found) != many {
 		t.Errorf("%d results", len(found))
 	}
-	w.want(t)
+	w.Check(t)
 	if n := s.hits(t, m); n != many { // another plan goes on
 		t.Errorf("%d hits", n)
 	}
-	w.want(t)
+	w.Check(t)
 }
 
 // TestKeptShardsAreRepaired damages what was fetched. The next run says so, and the one after it
@@ -256,7 +257,7 @@ func TestKeptShardsAreRepaired(t *testing.T) {
 	cache := t.TempDir()
 	m, w := open(t, server.URL, cache)
 	s.hits(t, m)
-	w.want(t)
+	w.Check(t)
 	line, path := s.line(t)
 	kept := filepath.Join(m.Kept(), filepath.Base(path))
 	content, err := os.ReadFile(kept)
@@ -274,13 +275,13 @@ func TestKeptShardsAreRepaired(t *testing.T) {
 		if n := s.hits(t, m); n != many && n != many-int(line.Entries) {
 			t.Errorf("%s: %d hits", name, n)
 		}
-		if len(w.list) > 0 {
-			w.want(t, "read "+line.Name()+": damaged")
+		if len(w.List()) > 0 {
+			w.Check(t, "read "+line.Name()+": damaged")
 		}
 		m, w = open(t, server.URL, cache)
 		if n := s.hits(t, m); n != many {
 			t.Errorf("%s: %d hits after the repair", name, n)
 		}
-		w.want(t)
+		w.Check(t)
 	}
 }
