@@ -43,16 +43,15 @@ func newApprove(a *app) *cobra.Command {
 		Use:   "approve MANIFEST",
 		Short: "Approve that a signing service signs the digests in a manifest",
 		Long: `Approve signs a statement: a signing service may sign the digests in this manifest, with
-this key, in this form, for this origin, until this day. A service whose rules want approvals
-signs nothing else (docs/service.md).
+this key, in this form, for this origin, until this day. Under a rule that requires approvals,
+the service signs nothing else (docs/service.md).
 
 A dry run without a key writes the manifest: --dry-run --manifest, with IMASIGN_KEY unset. With
-a key, a dry run changes no file that it reads, but asks the key for the signatures in the
-manifest, which do not matter here.
+a key, a dry run changes no file, but asks the key for signatures, which do not matter here.
 
-Before it signs, approve shows how the manifest differs from the one of the same origin that
-the same key approved last, and asks. What approvals of others in OUT are worth, it cannot
-know. --previous names another manifest to compare with.
+Before it signs, approve shows how the manifest differs from the one that the same key last
+approved for this origin, and asks. It ignores the approvals of others in OUT, which it cannot
+judge. --previous names another manifest to compare with.
 
 OUT gets two files, the manifest without signatures and the statement. Copy them to the
 service, which needs no restart. To withdraw an approval, remove its file there.
@@ -106,9 +105,9 @@ func (o *approveOptions) add(flags *pflag.FlagSet) {
 		return err
 	}
 	annotate(flags, "hash", noteDefault, "that of the digests in the manifest")
-	flags.StringVar(&o.origin, "origin", "", "`NAME` of what the manifest is of, as in the service's rules")
+	flags.StringVar(&o.origin, "origin", "", "the manifest is of `NAME`, which a rule of the service has as its origin")
 	flags.IntVar(&o.days, "days", 30, "the approval lasts `N` days")
-	flags.StringVar(&o.notAfter, "not-after", "", "the approval lasts until `TIME`: a date, whose end in UTC counts, or RFC 3339")
+	flags.StringVar(&o.notAfter, "not-after", "", "the approval lasts until `TIME`: the end of a date in UTC, or a time in RFC 3339")
 	flags.StringVar(&o.previous, "previous", "", "compare with the manifest in `FILE`")
 	annotate(flags, "previous", noteDefault, "what the key approved last for this origin, in OUT")
 	flags.BoolVarP(&o.yes, "yes", "y", false, "approve without being asked")

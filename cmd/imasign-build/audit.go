@@ -28,13 +28,13 @@ type auditFlags struct {
 
 func (f *auditFlags) add(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&f.logs, "log", nil, "the log `LOG`: a directory, or https://HOST:PORT/?identity=FILE&ca=FILE as in --key, without the name of a key")
-	flags.StringArrayVar(&f.keys, "log-key", nil, "trust the checkpoints of logs that the keys in `FILE` signed, one in a line, as name+hash+key")
+	flags.StringArrayVar(&f.keys, "log-key", nil, "trust the checkpoints of logs signed by the keys in `FILE`, one per line, as name+hash+key")
 }
 
 // addReceipts is for commands that also take receipts.
 func (f *auditFlags) addReceipts(flags *pflag.FlagSet) {
 	f.add(flags)
-	f.receipts = flags.StringArray("receipts", nil, "the receipts in `FILE`, as --receipts of commands that sign writes them: no log and no network is needed")
+	f.receipts = flags.StringArray("receipts", nil, "the receipts in `FILE`, as commands that sign write them: neither a log nor a network is needed")
 }
 
 // files returns the files of receipts.

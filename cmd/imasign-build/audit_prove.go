@@ -27,16 +27,16 @@ func newAuditProve(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "prove MANIFEST…",
 		Short: "Find the signatures of manifests in the logs of signing services",
-		Long: `Prove looks for every signature in the manifests, in security.ima and security.evm, and names each
-that no log has: a signature that the key made, but not the service in this log. Each signature found
-is proved: its record is in the tree whose root the log signed, and the signature is in the record's
-batch. --cert names the certificates of the keys that sign. Where several servers have the same key,
-give the logs of all.
+		Long: `Prove looks in logs for every signature in the manifests, in security.ima and security.evm, and names
+those that no log has: somebody used the key without the service, or the log is not given. For each
+signature found, it verifies that it is in the batch of a record, and the record in the tree whose
+root the log signed. --cert names the certificates of all signing keys; for security.evm, give
+x509_evm.crt, too. If several servers have the same key, give the logs of all.
 
---receipts looks in receipts, without a log or the network: they prove the same. What only another
-run signed, or what came from a cache, is not in the receipts of a run.
+--receipts looks in receipts instead, without a log or a network: they prove the same. Receipts lack
+signatures that another run made or that came from a cache.
 
-A log that cannot be read is an error only if signatures are left that the other logs do not have.
+A log that cannot be read is an error only if some signatures are not in the others.
 
 Exit code 3 means that a signature is in no log, or that a log or a receipt is damaged.`,
 		Example: `  imasign-build audit prove image.jsonl --cert keys --log copy --log-key log.pub

@@ -27,12 +27,12 @@ func newAuditShow(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "show",
 		Short: "Show what signing services signed and refused",
-		Long: `Show prints the records of logs: who asked when for signatures by which key, and what the service
-decided. With --verbose it prints each digest, and what it is of as the requester claims: the service
-sees digests only, so nobody has checked this.
+		Long: `Show prints the records of logs: who asked for signatures, when and by which key, and what the
+service decided. With --verbose it also prints each digest, and the file that the requester claims it is of.
+Nobody has checked these claims: the service sees only digests.
 
-All records are verified, also those that are not shown. If the log is damaged, nothing is
-shown: audit verify says more.
+All records are verified, including those that are not shown. If a log is damaged, nothing is
+shown; audit verify names the damage.
 
 TIME is a day such as 2026-11-29, or a time in RFC 3339, such as 2026-11-29T12:00:00Z.`,
 		Example: `  imasign-build audit show --log copy --log-key log.pub --from 2026-11-29

@@ -32,18 +32,19 @@ func newAuditVerify(a *app) *cobra.Command {
 		Use:   "verify",
 		Short: "Verify the whole log of a signing service, or receipts",
 		Long: `Verify reads every record of a log. It verifies the signature of the newest checkpoint, all records
-with the Merkle root in it, and the signatures of each batch with the root in its record. It names
-the first record that was changed, moved or removed.
+against the Merkle root in it, and the signatures of each batch against the root in its record. It
+names the first record that was changed, moved or removed.
 
-A log alone cannot show that an older state of it was put back, or that others were shown another
-log. For that, keep a checkpoint: --state keeps the newest one that was verified in FILE, and the
-next run demands that the log continues it. --since demands the same of any checkpoint, such
-as the last lines of a receipt.
+A log by itself cannot show that an older copy of it was restored, or that others are shown a
+different one. For that, keep a checkpoint: --state writes the newest verified one to FILE, and
+the next run demands that the log continues it. --since demands the same of any checkpoint, such
+as the one that ends the proof in a receipt.
 
---receipts verifies receipts without a log: that the log's key signed a checkpoint whose tree has
-the record of each batch, and that the record has the batch. audit prove says what they are of.
+--receipts verifies receipts, without a log: that the record of each batch is in the tree of a
+checkpoint that the log's key signed, and that the batch is the one in the record. audit prove tells
+what the signatures are of.
 
-Exit code 3 means that a log or a receipt is not what was signed.`,
+Exit code 3 means that a log or a receipt is damaged, or that a log does not continue the checkpoint.`,
 		Example: `  imasign-build audit verify --log /srv/log --log-key log.pub
   imasign-build audit verify --log copy --log-key log.pub --state newest
   imasign-build audit verify --receipts image.receipts --log-key log.pub`,

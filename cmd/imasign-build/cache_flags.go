@@ -28,7 +28,7 @@ type reuseFlags struct {
 }
 
 func (f *reuseFlags) add(flags *pflag.FlagSet) {
-	flags.Var((*cachePlace)(&f.place), "cache", "cache signatures for later runs: auto (only by keys in tokens and TPMs, in ~/.cache/imasign-build or the directory in "+cacheVariable+"), none or `DIR` (by all keys)")
+	flags.Var((*cachePlace)(&f.place), "cache", "cache signatures for later runs: auto (only by keys in tokens, TPMs and signing services, in ~/.cache/imasign-build or the directory in "+cacheVariable+"), none or `DIR` (by all keys)")
 	flags.StringArrayVar(&f.manifests, "from-manifest", nil, "reuse the signatures of files with the same digest from the manifest `PATH`, or from all *.jsonl files in the directory PATH")
 	flags.StringArrayVar(&f.mirrors, "cache-mirror", nil, "if a cache is used, also look for signatures in the exported cache at `URL`, or in a directory")
 	annotate(flags, "cache", noteDefault, cacheAuto)
@@ -79,7 +79,7 @@ func (p *cachePlace) Set(text string) error {
 // completeCache completes the words that --cache takes, and names of directories.
 func completeCache(_ *cobra.Command, _ []string, word string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	var list []cobra.Completion
-	for _, o := range []option{{cacheAuto, "for keys in tokens and TPMs"}, {cacheNone, "no cache"}} {
+	for _, o := range []option{{cacheAuto, "for keys in tokens, TPMs and signing services"}, {cacheNone, "no cache"}} {
 		if strings.HasPrefix(o.word, word) {
 			list = append(list, completions("", []option{o})...)
 		}

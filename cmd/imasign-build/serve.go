@@ -30,21 +30,22 @@ func newServe(a *app) *cobra.Command {
 		Use:   "serve CONFIG",
 		Short: "Run a signing service, or make and check its configuration",
 		Long: `Serve signs digests for other hosts, over HTTP/2 with mutual TLS, until it gets SIGTERM or
-SIGINT. The key stays on this machine. Every request is signed by a requester, decided by
-rules, and recorded in a log before it is answered. docs/service.md describes CONFIG.
+SIGINT. The key stays on this machine. Requesters sign their requests; rules decide what each
+of them gets; and a log has a record of every decision before it is answered. docs/service.md
+describes CONFIG.
 
   serve init   makes a small service with everything that it needs
   serve check  checks a configuration, and opens the keys
 
-On SIGHUP the service reads CONFIG again and takes the new requesters, approvers, rules and
-TLS certificates; a file with mistakes changes nothing. Connections of requesters that are
-no longer there are closed. Other changes need a restart.
+On SIGHUP the service reads CONFIG again. New requesters, approvers, rules and TLS
+certificates take effect at once, and the connections of removed requesters are closed. If
+the file has mistakes, nothing changes. Other changes need a restart.
 
-On SIGTERM it refuses new batches, finishes those that it has, and ends. Each refused or
-failed batch is a line on standard error.
+On SIGTERM it refuses new batches, finishes those that it has accepted, and ends. Each refused
+or failed batch is a line on standard error.
 
-The address that CONFIG calls metrics answers /healthz, /readyz and, for Prometheus,
-/metrics. Systemd is told about the state (Type=notify, WatchdogSec).`,
+/healthz, /readyz and, for Prometheus, /metrics are served at the address "metrics" in CONFIG.
+The service supports Type=notify and WatchdogSec= of systemd.`,
 		Example: `  imasign-build serve init --key image=keys/ --cert keys/x509_ima.crt service
   imasign-build serve service/serve.yaml`,
 		Args: a.checkArgs,

@@ -23,11 +23,11 @@ func newServeCheck(a *app) *cobra.Command {
 		Use:   "check CONFIG",
 		Short: "Check the configuration of a signing service",
 		Long: `Check reads CONFIG and all files that it names, and opens the keys. It warns of
-certificates that expire soon or do not have the name that clients use, of rules that can
-never grant anything, and of requesters and keys that no rule names. It listens nowhere,
-makes no signature, and does not open the log, which a running service has open.
+certificates that expire soon or lack the name that clients use, of rules that can never
+grant anything, and of keys, requesters and approvers that no rule names. It does not listen,
+makes no signature, and does not open the log, so it can be run beside the service.
 
-If the service could not start, the exit code is 1.`,
+Exit code 1 means that the service would not start.`,
 		Example: `  imasign-build serve check service/serve.yaml`,
 		RunE:    func(cmd *cobra.Command, args []string) error { return runServeCheck(cmd.Context(), a, args[0]) },
 	}

@@ -37,14 +37,16 @@ func newServeInit(a *app) *cobra.Command {
   log/, log.key   an empty log, and the key that signs its checkpoints
   requester/      what a build host needs: its key and certificate, the CA, the log's key
 
-If another program has port 7443 or 9443, it takes a free port instead, and says so.
+If another program has port 7443 or 9443, init takes a free port instead, and says so.
 
-It prints the --key with which the requester uses the service. To use it from another
-host, name an address of this one with --listen, move requester/ there, and delete it here.
+It prints the --key with which the requester uses the service. "imasign-build serve
+DIR/serve.yaml" starts it. For a requester on another host, give --listen a name of this one,
+move requester/ there, and delete it here.
 
-The signing key stays where it is: serve.yaml names it. The requester may have signed any
-number of digests in the forms that the key is for. Private files have mode 0600. If DIR
-exists, nothing is done.`,
+The signing key stays where it is: serve.yaml names it. The requester gets any digest signed,
+in the forms that the key is for, until you write narrower rules. tls/ca.key is only needed to
+make more certificates: keep it elsewhere. Private files have mode 0600. If DIR exists,
+nothing is done.`,
 		Example: `  imasign-build serve init --key image=keys/ --cert keys/x509_ima.crt service
   imasign-build serve init --key 'image=pkcs11:token=T?module-path=/M.so' \
       --cert image.crt --key-pass file:pin --listen signer.example:7443 service`,

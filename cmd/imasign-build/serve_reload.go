@@ -16,7 +16,7 @@ func (s *service) reloadOn(ctx context.Context, signals <-chan os.Signal, system
 		case <-signals:
 			systemd.reloading()
 			if err := s.reload(ctx); err != nil {
-				s.say("not reloaded, the rules of before stay: %v", s.app.advise(err))
+				s.say("not reloaded, the old configuration stays in force: %v", s.app.advise(err))
 			} else {
 				s.say("reloaded: requesters: %d, rules: %d", len(s.conf.Requesters), len(s.conf.Rules))
 			}

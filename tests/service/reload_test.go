@@ -39,7 +39,7 @@ func TestStolenRequester(t *testing.T) {
 }
 
 // TestReloadTakesAllOrNothing reloads a configuration with a mistake, one that needs a restart,
-// and none: the rules of before stay.
+// and none: the old rules stay in force.
 func TestReloadTakesAllOrNothing(t *testing.T) {
 	t.Parallel()
 	s := started(t, harness.Keys(t, "p256"))

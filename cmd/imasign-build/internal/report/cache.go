@@ -42,7 +42,7 @@ func (c *CacheStats) prepare(bool) error {
 
 func (c *CacheStats) text(p *printer) {
 	if c.Missing {
-		p.printf("%s: no cache yet; signing with a key in a token or TPM creates it\n", c.name())
+		p.printf("%s: no cache yet; signing with a key in a token, TPM or signing service creates it\n", c.name())
 	} else {
 		p.printf("%s: %s, %s of at most %s\n", c.name(), signatures(c.Signatures), Size(c.Size), Size(c.Limit))
 	}
