@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	p11 "github.com/miekg/pkcs11"
 
@@ -43,6 +44,36 @@ func (s *store) connect(ctx context.Context, l *location, opts keystore.Options)
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
+	t, err := s.wait(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	return &signer{store: s, login: &login{token: t, secret: secret}, where: l, done: make(chan struct{})}, nil
+}
+
+// pauses is how long to wait before a token that was not found is looked for again. SoftHSM2
+// misses a token while another process writes to it, as each login does.
+var pauses = [...]time.Duration{50 * time.Millisecond, 150 * time.Millisecond, 300 * time.Millisecond}
+
+// wait finds the token, and initialises the module anew if it has to look again: some modules
+// look only then.
+func (s *store) wait(ctx context.Context, l *location) (*token, error) {
+	for _, pause := range pauses {
+		t, err := s.look(l)
+		if !errors.Is(err, keystore.ErrNotFound) {
+			return t, err
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	return s.look(l)
+}
+
+// look finds the token. The caller releases its module.
+func (s *store) look(l *location) (*token, error) {
 	m, err := s.acquire(l.module)
 	if err != nil {
 		return nil, err
@@ -51,7 +82,7 @@ func (s *store) connect(ctx context.Context, l *location, opts keystore.Options)
 	if err != nil {
 		return nil, errors.Join(err, s.release(m))
 	}
-	return &signer{store: s, login: &login{token: t, secret: secret}, where: l, done: make(chan struct{})}, nil
+	return t, nil
 }
 
 // open finds the key and opens the sessions of the pool.
