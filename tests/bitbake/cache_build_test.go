@@ -82,7 +82,7 @@ func (c *cached) hashes(t *testing.T) {
 		"mirrors":    "INHERIT += \"imasign-cache\"\nIMASIGN_CACHE_MIRRORS = \"https://192.0.2.1/a file:///b /c\"\nIMASIGN_CACHE_SHARD_DIR = \"" + c.path("shards") + "\"\n",
 		"manifest":   "IMASIGN_FROM_MANIFEST = \"" + manifest + "\"\n",
 		"network":    "IMASIGN_NETWORK = \"1\"\n",
-		"remote key": "IMASIGN_KEY = \"https://signer.example.com/ima\"\n",
+		"remote key": "IMASIGN_KEY = \"https://signer.example.com/ima?identity=" + manifest + "\"\n", // any file
 	} {
 		t.Run(name, func(t *testing.T) {
 			for _, name := range c.hashesWith(t, extra) {

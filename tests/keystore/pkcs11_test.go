@@ -1,7 +1,10 @@
 package keystore
 
 import (
+	"errors"
+	"os"
 	"testing"
+	"time"
 
 	"github.com/imasign/imasign-build/pkg/keystore"
 	"github.com/imasign/imasign-build/pkg/keystore/pkcs11"
@@ -28,5 +31,25 @@ func TestPKCS11(t *testing.T) {
 			h.InitToken(t, "build", pin)
 			suite(t, inToken(t, h, algorithm, "ima"), algorithm, enough(algorithm))
 		})
+	}
+}
+
+// TestAbsentToken opens a key whose token is away for a moment, as SoftHSM2's are for others
+// while a process writes to them.
+func TestAbsentToken(t *testing.T) {
+	h := harness.NewSoftHSM(t)
+	h.InitToken(t, "build", pin)
+	p := inToken(t, h, "p256", "ima")
+	check(t, os.Rename(h.Tokens, h.Tokens+".away"))
+	back := make(chan error, 1)
+	time.AfterFunc(100*time.Millisecond, func() { back <- errors.Join(os.Remove(h.Tokens), os.Rename(h.Tokens+".away", h.Tokens)) })
+	check(t, os.Mkdir(h.Tokens, 0o700))
+	key, err := p.backends.Open(t.Context(), p.uri, p.opts)
+	check(t, <-back)
+	check(t, err)
+	check(t, key.Close())
+	other := h.URI(t, "other", "ima", pin)
+	if _, err := p.backends.Open(t.Context(), other, p.opts); !errors.Is(err, keystore.ErrNotFound) {
+		t.Errorf("another token: %v", err)
 	}
 }
