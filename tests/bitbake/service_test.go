@@ -49,12 +49,12 @@ func TestReceiptsOfImages(t *testing.T) {
 	}
 	const remote, path = "https://s1/image?identity=/ci.pem", "/deploy/image.imasign.receipts"
 	for _, c := range []struct{ key, evm, evmKey, receipts, want string }{
-		{remote, "0", "", path, "['--receipts', '" + path + "']\n"},
-		{"HTTPS" + remote[5:], "0", "", path, "['--receipts', '" + path + "']\n"},
-		{"/keys/x509_ima.key", "1", remote, path, "['--receipts', '" + path + "']\n"},
-		{"/keys/x509_ima.key", "0", remote, path, "[]\n"},
-		{"pkcs11:object=image", "1", "", path, "[]\n"},
-		{remote, "0", "", "", "[]\n"},
+		{remote, "", "", path, "['--receipts', '" + path + "']\n"},
+		{"HTTPS" + remote[5:], "", "", path, "['--receipts', '" + path + "']\n"},
+		{"/keys/x509_ima.key", "portable", remote, path, "['--receipts', '" + path + "']\n"},
+		{"/keys/x509_ima.key", "", remote, path, "[]\n"},
+		{"pkcs11:object=image", "portable", "", path, "[]\n"},
+		{remote, "", "", "", "[]\n"},
 	} {
 		variables := with("IMASIGN_ROOTFS_KEY", c.key, "IMASIGN_EVM", c.evm, "IMASIGN_EVM_KEY", c.evmKey, "IMASIGN_RECEIPTS", c.receipts)
 		if got := runClass(t, variables, def+"print(imasign_receipts(d))"); strings.TrimSpace(got) != strings.TrimSpace(c.want) {
