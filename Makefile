@@ -60,9 +60,10 @@ quick: ## tests that need no root, no peers and no kernels, in under a minute
 # SQLite a lot.
 SERIAL_SCRIPTS = ^TestScripts$$/^(empty|errors.*|evm|from_manifest|given|image_simulate|initramfs|json|kernels|key_.*|keys.*|libcrypto|manifest_.*|policy|purpose|quiet|refusals|reuse_containers|scan|selection.*|sign_cache|version|version3)$$
 SERIAL_COMMANDS = $(SERIAL_SCRIPTS)|^Test(Golden|GoldenTree)$$
-# Tests of decoders and limits with large inputs, and those of the cache that use SQLite a lot.
-SERIAL_TESTS = ^Test(Eviction|Poison|KilledProcesses|DisksThatAreFull|XZFiles|ZerosBehindEveryEnd|SparseFileOver4GiB|Bombs|HeaderBudget|RereadLimits|Mutants|ReuseOfALargeManifest|Mutations|AgainstTreeAndKernel|Indexes|IndexMisleads|InlineTruncation|FromArchives|WalkRefuses)$$
-SERIAL_TESTED = ./internal/compress ./pkg/rootfs ./pkg/rpmsign ./pkg/signing ./cmd/imasign-build/internal/sigcache \
+# Tests of decoders and limits with large inputs, those of the cache that use SQLite a lot, and
+# those that compare with Go's own arithmetic.
+SERIAL_TESTS = ^FuzzDatabase$$|^Test(Eviction|ProcessesHealTogether|SameBytesAsGo|Poison|KilledProcesses|DisksThatAreFull|XZFiles|ZerosBehindEveryEnd|SparseFileOver4GiB|Bombs|HeaderBudget|RereadLimits|Mutants|ReuseOfALargeManifest|Mutations|AgainstTreeAndKernel|Indexes|IndexMisleads|InlineTruncation|FromArchives|WalkRefuses)$$
+SERIAL_TESTED = ./internal/compress ./internal/libcrypto ./pkg/rootfs ./pkg/rpmsign ./pkg/signing ./cmd/imasign-build/internal/sigcache \
 	./cmd/imasign-build/internal/image/erofs ./cmd/imasign-build/internal/image/ext4 \
 	./cmd/imasign-build/internal/image/filesystem ./cmd/imasign-build/internal/image/squashfs
 # What differs without cgo: cryptography, xattrs, and the keys that there are.

@@ -42,11 +42,12 @@ python () {
 
 python imasign_sign_rpms () {
     import glob
-    # pseudo does not track files that are deployed, so the program runs without it.
+    # pseudo is told to ignore packages, but tracks some of them nevertheless, and aborts when
+    # another file gets the inode of one that was replaced without it. So the program runs in it.
     directory = d.getVar('PKGWRITEDIRRPM')
     if glob.glob(os.path.join(directory, '*', '*.rpm')):
-        imasign_run(d, ['rpm', 'sign', *imasign_version(d), *imasign_common_flags(d), directory], key='IMASIGN_RPM', unload=True)
+        imasign_run(d, ['rpm', 'sign', *imasign_version(d), *imasign_common_flags(d), directory], key='IMASIGN_RPM')
         # A recipe may have only packages without files.
-        imasign_run(d, ['rpm', 'verify', '--allow-empty', '--cert', d.getVar('IMASIGN_RPM_CERT'), *imasign_versions(d), *imasign_common_flags(d), directory], unload=True)
+        imasign_run(d, ['rpm', 'verify', '--allow-empty', '--cert', d.getVar('IMASIGN_RPM_CERT'), *imasign_versions(d), *imasign_common_flags(d), directory])
 }
 imasign_sign_rpms[vardeps] += "IMASIGN_SIGNATURE IMASIGN_KEY_FOR"

@@ -19,13 +19,15 @@ func TestSignaturesOfEarlierBuilds(t *testing.T) {
 	t.Logf("release %s", l.release)
 	c := cached{lab: l}
 	c.token(t)
-	t.Run("task hashes", c.hashes)
 	t.Run("second build", c.secondBuild)
 	t.Run("many tasks", c.manyTasks)
 	t.Run("two directories", c.twoDirectories)
 	t.Run("mirror", c.mirror)
 	t.Run("unusable", c.unusable)
 	t.Run("secrets", l.noSecrets)
+	// It deletes many files, whose inodes builds would get, and then Debian's pseudo mistakes one
+	// file for another.
+	t.Run("task hashes", c.hashes)
 	t.Run("pseudo", l.noComplaints)
 }
 
