@@ -86,7 +86,7 @@ func BenchmarkCache(b *testing.B) {
 			b.ReportMetric(float64(listed.rss-none.rss)/1e6, "manifest-MB")
 			b.ReportMetric(0, "ns/op")
 			rows = append(rows, fmt.Sprintf("| %s | %.2f s | %.2f | %.2f | %.2f | %.2f | %d MB |", keyName(algorithm), hash.wall/float64(b.N),
-				none.wall/hash.wall, warm.wall/hash.wall, listed.wall/hash.wall, bottom/hash.wall, (warm.rss-none.rss)/1e6))
+				none.wall/hash.wall, warm.wall/hash.wall, listed.wall/hash.wall, bottom/hash.wall, max(warm.rss-none.rss, 0)/1e6))
 		})
 	}
 	record(b, "cache", rows)
