@@ -44,7 +44,7 @@ func (s *store) connect(ctx context.Context, l *location, opts keystore.Options)
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	t, err := s.wait(ctx, l)
+	t, err := s.find(ctx, l)
 	if err != nil {
 		return nil, err
 	}
@@ -55,34 +55,28 @@ func (s *store) connect(ctx context.Context, l *location, opts keystore.Options)
 // misses a token while another process writes to it, as each login does.
 var pauses = [...]time.Duration{50 * time.Millisecond, 150 * time.Millisecond, 300 * time.Millisecond}
 
-// wait finds the token, and initialises the module anew if it has to look again: some modules
-// look only then.
-func (s *store) wait(ctx context.Context, l *location) (*token, error) {
-	for _, pause := range pauses {
-		t, err := s.look(l)
-		if !errors.Is(err, keystore.ErrNotFound) {
-			return t, err
+// find finds the token, and initialises the module anew if it has to look again: some modules
+// look only then. The caller releases the token's module.
+func (s *store) find(ctx context.Context, l *location) (*token, error) {
+	for i := 0; ; i++ {
+		m, err := s.acquire(l.module)
+		if err != nil {
+			return nil, err
+		}
+		t, err := m.find(l)
+		if err == nil {
+			return t, nil
+		}
+		err = errors.Join(err, s.release(m))
+		if i == len(pauses) || !errors.Is(err, keystore.ErrNotFound) {
+			return nil, err
 		}
 		select {
-		case <-time.After(pause):
+		case <-time.After(pauses[i]):
 		case <-ctx.Done():
 			return nil, context.Cause(ctx)
 		}
 	}
-	return s.look(l)
-}
-
-// look finds the token. The caller releases its module.
-func (s *store) look(l *location) (*token, error) {
-	m, err := s.acquire(l.module)
-	if err != nil {
-		return nil, err
-	}
-	t, err := m.find(l)
-	if err != nil {
-		return nil, errors.Join(err, s.release(m))
-	}
-	return t, nil
 }
 
 // open finds the key and opens the sessions of the pool.

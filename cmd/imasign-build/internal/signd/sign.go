@@ -41,7 +41,8 @@ func (s *Server) sign(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, nil, refusal, wait)
 		return
 	}
-	release, ok := s.bodies.take(SPKI(r.TLS.PeerCertificates[0]), size)
+	certificate := SPKI(r.TLS.PeerCertificates[0])
+	release, ok := s.bodies.take(certificate, size)
 	if !ok {
 		s.refuse(w, r, nil, protocol.Refuse(protocol.Busy, "too many requests at a time"), 0)
 		return
@@ -58,7 +59,7 @@ func (s *Server) sign(w http.ResponseWriter, r *http.Request) {
 		s.refuse(w, r, nil, refusal, 0)
 		return
 	}
-	j := &job{server: s, policy: p, peers: requesters, certificate: SPKI(r.TLS.PeerCertificates[0]), received: time.Now(), release: func() {}}
+	j := &job{server: s, policy: p, peers: requesters, certificate: certificate, received: time.Now(), release: func() {}}
 	defer func() { j.release() }()
 	answer, refusal := j.run(r.Context(), body)
 	if refusal != nil {
