@@ -71,6 +71,18 @@ func TestTurns(t *testing.T) {
 	}
 }
 
+// TestShares checks that what a requester may have in a queue shrinks when another one comes.
+func TestShares(t *testing.T) {
+	t.Parallel()
+	q := queue{workers: 1, cost: 2 * time.Millisecond, each: map[string]*share{"a": {waiting: 600, pending: 1}}, waiting: 600}
+	if refusal, _ := q.full("a"); refusal != nil {
+		t.Errorf("alone: %v", refusal)
+	}
+	q.each["b"], q.waiting = &share{waiting: 600, pending: 1}, 1200
+	refusal, _ := q.full("a")
+	refused(t, refusal, protocol.Busy, "requester a")
+}
+
 // TestUnreadAnswers has a client that leaves no memory for more answers: it is busy, and others are not.
 func TestUnreadAnswers(t *testing.T) {
 	t.Parallel()
